@@ -1,0 +1,104 @@
+"""The validated, frozen plan of a system: what the YAML says, with every default filled in and every path absolute."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from dcss.abi.extmem import SegmentDefinition, SegmentType
+
+Engine = Literal["process", "s390x", "linux"]
+
+
+@dataclass(frozen=True, slots=True)
+class FilesSource:
+    """`files:` patterns of absolute host paths, in the order given (DESIGN.md section 8 says how links are treated)."""
+
+    patterns: tuple[str, ...]
+    min_files: int = 0  # fewer matched regular files is an error
+    min_bytes: int = 0
+    max_bytes: int | None = None  # matches past this many bytes are left out, smallest path first
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorySource:
+    """`directory:` whose content becomes the image's root."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class TarSource:
+    """`tar:`, also compressed, also from `docker save` or an OCI layout."""
+
+    path: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Ext2Source:
+    """`ext2:` a ready image, taken as it is."""
+
+    path: Path
+
+
+ImageSource = FilesSource | DirectorySource | TarSource | Ext2Source
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentPlan:
+    """One segment: where it lies, and what goes in.
+
+    Either `definition` (from `define:`) or `start_address` and `type` (from `at:` and `type:`, whose size is the image's
+    own or `size_bytes`) is given. `where` is file:line for messages.
+    """
+
+    name: str
+    definition: SegmentDefinition | None
+    start_address: int
+    type: SegmentType
+    size_bytes: int | None
+    image: ImageSource | None
+    save: bool
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class MountPlan:
+    """One line of `mounts:`."""
+
+    device: str
+    at: str
+    options: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of `run:`: its verb and its argument, as YAML has them."""
+
+    verb: Literal["map", "read", "exec"]
+    argument: str | tuple[str, ...]
+    background: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class GuestPlan:
+    """One guest; a YAML entry with `count:` gives several."""
+
+    name: str
+    engine: Engine
+    storage_bytes: int
+    dcssblk: tuple[str, ...]
+    mounts: tuple[MountPlan, ...]
+    expect: Literal["shared", "copies"]
+    run: tuple[Step, ...]
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class SystemPlan:
+    """One system."""
+
+    name: str
+    segments: tuple[SegmentPlan, ...]
+    guests: tuple[GuestPlan, ...]
+    path: Path
+    warnings: tuple[str, ...] = field(default=())

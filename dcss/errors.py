@@ -1,0 +1,69 @@
+"""The exception tree. Every message says what, where, found, wanted, and what to do."""
+
+from errno import ENODATA
+
+
+class DcssError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class ConfigError(DcssError, ValueError):
+    """The user's YAML or command line is wrong; `findings` holds one line each."""
+
+    def __init__(self, *findings: str) -> None:
+        super().__init__(*findings)
+        self.findings = findings
+
+    def __str__(self) -> str:
+        return "\n".join(self.findings)
+
+
+class ImageError(DcssError):
+    """What should go into an image cannot, or does not fit."""
+
+
+class PublishError(DcssError, OSError):
+    """A segment could not be put into shared memory; nothing of it is left there."""
+
+
+class SystemBusyError(DcssError):
+    """Another CP already runs this system."""
+
+
+class LaunchError(DcssError):
+    """A guest or the fork server could not be started, or ended before it should."""
+
+
+class MeasurementDeniedError(DcssError, PermissionError):
+    """The kernel does not show its books to this user."""
+
+
+class KernelError(DcssError, OSError):
+    """A guest kernel's failure: an errno and the text of its log, as OSError has them."""
+
+
+class Ext2FormatError(DcssError, ValueError):
+    """An image is damaged or not ext2: the message names block, field, found and wanted."""
+
+
+class HoleError(KernelError):
+    """A file page without a block: ENODATA, as ext2's get_xip_mem returns it (fs/ext2/xip.c)."""
+
+    def __init__(self) -> None:
+        super().__init__(ENODATA, "no block is allocated for this page")
+
+
+class StaleReferenceError(KernelError):
+    """A reference into a device outlived the device's release or the segment's unload."""
+
+
+class HypercallError(KernelError):
+    """CP refused a hypercall; `condition_code` and `return_code` are what the instruction left."""
+
+    def __init__(self, errno: int, message: str, condition_code: int, return_code: int) -> None:
+        super().__init__(errno, message)
+        self.condition_code = condition_code
+        self.return_code = return_code
+
+    def __reduce__(self) -> tuple[type, tuple[int | None, str | None, int, int]]:
+        return type(self), (self.errno, self.strerror, self.condition_code, self.return_code)

@@ -1,0 +1,135 @@
+"""What verify, measure and run find, as plain data. Their JSON forms are fixed; None means: could not be seen."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Evidence = Literal["frames", "mappings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """One claim about sharing; `holds` is None where the kernel did not show enough to judge it."""
+
+    claim: str
+    holds: bool | None
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class FileProof:
+    """One file of a segment that sharing guests have mapped; `path` is decoded with os.fsdecode."""
+
+    segment: str
+    path: str
+    pages: int
+    checked_pages: int
+    guests: tuple[str, ...]
+    distinct_frames: int | None
+    shared: bool
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyResult:
+    """The verdict: verified if no claim is refuted and claim 1 holds. `limits` says what could not be seen, and why."""
+
+    system: str
+    verdict: Literal["verified", "refuted"]
+    evidence: Evidence
+    claims: tuple[Claim, ...]
+    files: tuple[FileProof, ...]
+    limits: tuple[str, ...] = ()
+    cpu_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GuestBooks:
+    """What the guest itself instantiated: what z/VM would charge it."""
+
+    xip_bytes: int | None
+    page_cache_bytes: int
+    buffer_bytes: int
+    anonymous_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class HostBooks:
+    """What this machine pays for the guest's processes, emulator included."""
+
+    rss_bytes: int | None
+    pss_bytes: int | None
+    uss_bytes: int | None
+    page_table_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class GuestAccount:
+    """One guest in both books."""
+
+    name: str
+    engine: str
+    pids: tuple[int, ...]
+    storage_bytes: int
+    guest: GuestBooks
+    host: HostBooks
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentAccount:
+    """One segment: its object in shared memory, and how many guests have loaded it."""
+
+    name: str
+    shm: str
+    bytes: int
+    resident_bytes: int
+    guests: int
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Over guests that share: frames that each maps, summed; the same frames, each once; the difference."""
+
+    with_sharing_bytes: int | None
+    without_sharing_bytes: int | None
+    saved_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineBooks:
+    """Free memory of the machine, before the first guest and now: MemFree plus the per-CPU lists of /proc/zoneinfo."""
+
+    free_before_bytes: int
+    free_after_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureResult:
+    """What each guest costs and what sharing saves."""
+
+    system: str
+    guests: tuple[GuestAccount, ...]
+    segments: tuple[SegmentAccount, ...]
+    totals: Totals
+    machine: MachineBooks | None = None
+    limits: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GuestOutcome:
+    """How one guest's run ended; `log` is the tail of its console where it failed."""
+
+    name: str
+    exit_status: int
+    seconds: float
+    log: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """One whole `dcss run`."""
+
+    verify: VerifyResult
+    measure: MeasureResult
+    guests: tuple[GuestOutcome, ...]
+    publish_seconds: float
+    ready_seconds: float
+    warnings: tuple[str, ...] = ()
