@@ -47,8 +47,8 @@ ImageSource = FilesSource | DirectorySource | TarSource | Ext2Source
 class SegmentPlan:
     """One segment: where it lies, and what goes in.
 
-    Either `definition` (from `define:`) or `start_address` and `type` (from `at:` and `type:`, whose size is the image's
-    own or `size_bytes`) is given. `where` is file:line for messages.
+    Either `definition` (from `define:`) or `start_address` and `type` (from `at:` and `type:`; the size is the
+    image's own or `size_bytes`) is given. `where` is file:line for messages.
     """
 
     name: str

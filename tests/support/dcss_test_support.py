@@ -1,0 +1,62 @@
+"""What tests need of a machine, found once: a missing need skips with its reason, and fails in CI unless it may be missing."""
+
+import os
+import shutil
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+TOOLS = ("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux")
+
+
+def tool(name: str) -> str | None:
+    """Return the path of a program, also of one in /sbin, which a user's PATH may lack."""
+    return shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+
+
+def _root() -> str | None:
+    return None if os.geteuid() == 0 else "root"
+
+
+def _frames() -> str | None:
+    try:
+        with Path("/proc/kpagecount").open("rb") as kpagecount:
+            kpagecount.read(8)
+    except OSError as error:
+        return f"page frames to be visible (CAP_SYS_ADMIN): {error}"
+    return None
+
+
+def _loop() -> str | None:
+    if os.geteuid() != 0 or not Path("/dev/loop-control").exists():
+        return "loop devices and root"
+    return None
+
+
+def _kvm() -> str | None:
+    return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
+
+
+_CHECKS: dict[str, Callable[[], str | None]] = {"root": _root, "frames": _frames, "loop": _loop, "kvm": _kvm}
+
+
+@cache
+def missing(need: str) -> str | None:
+    """Return what is missing for `need`, or None."""
+    if need in _CHECKS:
+        return _CHECKS[need]()
+    if need in TOOLS:
+        return None if tool(need) else f"the program {need}"
+    raise KeyError(f"need {need!r}: found none of that name, wanted one of {[*_CHECKS, *TOOLS]}")
+
+
+def needs(*names: str) -> pytest.MarkDecorator:
+    """Mark a test (or, as `pytestmark`, a module) with what it cannot run without."""
+    return pytest.mark.needs(*names)
+
+
+def may_skip(need: str) -> bool:
+    """Outside CI everything may be missing; there, what DCSS_MAY_SKIP names."""
+    return os.environ.get("CI") != "true" or need in os.environ.get("DCSS_MAY_SKIP", "").split(",")
