@@ -1,0 +1,149 @@
+"""What must hold between a guest of a configuration and the rest of it, beyond each value's own type."""
+
+from collections.abc import Iterator
+from itertools import combinations
+
+from dcss.abi.extmem import SEGMENT_SIZE
+from dcss.config.check_segments import Extent, extent_of
+from dcss.config.draft import Draft
+from dcss.config.models import GuestModel
+from dcss.config.names import device_segments, guest_name
+from dcss.config.problems import Location, Problem, did_you_mean
+
+MAX_NAME_CHARACTERS = 8
+MAX_GUESTS = 99_999  # of one system; more than Linux gives processes by default
+_VERBS = ("map", "read", "exec")
+_LISTED_DEVICES = 8
+
+
+def check_guests(draft: Draft) -> Iterator[Problem]:
+    """Yield what is wrong with the guests."""
+    extents = _extents(draft)
+    told: set[tuple[str, str]] = set()
+    for index, guest in enumerate(draft.model.guests):
+        at: Location = ("guests", index)
+        yield from _devices(draft, at, guest)
+        yield from _mounts(draft, at, guest)
+        yield from _steps(draft, at, guest)
+        used = {name: extents[name] for name in segments_of(guest, draft) if name in extents}
+        if draft.sound(*at, "storage"):
+            yield from _storage(at, guest, used)
+        for lower, upper in combinations(sorted(used, key=used.__getitem__), 2):
+            if _share_megabyte(used[lower], used[upper]) and (lower, upper) not in told:
+                told.add((lower, upper))
+                yield _overlap(draft, lower, upper, guest)
+    yield from _names(draft)
+
+
+def segments_of(guest: GuestModel, draft: Draft) -> list[str]:
+    """Return the names of the segments that a guest loads; without `dcssblk:` all."""
+    if guest.dcssblk is None:
+        return [segment.name for segment in draft.model.segments]
+    return [name for device in guest.dcssblk for name in device_segments(device)]
+
+
+def _extents(draft: Draft) -> dict[str, Extent]:
+    extents: dict[str, Extent] = {}
+    for index, segment in enumerate(draft.model.segments):
+        extent = extent_of(segment)
+        if extent is not None and draft.sound("segments", index, "name"):
+            extents.setdefault(segment.name, extent)
+    return extents
+
+
+def _devices(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]:
+    known = [segment.name for segment in draft.model.segments]
+    names_known = all(draft.sound("segments", index, "name") for index in range(len(known)))
+    taken: set[str] = set()
+    for index, device in enumerate(guest.dcssblk or ()):
+        for name in device_segments(device):
+            if name not in known and names_known:
+                wanted = "a segment of this file, such as " + known[0]
+                yield Problem((*at, "dcssblk", index), f"'{name}'", wanted, did_you_mean(name, known))
+            if name in taken:
+                yield Problem((*at, "dcssblk", index), f"'{name}' again", "each segment in one device only")
+            taken.add(name)
+
+
+def _mounts(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]:
+    if not (draft.sound(*at, "dcssblk") and draft.sound("segments")):
+        return
+    number = len(draft.model.segments if guest.dcssblk is None else guest.dcssblk)
+    known = [f"dcssblk{minor}" for minor in range(number)]
+    if number > _LISTED_DEVICES:
+        wanted = f"one of {known[0]} to {known[-1]}"
+    else:
+        wanted = "one of " + ", ".join(known) if known else "no mount, since dcssblk: is empty"
+    for index, mount in enumerate(guest.mounts):
+        if mount.device not in known and draft.sound(*at, "mounts", index, "device"):
+            hint = did_you_mean(mount.device, known)
+            yield Problem((*at, "mounts", index, "device"), f"'{mount.device}'", wanted, hint)
+
+
+def _steps(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]:
+    for index, step in enumerate(guest.run):
+        here: Location = (*at, "run", index)
+        if not draft.sound(*here):
+            continue
+        given = [verb for verb in _VERBS if verb in step.model_fields_set]
+        if len(given) != 1:
+            yield Problem(here, " and ".join(given) or "no step", "exactly one of " + ", ".join(_VERBS))
+        elif step.exec is not None and guest.engine == "process":
+            yield Problem((*here, "exec"), "exec: in a guest of engine process", "engine: s390x or linux")
+        elif step.background and step.exec is None:
+            yield Problem((*here, "background"), f"background: beside {given[0]}:", "it only beside exec:")
+
+
+def _storage(at: Location, guest: GuestModel, used: dict[str, Extent]) -> Iterator[Problem]:
+    lowest = min(used, key=used.__getitem__, default=None)
+    if lowest is not None and used[lowest].start < guest.storage:
+        found = f"storage up to {guest.storage:#x} ({_megabytes(guest.storage)})"
+        wanted = f"at most {_megabytes(used[lowest].start)}, where segment {lowest} begins"
+        yield Problem((*at, "storage"), found, wanted, "move the segment up or give less storage")
+
+
+def _megabytes(size_bytes: int) -> str:
+    return f"{size_bytes >> 20}M" if size_bytes % SEGMENT_SIZE == 0 else f"{size_bytes >> 10}K"
+
+
+def _share_megabyte(lower: Extent, upper: Extent) -> bool:
+    """A guest cannot load two segments that share a megabyte (segment_overlaps_others in arch/s390/mm/extmem.c)."""
+    return lower.end // SEGMENT_SIZE >= upper.start // SEGMENT_SIZE
+
+
+def _overlap(draft: Draft, lower: str, upper: str, guest: GuestModel) -> Problem:
+    index = [segment.name for segment in draft.model.segments].index(upper)
+    segment = draft.model.segments[index]
+    found = f"a start in a megabyte that {lower} takes too"
+    wanted = f"segments apart by whole megabytes, since guest {guest.name} loads both"
+    return Problem(("segments", index, "at" if segment.at is not None else "define"), found, wanted)
+
+
+def _names(draft: Draft) -> Iterator[Problem]:
+    guests = draft.model.guests
+    for index, guest in enumerate(guests):
+        last = guest.name if guest.count is None else guest_name(guest.name, guest.count, guest.count)
+        if len(last) > MAX_NAME_CHARACTERS:
+            found = f"{last}, {len(last)} characters with its number"
+            yield Problem(("guests", index, "name"), found, f"at most {MAX_NAME_CHARACTERS}")
+    total = sum(guest.count or 1 for guest in guests)
+    if total > MAX_GUESTS:
+        yield Problem(("guests",), f"{total} guests in all", f"at most {MAX_GUESTS}")
+        return
+    owner: dict[str, int] = {}
+    for index, guest in enumerate(guests):
+        if not draft.sound("guests", index, "name"):
+            continue
+        names = guest_names(guest)
+        taken = next((name for name in names if name in owner), None)
+        if taken is not None:
+            wanted = f"a name of its own (guests[{owner[taken]}] has it)"
+            yield Problem(("guests", index, "name"), f"'{taken}' again", wanted)
+        owner |= dict.fromkeys(names, index)
+
+
+def guest_names(guest: GuestModel) -> list[str]:
+    """Return the names of the guests that an entry stands for."""
+    if guest.count is None:
+        return [guest.name]
+    return [guest_name(guest.name, number, guest.count) for number in range(1, guest.count + 1)]

@@ -1,0 +1,163 @@
+"""A YAML file as plain data in which every value knows its line. Standard YAML 1.1, one document, no custom tags."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import yaml
+
+from dcss.config.problems import Location, Problem, describe
+from dcss.errors import ConfigError
+
+MAX_FILE_BYTES = 1 << 20
+MAX_NODES = 100_000  # after aliases are expanded: far above any real file, far below what a bomb expands to
+_MERGE_TAG = "tag:yaml.org,2002:merge"
+_PLAIN_TAGS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """`data` is what the file says; `lines` and `sources` (a scalar's own text) are keyed by location."""
+
+    file: str
+    data: object
+    lines: dict[Location, int]
+    sources: dict[Location, str]
+    problems: list[Problem] = field(default_factory=list)
+
+    def line(self, location: Location) -> int:
+        """Return the line of a location, or of the nearest one around it that the file has."""
+        while location and location not in self.lines:
+            location = location[:-1]
+        return self.lines.get(location, 1)
+
+    def describe(self, location: Location, value: object) -> str:
+        """Return how a message names the value at `location`."""
+        return describe(value, self.sources.get(location))
+
+
+def read_document(path: Path) -> Document:
+    """Read one YAML file. Raises ConfigError where it cannot be read or is not YAML."""
+    file = str(path)
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(MAX_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(f"{file}: found {error.strerror}, wanted a readable YAML file") from error
+    if len(content) > MAX_FILE_BYTES:
+        raise ConfigError(f"{file}: found more than {MAX_FILE_BYTES} bytes, wanted a YAML file of at most 1 MiB")
+    try:
+        loader = yaml.SafeLoader(content)
+        node = loader.get_single_node()
+        if node is not None:
+            _refuse_bomb(node)
+        return _Walk(file, loader).document(node)
+    except yaml.MarkedYAMLError as error:
+        raise ConfigError(_marked(file, error)) from error
+    except yaml.reader.ReaderError as error:
+        line = content.count(b"\n", 0, error.position) + 1
+        raise ConfigError(f"{file}:{line}: document: found {error.reason}, wanted text in UTF-8") from error
+    except RecursionError as error:
+        raise ConfigError(f"{file}:1: document: found too many levels of nesting, wanted a few") from error
+
+
+def _marked(file: str, error: yaml.MarkedYAMLError) -> str:
+    mark = error.problem_mark or error.context_mark
+    line = mark.line + 1 if mark is not None else 1
+    found = " ".join((error.problem or error.context or "something else").split())
+    found = found.removeprefix("found ")
+    hint = " (indent with blanks, not with tabs)" if "'\\t'" in found else ""
+    return f"{file}:{line}: document: found {found}, wanted YAML{hint}"
+
+
+def _refuse_bomb(root: yaml.Node) -> None:
+    """Count nodes with aliases expanded, without expanding them; an alias to a node around itself is refused too."""
+    sizes: dict[int, int] = {}
+    open_nodes: set[int] = set()
+
+    def size(node: yaml.Node) -> int:
+        known = sizes.get(id(node))
+        if known is not None:
+            return known
+        if id(node) in open_nodes:
+            raise yaml.MarkedYAMLError(problem="an alias to a node around itself", problem_mark=node.start_mark)
+        open_nodes.add(id(node))
+        total = 1
+        if isinstance(node, yaml.CollectionNode):
+            for child in node.value:
+                total += sum(map(size, child)) if isinstance(child, tuple) else size(child)
+        if total > MAX_NODES:
+            problem = f"aliases that expand to more than {MAX_NODES} values"
+            raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+        open_nodes.discard(id(node))
+        sizes[id(node)] = total
+        return total
+
+    size(root)
+
+
+class _Walk:
+    """Turn nodes into plain data, noting lines and duplicate keys on the way."""
+
+    def __init__(self, file: str, loader: yaml.SafeLoader) -> None:
+        self._file = file
+        self._loader = loader
+        self._lines: dict[Location, int] = {}
+        self._sources: dict[Location, str] = {}
+        self._problems: list[Problem] = []
+
+    def document(self, node: yaml.Node | None) -> Document:
+        data = None if node is None else self._value(node, ())
+        return Document(self._file, data, self._lines, self._sources, self._problems)
+
+    def _value(self, node: yaml.Node, at: Location) -> object:
+        self._lines.setdefault(at, node.start_mark.line + 1)
+        if isinstance(node, yaml.ScalarNode):
+            return self._scalar(node, at)
+        if isinstance(node, yaml.SequenceNode) and node.tag in _PLAIN_TAGS:
+            return [self._value(child, (*at, index)) for index, child in enumerate(node.value)]
+        if isinstance(node, yaml.MappingNode) and node.tag in _PLAIN_TAGS:
+            return self._mapping(node, at)
+        raise yaml.MarkedYAMLError(problem=f"the tag {node.tag}", problem_mark=node.start_mark)
+
+    def _scalar(self, node: yaml.ScalarNode, at: Location) -> object:
+        self._sources[at] = node.value
+        try:
+            return self._loader.construct_object(node)
+        except ValueError as error:  # such as a date that is none, or a number of thousands of digits
+            raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from error
+
+    def _mapping(self, node: yaml.MappingNode, at: Location) -> dict[str, object]:
+        own = [(key, value) for key, value in node.value if key.tag != _MERGE_TAG]
+        data = self._merged([value for key, value in node.value if key.tag == _MERGE_TAG], at)
+        first_lines: dict[str, int] = {}
+        for key_node, value_node in own:
+            key = self._key(key_node)
+            line = key_node.start_mark.line + 1
+            if key in first_lines:
+                wanted = f"it once (the first is in line {first_lines[key]})"
+                self._problems.append(Problem((*at, key), "this key again", wanted, line=line))
+                continue
+            first_lines[key] = self._lines[(*at, key)] = line
+            data[key] = self._value(value_node, (*at, key))
+        return data
+
+    def _merged(self, nodes: list[yaml.Node], at: Location) -> dict[str, object]:
+        """Return the keys of ``<<: *anchor`` or ``<<: [*a, *b]``, of which the first wins."""
+        mappings = [
+            other for node in nodes for other in (node.value if isinstance(node, yaml.SequenceNode) else [node])
+        ]
+        data: dict[str, object] = {}
+        for other in reversed(mappings):
+            if not isinstance(other, yaml.MappingNode):
+                raise yaml.MarkedYAMLError(
+                    problem="<< with something else than mappings", problem_mark=other.start_mark
+                )
+            data |= self._mapping(other, at)
+        return data
+
+    def _key(self, node: yaml.Node) -> str:
+        if isinstance(node, yaml.ScalarNode):
+            key = self._loader.construct_object(node)
+            if isinstance(key, str):
+                return key
+        raise yaml.MarkedYAMLError(problem="a key that is not text", problem_mark=node.start_mark)

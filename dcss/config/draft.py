@@ -1,0 +1,106 @@
+"""From plain data to models with every fault told: a broken value is set aside so that the rest is still checked."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from dcss.config.document import Document
+from dcss.config.models import SystemModel, known_keys, validate
+from dcss.config.problems import Location, Problem, WrongValueError, did_you_mean
+
+if TYPE_CHECKING:
+    from pydantic_core import ErrorDetails
+
+_WANTED = {
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "greater_than_equal": "{ge} or more",
+    "less_than_equal": "at most {le}",
+    "list_type": "a list",
+    "model_type": "a mapping",
+    "string_type": "text",
+    "too_short": "at least one entry",
+}
+_STAND_INS: dict[str, dict[str, Any]] = {
+    "": {"segments": [{"name": "@", "image": {}}]},
+    "segments": {"name": "@", "image": {}},
+    "guests": {"name": "@"},
+    "mounts": {"device": "@", "at": "/"},
+    "run": {},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """The models, and the places whose values were set aside."""
+
+    model: SystemModel
+    broken: frozenset[Location] = field(default=frozenset())
+
+    def sound(self, *location: str | int) -> bool:
+        """Whether the value at `location` is the file's own, so that it makes sense to judge it."""
+        return not any(location[:length] in self.broken for length in range(1, len(location) + 1))
+
+
+def draft(document: Document) -> tuple[Draft | None, list[Problem]]:
+    """Return the models of a document, broken parts left out, and what is wrong; None where nothing can be read."""
+    problems = list(document.problems)
+    if document.data is None or document.data == {}:
+        return None, [*problems, Problem((), "an empty file", "a mapping with system:, segments: and guests:")]
+    model, errors = validate(document.data)
+    problems += [_problem(document, error) for error in errors]
+    if model is not None:
+        return Draft(model), problems
+    if not isinstance(document.data, dict):
+        return None, problems
+    broken = frozenset(_place(error["loc"]) for error in errors)
+    model, errors = validate(_mend(document.data, "", (), broken))
+    return (None if model is None else Draft(model, broken)), problems
+
+
+def _place(location: Location) -> Location:
+    """Return what must be set aside for a fault at `location`, so that what is left can be judged by itself."""
+    if location[0] not in {"segments", "guests"}:
+        return location[:1]
+    depth = {"mounts": 5, "run": 4}  # one key of one mount, but a whole step: its keys mean nothing alone
+    return location[: depth.get(str(location[2]), 3) if len(location) > 3 else 3]
+
+
+def _mend(entry: object, key: str, location: Location, broken: frozenset[Location]) -> dict[str, Any]:
+    """Return an entry of the list `key` without its broken places; what its model needs gets a stand-in."""
+    if location in broken or not isinstance(entry, dict):
+        return dict(_STAND_INS[key])
+    kept = {
+        name: [_mend(child, name, (*location, name, index), broken) for index, child in enumerate(value)]
+        if name in _STAND_INS and isinstance(value, list)
+        else value
+        for name, value in entry.items()
+        if (*location, name) not in broken
+    }
+    return _STAND_INS[key] | kept
+
+
+def _problem(document: Document, error: "ErrorDetails") -> Problem:
+    location, kind, value = error["loc"], error["type"], error["input"]
+    if kind == "extra_forbidden":
+        known = known_keys(location[:-1])
+        hint = did_you_mean(str(location[-1]), known)
+        return Problem(location, "an unknown key", "one of " + ", ".join(known), hint)
+    if kind == "missing":
+        return Problem(location, "nothing", "this key")
+    found = document.describe(location, value)
+    if kind == "value_error":
+        wrong = cast(WrongValueError, error["ctx"]["error"])
+        return Problem(location, found, wrong.wanted, wrong.hint)
+    return Problem(location, found, *_wanted(kind, value, error.get("ctx", {}), error["msg"]))
+
+
+def _wanted(kind: str, value: object, context: dict[str, Any], message: str) -> tuple[str, str]:
+    """Return what was wanted, and a hint or an empty text, for a fault of one of pydantic's own types."""
+    if kind == "literal_error":
+        words = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
+        return "one of " + ", ".join(words), did_you_mean(value, words) if isinstance(value, str) else ""
+    if kind == "string_type" and isinstance(value, bool | int | float):
+        return _WANTED[kind], "quote it"
+    if kind == "list_type" and isinstance(value, str):
+        return _WANTED[kind], "write it in brackets"
+    return _WANTED.get(kind, message).format(**context), ""

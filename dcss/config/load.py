@@ -1,0 +1,148 @@
+"""A YAML file in, a SystemPlan out, or one ConfigError with every fault of the file."""
+
+import os
+import re
+from glob import escape
+from pathlib import Path
+
+from dcss.abi.extmem import AbsoluteAddress, SegmentType
+from dcss.config.check_guests import check_guests, guest_names, segments_of
+from dcss.config.check_segments import check_segments, definition_of
+from dcss.config.document import Document, read_document
+from dcss.config.draft import Draft, draft
+from dcss.config.models import SYSTEM_NAME, GuestModel, ImageModel, SegmentModel, StepModel
+from dcss.config.plan import (
+    DirectorySource,
+    Ext2Source,
+    FilesSource,
+    GuestPlan,
+    ImageSource,
+    MountPlan,
+    SegmentPlan,
+    Step,
+    SystemPlan,
+    TarSource,
+)
+from dcss.config.problems import Problem
+from dcss.errors import ConfigError
+
+
+def load_plan(path: Path) -> SystemPlan:
+    """Return the plan of a YAML file: checked, defaults filled in, paths absolute (relative to the file).
+
+    Raises ConfigError with one finding per fault, ``FILE:LINE: FIELD: found X, wanted Y (hint)``, all of them at once.
+    """
+    document = read_document(path)
+    # abspath, not resolve: a file reached through a link means what it says where the link is.
+    directory = Path(os.path.abspath(path)).parent  # noqa: PTH100
+    drafted, problems = draft(document)
+    if drafted is not None:
+        problems += check_segments(drafted, directory)
+        problems += check_guests(drafted)
+        problems += _check_system_name(drafted, path)
+    if problems or drafted is None:
+        raise ConfigError(*_findings(document, problems))
+    return _plan(document, drafted, directory, path)
+
+
+def _findings(document: Document, problems: list[Problem]) -> list[str]:
+    """Return one line per problem, in the order of the file."""
+    lines = [problem.line or document.line(problem.location) for problem in problems]
+    ordered = sorted(range(len(problems)), key=lines.__getitem__)
+    return [problems[index].text(document.file, lines[index]) for index in ordered]
+
+
+def _plan(document: Document, drafted: Draft, directory: Path, path: Path) -> SystemPlan:
+    model = drafted.model
+    return SystemPlan(
+        name=model.system or path.stem,
+        segments=tuple(
+            _segment(segment, directory, _where(document, "segments", index))
+            for index, segment in enumerate(model.segments)
+        ),
+        guests=tuple(
+            plan
+            for index, guest in enumerate(model.guests)
+            for plan in _guests(guest, drafted, _where(document, "guests", index))
+        ),
+        path=directory / path.name,
+        warnings=tuple(_warnings(document, drafted)),
+    )
+
+
+def _where(document: Document, *location: str | int) -> str:
+    return f"{document.file}:{document.line(location)}"
+
+
+def _check_system_name(drafted: Draft, path: Path) -> list[Problem]:
+    if drafted.model.system is not None or not drafted.sound("system") or re.fullmatch(SYSTEM_NAME, path.stem):
+        return []
+    return [Problem(("system",), "nothing", "a name, since the file's own cannot serve as one", "system: demo")]
+
+
+def _warnings(document: Document, drafted: Draft) -> list[str]:
+    used = {name for guest in drafted.model.guests for name in segments_of(guest, drafted)}
+    return [
+        f"{_where(document, 'segments', index)}: segment {segment.name} is loaded by no guest"
+        for index, segment in enumerate(drafted.model.segments)
+        if segment.name not in used
+    ]
+
+
+def _segment(segment: SegmentModel, directory: Path, where: str) -> SegmentPlan:
+    definition = None if segment.define is None else definition_of(segment)
+    start = AbsoluteAddress(segment.at or 0) if definition is None else definition.start
+    return SegmentPlan(
+        name=segment.name,
+        definition=definition,
+        start_address=start,
+        type=SegmentType[segment.type] if definition is None else definition.ranges[0].type,
+        size_bytes=segment.size if definition is None else definition.size_bytes,
+        image=_image(segment.image, directory),
+        save=False,
+        where=where,
+    )
+
+
+def _image(image: ImageModel, directory: Path) -> ImageSource:
+    if image.directory is not None:
+        return DirectorySource(_absolute(directory, image.directory))
+    if image.tar is not None:
+        return TarSource(_absolute(directory, image.tar))
+    if image.ext2 is not None:
+        return Ext2Source(_absolute(directory, image.ext2))
+    at_least = image.at_least
+    return FilesSource(
+        # The directory's own name is no pattern, whatever characters it has.
+        patterns=tuple(
+            pattern if pattern.startswith("/") else os.path.normpath(f"{escape(str(directory))}/{pattern}")
+            for pattern in image.files or ()
+        ),
+        min_files=at_least.files if at_least else 0,
+        min_bytes=at_least.size if at_least else 0,
+        max_bytes=image.up_to,
+    )
+
+
+def _absolute(directory: Path, path: str) -> Path:
+    return Path(os.path.abspath(directory / path))  # noqa: PTH100 - resolve() would follow links
+
+
+def _guests(guest: GuestModel, drafted: Draft, where: str) -> list[GuestPlan]:
+    """Return the guests of one entry; what they have in common is built once."""
+    dcssblk = guest.dcssblk
+    if dcssblk is None:
+        dcssblk = [segment.name for segment in drafted.model.segments]
+    devices = tuple(dcssblk)
+    mounts = tuple(MountPlan(mount.device, mount.at, tuple(mount.options)) for mount in guest.mounts)
+    steps = tuple(_step(step) for step in guest.run)
+    return [
+        GuestPlan(name, guest.engine, guest.storage, devices, mounts, guest.expect, steps, where)
+        for name in guest_names(guest)
+    ]
+
+
+def _step(step: StepModel) -> Step:
+    if step.exec is not None:
+        return Step("exec", tuple(step.exec), step.background)
+    return Step("map", step.map) if step.map is not None else Step("read", step.read or "")

@@ -1,0 +1,13 @@
+"""Names that a configuration builds: guests with their numbers, segments of a device."""
+
+_LOCAL = "(local)"
+
+
+def guest_name(name: str, number: int, count: int) -> str:
+    """Return ``LINUX07``: the number is padded to the width of `count`, two digits at least."""
+    return f"{name}{number:0{max(2, len(str(count)))}d}"
+
+
+def device_segments(device: str) -> tuple[str, ...]:
+    """Return the segments of one entry of dcssblk's ``segments=``, such as ``A:B(local)``."""
+    return tuple(device.removesuffix(_LOCAL).split(":"))
