@@ -42,6 +42,8 @@ class ReturnCode(IntEnum):
     NOT_FOUND = 44
     NOT_AUTHORIZED = 45  # ours
     BAD_AREA = 46  # ours: an operand or output area is not what the call needs
+    OVERLAPS = 47  # ours: LOADNOLY would overlay storage or a loaded segment
+    ABOVE_2G = 48  # ours: the segment lies out of a 31-bit call's reach
     PAGING_ERROR = 174  # recalled, unconfirmed
 
 

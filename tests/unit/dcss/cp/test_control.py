@@ -1,0 +1,210 @@
+"""ControlProgram: publishing, versions, users, and nothing left behind."""
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cp_test_support import (
+    control_program,
+    define,
+    filler,
+    objects_of,
+    open_descriptors,
+    private_directories,
+    unique_system,
+)
+
+from dcss.abi.channel import Reply
+from dcss.cp.control import ControlProgram
+from dcss.errors import PublishError, SystemBusyError
+
+LOADSHRX, LOADNSRX, PURGESEG, FINDSEGX = 0x20, 0x24, 0x08, 0x2C
+LIB = define("LIB", "20000-2000F SR")
+
+
+def diag(cp: ControlProgram, guest: str, subcode: int, name: str) -> Reply:
+    return cp.handle(guest, struct.pack(">QQQ8s", 0x64, 0x1000, subcode, name.ljust(8).encode("cp037")))
+
+
+@pytest.fixture
+def cp() -> Iterator[ControlProgram]:
+    with control_program() as running:
+        for guest in ("A", "B"):
+            running.register(guest, storage_bytes=1 << 26)
+        yield running
+
+
+def test_published_segment(cp: ControlProgram) -> None:
+    segment = cp.publish(LIB, filler(b"x" * 5000), image_bytes=5000)
+    assert cp.segments == {"LIB": segment}
+    assert cp.files == {1: segment}
+    assert (segment.name, segment.file_class, segment.spid, segment.definition) == ("LIB", "A", 1, LIB)
+    assert segment.digest == hashlib.sha256((b"x" * 5000).ljust(65536, b"\0")).hexdigest()
+    assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.1"]
+    assert cp.users("LIB") == 0
+
+
+@pytest.mark.parametrize(
+    ("kind", "has_digest"), [("SW", False), ("SN", False), ("SR", True), ("EW", True), ("SC", True)]
+)
+def test_digest_only_where_content_stays(cp: ControlProgram, kind: str, has_digest: bool) -> None:
+    assert (cp.publish(define("X", f"20000-20000 {kind}"), filler(b"")).digest is not None) == has_digest
+
+
+def test_two_systems_side_by_side(cp: ControlProgram) -> None:
+    other = ControlProgram(unique_system())
+    other.register("A", storage_bytes=0)
+    cp.publish(LIB, filler(b"mine"))
+    other.publish(LIB, filler(b"other"))
+    mine, others = (diag(each, "A", LOADSHRX, "LIB").descriptor for each in (cp, other))
+    assert (os.pread(mine, 5, 0), os.pread(others, 5, 0)) == (b"mine\0", b"other")
+    other.close()
+    assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.1"]
+    assert cp.users("LIB") == 1
+
+
+def test_second_cp_of_one_system_is_refused(cp: ControlProgram) -> None:
+    cp.publish(LIB, filler(b"x"))
+    with pytest.raises(SystemBusyError, match=str(os.getpid())):
+        ControlProgram(cp.system)
+    assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.1"]
+
+
+def test_failing_fill_leaves_nothing_and_what_was_there_stays(cp: ControlProgram) -> None:
+    cp.publish(LIB, filler(b"old"))
+    for error in (ZeroDivisionError(), KeyboardInterrupt()):
+
+        def fill(write_fd: int, error: BaseException = error) -> None:
+            raise error
+
+        with pytest.raises(type(error)):
+            cp.publish(LIB, fill)
+    assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.1"]
+    assert os.pread(diag(cp, "A", LOADSHRX, "LIB").descriptor, 3, 0) == b"old"
+
+
+def test_image_that_does_not_fit_is_refused_before_anything_is_created(cp: ControlProgram) -> None:
+    with pytest.raises(PublishError, match="LIB: needs 65537 bytes for its image, has 65536"):
+        cp.publish(LIB, pytest.fail, image_bytes=65537)
+    with pytest.raises(PublishError, match="SN and EN read as zeros"):
+        cp.publish(define("X", "20000-2000F SN"), pytest.fail, image_bytes=4096)
+
+
+def test_replaced_while_in_use(cp: ControlProgram) -> None:
+    old = cp.publish(LIB, filler(b"old"))
+    before = diag(cp, "A", LOADSHRX, "LIB").descriptor
+    new = cp.publish(LIB, filler(b"new"))
+    assert (old.file_class, new.file_class, old.spid, new.spid) == ("P", "A", 1, 2)
+    assert set(cp.files) == {1, 2}
+    assert os.pread(before, 3, 0) == b"old"
+    assert os.pread(diag(cp, "B", LOADSHRX, "LIB").descriptor, 3, 0) == b"new"
+    assert (old.users, new.users) == ({"A"}, {"B"})
+    assert diag(cp, "A", FINDSEGX, "LIB").condition_code == 0
+    assert os.pread(diag(cp, "A", LOADSHRX, "LIB").descriptor, 3, 0) == b"new"
+    assert set(cp.files) == {2}
+    assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.2"]
+
+
+def test_replaced_while_unused_vanishes_at_once(cp: ControlProgram) -> None:
+    cp.publish(LIB, filler(b"old"))
+    cp.publish(LIB, filler(b"new"))
+    assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.2"]
+
+
+def test_release_drops_all_loads_of_the_dead_guest_only(cp: ControlProgram) -> None:
+    cp.publish(LIB, filler(b"lib"))
+    cp.publish(define("APP", "30000-3000F SR"), filler(b"app"))
+    for guest in ("A", "B"):
+        for name in ("LIB", "APP"):
+            diag(cp, guest, LOADSHRX, name)
+    cp.publish(define("APP", "30000-3000F SR"), filler(b"app2"))
+    cp.release("A")
+    cp.release("A")
+    assert (cp.users("LIB"), cp.users("APP")) == (1, 0)
+    assert cp.files[2].users == {"B"}
+    assert set(cp.loaded("B")) == {"LIB", "APP"}
+    cp.release("B")
+    assert set(cp.files) == {1, 3}
+    with pytest.raises(KeyError):
+        cp.loaded("A")
+    cp.register("A", storage_bytes=0)
+    assert cp.loaded("A") == {}
+    with pytest.raises(ValueError, match="guest A: already registered"):
+        cp.register("A", storage_bytes=0)
+
+
+def test_writes_to_sw_are_seen_by_all_and_gone_after_the_last_user(cp: ControlProgram) -> None:
+    cp.publish(define("RW", "20000-2000F SW"), filler(b"saved"))
+    first, second = (diag(cp, guest, LOADSHRX, "RW").descriptor for guest in ("A", "B"))
+    os.pwrite(first, b"HELLO", 0)
+    os.pwrite(first, b"tail", 65532)
+    assert os.pread(second, 5, 0) == b"HELLO"
+    diag(cp, "A", PURGESEG, "RW")
+    assert os.pread(diag(cp, "A", LOADSHRX, "RW").descriptor, 5, 0) == b"HELLO"
+    cp.release("A")
+    diag(cp, "B", PURGESEG, "RW")
+    again = diag(cp, "B", LOADSHRX, "RW").descriptor
+    assert os.pread(again, 65536, 0) == b"saved".ljust(65536, b"\0")
+
+
+def test_sn_is_zero_at_first_load_each_time(cp: ControlProgram) -> None:
+    cp.publish(define("ZERO", "20000-2000F SN"), pytest.fail)
+    for _ in range(2):
+        descriptor = diag(cp, "A", LOADSHRX, "ZERO").descriptor
+        assert os.pread(descriptor, 65536, 0) == bytes(65536)
+        os.pwrite(descriptor, b"x" * 65536, 0)
+        diag(cp, "A", PURGESEG, "ZERO")
+
+
+def test_ranges_that_are_not_saved_and_gaps_read_as_zeros(cp: ControlProgram) -> None:
+    definition = define("MIX", "20000-20000 SR", "20002-20002 SN", "20003-20003 SC", "20100-20100 EN", "20101-20101 EW")
+    segment = cp.publish(definition, filler(b"x" * definition.size_bytes))
+    pages = {page for page in range(0x102) if segment.object.buffer[page * 4096] == ord("x")}
+    assert pages == {0, 3, 0x101}
+    assert set(segment.object.buffer[4096 : 3 * 4096]) == {0}
+
+
+def test_close_unlinks_everything_and_frees_the_lock() -> None:
+    with private_directories():
+        system = unique_system()
+        open_before = open_descriptors()
+        cp = ControlProgram(system)
+        cp.register("A", storage_bytes=0)
+        cp.publish(LIB, filler(b"old"))
+        diag(cp, "A", LOADSHRX, "LIB")
+        cp.publish(LIB, filler(b"new"))
+        directory = cp.lock.directory
+        (directory / "socket").touch()
+        assert len(objects_of(system)) == 2
+        cp.close()
+        cp.close()
+        assert objects_of(system) == []
+        assert not directory.exists()
+        assert open_descriptors() == open_before
+        ControlProgram(system).close()
+
+
+def test_close_does_not_disturb_the_next_cp() -> None:
+    with private_directories():
+        system = unique_system()
+        first = ControlProgram(system)
+        first.close()
+        with ControlProgram(system) as second:
+            second.publish(LIB, filler(b"x"))
+            first.close()
+            assert Path("/dev/shm", f"dcss.{system}.LIB.1").exists()
+            assert second.lock.directory.exists()
+
+
+def test_file_numbers_go_on_and_wrap(cp: ControlProgram) -> None:
+    for _ in range(3):
+        cp.publish(LIB, filler(b"x"))
+    assert list(cp.files) == [3]
+    cp._directory._last_spid = 9998
+    assert cp.publish(define("APP", "30000-3000F SR"), filler(b"")).spid == 9999
+    assert cp.publish(define("APP2", "40000-4000F SR"), filler(b"")).spid == 1
+    cp.publish(define("APP3", "50000-5000F SR"), filler(b""))
+    assert cp.publish(define("APP4", "60000-6000F SR"), filler(b"")).spid == 4
