@@ -97,6 +97,10 @@ class Superblock(NamedTuple):
 
 
 SUPERBLOCK: Final = struct_of(Superblock, "<")
+BACKUP_BGS: Final = Struct("<2I")  # the two groups that hold a backup superblock, with Compat.SPARSE_SUPER2
+BACKUP_BGS_OFFSET: Final = 0x24C  # in the superblock; inside s_reserved
+DEFM_UID16: Final = 0x0010  # s_default_mount_opts: owners have 16 bits
+MAX_SUPP_REV: Final = DYNAMIC_REV
 
 
 class GroupDesc(NamedTuple):
@@ -145,6 +149,16 @@ class RawInode(NamedTuple):
 
 RAW_INODE: Final = struct_of(RawInode, "<")
 BLOCK_POINTERS: Final = Struct("<15I")  # i_block as block numbers
+
+
+class InodeFlag(IntFlag):
+    """Those of i_flags, all ext4's, under which i_block does not hold block numbers."""
+
+    EXTENTS = 0x00080000
+    INLINE_DATA = 0x10000000
+
+
+FOREIGN_BLOCK_MAPS: Final = InodeFlag.EXTENTS | InodeFlag.INLINE_DATA
 
 
 class DirEntryHead(NamedTuple):
@@ -220,6 +234,14 @@ XATTR_PREFIXES: Final = {
     XattrIndex.TRUSTED: b"trusted.",
     XattrIndex.SECURITY: b"security.",
 }
+
+ACL_VERSION: Final = 1  # fs/ext2/acl.h: first word of an ACL on disk
+ACL_ENTRY_SHORT: Final = Struct("<HH")  # e_tag, e_perm
+ACL_ENTRY: Final = Struct("<HHI")  # e_tag, e_perm, e_id: ACL_USER and ACL_GROUP only
+ACL_USER: Final = 0x02
+ACL_GROUP: Final = 0x08
+ACL_UNDEFINED_ID: Final = 0xFFFFFFFF
+POSIX_ACL_XATTR_VERSION: Final = 2  # linux/posix_acl_xattr.h: the form getxattr(2) gives, every entry with e_id
 
 
 class Compat(IntFlag):

@@ -1,0 +1,202 @@
+"""Block maps: fifteen pointers, direct to triple indirect, read as runs of contiguous blocks.
+
+An indirect block is never unpacked pointer by pointer. 256 pointers at a time are one Python integer, X. Pointers that
+count up from p are the integer p * ONES + COUNT (ONES has 1, COUNT has i in the i-th 32 bits), so the lowest bit in
+which X differs from that says how long the run is: a few microseconds for a run, whatever its length. 256 and not
+more, so that no page of storage is ever copied whole into a guest's memory.
+"""
+
+from collections.abc import Iterator
+from errno import EINVAL, EIO
+from struct import Struct
+from typing import NamedTuple
+
+from dcss.abi.ext2 import FOREIGN_BLOCK_MAPS, IND_BLOCK, N_BLOCKS, NDIR_BLOCKS, InodeFlag
+from dcss.errors import KernelError
+from vmguest.fs.ext2.inode import Inode
+from vmguest.fs.ext2.super import SbInfo
+
+POINTER_BYTES = 4
+_POINTER = Struct("<I")
+_CHUNK = 256
+_ONES = sum(1 << 32 * i for i in range(_CHUNK))
+_COUNT = sum(i << 32 * i for i in range(_CHUNK))
+
+
+class Run(NamedTuple):
+    """Blocks that lie one after the other, in the file and on the device; `disk_block` 0 is a hole."""
+
+    file_block: int
+    disk_block: int
+    blocks: int
+
+
+def max_file_blocks(info: SbInfo) -> int:
+    """Return how many blocks fifteen pointers can map: 12, and 1 to 3 levels of indirect blocks."""
+    per_block = info.block_size_bytes // POINTER_BYTES
+    return NDIR_BLOCKS + per_block + per_block**2 + per_block**3
+
+
+def size_blocks(info: SbInfo, inode: Inode) -> int:
+    """Return the blocks that i_size spans, or raise Ext2FormatError if no block map can hold them."""
+    blocks = -(-inode.size_bytes // info.block_size_bytes)
+    if blocks > max_file_blocks(info):
+        wanted = f"at most {max_file_blocks(info) * info.block_size_bytes} bytes"
+        raise info.damaged(f"inode {inode.number}", "i_size", f"{inode.size_bytes} bytes", wanted)
+    return blocks
+
+
+def get_block(info: SbInfo, inode: Inode, file_block: int) -> int:
+    """Return the block on the device that holds a block of a file, 0 for a hole; i_size plays no part.
+
+    Past what pointers can map: KernelError(EIO). A pointer off the device: Ext2FormatError.
+    """
+    _check_mapped(info, inode)
+    per_block, rest = info.block_size_bytes // POINTER_BYTES, file_block - NDIR_BLOCKS
+    if 0 <= file_block < NDIR_BLOCKS:
+        pointer, depth = inode.block_pointers[file_block], 0
+    else:
+        depth = 1
+        while rest >= per_block**depth:
+            rest -= per_block**depth
+            depth += 1
+        if file_block < 0 or NDIR_BLOCKS + depth > N_BLOCKS:
+            raise _past_the_end(inode, file_block)
+        pointer = inode.block_pointers[IND_BLOCK + depth - 1]
+    while pointer:
+        if not info.superblock.s_first_data_block <= pointer < info.block_limit:
+            info.check_block(pointer, f"inode {inode.number}", f"pointer to file block {file_block}, {depth} levels up")
+        if depth == 0:
+            break
+        depth -= 1
+        index, rest = divmod(rest, per_block**depth)
+        offset = pointer * info.block_size_bytes + index * POINTER_BYTES
+        (pointer,) = _POINTER.unpack(info.source.bytes_at(offset, POINTER_BYTES))
+    return pointer
+
+
+def runs(info: SbInfo, inode: Inode, first_block: int, block_count: int | None) -> Iterator[Run]:
+    """Yield the runs of a file's blocks in order, each as long as it can be, also across indirect blocks.
+
+    `block_count` None is up to i_size. Each missing indirect block costs one step, however much it would map.
+    """
+    end = size_blocks(info, inode) if block_count is None else first_block + block_count
+    if first_block < 0 or end > max_file_blocks(info):
+        raise _past_the_end(inode, end - 1)
+    file_block = disk_block = blocks = 0
+    for span in _Map(info, inode, first_block, end).spans():
+        at = max(span.file_block, first_block)
+        length = min(span.file_block + span.blocks, end) - at
+        if blocks and span.disk_block == (disk_block + blocks if disk_block else 0):
+            blocks += length
+            continue
+        if blocks:
+            yield Run(file_block, disk_block, blocks)
+        file_block, disk_block, blocks = at, span.disk_block, length
+    if blocks:
+        yield Run(file_block, disk_block, blocks)
+
+
+def indirect_blocks(info: SbInfo, inode: Inode) -> Iterator[int]:
+    """Yield the blocks that hold a file's pointers, each before those it points to, also past i_size."""
+    return _Map(info, inode, 0, max_file_blocks(info)).indirect_blocks()
+
+
+def _past_the_end(inode: Inode, file_block: int) -> KernelError:
+    return KernelError(EIO, f"inode {inode.number}: file block {file_block} is past what its pointers can map")
+
+
+def _check_mapped(info: SbInfo, inode: Inode) -> None:
+    if not inode.has_block_map:
+        raise KernelError(EINVAL, f"inode {inode.number}: mode {inode.mode:#o} has no blocks")
+    if flags := inode.flags & FOREIGN_BLOCK_MAPS:
+        wanted = "none of them, as the superblock has no such feature"
+        raise info.damaged(f"inode {inode.number}", "i_flags", InodeFlag(flags).name, wanted)
+
+
+class _Map:
+    """One pass over a part of a file's block map; an indirect block met twice in it is damage, so every pass ends."""
+
+    __slots__ = ("_end", "_first", "_info", "_per_block", "_seen", "_where", "inode")
+
+    def __init__(self, info: SbInfo, inode: Inode, first: int, end: int) -> None:
+        _check_mapped(info, inode)
+        self.inode = inode
+        self._info = info
+        self._first = first
+        self._end = end
+        self._per_block = info.block_size_bytes // POINTER_BYTES
+        self._where = f"inode {inode.number}"
+        self._seen: set[int] = set()
+
+    def spans(self) -> Iterator[Run]:
+        """Yield the runs of the wanted part; those of holes may stick out of it, neighbours are not joined."""
+        for file_block in range(self._first, min(self._end, NDIR_BLOCKS)):
+            pointer = self.inode.block_pointers[file_block]
+            if pointer:
+                self._info.check_block(pointer, self._where, f"i_block[{file_block}]")
+            yield Run(file_block, pointer, 1)
+        for pointer, depth, base in self._roots():
+            blocks = self._per_block**depth
+            if self._first < base + blocks and base < self._end:
+                if pointer:
+                    yield from self._tree(pointer, depth, base)
+                else:
+                    yield Run(base, 0, blocks)
+
+    def indirect_blocks(self) -> Iterator[int]:
+        """Yield the blocks of pointers themselves."""
+        for pointer, depth, _base in self._roots():
+            if pointer:
+                yield from self._indirect_tree(pointer, depth)
+
+    def _roots(self) -> Iterator[tuple[int, int, int]]:
+        """Yield pointer, depth and first file block of the three trees."""
+        base = NDIR_BLOCKS
+        for depth in (1, 2, 3):
+            yield self.inode.block_pointers[IND_BLOCK + depth - 1], depth, base
+            base += self._per_block**depth
+
+    def _tree(self, block: int, depth: int, base: int) -> Iterator[Run]:
+        self._enter(block)
+        unit = self._per_block ** (depth - 1)
+        low = max(self._first - base, 0) // unit
+        high = min(-(-(self._end - base) // unit), self._per_block)
+        for index, pointer, length in self._stretches(block, low, high):
+            start = base + index * unit
+            if pointer == 0 or depth == 1:
+                if pointer:
+                    self._info.check_block(pointer, self._where, f"block {block}, pointer {index}", length)
+                yield Run(start, pointer, length * unit)
+            else:
+                for i in range(length):
+                    yield from self._tree(pointer + i, depth - 1, start + i * unit)
+
+    def _indirect_tree(self, block: int, depth: int) -> Iterator[int]:
+        self._enter(block)
+        yield block
+        if depth > 1:
+            for _index, pointer, length in self._stretches(block, 0, self._per_block):
+                for child in range(pointer, pointer + length) if pointer else ():
+                    yield from self._indirect_tree(child, depth - 1)
+
+    def _enter(self, block: int) -> None:
+        self._info.check_block(block, self._where, "indirect block")
+        if block in self._seen:
+            raise self._info.damaged(self._where, "indirect block", f"block {block} twice", "each block once")
+        self._seen.add(block)
+
+    def _stretches(self, block: int, low: int, high: int) -> Iterator[tuple[int, int, int]]:
+        """Yield index, first pointer and length of what counts up (or is 0 throughout) among pointers low..high-1."""
+        view = self._info.source.bytes_at(block * self._info.block_size_bytes, self._info.block_size_bytes)
+        while low < high:
+            count = min(_CHUNK, high - low)
+            words = int.from_bytes(view[low * POINTER_BYTES : (low + count) * POINTER_BYTES], "little")
+            while count:
+                pointer = words & 0xFFFFFFFF
+                differ = words ^ (pointer * _ONES + _COUNT) if pointer else words
+                length = min(((differ & -differ).bit_length() - 1) // 32, count) if differ else count
+                yield low, pointer, length
+                words >>= 32 * length
+                low += length
+                count -= length
