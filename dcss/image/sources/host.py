@@ -1,0 +1,124 @@
+"""Nodes read from the host's own file systems."""
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Final
+
+from dcss.errors import ImageError
+from dcss.image.tree import Attributes, DataRun, Directory, Node, RegularFile, Special, Symlink
+
+_NO_XATTRS: Final = frozenset({errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES})
+
+
+@dataclass(frozen=True, slots=True)
+class HostFile:
+    """A file of the host as it was when the image was planned; `open` refuses one that changed since."""
+
+    path: bytes
+    size_bytes: int
+    mtime_ns: int
+
+    def open(self) -> int:
+        """Return a descriptor for reading. Raises ImageError where the file is gone, unreadable or changed."""
+        descriptor = open_for_reading(self.path)
+        found = os.fstat(descriptor)
+        if found.st_size == self.size_bytes and found.st_mtime_ns == self.mtime_ns:
+            return descriptor
+        os.close(descriptor)
+        raise ImageError(
+            f"{os.fsdecode(self.path)} changed while the image was made: found {found.st_size} bytes and mtime "
+            f"{found.st_mtime_ns} ns, planned {self.size_bytes} bytes and {self.mtime_ns} ns; build it again"
+        )
+
+
+def open_for_reading(path: bytes) -> int:
+    """Return a descriptor for `path`. Raises ImageError with the host's reason."""
+    try:
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except OSError as error:
+        raise host_error(path, "cannot be read", error) from error
+
+
+def host_error(path: bytes, what: str, error: OSError) -> ImageError:
+    """Return the ImageError for a failed system call on `path`."""
+    return ImageError(f"{os.fsdecode(path)} {what}: {error.strerror}")
+
+
+def lstat(path: bytes) -> os.stat_result:
+    """Return lstat(2) of `path`. Raises ImageError with the host's reason."""
+    try:
+        return os.lstat(path)
+    except OSError as error:
+        raise host_error(path, "cannot be looked at", error) from error
+
+
+def read_node(path: bytes, found: os.stat_result) -> Node:
+    """Return the node for what lies at `path`, whose lstat is `found`; a directory's entries are left empty.
+
+    Raises ImageError where it cannot be read, or is no longer what `found` says.
+    """
+    kind = stat.S_IFMT(found.st_mode)
+    attributes = read_attributes(path, found)
+    if kind == stat.S_IFREG:
+        store = HostFile(path, found.st_size, found.st_mtime_ns)
+        return RegularFile(attributes, found.st_size, data_runs(store), store)
+    if kind == stat.S_IFDIR:
+        return Directory(attributes)
+    if kind == stat.S_IFLNK:
+        try:
+            return Symlink(attributes, os.readlink(path))  # noqa: PTH115 - a Path holds no bytes
+        except OSError as error:
+            raise host_error(path, "cannot be read as a link", error) from error
+    return Special(attributes, found.st_rdev)
+
+
+def read_attributes(path: bytes, found: os.stat_result) -> Attributes:
+    """Return the attributes of `path`, whose lstat is `found`, with every extended attribute this user may read."""
+    try:
+        names = os.listxattr(path, follow_symlinks=False)
+    except OSError as error:
+        if error.errno not in _NO_XATTRS:
+            raise host_error(path, "does not show its extended attributes", error) from error
+        names = []
+    xattrs = tuple(_read_xattrs(path, sorted(names))) if names else ()
+    return Attributes(found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns // 10**9, xattrs)
+
+
+def _read_xattrs(path: bytes, names: list[str]) -> Iterator[tuple[bytes, bytes]]:
+    for name in names:
+        try:
+            yield os.fsencode(name), os.getxattr(path, name, follow_symlinks=False)
+        except OSError as error:
+            if error.errno not in _NO_XATTRS:
+                raise host_error(path, f"does not show its extended attribute {name}", error) from error
+
+
+def data_runs(store: HostFile) -> tuple[DataRun, ...]:
+    """Return what of the file is data by SEEK_DATA and SEEK_HOLE. Opening it also tells now whether it can be read."""
+    size_bytes = store.size_bytes
+    descriptor = open_for_reading(store.path)
+    try:
+        if not size_bytes:
+            return ()
+        if os.lseek(descriptor, 0, os.SEEK_HOLE) >= size_bytes:
+            return (DataRun(0, 0, size_bytes),)
+        runs = []
+        offset = 0
+        while offset < size_bytes:
+            try:
+                start = os.lseek(descriptor, offset, os.SEEK_DATA)
+            except OSError as error:
+                if error.errno == errno.ENXIO:  # nothing but a hole up to the end
+                    break
+                raise
+            offset = min(os.lseek(descriptor, start, os.SEEK_HOLE), size_bytes)
+            if start < offset:
+                runs.append(DataRun(start, start, offset - start))
+        return tuple(runs)
+    except OSError as error:
+        raise host_error(store.path, "cannot be searched for holes", error) from error
+    finally:
+        os.close(descriptor)

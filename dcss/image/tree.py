@@ -1,0 +1,111 @@
+"""What goes into an image, whatever it came from: nodes, their attributes, and where the bytes of files are found.
+
+Names are bytes. A hard link is one node that stands in several directories.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from io import RawIOBase
+from stat import S_IFDIR
+from typing import NamedTuple, Protocol
+
+LOST_AND_FOUND = b"lost+found"
+
+
+class Attributes(NamedTuple):
+    """What every node has. `mode` is st_mode with its file type; `mtime_s` counts whole seconds of Unix time."""
+
+    mode: int
+    uid: int
+    gid: int
+    mtime_s: int
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()  # full name, value as getxattr(2) gives it
+
+
+class DataRun(NamedTuple):
+    """Bytes of a file that its source has: `length_bytes` from `source_offset` of the store. The rest are holes."""
+
+    file_offset: int
+    source_offset: int
+    length_bytes: int
+
+
+class FileStore(Protocol):
+    """A host file that holds content, read at any offset."""
+
+    def open(self) -> int:
+        """Return a descriptor for reading. Raises ImageError where the file is not what was planned."""
+
+
+class StreamStore(ABC):
+    """Content that can only be read from front to back, such as a compressed tar."""
+
+    @abstractmethod
+    def open_stream(self) -> RawIOBase:
+        """Return a new stream at offset 0. Raises ImageError where the file is not what was planned."""
+
+
+Store = FileStore | StreamStore
+
+
+@dataclass(slots=True, eq=False)
+class Node:
+    """One inode to be."""
+
+    attributes: Attributes
+
+
+@dataclass(slots=True, eq=False)
+class RegularFile(Node):
+    """A regular file: `data` lists what is not a hole, in order and without overlap."""
+
+    size_bytes: int
+    data: tuple[DataRun, ...]
+    store: Store
+
+
+@dataclass(slots=True, eq=False)
+class Symlink(Node):
+    """A symbolic link and the bytes it holds."""
+
+    target: bytes
+
+
+@dataclass(slots=True, eq=False)
+class Special(Node):
+    """A device, FIFO or socket; `rdev` is st_rdev, 0 for those without a device number."""
+
+    rdev: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Directory(Node):
+    """A directory; `entries` has neither . nor .. in it."""
+
+    entries: dict[bytes, Node] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Tree:
+    """What a source holds. `left_out` counts regular files left out on request; `notes` tell what could not be kept."""
+
+    root: Directory
+    left_out: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def made_directory(mtime_s: int = 0) -> Directory:
+    """Return a directory that no source describes: root's, mode 0755."""
+    return Directory(Attributes(S_IFDIR | 0o755, 0, 0, mtime_s))
+
+
+def walk(root: Directory) -> Iterator[tuple[bytes, Directory]]:
+    """Yield every directory with its path, parents first, each directory's own in order of their names."""
+    pending: list[tuple[bytes, Directory]] = [(b"/", root)]
+    while pending:
+        path, directory = pending.pop()
+        yield path, directory
+        prefix = path if path == b"/" else path + b"/"
+        inner = [(prefix + name, node) for name, node in directory.entries.items() if isinstance(node, Directory)]
+        pending.extend(sorted(inner, key=lambda item: item[0], reverse=True))
