@@ -1,0 +1,5 @@
+"""`python -m dcss`."""
+
+from dcss.cli.main import main
+
+main()

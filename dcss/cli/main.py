@@ -1,0 +1,183 @@
+"""The command line's entry: finds the command, and turns what it raises into one line and an exit status.
+
+Exit status: 0 done and true; 1 a verdict is refuted; 2 usage or configuration; 3 a part failed at run time;
+128 + N ended by signal N.
+"""
+
+import difflib
+import importlib
+import os
+import select
+import signal
+import sys
+import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
+from typing import NamedTuple, NoReturn
+
+import click
+
+from dcss.cli.options import EXIT_FAILED, EXIT_USAGE
+from dcss.errors import ConfigError, DcssError, ImageError
+
+_EXIT_SIGNAL = 128
+_COMPLETE_VARIABLE = "_DCSS_COMPLETE"
+
+
+class CommandEntry(NamedTuple):
+    """Where a command lives: `module` has it as its attribute `command`; `help` is what the list of commands shows."""
+
+    module: str
+    help: str
+
+
+COMMANDS: dict[str, CommandEntry] = {
+    "run": CommandEntry("dcss.cli.run", "Publish, launch, run the workloads, verify, measure, and take down."),
+    "image": CommandEntry("dcss.cli.image", "Build, list, read and check ext2 images."),
+    "init": CommandEntry("dcss.cli.init", "Write one of the ready systems here, to start from."),
+    "schema": CommandEntry("dcss.cli.schema", "Print the JSON Schema of the YAML, for editors."),
+    "doctor": CommandEntry("dcss.cli.doctor", "Show what this machine lacks or limits, and what mends it."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are used, so that `dcss --help` costs next to nothing."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the table: the first ones a newcomer needs first."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
+        """Import a command's module. Raises UsageError where there is no such command."""
+        entry = COMMANDS.get(cmd_name)
+        if entry is None:
+            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1, cutoff=0.5)
+            ctx.fail(f"No such command '{cmd_name}'." + (f" Did you mean '{near[0]}'?" if near else ""))
+        command: click.Command = importlib.import_module(entry.module).command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands from the table, importing none."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="dcss-emulator", prog_name="dcss", message="%(prog)s %(version)s")
+def cli() -> None:
+    """z/VM's shared memory segments (DCSS) on any Linux machine, proved frame by frame.
+
+    \b
+    dcss init demo          write a ready system here
+    dcss run demo.yaml      run it, prove what it shares, show what it costs
+    dcss doctor             see what this machine can prove
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command and end the process with its exit status."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is not None:
+            # File names are bytes: what os.fsdecode made of them goes out as it came in.
+            stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
+    sys.exit(_status_of(list(sys.argv[1:] if arguments is None else arguments)))
+
+
+def _run(arguments: list[str]) -> int:
+    """Run one command. Not click's own `main`, which takes every EPIPE and EOFError for the terminal's."""
+    instruction = os.environ.get(_COMPLETE_VARIABLE)
+    if instruction is not None:
+        from click.shell_completion import shell_complete
+
+        return shell_complete(cli, {}, "dcss", _COMPLETE_VARIABLE, instruction)
+    try:
+        with cli.make_context("dcss", arguments) as context:
+            status = cli.invoke(context)
+    except click.exceptions.Exit as ended:  # --help and --version
+        return ended.exit_code
+    return status if isinstance(status, int) else 0
+
+
+class TerminatedError(KeyboardInterrupt):
+    """SIGTERM or SIGHUP came: clean up as after Ctrl-C."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.number = number
+
+
+@contextmanager
+def _signals_interrupt() -> Iterator[None]:
+    """Let SIGTERM, and SIGHUP unless it is ignored (nohup), raise in the main thread as Ctrl-C does."""
+
+    def raise_terminated(number: int, _frame: FrameType | None) -> NoReturn:
+        raise TerminatedError(number)
+
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number, handler in before.items():
+        if handler is not signal.SIG_IGN:
+            signal.signal(number, raise_terminated)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _status_of(arguments: list[str]) -> int:
+    """Return a command's exit status, its errors told on stderr. DCSS_TRACEBACK=1 shows where they arose."""
+    try:
+        with _signals_interrupt():
+            status = _run(arguments)
+            if sys.stdout is not None:
+                sys.stdout.flush()
+            return status
+    except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            return _EXIT_SIGNAL + signal.SIGPIPE
+        if os.environ.get("DCSS_TRACEBACK") == "1":
+            traceback.print_exc()
+        return _tell(error)
+    except KeyboardInterrupt as error:
+        return _EXIT_SIGNAL + (error.number if isinstance(error, TerminatedError) else signal.SIGINT)
+
+
+def _tell(error: Exception) -> int:
+    """Write an error to stderr, one line for each thing that is wrong, and return the exit status."""
+    match error:
+        case ConfigError():
+            lines, status = error.findings, EXIT_USAGE
+        case click.exceptions.NoArgsIsHelpError():
+            click.echo(error.format_message(), err=True)
+            return EXIT_USAGE
+        case click.UsageError():
+            where = error.ctx.command_path if error.ctx is not None else "dcss"
+            lines, status = (f"{where}: {error.format_message()} (see {where} --help)",), EXIT_USAGE
+        case click.ClickException():
+            lines, status = (f"dcss: {error.format_message()}",), EXIT_USAGE
+        case DcssError():
+            lines, status = (f"dcss: {error}",), EXIT_USAGE if isinstance(error, ImageError) else EXIT_FAILED
+        case OSError():
+            lines, status = (f"dcss: {error}",), EXIT_FAILED
+        case _:  # a fault of ours, which whoever reports it should be able to quote
+            traceback.print_exception(error)
+            return EXIT_FAILED
+    for line in lines:
+        click.echo(" ".join(line.splitlines()), err=True)
+    return status
+
+
+def _nobody_reads() -> bool:
+    """Whether stdout or stderr is a pipe without a reader; if so, close it quietly."""
+    poll = select.poll()
+    for descriptor in (1, 2):
+        poll.register(descriptor, 0)
+    broken = [descriptor for descriptor, event in poll.poll(0) if event & select.POLLERR]
+    if broken:
+        null = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in broken:  # what is still buffered goes there at exit
+            os.dup2(null, descriptor)
+    return bool(broken)

@@ -1,0 +1,78 @@
+"""`dcss run CONFIG`: one whole life of a system, and its proof."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dcss.cli.options import EXIT_FAILED, EXIT_REFUTED, json_option, print_json
+from dcss.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dcss.report.results import RunResult
+
+
+@click.command("run")
+@click.argument("config", type=click.Path(path_type=Path))
+@json_option
+@click.option(
+    "--evidence",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Write pages, frames, counts and processes there, so that the verdict can be computed again.",
+)
+@click.option("-v", "--verbose", is_flag=True, help="Show every guest and every file.")
+def command(config: Path, as_json: bool, evidence: Path | None, verbose: bool) -> int:
+    """Publish, launch, run the workloads, verify, measure, and take down.
+
+    \b
+    dcss run demo.yaml
+    dcss run demo.yaml --json > result.json
+    dcss run demo.yaml --evidence frames.json
+
+    Exit status: 0 verified; 1 refuted; 2 CONFIG or the command line is wrong; 3 a guest or a part of the system
+    failed. Ctrl-C takes the system down.
+    """
+    from dcss.config.load import load_plan
+    from dcss.report.progress import progress_for
+
+    plan = load_plan(config)
+    if evidence is not None:
+        check_evidence_path(evidence)
+    from dcss.launch.run import run_system
+
+    progress = progress_for(sys.stderr)
+    try:
+        for warning in plan.warnings:
+            progress.warn(warning)
+        result = run_system(plan, progress=progress, evidence_path=evidence)
+    finally:
+        progress.close()
+    _show(result, as_json=as_json, verbose=verbose)
+    if any(guest.exit_status for guest in result.guests):
+        return EXIT_FAILED
+    return EXIT_REFUTED if result.verify.verdict == "refuted" else 0
+
+
+def check_evidence_path(path: Path) -> None:
+    """Raise ConfigError where no file can be written, before anything is started for it."""
+    if path.is_dir():
+        raise ConfigError(f"--evidence: found a directory at {path}, wanted a file to write")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--evidence: found no directory {path.parent}, wanted one to write {path.name} into")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"--evidence: found {path} not writable, wanted a file to write")
+
+
+def _show(result: "RunResult", *, as_json: bool, verbose: bool) -> None:
+    if as_json:
+        from dcss.report.jsonform import run_form
+
+        print_json(run_form(result))
+        return
+    from dcss.report.screen import run_screen
+    from dcss.report.style import style_for
+
+    click.echo(run_screen(result, style_for(sys.stdout), show_all=verbose))
