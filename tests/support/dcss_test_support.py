@@ -1,4 +1,4 @@
-"""What tests need of a machine, found once: a missing need skips with its reason, and fails in CI unless it may be missing."""
+"""What tests need of a machine: a missing need skips with its reason, and fails in CI unless it may be missing."""
 
 import os
 import shutil

@@ -1,0 +1,24 @@
+"""Children die with their parent: prctl(2)'s PR_SET_PDEATHSIG, and the check that it was not set too late."""
+
+import ctypes
+import os
+import signal
+
+PR_SET_PDEATHSIG = 1
+PR_SET_NAME = 15
+
+_prctl = ctypes.CDLL(None, use_errno=True).prctl
+
+
+def die_with(parent_pid: int) -> None:
+    """Have the kernel kill this process when its parent's thread ends; end it at once where that has happened."""
+    if _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"prctl(PR_SET_PDEATHSIG): {os.strerror(errno)}")
+    if os.getppid() != parent_pid:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def set_name(name: str) -> None:
+    """Give this process the name that ps shows; the kernel keeps 15 bytes."""
+    _prctl(PR_SET_NAME, os.fsencode(name), 0, 0, 0)

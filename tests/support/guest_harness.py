@@ -1,0 +1,79 @@
+"""A guest kernel inside the test process, with a real CP answering its hypercalls from a thread."""
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+
+from dcss.abi.channel import MAX_PACKET_BYTES, Request, send_reply
+from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
+from dcss.cp.control import ControlProgram
+from vmguest import hostmem
+from vmguest.hostmem import Reservation
+from vmguest.kernel import Kernel
+
+STORAGE_BYTES = 64 << 20
+
+
+@cache
+def reservation() -> Reservation:
+    """Reserve the guest's addresses, once for all tests of this process."""
+    return hostmem.reserve()
+
+
+def definition(name: str, words: str = "20000-200FF SR") -> SegmentDefinition:
+    """Return a definition in DEFSEG's words, ranges separated by commas."""
+    return SegmentDefinition(SegmentName(name), tuple(PageRange.parse(w) for w in words.split(",")))
+
+
+class Answering:
+    """Serves one guest's hypercalls; `packets` keeps what crossed the socket."""
+
+    def __init__(self, cp: ControlProgram, guest: str, storage_bytes: int) -> None:
+        self.packets: list[bytes] = []
+        self.port, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._cp = cp
+        self._guest = guest
+        cp.register(guest, storage_bytes=storage_bytes)
+        self._thread = threading.Thread(target=self._serve)
+        self._thread.start()
+
+    def functions(self) -> list[int]:
+        """Return the function codes asked for so far."""
+        return [Request.unpack(packet).ry for packet in self.packets]
+
+    def close(self) -> None:
+        self.port.close()
+        self._thread.join()
+        self._ours.close()
+        self._cp.release(self._guest)
+
+    def _serve(self) -> None:
+        while packet := self._ours.recv(MAX_PACKET_BYTES):
+            self.packets.append(packet)
+            send_reply(self._ours, self._cp.handle(self._guest, packet))
+
+
+@contextmanager
+def guest_kernel(cp: ControlProgram, name: str = "LINUX", storage_bytes: int = STORAGE_BYTES) -> Iterator[Kernel]:
+    """Yield a running kernel; its `calls` attribute is the Answering that serves it."""
+    answering = Answering(cp, name, storage_bytes)
+    try:
+        kernel = Kernel(reservation(), storage_bytes, answering.port)
+        kernel.calls = answering  # type: ignore[attr-defined]
+        yield kernel
+    finally:
+        answering.close()
+        hostmem.unmap(reservation().window, reservation().window_bytes)
+        hostmem.unmap(reservation().user_area, reservation().user_area_bytes)
+
+
+def fill_with(content: bytes):  # noqa: ANN201 - a Fill
+    """Return what fills a segment with `content` from its start."""
+
+    def fill(descriptor: int) -> None:
+        os.pwrite(descriptor, content, 0)
+
+    return fill

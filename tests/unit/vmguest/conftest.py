@@ -1,0 +1,15 @@
+"""A CP of its own for each test."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dcss.cp.control import ControlProgram
+
+
+@pytest.fixture
+def control_program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ControlProgram]:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    with ControlProgram(f"test-{tmp_path.name[-20:].strip('-._')}") as cp:
+        yield cp

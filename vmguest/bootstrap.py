@@ -1,0 +1,100 @@
+"""A guest process's entry: takes its descriptors, starts the kernel, runs the workload and sends its verdict."""
+
+import json
+import os
+import socket
+import sys
+import traceback
+from time import monotonic
+from typing import Any, NamedTuple, cast
+
+from dcss.errors import DcssError
+from vmguest.hostmem import Reservation
+from vmguest.kernel import Kernel
+from vmguest.workload import STEPS
+
+FAILED = 1  # exit status of a guest whose workload failed
+CRASHED = 70  # exit status of a guest whose kernel did (sysexits.h: EX_SOFTWARE)
+CONSOLE_PACKET_BYTES = 65536
+
+
+class GuestSpec(NamedTuple):
+    """What a guest is told of itself: nothing of the host, and only what its own parameters and fstab would say."""
+
+    name: str
+    storage_bytes: int
+    dcssblk: tuple[str, ...]  # entries of dcssblk.segments=
+    mounts: tuple[tuple[str, str, tuple[str, ...]], ...]  # device, mount point, options
+    run: tuple[tuple[str, str], ...]  # verb and argument of each step
+
+    def pack(self) -> bytes:
+        """Return the specification as one packet."""
+        return json.dumps(self).encode()
+
+    @classmethod
+    def unpack(cls, packet: bytes) -> "GuestSpec":
+        """Read a packet that `pack` made."""
+        name, storage_bytes, dcssblk, mounts, run = json.loads(packet)
+        return cls(
+            name,
+            storage_bytes,
+            tuple(dcssblk),
+            tuple((device, at, tuple(options)) for device, at, options in mounts),
+            tuple((verb, argument) for verb, argument in run),
+        )
+
+
+class Verdict(NamedTuple):
+    """What a guest says when its `run:` list has ended; all of it is the guest's word, and none of it is proof."""
+
+    exit_status: int
+    seconds: float
+    page_cache_bytes: int
+    buffer_bytes: int
+    anonymous_bytes: int
+    message: str = ""
+
+    def pack(self) -> bytes:
+        """Return the verdict as one packet."""
+        return json.dumps(self._asdict()).encode()
+
+    @classmethod
+    def unpack(cls, packet: bytes) -> "Verdict":
+        """Read a packet. Raises ValueError where a guest sent anything else."""
+        try:
+            return cls(**cast(dict[str, Any], json.loads(packet)))
+        except TypeError as error:
+            raise ValueError(f"verdict: {error}") from error
+
+
+def boot(spec: GuestSpec, reservation: Reservation, port: socket.socket, console: int | None) -> Kernel:
+    """Start a kernel with its devices and mounts. Raises KernelError or Ext2FormatError."""
+    kernel = Kernel(reservation, spec.storage_bytes, port, console)
+    kernel.dcssblk.load_module(",".join(spec.dcssblk))
+    for device, at, options in spec.mounts:
+        kernel.mount(device, at, options)
+    return kernel
+
+
+def run_guest(spec: GuestSpec, reservation: Reservation, port: socket.socket, console: socket.socket) -> int:
+    """Run one guest until the host closes its console; return the process's exit status."""
+    started = monotonic()
+    try:
+        kernel = boot(spec, reservation, port, sys.stdout.fileno())
+        for verb, argument in spec.run:
+            STEPS[verb](kernel.process, argument)
+        verdict = Verdict(0, monotonic() - started, *kernel.books())
+    except DcssError as error:
+        verdict = _failed(FAILED, started, f"{spec.name}: {error}")
+    except Exception as error:
+        os.write(sys.stderr.fileno(), traceback.format_exc().encode(errors="replace"))
+        verdict = _failed(CRASHED, started, f"{spec.name}: kernel crashed: {error!r}")
+    console.send(verdict.pack(), socket.MSG_NOSIGNAL)
+    if verdict.exit_status == 0:
+        console.recv(CONSOLE_PACKET_BYTES)  # ends when the host closes its side: the guest is taken down
+    return verdict.exit_status
+
+
+def _failed(exit_status: int, started: float, message: str) -> Verdict:
+    os.write(sys.stderr.fileno(), f"{message}\n".encode(errors="replace"))
+    return Verdict(exit_status, monotonic() - started, 0, 0, 0, message)

@@ -1,0 +1,106 @@
+"""The host memory under a guest: a reserved window for absolute storage, a user area, mappings made MAP_FIXED in them.
+
+Nothing here knows segments or files. Addresses are host addresses, sizes are bytes and whole pages. All functions raise
+OSError with the kernel's errno.
+"""
+
+import ctypes
+import mmap
+import os
+from typing import NamedTuple
+
+from dcss.abi.extmem import MAX_DCSS_ADDR, PAGE_SIZE
+
+PROT_NONE = 0
+MAP_FIXED = 0x10
+MAP_NORESERVE = 0x4000
+MADV_DONTNEED = 4
+MADV_NOHUGEPAGE = 15
+USER_AREA_BYTES = 512 << 30
+_FAILED = ctypes.c_void_p(-1).value
+
+_libc = ctypes.CDLL(None, use_errno=True)
+_mmap = _libc.mmap
+_mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_mmap.restype = ctypes.c_void_p
+_madvise = _libc.madvise
+_madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+class Reservation(NamedTuple):
+    """Host addresses that are a guest's own. The fork server reserves them, so they are the same in every guest."""
+
+    window: int
+    window_bytes: int
+    user_area: int
+    user_area_bytes: int
+
+
+def _map(
+    address: int | None, size_bytes: int, protection: int, flags: int, *, descriptor: int = -1, offset: int = 0
+) -> int:
+    result: int | None = _mmap(address, size_bytes, protection, flags, descriptor, offset)
+    if result is None or result == _FAILED:
+        errno = ctypes.get_errno()
+        where = "anywhere" if address is None else f"at {address:#x}"
+        raise OSError(errno, f"mmap of {size_bytes} bytes {where}: {os.strerror(errno)}")
+    return result
+
+
+def reserve() -> Reservation:
+    """Reserve address space for the window (absolute addresses 0 to 512 GiB) and the user area; no memory is used."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
+    window = _map(None, MAX_DCSS_ADDR, PROT_NONE, flags)
+    user_area = _map(None, USER_AREA_BYTES, PROT_NONE, flags)
+    return Reservation(window, MAX_DCSS_ADDR, user_area, USER_AREA_BYTES)
+
+
+def map_storage(address: int, size_bytes: int) -> None:
+    """Put private anonymous memory at `address`; untouched pages cost nothing, and touched ones are 4 KiB each."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED
+    _map(address, size_bytes, mmap.PROT_READ | mmap.PROT_WRITE, flags)
+    _madvise(address, size_bytes, MADV_NOHUGEPAGE)  # refused where the kernel has no huge pages: then there is no need
+
+
+def map_object(
+    address: int, size_bytes: int, descriptor: int, offset: int, *, writable: bool, private: bool, populate: bool
+) -> None:
+    """Map bytes of a shared memory object at `address`; with `populate` every page is present on return."""
+    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
+    flags = (mmap.MAP_PRIVATE if private else mmap.MAP_SHARED) | MAP_FIXED | (mmap.MAP_POPULATE if populate else 0)
+    _map(address, size_bytes, protection, flags, descriptor=descriptor, offset=offset)
+
+
+def map_zeros(address: int, size_bytes: int) -> None:
+    """Map a read-only run of zeros: every page is the kernel's one zero page."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED | mmap.MAP_POPULATE
+    _map(address, size_bytes, mmap.PROT_READ, flags)
+    _madvise(address, size_bytes, MADV_NOHUGEPAGE)
+
+
+def discard(address: int, size_bytes: int) -> None:
+    """Give the pages of private anonymous memory back to the host; they read as zeros from now on."""
+    if _madvise(address, size_bytes, MADV_DONTNEED) != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"madvise of {size_bytes} bytes at {address:#x}: {os.strerror(errno)}")
+
+
+def unmap(address: int, size_bytes: int) -> None:
+    """Give the memory back and keep the addresses reserved."""
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED
+    _map(address, size_bytes, PROT_NONE, flags)
+
+
+def view(address: int, size_bytes: int) -> memoryview:
+    """Return a writable view of mapped memory; the caller keeps it from outliving the mapping."""
+    return memoryview((ctypes.c_char * size_bytes).from_address(address)).cast("B")
+
+
+def copy(target: int, source: int, size_bytes: int) -> None:
+    """Copy mapped bytes between two host addresses, in one call however many pages they are."""
+    ctypes.memmove(target, source, size_bytes)
+
+
+def pages(size_bytes: int) -> int:
+    """Return how many pages hold `size_bytes`."""
+    return -(-size_bytes // PAGE_SIZE)

@@ -1,0 +1,111 @@
+"""The steps of a YAML `run:` list, run at the guest's user level."""
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from errno import ENOENT
+from fnmatch import translate
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.errors import KernelError
+from vmguest import hostmem
+from vmguest.fs.file import RegularFile
+from vmguest.fs.mapping import UserMapping
+from vmguest.fs.vfs import Node, OpenFile, Vfs
+from vmguest.machine import Machine
+
+READ_BUFFER_PAGES = 256
+_WILDCARDS = re.compile(rb"[*?\[]")
+
+
+class Process:
+    """The guest's one user process: what it holds open and mapped, and its anonymous memory."""
+
+    def __init__(self, machine: Machine, vfs: Vfs) -> None:
+        self.anonymous_pages = 0
+        self._machine = machine
+        self._vfs = vfs
+        self._mapped: list[tuple[OpenFile, UserMapping | None]] = []
+
+    @property
+    def mapped_pages(self) -> int:
+        """Pages of files that are mapped, holes included."""
+        return sum(mapping.pages for _, mapping in self._mapped if mapping is not None)
+
+    def map(self, pattern: str) -> int:
+        """Map every regular file that matches, each once, and keep it mapped; return how many files that were."""
+        files = 0
+        for node in self._matches(pattern):
+            opened = OpenFile(node)
+            size_bytes = opened.file.size_bytes
+            mapping = opened.file.mmap(0, hostmem.pages(size_bytes)) if size_bytes else None
+            self._mapped.append((opened, mapping))
+            files += 1
+        return files
+
+    def read(self, pattern: str) -> int:
+        """Read every matching file through read(2), into a buffer that is given back; return how many bytes."""
+        frame = self._machine.storage.allocate(READ_BUFFER_PAGES)
+        self.anonymous_pages += READ_BUFFER_PAGES
+        buffer = hostmem.view(self._machine.storage.address(frame), READ_BUFFER_PAGES * PAGE_SIZE)
+        try:
+            return sum(self._read_all(node, buffer) for node in self._matches(pattern))
+        finally:
+            self.anonymous_pages -= READ_BUFFER_PAGES
+            self._machine.storage.release(frame, READ_BUFFER_PAGES)
+
+    def _read_all(self, node: Node, buffer: memoryview) -> int:
+        with OpenFile(node) as opened:
+            file: RegularFile = opened.file
+            position = 0
+            while count := file.read(position, buffer):
+                position += count
+            return position
+
+    def _matches(self, pattern: str) -> Iterator[Node]:
+        seen: set[tuple[int, int]] = set()
+        for node in glob(self._vfs, os.fsencode(pattern)):
+            key = (id(node.mount.file_system), node.inode.number)
+            if node.inode.is_regular and key not in seen:
+                seen.add(key)
+                yield node
+        if not seen:
+            raise KernelError(ENOENT, f"{pattern}: matches no regular file in this guest")
+
+
+STEPS: dict[str, Callable[[Process, str], int]] = {"map": Process.map, "read": Process.read}
+
+
+def glob(vfs: Vfs, pattern: bytes) -> Iterator[Node]:
+    """Yield the nodes that match a pattern; `**` is any number of directories, links are not followed while walking.
+
+    Links in the names before the first wildcard, and a pattern without one, are followed: they are one path.
+    """
+    names = [name for name in pattern.split(b"/") if name]
+    literal = next((i for i, name in enumerate(names) if _WILDCARDS.search(name)), len(names))
+    try:
+        start = vfs.resolve(b"/" + b"/".join(names[:literal]))
+    except KernelError as error:
+        if error.errno == ENOENT:
+            return
+        raise
+    yield from _walk(vfs, start, names[literal:])
+
+
+def _walk(vfs: Vfs, node: Node, names: list[bytes]) -> Iterator[Node]:
+    if not names:
+        yield node
+        return
+    if not node.inode.is_dir:
+        return
+    name, rest = names[0], names[1:]
+    if name == b"**":
+        yield from _walk(vfs, node, rest or [b"*"])
+        for child in vfs.children(node):
+            if child.inode.is_dir:
+                yield from _walk(vfs, child, names)
+        return
+    matches = re.compile(translate(os.fsdecode(name))).match
+    for child in vfs.children(node):
+        if matches(os.fsdecode(child.path.rpartition(b"/")[2])):
+            yield from _walk(vfs, child, rest)
