@@ -11,13 +11,12 @@ import select
 import signal
 import sys
 import traceback
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from types import FrameType
+from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
 import click
 
+from dcss.cli.interrupts import SignalledError, signals_interrupt
 from dcss.cli.options import EXIT_FAILED, EXIT_USAGE
 from dcss.errors import ConfigError, DcssError, ImageError
 
@@ -101,36 +100,10 @@ def _run(arguments: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-class TerminatedError(KeyboardInterrupt):
-    """SIGTERM or SIGHUP came: clean up as after Ctrl-C."""
-
-    def __init__(self, number: int) -> None:
-        super().__init__(number)
-        self.number = number
-
-
-@contextmanager
-def _signals_interrupt() -> Iterator[None]:
-    """Let SIGTERM, and SIGHUP unless it is ignored (nohup), raise in the main thread as Ctrl-C does."""
-
-    def raise_terminated(number: int, _frame: FrameType | None) -> NoReturn:
-        raise TerminatedError(number)
-
-    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
-    for number, handler in before.items():
-        if handler is not signal.SIG_IGN:
-            signal.signal(number, raise_terminated)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
 def _status_of(arguments: list[str]) -> int:
     """Return a command's exit status, its errors told on stderr. DCSS_TRACEBACK=1 shows where they arose."""
     try:
-        with _signals_interrupt():
+        with signals_interrupt():
             status = _run(arguments)
             if sys.stdout is not None:
                 sys.stdout.flush()
@@ -142,7 +115,7 @@ def _status_of(arguments: list[str]) -> int:
             traceback.print_exc()
         return _tell(error)
     except KeyboardInterrupt as error:
-        return _EXIT_SIGNAL + (error.number if isinstance(error, TerminatedError) else signal.SIGINT)
+        return _EXIT_SIGNAL + (error.number if isinstance(error, SignalledError) else signal.SIGINT)
 
 
 def _tell(error: Exception) -> int:

@@ -45,8 +45,6 @@ def command(config: Path, as_json: bool, evidence: Path | None, verbose: bool) -
 
     progress = progress_for(sys.stderr)
     try:
-        for warning in plan.warnings:
-            progress.warn(warning)
         result = run_system(plan, progress=progress, evidence_path=evidence)
     finally:
         progress.close()

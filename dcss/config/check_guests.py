@@ -12,7 +12,7 @@ from dcss.config.problems import Location, Problem, did_you_mean
 
 MAX_NAME_CHARACTERS = 8
 MAX_GUESTS = 99_999  # of one system; more than Linux gives processes by default
-_VERBS = ("map", "read", "exec")
+VERBS = ("map", "read", "exec")
 _LISTED_DEVICES = 8
 
 
@@ -85,9 +85,9 @@ def _steps(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]:
         here: Location = (*at, "run", index)
         if not draft.sound(*here):
             continue
-        given = [verb for verb in _VERBS if verb in step.model_fields_set]
+        given = [verb for verb in VERBS if verb in step.model_fields_set]
         if len(given) != 1:
-            yield Problem(here, " and ".join(given) or "no step", "exactly one of " + ", ".join(_VERBS))
+            yield Problem(here, " and ".join(given) or "no step", "exactly one of " + ", ".join(VERBS))
         elif step.exec is not None and guest.engine == "process":
             yield Problem((*here, "exec"), "exec: in a guest of engine process", "engine: s390x or linux")
         elif step.background and step.exec is None:

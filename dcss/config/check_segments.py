@@ -15,7 +15,7 @@ from dcss.config.draft import Draft
 from dcss.config.models import ImageModel, SegmentModel
 from dcss.config.problems import Location, Problem
 
-_SOURCES = ("files", "directory", "tar", "ext2")
+SOURCES = ("files", "directory", "tar", "ext2")
 
 
 class Extent(NamedTuple):
@@ -78,9 +78,9 @@ def _place(draft: Draft, at: Location, segment: SegmentModel) -> Iterator[Proble
 def _image(draft: Draft, at: Location, image: ImageModel, directory: Path) -> Iterator[Problem]:
     if not draft.sound(*at):
         return
-    given = [key for key in _SOURCES if key in image.model_fields_set]
+    given = [key for key in SOURCES if key in image.model_fields_set]
     if len(given) != 1:
-        yield Problem(at, " and ".join(given) or "no source", "exactly one of " + ", ".join(_SOURCES))
+        yield Problem(at, " and ".join(given) or "no source", "exactly one of " + ", ".join(SOURCES))
         return
     if given != ["files"]:
         for key in sorted(image.model_fields_set & {"at_least", "up_to"}):

@@ -1,0 +1,86 @@
+"""`dcss init [NAME]`: a ready system to start from."""
+
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import click
+
+from dcss.cli.options import json_option, print_json
+from dcss.errors import ConfigError
+
+_SUFFIX = ".yaml"
+
+
+@click.command("init")
+@click.argument("name", default="demo")
+@click.option("--list", "list_only", is_flag=True, help="List the ready systems and write nothing.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there instead of NAME.yaml."
+)
+@json_option
+def command(name: str, list_only: bool, output: Path | None, as_json: bool) -> None:
+    """Write one of the ready systems here, to start from. An existing file is never overwritten.
+
+    \b
+    dcss init               write demo.yaml
+    dcss init --list        see what there is
+    dcss init hundred -o many.yaml
+    """
+    systems = ready_systems()
+    if list_only:
+        _list(systems, as_json=as_json)
+        return
+    if name not in systems:
+        raise ConfigError(f"dcss init: found '{name}', wanted one of {', '.join(systems)}")
+    path = output if output is not None else Path(name + _SUFFIX)
+    write_new(path, systems[name].read_bytes())
+    if as_json:
+        print_json({"name": name, "path": str(path)})
+    else:
+        click.echo(f"{path} written; start it with: dcss run {path}")
+
+
+def ready_systems() -> dict[str, Traversable]:
+    """Return the ready systems that are installed with the package, by name."""
+    found = (files("dcss") / "configs").iterdir()
+    return {
+        entry.name.removesuffix(_SUFFIX): entry
+        for entry in sorted(found, key=lambda entry: entry.name)
+        if entry.name.endswith(_SUFFIX)
+    }
+
+
+def description(system: Traversable) -> str:
+    """Return a ready system's first sentence, which its first comment lines hold."""
+    words: list[str] = []
+    for line in system.read_text("utf-8").splitlines():
+        if not line.startswith("#"):
+            break
+        words += line.lstrip("# ").split()
+        if words[-1:] and words[-1].endswith((".", ":")):
+            break
+    first, stop, _ = " ".join(words).partition(". ")
+    return first + stop.rstrip()
+
+
+def write_new(path: Path, content: bytes) -> None:
+    """Write a file that must not be there yet. Raises ConfigError where it is, or cannot be written."""
+    try:
+        with path.open("xb") as stream:
+            stream.write(content)
+    except FileExistsError as error:
+        raise ConfigError(
+            f"{path}: found a file, wanted none: nothing is overwritten (name another with -o)"
+        ) from error
+    except OSError as error:
+        raise ConfigError(f"{path}: found {error.strerror}, wanted a file that can be written") from error
+
+
+def _list(systems: dict[str, Traversable], *, as_json: bool) -> None:
+    if as_json:
+        print_json({"systems": [{"name": name, "description": description(entry)} for name, entry in systems.items()]})
+        return
+    width = max(map(len, systems), default=0)
+    for name, entry in systems.items():
+        click.echo(f"{name:{width}}  {description(entry)}")

@@ -1,0 +1,31 @@
+"""The JSON Schema of the YAML, as editors like it: no null where a key may be left out, rules of exactly one."""
+
+from typing import Any
+
+from dcss.config.check_guests import VERBS
+from dcss.config.check_segments import SOURCES
+from dcss.config.models import SystemModel
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the schema (draft 2020-12)."""
+    schema: dict[str, Any] = _without_null(SystemModel.model_json_schema())
+    models = schema["$defs"]
+    for model, keys in (("ImageModel", SOURCES), ("StepModel", VERBS), ("SegmentModel", ("define", "at"))):
+        models[model]["oneOf"] = [{"required": [key]} for key in keys]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def _without_null(value: Any) -> Any:
+    """Return a schema without the null that stands for an absent key: YAML never gives it."""
+    if isinstance(value, list):
+        return [_without_null(item) for item in value]
+    if not isinstance(value, dict):
+        return value
+    kept = {key: _without_null(item) for key, item in value.items() if not (key == "default" and item is None)}
+    choices = kept.get("anyOf")
+    if isinstance(choices, list) and {"type": "null"} in choices:
+        choices.remove({"type": "null"})
+        if len(choices) == 1:
+            kept |= kept.pop("anyOf")[0]
+    return kept
