@@ -1,0 +1,99 @@
+"""The machine as doctor sees it: each place where it looks can be another, so that tests can show it any machine."""
+
+import importlib.metadata
+import os
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+State = Literal["ok", "limit", "missing"]
+_TOOL_SECONDS = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at: how it is, what that limits, and the command that mends it (None where nothing needs it)."""
+
+    name: str
+    state: State
+    found: str
+    limits: str | None = None
+    mend: str | None = None
+
+
+class SharedMemorySpace(NamedTuple):
+    """The file system behind POSIX shared memory."""
+
+    total_bytes: int
+    free_bytes: int
+    writable: bool
+
+
+def _hidden_because() -> str | None:
+    from dcss.account.frames import hidden_because
+
+    return hidden_because()
+
+
+def _shared_memory_space(path: Path) -> SharedMemorySpace | None:
+    try:
+        limits = os.statvfs(path)
+    except OSError:
+        return None
+    writable = os.access(path, os.W_OK | os.X_OK)
+    return SharedMemorySpace(limits.f_blocks * limits.f_frsize, limits.f_bavail * limits.f_frsize, writable)
+
+
+def tool_version(name: str) -> str | None:
+    """Return the first line in which a program tells its version; None where there is no such program.
+
+    The directories that only root's PATH has are searched too.
+    """
+    path = shutil.which(name, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if path is None:
+        return None
+    option = "-V" if name in {"mke2fs", "e2fsck", "debugfs"} else "--version"
+    try:
+        done = subprocess.run(
+            [path, option], capture_output=True, text=True, errors="replace", timeout=_TOOL_SECONDS, check=False
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"{path} does not start: {error}"
+    return next(iter((done.stdout + done.stderr).strip().splitlines()), "of unknown version")
+
+
+def package_version(name: str) -> str | None:
+    """Return the version of an installed Python package, without importing it; None where there is none."""
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where and how doctor looks; the defaults are this machine."""
+
+    proc: Path = Path("/proc")
+    sysfs: Path = Path("/sys")
+    page_size_bytes: int = field(default_factory=lambda: os.sysconf("SC_PAGE_SIZE"))
+    root: bool = field(default_factory=lambda: os.geteuid() == 0)
+    python: tuple[int, int, int] = sys.version_info[:3]
+    open_files: tuple[int, int] = field(default_factory=lambda: resource.getrlimit(resource.RLIMIT_NOFILE))
+    hidden_because: Callable[[], str | None] = _hidden_because
+    shared_memory: Callable[[], SharedMemorySpace | None] = lambda: _shared_memory_space(Path("/dev/shm"))
+    tool_version: Callable[[str], str | None] = tool_version
+    package_version: Callable[[str], str | None] = package_version
+
+    def setting(self, path: str) -> str | None:
+        """Return the text of a file below /proc or /sys, such as ``proc/sys/vm/max_map_count``; None without it."""
+        top, _, rest = path.partition("/")
+        try:
+            return ((self.proc if top == "proc" else self.sysfs) / rest).read_text("ascii").strip()
+        except OSError:
+            return None
