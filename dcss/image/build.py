@@ -10,7 +10,7 @@ from dcss.errors import ImageError
 from dcss.image.sources import read_tree
 from dcss.image.sources.ready import ReadyImage, read_ready_image
 from dcss.image.tree import RegularFile
-from dcss.image.writer.copy import Copier, Progress, Transfer
+from dcss.image.writer.copy import Progress, Transfer, copy_files
 from dcss.image.writer.geometry import BLOCK_SIZE_BYTES
 from dcss.image.writer.image import PlacedImage, place
 
@@ -78,7 +78,7 @@ def _plan_ready(image: ReadyImage, size_bytes: int | None) -> ImagePlan:
         )
 
     def write(fd: int, progress: Progress | None) -> None:
-        Copier(fd, progress).copy_files([Transfer(run.file_offset, image.store, *run[1:]) for run in image.data])
+        copy_files(fd, [Transfer(run.file_offset, image.store, *run[1:]) for run in image.data], progress)
 
     content_bytes = sum(run.length_bytes for run in image.data)
     return ImagePlan(size_bytes or needed_bytes, None, 0, content_bytes, (), write)

@@ -6,7 +6,7 @@ Names are bytes. A hard link is one node that stands in several directories.
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from io import RawIOBase
+from io import BufferedReader
 from stat import S_IFDIR
 from typing import NamedTuple, Protocol
 
@@ -42,7 +42,7 @@ class StreamStore(ABC):
     """Content that can only be read from front to back, such as a compressed tar."""
 
     @abstractmethod
-    def open_stream(self) -> RawIOBase:
+    def open_stream(self) -> BufferedReader:
         """Return a new stream at offset 0. Raises ImageError where the file is not what was planned."""
 
 

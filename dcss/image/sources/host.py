@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import ImageError
 from dcss.image.tree import Attributes, DataRun, Directory, Node, RegularFile, Special, Symlink
 
@@ -64,7 +65,10 @@ def read_node(path: bytes, found: os.stat_result) -> Node:
     attributes = read_attributes(path, found)
     if kind == stat.S_IFREG:
         store = HostFile(path, found.st_size, found.st_mtime_ns)
-        return RegularFile(attributes, found.st_size, data_runs(store), store)
+        # The one block of a small file is data where any is allocated; a longer one is searched for holes.
+        small = found.st_blocks and found.st_size <= PAGE_SIZE
+        data = (DataRun(0, 0, found.st_size),) if small and found.st_size else data_runs(store)
+        return RegularFile(attributes, found.st_size, data, store)
     if kind == stat.S_IFDIR:
         return Directory(attributes)
     if kind == stat.S_IFLNK:

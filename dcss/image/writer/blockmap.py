@@ -24,8 +24,10 @@ def _max_blocks() -> int:
 MAX_FILE_BYTES: Final = _max_blocks() * BLOCK_SIZE_BYTES
 
 
-def count_indirect_blocks(extents: Iterable[Extent]) -> int:
+def count_indirect_blocks(extents: Sequence[Extent]) -> int:
     """Return how many indirect blocks a file of these extents needs."""
+    if not extents or extents[-1].file_block + extents[-1].blocks <= NDIR_BLOCKS:
+        return 0
     leaves = _leaf_ranges(extents)
     behind_tind = [
         (max(first, _FIRST_TIND_LEAF) - _FIRST_TIND_LEAF, last - _FIRST_TIND_LEAF)
@@ -60,9 +62,10 @@ def _merged(ranges: Iterable[tuple[int, int]]) -> list[tuple[int, int]]:
 class BlockMap:
     """The block map of a file whose data lies in `runs`; `take` gives the places of indirect blocks, one a call."""
 
-    __slots__ = ("_dind_leaves", "_leaves", "_middle", "_runs", "pointers")
+    __slots__ = ("_leaves", "_middle", "_runs", "indirect_blocks", "pointers")
 
     def __init__(self, runs: Sequence[Run], take: Callable[[], int]) -> None:
+        """Place the indirect blocks; `pointers` and `indirect_blocks` (their number) then hold."""
         self._runs = runs
         self._leaves: list[tuple[int, int]] = []  # (number, block)
         self._middle: list[tuple[int, int]] = []
@@ -71,11 +74,9 @@ class BlockMap:
         if end > NDIR_BLOCKS:
             self._place(take, pointers)
         self.pointers = tuple(pointers)
-
-    @property
-    def indirect_blocks(self) -> int:
-        """How many indirect blocks there are."""
-        return len(self._leaves) + len(self._middle) + bool(self.pointers[DIND_BLOCK]) + bool(self.pointers[TIND_BLOCK])
+        self.indirect_blocks = (
+            len(self._leaves) + len(self._middle) + bool(pointers[DIND_BLOCK]) + bool(pointers[TIND_BLOCK])
+        )
 
     def _place(self, take: Callable[[], int], pointers: list[int]) -> None:
         for first, last in _leaf_ranges(Extent(run.file_block, run.blocks) for run in self._runs):
@@ -116,11 +117,6 @@ class BlockMap:
 
 def _pointers(runs: Sequence[Run], start: int, count: int, number: int = 0) -> list[int]:
     """Return `count` pointers from the file's block `start` on; `number` is the first run that may reach it."""
-    if number < len(runs):
-        file_block, disk_block, blocks = runs[number]
-        if file_block <= start and start + count <= file_block + blocks:
-            first = disk_block + start - file_block
-            return list(range(first, first + count))
     pointers = [0] * count
     for file_block, disk_block, blocks in runs[number:]:
         if file_block >= start + count:

@@ -1,8 +1,11 @@
 """File content on its way into an image: what lies together is written together, and no more than a buffer is held."""
 
 import os
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Sequence
-from io import RawIOBase
+from io import BufferedReader
+from itertools import accumulate
+from threading import Event, Lock, Thread
 from typing import Final, NamedTuple
 
 from dcss.errors import ImageError
@@ -11,6 +14,8 @@ from dcss.image.writer.geometry import BLOCK_SIZE_BYTES
 from dcss.image.writer.layout import Run
 
 _BUFFER_BYTES: Final = 1 << 20
+_FILE_COST_BYTES: Final = 20_000  # opening a file takes as long as copying so much
+_WORTH_A_THREAD_BYTES: Final = 16 << 20
 
 Progress = Callable[[int], None]
 
@@ -59,14 +64,15 @@ class Copier:
         self._filled = 0
         self._content = 0  # of what is in the buffer, the bytes that are not padding
 
-    def copy_files(self, wanted: list[Transfer]) -> None:
-        """Copy from stores that can be read anywhere, in order of the image. Raises ImageError for changed files."""
-        wanted.sort(key=lambda transfer: transfer.image_offset)
+    def copy_files(self, wanted: Sequence[Transfer], stop: Event | None = None) -> None:
+        """Copy, in order of the image, from stores that can be read anywhere, until done or `stop` is set."""
         opened: FileStore | None = None
         source = -1
         try:
             for image_offset, store, source_offset, length in wanted:
                 if store is not opened:
+                    if stop is not None and stop.is_set():
+                        return
                     if source >= 0:
                         os.close(source)
                         source, opened = -1, None
@@ -112,7 +118,7 @@ class Copier:
             offset, length = offset + count, length - count
             self._take(count)
 
-    def _read_stream(self, stream: RawIOBase, length: int) -> None:
+    def _read_stream(self, stream: BufferedReader, length: int) -> None:
         while length:
             count = stream.readinto(self._buffer[self._filled : self._filled + length])
             if not count:
@@ -136,6 +142,51 @@ class Copier:
         self._filled = self._content = 0
 
 
+def copy_files(fd: int, wanted: list[Transfer], progress: Progress | None) -> None:
+    """Copy from stores that can be read anywhere, by two threads where there is work for two processors.
+
+    Raises ImageError for a source that changed since it was planned, and for an image that cannot be written.
+    """
+    wanted.sort(key=lambda transfer: transfer.image_offset)
+    half = _half(wanted) if len(os.sched_getaffinity(0)) > 1 else 0
+    if not half:
+        Copier(fd, progress).copy_files(wanted)
+        return
+    lock, stop = Lock(), Event()
+    failures: list[BaseException] = []
+
+    def report(count: int) -> None:
+        if progress is not None:
+            with lock:
+                progress(count)
+
+    def copy_second_half() -> None:
+        try:
+            Copier(fd, report).copy_files(wanted[half:], stop)
+        except BaseException as error:  # raised again by the thread that waits
+            failures.append(error)
+            stop.set()
+
+    helper = Thread(target=copy_second_half)
+    helper.start()
+    try:
+        Copier(fd, report).copy_files(wanted[:half], stop)
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        helper.join()
+    if failures:
+        raise failures[0]
+
+
+def _half(wanted: Sequence[Transfer]) -> int:
+    """Return where to cut the work in two, 0 where that is not worth while."""
+    costs = [transfer.length_bytes + _FILE_COST_BYTES for transfer in wanted]
+    total = sum(costs)
+    return bisect_left(list(accumulate(costs)), total // 2) if total >= _WORTH_A_THREAD_BYTES else 0
+
+
 def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
     """Write all of `content` at `offset`. Raises ImageError, such as for a full file system."""
     view = memoryview(content)
@@ -147,7 +198,7 @@ def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
         view, offset = view[count:], offset + count
 
 
-def _skip(stream: RawIOBase, length: int, scratch: memoryview) -> None:
+def _skip(stream: BufferedReader, length: int, scratch: memoryview) -> None:
     while length:
         count = stream.readinto(scratch[: min(length, len(scratch))])
         if not count:

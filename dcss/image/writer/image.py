@@ -11,7 +11,7 @@ from dcss.abi.ext2 import BLOCK_POINTERS
 from dcss.errors import ImageError
 from dcss.image.tree import DataRun, Directory, RegularFile, Special, StreamStore, Symlink, Tree
 from dcss.image.writer.blockmap import BlockMap, check_file_size, count_indirect_blocks
-from dcss.image.writer.copy import Copier, Progress, Transfer, transfers, write_all
+from dcss.image.writer.copy import Copier, Progress, Transfer, copy_files, transfers, write_all
 from dcss.image.writer.directories import pack_directory
 from dcss.image.writer.geometry import BLOCK_SIZE_BYTES, INODE_SIZE_BYTES
 from dcss.image.writer.groups import Groups, group_metadata
@@ -54,15 +54,14 @@ class PlacedImage:
                 yield block * BLOCK_SIZE_BYTES, content
 
     def _copy(self, fd: int, progress: Progress | None) -> None:
-        copier = Copier(fd, progress)
         anywhere: list[Transfer] = []
         streamed: dict[StreamStore, list[Transfer]] = {}
         for file, runs in self.files:
             wanted = anywhere if not isinstance(file.store, StreamStore) else streamed.setdefault(file.store, [])
             wanted += transfers(file, runs)
-        copier.copy_files(anywhere)
+        copy_files(fd, anywhere, progress)
         for store, wanted in streamed.items():
-            copier.copy_stream(store, wanted)
+            Copier(fd, progress).copy_stream(store, wanted)
 
 
 def place(tree: Tree, address_bytes: int, limit_bytes: int | None) -> PlacedImage:
@@ -107,6 +106,8 @@ def _content(inode: Inode, inventory: Inventory) -> bytes:
 
 def _extents(data: Sequence[DataRun]) -> tuple[Extent, ...]:
     """Return which blocks hold data: those that any byte of it touches."""
+    if len(data) == 1 and not data[0].file_offset:
+        return (Extent(0, -(-data[0].length_bytes // BLOCK_SIZE_BYTES)),)
     extents: list[Extent] = []
     for file_offset, _, length in data:
         first = file_offset // BLOCK_SIZE_BYTES

@@ -1,0 +1,249 @@
+"""Bytes of an archive: a span of a host file, what a compressed span unpacks to, and a slice of that."""
+
+import io
+import os
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from dcss.errors import ImageError
+from dcss.image.sources.host import HostFile
+from dcss.image.tree import DataRun, Store, StreamStore
+
+_READ_AHEAD_BYTES: Final = 1 << 16
+_SKIP_BYTES: Final = 1 << 20
+
+
+class Archive(ABC):
+    """Bytes that hold a tar, and how the members in it can be read later."""
+
+    @abstractmethod
+    def open(self) -> io.BufferedReader:
+        """Return a reader at offset 0. Raises ImageError where the file below is not what was planned."""
+
+    @property
+    @abstractmethod
+    def seekable(self) -> bool:
+        """Whether the reader can go anywhere at no cost."""
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """What messages call it."""
+
+    @abstractmethod
+    def store(self) -> Store:
+        """Return what the writer reads content from."""
+
+    @abstractmethod
+    def run(self, file_offset: int, offset: int, length_bytes: int) -> DataRun:
+        """Return the run of a file that lies at `offset` of these bytes."""
+
+    @abstractmethod
+    def inner(self, name: str, offset: int, length_bytes: int) -> "Archive":
+        """Return the member that lies at `offset` as an archive of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span(Archive):
+    """A part of a host file, read at any offset."""
+
+    file: HostFile
+    offset: int
+    length_bytes: int
+    label: str
+
+    def open(self) -> io.BufferedReader:
+        """Return a reader that seeks."""
+        return io.BufferedReader(_SpanReader(self.file.open(), self.offset, self.length_bytes), _READ_AHEAD_BYTES)
+
+    @property
+    def seekable(self) -> bool:
+        """It is a file."""
+        return True
+
+    @property
+    def name(self) -> str:
+        """The file's path, and the member's."""
+        return self.label
+
+    def store(self) -> Store:
+        """Return the host file itself."""
+        return self.file
+
+    def run(self, file_offset: int, offset: int, length_bytes: int) -> DataRun:
+        """Return a run at an offset of the host file."""
+        return DataRun(file_offset, self.offset + offset, length_bytes)
+
+    def inner(self, name: str, offset: int, length_bytes: int) -> Archive:
+        """Return the part, unpacked where it is compressed. Raises ImageError for a compression nobody here knows."""
+        return unpacked(Span(self.file, self.offset + offset, length_bytes, f"{self.label}: {name}"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Streamed(Archive, StreamStore):
+    """Bytes that come from front to back only, from a reader made by `opener`."""
+
+    label: str
+    opener: Callable[[], io.BufferedReader]
+
+    def open(self) -> io.BufferedReader:
+        """Return a reader that goes forward."""
+        return self.opener()
+
+    def open_stream(self) -> io.BufferedReader:
+        """Return a reader that goes forward."""
+        return self.opener()
+
+    @property
+    def seekable(self) -> bool:
+        """It would have to start again."""
+        return False
+
+    @property
+    def name(self) -> str:
+        """The file's path, and the member's."""
+        return self.label
+
+    def store(self) -> Store:
+        """Return itself."""
+        return self
+
+    def run(self, file_offset: int, offset: int, length_bytes: int) -> DataRun:
+        """Return a run at an offset of the unpacked stream."""
+        return DataRun(file_offset, offset, length_bytes)
+
+    def inner(self, name: str, offset: int, length_bytes: int) -> Archive:
+        """Return the slice, unpacked where it is compressed. Raises ImageError for a compression nobody here knows."""
+
+        def open_slice() -> io.BufferedReader:
+            reader = self.opener()
+            skip(reader, offset)
+            return io.BufferedReader(_SliceReader(reader, length_bytes), _READ_AHEAD_BYTES)
+
+        return unpacked(_Streamed(f"{self.label}: {name}", open_slice))
+
+
+def unpacked(archive: Archive) -> Archive:
+    """Return `archive`, or what it unpacks to where its first bytes say that it is compressed."""
+    with archive.open() as reader:
+        head = reader.read(6)
+    method = next((method for magic, method in _METHODS.items() if head.startswith(magic)), None)
+    if method is not None:
+        return _Streamed(archive.name, lambda: _open_packed(archive, method))
+    if head.startswith(_ZSTD_MAGIC):
+        raise ImageError(f"{archive.name} is compressed by zstd, wanted none, gzip, bzip2 or xz: unpack it (zstd -d)")
+    return archive
+
+
+def skip(reader: io.BufferedReader, length_bytes: int) -> None:
+    """Read `length_bytes` and forget them. Raises ImageError where there are fewer."""
+    while length_bytes:
+        count = len(reader.read(min(length_bytes, _SKIP_BYTES)))
+        if not count:
+            raise ImageError("a compressed archive ended early; it changed, or it was cut short")
+        length_bytes -= count
+
+
+def _open_packed(archive: Archive, method: str) -> io.BufferedReader:
+    packed = archive.open()
+    return io.BufferedReader(_Unpacker(packed, method, archive.name), _READ_AHEAD_BYTES)
+
+
+def _decompressor(packed: io.BufferedReader, method: str) -> Any:
+    match method:
+        case "gzip":
+            import gzip
+
+            return gzip.GzipFile(fileobj=packed, mode="rb")
+        case "bzip2":
+            import bz2
+
+            return bz2.BZ2File(packed)
+    import lzma
+
+    return lzma.LZMAFile(packed)
+
+
+_METHODS: Final = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
+_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+
+
+class _SpanReader(io.RawIOBase):
+    """A part of a file behind a descriptor, which it closes."""
+
+    def __init__(self, descriptor: int, offset: int, length_bytes: int) -> None:
+        self._descriptor = descriptor
+        self._offset = offset
+        self._length_bytes = length_bytes
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        base = (0, self._at, self._length_bytes)[whence]
+        self._at = max(0, base + offset)
+        return self._at
+
+    def readinto(self, buffer: Any) -> int:
+        view = memoryview(buffer)[: max(0, self._length_bytes - self._at)]
+        count = os.preadv(self._descriptor, [view], self._offset + self._at)
+        self._at += count
+        return count
+
+    def close(self) -> None:
+        if not self.closed:
+            os.close(self._descriptor)
+        super().close()
+
+
+class _SliceReader(io.RawIOBase):
+    """The next `length_bytes` of another reader, which it closes."""
+
+    def __init__(self, reader: io.BufferedReader, length_bytes: int) -> None:
+        self._reader = reader
+        self._left_bytes = length_bytes
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        count = self._reader.readinto(memoryview(buffer)[: self._left_bytes])
+        self._left_bytes -= count
+        return count
+
+    def close(self) -> None:
+        self._reader.close()
+        super().close()
+
+
+class _Unpacker(io.RawIOBase):
+    """A decompressor over a reader, both of which it closes; damage is an ImageError that names the archive."""
+
+    def __init__(self, packed: io.BufferedReader, method: str, name: str) -> None:
+        self._packed = packed
+        self._decompressor = _decompressor(packed, method)
+        self._method = method
+        self._name = name
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        import lzma
+        import zlib
+
+        try:
+            return int(self._decompressor.readinto(buffer))
+        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
+            raise ImageError(f"{self._name} is damaged: {self._method} says: {error}") from error
+
+    def close(self) -> None:
+        self._decompressor.close()
+        self._packed.close()
+        super().close()

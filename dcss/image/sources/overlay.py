@@ -1,0 +1,120 @@
+"""A tree that grows member by member, layer upon layer, as container images are put together.
+
+Source for whiteouts: the OCI image layer specification, "Applying changesets". They hide what lower layers have, never
+what their own layer brings, wherever in the layer they stand.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Final
+
+from dcss.errors import ImageError
+from dcss.image.tree import Directory, Node, Symlink, made_directory
+
+WHITEOUT: Final = b".wh."
+OPAQUE: Final = b".wh..wh..opq"
+_AUFS: Final = b".wh..wh."
+_MAX_LINKS: Final = 40
+
+
+class Overlay:
+    """The tree under way. Links in the path of a member are followed inside of the tree, as unpacking it would."""
+
+    def __init__(self, name: str) -> None:
+        self.root = made_directory()
+        self._name = name
+        self._touched: set[Node] = set()  # in this layer
+        self._whiteouts = False
+
+    def begin_layer(self) -> None:
+        """Start a layer above what is there; only in layers do whiteouts mean anything."""
+        self._touched = set()
+        self._whiteouts = True
+
+    def add(self, path: bytes, node: Node) -> None:
+        """Put `node` at `path`; a directory over a directory gives it new attributes and keeps its entries.
+
+        Raises ImageError for a path that leads out of the tree or through what is no directory.
+        """
+        parts = self._parts(path)
+        if not parts:
+            if isinstance(node, Directory):
+                self._touch([self.root])
+                self.root.attributes = node.attributes
+            return
+        chain = self._directory(parts[:-1], path)
+        directory, name = chain[-1], parts[-1]
+        if self._whiteouts and name.startswith(WHITEOUT):
+            self._white_out(directory, name)
+            return
+        found = directory.entries.get(name)
+        if isinstance(node, Directory) and isinstance(found, Directory):
+            found.attributes = node.attributes
+            node = found
+        else:
+            directory.entries[name] = node
+        self._touch([*chain, node])
+
+    def find(self, path: bytes) -> Node | None:
+        """Return what stands at `path`, a link as a link, or None."""
+        parts = self._parts(path)
+        if not parts:
+            return self.root
+        return self._directory(parts[:-1], path)[-1].entries.get(parts[-1])
+
+    def _touch(self, nodes: Sequence[Node]) -> None:
+        if self._whiteouts:
+            self._touched.update(nodes)
+
+    def _parts(self, path: bytes) -> list[bytes]:
+        parts = [part for part in path.split(b"/") if part not in (b"", b".")]
+        if b".." in parts:
+            raise ImageError(f"{self._name}: member {os.fsdecode(path)}: wanted a path without ..")
+        return parts
+
+    def _directory(self, parts: Sequence[bytes], path: bytes) -> list[Directory]:
+        """Return the directories from the root to the one that `parts` name, made where they are missing."""
+        chain = [self.root]
+        pending = list(reversed(parts))
+        followed = 0
+        while pending:
+            part = pending.pop()
+            if part == b"..":
+                chain = chain[:-1] or [self.root]
+                continue
+            if part in (b"", b"."):
+                continue
+            node = chain[-1].entries.get(part)
+            if isinstance(node, Symlink):
+                followed += 1
+                if followed > _MAX_LINKS:
+                    raise ImageError(
+                        f"{self._name}: member {os.fsdecode(path)} leads through more than {_MAX_LINKS} links"
+                    )
+                chain = [self.root] if node.target.startswith(b"/") else chain
+                pending += reversed(node.target.split(b"/"))
+                continue
+            if node is None:
+                node = chain[-1].entries[part] = made_directory()
+            if not isinstance(node, Directory):
+                raise ImageError(f"{self._name}: member {os.fsdecode(path)}: {os.fsdecode(part)} is no directory")
+            chain.append(node)
+        return chain
+
+    def _white_out(self, directory: Directory, name: bytes) -> None:
+        if name == OPAQUE:
+            self._hide_lower(directory)
+        elif not name.startswith(_AUFS):
+            hidden = name[len(WHITEOUT) :]
+            node = directory.entries.get(hidden)
+            if node is not None and node not in self._touched:
+                del directory.entries[hidden]
+            elif isinstance(node, Directory):
+                self._hide_lower(node)
+
+    def _hide_lower(self, directory: Directory) -> None:
+        for name, node in list(directory.entries.items()):
+            if node not in self._touched:
+                del directory.entries[name]
+            elif isinstance(node, Directory):
+                self._hide_lower(node)
