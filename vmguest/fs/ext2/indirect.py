@@ -18,6 +18,7 @@ from vmguest.fs.ext2.super import SbInfo
 
 POINTER_BYTES = 4
 _POINTER = Struct("<I")
+_FOREIGN_FLAGS = int(FOREIGN_BLOCK_MAPS)  # an IntFlag's & takes longer than the rest of a lookup
 _CHUNK = 256
 _ONES = sum(1 << 32 * i for i in range(_CHUNK))
 _COUNT = sum(i << 32 * i for i in range(_CHUNK))
@@ -84,15 +85,13 @@ def runs(info: SbInfo, inode: Inode, first_block: int, block_count: int | None) 
     if first_block < 0 or end > max_file_blocks(info):
         raise _past_the_end(inode, end - 1)
     file_block = disk_block = blocks = 0
-    for span in _Map(info, inode, first_block, end).spans():
-        at = max(span.file_block, first_block)
-        length = min(span.file_block + span.blocks, end) - at
-        if blocks and span.disk_block == (disk_block + blocks if disk_block else 0):
+    for start, block, length in _Map(info, inode, first_block, end).spans():
+        if blocks and block == (disk_block + blocks if disk_block else 0):
             blocks += length
             continue
         if blocks:
             yield Run(file_block, disk_block, blocks)
-        file_block, disk_block, blocks = at, span.disk_block, length
+        file_block, disk_block, blocks = start, block, length
     if blocks:
         yield Run(file_block, disk_block, blocks)
 
@@ -109,7 +108,7 @@ def _past_the_end(inode: Inode, file_block: int) -> KernelError:
 def _check_mapped(info: SbInfo, inode: Inode) -> None:
     if not inode.has_block_map:
         raise KernelError(EINVAL, f"inode {inode.number}: mode {inode.mode:#o} has no blocks")
-    if flags := inode.flags & FOREIGN_BLOCK_MAPS:
+    if flags := inode.flags & _FOREIGN_FLAGS:
         wanted = "none of them, as the superblock has no such feature"
         raise info.damaged(f"inode {inode.number}", "i_flags", InodeFlag(flags).name, wanted)
 
@@ -129,20 +128,34 @@ class _Map:
         self._where = f"inode {inode.number}"
         self._seen: set[int] = set()
 
-    def spans(self) -> Iterator[Run]:
-        """Yield the runs of the wanted part; those of holes may stick out of it, neighbours are not joined."""
-        for file_block in range(self._first, min(self._end, NDIR_BLOCKS)):
-            pointer = self.inode.block_pointers[file_block]
-            if pointer:
-                self._info.check_block(pointer, self._where, f"i_block[{file_block}]")
-            yield Run(file_block, pointer, 1)
+    def spans(self) -> Iterator[tuple[int, int, int]]:
+        """Yield the wanted part as file block, block and length; neighbours are not joined yet."""
+        yield from self._direct()
+        if self._end <= NDIR_BLOCKS:
+            return
         for pointer, depth, base in self._roots():
             blocks = self._per_block**depth
             if self._first < base + blocks and base < self._end:
                 if pointer:
                     yield from self._tree(pointer, depth, base)
                 else:
-                    yield Run(base, 0, blocks)
+                    yield self._hole(base, blocks)
+
+    def _direct(self) -> Iterator[tuple[int, int, int]]:
+        pointers, start, stop = self.inode.block_pointers, self._first, min(self._end, NDIR_BLOCKS)
+        while start < stop:
+            pointer, after = pointers[start], start + 1
+            while after < stop and pointers[after] == (pointer + after - start if pointer else 0):
+                after += 1
+            if pointer:
+                self._info.check_block(pointer, self._where, f"i_block[{start}]", after - start)
+            yield start, pointer, after - start
+            start = after
+
+    def _hole(self, start: int, blocks: int) -> tuple[int, int, int]:
+        """Return the part of a missing subtree that is wanted."""
+        first = max(start, self._first)
+        return first, 0, min(start + blocks, self._end) - first
 
     def indirect_blocks(self) -> Iterator[int]:
         """Yield the blocks of pointers themselves."""
@@ -157,17 +170,18 @@ class _Map:
             yield self.inode.block_pointers[IND_BLOCK + depth - 1], depth, base
             base += self._per_block**depth
 
-    def _tree(self, block: int, depth: int, base: int) -> Iterator[Run]:
+    def _tree(self, block: int, depth: int, base: int) -> Iterator[tuple[int, int, int]]:
         self._enter(block)
         unit = self._per_block ** (depth - 1)
         low = max(self._first - base, 0) // unit
         high = min(-(-(self._end - base) // unit), self._per_block)
         for index, pointer, length in self._stretches(block, low, high):
             start = base + index * unit
-            if pointer == 0 or depth == 1:
-                if pointer:
-                    self._info.check_block(pointer, self._where, f"block {block}, pointer {index}", length)
-                yield Run(start, pointer, length * unit)
+            if pointer == 0:
+                yield self._hole(start, length * unit)
+            elif depth == 1:
+                self._info.check_block(pointer, self._where, f"block {block}, pointer {index}", length)
+                yield start, pointer, length
             else:
                 for i in range(length):
                     yield from self._tree(pointer + i, depth - 1, start + i * unit)

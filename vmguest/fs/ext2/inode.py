@@ -56,7 +56,8 @@ class Inode(NamedTuple):
     @property
     def has_block_map(self) -> bool:
         """block_pointers name blocks: a regular file, a directory or a slow symbolic link."""
-        return self.is_regular or self.is_dir or (self.is_symlink and not self.is_fast_symlink)
+        file_type = self.mode & 0xF000
+        return file_type in (S_IFREG, S_IFDIR) or (file_type == S_IFLNK and not self.is_fast_symlink)
 
     @property
     def rdev(self) -> tuple[int, int]:

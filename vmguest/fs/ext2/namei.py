@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from errno import EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
+from stat import S_IFDIR, S_IFLNK
 from typing import TYPE_CHECKING
 
 from dcss.abi.ext2 import BLOCK_POINTERS
@@ -59,19 +60,19 @@ def resolve(volume: "Volume", path: bytes, *, follow: bool) -> Inode:
     names = path.split(b"/")[::-1]
     links = 0
     while names:
-        name = names.pop()
-        if not trail[-1].is_dir:
+        name, here = names.pop(), trail[-1]
+        if here.mode & 0xF000 != S_IFDIR:
             raise KernelError(ENOTDIR, f"{_text(path)}: what comes before a slash is not a directory")
         if name in (b"", b"."):
             continue
         if name == b"..":
             del trail[max(len(trail) - 1, 1) :]
             continue
-        number = volume.lookup(trail[-1], name)
+        number = volume.lookup(here, name)
         if number is None:
             raise KernelError(ENOENT, f"{_text(path)}: no entry {_text(name)}")
         inode = volume.inode(number)
-        if not inode.is_symlink or not (follow or names):
+        if inode.mode & 0xF000 != S_IFLNK or not (follow or names):
             trail.append(inode)
             continue
         links += 1

@@ -52,18 +52,10 @@ class SbInfo:
     first_ino: int
     block_limit: int  # the first block number that is too high: for the superblock, or for a device cut short
     group_count: int
+    has_filetype: bool  # directory entries carry the type of the file
+    has_wide_owners: bool  # owners have 32 bits; not so with nouid32 among the default mount options
     read_only: bool
     xip: bool
-
-    @property
-    def has_filetype(self) -> bool:
-        """Directory entries carry the type of the file."""
-        return bool(self.superblock.s_feature_incompat & Incompat.FILETYPE)
-
-    @property
-    def has_wide_owners(self) -> bool:
-        """Owners have 32 bits (mount option nouid32 not set by default)."""
-        return not self.superblock.s_default_mount_opts & DEFM_UID16
 
     def damaged(self, where: str, field: str, found: object, wanted: object) -> Ext2FormatError:
         """Make the error for damage; `where` is what holds `field`."""
@@ -74,7 +66,8 @@ class SbInfo:
     def check_block(self, block: int, where: str, field: str, count: int = 1) -> None:
         """Raise Ext2FormatError unless `count` blocks from `block` lie on the device and in the file system."""
         if not (self.superblock.s_first_data_block <= block and block + count <= self.block_limit):
-            found = f"block {block}" if count == 1 else f"blocks {block}..{block + count - 1}"
+            alone = count == 1 or block >= self.block_limit
+            found = f"block {block}" if alone else f"blocks {block}..{block + count - 1}"
             wanted = f"{max(self.superblock.s_first_data_block, 1)}..{self.block_limit - 1}"
             raise self.damaged(where, field, found, wanted)
 
@@ -116,6 +109,8 @@ def fill_super(
         first_ino=first_ino,
         block_limit=min(superblock.s_blocks_count, source.size_bytes // block_size_bytes),
         group_count=_group_count(superblock, log),
+        has_filetype=bool(superblock.s_feature_incompat & Incompat.FILETYPE),
+        has_wide_owners=not superblock.s_default_mount_opts & DEFM_UID16,
         read_only=read_only,
         xip=xip,
     )
