@@ -1,5 +1,6 @@
 """A YAML file as plain data in which every value knows its line. Standard YAML 1.1, one document, no custom tags."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from dcss.errors import ConfigError
 MAX_FILE_BYTES = 1 << 20
 MAX_NODES = 100_000  # after aliases are expanded: far above any real file, far below what a bomb expands to
 _MERGE_TAG = "tag:yaml.org,2002:merge"
+_EXPECTED = re.compile(r"(?:expected (?P<wanted>.+?)(?:, |$))?(?:but )?(?:found |got )?(?P<found>.*)")
 _PLAIN_TAGS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 
 
@@ -63,10 +65,13 @@ def read_document(path: Path) -> Document:
 def _marked(file: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark is not None else 1
-    found = " ".join((error.problem or error.context or "something else").split())
-    found = found.removeprefix("found ")
+    # PyYAML says "expected X, but found Y", or puts the two halves into `context` and `problem`.
+    said = _EXPECTED.fullmatch(" ".join((error.problem or "something else").split()))
+    expected = _EXPECTED.fullmatch(error.context or "")
+    wanted = (said and said["wanted"]) or (expected and expected["wanted"]) or "YAML"
+    found = said["found"] if said and said["found"] else "something else"
     hint = " (indent with blanks, not with tabs)" if "'\\t'" in found else ""
-    return f"{file}:{line}: document: found {found}, wanted YAML{hint}"
+    return f"{file}:{line}: document: found {found}, wanted {wanted}{hint}"
 
 
 def _refuse_bomb(root: yaml.Node) -> None:
@@ -128,7 +133,7 @@ class _Walk:
 
     def _mapping(self, node: yaml.MappingNode, at: Location) -> dict[str, object]:
         own = [(key, value) for key, value in node.value if key.tag != _MERGE_TAG]
-        data = self._merged([value for key, value in node.value if key.tag == _MERGE_TAG], at)
+        data = self._merged([(key, value) for key, value in node.value if key.tag == _MERGE_TAG], at)
         first_lines: dict[str, int] = {}
         for key_node, value_node in own:
             key = self._key(key_node)
@@ -141,18 +146,14 @@ class _Walk:
             data[key] = self._value(value_node, (*at, key))
         return data
 
-    def _merged(self, nodes: list[yaml.Node], at: Location) -> dict[str, object]:
+    def _merged(self, merges: list[tuple[yaml.Node, yaml.Node]], at: Location) -> dict[str, object]:
         """Return the keys of ``<<: *anchor`` or ``<<: [*a, *b]``, of which the first wins."""
-        mappings = [
-            other for node in nodes for other in (node.value if isinstance(node, yaml.SequenceNode) else [node])
-        ]
         data: dict[str, object] = {}
-        for other in reversed(mappings):
-            if not isinstance(other, yaml.MappingNode):
-                raise yaml.MarkedYAMLError(
-                    problem="<< with something else than mappings", problem_mark=other.start_mark
-                )
-            data |= self._mapping(other, at)
+        for key, value in reversed(merges):
+            for other in reversed(value.value if isinstance(value, yaml.SequenceNode) else [value]):
+                if not isinstance(other, yaml.MappingNode):
+                    raise yaml.MarkedYAMLError(problem="<< with something else", problem_mark=key.start_mark)
+                data |= self._mapping(other, at)
         return data
 
     def _key(self, node: yaml.Node) -> str:
