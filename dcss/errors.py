@@ -26,6 +26,10 @@ class PublishError(DcssError, OSError):
     """A segment could not be put into shared memory; nothing of it is left there."""
 
 
+class SpoolError(DcssError, OSError):
+    """A saved segment could not be written to or read from the spool; what was there before is as it was."""
+
+
 class SystemBusyError(DcssError):
     """Another CP already runs this system."""
 

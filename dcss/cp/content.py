@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from dcss.abi.extmem import SegmentDefinition, SegmentType
+from dcss.errors import PublishError
 
 Fill = Callable[[int], None]  # writes a segment's content to a descriptor positioned at 0; may be called again later
 _ZEROS = bytes(1 << 20)
@@ -17,44 +18,57 @@ class Run(NamedTuple):
     size_bytes: int
 
 
-def zero_runs(definition: SegmentDefinition) -> Iterator[Run]:
-    """Yield what reads as zeros at first: ranges of type SN and EN, and the gaps between ranges.
+def shows_content(kind: SegmentType) -> bool:
+    """Tell whether pages of this type show what was put into them before the first load; SC is written by CP itself."""
+    return kind.saved or kind is SegmentType.SC
 
-    SC is not among them: CP itself writes those pages.
-    """
+
+def _any_shows_content(definition: SegmentDefinition) -> bool:
+    return any(shows_content(page_range.type) for page_range in definition.ranges)
+
+
+def zero_runs(definition: SegmentDefinition, *, saved_only: bool) -> Iterator[Run]:
+    """Yield what reads as zeros at first: ranges of type SN and EN, those of SC when saved, the gaps between ranges."""
     offset_bytes = 0
     for page_range in definition.ranges:
         start_bytes = page_range.start - definition.start
         end_bytes = page_range.end - definition.start + 1
         if start_bytes > offset_bytes:
             yield Run(offset_bytes, start_bytes - offset_bytes)
-        if not _keeps_content(page_range.type):
+        if not (page_range.type.saved if saved_only else shows_content(page_range.type)):
             yield Run(start_bytes, end_bytes - start_bytes)
         offset_bytes = end_bytes
 
 
-def keeps_content(definition: SegmentDefinition) -> bool:
-    """Tell whether any range shows what was put into it before the first load."""
-    return any(_keeps_content(page_range.type) for page_range in definition.ranges)
+def check_image(definition: SegmentDefinition, image_bytes: int | None) -> None:
+    """Raise PublishError where an image of `image_bytes` cannot be the segment's content; None is not known yet."""
+    if image_bytes is not None and image_bytes > definition.size_bytes:
+        raise PublishError(
+            f"segment {definition.name}: needs {image_bytes} bytes for its image, has {definition.size_bytes}"
+        )
+    if image_bytes and not _any_shows_content(definition):
+        raise PublishError(
+            f"segment {definition.name}: given an image, but pages of types SN and EN read as zeros at first"
+        )
 
 
-def write_content(definition: SegmentDefinition, fill: Fill, write_fd: int) -> None:
-    """Write a new object, whose bytes are zero: `fill`, then zeros where `zero_runs` says so."""
-    if keeps_content(definition):
-        os.lseek(write_fd, 0, os.SEEK_SET)
-        fill(write_fd)
-        for run in zero_runs(definition):
-            _zero(write_fd, run)
+def write_content(definition: SegmentDefinition, fill: Fill, write_fd: int, *, saved_only: bool = False) -> None:
+    """Write a new object or file, whose bytes are zero: `fill`, then zeros where `zero_runs` says so.
+
+    `saved_only` is for the spool: it does not keep what CP writes into pages of type SC.
+    """
+    if not _any_shows_content(definition):
+        return
+    os.lseek(write_fd, 0, os.SEEK_SET)
+    fill(write_fd)
+    for run in zero_runs(definition, saved_only=saved_only):
+        _zero(write_fd, run)
 
 
 def rewrite_content(definition: SegmentDefinition, fill: Fill, write_fd: int) -> None:
     """Write an object again that guests have written to."""
     _zero(write_fd, Run(0, definition.size_bytes))
     write_content(definition, fill, write_fd)
-
-
-def _keeps_content(kind: SegmentType) -> bool:
-    return kind.saved or kind is SegmentType.SC
 
 
 def _zero(write_fd: int, run: Run) -> None:

@@ -1,6 +1,5 @@
 """CP, the host's control program: owns a system's segments and answers its guests' hypercalls."""
 
-import hashlib
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import MappingProxyType, TracebackType
@@ -9,76 +8,104 @@ from typing import Self
 from dcss.abi.channel import Reply, Request
 from dcss.abi.diag64 import DIAGNOSE_64, ConditionCode
 from dcss.abi.extmem import SegmentDefinition, SegmentName
-from dcss.cp.content import Fill, keeps_content, write_content
+from dcss.cp.content import Fill, check_image
 from dcss.cp.diag64 import diagnose_64
 from dcss.cp.directory import Directory
+from dcss.cp.durable import FaultPoint, no_fault
 from dcss.cp.runtime import SystemLock, sweep
-from dcss.cp.segment import FileClass, Guest, Load, Segment
-from dcss.cp.shm import SharedObject
+from dcss.cp.saved import SavedSegments, now, saved_class
+from dcss.cp.segment import OPERATOR, Dump, Guest, Load, Segment
+from dcss.cp.spool import Spool
+from dcss.cp.storage import Storage
 from dcss.errors import PublishError
 
 
 class ControlProgram:
     """The one CP of `system`, from construction to `close`; used from one thread.
 
-    It sweeps away what a killed CP of the same system left. Raises SystemBusyError where another CP runs the system.
+    It sweeps away what a killed CP of the same system left. `saved` are the segments that its spool keeps. `fault` is
+    told each step of a write to the spool. Raises SystemBusyError where another CP runs the system.
     """
 
-    def __init__(self, system: str) -> None:
+    def __init__(self, system: str, *, fault: FaultPoint = no_fault) -> None:
         self.system = system
         with ExitStack() as stack:
             self.lock = stack.enter_context(SystemLock(system))
-            self.swept = sweep(system)
-            self._directory = Directory()
+            self.swept = sweep(self.lock)
+            self._spool = Spool(system, fault=fault)
+            stack.callback(self._spool.close)
+            self._storage = Storage(system)
+            self._directory = Directory(self._storage, lambda segment, why: self._spool.set_aside(segment.spid, why))
             self._guests: dict[str, Guest] = {}
+            self.saved = SavedSegments(self._directory, self._spool)
             self._closing = stack.pop_all()
 
     @property
+    def findings(self) -> list[str]:
+        """One line for each damaged file of the spool that was set aside."""
+        return self._spool.findings
+
+    @property
     def segments(self) -> Mapping[SegmentName, Segment]:
-        """The segments that a guest can load now, by name."""
-        return MappingProxyType(self._directory.available)
+        """The segments in storage that a guest gets from a load now, by name."""
+        available = self._directory.available
+        return {name: segment for name, segment in available.items() if segment.stored is not None}
 
     @property
     def files(self) -> Mapping[int, Segment]:
-        """All system data files by file number, those pending purge included."""
+        """All system data files by file number, skeletons and those pending purge included."""
         return MappingProxyType(self._directory.files)
+
+    @property
+    def skeletons(self) -> Mapping[SegmentName, Segment]:
+        """What is defined and not saved, by name."""
+        return MappingProxyType(self._directory.skeletons)
+
+    @property
+    def guests(self) -> Mapping[str, Guest]:
+        """The registered guests by name."""
+        return MappingProxyType(self._guests)
 
     def publish(self, definition: SegmentDefinition, fill: Fill, *, image_bytes: int | None = None) -> Segment:
         """Put a segment into shared memory, filled by `fill(write_fd)`, for guests to load from now on.
 
-        `image_bytes`, where known, is checked against the segment's size before anything is created. `fill` is called
-        again when a segment of type SW gets its first user after others wrote to it. An older segment of that name
-        goes as PURGE NSS would take it. Raises PublishError; what `fill` raises passes through. Nothing is left then.
+        It is transient: the spool does not keep it. `image_bytes`, where known, is checked against the segment's size
+        before anything is created. `fill` is called again when a segment of type SW gets its first user after others
+        wrote to it. An older segment of that name goes as PURGE NSS would take it; a saved one is not hidden but an
+        error. Raises PublishError; what `fill` raises passes through. Nothing is left then.
         """
         name = definition.name
-        if image_bytes is not None and image_bytes > definition.size_bytes:
-            raise PublishError(f"segment {name}: needs {image_bytes} bytes for its image, has {definition.size_bytes}")
-        if image_bytes and not keeps_content(definition):
-            raise PublishError(f"segment {name}: given an image, but pages of types SN and EN read as zeros at first")
-        spid = self._directory.next_spid()
-        shared_object = SharedObject(
-            self.system,
-            name,
-            definition.size_bytes,
-            lambda write_fd: write_content(definition, fill, write_fd),
-            number=spid,
-        )
-        try:
-            file_class = FileClass.RESTRICTED if definition.restricted else FileClass.AVAILABLE
-            segment = Segment(definition, spid, file_class, shared_object, None, fill)
-            if not any(page_range.type.shared_writable for page_range in definition.ranges):
-                segment.digest = hashlib.sha256(shared_object.buffer).hexdigest()
-        except BaseException:
-            shared_object.close()
-            raise
+        check_image(definition, image_bytes)
+        older = self._directory.available.get(name)
+        if older is not None and older.saved_digest is not None:
+            raise PublishError(
+                f"segment {name}: the spool holds it as file {older.spid:04d}; leave its image out to use that, save"
+                f" the new one over it, or purge it (PURGE NSS NAME {name})"
+            )
+        segment = Segment(definition, self._directory.next_spid(), saved_class(definition), OPERATOR, now(), fill)
+        self._storage.bring_in(segment)
         self._directory.add(segment)
         return segment
 
-    def register(self, guest: str, *, storage_bytes: int, namesave: frozenset[str] = frozenset()) -> None:
-        """Make a guest known before its first hypercall; `namesave` are the restricted segments that it may load."""
+    def open(self, name: SegmentName) -> Segment:
+        """Bring a saved segment into storage before its first load.
+
+        Raises KeyError where there is none, PublishError, and DamagedError, after which the segment is set aside.
+        """
+        segment = self._directory.available[name]
+        self._directory.bring_in(segment)
+        return segment
+
+    def register(
+        self, guest: str, *, storage_bytes: int, namesave: frozenset[str] = frozenset(), dump: Dump | None = None
+    ) -> None:
+        """Make a guest known before its first hypercall; `namesave` are the restricted segments that it may load.
+
+        `dump(write_fd, address, size_bytes)` writes its absolute storage to a descriptor, for SAVESEG.
+        """
         if guest in self._guests:
             raise ValueError(f"guest {guest}: already registered, release it first")
-        self._guests[guest] = Guest(guest, storage_bytes, namesave)
+        self._guests[guest] = Guest(guest, storage_bytes, namesave, dump)
 
     def handle(self, guest: str, packet: bytes) -> Reply:
         """Answer one hypercall packet of a registered guest. Raises nothing, whatever the guest sends.
@@ -110,14 +137,13 @@ class ControlProgram:
         return MappingProxyType(self._guests[guest].loads)
 
     def close(self) -> None:
-        """Unlink every object, empty the runtime directory, give up the lock. May be called twice."""
+        """Unlink every object, empty the runtime directory, give up the locks. May be called twice."""
         with self._closing:
             for segment in self._directory.files.values():
-                segment.object.close()
-            self._directory = Directory()
+                self._storage.drop(segment)
             self._guests.clear()
             if self.lock.held:
-                sweep(self.system)  # what an interrupt may have kept from being recorded
+                sweep(self.lock)  # what an interrupt may have kept from being recorded
 
     def __enter__(self) -> Self:
         return self

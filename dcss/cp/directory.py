@@ -4,21 +4,29 @@ Rules from z/VM's CP Commands and Utilities Reference and VM/370's System Progra
 is a `RefusalError`, which the DIAG handler turns into condition and return code.
 """
 
+from collections.abc import Callable
+
 from dcss.abi.diag64 import ReturnCode
 from dcss.abi.extmem import SEGMENT_SIZE, SegmentName
-from dcss.cp.content import rewrite_content
 from dcss.cp.segment import FileClass, Guest, Load, RefusalError, Segment
-from dcss.errors import DcssError
+from dcss.cp.storage import DamagedError, Storage
+from dcss.errors import SpoolError
 
 MAX_SPID = 9999  # file numbers have four digits
 
 
 class Directory:
-    """All system data files of one CP, by file number (`files`), and by name those that can be loaded (`available`)."""
+    """All system data files of one CP: by file number (`files`), by name those that can be loaded (`available`), and by
+    name those that are defined and not saved (`skeletons`). `damaged(segment, reason)` is called with a segment that
+    turned out not to be what was saved, after it was taken away from new loads.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, storage: Storage, damaged: Callable[[Segment, str], None]) -> None:
         self.files: dict[int, Segment] = {}
         self.available: dict[SegmentName, Segment] = {}
+        self.skeletons: dict[SegmentName, Segment] = {}
+        self._storage = storage
+        self._damaged = damaged
         self._last_spid = 0
 
     def next_spid(self) -> int:
@@ -28,27 +36,44 @@ class Directory:
             if spid not in self.files:
                 self._last_spid = spid
                 return spid
-        raise DcssError(f"no free file number: {MAX_SPID} system data files exist; purge some")
+        raise SpoolError(f"no free file number: {MAX_SPID} system data files exist; purge some")
 
-    def add(self, segment: Segment) -> None:
-        """Make `segment` the one that new loads of its name get; an older one is purged."""
-        older = self.available.get(segment.name)
+    def add(self, segment: Segment) -> Segment | None:
+        """Enter a system data file of class S, A or R. It takes the place of the one of its name, which is returned.
+
+        A skeleton that was saved keeps its file number, and is a skeleton no more.
+        """
+        skeleton = self.skeletons.get(segment.name)
+        if skeleton is not None and skeleton.spid == segment.spid:
+            del self.skeletons[segment.name]
+        by_name = self.skeletons if segment.file_class is FileClass.SKELETON else self.available
+        older = by_name.get(segment.name)
         self.files[segment.spid] = segment
-        self.available[segment.name] = segment
+        by_name[segment.name] = segment
+        self._last_spid = max(self._last_spid, segment.spid)
         if older is not None:
-            self._purge(older)
+            self._retire(older)
+        return older
 
     def purge(self, segment: Segment) -> None:
-        """Take `segment` away from new loads. It stays, as class P, while guests use it (PURGE NSS)."""
-        if self.available.get(segment.name) is segment:
-            del self.available[segment.name]
-        self._purge(segment)
+        """Take a file away, skeletons included. One in use stays for its users, as class P (PURGE NSS)."""
+        for by_name in (self.skeletons, self.available):
+            if by_name.get(segment.name) is segment:
+                del by_name[segment.name]
+        self._retire(segment)
 
-    def _purge(self, segment: Segment) -> None:
+    def _retire(self, segment: Segment) -> None:
         segment.file_class = FileClass.PENDING_PURGE
         if not segment.users:
             del self.files[segment.spid]
-            segment.object.close()
+            self._storage.drop(segment)
+
+    def available_segment(self, name: SegmentName) -> Segment:
+        """Return the version of `name` that a load gets. Raises RefusalError NOT_FOUND."""
+        segment = self.available.get(name)
+        if segment is None:
+            raise RefusalError(ReturnCode.NOT_FOUND, f"segment {name}: does not exist, or is not saved")
+        return segment
 
     def find(self, guest: Guest, name: SegmentName) -> tuple[Segment, bool]:
         """Return what `name` means to `guest`, the version that it has loaded first, and whether it has."""
@@ -56,6 +81,15 @@ class Directory:
         if load is not None:
             return load.segment, True
         return self.available_segment(name), False
+
+    def bring_in(self, segment: Segment) -> None:
+        """Bring a segment into storage before its first load. Raises PublishError, DamagedError."""
+        try:
+            self._storage.bring_in(segment)
+        except DamagedError as error:
+            self.purge(segment)
+            self._damaged(segment, str(error))
+            raise
 
     def load(self, guest: Guest, name: SegmentName, *, shared: bool, overlay: bool) -> Load:
         """Load the available version of `name`. What it overlaps in the guest is purged first, itself included.
@@ -73,13 +107,14 @@ class Directory:
             raise RefusalError(
                 ReturnCode.OVERLAPS, f"guest {guest.name} loads {name}: overlaps {overlapped or 'storage'}"
             )
-        self._renew(segment, guest)
+        self.bring_in(segment)
+        if not segment.users - {guest.name}:
+            self._storage.renew(segment)
+        load = Load(segment, shared, self._storage.descriptor(segment, shared=shared))
         for loaded in overlapped:
-            if loaded != name or guest.loads[loaded].segment is not segment:
-                self.unload(guest, loaded)
+            self.unload(guest, loaded)
         segment.users.add(guest.name)
-        guest.loads[name] = load = Load(segment, shared)
-        segment.written |= shared and segment.shared_writable
+        guest.loads[name] = load
         return load
 
     def unload(self, guest: Guest, name: SegmentName) -> None:
@@ -87,20 +122,7 @@ class Directory:
         segment = guest.loads.pop(name).segment
         segment.users.discard(guest.name)
         if segment.file_class is FileClass.PENDING_PURGE:
-            self._purge(segment)
-
-    def available_segment(self, name: SegmentName) -> Segment:
-        """Return the version of `name` that a load gets. Raises RefusalError NOT_FOUND."""
-        segment = self.available.get(name)
-        if segment is None:
-            raise RefusalError(ReturnCode.NOT_FOUND, f"segment {name}: does not exist, or is not saved")
-        return segment
-
-    def _renew(self, segment: Segment, guest: Guest) -> None:
-        """Before a first user comes, write the saved content again where former users could change it."""
-        if segment.written and not segment.users - {guest.name}:
-            rewrite_content(segment.definition, segment.fill, segment.object.write_fd)
-            segment.written = False
+            self._retire(segment)
 
 
 def _overlap(load: Load, segment: Segment) -> bool:

@@ -42,13 +42,19 @@ def runtime_directory() -> Path:
     return _private_directory(Path(f"/tmp/dcss-{uid}"))
 
 
-def state_directory() -> Path:
-    """Return $XDG_STATE_HOME/dcss, or ~/.local/state/dcss, made where it is missing: the spools."""
+def state_root() -> Path:
+    """Return $XDG_STATE_HOME/dcss, or ~/.local/state/dcss: where the spools are, if there are any."""
     base = Path(os.environ.get("XDG_STATE_HOME", ""))
     if not base.is_absolute():
         base = Path.home() / ".local" / "state"
-    base.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return _private_directory(base / "dcss")
+    return base / "dcss"
+
+
+def state_directory() -> Path:
+    """Return `state_root`, made where it is missing. Raises DcssError where it is not private."""
+    root = state_root()
+    root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return _private_directory(root)
 
 
 def _private_directory(path: Path) -> Path:
@@ -62,6 +68,29 @@ def _private_directory(path: Path) -> Path:
     return path
 
 
+def lock_directory(path: Path) -> int:
+    """Make `path` where it is missing, lock it, and return the descriptor that holds the lock.
+
+    Raises BlockingIOError where another process, or another part of this one, holds it.
+    """
+    while True:
+        try:
+            _private_directory(path)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue  # a CP that ended removed it between the two
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass  # locked what a CP that ended has removed: once more
+        except BlockingIOError:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+
+
 class SystemLock:
     """The right to be the one CP of `system`, held by flock until `release` or the end of the process.
 
@@ -71,26 +100,11 @@ class SystemLock:
     def __init__(self, system: str) -> None:
         self.system = check_system_name(system)
         self.directory = runtime_directory() / system
-        self._descriptor = self._lock()
+        try:
+            self._descriptor = lock_directory(self.directory)
+        except BlockingIOError:
+            raise SystemBusyError(self._busy()) from None
         (self.directory / _PID_FILE).write_text(f"{os.getpid()}\n", encoding="ascii")
-
-    def _lock(self) -> int:
-        while True:
-            try:
-                _private_directory(self.directory)
-                descriptor = os.open(self.directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue  # a CP that ended removed it between the two
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if os.path.samestat(os.fstat(descriptor), self.directory.stat()):
-                    return descriptor
-            except FileNotFoundError:
-                pass  # locked what a CP that ended has removed: once more
-            except BlockingIOError:
-                os.close(descriptor)
-                raise SystemBusyError(self._busy()) from None
-            os.close(descriptor)
 
     def _busy(self) -> str:
         # The lock says that a CP lives; the file only says which, and is read for the message alone.
@@ -121,14 +135,13 @@ class SystemLock:
         self.release()
 
 
-def sweep(system: str) -> tuple[str, ...]:
-    """Remove what a CP of `system` that was killed left behind, and return its names. The caller holds the lock."""
+def sweep(lock: SystemLock) -> tuple[str, ...]:
+    """Remove what a killed CP of the locked system left behind, and return its names."""
     removed = []
     for name, path in _our_objects():
-        if name.system == system and _remove_leftover(path):
+        if name.system == lock.system and _remove_leftover(path):
             removed.append(str(name))
-    directory = runtime_directory() / system
-    for path in directory.iterdir():
+    for path in lock.directory.iterdir():
         if path.name == _PID_FILE:
             continue
         if path.is_dir() and not path.is_symlink():
@@ -147,8 +160,8 @@ def sweep_all() -> tuple[str, ...]:
     for system in sorted(systems):
         if _SYSTEM_NAME.fullmatch(system):
             try:
-                with SystemLock(system):
-                    removed += sweep(system)
+                with SystemLock(system) as lock:
+                    removed += sweep(lock)
             except SystemBusyError:
                 continue
     return tuple(removed)

@@ -1,5 +1,6 @@
 """A system data file of CP: one version of a segment, who uses it, and a guest as CP knows it."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
@@ -9,6 +10,8 @@ from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.cp.content import Fill
 from dcss.cp.shm import SharedObject
 from dcss.errors import DcssError
+
+OPERATOR = "OPERATOR"  # who issues commands that no guest issues
 
 
 class RefusalError(DcssError):
@@ -33,23 +36,37 @@ class FileClass(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Segment:
-    """One version of a segment. `spid` is its file number; `digest` is the SHA-256 of its content in hex, None where
-    guests may change the content (SW, SN). `users` are the names of the guests that have loaded it.
+    """One version of a segment.
+
+    `spid` is its file number, `owner` who defined a skeleton and who saved a segment, `created` when, in UTC as
+    ISO 8601 writes it. `fill` writes its content, None for a skeleton; `saved_digest` is the content's SHA-256 in hex
+    where the spool holds it. `users` are the names of the guests that have loaded it.
     """
 
     definition: SegmentDefinition
     spid: int
     file_class: FileClass
-    object: SharedObject
-    digest: str | None
-    fill: Fill
+    owner: str
+    created: str
+    fill: Fill | None
+    saved_digest: str | None = None
+    digest: str | None = None  # of what is in storage, None where guests may change that (SW, SN)
     users: set[str] = field(default_factory=set)
     written: bool = False  # a guest was given a writable descriptor since the content was last written
+    stored: SharedObject | None = None
+    pristine: SharedObject | None = None  # the saved content of a segment that guests may change, for non-shared loads
 
     @property
     def name(self) -> SegmentName:
-        """The segment's name; a version pending purge shares it with the available one."""
+        """The segment's name; a version pending purge and a skeleton share it with the available one."""
         return self.definition.name
+
+    @property
+    def object(self) -> SharedObject:
+        """The segment in storage. Raises LookupError before it was brought in, which the first load does."""
+        if self.stored is None:
+            raise LookupError(f"segment {self.name}: not in storage, no guest has loaded it yet")
+        return self.stored
 
     @property
     def shared_writable(self) -> bool:
@@ -61,23 +78,28 @@ class Segment:
 
 
 class Load(NamedTuple):
-    """A segment in a guest: which version, and whether it was loaded shared."""
+    """A segment in a guest: which version, whether it was loaded shared, and the descriptor that the guest got.
+
+    The descriptor is CP's own, read-only but for a shared load of SW or SN.
+    """
 
     segment: Segment
     shared: bool
+    descriptor: int
 
-    @property
-    def descriptor(self) -> int:
-        """What the guest gets: CP's own descriptor, read-only but for a shared load of SW or SN."""
-        writable = self.shared and self.segment.shared_writable
-        return self.segment.object.write_fd if writable else self.segment.object.reader_fd
+
+Dump = Callable[[int, int, int], None]  # dump(write_fd, address, size_bytes) writes a guest's absolute storage
 
 
 @dataclass(slots=True, eq=False)
 class Guest:
-    """A virtual machine as CP knows it; `namesave` are the restricted segments that its directory entry names."""
+    """A virtual machine as CP knows it; `namesave` are the restricted segments that its directory entry names.
+
+    `dump` reads its storage for SAVESEG; without it, what the guest has not loaded is saved as zeros.
+    """
 
     name: str
     storage_bytes: int
     namesave: frozenset[str] = frozenset()
+    dump: Dump | None = None
     loads: dict[SegmentName, Load] = field(default_factory=dict)

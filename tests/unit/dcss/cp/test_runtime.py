@@ -118,7 +118,7 @@ def test_killed_cp_is_swept_by_the_next_start_only_for_its_own_system() -> None:
     kill(dead)
     assert objects_of(system) == [f"dcss.{system}.LIB.1"]
     with SystemLock(system) as lock:
-        removed = sweep(system)
+        removed = sweep(lock)
         assert set(removed) == {f"/dcss.{system}.LIB.1", str(lock.directory / "socket")}
         assert [path.name for path in lock.directory.iterdir()] == ["pid"]
     assert objects_of(system) == []
@@ -135,13 +135,13 @@ def test_sweep_leaves_a_live_namesake_with_another_runtime_directory_alone(direc
     elsewhere = directories / "elsewhere"
     elsewhere.mkdir(mode=0o700)
     namesake = start_cp(system, XDG_RUNTIME_DIR=str(elsewhere))
-    with SystemLock(system):
-        assert sweep(system) == ()
+    with SystemLock(system) as lock:
+        assert sweep(lock) == ()
     sweep_all()
     assert objects_of(system) == [f"dcss.{system}.LIB.1"]
     kill(namesake)
-    with SystemLock(system):
-        assert sweep(system) == (f"/dcss.{system}.LIB.1",)
+    with SystemLock(system) as lock:
+        assert sweep(lock) == (f"/dcss.{system}.LIB.1",)
 
 
 def test_prefixes_are_not_confused() -> None:
@@ -149,8 +149,8 @@ def test_prefixes_are_not_confused() -> None:
     neighbours = [start_cp(f"{system}{suffix}") for suffix in (".b", "b", ".LIB")]
     for neighbour in neighbours:
         kill(neighbour)
-    with SystemLock(system):
-        assert sweep(system) == ()
+    with SystemLock(system) as lock:
+        assert sweep(lock) == ()
     assert len(objects_of(f"{system}.b") + objects_of(f"{system}b") + objects_of(f"{system}.LIB")) == 3
     assert len(sweep_all()) == 6
 
@@ -160,8 +160,8 @@ def test_stale_pid_file_with_a_reused_pid_does_not_hold_the_lock() -> None:
     dead.send_signal(signal.SIGKILL)
     kill(dead)
     (runtime_directory() / "demo" / "pid").write_text(f"{os.getpid()}\n")  # as if the number were given again
-    with SystemLock("demo"):
-        sweep("demo")
+    with SystemLock("demo") as lock:
+        sweep(lock)
 
 
 def test_foreign_files_in_dev_shm_are_left(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_foreign_files_in_dev_shm_are_left(tmp_path: Path) -> None:
     target = tmp_path / "target"
     target.write_text("keep")
     link.symlink_to(target)
-    with SystemLock(system):
-        assert sweep(system) == ()
+    with SystemLock(system) as lock:
+        assert sweep(lock) == ()
     assert target.read_text() == "keep"
     link.unlink()

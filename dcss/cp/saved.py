@@ -1,0 +1,88 @@
+"""DEFSEG, SAVESEG and PURGE NSS: changes of the directory that the spool keeps; the disk changes first."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from dcss.abi.extmem import SegmentDefinition, SegmentName
+from dcss.cp.content import Fill, check_image
+from dcss.cp.directory import Directory
+from dcss.cp.manifest import Manifest
+from dcss.cp.segment import OPERATOR, FileClass, Segment
+from dcss.cp.spool import Spool
+
+
+class SavedSegments:
+    """The system data files of `directory` that `spool` keeps, those found there included."""
+
+    def __init__(self, directory: Directory, spool: Spool) -> None:
+        self._directory = directory
+        self._spool = spool
+        self._serial = 0
+        for manifest in spool.recover():
+            self._serial = max(self._serial, manifest.serial)
+            directory.add(self._segment(manifest))
+
+    def define(self, definition: SegmentDefinition, *, owner: str = OPERATOR) -> Segment:
+        """DEFSEG: enter a skeleton, in place of an older skeleton of that name. Raises SpoolError."""
+        manifest = self._manifest(self._directory.next_spid(), FileClass.SKELETON, definition, owner)
+        self._spool.write(manifest)
+        return self._enter(manifest)
+
+    def save(self, name: SegmentName, fill: Fill, *, owner: str = OPERATOR) -> Segment:
+        """SAVESEG: give the skeleton of `name` its content; it takes the place of the available segment of that name.
+
+        An older version in use stays for its users, as class P. Raises KeyError where no skeleton is defined, and
+        SpoolError, after which everything is as it was; what `fill` raises passes through likewise.
+        """
+        skeleton = self._directory.skeletons[name]
+        return self._save(skeleton.spid, skeleton.definition, fill, owner)
+
+    def store(
+        self, definition: SegmentDefinition, fill: Fill, *, owner: str = OPERATOR, image_bytes: int | None = None
+    ) -> Segment:
+        """Define and save in one step, as an import does. Raises PublishError, SpoolError; all is as it was then."""
+        check_image(definition, image_bytes)
+        return self._save(self._directory.next_spid(), definition, fill, owner)
+
+    def purge(self, segment: Segment) -> None:
+        """PURGE NSS for one file, transient ones included: gone at once, or with its last user. Raises SpoolError."""
+        self._spool.remove(segment.spid)
+        self._directory.purge(segment)
+
+    def _save(self, spid: int, definition: SegmentDefinition, fill: Fill, owner: str) -> Segment:
+        manifest = self._manifest(spid, saved_class(definition), definition, owner)
+        manifest = replace(manifest, digest=self._spool.write_content(manifest, fill))
+        self._spool.commit(manifest)
+        return self._enter(manifest)
+
+    def _enter(self, manifest: Manifest) -> Segment:
+        segment = self._segment(manifest)
+        older = self._directory.add(segment)
+        if older is not None:
+            self._spool.remove(older.spid)
+        return segment
+
+    def _segment(self, manifest: Manifest) -> Segment:
+        return Segment(
+            manifest.definition,
+            manifest.spid,
+            manifest.file_class,
+            manifest.owner,
+            manifest.created,
+            None if manifest.digest is None else self._spool.fill(manifest.spid),
+            saved_digest=manifest.digest,
+        )
+
+    def _manifest(self, spid: int, file_class: FileClass, definition: SegmentDefinition, owner: str) -> Manifest:
+        self._serial += 1
+        return Manifest(spid, self._serial, file_class, definition, owner, now())
+
+
+def saved_class(definition: SegmentDefinition) -> FileClass:
+    """Return the class of a segment once it has content."""
+    return FileClass.RESTRICTED if definition.restricted else FileClass.AVAILABLE
+
+
+def now() -> str:
+    """Return the time in UTC as ISO 8601 writes it, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")

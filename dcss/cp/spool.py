@@ -1,0 +1,210 @@
+"""Saved segments on disk: $XDG_STATE_HOME/dcss/SYSTEM, one manifest a system data file, beside it the content.
+
+``0003.manifest`` appears only after ``0003.content`` is whole and on disk. The rename of the manifest is the instant in
+which a file begins to exist, or a skeleton becomes a saved segment. What a crash left half done is removed at the next
+start; what is damaged is moved to ``damaged/`` and reported.
+"""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+from dcss.cp.content import Fill, write_content
+from dcss.cp.durable import NEW_SUFFIX, FaultPoint, no_fault, remove_durably, set_aside, write_durably
+from dcss.cp.manifest import Manifest
+from dcss.cp.runtime import check_system_name, lock_directory, state_directory, state_root
+from dcss.cp.segment import FileClass
+from dcss.errors import SpoolError, SystemBusyError
+
+_FILE = re.compile(r"([0-9]{4})\.(manifest|content)", re.ASCII)
+_COPY_BYTES = 1 << 30  # sendfile takes less than 2 GiB at a time
+
+
+class Spool:
+    """The spool of one system, locked until `close`. It is made by the first write; reading finds it or nothing.
+
+    `findings` has one line for each damaged file that was set aside. Raises SystemBusyError where another CP holds it.
+    """
+
+    def __init__(self, system: str, *, fault: FaultPoint = no_fault) -> None:
+        self.system = check_system_name(system)
+        self.findings: list[str] = []
+        self._fault = fault
+        self._directory: Path | None = None
+        self._lock = -1
+        if (state_root() / system).is_dir():
+            self._open()
+
+    def _open(self) -> Path:
+        if self._directory is None:
+            directory = state_directory() / self.system
+            try:
+                self._lock = lock_directory(directory)
+            except BlockingIOError:
+                raise SystemBusyError(f"system {self.system}: another CP has its spool {directory} open") from None
+            self._directory = directory
+        return self._directory
+
+    def recover(self) -> list[Manifest]:
+        """Remove what a crash left, set aside what is damaged, and return what is left, by file number.
+
+        Contents are checked for their size only; their digest is checked when they are brought into storage.
+        """
+        if self._directory is None:
+            return []
+        manifests: list[Manifest] = []
+        for path in sorted(self._directory.iterdir()):
+            if path.name.endswith(NEW_SUFFIX):
+                path.unlink()
+            elif _FILE.fullmatch(path.name) and path.suffix == ".manifest":
+                manifest = self._read(path)
+                if manifest is not None:
+                    manifests.append(manifest)
+        newest: dict[tuple[str, bool], Manifest] = {}
+        for manifest in sorted(manifests, key=lambda found: found.serial):
+            older = newest.get(key := (manifest.definition.name, manifest.file_class is FileClass.SKELETON))
+            if older is not None:
+                self.remove(older.spid)
+            newest[key] = manifest
+        kept = sorted(newest.values(), key=lambda found: found.spid)
+        self._remove_orphans({manifest.spid for manifest in kept if manifest.digest is not None})
+        return kept
+
+    def _read(self, path: Path) -> Manifest | None:
+        spid = int(path.stem)
+        try:
+            manifest = Manifest.unpack(path.read_bytes())
+            if manifest.spid != spid:
+                raise ValueError(f"found file number {manifest.spid:04d}")
+            if manifest.digest is not None:
+                size_bytes = self._content(spid).stat().st_size
+                if size_bytes != manifest.definition.size_bytes:
+                    raise ValueError(f"found {size_bytes} bytes, wanted {manifest.definition.size_bytes}")
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            self.set_aside(spid, str(error))
+            return None
+        return manifest
+
+    def _remove_orphans(self, with_content: set[int]) -> None:
+        for path in self._open().glob("*.content"):
+            if _FILE.fullmatch(path.name) and int(path.stem) not in with_content:
+                path.unlink()
+
+    def write(self, manifest: Manifest) -> None:
+        """Write a skeleton's manifest. Raises SpoolError; the spool is as it was then."""
+        try:
+            self._write_manifest(manifest)
+        except OSError as error:
+            raise self._error(manifest, error) from error
+
+    def write_content(self, manifest: Manifest, fill: Fill) -> str:
+        """Write the content of a file that is to be saved, and return its digest. Raises SpoolError.
+
+        The content counts only once `commit` has written its manifest.
+        """
+        definition = manifest.definition
+        digests: list[str] = []
+
+        def write(descriptor: int) -> None:
+            os.ftruncate(descriptor, definition.size_bytes)
+            write_content(definition, fill, descriptor, saved_only=True)
+            size_bytes = os.fstat(descriptor).st_size
+            if size_bytes != definition.size_bytes:
+                raise SpoolError(
+                    f"segment {definition.name}: its content has {size_bytes} bytes, wanted at most"
+                    f" {definition.size_bytes}"
+                )
+            digests.append(_file_digest(descriptor))
+
+        try:
+            self._open()
+            write_durably(self._content(manifest.spid), write, self._fault)
+        except SpoolError:
+            raise
+        except OSError as error:
+            raise self._error(manifest, error) from error
+        return digests[0]
+
+    def commit(self, manifest: Manifest) -> None:
+        """Make a content that was written count. Where that fails, the content is removed. Raises SpoolError."""
+        try:
+            self._write_manifest(manifest)
+        except BaseException as error:
+            if not self._is_committed(manifest):  # it is, where only what came after the rename failed
+                self._content(manifest.spid).unlink(missing_ok=True)
+            if isinstance(error, OSError):
+                raise self._error(manifest, error) from error
+            raise
+
+    def _is_committed(self, manifest: Manifest) -> bool:
+        try:
+            return self._manifest(manifest.spid).read_bytes() == manifest.pack()
+        except OSError:
+            return False
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        self._open()
+        write_durably(
+            self._manifest(manifest.spid), lambda descriptor: _write_all(descriptor, manifest.pack()), self._fault
+        )
+
+    def fill(self, spid: int) -> Fill:
+        """Return what writes the content of a saved file to a descriptor."""
+        path = self._content(spid)
+
+        def fill(write_fd: int) -> None:
+            with path.open("rb", buffering=0) as content:
+                while os.sendfile(write_fd, content.fileno(), None, _COPY_BYTES):
+                    pass
+
+        return fill
+
+    def remove(self, spid: int) -> None:
+        """Remove a file, where it exists: first the manifest, so that a crash leaves a content that does not count."""
+        if self._directory is None:
+            return
+        try:
+            remove_durably(self._manifest(spid), self._fault)
+            remove_durably(self._content(spid), self._fault)
+        except OSError as error:
+            raise SpoolError(f"spool file {spid:04d} of system {self.system} could not be removed: {error}") from error
+
+    def set_aside(self, spid: int, reason: str) -> None:
+        """Move a damaged file out of the way and note it in `findings`: the content first, then its manifest."""
+        directory = self._open() / "damaged"
+        names = [
+            str(set_aside(path, directory)) for path in (self._content(spid), self._manifest(spid)) if path.exists()
+        ]
+        self.findings.append(f"spool file {spid:04d} is damaged: {reason}; set aside as {' and '.join(names)}")
+
+    def close(self) -> None:
+        """Give up the lock. May be called twice."""
+        if self._lock >= 0:
+            os.close(self._lock)
+            self._lock = -1
+            self._directory = None
+
+    def _manifest(self, spid: int) -> Path:
+        return self._open() / f"{spid:04d}.manifest"
+
+    def _content(self, spid: int) -> Path:
+        return self._open() / f"{spid:04d}.content"
+
+    def _error(self, manifest: Manifest, error: OSError) -> SpoolError:
+        return SpoolError(
+            f"segment {manifest.definition.name}: {manifest.definition.size_bytes} bytes could not be written to the"
+            f" spool of system {self.system}: {error}"
+        )
+
+
+def _file_digest(descriptor: int) -> str:
+    with open(descriptor, "rb", closefd=False) as content:
+        content.seek(0)
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _write_all(descriptor: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]

@@ -1,0 +1,289 @@
+"""The spool on disk: durable, atomic, private, and never serving what is damaged."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cp_test_support import define, filler, private_directories, unique_system
+
+from dcss.cp import durable
+from dcss.cp.control import ControlProgram
+from dcss.cp.manifest import Manifest
+from dcss.cp.segment import FileClass
+from dcss.cp.spool import Spool
+from dcss.cp.storage import DamagedError
+from dcss.errors import PublishError, SpoolError, SystemBusyError
+
+LIB = define("LIB", "20000-2000F SR")
+MANIFEST = Manifest(3, 7, FileClass.AVAILABLE, LIB, "MAINT", "2026-01-02T03:04:05+00:00", "ab" * 32)
+
+
+@pytest.fixture
+def system() -> Iterator[str]:
+    with private_directories():
+        yield unique_system("spool")
+
+
+def directory_of(system: str) -> Path:
+    return Path(os.environ["XDG_STATE_HOME"], "dcss", system)
+
+
+def names(system: str) -> list[str]:
+    return sorted(path.name for path in directory_of(system).iterdir())
+
+
+def store(system: str, content: bytes) -> None:
+    with ControlProgram(system) as cp:
+        cp.saved.store(LIB, filler(content))
+
+
+def test_manifest_round_trips() -> None:
+    full = define("A@#$1", "7FF-7FF EN", "800-8FF SR", "900-9FF EW", secure=True, restricted=True)
+    for manifest in (MANIFEST, Manifest(1, 2, FileClass.SKELETON, full, "OPERATOR", MANIFEST.created)):
+        assert Manifest.unpack(manifest.pack()) == manifest
+
+
+@pytest.mark.parametrize("position", range(0, len(MANIFEST.pack()), 7))
+def test_manifest_with_any_byte_changed_is_refused_or_the_same(position: int) -> None:
+    packed = bytearray(MANIFEST.pack())
+    packed[position] ^= 1
+    try:
+        found = Manifest.unpack(bytes(packed))
+    except ValueError:
+        return
+    assert found == MANIFEST  # only white space between JSON's tokens may differ
+
+
+def test_nothing_is_made_where_nothing_is_saved(system: str) -> None:
+    with ControlProgram(system) as cp:
+        cp.publish(LIB, filler(b"x"))
+        cp.publish(LIB, filler(b"y"))
+    assert not Path(os.environ["XDG_STATE_HOME"], "dcss").exists()
+
+
+def test_saved_segment_lasts(system: str) -> None:
+    store(system, b"content")
+    assert directory_of(system).stat().st_mode & 0o777 == 0o700
+    assert names(system) == ["0001.content", "0001.manifest"]
+    with ControlProgram(system) as cp:
+        assert cp.segments == {}
+        segment = cp.open(LIB.name)
+        assert bytes(segment.object.buffer) == b"content".ljust(65536, b"\0")
+        assert segment.digest == hashlib.sha256(segment.object.buffer).hexdigest() == segment.saved_digest
+        assert (segment.spid, segment.file_class, segment.owner) == (1, "A", "OPERATOR")
+        assert list(cp.segments) == ["LIB"]
+
+
+def test_second_cp_with_another_runtime_directory_is_refused(
+    system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ControlProgram(system) as cp:
+        cp.saved.store(LIB, filler(b"x"))
+        monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+        with pytest.raises(SystemBusyError, match="another CP has its spool"):
+            ControlProgram(system)
+        assert list((tmp_path / "dcss").iterdir()) == []
+
+
+@pytest.mark.parametrize("offset_bytes", [0, 6, 65535])
+def test_damaged_content_is_set_aside_and_never_served(system: str, offset_bytes: int) -> None:
+    store(system, b"content")
+    with (directory_of(system) / "0001.content").open("r+b") as content:
+        content.seek(offset_bytes)
+        content.write(b"\xff")
+    with ControlProgram(system) as cp:
+        with pytest.raises(DamagedError, match="saved was"):
+            cp.open(LIB.name)
+        assert cp.files == {}
+        (finding,) = cp.findings
+        assert "spool file 0001 is damaged: its content has digest" in finding
+        assert names(system) == ["damaged"]
+        assert sorted(path.name for path in (directory_of(system) / "damaged").iterdir()) == [
+            "0001.content.1",
+            "0001.manifest.1",
+        ]
+        cp.saved.store(LIB, filler(b"again"))
+        assert bytes(cp.open(LIB.name).object.buffer[:5]) == b"again"
+
+
+@pytest.mark.parametrize(
+    ("file_name", "content", "message"),
+    [
+        ("0001.manifest", b"{}", "no manifest of format 1"),
+        ("0001.manifest", b"", "Expecting value"),
+        ("0001.manifest", b"\xff\xfe\x00", "codec can't decode"),
+        ("0001.content", b"short", "found 5 bytes, wanted 65536"),
+        ("0001.content", None, "No such file"),
+    ],
+)
+def test_damage_seen_at_start_is_set_aside(system: str, file_name: str, content: bytes | None, message: str) -> None:
+    store(system, b"content")
+    path = directory_of(system) / file_name
+    if content is None:
+        path.unlink()
+    else:
+        path.write_bytes(content)
+    with ControlProgram(system) as cp:
+        assert cp.files == {}
+        assert message in cp.findings[0]
+        assert names(system) == ["damaged"]
+    with ControlProgram(system) as cp:
+        assert cp.findings == []
+
+
+def test_manifest_under_another_number_is_set_aside(system: str) -> None:
+    store(system, b"content")
+    for kind in ("manifest", "content"):
+        (directory_of(system) / f"0001.{kind}").rename(directory_of(system) / f"0002.{kind}")
+    with ControlProgram(system) as cp:
+        assert "found file number 0001" in cp.findings[0]
+
+
+def test_set_aside_never_overwrites(system: str) -> None:
+    for _ in range(3):
+        store(system, b"content")
+        (directory_of(system) / "0001.manifest").write_bytes(b"")
+    with ControlProgram(system):
+        pass
+    assert len(list((directory_of(system) / "damaged").iterdir())) == 6
+
+
+def test_of_two_versions_the_newer_is_kept(system: str) -> None:
+    with ControlProgram(system) as cp:
+        cp.saved.store(LIB, filler(b"old"))
+        old = {path.name: path.read_bytes() for path in directory_of(system).iterdir()}
+        cp.saved.store(LIB, filler(b"new"))
+    for name, data in old.items():  # as if the crash had come before the removal
+        (directory_of(system) / name).write_bytes(data)
+    with ControlProgram(system) as cp:
+        assert list(cp.files) == [2]
+        assert bytes(cp.open(LIB.name).object.buffer[:3]) == b"new"
+    assert names(system) == ["0002.content", "0002.manifest"]
+
+
+def test_unfinished_files_are_removed_and_foreign_ones_left(system: str) -> None:
+    store(system, b"content")
+    for name in ("0002.content", "0003.content.new", "0003.manifest.new", "NOTES", "12345.content"):
+        (directory_of(system) / name).write_bytes(b"x")
+    with ControlProgram(system) as cp:
+        assert list(cp.files) == [1]
+    assert names(system) == ["0001.content", "0001.manifest", "12345.content", "NOTES"]
+
+
+def test_failure_while_saving_leaves_all_as_it_was(system: str) -> None:
+    store(system, b"content")
+    with ControlProgram(system) as cp:
+        cp.saved.define(LIB)
+        before = {path.name: path.read_bytes() for path in directory_of(system).iterdir()}
+
+        def fail(write_fd: int) -> None:
+            os.pwrite(write_fd, b"half", 0)
+            raise OSError(28, "No space left on device")
+
+        for attempt in (cp.saved.save, cp.saved.store):
+            with pytest.raises(
+                SpoolError, match=r"LIB: 65536 bytes could not be written to the spool .* No space left"
+            ):
+                attempt(LIB.name if attempt == cp.saved.save else LIB, fail)  # type: ignore[arg-type]
+        assert {path.name: path.read_bytes() for path in directory_of(system).iterdir()} == before
+        assert {spid: segment.file_class for spid, segment in cp.files.items()} == {1: "A", 2: "S"}
+        cp.saved.save(LIB.name, filler(b"second"))
+        assert bytes(cp.open(LIB.name).object.buffer[:6]) == b"second"
+
+
+def test_failure_of_the_manifest_takes_the_content_back(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ControlProgram(system) as cp:
+        monkeypatch.setattr(Manifest, "pack", lambda _: b"x" * (1 << 20))
+        monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        with pytest.raises(SpoolError, match="No space left"):
+            cp.saved.store(LIB, filler(b"x"))
+        assert (names(system), dict(cp.files)) == ([], {})
+
+
+def test_content_beyond_the_end_is_an_error(system: str) -> None:
+    with ControlProgram(system) as cp:
+        with pytest.raises(SpoolError, match="has 65537 bytes, wanted at most 65536"):
+            cp.saved.store(LIB, lambda fd: os.pwrite(fd, b"x", 65536))
+        with pytest.raises(PublishError, match="needs 65537 bytes"):
+            cp.saved.store(LIB, pytest.fail, image_bytes=65537)
+        assert names(system) == []
+
+
+def test_transient_segment_does_not_hide_a_saved_one(system: str) -> None:
+    store(system, b"saved")
+    with ControlProgram(system) as cp:
+        with pytest.raises(PublishError, match=r"the spool holds it as file 0001; .*PURGE NSS NAME LIB"):
+            cp.publish(LIB, filler(b"transient"))
+        assert bytes(cp.open(LIB.name).object.buffer[:5]) == b"saved"
+
+
+def test_only_saved_pages_are_saved(system: str) -> None:
+    mixed = define("MIX", "20000-20000 SR", "20001-20001 SC", "20002-20002 SN", "20004-20004 SW")
+    with ControlProgram(system) as cp:
+        cp.saved.store(mixed, filler(b"x" * mixed.size_bytes))
+        buffer = cp.open(mixed.name).object.buffer
+        assert [page for page in range(5) if buffer[page * 4096]] == [0, 4]
+
+
+def test_each_rename_comes_after_its_sync_and_before_the_directory_s(
+    system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    real_fsync, real_rename, real_unlink = os.fsync, Path.rename, Path.unlink
+
+    def fsync(descriptor: int) -> None:
+        events.append("sync " + Path(f"/proc/self/fd/{descriptor}").readlink().name)
+        real_fsync(descriptor)
+
+    def rename(path: Path, target: Path) -> Path:
+        events.append(f"rename {target.name}")
+        return real_rename(path, target)
+
+    def unlink(path: Path, missing_ok: bool = False) -> None:
+        events.append(f"unlink {path.name}")
+        real_unlink(path, missing_ok=missing_ok)
+
+    with ControlProgram(system) as cp:
+        cp.saved.store(LIB, filler(b"old"))
+        monkeypatch.setattr(os, "fsync", fsync)
+        monkeypatch.setattr(Path, "rename", rename)
+        monkeypatch.setattr(Path, "unlink", unlink)
+        cp.saved.store(LIB, filler(b"new"))
+        monkeypatch.undo()
+    assert events == [
+        "sync 0002.content.new",
+        "rename 0002.content",
+        f"sync {system}",
+        "sync 0002.manifest.new",
+        "rename 0002.manifest",
+        f"sync {system}",
+        "unlink 0001.manifest",
+        f"sync {system}",
+        "unlink 0001.content",
+        f"sync {system}",
+    ]
+
+
+def test_spool_that_was_never_written_reads_as_empty(system: str) -> None:
+    spool = Spool(system)
+    assert spool.recover() == []
+    spool.remove(1)
+    spool.close()
+    spool.close()
+    assert not Path(os.environ["XDG_STATE_HOME"], "dcss").exists()
+
+
+def test_write_durably_keeps_what_was_there_on_any_failure(tmp_path: Path) -> None:
+    path = tmp_path / "0001.content"
+    path.write_bytes(b"old")
+    for failing in ("content created", "content written", "content synced"):
+
+        def fault(step: str, failing: str = failing) -> None:
+            if step == failing:
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            durable.write_durably(path, lambda fd: os.write(fd, b"new"), fault)
+        assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"old"]
