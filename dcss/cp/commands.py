@@ -1,0 +1,188 @@
+"""CP's commands, as an operator or a guest gives them: a table of words, shortest forms and privilege classes.
+
+A refused command answers with a message whose number is the return code; DIAG X'08' gives both to a guest.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from dcss.cp import messages, query
+from dcss.cp.content import Fill
+from dcss.cp.control import ControlProgram
+from dcss.cp.definition import parse_definition, parse_name
+from dcss.cp.messages import CommandError
+from dcss.cp.segment import OPERATOR, Guest, Segment
+from dcss.errors import SpoolError
+
+
+class Response(NamedTuple):
+    """What a command answers: the return code, CP's lines, and the same as data, None where lines say it all."""
+
+    return_code: int
+    lines: tuple[str, ...]
+    data: list[query.Row] | None = None
+
+
+class Issuer(NamedTuple):
+    """Who gives a command: a userid with privilege classes, and its virtual machine, None for the operator."""
+
+    userid: str = OPERATOR
+    privileges: frozenset[str] = frozenset("ABCDEFG")
+    guest: Guest | None = None
+
+
+THE_OPERATOR = Issuer()
+
+
+@dataclass(frozen=True, slots=True)
+class Command:
+    """One word of CP: its name, how many letters suffice, the classes that may use it, and how it is used."""
+
+    name: str
+    shortest: int
+    privileges: frozenset[str]
+    usage: str
+    run: Callable[[ControlProgram, Issuer, Sequence[str]], Response]
+
+
+def execute(cp: ControlProgram, line: str, issuer: Issuer = THE_OPERATOR) -> Response:
+    """Execute one command line. Raises nothing for a command that is wrong: that is a response."""
+    words = line.upper().split()
+    if not words:
+        return Response(0, ())
+    command = find_command(words[0])
+    try:
+        if command is None or not command.privileges & issuer.privileges:  # CP does not tell the two apart
+            raise CommandError(messages.UNKNOWN_COMMAND, command=words[0])
+        return command.run(cp, issuer, words[1:])
+    except CommandError as error:
+        return Response(error.return_code, (error.line,))
+    except SpoolError as error:
+        return Response(messages.SPOOL_FAILED.number, (messages.SPOOL_FAILED.line(reason=error),))
+
+
+def find_command(word: str) -> Command | None:
+    """Return the command that a word in upper case, perhaps abbreviated, stands for."""
+    return next((each for each in COMMANDS if _abbreviates(word, each.name, each.shortest)), None)
+
+
+def _abbreviates(word: str, name: str, shortest: int) -> bool:
+    return len(word) >= shortest and name.startswith(word)
+
+
+def _defseg(cp: ControlProgram, issuer: Issuer, words: Sequence[str]) -> Response:
+    skeleton = cp.saved.define(parse_definition(words), owner=issuer.userid)
+    return Response(0, (messages.DEFINED.line(name=skeleton.name, spid=skeleton.spid),), query.rows([skeleton]))
+
+
+def _saveseg(cp: ControlProgram, issuer: Issuer, words: Sequence[str]) -> Response:
+    if not words:
+        raise CommandError(messages.MISSING_OPERAND)
+    if len(words) > 1:
+        raise CommandError(messages.INVALID_OPTION, option=words[1])
+    name = parse_name(words[0])
+    skeleton = cp.skeletons.get(name)
+    if skeleton is None:
+        raise CommandError(messages.NO_SKELETON, name=name)
+    saved = cp.saved.save(name, _storage_of(issuer, skeleton), owner=issuer.userid)
+    return Response(0, (messages.SAVED.line(name=name, spid=saved.spid),), query.rows([saved]))
+
+
+def _storage_of(issuer: Issuer, skeleton: Segment) -> Fill:
+    """Return what writes the issuer's storage at the segment's addresses: for the operator, who has none, zeros."""
+    if issuer.guest is None:
+        return lambda _: None
+    dump = issuer.guest.dump
+    if dump is None:
+        raise CommandError(messages.NO_STORAGE, userid=issuer.userid)
+    definition = skeleton.definition
+    return lambda write_fd: dump(write_fd, definition.start, definition.size_bytes)
+
+
+def _purge(cp: ControlProgram, issuer: Issuer, words: Sequence[str]) -> Response:  # noqa: ARG001
+    operands = _after_nss(words)
+    if not operands:
+        raise CommandError(messages.MISSING_OPERAND)
+    found, rest = _select(cp, operands)
+    if rest:
+        raise CommandError(messages.INVALID_OPTION, option=rest[0])
+    gone = pending = 0
+    for segment in found:
+        in_use = bool(segment.users)
+        cp.saved.purge(segment)
+        gone, pending = gone + (not in_use), pending + in_use
+    lines = [f"{_files(gone)} PURGED"] if gone or not pending else []
+    if pending:
+        lines.append(f"{_files(pending)} PENDING PURGE")
+    return Response(0, tuple(lines), query.rows(found))
+
+
+def _files(number: int) -> str:
+    return f"{number:04d} FILE " if number == 1 else f"{number:04d} FILES" if number else "NO FILES"
+
+
+_FORMS: Mapping[str, tuple[int, Callable[[Sequence[Segment]], Iterator[str]]]] = {
+    "MAP": (3, query.map_lines),
+    "USERS": (5, query.user_lines),
+    "ATTRIBUTES": (4, query.attribute_lines),
+}
+
+
+def _query(cp: ControlProgram, issuer: Issuer, words: Sequence[str]) -> Response:
+    if words and _abbreviates(words[0], "USERID", 6):
+        return Response(0, (f"{issuer.userid:<8} AT {cp.system.upper()}",))
+    if "E" not in issuer.privileges:
+        raise CommandError(messages.INVALID_QUERY, option=" ".join(words[:1]))
+    found, rest = _select(cp, _after_nss(words))
+    lines: Callable[[Sequence[Segment]], Iterator[str]] = query.list_lines
+    for word in rest:
+        form = next((form for name, (shortest, form) in _FORMS.items() if _abbreviates(word, name, shortest)), None)
+        if form is None:
+            raise CommandError(messages.INVALID_QUERY, option=word)
+        if lines is not query.list_lines:
+            raise CommandError(messages.CONFLICTING_OPTION, option=word)
+        lines = form
+    return Response(0, tuple(lines(found)) if found else ("NO NSS FILES",), query.rows(found))
+
+
+def _after_nss(words: Sequence[str]) -> Sequence[str]:
+    if not words:
+        raise CommandError(messages.MISSING_OPERAND)
+    if words[0] != "NSS":
+        raise CommandError(messages.INVALID_QUERY, option=words[0])
+    return words[1:]
+
+
+def _select(cp: ControlProgram, operands: Sequence[str]) -> tuple[list[Segment], Sequence[str]]:
+    """Return the files that ALL, NAME name or a file number means, by file number, and the operands after it."""
+    files = [cp.files[spid] for spid in sorted(cp.files)]
+    first = operands[0] if operands else ""
+    if first == "NAME":
+        if len(operands) < 2:
+            raise CommandError(messages.MISSING_OPERAND)
+        name = parse_name(operands[1])
+        return _existing([segment for segment in files if segment.name == name], name), operands[2:]
+    if first.isascii() and first.isdigit():
+        return _existing([segment for segment in files if segment.spid == int(first)], first), operands[1:]
+    return files, operands[1:] if first == "ALL" else operands
+
+
+def _existing(found: list[Segment], file: str) -> list[Segment]:
+    if not found:
+        raise CommandError(messages.NO_SUCH_FILE, file=file)
+    return found
+
+
+COMMANDS = (
+    Command("DEFSEG", 6, frozenset("E"), "DEFSEG name page-page type [...] [LOADNSHR | RSTD] [SECURE]", _defseg),
+    Command("SAVESEG", 7, frozenset("E"), "SAVESEG name", _saveseg),
+    Command("PURGE", 3, frozenset("E"), "PURGE NSS {ALL | NAME name | file}", _purge),
+    Command(
+        "QUERY",
+        1,
+        frozenset("EG"),
+        "QUERY NSS [ALL | NAME name | file] [MAP | USERS | ATTRIBUTES]; QUERY USERID",
+        _query,
+    ),
+)

@@ -1,0 +1,238 @@
+"""CP's commands: z/VM's columns and message form, abbreviations, privilege classes."""
+
+import os
+import pickle
+import re
+from collections.abc import Iterator
+
+import pytest
+from cp_test_support import control_program, define, filler
+
+from dcss.cp.commands import COMMANDS, Issuer, Response, execute, find_command
+from dcss.cp.control import ControlProgram
+from dcss.cp.messages import INVALID_OPERAND, CommandError
+
+LOADSHRX = 0x20
+
+
+@pytest.fixture
+def cp() -> Iterator[ControlProgram]:
+    with control_program() as running:
+        yield running
+
+
+def load(cp: ControlProgram, guest: str, name: str) -> bytes:
+    if guest not in cp.guests:
+        cp.register(guest, storage_bytes=0, namesave=frozenset({name}))
+    request = b"".join(number.to_bytes(8, "big") for number in (0x64, 0x1000, LOADSHRX))
+    reply = cp.handle(guest, request + name.ljust(8).encode("cp037"))
+    return b"" if reply.descriptor is None else os.pread(reply.descriptor, 8, 0).rstrip(b"\0")
+
+
+def check(response: Response, *lines: str, return_code: int = 0) -> None:
+    assert (response.return_code, response.lines) == (return_code, lines)
+
+
+def test_define_save_load_purge(cp: ControlProgram) -> None:
+    check(
+        execute(cp, "defseg lib 20000-2000f sr"),
+        "HCPNSD440I Saved segment LIB was successfully defined in fileid 0001.",
+    )
+    assert load(cp, "A", "LIB") == b""
+    check(execute(cp, "saveseg lib"), "HCPNSS440I Saved segment LIB was successfully saved in fileid 0001.")
+    load(cp, "A", "LIB")
+    assert cp.users("LIB") == 1
+    check(execute(cp, "PURGE NSS NAME LIB"), "0001 FILE  PENDING PURGE")
+    assert cp.files[1].file_class == "P"
+    cp.release("A")
+    check(execute(cp, "QUERY NSS"), "NO NSS FILES")
+    check(execute(cp, "PURGE NSS ALL"), "NO FILES PURGED")
+
+
+def test_map_is_z_vms_to_the_column(cp: ControlProgram) -> None:
+    """Header and line as IBM's device driver book prints them (FACTS 1.3), trailing blanks aside."""
+    cp._directory._last_spid = 10
+    cp.saved.store(define("MONDCSS", "9000-97FF SC", restricted=True), filler(b""))
+    for guest in "ABC":
+        load(cp, guest, "MONDCSS")
+    check(
+        execute(cp, "QUERY NSS MAP"),
+        "FILE FILENAME FILETYPE MINSIZE BEGPAG ENDPAG TYPE CL #USERS PARMREGS VMGROUP",
+        "0011 MONDCSS  CPDCSS   N/A     09000  097FF  SC   R   00003 N/A      N/A",
+    )
+
+
+def test_map_of_several_ranges_and_high_pages(cp: ControlProgram) -> None:
+    execute(cp, "DEFSEG A 100-1FF EW 200-2FF EN")
+    execute(cp, "DEFSEG HIGH 7FFFF00-7FFFFFF SR")
+    check(
+        execute(cp, "Q NSS ALL MAP"),
+        "FILE FILENAME FILETYPE MINSIZE BEGPAG ENDPAG TYPE CL #USERS PARMREGS VMGROUP",
+        "0001 A        DCSS     N/A     00100  001FF  EW   S   00000 N/A      N/A",
+        "                               00200  002FF  EN",
+        "0002 HIGH     DCSS     N/A     7FFFF007FFFFFFSR   S   00000 N/A      N/A".replace(
+            "7FFFF007FFFFFFSR  ", "7FFFF00 7FFFFFF SR  "
+        ),
+    )
+
+
+def test_list_is_z_vms(cp: ControlProgram) -> None:
+    execute(cp, "DEFSEG LIB 20000-2000F SR", Issuer("MAINT", frozenset("E")))
+    cp.saved.store(define("BIG", "40000-483FF SN", "48400-484FF SR"), filler(b""))
+    cp.saved.store(define("WIDE", "50000-583FF SR"), lambda _: None)
+    header, *lines = execute(cp, "query nss").lines
+    assert header == "OWNERID  FILE TYPE CL RECS DATE  TIME     FILENAME FILETYPE ORIGINID"
+    moment = r"\d\d/\d\d \d\d:\d\d:\d\d"
+    for line, pattern in zip(
+        lines,
+        [
+            rf"\*NSS     0001 NSS  S  0001 {moment} LIB      DCSS     MAINT",
+            rf"\*NSS     0002 NSS  A  0257 {moment} BIG      DCSS     OPERATOR",
+            rf"\*NSS     0003 NSS  A  033K {moment} WIDE     DCSS     OPERATOR",
+        ],
+        strict=True,
+    ):
+        assert re.fullmatch(pattern, line)
+
+
+def test_attributes_and_users(cp: ControlProgram) -> None:
+    cp.saved.store(define("LIB", "20000-2000F SR", restricted=True, secure=True), filler(b""))
+    execute(cp, "DEFSEG APP 30000-3000F EW LOADNSHR")
+    for number in range(8):
+        load(cp, f"LINUX{number:02d}", "LIB")
+    check(
+        execute(cp, "QUERY NSS ATTR"),
+        "FILE FILENAME FILETYPE CL ATTRIBUTES",
+        "0001 LIB      DCSS     R  RSTD SECURE",
+        "0002 APP      DCSS     S  LOADNSHR",
+    )
+    check(
+        execute(cp, "QUERY NSS NAME LIB USERS"),
+        "FILE FILENAME FILETYPE CL USERS",
+        "0001 LIB      DCSS     R  00008",
+        "     LINUX00  LINUX01  LINUX02  LINUX03  LINUX04  LINUX05",
+        "     LINUX06  LINUX07",
+    )
+
+
+def test_selection_by_name_and_number(cp: ControlProgram) -> None:
+    for name, pages in (("A", "100-1FF"), ("B", "200-2FF"), ("A", "100-2FF")):
+        execute(cp, f"DEFSEG {name} {pages} SR")
+        execute(cp, f"SAVESEG {name}")
+    execute(cp, "DEFSEG A 100-3FF SR")
+    assert [row["file"] for row in execute(cp, "QUERY NSS NAME A").data or []] == [3, 4]
+    assert [row["file"] for row in execute(cp, "QUERY NSS 2 MAP").data or []] == [2]
+    check(execute(cp, "PURGE NSS 0003"), "0001 FILE  PURGED")
+    check(execute(cp, "PUR NSS NAME A"), "0001 FILE  PURGED")
+    check(execute(cp, "PURGE NSS NAME A"), "HCPDCS9003E System data file A does not exist", return_code=9003)
+    check(execute(cp, "PURGE NSS ALL"), "0001 FILE  PURGED")
+    assert cp.files == {}
+
+
+def test_purge_all_counts_both_kinds(cp: ControlProgram) -> None:
+    for name, pages in (("A", "100-1FF"), ("B", "200-2FF"), ("C", "300-3FF")):
+        cp.publish(define(name, f"{pages} SR"), filler(b""))
+    load(cp, "G", "B")
+    check(execute(cp, "PURGE NSS ALL"), "0002 FILES PURGED", "0001 FILE  PENDING PURGE")
+
+
+def test_saveseg_of_a_name_in_use(cp: ControlProgram) -> None:
+    cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"old"))
+    assert load(cp, "A", "LIB") == b"old"
+    cp.register("MAINT", storage_bytes=0, dump=lambda fd, address, size: os.pwrite(fd, b"%x %x" % (address, size), 0))
+    maint = Issuer("MAINT", frozenset("EG"), cp.guests["MAINT"])
+    execute(cp, "DEFSEG LIB 20000-2001F SR", maint)
+    check(execute(cp, "SAVESEG LIB", maint), "HCPNSS440I Saved segment LIB was successfully saved in fileid 0002.")
+    assert {spid: (file.file_class, file.owner) for spid, file in cp.files.items()} == {
+        1: ("P", "OPERATOR"),
+        2: ("A", "MAINT"),
+    }
+    assert load(cp, "B", "LIB") == b"20000000"  # the dump of MAINT's storage
+    assert os.pread(cp.loaded("A")["LIB"].descriptor, 3, 0) == b"old"
+    cp.release("A")
+    assert list(cp.files) == [2]
+
+
+@pytest.mark.parametrize(
+    ("line", "answer", "return_code"),
+    [
+        ("NONSENSE", "HCPCMD001E Unknown CP command: NONSENSE", 1),
+        ("DEFSE LIB 1-2 SR", "HCPCMD001E Unknown CP command: DEFSE", 1),
+        ("PU NSS ALL", "HCPCMD001E Unknown CP command: PU", 1),
+        ("SAVESEG", "HCPCMD026E Operand missing or invalid", 26),
+        ("SAVESEG A B", "HCPCMD003E Invalid option - B", 3),
+        ("SAVESEG LIB", "HCPDCS9002E Saved segment LIB is not defined, or is saved already; DEFSEG it first", 9002),
+        ("PURGE", "HCPCMD026E Operand missing or invalid", 26),
+        ("PURGE NSS", "HCPCMD026E Operand missing or invalid", 26),
+        ("PURGE NSS NAME", "HCPCMD026E Operand missing or invalid", 26),
+        ("PURGE NSS ALL MAP", "HCPCMD003E Invalid option - MAP", 3),
+        ("QUERY", "HCPCMD026E Operand missing or invalid", 26),
+        ("QUERY DASD", "HCPCQU003E Invalid option - DASD", 3),
+        ("QUERY NSS SIDEWAYS", "HCPCQU003E Invalid option - SIDEWAYS", 3),
+        ("QUERY NSS MAP USERS", "HCPCMD013E Conflicting option - USERS", 13),
+        ("QUERY NSS NAME B.D", "HCPCMD002E Invalid operand - B.D", 2),
+        ("QUERY NSS 17", "HCPDCS9003E System data file 17 does not exist", 9003),
+        ("QUERY NSS ١", "HCPCQU003E Invalid option - ١", 3),
+    ],
+)
+def test_refusals(cp: ControlProgram, line: str, answer: str, return_code: int) -> None:
+    check(execute(cp, line), answer, return_code=return_code)
+    assert cp.files == {}
+
+
+def test_privilege_classes(cp: ControlProgram) -> None:
+    guest = Issuer("LINUX01", frozenset("G"))
+    for line in ("DEFSEG LIB 1-2 SR", "SAVESEG LIB", "PURGE NSS ALL"):
+        check(execute(cp, line, guest), f"HCPCMD001E Unknown CP command: {line.split()[0]}", return_code=1)
+    check(execute(cp, "QUERY NSS", guest), "HCPCQU003E Invalid option - NSS", return_code=3)
+    check(execute(cp, "Q USERID", guest), f"LINUX01  AT {cp.system.upper()}")
+    check(execute(cp, "  "))
+
+
+def test_guest_whose_storage_cannot_be_read_saves_nothing(cp: ControlProgram) -> None:
+    cp.register("MAINT", storage_bytes=0)
+    execute(cp, "DEFSEG LIB 1-2 SR")
+    check(
+        execute(cp, "SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"])),
+        "HCPDCS9005E The storage of MAINT cannot be read, nothing was saved",
+        return_code=9005,
+    )
+    assert cp.files[1].file_class == "S"
+
+
+def test_failing_spool_is_an_answer(cp: ControlProgram) -> None:
+    def dump(write_fd: int, address: int, size_bytes: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    cp.register("MAINT", storage_bytes=0, dump=dump)
+    execute(cp, "DEFSEG LIB 1-2 SR")
+    response = execute(cp, "SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"]))
+    assert response.return_code == 9004
+    assert response.lines[0].startswith("HCPDCS9004E segment LIB: 8192 bytes could not be written to the spool")
+    assert response.lines[0].count("\n") == 0
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        ("Q", "QUERY"),
+        ("QUE", "QUERY"),
+        ("PUR", "PURGE"),
+        ("PURG", "PURGE"),
+        ("DEFSEG", "DEFSEG"),
+        ("SAVESEG", "SAVESEG"),
+    ],
+)
+def test_abbreviations(word: str, name: str) -> None:
+    found = find_command(word)
+    assert found is not None
+    assert found.name == name
+
+
+def test_usage_is_there_for_every_command() -> None:
+    assert all(command.usage.startswith(command.name) for command in COMMANDS)
+
+
+def test_command_error_survives_pickling() -> None:
+    error = pickle.loads(pickle.dumps(CommandError(INVALID_OPERAND, operand="X")))
+    assert (str(error), error.return_code) == ("HCPCMD002E Invalid operand - X", 2)
