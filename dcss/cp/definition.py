@@ -24,9 +24,9 @@ def parse_definition(words: Sequence[str]) -> SegmentDefinition:
     while position < len(words) and "-" in words[position]:
         ranges.append(_range(words[position], words[position + 1 : position + 2]))
         position += 2
-    options = _options(words[position:])
     if not ranges:
         raise CommandError(messages.INVALID_HEXDATA, hexdata=words[1])
+    options = _options(words[position:])
     if {"load_non_shared", "restricted"} <= options:
         raise CommandError(messages.CONFLICTING_OPTION, option="RSTD")
     try:

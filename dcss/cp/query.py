@@ -90,9 +90,8 @@ def _file_columns(segment: Segment) -> str:
 
 
 def _range_columns(page_range: PageRange) -> str:
-    return (
-        f"{page_range.first_page:05X}".ljust(7) + f"{page_range.last_page:05X}".ljust(7) + f"{page_range.type.name:<4}"
-    )
+    first, last = f"{page_range.first_page:05X}", f"{page_range.last_page:05X}"
+    return f"{first:<6} {last:<6} {page_range.type.name:<4}"
 
 
 def _file_type(segment: Segment) -> str:

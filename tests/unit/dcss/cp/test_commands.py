@@ -70,9 +70,7 @@ def test_map_of_several_ranges_and_high_pages(cp: ControlProgram) -> None:
         "FILE FILENAME FILETYPE MINSIZE BEGPAG ENDPAG TYPE CL #USERS PARMREGS VMGROUP",
         "0001 A        DCSS     N/A     00100  001FF  EW   S   00000 N/A      N/A",
         "                               00200  002FF  EN",
-        "0002 HIGH     DCSS     N/A     7FFFF007FFFFFFSR   S   00000 N/A      N/A".replace(
-            "7FFFF007FFFFFFSR  ", "7FFFF00 7FFFFFF SR  "
-        ),
+        "0002 HIGH     DCSS     N/A     7FFFF00 7FFFFFF SR   S   00000 N/A      N/A",
     )
 
 

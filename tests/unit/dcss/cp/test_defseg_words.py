@@ -13,9 +13,9 @@ TYPES = [kind for kind in SegmentType if kind is not SegmentType.EWEN]
 
 
 def test_all_words() -> None:
-    found = parse_definition("TEST 2000-20FF SR 100-1FF EW 7FF-7FF EN LOADNSHR SECURE".split())
+    found = parse_definition(["TEST", "2000-20FF", "SR", "100-1FF", "EW", "7FF-7FF", "EN", "LOADNSHR", "SECURE"])
     assert found == define("TEST", "100-1FF EW", "7FF-7FF EN", "2000-20FF SR", load_non_shared=True, secure=True)
-    assert parse_definition("MONDCSS 9000-97FF SC RSTD".split()).restricted
+    assert parse_definition(["MONDCSS", "9000-97FF", "SC", "RSTD"]).restricted
 
 
 @pytest.mark.parametrize(
