@@ -26,7 +26,7 @@ from dcss.abi.ext2 import (
     Superblock,
 )
 from vmguest.fs.ext2.inode import Inode
-from vmguest.fs.ext2.source import BufferSource
+from vmguest.fs.ext2.source import BlockSource, BufferSource
 from vmguest.fs.ext2.volume import Volume
 
 FIRST_FREE_INODE = 12
@@ -175,6 +175,24 @@ def pieces(source: BufferSource, volume: Volume, inode: Inode) -> Iterator[bytes
         while length:
             yield ZEROS[:length]
             length -= min(length, len(ZEROS))
+
+
+def read_everything(source: BlockSource) -> Volume:
+    """Use every read of a volume on everything it holds, but for the bytes of files."""
+    volume = Volume.mount(source)
+    for path, inode in volume.walk():
+        volume.resolve(path, follow=False)
+        volume.xattrs(inode)
+        if inode.is_symlink:
+            volume.readlink(inode)
+        elif inode.has_block_map:
+            runs = list(volume.runs(inode))
+            list(volume.indirect_blocks(inode))
+            for run in runs[:50]:
+                volume.get_block(inode, run.file_block)
+    for number in range(volume.group_count):
+        volume.group(number)
+    return volume
 
 
 def map_image(path: Path) -> BufferSource:

@@ -87,25 +87,26 @@ def check_descriptors(info: SbInfo, log: KernelLog) -> None:
 
     Reads the descriptor table and nothing else; a table in one piece is one read.
     """
-    first, group = info.superblock.s_first_data_block, 0
     blocks_per_group = info.superblock.s_blocks_per_group
-    # Blocks of a group count from its first here, so that one comparison does for both ends. The last group may be
-    # short: there, and wherever the quick test fails, the exact one decides.
-    last, last_table = blocks_per_group - 1, blocks_per_group - table_blocks(info)
+    group, first = 0, info.superblock.s_first_data_block
+    last = first + blocks_per_group - 1
+    last_table = last + 1 - table_blocks(info)
+    # A terabyte has thousands of groups: the exact test follows only where the quick one fails, and for the last
+    # group, which may be short.
     for view in _tables(info, log):
         for block_bitmap, inode_bitmap, inode_table in _PLACES.iter_unpack(view):
-            if (
-                not (
-                    first <= block_bitmap <= first + last
-                    and first <= inode_bitmap <= first + last
-                    and first <= inode_table <= first + last_table
-                )
-                or group == info.group_count - 1
-            ) and (fault := _fault(info, group, block_bitmap, inode_bitmap, inode_table)):
+            quick = (
+                first <= block_bitmap <= last and first <= inode_bitmap <= last and first <= inode_table <= last_table
+            )
+            if (not quick or group == info.group_count - 1) and (
+                fault := _fault(info, group, block_bitmap, inode_bitmap, inode_table)
+            ):
                 log.line("err", f"error: ext2_check_descriptors: {fault.message}")
                 log.refuse("group descriptors corrupted", cause=fault.error)
             group += 1
             first += blocks_per_group
+            last += blocks_per_group
+            last_table += blocks_per_group
 
 
 class _Fault(NamedTuple):
