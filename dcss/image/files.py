@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import Ext2FormatError, KernelError
+from dcss.image.opened import refusal
 from vmguest.fs.ext2.source import BufferSource
 from vmguest.fs.ext2.volume import Volume
 
@@ -53,7 +54,7 @@ def _mount(source: BufferSource) -> tuple[Volume | None, str | None]:
     try:
         volume = Volume.mount(source, silent=True)
     except (KernelError, Ext2FormatError) as error:
-        return None, f"holds no ext2 file system: {error.__cause__ or error}"
+        return None, f"holds no ext2 file system: {refusal(error)}"
     if volume.block_size_bytes != PAGE_SIZE:
         return None, f"has blocks of {volume.block_size_bytes} bytes: execute-in-place needs blocks of {PAGE_SIZE}"
     return volume, None

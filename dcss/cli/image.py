@@ -1,0 +1,203 @@
+"""`dcss image build|ls|cat|check|map`: ext2 images outside of a running system."""
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dcss.cli.options import EXIT_REFUTED, json_option, print_json
+from dcss.errors import ImageError
+
+if TYPE_CHECKING:
+    from vmguest.fs.ext2.inode import Inode
+    from vmguest.fs.ext2.volume import Volume
+
+_SHOWN_FILES = 20
+
+
+class SizeType(click.ParamType[int]):
+    """A size or address such as 64M or 0x20000000, in bytes."""
+
+    name = "size"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the bytes. Fails as click does."""
+        from dcss.config.problems import WrongValueError
+        from dcss.config.size import parse_size
+
+        try:
+            return parse_size(value)
+        except WrongValueError as error:
+            self.fail(f"found {value!r}, wanted {error.wanted}", param, ctx)
+
+
+_path = click.Path(path_type=Path)
+_image_argument = click.argument("image", metavar="IMG", type=_path)
+_at_option = click.option("--at", "address", type=SizeType(), default=None, metavar="ADDRESS", help="Absolute address.")
+
+
+@click.group("image")
+def command() -> None:
+    """Build, list, read and check ext2 images.
+
+    \b
+    dcss image build ./tree -o lib.img --at 0x20000000
+    dcss image ls lib.img /usr/lib -l
+    dcss image map lib.img
+    """
+
+
+@command.command("build")
+@click.argument("source", metavar="TREE|CONFIG", type=_path)
+@click.option("-o", "--output", type=_path, required=True, metavar="IMG", help="The image, or a directory for several.")
+@_at_option
+@click.option("--size", "size_bytes", type=SizeType(), default=None, metavar="SIZE", help="Cover exactly so much.")
+@json_option
+def build(source: Path, output: Path, address: int | None, size_bytes: int | None, as_json: bool) -> None:
+    """Build an image laid out for execute-in-place.
+
+    TREE is a directory or a tar (compressed too, or an image from `docker save` or in OCI layout); its content becomes
+    the image's root. CONFIG (.yaml, .yml) is a system: the image of each of its segments is built, at its address.
+    Large files are aligned for --at. The same input gives the same bytes.
+    """
+    from dcss.image.make import make_image, wanted_images
+    from dcss.report.progress import SilentProgress, progress_for
+    from dcss.report.units import fmt_bytes, fmt_count
+
+    progress = progress_for(sys.stderr) if sys.stderr.isatty() else SilentProgress(sys.stderr)
+    made = []
+    try:
+        for wanted in wanted_images(source, output, address, size_bytes):
+            made.append(make_image(wanted, progress))
+    finally:
+        progress.close()
+    if as_json:
+        print_json({"images": [image.form() for image in made]})
+        return
+    for image in made:
+        words = [fmt_bytes(image.size_bytes)]
+        if image.files is not None:
+            words.append(fmt_count(image.files, "file"))
+        if image.left_out:
+            words.append(f"{image.left_out:,} left out")
+        click.echo(f"{image.path}: {', '.join(words)}")
+
+
+@command.command("ls")
+@_image_argument
+@click.argument("path", default="/")
+@click.option("-l", "as_long", is_flag=True, help="Type, mode, links, owner, size and time too.")
+@click.option("-R", "recursive", is_flag=True, help="Everything below too, by its path.")
+@json_option
+def ls(image: Path, path: str, as_long: bool, recursive: bool, as_json: bool) -> None:
+    """List a directory of an image, or name a file in it."""
+    from dcss.image.draw import long_lines
+    from dcss.image.listing import entry_form, listed
+    from dcss.image.opened import opened_image
+
+    with opened_image(image) as opened:
+        inode = _find(opened.volume, image, path, follow=not as_long)
+        entries = listed(opened.volume, os.fsencode(path), inode, recursive=recursive)
+        if as_json:
+            print_json({"image": str(image), "path": path, "entries": [entry_form(entry) for entry in entries]})
+            return
+        lines = long_lines(list(entries)) if as_long else (os.fsdecode(entry.name) for entry in entries)
+        for line in lines:
+            click.echo(line)
+
+
+@command.command("cat")
+@_image_argument
+@click.argument("path")
+@json_option
+def cat(image: Path, path: str, as_json: bool) -> None:
+    """Write a file of an image to standard output. With --json its content stands in base64."""
+    from dcss.image.listing import write_content, write_content_json
+    from dcss.image.opened import opened_image
+
+    with opened_image(image) as opened:
+        inode = _find(opened.volume, image, path, follow=True)
+        if not inode.is_regular:
+            raise ImageError(f"{image}: {path}: found mode {inode.mode:#o}, wanted a regular file")
+        if as_json:
+            write_content_json(opened, inode, {"image": str(image), "path": path}, sys.stdout.buffer)
+        else:
+            write_content(opened, inode, sys.stdout.buffer)
+
+
+@command.command("check")
+@_image_argument
+@json_option
+def check(image: Path, as_json: bool) -> int:
+    """Check all of an image: blocks, directories, links, bitmaps, counts.
+
+    Exit status: 0 clean; 1 damaged; 2 not readable as ext2. Nothing is mended: e2fsck does that.
+    """
+    from dataclasses import asdict
+
+    from dcss.image.check import check_image
+    from dcss.image.opened import image_buffer
+    from dcss.report.units import fmt_count
+
+    with image_buffer(image) as buffer:
+        try:
+            result = check_image(buffer)
+        except ImageError as error:
+            raise ImageError(f"{image}: {error}") from error
+    if as_json:
+        findings = [asdict(finding) for finding in result.findings]
+        print_json({"image": str(image), "clean": result.clean, "findings": findings, "suppressed": result.suppressed})
+        return 0 if result.clean else EXIT_REFUTED
+    for finding in result.findings:
+        click.echo(f"{finding.where}: {finding.detail}")
+    if result.clean:
+        click.echo(f"{image}: clean, {fmt_count(result.inodes, 'inode')}, {fmt_count(result.blocks, 'block')}")
+        return 0
+    count = len(result.findings) + result.suppressed
+    more = f", the first {len(result.findings):,} shown" if result.suppressed else ""
+    click.echo(f"{image}: damaged, {fmt_count(count, 'finding')}{more}")
+    return EXIT_REFUTED
+
+
+@command.command("map")
+@_image_argument
+@_at_option
+@click.option("-a", "--all", "show_all", is_flag=True, help="List every file, not the largest alone.")
+@json_option
+def map_command(image: Path, address: int | None, show_all: bool, as_json: bool) -> None:
+    """Draw where files lie in an image, and count the mappings that each needs.
+
+    Alignment is judged for --at (0 without it): a huge page maps 2 MiB of a file whose address and place in the file
+    agree modulo 2 MiB.
+    """
+    from dcss.image.draw import LEGEND, drawing, file_table, map_form, summary
+    from dcss.image.map import map_image
+    from dcss.image.opened import image_buffer
+    from dcss.report.style import style_for
+
+    with image_buffer(image) as buffer:
+        mapped = map_image(buffer, image, address or 0)
+    if as_json:
+        print_json({"image": str(image), **map_form(mapped)})
+        return
+    click.echo(LEGEND)
+    for line in drawing(mapped):
+        click.echo(line)
+    click.echo()
+    for line in file_table(mapped, style_for(sys.stdout), None if show_all else _SHOWN_FILES):
+        click.echo(line)
+    click.echo()
+    for line in summary(mapped):
+        click.echo(line)
+
+
+def _find(volume: "Volume", image: Path, path: str, *, follow: bool) -> "Inode":
+    """Return the inode at `path` of the image. Raises ImageError where there is none."""
+    from dcss.errors import KernelError
+
+    try:
+        return volume.resolve(os.fsencode(path), follow=follow)
+    except KernelError as error:
+        raise ImageError(f"{image}: {path}: {os.strerror(error.errno or 0)}") from error

@@ -1,0 +1,1 @@
+"""What `dcss.image.check` looks at, one module each: inodes, directories, groups."""

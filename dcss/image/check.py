@@ -1,0 +1,71 @@
+"""The checker: walks all of an image and lists what is wrong with it."""
+
+from dataclasses import dataclass
+from mmap import mmap
+from typing import Final
+
+from dcss.abi.ext2 import RO_COMPAT_SUPPORTED, RoCompat
+from dcss.errors import Ext2FormatError, ImageError, KernelError
+from dcss.image.audit.directories import check_directories
+from dcss.image.audit.findings import Audit, Finding
+from dcss.image.audit.groups import check_descriptors, check_groups, check_superblock
+from dcss.image.audit.inodes import check_inodes
+from dcss.image.opened import refusal
+from vmguest.fs.ext2.source import BufferSource
+from vmguest.fs.ext2.super import KernelLog, SbInfo, fill_super, ignored
+from vmguest.fs.ext2.volume import Volume
+
+_DEVICE: Final = "image"
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What was found, the most basic first; `suppressed` counts what came after the first thousand."""
+
+    findings: tuple[Finding, ...]
+    suppressed: int
+    inodes: int
+    blocks: int
+
+    @property
+    def clean(self) -> bool:
+        """Nothing is wrong."""
+        return not self.findings
+
+
+def check_image(buffer: bytes | bytearray | memoryview | mmap) -> CheckResult:
+    """Check the ext2 image in `buffer`: superblock, groups, every inode, every block, every directory, all counts.
+
+    Raises ImageError where there is no ext2 superblock, or features that ext2 does not have.
+    """
+    source = BufferSource(buffer)
+    try:
+        info = _read_superblock(source)
+        if isinstance(info, Finding):
+            return CheckResult((info,), 0, 0, 0)
+        audit = Audit(info, Volume(info, KernelLog(_DEVICE, ignored), read_only=True))
+        check_superblock(audit)
+        check_descriptors(audit)
+        check_inodes(audit)
+        check_directories(audit)
+        check_groups(audit)
+        return CheckResult(tuple(audit.findings), audit.suppressed, len(audit.modes), info.superblock.s_blocks_count)
+    finally:
+        source.close()
+
+
+def _read_superblock(source: BufferSource) -> SbInfo | Finding:
+    log = KernelLog(_DEVICE, ignored)
+    try:
+        info = fill_super(source, log, read_only=True, xip=False, silent=True, logical_block_size_bytes=512)
+    except KernelError as error:
+        cause = refusal(error)
+        if "s_magic" in cause or "unable to read" in cause or "unsupported optional" in cause:
+            raise ImageError(f"no ext2 file system that can be checked: {cause}") from error
+        return Finding("superblock", "superblock", cause)
+    except Ext2FormatError as error:
+        return Finding("superblock", "superblock", str(error))
+    if foreign := info.superblock.s_feature_ro_compat & ~int(RO_COMPAT_SUPPORTED):
+        names = RoCompat(foreign).name
+        raise ImageError(f"no ext2 file system that can be checked: it has {names}, use the e2fsck that knows it")
+    return info

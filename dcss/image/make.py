@@ -1,0 +1,119 @@
+"""Images made into files: which ones a command asks for, and each written whole or not at all."""
+
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from dcss.config.plan import DirectorySource, ImageSource, TarSource
+from dcss.errors import ConfigError, ImageError
+from dcss.image.build import plan_image
+from dcss.report.progress import Progress
+
+_CONFIG_SUFFIXES: Final = frozenset({".yaml", ".yml"})
+
+
+@dataclass(frozen=True, slots=True)
+class WantedImage:
+    """One image to be made: from what, where to, for which address, of which size (None: as small as can be)."""
+
+    source: ImageSource
+    path: Path
+    segment: str | None
+    address: int
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class MadeImage:
+    """One image as it was made; `files` is None for a ready image."""
+
+    path: Path
+    segment: str | None
+    address: int
+    size_bytes: int
+    content_bytes: int
+    files: int | None
+    left_out: int
+    notes: tuple[str, ...]
+    seconds: float
+
+    def form(self) -> dict[str, Any]:
+        """Return the JSON form."""
+        return {**asdict(self), "path": str(self.path), "seconds": round(self.seconds, 3)}
+
+
+def wanted_images(source: Path, output: Path, address: int | None, size_bytes: int | None) -> Iterator[WantedImage]:
+    """Yield the image of a directory or tar, or those of a configuration's segments.
+
+    Raises ImageError where `source` is none of these, ConfigError where options contradict a configuration.
+    """
+    if not source.exists():
+        raise ImageError(f"{source}: found nothing there, wanted a directory, a tar or a configuration")
+    if source.suffix in _CONFIG_SUFFIXES and source.is_file():
+        if address is not None or size_bytes is not None:
+            raise ConfigError(
+                f"{source}: found --at or --size beside a configuration, which says both for each segment"
+            )
+        yield from _of_segments(source, output)
+        return
+    tree = DirectorySource(source) if source.is_dir() else TarSource(source)
+    if output.is_dir():
+        raise ImageError(f"{output}: found a directory, wanted the name of the image to write")
+    if isinstance(tree, DirectorySource) and output.absolute().resolve().is_relative_to(source.resolve()):
+        raise ImageError(f"{output} lies in {source}, of which it is made: write it somewhere else")
+    yield WantedImage(tree, output, None, address or 0, size_bytes)
+
+
+def _of_segments(source: Path, output: Path) -> Iterator[WantedImage]:
+    from dcss.config.load import load_plan
+
+    segments = [segment for segment in load_plan(source).segments if segment.image is not None]
+    if not segments:
+        raise ConfigError(f"{source}: found no segment with an image, wanted one at least")
+    as_directory = output.is_dir() or len(segments) > 1
+    if as_directory and output.exists() and not output.is_dir():
+        raise ImageError(f"{output}: found a file, wanted a directory for {len(segments)} images")
+    for segment in segments:
+        assert segment.image is not None
+        defined_bytes = segment.definition.size_bytes if segment.definition is not None else segment.size_bytes
+        path = output / f"{segment.name}.img" if as_directory else output
+        yield WantedImage(segment.image, path, segment.name, segment.start_address, defined_bytes)
+
+
+def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
+    """Build an image into its file, which appears whole or not at all. Raises ImageError."""
+    began = time.perf_counter()
+    plan = plan_image(wanted.source, address=wanted.address, size_bytes=wanted.size_bytes)
+    progress.phase(f"build {wanted.path.name}", plan.content_bytes, "bytes")
+    for note in plan.notes:
+        progress.warn(note)
+    if wanted.path.exists() and not wanted.path.is_file():
+        raise ImageError(f"{wanted.path}: found no regular file, wanted one or none: nothing else is written over")
+    partial = wanted.path.with_name(f".{wanted.path.name}.{secrets.token_hex(4)}")
+    try:
+        wanted.path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        try:
+            plan.write(descriptor, progress.advance)
+        finally:
+            os.close(descriptor)
+        partial.replace(wanted.path)
+    except OSError as error:
+        raise ImageError(f"{wanted.path} cannot be written: {error.strerror}") from error
+    finally:
+        partial.unlink(missing_ok=True)
+    return MadeImage(
+        path=wanted.path,
+        segment=wanted.segment,
+        address=wanted.address,
+        size_bytes=plan.size_bytes,
+        content_bytes=plan.content_bytes,
+        files=plan.files,
+        left_out=plan.left_out,
+        notes=plan.notes,
+        seconds=time.perf_counter() - began,
+    )

@@ -1,0 +1,168 @@
+"""The map of an image: where files lie, how many mappings each needs, and what huge pages can map."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from mmap import mmap
+from pathlib import Path
+from typing import Final, Literal
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.errors import ImageError
+from dcss.image.opened import mounted
+from vmguest.fs.ext2.indirect import Run
+from vmguest.fs.ext2.inode import Inode
+from vmguest.fs.ext2.source import BufferSource
+from vmguest.fs.ext2.volume import Volume
+
+HUGE_PAGE_BYTES: Final = 2 << 20
+LARGE_BYTES: Final = 1 << 20  # from here on the builder aligns a file
+
+Content = Literal["metadata", "huge", "large", "small", "free"]
+
+
+@dataclass(frozen=True, slots=True)
+class FileMap:
+    """One regular file.
+
+    `runs` are stretches of blocks that lie together; `mappings` counts the mmap calls that map the whole file, one a
+    run or hole; `huge_bytes` is what of it pages of 2 MiB can map; `slack_bytes` is the unused rest of its last block.
+    """
+
+    path: bytes
+    inode: int
+    size_bytes: int
+    data_bytes: int
+    runs: tuple[Run, ...]
+    mappings: int
+    huge_bytes: int
+    aligned: bool
+
+    @property
+    def slack_bytes(self) -> int:
+        """Bytes of the last block past the file's end."""
+        return -self.size_bytes % PAGE_SIZE if self.runs else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Bytes of the image that hold one kind of content; `file` names the file they belong to."""
+
+    first_byte: int
+    size_bytes: int
+    content: Content
+    file: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMap:
+    """All of an image that lies at `address`: its files in order of path, and its stretches in order of address."""
+
+    address: int
+    size_bytes: int
+    files: tuple[FileMap, ...]
+    stretches: tuple[Stretch, ...]
+
+    def total_bytes(self, *contents: Content) -> int:
+        """Return how many bytes of these kinds there are."""
+        return sum(stretch.size_bytes for stretch in self.stretches if stretch.content in contents)
+
+    @property
+    def huge_share(self) -> float | None:
+        """How much of the files' data huge pages can map, 0 to 1; None where there is no data."""
+        data_bytes = sum(file.data_bytes for file in self.files)
+        return sum(file.huge_bytes for file in self.files) / data_bytes if data_bytes else None
+
+
+def map_image(buffer: bytes | bytearray | memoryview | mmap, path: Path, address: int = 0) -> ImageMap:
+    """Return the map of the ext2 image in `buffer`, as it lies at absolute `address`; `path` is for messages.
+
+    Raises ImageError for an image that is no ext2 or whose blocks are not pages, Ext2FormatError for a damaged one.
+    """
+    if address % PAGE_SIZE:
+        raise ImageError(f"address {address:#x}: wanted a multiple of {PAGE_SIZE}")
+    source = BufferSource(buffer)
+    try:
+        volume = mounted(source, path)
+        if volume.block_size_bytes != PAGE_SIZE:
+            raise ImageError(f"{path} has blocks of {volume.block_size_bytes} bytes: only blocks of {PAGE_SIZE} map")
+        seen: dict[int, FileMap] = {}
+        for name, inode in volume.walk():
+            if inode.is_regular and inode.number not in seen:
+                seen[inode.number] = _map_file(volume, name, inode, address)
+        files = tuple(sorted(seen.values(), key=lambda file: file.path))
+        blocks = volume.block_count
+        stretches = tuple(_stretches(files, list(_free(volume, source)), blocks, address // PAGE_SIZE))
+        return ImageMap(address, blocks * PAGE_SIZE, files, stretches)
+    finally:
+        source.close()
+
+
+def _map_file(volume: Volume, path: bytes, inode: Inode, address: int) -> FileMap:
+    every = list(volume.runs(inode))
+    runs = tuple(run for run in every if run.disk_block)
+    huge_blocks = sum(end - first for run in runs for first, end in _huge(run, address // PAGE_SIZE))
+    return FileMap(
+        path=path,
+        inode=inode.number,
+        size_bytes=inode.size_bytes,
+        data_bytes=sum(run.blocks for run in runs) * PAGE_SIZE,
+        runs=runs,
+        mappings=len(every),
+        huge_bytes=huge_blocks * PAGE_SIZE,
+        aligned=all(_agrees(run, address // PAGE_SIZE) for run in runs),
+    )
+
+
+def _agrees(run: Run, address_block: int) -> bool:
+    """Tell whether the run's place in the file and its address agree modulo 2 MiB."""
+    return (address_block + run.disk_block - run.file_block) * PAGE_SIZE % HUGE_PAGE_BYTES == 0
+
+
+def _huge(run: Run, address_block: int) -> Iterator[tuple[int, int]]:
+    """Yield the blocks of the image, as (first, end), in which the run fills whole pages of 2 MiB."""
+    unit = HUGE_PAGE_BYTES // PAGE_SIZE
+    first = run.disk_block + -run.file_block % unit
+    end = run.disk_block + run.blocks - (run.file_block + run.blocks) % unit
+    if _agrees(run, address_block) and first < end:
+        yield first, end
+
+
+def _free(volume: Volume, source: BufferSource) -> Iterator[tuple[int, int]]:
+    """Yield the free blocks that the bitmaps tell, as (first, end); blocks of 4 KiB are counted from 0."""
+    per_group = volume.superblock.s_blocks_per_group
+    for group in range(volume.group_count):
+        start, end = group * per_group, min((group + 1) * per_group, volume.block_count)
+        bitmap = source.bytes_at(volume.group(group).bg_block_bitmap * PAGE_SIZE, PAGE_SIZE)
+        free = ~int.from_bytes(bitmap, "little") & ((1 << end - start) - 1)
+        at = start
+        while free:
+            skip = (free & -free).bit_length() - 1
+            free >>= skip
+            count = (~free & free + 1).bit_length() - 1
+            free >>= count
+            yield at + skip, at + skip + count
+            at += skip + count
+
+
+def _stretches(
+    files: tuple[FileMap, ...], free: list[tuple[int, int]], blocks: int, address_block: int
+) -> Iterator[Stretch]:
+    """Yield all blocks in order; what is neither a file's data nor free is metadata."""
+    known: list[tuple[int, int, Content, bytes | None]] = [(first, end, "free", None) for first, end in free]
+    for file in files:
+        rest: Content = "large" if file.size_bytes >= LARGE_BYTES else "small"
+        for run in file.runs:
+            at = run.disk_block
+            for first, end in _huge(run, address_block):
+                known += [(at, first, rest, file.path), (first, end, "huge", file.path)]
+                at = end
+            known.append((at, run.disk_block + run.blocks, rest, file.path))
+    at = 0
+    for first, end, content, path in sorted(known, key=lambda item: item[:2]):
+        if at < first:
+            yield Stretch(at * PAGE_SIZE, (first - at) * PAGE_SIZE, "metadata", None)
+        if max(at, first) < end:
+            yield Stretch(max(at, first) * PAGE_SIZE, (end - max(at, first)) * PAGE_SIZE, content, path)
+        at = max(at, end)
+    if at < blocks:
+        yield Stretch(at * PAGE_SIZE, (blocks - at) * PAGE_SIZE, "metadata", None)

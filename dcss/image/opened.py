@@ -1,0 +1,64 @@
+"""An image file, opened to be read in place."""
+
+import mmap
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from dcss.errors import Ext2FormatError, ImageError, KernelError
+from vmguest.fs.ext2.source import BufferSource
+from vmguest.fs.ext2.volume import Volume
+
+
+@contextmanager
+def image_buffer(path: Path) -> Iterator[mmap.mmap]:
+    """Map an image, a file or block device, read-only. Raises ImageError where it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            size_bytes = os.lseek(descriptor, 0, os.SEEK_END)  # of a device too, whose st_size is 0
+            if not size_bytes:
+                raise ImageError(f"{path} is empty, wanted an ext2 image")
+            buffer = mmap.mmap(descriptor, size_bytes, prot=mmap.PROT_READ)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise ImageError(f"{path} cannot be read as an image: {error.strerror}") from error
+    try:
+        yield buffer
+    finally:
+        with suppress(BufferError):  # an error on its way out may still hold a view; then it goes with that
+            buffer.close()
+
+
+class OpenedImage(NamedTuple):
+    """A mounted image and the bytes below it."""
+
+    volume: Volume
+    source: BufferSource
+
+
+@contextmanager
+def opened_image(path: Path) -> Iterator[OpenedImage]:
+    """Mount an image read-only. Raises ImageError where it cannot be read or holds no ext2."""
+    with image_buffer(path) as buffer:
+        source = BufferSource(buffer)
+        try:
+            yield OpenedImage(mounted(source, path), source)
+        finally:
+            source.close()
+
+
+def mounted(source: BufferSource, path: Path) -> Volume:
+    """Return the volume on `source`. Raises ImageError that names `path`, and what was found and wanted."""
+    try:
+        return Volume.mount(source, device=path.name, silent=True)
+    except (KernelError, Ext2FormatError) as error:
+        raise ImageError(f"{path}: {refusal(error)}") from error
+
+
+def refusal(error: KernelError | Ext2FormatError) -> str:
+    """Return why a mount was refused, in the reader's words where it has some, else in the kernel's."""
+    return str(error.__cause__ or (error.strerror if isinstance(error, KernelError) else error))
