@@ -16,7 +16,11 @@ _SUFFIX = ".yaml"
 @click.argument("name", default="demo")
 @click.option("--list", "list_only", is_flag=True, help="List the ready systems and write nothing.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write there instead of NAME.yaml."
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Write there instead of NAME.yaml.",
 )
 @json_option
 def command(name: str, list_only: bool, output: Path | None, as_json: bool) -> None:

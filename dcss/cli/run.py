@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 @click.command("run")
-@click.argument("config", type=click.Path(path_type=Path))
+@click.argument("config", type=click.Path(path_type=Path, readable=False))
 @json_option
 @click.option(
     "--evidence",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
     help="Write pages, frames, counts and processes there, so that the verdict can be computed again.",
 )

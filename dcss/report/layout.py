@@ -50,9 +50,14 @@ def cell_columns(text: str) -> int:
     )
 
 
+def visible(text: str) -> str:
+    """Return `text` with control characters escaped: a file's name or a guest's log must not move the cursor."""
+    return "".join(ascii(char)[1:-1] if unicodedata.category(char) == "Cc" else char for char in text)
+
+
 def prose(text: str, style: Style, *, first: str = "", indent: int = 0) -> list[str]:
     """Return `text` wrapped behind `indent` blanks; `first` (plain, `indent` columns wide) begins the first line."""
-    text = " ".join(text.split())
+    text = visible(" ".join(text.split()))
     head = first.ljust(indent)
     if style.width is None or style.width < _NARROWEST:
         return [(head + text).rstrip()]

@@ -14,9 +14,9 @@ _MIB = 1 << 20
 _UNFOLDED = 16  # with up to this many guests each has its line
 _SHOWN_OF_FOLDED = 3
 
+_NAME_WIDTH = 10  # a name has at most 8 characters; sums have no engine and take its room
 _GUEST_COLUMNS = (
-    Column("GUEST"),
-    Column("ENGINE"),
+    Column("GUEST".ljust(_NAME_WIDTH) + "ENGINE"),
     Column("PRIVATE  ", right=True),
     Column("SHARED  ", right=True),
     Column("TOTAL", right=True),
@@ -49,10 +49,14 @@ def guest_lines(result: MeasureResult, style: Style, *, show_all: bool) -> list[
     everyone = _sum(map(share_of, result.guests))
     rows = _folded(result.guests) if not show_all and len(result.guests) > _UNFOLDED else None
     if rows is None:
-        rows = [[account.name, account.engine, *_amounts(share_of(account))] for account in result.guests]
-    rows.append(["each counted alone", "", *_amounts(everyone)])
-    rows.append(["shared counted once", "", *_amounts(_once(everyone, result.totals.saved_bytes))])
+        rows = [_row(account) for account in result.guests]
+    rows.append(["each counted alone", *_amounts(everyone)])
+    rows.append(["shared counted once", *_amounts(_once(everyone, result.totals.saved_bytes))])
     return ["Memory of the guests, in MiB:", *table(_GUEST_COLUMNS, rows, style, ruled_rows=2)]
+
+
+def _row(account: GuestAccount) -> list[str]:
+    return [account.name.ljust(_NAME_WIDTH) + account.engine, *_amounts(share_of(account))]
 
 
 def _sum(shares: Iterable[Share]) -> Share:
@@ -84,13 +88,13 @@ def _mib(amount: float | None) -> str:
 def _folded(accounts: Sequence[GuestAccount]) -> list[list[str]]:
     """Return three lines for each row of numbered guests, and one for the rest of that row together."""
     rows = []
-    for (_, engine), members in groupby(accounts, lambda account: (account.name.rstrip("0123456789"), account.engine)):
+    for (stem, _), members in groupby(accounts, lambda account: (account.name.rstrip("0123456789"), account.engine)):
         group = list(members)
         shown = group if len(group) <= _SHOWN_OF_FOLDED + 1 else group[:_SHOWN_OF_FOLDED]
-        rows += [[account.name, engine, *_amounts(share_of(account))] for account in shown]
+        rows += [_row(account) for account in shown]
         rest = group[len(shown) :]
         if rest:
-            rows.append([f"{len(rest)} more together", engine, *_amounts(_sum(map(share_of, rest)))])
+            rows.append([f"{len(rest)} more of {stem}", *_amounts(_sum(map(share_of, rest)))])
     return rows
 
 
@@ -122,7 +126,7 @@ def saving_lines(result: MeasureResult, style: Style) -> list[str]:
     """Return what sharing saves, in one sentence."""
     totals = result.totals
     if totals.saved_bytes is None or totals.with_sharing_bytes is None or totals.without_sharing_bytes is None:
-        return prose("SAVED n/a: frames could not be counted", style)
+        return prose(f"Saved {UNKNOWN}: frames could not be counted", style)
     percent = 100 * totals.saved_bytes / totals.without_sharing_bytes if totals.without_sharing_bytes else 0.0
     saved = style.bold(f"Saved {fmt_bytes(totals.saved_bytes)}")
     without, once = fmt_bytes(totals.without_sharing_bytes), fmt_bytes(totals.with_sharing_bytes)

@@ -9,6 +9,8 @@ from dcss.report.units import fmt_bytes
 if TYPE_CHECKING:
     from rich.progress import TaskID
 
+_DRAW_SECONDS = 0.1
+
 Unit = Literal["bytes", "guests", "pages"]
 
 
@@ -92,19 +94,22 @@ class BarProgress:
     def __init__(self, stream: TextIO) -> None:
         # rich takes a tenth of a second to import: only a terminal pays for it.
         from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
         self._console = Console(file=stream)
         self._bars = Progress(
-            SpinnerColumn(finished_text="✓"),
             TextColumn("{task.description}"),
             BarColumn(bar_width=30),
             TextColumn("{task.fields[amount]}", justify="right"),
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
-            refresh_per_second=10,
+            # No thread that draws: whoever works forks, and a fork copies locks that another thread holds.
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
         )
+        self._drawn = 0.0
         self._task: TaskID | None = None
         self._unit: Unit | None = None
         self._done = 0
@@ -116,12 +121,15 @@ class BarProgress:
         self._unit, self._done, self._total = unit, 0, total
         self._task = self._bars.add_task(name, total=total, amount=self._amount())
         self._bars.start()
+        self._draw()
 
     def advance(self, amount: int = 1) -> None:
         """Move the bar."""
         self._done += amount
         if self._task is not None:
             self._bars.update(self._task, completed=self._done, amount=self._amount())
+        if time.monotonic() - self._drawn >= _DRAW_SECONDS:
+            self._draw()
 
     def warn(self, text: str) -> None:
         """Write one line above the bars; it stays."""
@@ -131,6 +139,10 @@ class BarProgress:
         """Remove the bars."""
         self._finish()
         self._bars.stop()
+
+    def _draw(self) -> None:
+        self._bars.refresh()
+        self._drawn = time.monotonic()
 
     def _finish(self) -> None:
         if self._task is not None:

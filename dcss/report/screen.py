@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from dcss.report.layout import paint_first, prose
+from dcss.report.layout import paint_first, prose, visible
 from dcss.report.measure_view import books_lines, guest_lines, saving_lines, segment_lines
 from dcss.report.results import GuestOutcome, MeasureResult, RunResult, VerifyResult
 from dcss.report.style import Style
@@ -21,7 +21,8 @@ def run_screen(result: RunResult, style: Style, *, show_all: bool = False) -> st
     # What neither side could see is said once.
     measure = replace(measure, limits=tuple(limit for limit in measure.limits if limit not in verify.limits))
     return _page(
-        [*verdict_lines(verify, style), *_failure_lines(result.guests, style, show_all=show_all)],
+        verdict_lines(verify, style),
+        _failure_lines(result.guests, style, show_all=show_all),
         [line for warning in result.warnings for line in _warning_lines(warning, style)],
         claim_lines(verify, style),
         file_lines(verify, style, show_all=show_all),
@@ -64,7 +65,7 @@ def _failure_lines(outcomes: Iterable[GuestOutcome], style: Style, *, show_all: 
     for outcome in shown:
         text = f"{outcome.name}: {_ending(outcome)} after {fmt_seconds(outcome.seconds)}"
         lines += paint_first(prose(text, style, first="FAILED", indent=_FAILED_INDENT), "FAILED", style.bad)
-        lines += [" " * _FAILED_INDENT + style.dim(line) for line in outcome.log.splitlines()[-_LOG_LINES:]]
+        lines += [" " * _FAILED_INDENT + style.dim(visible(line)) for line in outcome.log.splitlines()[-_LOG_LINES:]]
     if len(failed) > len(shown):
         lines.append(" " * _FAILED_INDENT + f"and {fmt_count(len(failed) - len(shown), 'more guest')} (-v shows all)")
     return lines

@@ -1,7 +1,7 @@
 """A verdict as text: what is proved in one line, then each claim with its mark, then what spoils it."""
 
 from dcss.abi.extmem import PAGE_SIZE
-from dcss.report.layout import Column, paint_first, prose, table
+from dcss.report.layout import Column, paint_first, prose, table, visible
 from dcss.report.results import Claim, FileProof, VerifyResult
 from dcss.report.style import Style
 from dcss.report.units import fmt_bytes, fmt_count
@@ -81,7 +81,7 @@ def _file_row(file: FileProof) -> list[str]:
         frames,
         str(len(file.guests)),
         file.segment,
-        file.path,
+        visible(file.path),
     ]
 
 

@@ -1,0 +1,203 @@
+"""The entry: what is imported when, and what each ending of a command means to the shell."""
+
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import click
+import pytest
+
+from dcss.cli import main as entry
+from dcss.cli.interrupts import SignalledError, signals_interrupt
+from dcss.errors import ConfigError, ImageError, LaunchError, PublishError
+
+HEAVY = ("pydantic", "rich", "numpy", "yaml", "posix_ipc", "psutil", "dcss.config", "dcss.launch", "dcss.report")
+
+
+def python(code: str, **options: object) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, **options)  # type: ignore[call-overload,no-any-return]
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"], ["rnu"], ["init", "--list"]])
+def test_help_imports_nothing_heavy(arguments: list[str]) -> None:
+    code = f"""
+import json, sys
+from dcss.cli.main import main
+try:
+    main({arguments!r})
+except SystemExit:
+    print(json.dumps(sorted(sys.modules)))
+"""
+    loaded = set(json.loads(python(code).stdout.splitlines()[-1]))
+    assert "click" in loaded
+    assert not loaded & set(HEAVY)
+
+
+def test_the_table_tells_what_each_command_tells() -> None:
+    for name, listed in entry.COMMANDS.items():
+        if importlib.util.find_spec(listed.module) is None:
+            pytest.fail(f"{name}: no module {listed.module}")
+        command = importlib.import_module(listed.module).command
+        assert command.name == name
+        assert (command.help or "").startswith(listed.help.removesuffix("."))
+
+
+def run_main(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        entry.main(arguments)
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def fails(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """A command ``fails`` that raises what the test puts into the module's `error`."""
+    module = ModuleType("dcss_test_fails")
+
+    @click.command("fails")
+    def command() -> int:
+        error = module.error
+        if isinstance(error, BaseException):
+            raise error
+        return int(error)
+
+    module.command = command  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "dcss_test_fails", module)
+    monkeypatch.setitem(entry.COMMANDS, "fails", entry.CommandEntry("dcss_test_fails", "Fail."))
+    return module
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "told"),
+    [
+        (0, 0, ""),
+        (1, 1, ""),
+        (3, 3, ""),
+        (
+            ConfigError("a.yaml:1: x: found 1", "a.yaml:2: y: found 2"),
+            2,
+            "a.yaml:1: x: found 1\na.yaml:2: y: found 2\n",
+        ),
+        (ImageError("pattern /x: found nothing"), 2, "dcss: pattern /x: found nothing\n"),
+        (PublishError("no room\nin /dev/shm"), 3, "dcss: no room in /dev/shm\n"),
+        (LaunchError("guest A ended"), 3, "dcss: guest A ended\n"),
+        (PermissionError(13, "Permission denied", "/x"), 3, "dcss: [Errno 13] Permission denied: '/x'\n"),
+        (click.FileError("/x", "gone"), 2, "dcss: Could not open file '/x': gone\n"),
+        (KeyboardInterrupt(), 130, ""),
+    ],
+    ids=str,
+)
+def test_each_ending_has_its_status_and_its_lines(
+    fails: ModuleType, capfd: pytest.CaptureFixture[str], error: object, status: int, told: str
+) -> None:
+    fails.error = error  # type: ignore[attr-defined]
+    assert run_main("fails") == status
+    out, err = capfd.readouterr()
+    assert (out, err) == ("", told)
+
+
+def test_a_fault_of_ours_is_shown_whole(fails: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+    fails.error = RuntimeError("never happens")  # type: ignore[attr-defined]
+    assert run_main("fails") == 3
+    err = capfd.readouterr().err
+    assert err.startswith("Traceback")
+    assert err.endswith("RuntimeError: never happens\n")
+
+
+def test_the_place_of_an_expected_error_is_shown_on_demand(
+    fails: ModuleType, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DCSS_TRACEBACK", "1")
+    fails.error = LaunchError("guest A ended")  # type: ignore[attr-defined]
+    assert run_main("fails") == 3
+    assert "Traceback" in capfd.readouterr().err
+
+
+def test_a_broken_pipe_inside_is_an_error_and_not_taken_for_the_terminals(
+    fails: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fails.error = BrokenPipeError(32, "Broken pipe")  # type: ignore[attr-defined]
+    assert run_main("fails") == 3
+    assert capfd.readouterr().err == "dcss: [Errno 32] Broken pipe\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["rnu"], "dcss: No such command 'rnu'. Did you mean 'run'? (see dcss --help)\n"),
+        (["xyz"], "dcss: No such command 'xyz'. (see dcss --help)\n"),
+        (["run"], "dcss run: Missing argument 'CONFIG'. (see dcss run --help)\n"),
+    ],
+)
+def test_usage_errors_are_one_line(arguments: list[str], told: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_main(*arguments) == 2
+    assert capfd.readouterr() == ("", told)
+
+
+def test_without_a_command_the_help_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run_main() == 2
+    out, err = capfd.readouterr()
+    assert out == ""
+    assert "Commands:" in err
+
+
+def test_nobody_reads_is_quiet() -> None:
+    """As `dcss schema | head -c 1` in a shell."""
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(
+        [sys.executable, "-m", "dcss", "schema"], stdout=write_end, stderr=subprocess.PIPE, check=False
+    )
+    os.close(write_end)
+    assert (done.returncode, done.stderr) == (128 + signal.SIGPIPE, b"")
+
+
+def test_completion_is_offered() -> None:
+    environment = {**os.environ, "_DCSS_COMPLETE": "bash_complete", "COMP_WORDS": "dcss do", "COMP_CWORD": "1"}
+    done = python("from dcss.cli.main import main; main()", env=environment)
+    assert done.stdout == "plain,doctor\n"
+
+
+def test_a_file_name_that_is_no_utf8_goes_out_as_it_came_in(tmp_path: Path) -> None:
+    name = os.fsencode(tmp_path) + b"/\xff.yaml"
+    done = subprocess.run([sys.executable, "-m", "dcss", "run", name], capture_output=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.startswith(name + b": found No such file")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_signals_interrupt_once(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with signals_interrupt():
+        with pytest.raises(SignalledError) as caught:
+            signal.raise_signal(number)
+        assert caught.value.number == number
+        signal.raise_signal(number)  # clean-up goes on
+        signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(number) is before
+
+
+def test_ignored_signals_stay_ignored() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with signals_interrupt():
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+def test_a_cleanup_that_hangs_can_be_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = time.monotonic()
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    with signals_interrupt():
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+        now += 11
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)

@@ -1,0 +1,116 @@
+"""`dcss init`, `dcss schema` and `dcss doctor`."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dcss.cli.doctor import finding_lines
+from dcss.cli.init import description, ready_systems
+from dcss.cli.main import main
+from dcss.config.load import load_plan
+from dcss.doctor.machine import Finding
+from dcss.report.style import Style
+
+CONFIGS = Path(__file__).parents[4] / "configs"
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_init_writes_the_demo_which_loads(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("init") == 0
+    assert capfd.readouterr().out == "demo.yaml written; start it with: dcss run demo.yaml\n"
+    assert (here / "demo.yaml").read_bytes() == (CONFIGS / "demo.yaml").read_bytes()
+    assert load_plan(here / "demo.yaml").name == "demo"
+
+
+def test_init_never_overwrites(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (here / "demo.yaml").write_text("mine")
+    assert run("init", "demo") == 2
+    assert capfd.readouterr().err.startswith("demo.yaml: found a file, wanted none")
+    assert (here / "demo.yaml").read_text() == "mine"
+    (here / "link.yaml").symlink_to(here / "nowhere")
+    assert run("init", "-o", "link.yaml") == 2
+    assert not (here / "nowhere").exists()
+
+
+def test_init_elsewhere(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("init", "hundred", "-o", "many.yaml", "--json") == 0
+    assert json.loads(capfd.readouterr().out) == {"name": "hundred", "path": "many.yaml"}
+    assert len(load_plan(here / "many.yaml").guests) == 100
+    assert run("init", "-o", "no/such/x.yaml") == 2
+    assert "no/such/x.yaml: found No such file or directory" in capfd.readouterr().err
+
+
+def test_init_of_an_unknown_system_lists_the_known(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("init", "demmo") == 2
+    assert capfd.readouterr().err.startswith("dcss init: found 'demmo', wanted one of demo, hundred")
+
+
+def test_init_lists_every_ready_system_with_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("init", "--list") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines] == sorted(path.stem for path in CONFIGS.glob("*.yaml"))
+    assert run("init", "--list", "--json") == 0
+    for system in json.loads(capfd.readouterr().out)["systems"]:
+        assert system["description"].endswith(".")
+        assert len(system["description"]) < 150
+
+
+def test_ready_systems_come_with_the_package() -> None:
+    assert set(ready_systems()) == {path.stem for path in CONFIGS.glob("*.yaml")}
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [("# One. Two.\n", "One."), ("# One\n# two.\n# three\nsystem: x\n", "One two."), ("system: x\n", "")],
+)
+def test_a_description_is_the_first_sentence(here: Path, text: str, sentence: str) -> None:
+    (here / "x.yaml").write_text(text)
+    assert description(here / "x.yaml") == sentence
+
+
+def test_schema_is_json(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("schema") == 0
+    first = capfd.readouterr().out
+    assert run("schema", "--json") == 0
+    assert capfd.readouterr().out == first
+    assert json.loads(first)["title"] == "SystemModel"
+
+
+def test_doctor_as_text_and_as_json(capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("doctor") == 0
+    text = capfd.readouterr().out
+    assert run("doctor", "--json") == 0
+    findings = json.loads(capfd.readouterr().out)["findings"]
+    for finding in findings:
+        assert finding["name"] in text
+        assert finding["mend"] is None or finding["mend"] in text
+
+
+def test_a_finding_says_what_it_limits_and_its_command_is_never_wrapped() -> None:
+    mend = "sudo something very long " + "x" * 60
+    finding = Finding("Yama", "limit", "ptrace_scope is 2", "verify and measure", mend)
+    assert finding_lines(finding, Style(width=50)) == [
+        "? Yama          ptrace_scope is 2",
+        "  limits        verify and measure",
+        f"  mend          {mend}",
+    ]
+    assert finding_lines(Finding("KSM", "ok", "off"), Style()) == ["✓ KSM           off"]
+
+
+def test_python_m_dcss_is_dcss() -> None:
+    done = subprocess.run([sys.executable, "-m", "dcss", "--version"], capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("dcss ")

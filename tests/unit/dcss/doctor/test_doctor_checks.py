@@ -1,0 +1,187 @@
+"""Doctor on machines that do not exist: fake /proc and /sys trees, tools and limits."""
+
+import resource
+import shlex
+from pathlib import Path
+
+import pytest
+
+from dcss.doctor import kernel, resources, tools
+from dcss.doctor.examine import CHECKS, examine
+from dcss.doctor.machine import Finding, Machine, SharedMemorySpace, tool_version
+
+SHMEM = "sys/kernel/mm/transparent_hugepage/shmem_enabled"
+MIB = 1 << 20
+
+
+class FakeMachine:
+    """Builds a Machine whose trees are below `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def __call__(self, settings: dict[str, str] | None = None, **fields: object) -> Machine:
+        for path, text in (settings or {}).items():
+            (self.root / path).parent.mkdir(parents=True, exist_ok=True)
+            (self.root / path).write_text(text)
+        return Machine(proc=self.root / "proc", sysfs=self.root / "sys", **fields)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def fake(tmp_path: Path) -> FakeMachine:
+    return FakeMachine(tmp_path)
+
+
+def check(finding: Finding, state: str, found: str) -> None:
+    assert (finding.state, finding.found) == (state, found)
+    assert (finding.mend is None) == (finding.limits is None) == (state == "ok")
+
+
+def test_page_size(fake: FakeMachine) -> None:
+    check(kernel.page_size(fake(page_size_bytes=4096)), "ok", "4096 bytes")
+    check(kernel.page_size(fake(page_size_bytes=65536)), "missing", "65536 bytes")
+
+
+def test_hidden_frames_say_why_and_how_to_get_there(fake: FakeMachine) -> None:
+    check(kernel.frames(fake(hidden_because=lambda: None)), "ok", "visible")
+    hidden = kernel.frames(fake(hidden_because=lambda: "read as 0"))
+    check(hidden, "limit", "hidden: read as 0")
+    assert hidden.mend is not None
+    assert "sudo" in hidden.mend
+    assert "SYS_ADMIN" in hidden.mend
+
+
+@pytest.mark.parametrize(("text", "state"), [("65530\n", "ok"), ("1048576\n", "ok"), ("1024\n", "limit")])
+def test_map_count(fake: FakeMachine, text: str, state: str) -> None:
+    finding = kernel.map_count(fake({"proc/sys/vm/max_map_count": text}))
+    check(finding, state, f"vm.max_map_count is {text.strip()}")
+
+
+@pytest.mark.parametrize(
+    ("text", "state", "chosen"),
+    [
+        ("always within_size advise [never] deny force", "limit", "never"),
+        ("always within_size [advise] never deny force", "limit", "advise"),
+        ("always within_size advise never [deny] force", "limit", "deny"),
+        ("[always] within_size advise never deny force", "ok", "always"),
+        ("always [within_size] advise never deny force", "ok", "within_size"),
+    ],
+)
+def test_huge_pages(fake: FakeMachine, text: str, state: str, chosen: str) -> None:
+    check(kernel.huge_pages(fake({SHMEM: text + "\n"})), state, f"shmem_enabled is {chosen}")
+
+
+def test_a_kernel_without_huge_pages(fake: FakeMachine) -> None:
+    check(kernel.huge_pages(fake()), "limit", "none for shared memory in this kernel")
+
+
+@pytest.mark.parametrize(
+    ("scope", "root", "state"),
+    [("0", False, "ok"), ("1", False, "ok"), ("2", False, "limit"), ("2", True, "ok"), ("3", True, "limit")],
+)
+def test_yama(fake: FakeMachine, scope: str, root: bool, state: str) -> None:
+    finding = kernel.yama(fake({"proc/sys/kernel/yama/ptrace_scope": scope}, root=root))
+    check(finding, state, f"ptrace_scope is {scope}")
+
+
+def test_a_kernel_without_yama_or_ksm(fake: FakeMachine) -> None:
+    check(kernel.yama(fake()), "ok", "not in this kernel")
+    check(kernel.ksm(fake()), "ok", "not in this kernel")
+
+
+@pytest.mark.parametrize(("mode", "state"), [("0", "ok"), ("1", "ok"), ("2", "limit")])
+def test_overcommit(fake: FakeMachine, mode: str, state: str) -> None:
+    finding = kernel.overcommit(fake({"proc/sys/vm/overcommit_memory": mode}))
+    check(finding, state, f"vm.overcommit_memory is {mode}")
+
+
+def test_ksm(fake: FakeMachine) -> None:
+    check(kernel.ksm(fake({"sys/kernel/mm/ksm/run": "0\n"})), "ok", "off")
+    settings = {"sys/kernel/mm/ksm/run": "1\n", "sys/kernel/mm/ksm/pages_sharing": "77\n"}
+    check(kernel.ksm(fake(settings)), "limit", "on, 77 pages merged")
+
+
+def test_dockers_shared_memory_is_named(fake: FakeMachine) -> None:
+    finding = resources.shared_memory(fake(shared_memory=lambda: SharedMemorySpace(64 * MIB, 64 * MIB, True)))
+    check(finding, "limit", "64.0 MiB free of 64.0 MiB, which is Docker's default")
+    assert finding.mend == "docker run --shm-size=2g …"
+
+
+@pytest.mark.parametrize(
+    ("space", "state", "found"),
+    [
+        (None, "missing", "none"),
+        (SharedMemorySpace(4096 * MIB, 4096 * MIB, False), "missing", "not writable"),
+        (SharedMemorySpace(4096 * MIB, 2048 * MIB, True), "ok", "2.0 GiB free of 4.0 GiB"),
+        (SharedMemorySpace(4096 * MIB, 100 * MIB, True), "limit", "100.0 MiB free of 4.0 GiB"),
+        (SharedMemorySpace(128 * MIB, 128 * MIB, True), "limit", "128.0 MiB free of 128.0 MiB"),
+    ],
+)
+def test_shared_memory(fake: FakeMachine, space: SharedMemorySpace | None, state: str, found: str) -> None:
+    check(resources.shared_memory(fake(shared_memory=lambda: space)), state, found)
+
+
+def test_descriptors(fake: FakeMachine) -> None:
+    check(resources.descriptors(fake(open_files=(1024, 4096))), "ok", "1024, at most 4096: enough for 1,344 guests")
+    check(resources.descriptors(fake(open_files=(256, 256))), "limit", "256, at most 256: enough for 64 guests")
+    check(resources.descriptors(fake(open_files=(1024, resource.RLIM_INFINITY))), "ok", "unlimited")
+    assert resources.descriptors(fake(open_files=(16, 16))).found.endswith("enough for 0 guests")
+
+
+def test_tools(fake: FakeMachine) -> None:
+    versions = {"qemu-system-s390x": "QEMU emulator version 7.2.22", "mke2fs": "mke2fs 1.47.0"}
+    machine = fake(tool_version=versions.get, package_version=lambda _: None)
+    check(tools.qemu(machine), "limit", "no qemu-system-x86_64; QEMU emulator version 7.2.22")
+    check(tools.e2fsprogs(machine), "limit", "no e2fsck, no debugfs; mke2fs 1.47.0")
+    check(tools.unicorn(machine), "missing", "not installed")
+    machine = fake(tool_version=lambda name: f"{name} 9", package_version=lambda _: "2.1")
+    check(tools.qemu(machine), "ok", "qemu-system-s390x 9; qemu-system-x86_64 9")
+    check(tools.unicorn(machine), "ok", "2.1")
+    check(tools.e2fsprogs(fake(tool_version=lambda _: None)), "missing", "no mke2fs, no e2fsck, no debugfs")
+
+
+def test_python(fake: FakeMachine) -> None:
+    check(tools.python(fake(python=(3, 11, 0))), "ok", "3.11.0")
+    check(tools.python(fake(python=(3, 10, 9))), "missing", "3.10.9")
+
+
+def test_a_tools_version_is_its_own_first_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def install(name: str, script: str) -> None:
+        (tmp_path / name).write_text(f"#!/bin/sh\n{script}\n")
+        (tmp_path / name).chmod(0o755)
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+    install("dcss-a", 'echo "a $1"; echo more')
+    install("dcss-b", 'echo "b $1" >&2; exit 1')
+    install("mke2fs", 'echo "$1" >&2')
+    install("dcss-c", "exit 0")
+    (tmp_path / "dcss-d").write_bytes(b"\x7fELF nonsense")
+    (tmp_path / "dcss-d").chmod(0o755)
+    assert tool_version("dcss-a") == "a --version"
+    assert tool_version("dcss-b") == "b --version"
+    assert tool_version("mke2fs") == "-V"
+    assert tool_version("dcss-c") == "of unknown version"
+    assert "does not start" in (tool_version("dcss-d") or "")
+    assert tool_version("dcss-nothing") is None
+
+
+def test_this_machine_is_examined_whole() -> None:
+    findings = examine(Machine())
+    assert len(findings) == len(CHECKS) == len({finding.name for finding in findings})
+    for finding in findings:
+        assert finding.state in {"ok", "limit", "missing"}
+        assert (finding.limits is None) == (finding.mend is None) == (finding.state == "ok")
+
+
+@pytest.mark.parametrize("name", ["map_count", "huge_pages", "overcommit", "ksm"])
+def test_what_mends_a_setting_is_a_command_that_a_shell_reads(name: str, fake: FakeMachine) -> None:
+    machine = fake(
+        {
+            "proc/sys/vm/max_map_count": "1",
+            SHMEM: "always [never]",
+            "proc/sys/vm/overcommit_memory": "2",
+            "sys/kernel/mm/ksm/run": "1",
+        }
+    )
+    mend = getattr(kernel, name)(machine).mend
+    assert shlex.split(mend)[0] in {"sudo", "echo"}

@@ -1,0 +1,162 @@
+"""The page that people read: whole pages against stored ones, and each rule by itself.
+
+Stored pages are rendered at 100 columns without colour. After a wanted change: DCSS_GOLDEN=write pytest this file,
+and read the difference.
+"""
+
+import os
+import re
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from made_up_results import HIDDEN, made_up_run
+
+from dcss.report.results import Claim, GuestOutcome, RunResult, Totals
+from dcss.report.screen import measure_screen, run_screen, verify_screen
+from dcss.report.style import Style
+
+GOLDEN = Path(__file__).parent / "golden"
+PLAIN = Style(width=100)
+COLOURED = Style(color=True, width=100)
+ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def refuted_run() -> RunResult:
+    run = made_up_run()
+    files = (replace(run.verify.files[0], shared=False, distinct_frames=8004), *run.verify.files[1:])
+    detail = "LINUX03: 4 pages of /usr/lib/libc.so.6 stand in frames of their own, the first is page 17"
+    claims = (Claim("one-frame-per-page", False, detail), *run.verify.claims[1:])
+    outcomes = (GuestOutcome("LINUX01", 1, 0.4, "line one\nOSError: [Errno 12] no storage"), *run.guests[1:])
+    return replace(
+        run,
+        verify=replace(run.verify, verdict="refuted", claims=claims, files=files),
+        guests=(*outcomes[:1], replace(outcomes[1], exit_status=-9), *outcomes[2:]),
+        warnings=("demo.yaml:9: segment DATA is loaded by no guest",),
+    )
+
+
+PAGES = {
+    "verified": lambda: run_screen(made_up_run(), PLAIN),
+    "mappings": lambda: run_screen(made_up_run(frames=False), PLAIN),
+    "hundred": lambda: run_screen(made_up_run(100, 0), PLAIN),
+    "refuted": lambda: run_screen(refuted_run(), PLAIN),
+    "all": lambda: run_screen(made_up_run(18, 0), PLAIN, show_all=True),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_whole_page(name: str) -> None:
+    text = PAGES[name]() + "\n"
+    path = GOLDEN / f"{name}.txt"
+    if os.environ.get("DCSS_GOLDEN") == "write":
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    assert text == path.read_text()
+
+
+def amounts(line: str) -> list[float]:
+    return [float(word.replace(",", "")) for word in re.findall(r"[0-9,]+\.[0-9]{2}", line)]
+
+
+@pytest.mark.parametrize("name", ["verified", "hundred", "all", "refuted"])
+def test_every_line_of_the_table_adds_up_as_printed(name: str) -> None:
+    lines = [line for line in PAGES[name]().splitlines() if " + " in line and " = " in line]
+    assert len(lines) >= 6
+    for line in lines:
+        private, shared, total, _ = amounts(line)
+        assert round(private + shared, 2) == total
+
+
+def test_the_two_sums_differ_by_what_is_saved() -> None:
+    run = made_up_run(100, 0)
+    lines = run_screen(run, PLAIN).splitlines()
+    alone = amounts(next(line for line in lines if line.startswith("each counted alone")))
+    once = amounts(next(line for line in lines if line.startswith("shared counted once")))
+    assert run.measure.totals.saved_bytes is not None
+    assert alone[0] == once[0]
+    assert round(alone[2] - once[2], 2) == round(run.measure.totals.saved_bytes / (1 << 20), 2)
+    assert sum(amounts(line)[1] for line in lines if line.startswith(("LINUX", "97 more"))) == alone[1]
+
+
+def test_the_verdict_is_the_first_word() -> None:
+    assert run_screen(made_up_run(), PLAIN).startswith("VERIFIED  demo: 8 guests share 6 files, 93.8 MiB, each page in")
+    assert run_screen(refuted_run(), PLAIN).startswith("REFUTED  demo: one-frame-per-page does not hold\n\n")
+
+
+def test_refuted_without_a_false_claim_is_not_called_verified() -> None:
+    verify = made_up_run().verify
+    nothing = replace(verify, verdict="refuted", claims=(Claim("one-frame-per-page", None, "nothing"),), files=())
+    assert verify_screen(nothing, PLAIN).startswith("REFUTED  demo: sharing is not proved\n")
+
+
+def test_unknown_is_never_zero() -> None:
+    run = made_up_run(frames=False)
+    measure = replace(run.measure, totals=Totals(None, None, None), machine=None)
+    page = measure_screen(measure, PLAIN)
+    row = next(line for line in page.splitlines() if line.startswith("LINUX01"))
+    assert row.split() == ["LINUX01", "process", "n/a", "+", "93.75", "=", "n/a", "0.01"]
+    assert "Saved n/a" in page
+    assert HIDDEN.split(";")[0] in page
+
+
+def test_colour_changes_nothing_but_colour() -> None:
+    for run in (made_up_run(), refuted_run(), made_up_run(100)):
+        coloured = run_screen(run, COLOURED)
+        assert ESCAPES.sub("", coloured) == run_screen(run, PLAIN)
+        assert coloured != run_screen(run, PLAIN)
+
+
+def test_no_table_line_depends_on_the_width() -> None:
+    def tables(width: int | None) -> list[str]:
+        page = run_screen(made_up_run(), Style(width=width))
+        return [line for line in page.splitlines() if re.match(r"(LINUX|BASE|LIB|GUEST|SEGMENT|each|shared)", line)]
+
+    assert tables(40) == tables(80) == tables(None)
+
+
+def test_prose_is_wrapped_at_the_width_and_not_at_all_without_one() -> None:
+    run = made_up_run(frames=False)
+    prose = [
+        line
+        for line in run_screen(run, Style(width=60)).splitlines()
+        if re.match(r"(VERIFIED|  [✓✗?]|proved|not seen|measured|checked|took|  {10})", line)
+    ]
+    assert prose
+    assert max(map(len, prose)) <= 60
+    assert f"  ? books-close         {HIDDEN}" in run_screen(run, Style()).splitlines()
+
+
+def test_marks_are_ascii_where_the_stream_is() -> None:
+    page = run_screen(refuted_run(), Style(unicode=False))
+    assert page.isascii()
+    assert "\n  x one-frame-per-page" in page
+    assert "\n  + no-hidden-copies" in page
+
+
+def test_what_is_not_shared_is_listed_even_without_verbose() -> None:
+    assert "✗   4,000     4,000    8,004        8   LIB       /usr/lib/libc.so.6" in run_screen(refuted_run(), PLAIN)
+    assert "/usr/lib/libm.so.6" not in run_screen(refuted_run(), PLAIN)
+    assert "/usr/lib/libm.so.6" in run_screen(refuted_run(), PLAIN, show_all=True)
+
+
+def test_many_failures_are_counted() -> None:
+    run = made_up_run(20, 0)
+    run = replace(run, guests=tuple(replace(guest, exit_status=1) for guest in run.guests))
+    assert "and 15 more guests (-v shows all)" in run_screen(run, PLAIN)
+    assert run_screen(run, PLAIN, show_all=True).count("FAILED") == 20
+
+
+def test_a_system_without_guests_has_a_page() -> None:
+    run = made_up_run(0, 0)
+    assert run_screen(replace(run, guests=()), PLAIN).startswith("VERIFIED")
+
+
+def test_names_and_logs_cannot_move_the_cursor() -> None:
+    run = refuted_run()
+    files = (replace(run.verify.files[0], path="/a\n\x1b[2J\udcff.so"), *run.verify.files[1:])
+    outcomes = (replace(run.guests[0], log="\x1b]0;title\x07boo\r"), *run.guests[1:])
+    page = run_screen(replace(run, verify=replace(run.verify, files=files), guests=outcomes), PLAIN)
+    assert "\x1b" not in page
+    assert "\r" not in page
+    assert "LIB       /a\\n\\x1b[2J\udcff.so\n" in page
