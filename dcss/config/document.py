@@ -77,15 +77,15 @@ def _marked(file: str, error: yaml.MarkedYAMLError) -> str:
 def _refuse_bomb(root: yaml.Node) -> None:
     """Count nodes with aliases expanded, without expanding them; an alias to a node around itself is refused too."""
     sizes: dict[int, int] = {}
-    open_nodes: set[int] = set()
+    begun: set[int] = set()
 
     def size(node: yaml.Node) -> int:
         known = sizes.get(id(node))
         if known is not None:
             return known
-        if id(node) in open_nodes:
+        if id(node) in begun:
             raise yaml.MarkedYAMLError(problem="an alias to a node around itself", problem_mark=node.start_mark)
-        open_nodes.add(id(node))
+        begun.add(id(node))
         total = 1
         if isinstance(node, yaml.CollectionNode):
             for child in node.value:
@@ -93,7 +93,6 @@ def _refuse_bomb(root: yaml.Node) -> None:
         if total > MAX_NODES:
             problem = f"aliases that expand to more than {MAX_NODES} values"
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
-        open_nodes.discard(id(node))
         sizes[id(node)] = total
         return total
 

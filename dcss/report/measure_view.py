@@ -8,6 +8,7 @@ from dcss.report.layout import Column, prose, table
 from dcss.report.results import GuestAccount, MeasureResult
 from dcss.report.style import Style
 from dcss.report.units import fmt_bytes, fmt_count
+from dcss.report.verify_view import NOTE_INDENT
 
 UNKNOWN = "n/a"
 _MIB = 1 << 20
@@ -140,14 +141,12 @@ def books_lines(result: MeasureResult, style: Style) -> list[str]:
         " maps; COPIES, in PRIVATE, is what it holds of file systems in its page cache and buffers",
         style,
         first="measured by",
-        indent=13,
+        indent=NOTE_INDENT,
     )
     machine = result.machine
     if machine is not None:
         fell_bytes = machine.free_before_bytes - machine.free_after_bytes
         went = "fell" if fell_bytes >= 0 else "rose"
         text = f"the machine's free memory {went} by {fmt_bytes(abs(fell_bytes))} since before the first guest"
-        lines += prose(text, style, first="checked by", indent=13)
-    for limit in result.limits:
-        lines += prose(limit, style, first="not seen", indent=13)
+        lines += prose(text, style, first="checked by", indent=NOTE_INDENT)
     return lines

@@ -7,6 +7,7 @@ from dcss.report.style import Style
 from dcss.report.units import fmt_bytes, fmt_count
 
 _UNSHARED_SHOWN = 10
+NOTE_INDENT = 13  # of what stands at the foot of a page
 _PLAIN_MARK = "*"  # stands for a mark while lines are laid out: one column wide, as every mark is
 _METHODS = {
     "frames": "page frames, from /proc/PID/pagemap and /proc/kpagecount",
@@ -86,10 +87,6 @@ def _file_row(file: FileProof) -> list[str]:
 
 
 def method_lines(result: VerifyResult, style: Style) -> list[str]:
-    """Return what the verdict rests on, and what could not be seen."""
-    lines = prose(
-        f"{_METHODS[result.evidence]}; {result.cpu_seconds:.2f} s of CPU", style, first="proved by", indent=13
-    )
-    for limit in result.limits:
-        lines += prose(limit, style, first="not seen", indent=13)
-    return lines
+    """Return what the verdict rests on."""
+    text = f"{_METHODS[result.evidence]}; {result.cpu_seconds:.2f} s of CPU"
+    return prose(text, style, first="proved by", indent=NOTE_INDENT)

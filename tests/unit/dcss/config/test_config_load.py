@@ -181,6 +181,22 @@ def test_segments_that_overlap_are_fine_for_different_guests(tmp_path: Path) -> 
     assert plan.segments[0].start_address == plan.segments[1].start_address
 
 
+def test_storage_may_reach_up_to_the_segment(tmp_path: Path) -> None:
+    plan = load(tmp_path, "segments: [{name: A, at: 1G, image: {files: [/x]}}]\nguests: [{name: G, storage: 1G}]\n")
+    assert plan.guests[0].storage_bytes == plan.segments[0].start_address
+
+
+def test_segments_may_adjoin_at_a_megabyte(tmp_path: Path) -> None:
+    plan = load(
+        tmp_path,
+        "segments:\n"
+        '  - {name: A, define: ["20000-200FF SR"], image: {files: [/x]}}\n'
+        '  - {name: B, define: ["20100-201FF SR"], image: {files: [/x]}}\n'
+        'guests: [{name: G, dcssblk: ["A:B"]}]\n',
+    )
+    assert plan.guests[0].dcssblk == ("A:B",)
+
+
 def test_yaml_anchors_and_merges_are_welcome(tmp_path: Path) -> None:
     plan = load(
         tmp_path,

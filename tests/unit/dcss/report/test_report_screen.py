@@ -120,7 +120,7 @@ def test_prose_is_wrapped_at_the_width_and_not_at_all_without_one() -> None:
     prose = [
         line
         for line in run_screen(run, Style(width=60)).splitlines()
-        if re.match(r"(VERIFIED|  [✓✗?]|proved|not seen|measured|checked|took|  {10})", line)
+        if re.match(r"(VERIFIED|  [✓✗?]|proved|limited|measured|checked|took|  {10})", line)
     ]
     assert prose
     assert max(map(len, prose)) <= 60
@@ -160,3 +160,14 @@ def test_names_and_logs_cannot_move_the_cursor() -> None:
     assert "\x1b" not in page
     assert "\r" not in page
     assert "LIB       /a\\n\\x1b[2J\udcff.so\n" in page
+
+
+def test_many_limits_are_counted_and_one_of_both_sides_is_said_once() -> None:
+    run = made_up_run()
+    limits = tuple(f"guest A{number}: odd" for number in range(9))
+    run = replace(run, verify=replace(run.verify, limits=limits[:4]), measure=replace(run.measure, limits=limits))
+    page = run_screen(run, PLAIN)
+    assert page.count("limited by   guest A") == 5
+    assert "limited by   and 4 more limits (-v shows all)" in page
+    assert run_screen(run, PLAIN, show_all=True).count("limited by   guest A") == 9
+    assert verify_screen(run.verify, PLAIN).count("limited by   guest A") == 4
