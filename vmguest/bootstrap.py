@@ -5,8 +5,9 @@ import os
 import socket
 import sys
 import traceback
+from struct import Struct
 from time import monotonic
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple
 
 from dcss.errors import DcssError
 from vmguest.hostmem import Reservation
@@ -16,6 +17,7 @@ from vmguest.workload import STEPS
 FAILED = 1  # exit status of a guest whose workload failed
 CRASHED = 70  # exit status of a guest whose kernel did (sysexits.h: EX_SOFTWARE)
 CONSOLE_PACKET_BYTES = 65536
+_VERDICT = Struct("<idQQQ")
 
 
 class GuestSpec(NamedTuple):
@@ -55,16 +57,17 @@ class Verdict(NamedTuple):
     message: str = ""
 
     def pack(self) -> bytes:
-        """Return the verdict as one packet."""
-        return json.dumps(self._asdict()).encode()
+        """Return the verdict as one packet: numbers, then the message."""
+        return _VERDICT.pack(*self[:-1]) + self.message.encode(errors="surrogateescape")
 
     @classmethod
     def unpack(cls, packet: bytes) -> "Verdict":
         """Read a packet. Raises ValueError where a guest sent anything else."""
-        try:
-            return cls(**cast(dict[str, Any], json.loads(packet)))
-        except TypeError as error:
-            raise ValueError(f"verdict: {error}") from error
+        if len(packet) < _VERDICT.size:
+            raise ValueError(f"verdict: found {len(packet)} bytes, wanted at least {_VERDICT.size}")
+        exit_status, seconds, page_cache, buffer, anonymous = _VERDICT.unpack_from(packet)
+        message = packet[_VERDICT.size :].decode(errors="replace")
+        return cls(exit_status, seconds, page_cache, buffer, anonymous, message)
 
 
 def boot(spec: GuestSpec, reservation: Reservation, port: socket.socket, console: int | None) -> Kernel:

@@ -14,6 +14,11 @@ from dcss.abi.extmem import MAX_DCSS_ADDR, PAGE_SIZE
 PROT_NONE = 0
 MAP_FIXED = 0x10
 MAP_NORESERVE = 0x4000
+# Not memoryview((c_char * n).from_address(...)): that makes a type for each n, which costs a guest copied pages.
+_view = ctypes.pythonapi.PyMemoryView_FromMemory
+_view.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
+_view.restype = ctypes.py_object
+_PYBUF_WRITE = 0x200
 MADV_DONTNEED = 4
 MADV_NOHUGEPAGE = 15
 USER_AREA_BYTES = 512 << 30
@@ -93,7 +98,8 @@ def unmap(address: int, size_bytes: int) -> None:
 
 def view(address: int, size_bytes: int) -> memoryview:
     """Return a writable view of mapped memory; the caller keeps it from outliving the mapping."""
-    return memoryview((ctypes.c_char * size_bytes).from_address(address)).cast("B")
+    result: memoryview = _view(address, size_bytes, _PYBUF_WRITE)
+    return result
 
 
 def copy(target: int, source: int, size_bytes: int) -> None:

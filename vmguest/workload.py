@@ -5,6 +5,7 @@ import re
 from collections.abc import Callable, Iterator
 from errno import ENOENT
 from fnmatch import translate
+from functools import lru_cache
 
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import KernelError
@@ -76,6 +77,19 @@ class Process:
 STEPS: dict[str, Callable[[Process, str], int]] = {"map": Process.map, "read": Process.read}
 
 
+@lru_cache(1024)
+def compiled(name: bytes) -> re.Pattern[str]:
+    """Return the matcher of one name of a pattern. Compiling takes much memory: the fork server does it for guests."""
+    return re.compile(translate(os.fsdecode(name)))
+
+
+def prepare(pattern: str) -> None:
+    """Compile what `glob` will need, ahead of the fork."""
+    for name in os.fsencode(pattern).split(b"/"):
+        if name and name != b"**":
+            compiled(name)
+
+
 def glob(vfs: Vfs, pattern: bytes) -> Iterator[Node]:
     """Yield the nodes that match a pattern; `**` is any number of directories, links are not followed while walking.
 
@@ -105,7 +119,7 @@ def _walk(vfs: Vfs, node: Node, names: list[bytes]) -> Iterator[Node]:
             if child.inode.is_dir:
                 yield from _walk(vfs, child, names)
         return
-    matches = re.compile(translate(os.fsdecode(name))).match
+    matches = compiled(name).match
     for child in vfs.children(node):
         if matches(os.fsdecode(child.path.rpartition(b"/")[2])):
             yield from _walk(vfs, child, rest)

@@ -11,6 +11,7 @@ PM_PFRAME_MASK: Final = (1 << 55) - 1  # page frame number, where present; 0 wit
 PM_SOFT_DIRTY: Final = 1 << 55
 PM_MMAP_EXCLUSIVE: Final = 1 << 56  # mapped by this process only
 PM_UFFD_WP: Final = 1 << 57
+PM_GUARD_REGION: Final = 1 << 58  # MADV_GUARD_INSTALL: a marker, no page (Linux 6.15)
 PM_FILE: Final = 1 << 61  # file page or shared anonymous page
 PM_SWAP: Final = 1 << 62
 PM_PRESENT: Final = 1 << 63

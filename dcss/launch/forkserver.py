@@ -20,6 +20,7 @@ from dcss.launch.lifeline import die_with, set_name
 from vmguest import hostmem
 from vmguest.bootstrap import CRASHED, GuestSpec, run_guest
 from vmguest.hostmem import Reservation
+from vmguest.workload import prepare
 
 PACKET_BYTES = 1 << 17
 _LOG, _STDERR, _PORT, _CONSOLE = 1, 2, 3, 4
@@ -38,7 +39,10 @@ def serve(control: socket.socket) -> None:
     while True:
         for key, _ in selector.select():
             if key.fileobj is control:
-                packet, descriptors, _, _ = socket.recv_fds(control, PACKET_BYTES, 3)
+                try:
+                    packet, descriptors, _, _ = socket.recv_fds(control, PACKET_BYTES, 3)
+                except ConnectionResetError:
+                    return
                 if not packet:
                     return
                 name, pid, pidfd = _spawn(packet, descriptors, reservation)
@@ -54,6 +58,8 @@ def serve(control: socket.socket) -> None:
 
 def _spawn(packet: bytes, descriptors: list[int], reservation: Reservation) -> tuple[str, int, int]:
     spec = GuestSpec.unpack(packet)
+    for _, argument in spec.run:
+        prepare(argument)
     server = os.getpid()
     pid = os.fork()
     if pid == 0:

@@ -1,0 +1,55 @@
+"""Frames of the host: whether the kernel shows their numbers, and how many page-table entries map each.
+
+Source: Documentation/admin-guide/mm/pagemap.rst of Linux (/proc/kpagecount, one 64-bit count for each frame). A kernel
+built with CONFIG_NO_PAGE_MAPCOUNT gives averages for large folios there, by which books do not close.
+"""
+
+import os
+
+import numpy as np
+
+from dcss.abi.extmem import PAGE_SHIFT
+from dcss.abi.pagemap import ENTRY_SIZE_BYTES
+from dcss.account.pagemap import Entries, Pagemap, frames_of
+
+_KPAGECOUNT = "/proc/kpagecount"
+_GAP_FRAMES = 64  # reading the counts of this many frames in vain costs less than another call
+
+
+def hidden_because() -> str | None:
+    """Return why frames cannot be seen, or None where they can."""
+    try:
+        os.close(os.open(_KPAGECOUNT, os.O_RDONLY | os.O_CLOEXEC))
+    except OSError as error:
+        return f"{_KPAGECOUNT}: {error.strerror}; frames are shown to root (CAP_SYS_ADMIN) only"
+    touched = np.ones(1, np.uint8)
+    with Pagemap(os.getpid()) as pagemap:
+        if frames_of(pagemap.read(touched.ctypes.data >> PAGE_SHIFT, 1))[0] == 0:
+            return "/proc/PID/pagemap: frame numbers read as 0; they are shown to CAP_SYS_ADMIN only"
+    return None
+
+
+def map_counts(frames: Entries) -> Entries:
+    """Return for each frame number how many page-table entries map it, in all processes of the machine.
+
+    Neighbouring frames are read in one call. A frame beyond the end of memory counts 0.
+    """
+    if not len(frames):
+        return np.zeros(0, np.uint64)
+    distinct, where = np.unique(frames, return_inverse=True)
+    breaks = np.flatnonzero(np.diff(distinct) > _GAP_FRAMES) + 1
+    firsts = distinct[np.concatenate(([0], breaks))]
+    lasts = distinct[np.concatenate((breaks - 1, [len(distinct) - 1]))]
+    lengths = (lasts - firsts + np.uint64(1)).astype(np.int64)
+    ends = np.cumsum(lengths)
+    counts = np.zeros(int(ends[-1]), np.uint64)
+    descriptor = os.open(_KPAGECOUNT, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        for first, start, end in zip(firsts.tolist(), (ends - lengths).tolist(), ends.tolist(), strict=True):
+            os.preadv(descriptor, [counts[start:end].data], first * ENTRY_SIZE_BYTES)
+    finally:
+        os.close(descriptor)
+    run = np.searchsorted(firsts, distinct, side="right") - 1
+    places = (ends - lengths)[run] + (distinct - firsts[run]).astype(np.int64)
+    found: Entries = counts[places][where.reshape(-1)]
+    return found

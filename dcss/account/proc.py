@@ -1,0 +1,65 @@
+"""One process's files in /proc: opened and read whole, with errors that say which process and why."""
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator
+from errno import EACCES, ENOENT, EPERM, ESRCH
+from pathlib import Path
+
+from dcss.errors import LaunchError, MeasurementDeniedError
+
+READ_BYTES = 1 << 20
+
+
+@contextlib.contextmanager
+def book_errors(pid: int, book: str) -> Iterator[None]:
+    """Turn an OSError at /proc/PID/`book` into LaunchError (the process is gone) or MeasurementDeniedError."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (ENOENT, ESRCH):
+            raise gone(pid, book) from error
+        if error.errno in (EACCES, EPERM):
+            reason = f"/proc/{pid}/{book}: {error.strerror}; the kernel shows it to the process's own user or to root"
+            raise MeasurementDeniedError(error.errno, reason) from error
+        raise
+
+
+def gone(pid: int, book: str) -> LaunchError:
+    """Return the error that says process `pid` ended meanwhile."""
+    return LaunchError(f"process {pid} ended while /proc/{pid}/{book} was read; its log says why it ended")
+
+
+def open_book(pid: int, book: str) -> int:
+    """Open /proc/PID/`book` for reading and return the descriptor."""
+    with book_errors(pid, book):
+        return os.open(f"/proc/{pid}/{book}", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def read_book(pid: int, book: str) -> bytes:
+    """Read /proc/PID/`book` whole. A process without memory (a zombie) counts as gone."""
+    descriptor = open_book(pid, book)
+    try:
+        with book_errors(pid, book):
+            parts = []
+            while part := os.read(descriptor, READ_BYTES):
+                parts.append(part)
+    finally:
+        os.close(descriptor)
+    if not parts:
+        raise gone(pid, book)
+    return b"".join(parts)
+
+
+def family(pids: Iterable[int]) -> tuple[int, ...]:
+    """Return `pids` and their living descendants: what a guest forks is the guest's too.
+
+    Needs CONFIG_PROC_CHILDREN, which every distribution's kernel has; without it `pids` alone are returned.
+    """
+    found = list(dict.fromkeys(pids))
+    for pid in found:  # grows while it is walked
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for task in Path(f"/proc/{pid}/task").iterdir():
+                children = map(int, (task / "children").read_bytes().split())
+                found += [child for child in children if child not in found]
+    return tuple(found)

@@ -1,0 +1,70 @@
+"""/proc/PID/smaps, smaps_rollup and status: fields by their exact names, kB turned into bytes.
+
+`Pss` is also the beginning of `Pss_Anon`, `Pss_Dirty` and others, and each kernel version adds some: nothing here
+matches by prefix. Huge pages of hugetlbfs have fields of their own, which Rss and Pss leave out.
+"""
+
+from dataclasses import dataclass
+
+from dcss.account.maps import Vma, parse_line
+from dcss.account.proc import read_book
+
+_KB = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class MappingBooks:
+    """One mapping of smaps: where, its fields in bytes, and VmFlags' two-letter words."""
+
+    vma: Vma
+    fields_bytes: dict[str, int]
+    flags: tuple[str, ...]
+
+
+def parse_fields(text: bytes) -> dict[str, int]:
+    """Return the fields given in kB, in bytes, by exact name; lines of another form are left out."""
+    fields: dict[str, int] = {}
+    for line in text.split(b"\n"):
+        name, colon, value = line.partition(b":")
+        words = value.split()
+        if colon and len(words) == 2 and words[1] == b"kB" and words[0].isdigit():
+            fields[name.decode()] = int(words[0]) * _KB
+    return fields
+
+
+def parse_smaps(text: bytes) -> list[MappingBooks]:
+    """Parse smaps: a head line as in maps, then `Name: value` lines, for each mapping."""
+    mappings: list[MappingBooks] = []
+    block: list[bytes] = []
+    head: bytes | None = None
+    for line in text.split(b"\n"):
+        first_word = line.split(b" ", 1)[0]
+        if first_word and not first_word.endswith(b":"):
+            if head is not None:
+                mappings.append(_mapping(head, block))
+            head, block = line, []
+        elif line:
+            block.append(line)
+    if head is not None:
+        mappings.append(_mapping(head, block))
+    return mappings
+
+
+def _mapping(head: bytes, block: list[bytes]) -> MappingBooks:
+    flags = next((line.split()[1:] for line in block if line.startswith(b"VmFlags:")), [])
+    return MappingBooks(parse_line(head), parse_fields(b"\n".join(block)), tuple(flag.decode() for flag in flags))
+
+
+def read_smaps(pid: int) -> list[MappingBooks]:
+    """Read every mapping's books of process `pid`; walks all its page tables."""
+    return parse_smaps(read_book(pid, "smaps"))
+
+
+def read_rollup(pid: int) -> dict[str, int]:
+    """Read the sums over all mappings of process `pid` (Linux 4.14 and later), in bytes."""
+    return parse_fields(read_book(pid, "smaps_rollup"))
+
+
+def read_status(pid: int) -> dict[str, int]:
+    """Read the fields of status given in kB, such as VmPTE, in bytes; a zombie has none of them."""
+    return parse_fields(read_book(pid, "status"))

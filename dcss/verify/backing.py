@@ -1,0 +1,93 @@
+"""What backs a mapping or an open file: memory (tmpfs, memfd, shared anonymous, hugetlbfs), or a file of the host.
+
+Told by the device number, as maps and stat give it, against the mounts of the process's own namespace and the kernel's
+internal mount of shared memory, which is in no mount table.
+"""
+
+import ctypes
+import os
+import stat
+from contextlib import suppress
+from pathlib import Path
+
+from dcss.account.maps import Vma
+from dcss.account.proc import read_book
+
+_MEMORY_FILE_SYSTEMS = frozenset({b"tmpfs", b"devtmpfs", b"ramfs", b"hugetlbfs"})
+# f_type of statfs(2), for file systems that no mount table shows: include/uapi/linux/magic.h
+_MEMORY_MAGICS = frozenset({0x01021994, 0x858458F6, 0x958458F6, 0x5345434D, 0x09041934})
+_STATFS_BYTES = 120  # struct statfs; its first field is f_type, a long
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Backings:
+    """Tells memory from host files; asks once for each mount namespace and device."""
+
+    def __init__(self) -> None:
+        descriptor = os.memfd_create("dcss")
+        try:
+            self._known = {os.fstat(descriptor).st_dev: True}
+        finally:
+            os.close(descriptor)
+        self._namespaces: set[int] = set()
+
+    def is_memory(self, pid: int, device: int, inode: int, paths: list[str]) -> bool:
+        """Say whether what `paths` may lead to, an object on `device`, lives in memory.
+
+        A device that can be found out in no way counts as memory: then its content is searched, or missed by name.
+        """
+        self._read_mounts(pid)
+        if device not in self._known:
+            magics = {_magic(path) for path in paths if _leads_to(path, inode)}
+            self._known[device] = not magics or bool(magics & _MEMORY_MAGICS)
+        return self._known[device]
+
+    def _read_mounts(self, pid: int) -> None:
+        namespace = _namespace(pid)
+        if namespace in self._namespaces:
+            return
+        self._namespaces.add(namespace)
+        for line in read_book(pid, "mountinfo").splitlines():
+            left, _, right = line.partition(b" - ")
+            major, minor = left.split()[2].split(b":")
+            is_memory = right.split()[0] in _MEMORY_FILE_SYSTEMS
+            self._known.setdefault(os.makedev(int(major), int(minor)), is_memory)
+
+
+def paths_to(pid: int, vma: Vma) -> list[str]:
+    """Return where to open what backs a mapping: by the kernel's own link (root only), then by its name."""
+    return [f"/proc/{pid}/map_files/{vma.start:x}-{vma.end:x}", f"/proc/{pid}/root{os.fsdecode(vma.path)}"]
+
+
+def open_object(paths: list[str], device: int, inode: int) -> int | None:
+    """Open the first of `paths` that leads to that very regular file, for reading; None where none does."""
+    for path in paths:
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            status = os.fstat(descriptor)
+            if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) == (device, inode):
+                return descriptor
+            os.close(descriptor)
+    return None
+
+
+def _leads_to(path: str, inode: int) -> bool:
+    try:
+        return Path(path).stat().st_ino == inode
+    except OSError:
+        return False
+
+
+def _namespace(pid: int) -> int:
+    try:
+        return Path(f"/proc/{pid}/ns/mnt").stat().st_ino
+    except PermissionError:
+        return 0
+
+
+def _magic(path: str) -> int | None:
+    buffer = (ctypes.c_long * (_STATFS_BYTES // ctypes.sizeof(ctypes.c_long)))()
+    if _libc.statfs(os.fsencode(path), ctypes.byref(buffer)) != 0:
+        return None
+    return int(buffer[0])

@@ -1,0 +1,102 @@
+"""The distinct pages of all segments: pages that hold the same bytes are one content, and dull pages are none.
+
+A page is dull where fewer than 16 of its bytes differ from one repeated byte: the tail of an emptied directory is one
+byte and 4095 zeros, and memory that never saw the segment holds the like by chance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.account.pagemap import Flags, Pages
+from dcss.verify.published import NO_FILE, Bytes, Published
+
+DULL = -1
+_TELLING_BYTES = 16
+_SAMPLES = 2 * _TELLING_BYTES + 1  # of a dull page's samples, more than half are the repeated byte
+_BATCH_PAGES = 512
+
+Words = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """Contents are numbered from 0; `of_page` has each segment page's number, or DULL.
+
+    `segment` and `page` name for each content one page that holds it, a file's page where any file holds it.
+    """
+
+    segments: tuple[Published, ...]
+    of_page: tuple[Pages, ...]
+    segment: Pages
+    page: Pages
+
+    @classmethod
+    def of(cls, segments: Sequence[Published]) -> Self:
+        """Compare all pages of `segments` with each other."""
+        none = np.zeros(0, np.int64)
+        # A random linear hash tells pages apart but for a chance of 2^-64 a pair.
+        factors = np.random.default_rng().integers(0, 1 << 63, PAGE_SIZE // 8, dtype=np.uint64) * 2 + 1
+        digests = np.concatenate(
+            [none.astype(np.uint64), *(segment.content.view(np.uint64) @ factors for segment in segments)]
+        )
+        telling = np.concatenate([none.astype(np.bool_), *(~_dull(segment.content) for segment in segments)])
+        lengths = [segment.pages for segment in segments]
+        # Files' pages first: np.unique names the first page of each content.
+        in_file = np.concatenate([none, *(segment.files.owner for segment in segments)]) != NO_FILE
+        order = np.argsort(~in_file[telling], kind="stable")
+        rows = np.flatnonzero(telling)[order]
+        _, first, content = np.unique(digests[rows], return_index=True, return_inverse=True)
+        of_row = np.full(len(digests), DULL)
+        of_row[rows] = content
+        bounds = np.cumsum([0, *lengths])
+        named = rows[first]
+        segment_of = np.searchsorted(bounds, named, side="right") - 1
+        of_page = tuple(np.split(of_row, bounds[1:-1])) if lengths else ()
+        return cls(tuple(segments), of_page, segment_of, named - bounds[segment_of])
+
+    def __len__(self) -> int:
+        return len(self.page)
+
+    def bytes_at(self, contents: Pages, offsets: Pages | int, size_bytes: int) -> Bytes:
+        """Return `size_bytes` at `offsets` of each of `contents`, a row for each."""
+        found = np.empty((len(contents), size_bytes), np.uint8)
+        places = self.page[contents] * PAGE_SIZE + offsets
+        segments = self.segment[contents]
+        for index, segment in enumerate(self.segments):
+            mine = segments == index
+            found[mine] = windows(segment.content.reshape(-1), size_bytes)[places[mine]]
+        return found
+
+    def file_counts(self) -> Pages:
+        """Return for each content how many files hold it."""
+        holders = [
+            np.unique(np.stack((of_page[segment.files.pages], _file_of_page(segment) + (index << 32))), axis=1)
+            for index, (segment, of_page) in enumerate(zip(self.segments, self.of_page, strict=True))
+        ]
+        contents = np.concatenate([np.zeros(0, np.int64), *(pairs[0] for pairs in holders)])
+        return np.bincount(contents[contents != DULL], minlength=len(self))
+
+
+def _file_of_page(segment: Published) -> Pages:
+    return np.repeat(np.arange(len(segment.files.paths)), segment.files.counts)
+
+
+def windows(data: Bytes, size_bytes: int) -> Bytes:
+    """Return a view of every `size_bytes` long piece of `data`, a row for each byte that one can begin at."""
+    return np.lib.stride_tricks.sliding_window_view(data, size_bytes)
+
+
+def _dull(content: Bytes) -> Flags:
+    samples = content[:, np.linspace(0, PAGE_SIZE - 1, _SAMPLES).astype(np.int64)]
+    repeated = np.sort(samples, axis=1)[:, _SAMPLES // 2]
+    suspects = np.flatnonzero((samples == repeated[:, None]).sum(axis=1) > _SAMPLES // 2)
+    dull = np.zeros(len(content), np.bool_)
+    for start in range(0, len(suspects), _BATCH_PAGES):
+        batch = suspects[start : start + _BATCH_PAGES]
+        dull[batch] = (content[batch] != repeated[batch, None]).sum(axis=1) < _TELLING_BYTES
+    return dull

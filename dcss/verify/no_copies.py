@@ -1,0 +1,161 @@
+"""Claim 2, no-hidden-copies: no guest that shares keeps a page of a segment in memory of its own."""
+
+import os
+from collections.abc import Iterable
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from dcss.abi.extmem import PAGE_SHIFT
+from dcss.account.maps import Vma
+from dcss.account.pagemap import Pages
+from dcss.account.space import AddressSpace
+from dcss.account.subjects import GuestSubject, Origin
+from dcss.errors import MeasurementDeniedError
+from dcss.report.results import Claim
+from dcss.verify.contents import Contents
+from dcss.verify.memory import Searchable
+from dcss.verify.objects import Reachable, search_reachable
+from dcss.verify.observe import GuestSight
+from dcss.verify.published import NO_FILE
+from dcss.verify.search import Found, Hits, Searcher
+from dcss.verify.wording import count, first_few
+
+NAME: Final = "no-hidden-copies"
+_ORIGINS: Final[tuple[Origin, ...]] = ("kernel", "engine", "program")
+
+
+class Copies(NamedTuple):
+    """Pages of one file (or of none) found in one piece of memory of one guest; `address` is the lowest."""
+
+    holder: str
+    origin: Origin
+    segment: str
+    path: str | None
+    pages: int
+    where: str
+
+    def __str__(self) -> str:
+        file = "file system metadata" if self.path is None else self.path
+        return f"{self.holder} ({self.origin}): {count(self.pages, 'page')} of {self.segment}:{file} in {self.where}"
+
+
+class Process(NamedTuple):
+    """One process that was searched: whose it is (None: the fork server's) and what was found in it."""
+
+    guest: GuestSubject | None
+    searched: Searchable
+    found: Found | MeasurementDeniedError
+
+
+def judge_no_copies(
+    searcher: Searcher, guests: list[GuestSight], processes: list[Process], objects: Iterable[Reachable]
+) -> tuple[Claim, list[Copies]]:
+    """Judge the claim from the search of private memory, and search what shared memory the guests reach."""
+    subjects = {guest.subject.name: guest.subject for guest in guests}
+    unsearched = [f"guest {guest.subject.name}: {guest.denied}" for guest in guests if guest.denied is not None]
+    copies: list[Copies] = []
+    searched_pages = 0
+    for process in processes:
+        holder = _holder(process.guest)
+        if isinstance(process.found, MeasurementDeniedError):
+            unsearched.append(f"{holder}: {process.found}")
+            continue
+        searched_pages += len(process.searched.pages)
+        copies += _in_process(searcher.contents, process, process.found.hits)
+        if lost := len(process.found.unreadable):
+            address = int(process.found.unreadable[0]) << PAGE_SHIFT
+            unsearched.append(f"{holder}: {count(lost, 'page')} from {address:#x} on cannot be read")
+    for reachable in objects:
+        contents, reason = search_reachable(searcher, reachable)
+        copies += _in_object(searcher.contents, reachable, contents, subjects)
+        if reason is not None:
+            unsearched.append(f"guest {reachable.guests[0]}: {reachable.name or 'an open file'}: {reason}")
+    return _claim(copies, unsearched, guests, searched_pages), copies
+
+
+def _claim(copies: list[Copies], unsearched: list[str], guests: list[GuestSight], searched_pages: int) -> Claim:
+    refuting = [str(copy) for copy in copies if copy.origin == "kernel"]
+    if refuting:
+        return Claim(NAME, False, first_few(refuting))
+    if not guests:
+        return Claim(NAME, None, "no guest shares, so no memory was searched")
+    if unsearched:
+        return Claim(NAME, None, f"not all memory could be searched: {first_few(unsearched)}")
+    listed = [str(copy) for copy in copies]
+    also = f"; not the guest kernels' own: {first_few(listed)}" if listed else ""
+    detail = f"{count(searched_pages, 'private page')} of {count(len(guests), 'guest')} and the fork server"
+    return Claim(NAME, True, f"{detail}: none holds a page of a segment, at any byte offset{also}")
+
+
+def _holder(guest: GuestSubject | None) -> str:
+    return "the fork server" if guest is None else f"guest {guest.name}"
+
+
+def _in_process(contents: Contents, process: Process, hits: Hits) -> list[Copies]:
+    """Group hits by file, mapping and origin."""
+    if not len(hits.addresses):
+        return []
+    space = process.searched.space
+    vmas = np.searchsorted([vma.start for vma in space.vmas], hits.addresses, side="right") - 1
+    origins = _origins(process.guest, hits.addresses)
+    keys = np.stack((*_files_of(contents, hits.contents), vmas, origins))
+    groups, group_of = np.unique(keys, axis=1, return_inverse=True)
+    found = []
+    for index, (segment, file, vma, origin) in enumerate(groups.T.tolist()):
+        mine = group_of.reshape(-1) == index
+        where = f"{_describe(space, space.vmas[vma])} at {int(hits.addresses[mine].min()):#x}"
+        pages = len(np.unique(hits.contents[mine]))
+        found.append(Copies(_holder(process.guest), _ORIGINS[origin], *_names(contents, segment, file), pages, where))
+    return found
+
+
+def _in_object(
+    contents: Contents, reachable: Reachable, hits: Pages, subjects: dict[str, GuestSubject]
+) -> list[Copies]:
+    found = []
+    distinct = np.unique(hits)
+    groups, group_of = np.unique(np.stack(_files_of(contents, distinct)), axis=1, return_inverse=True)
+    for guest in reachable.guests if len(distinct) else ():
+        origin: Origin = "kernel"
+        if guest in reachable.mapped:
+            _, vma = reachable.mapped[guest][0]
+            origin = subjects[guest].origin_of(vma.start)
+            where = f"shared memory {reachable.name} at {vma.start:#x}"
+        else:
+            file_held = reachable.opened[guest]
+            where = f"{file_held.target}, held open as descriptor {file_held.number} and not mapped"
+        for index, (segment, file) in enumerate(groups.T.tolist()):
+            pages = int(np.count_nonzero(group_of.reshape(-1) == index))
+            found.append(Copies(f"guest {guest}", origin, *_names(contents, segment, file), pages, where))
+    return found
+
+
+def _names(contents: Contents, segment: int, file: int) -> tuple[str, str | None]:
+    published = contents.segments[segment]
+    return published.name, None if file == NO_FILE else published.files.paths[file]
+
+
+def _files_of(contents: Contents, found: Pages) -> tuple[Pages, Pages]:
+    """Return segment and file of each content, by the page that names it."""
+    segments, pages = contents.segment[found], contents.page[found]
+    files = np.full(len(found), NO_FILE)
+    for index, segment in enumerate(contents.segments):
+        mine = segments == index
+        files[mine] = segment.files.owner[pages[mine]]
+    return segments, files
+
+
+def _origins(guest: GuestSubject | None, addresses: Pages) -> Pages:
+    origins = np.full(len(addresses), _ORIGINS.index("kernel"))
+    for where, origin in reversed(guest.origins if guest is not None else ()):
+        origins[(addresses >= where.start) & (addresses < where.end)] = _ORIGINS.index(origin)
+    return origins
+
+
+def _describe(space: AddressSpace, vma: Vma) -> str:
+    name = os.fsdecode(vma.path)
+    if vma.inode:
+        return f"a written private mapping of {name}"
+    hidden = " without access (PROT_NONE)" if vma.permissions.startswith("---") else ""
+    return f"private memory{f' {name}' if name else ''}{hidden} of process {space.pid}"

@@ -1,0 +1,200 @@
+"""One look at all processes of a system: small facts for each claim, while the page tables themselves are dropped."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dcss.abi.extmem import PAGE_SHIFT
+from dcss.account.maps import Vma
+from dcss.account.pagemap import Entries, Flags, Pages, frames_of, is_file, is_present
+from dcss.account.proc import family
+from dcss.account.space import AddressSpace, Object, ObjectPages, cut
+from dcss.account.subjects import AddressRange, GuestSubject, SystemSubject
+from dcss.errors import LaunchError, MeasurementDeniedError
+from dcss.verify.evidence import Evidence
+from dcss.verify.published import Published
+
+
+@dataclass(slots=True, eq=False)
+class SegmentSight:
+    """One segment in one guest: for each page of the segment whether it is mapped at user level, and what was found.
+
+    `proved`: present and the frame that CP has. `wrong`: another frame, or no longer the segment's page.
+    `strange` pairs a wrong page with the frame found; `device_wrong` counts such pages below the window.
+    """
+
+    mapped: Flags
+    proved: Flags
+    wrong: Flags
+    strange: list[tuple[Pages, Entries]] = field(default_factory=list)
+    device_pages: int = 0
+    device_wrong: int = 0
+
+    @classmethod
+    def of(cls, pages: int) -> "SegmentSight":
+        """Return a sight of a segment of `pages` pages in which nothing is mapped."""
+        return cls(np.zeros(pages, np.bool_), np.zeros(pages, np.bool_), np.zeros(pages, np.bool_))
+
+
+@dataclass(slots=True, eq=False)
+class GuestSight:
+    """One guest: its processes, each segment, mappings in its ranges that no segment backs, what is left of its memory.
+
+    `denied` is why its books could not be read.
+    """
+
+    subject: GuestSubject
+    pids: tuple[int, ...]
+    segments: list[SegmentSight]
+    strangers: list[Vma] = field(default_factory=list)
+    outside_window: list[Vma] = field(default_factory=list)
+    spaces: list[AddressSpace] = field(default_factory=list)
+    denied: str | None = None
+
+
+@dataclass(slots=True, eq=False)
+class Sighting:
+    """All processes of a system, CP first.
+
+    `cp_entries` are the pagemap entries of CP's own mappings; `pte_counts` says for each segment page how many
+    page-table entries of the system hold CP's frame, `seen` which pages any process has present.
+    """
+
+    cp_entries: list[Entries]
+    pte_counts: list[Pages]
+    seen: list[Flags]
+    guests: list[GuestSight] = field(default_factory=list)
+    other_spaces: list[AddressSpace] = field(default_factory=list)
+    pids: list[int] = field(default_factory=list)
+
+
+class Observer:
+    """Looks at a system as often as it takes for its books to settle."""
+
+    def __init__(self, system: SystemSubject, segments: Sequence[Published], *, frames: bool) -> None:
+        self.system = system
+        self.segments = segments
+        self.frames = frames
+        self._objects: dict[Object, int] = {segment.object: i for i, segment in enumerate(segments)}
+
+    def look(self, evidence: Evidence | None) -> Sighting:
+        """Read every process once. Raises LaunchError where one has ended, MeasurementDeniedError for CP's books."""
+        for segment in self.segments:
+            segment.touch()
+        cp = AddressSpace.read(self.system.cp_pid, self._objects)
+        sighting = Sighting(
+            [segment.cp_entries(cp) for segment in self.segments],
+            [np.zeros(segment.pages, np.int64) for segment in self.segments],
+            [np.zeros(segment.pages, np.bool_) for segment in self.segments],
+        )
+        if evidence is not None:
+            evidence.segments(self.segments, sighting.cp_entries)
+        self._count(sighting, cp, evidence, "cp")
+        for pid in self.system.other_pids:
+            space = AddressSpace.read(pid)
+            self._count(sighting, space, evidence, "other")
+            sighting.other_spaces.append(space.without(self._objects))
+        for guest in self.system.guests:
+            sighting.guests.append(self._guest(sighting, guest, evidence))
+        return sighting
+
+    def _guest(self, sighting: Sighting, guest: GuestSubject, evidence: Evidence | None) -> GuestSight:
+        sight = GuestSight(guest, family(guest.pids), [SegmentSight.of(segment.pages) for segment in self.segments])
+        if not sight.pids:
+            raise LaunchError(f"guest {guest.name}: found no process of it, wanted one that runs")
+        for pid in sight.pids:
+            try:
+                space = AddressSpace.read(pid)
+            except MeasurementDeniedError as error:
+                sight.denied = str(error)
+                continue
+            except LaunchError as error:
+                if pid in guest.pids:
+                    raise LaunchError(f"guest {guest.name}: {error}") from error
+                continue  # a child that it had forked
+            user_vmas = self._mappings(sight, space)
+            found = self._count(sighting, space, evidence, guest.name)
+            for index, segment in enumerate(self.segments):
+                _cover(sight.segments[index].mapped, [vma for vma in user_vmas if vma.object == segment.object])
+                self._judge(sight, index, found[index], sighting.cp_entries[index])
+            sight.spaces.append(space.without(self._objects))
+        return sight
+
+    def _mappings(self, sight: GuestSight, space: AddressSpace) -> list[Vma]:
+        """Return the segments' mappings in the user area; note strangers there, and mappings outside the window."""
+        window, user_area = sight.subject.window, sight.subject.user_area
+        user: list[Vma] = []
+        for vma in space.vmas:
+            if not vma.inode:
+                continue
+            in_user_area = user_area.overlaps(vma.start, vma.end)
+            if vma.object in self._objects:
+                if in_user_area:
+                    user.append(cut(vma, user_area))
+                if not window.overlaps(vma.start, vma.end):
+                    sight.outside_window.append(vma)
+            elif in_user_area or window.overlaps(vma.start, vma.end):
+                sight.strangers.append(vma)
+        return user
+
+    def _count(
+        self, sighting: Sighting, space: AddressSpace, evidence: Evidence | None, role: str
+    ) -> list[ObjectPages]:
+        """Count the entries of one process for every segment, and return them."""
+        sighting.pids.append(space.pid)
+        found = []
+        for index, segment in enumerate(self.segments):
+            vmas = space.vmas_of(segment.object)
+            here = _inside(space.of_vmas(vmas), segment.pages)
+            found.append(here)
+            holds = self._holds(here.entries, sighting.cp_entries[index][here.object_pages])
+            sighting.pte_counts[index] += np.bincount(here.object_pages[holds], minlength=segment.pages)
+            sighting.seen[index][here.object_pages[holds]] = True
+            if evidence is not None:
+                evidence.mappings(space, role, segment, vmas)
+        return found
+
+    def _judge(self, sight: GuestSight, index: int, found: ObjectPages, cp_entries: Entries) -> None:
+        segment, seen = self.segments[index], sight.segments[index]
+        holds = self._holds(found.entries, cp_entries[found.object_pages])
+        user = _within(found.pages, sight.subject.user_area)
+        seen.proved[found.object_pages[user & holds]] = True
+        wrong = user & ~holds
+        seen.wrong[found.object_pages[wrong]] = True
+        if wrong.any():
+            seen.strange.append((found.object_pages[wrong], frames_of(found.entries[wrong])))
+        device = _within(found.pages, sight.subject.window) & is_present(found.entries)
+        if segment.subject.type.exclusive:
+            device &= is_file(found.entries)  # pages that the guest wrote are its own, by the segment's type
+        seen.device_pages += int(np.count_nonzero(device))
+        seen.device_wrong += int(np.count_nonzero(device & ~holds))
+
+    def _holds(self, entries: Entries, cp_entries: Entries) -> Flags:
+        """Say which entries hold the segment's page: by frame or, where frames are hidden, as a page of the object."""
+        holds = is_present(entries) & is_file(entries)
+        if self.frames:
+            holds &= is_present(cp_entries) & (frames_of(entries) == frames_of(cp_entries))
+        return holds
+
+
+def _inside(found: ObjectPages, segment_pages: int) -> ObjectPages:
+    inside = found.object_pages < segment_pages  # a mapping may be longer than its object
+    if inside.all():
+        return found
+    return ObjectPages(found.pages[inside], found.object_pages[inside], found.entries[inside])
+
+
+def _within(pages: Pages, addresses: AddressRange) -> Flags:
+    within: Flags = (pages >= addresses.start >> PAGE_SHIFT) & (pages < addresses.end >> PAGE_SHIFT)
+    return within
+
+
+def _cover(mapped: Flags, vmas: list[Vma]) -> None:
+    """Mark the segment pages that `vmas` span, present or not."""
+    firsts = np.array([vma.offset_bytes >> PAGE_SHIFT for vma in vmas], np.int64)
+    lasts = firsts + np.array([vma.pages for vma in vmas], np.int64)
+    steps = np.zeros(len(mapped) + 1, np.int64)
+    np.add.at(steps, np.minimum(firsts, len(mapped)), 1)
+    np.add.at(steps, np.minimum(lasts, len(mapped)), -1)
+    mapped |= np.cumsum(steps[:-1]) > 0

@@ -1,0 +1,73 @@
+"""The throw-away child of claim 4: tries to change a segment through an inherited descriptor, in every way it knows.
+
+Run as a file: `python -I -S probe.py DESCRIPTOR SIZE_BYTES`. It prints a JSON object: for each try "refused: ..." as
+wanted, or what happened instead. Every try writes back what is there, so a try that gets through changes nothing.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable
+from errno import EACCES, EBADF, EINVAL, EPERM
+
+_FAILED = ctypes.c_void_p(-1).value
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+def _map(descriptor: int, protection: int) -> int:
+    address: int | None = _libc.mmap(None, mmap.PAGESIZE, protection, mmap.MAP_SHARED, descriptor, 0)
+    if address is None or address == _FAILED:
+        raise OSError(ctypes.get_errno(), "mmap")
+    return address
+
+
+def _store(address: int) -> str:
+    """Store into the mapping in a child of its own, which should die of it."""
+    pid = os.fork()
+    if pid == 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        ctypes.memset(address, ctypes.c_ubyte.from_address(address).value, 1)
+        os._exit(0)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status == -signal.SIGSEGV:
+        return "refused: SIGSEGV"
+    return f"the store went through (status {status})"
+
+
+def _attempt(call: Callable[[], object], *wanted: int) -> str:
+    try:
+        call()
+    except OSError as error:
+        name = os.strerror(error.errno or 0)
+        return f"refused: {name}" if error.errno in wanted else f"failed otherwise: {name}"
+    return "was allowed"
+
+
+def _mprotect(address: int) -> None:
+    if _libc.mprotect(address, mmap.PAGESIZE, mmap.PROT_READ | mmap.PROT_WRITE) != 0:
+        raise OSError(ctypes.get_errno(), "mprotect")
+
+
+def probe(descriptor: int, size_bytes: int) -> dict[str, str]:
+    """Return what became of each try."""
+    first = os.pread(descriptor, 1, 0)
+    address = _map(descriptor, mmap.PROT_READ)
+    return {
+        "a store through the mapping": _store(address),
+        "mprotect to write": _attempt(lambda: _mprotect(address), EACCES),
+        "a writable shared mapping": _attempt(lambda: _map(descriptor, mmap.PROT_READ | mmap.PROT_WRITE), EACCES),
+        "pwrite": _attempt(lambda: os.pwrite(descriptor, first, 0), EBADF),
+        "ftruncate": _attempt(lambda: os.ftruncate(descriptor, size_bytes), EINVAL, EBADF, EPERM),
+        "fallocate": _attempt(lambda: os.posix_fallocate(descriptor, 0, 1), EBADF, EPERM),
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(probe(int(sys.argv[1]), int(sys.argv[2]))))

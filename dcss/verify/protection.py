@@ -1,0 +1,140 @@
+"""Claim 4, protection-holds: guests cannot change a segment, and its content is what was published."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from dcss.account.maps import Vma
+from dcss.account.space import Object
+from dcss.errors import LaunchError, MeasurementDeniedError
+from dcss.report.results import Claim
+from dcss.verify.descriptors import OpenFile, duplicate
+from dcss.verify.observe import GuestSight, Sighting
+from dcss.verify.published import Published
+from dcss.verify.wording import count, first_few
+
+NAME: Final = "protection-holds"
+_PROBE = Path(__file__).with_name("probe.py")
+_PROBE_SECONDS = 30
+
+
+class _Tried(NamedTuple):
+    """What the throw-away child found: its faults, and whose descriptor it had."""
+
+    faults: list[str]
+    how: str
+
+
+def judge_protection(sighting: Sighting, segments: list[Published], files: dict[str, list[OpenFile]]) -> Claim:
+    """Judge the claim for every segment that guests may not write; `files` are the guests' open files, by guest."""
+    protected = [segment for segment in segments if not segment.subject.type.shared_writable]
+    if not protected:
+        return Claim(NAME, None, "no segment is protected: all are of type SW or SN")
+    findings: list[str] = []
+    hows: list[str] = []
+    for segment in protected:
+        held = [(guest, file) for guest, opened in files.items() for file in opened if file.object == segment.object]
+        findings += _writable_descriptors(segment, held)
+        for guest in sighting.guests:
+            findings += _writable_mappings(segment, guest)
+        findings += _changed(segment)
+        tried = _try(segment, [file for _, file in held])
+        findings += [f"segment {segment.name}: {fault}" for fault in tried.faults]
+        hows.append(tried.how)
+    if findings:
+        return Claim(NAME, False, first_few(findings))
+    denied = [f"guest {guest.subject.name}: {guest.denied}" for guest in sighting.guests if guest.denied is not None]
+    if denied:
+        return Claim(NAME, None, first_few(denied))
+    unsummed = [segment.name for segment in protected if segment.subject.digest is None]
+    digests = f"; {', '.join(unsummed)} has no digest to compare" if unsummed else ", and the digest is as published"
+    tried_with = "; ".join(dict.fromkeys(hows))
+    return Claim(
+        NAME, True, f"{count(len(protected), 'segment')}: stores and writes are refused ({tried_with}){digests}"
+    )
+
+
+def _writable_descriptors(segment: Published, held: list[tuple[str, OpenFile]]) -> list[str]:
+    findings = []
+    for guest, file in held:
+        with suppress(LaunchError):  # closed since
+            if file.writable:
+                findings.append(f"guest {guest}: descriptor {file.number} of {segment.name} is open for writing")
+    return findings
+
+
+def _writable_mappings(segment: Published, guest: GuestSight) -> list[str]:
+    """Find shared mappings that are writable, or that mprotect could make so: those of a file opened for writing."""
+    findings = []
+    for space in guest.spaces:
+        shared = [vma for vma in space.vmas if vma.inode == segment.object[1] and _is_shared(vma, segment.object)]
+        for vma in shared:
+            if vma.writable:
+                findings.append(f"guest {guest.subject.name}: {segment.name} is mapped writable at {vma.start:#x}")
+        # One look a mapping is too dear for thousands; the first and the last in address order are made apart.
+        for vma in {id(vma): vma for vma in (*shared[:1], *shared[-1:])}.values():
+            if not vma.writable and _opened_for_writing(space.pid, vma):
+                where = f"at {vma.start:#x}"
+                findings.append(
+                    f"guest {guest.subject.name}: {segment.name} {where} is mapped of a writable descriptor"
+                )
+    return findings
+
+
+def _is_shared(vma: Vma, wanted: Object) -> bool:
+    return vma.shared and vma.object == wanted
+
+
+def _opened_for_writing(pid: int, vma: Vma) -> bool:
+    # map_files' links carry the mode with which the mapped file was opened.
+    try:
+        mode = Path(f"/proc/{pid}/map_files/{vma.start:x}-{vma.end:x}").lstat().st_mode
+    except OSError:
+        return False
+    return bool(mode & 0o200)
+
+
+def _changed(segment: Published) -> list[str]:
+    if segment.subject.digest is None:
+        return []
+    digest = hashlib.sha256(segment.content.data).hexdigest()
+    if digest == segment.subject.digest:
+        return []
+    was = f"{segment.subject.digest[:16]}… when it was published"
+    return [f"segment {segment.name}: its content has changed: SHA-256 is {digest[:16]}…, was {was}"]
+
+
+def _try(segment: Published, held: list[OpenFile]) -> _Tried:
+    refusal = ""
+    for file in held:
+        try:
+            return _probe(segment, duplicate(file), "with a guest's own descriptor")
+        except OSError as error:
+            refusal = f", as {error.strerror}"
+    why = refusal or ", as no guest keeps one open"
+    try:
+        reopened = os.open(f"/proc/self/fd/{segment.subject.descriptor}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        raise MeasurementDeniedError(
+            error.errno, f"segment {segment.name}: cannot be opened anew to probe it"
+        ) from error
+    return _probe(segment, reopened, f"with a descriptor opened read-only by CP{why}")
+
+
+def _probe(segment: Published, descriptor: int, how: str) -> _Tried:
+    command = [sys.executable, "-I", "-S", str(_PROBE), str(descriptor), str(segment.subject.size_bytes)]
+    try:
+        done = subprocess.run(
+            command, pass_fds=[descriptor], capture_output=True, timeout=_PROBE_SECONDS, check=False, text=True
+        )
+    finally:
+        os.close(descriptor)
+    if done.returncode != 0:
+        return _Tried([f"the probe {how} failed with status {done.returncode}: {done.stderr.strip()[-200:]}"], how)
+    outcomes = json.loads(done.stdout)
+    return _Tried([f"{way}: {end} {how}" for way, end in outcomes.items() if not end.startswith("refused")], how)

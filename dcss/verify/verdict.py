@@ -1,0 +1,143 @@
+"""verify: the claims about sharing, computed from the kernel's books, and the verdict."""
+
+import os
+import resource
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from dcss.account.frames import hidden_because
+from dcss.account.space import AddressSpace
+from dcss.account.subjects import GuestSubject, SystemSubject
+from dcss.errors import MeasurementDeniedError
+from dcss.report.results import Claim, VerifyResult
+from dcss.verify.backing import Backings
+from dcss.verify.baselines import judge_baselines
+from dcss.verify.books_close import judge_books
+from dcss.verify.contents import Contents
+from dcss.verify.descriptors import OpenFile, open_files
+from dcss.verify.evidence import Evidence
+from dcss.verify.memory import Searchable, search_processes
+from dcss.verify.no_copies import Process, judge_no_copies
+from dcss.verify.objects import Collector, Reachable, host_files
+from dcss.verify.observe import GuestSight, Observer, Sighting
+from dcss.verify.one_frame import judge_one_frame
+from dcss.verify.protection import judge_protection
+from dcss.verify.published import Published
+from dcss.verify.search import Searcher
+
+_LOOKS = 3
+_SETTLE_SECONDS = 0.02
+
+
+def verify(system: SystemSubject, *, evidence_path: Path | None = None) -> VerifyResult:
+    """Judge every claim about `system` and return the verdict; must run in CP's own process.
+
+    The verdict is `verified` if no claim is refuted and claim 1 holds. `evidence_path` takes what was seen. Raises
+    LaunchError where a process of the system ends meanwhile, MeasurementDeniedError where CP's own books are closed.
+    """
+    if system.cp_pid != os.getpid():
+        raise ValueError(f"system {system.name}: found CP in process {system.cp_pid}, wanted it to be {os.getpid()}")
+    started = _cpu_seconds()
+    hidden = hidden_because()
+    frames = hidden is None
+    segments = [Published.of(segment) for segment in system.segments]
+    evidence = None if evidence_path is None else Evidence(system, frames=frames)
+    observer = Observer(system, segments, frames=frames)
+    for look in range(_LOOKS):
+        time.sleep(_SETTLE_SECONDS * look)
+        sighting = observer.look(evidence)
+        one_frame, files = judge_one_frame(sighting, segments, frames=frames)
+        books = judge_books(sighting, segments, frames=frames)
+        if one_frame.holds is not False and books.holds is not False:
+            break
+    sharing = [guest for guest in sighting.guests if guest.subject.expect == "shared"]
+    opened, closed = _open_files(sighting)
+    no_copies, *baselines = _search(sighting, sharing, segments, opened, evidence, frames=frames)
+    if no_copies.holds and closed:
+        no_copies = Claim(no_copies.claim, None, f"not all descriptors could be seen: {closed[0]}")
+    protection = judge_protection(sighting, segments, opened)
+    claims = (one_frame, no_copies, books, protection, *baselines)
+    verdict: Literal["verified", "refuted"] = "verified"
+    if one_frame.holds is not True or any(claim.holds is False for claim in claims):
+        verdict = "refuted"
+    limits = dict.fromkeys([*([hidden] if hidden is not None else []), *closed])
+    level: Literal["frames", "mappings"] = "frames" if frames else "mappings"
+    result = VerifyResult(system.name, verdict, level, claims, tuple(files), tuple(limits), _cpu_seconds() - started)
+    if evidence is not None and evidence_path is not None:
+        evidence.write(evidence_path, result)
+    return result
+
+
+def _search(
+    sighting: Sighting,
+    sharing: list[GuestSight],
+    segments: list[Published],
+    opened: dict[str, list[OpenFile]],
+    evidence: Evidence | None,
+    *,
+    frames: bool,
+) -> list[Claim]:
+    """Search the memory of all guests and the fork server; judge claim 2 and, where there are baselines, claim 5."""
+    backings = Backings()
+    objects = {segment.object for segment in segments}
+    searcher = Searcher(Contents.of(segments))
+    owned: list[tuple[GuestSubject | None, AddressSpace]] = [(None, space) for space in sighting.other_spaces]
+    owned += [(guest.subject, space) for guest in sighting.guests for space in guest.spaces]
+    searched = [
+        Searchable.of(space, objects, backings, shared=guest is not None and guest.expect == "copies")
+        for guest, space in owned
+    ]
+    processes = [
+        Process(guest, one, found)
+        for (guest, _), one, found in zip(owned, searched, search_processes(searcher, searched), strict=True)
+    ]
+    reachable = _reachable(sighting, sharing, objects, opened, backings)
+    own = [process for process in processes if process.guest is None or process.guest.expect == "shared"]
+    no_copies, copies = judge_no_copies(searcher, sharing, own, reachable)
+    if evidence is not None:
+        for process in processes:
+            role = "other" if process.guest is None else process.guest.name
+            evidence.add("search", pid=process.searched.space.pid, role=role, pages=len(process.searched.pages))
+        for copy in copies:
+            evidence.add("copy", **copy._asdict())
+    baselines = [guest for guest in sighting.guests if guest.subject.expect == "copies"]
+    if not baselines:
+        return [no_copies]
+    return [no_copies, judge_baselines(searcher.contents, baselines, processes, frames=frames)]
+
+
+def _reachable(
+    sighting: Sighting,
+    sharing: list[GuestSight],
+    objects: set[tuple[int, int]],
+    opened: dict[str, list[OpenFile]],
+    backings: Backings,
+) -> Sequence[Reachable]:
+    collector = Collector(objects, host_files(sighting.other_spaces), backings)
+    for guest in sharing:
+        for space in guest.spaces:
+            collector.add_space(guest.subject.name, space)
+        for file in opened[guest.subject.name]:
+            collector.add_file(guest.subject.name, file)
+    return list(collector.found.values())
+
+
+def _open_files(sighting: Sighting) -> tuple[dict[str, list[OpenFile]], list[str]]:
+    """Return each guest's open files, and why some could not be seen."""
+    opened: dict[str, list[OpenFile]] = {}
+    closed: list[str] = []
+    for guest in sighting.guests:
+        opened[guest.subject.name] = []
+        for space in guest.spaces:
+            try:
+                opened[guest.subject.name] += open_files(space.pid)
+            except MeasurementDeniedError as error:
+                closed.append(f"guest {guest.subject.name}: {error}")
+    return opened, closed
+
+
+def _cpu_seconds() -> float:
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime

@@ -1,0 +1,198 @@
+"""A system's start, its guests' fates, and what is left behind: nothing."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+from dcss_test_support import needs
+from system_harness import COPIED, alive, guest, objects, system_plan, wait_gone
+
+from dcss.config.plan import MountPlan
+from dcss.errors import ConfigError, LaunchError, SystemBusyError
+from dcss.launch.system import System
+from dcss.report.progress import SilentProgress
+
+pytestmark = needs("mke2fs")
+MAP_ALL = ("map", "/usr/lib/**/*.so*")
+
+
+@pytest.fixture(autouse=True)
+def private_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+
+
+def start(plan):  # noqa: ANN001, ANN201 - a context
+    return System(plan, SilentProgress())
+
+
+def test_guests_become_ready_and_leave_nothing(tmp_path: Path) -> None:
+    plan = system_plan(
+        tmp_path, *(guest(f"LINUX0{i}", MAP_ALL) for i in range(4)), guest("BASE", MAP_ALL, options=COPIED)
+    )
+    with start(plan) as system:
+        system.publish()
+        system.launch()
+        system.wait()
+        assert [g.outcome().exit_status for g in system.guests.values()] == [0] * 5
+        assert all(g.ready for g in system.guests.values())
+        assert system.cp.users("LIB") == 5
+        base = system.guests["BASE"].verdict
+        assert base is not None
+        assert base.page_cache_bytes == (250 + 52 + 1) * 4096
+        assert objects("test") == ["dcss.test.LIB.1"]
+        pids = [g.pid for g in system.guests.values() if g.pid] + [system.fork_server.pid]
+        names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
+        assert names == ["dcss:LINUX00", "dcss:LINUX01", "dcss:LINUX02", "dcss:LINUX03", "dcss:BASE", "dcss:forkserver"]
+    wait_gone(*pids)
+    assert objects("test") == []
+    assert list(tmp_path.glob("dcss/*")) == []
+
+
+def test_guests_hold_only_their_own_descriptors_and_cannot_write(tmp_path: Path) -> None:
+    with start(system_plan(tmp_path, guest("A", MAP_ALL), guest("B", MAP_ALL))) as system:
+        system.publish()
+        system.launch()
+        system.wait()
+        pid = system.guests["B"].pid
+        links = {fd: os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208, PTH115
+        segment_fds = [fd for fd, link in links.items() if "dcss.test.LIB" in link]
+        assert len(links) == 6, links  # stdin, log twice, port, console, the segment
+        assert len(segment_fds) == 1
+        flags = Path(f"/proc/{pid}/fdinfo/{segment_fds[0]}").read_text().split("flags:")[1].split()[0]
+        assert int(flags, 8) & os.O_ACCMODE == os.O_RDONLY
+        # The forked guest inherited no mapping of what CP holds: only its own, read-only.
+        mapped = [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "dcss.test.LIB" in line]
+        assert mapped
+        assert all(line.split()[1] == "r--s" for line in mapped)
+
+
+@pytest.mark.parametrize(
+    ("broken", "status", "words"),
+    [
+        (guest("BAD", ("map", "/nosuch/*")), 1, "matches no regular file"),
+        (guest("BAD", MAP_ALL, mounts=(MountPlan("dcssblk3", "/", ("ro",)),)), 1, "no such block device"),
+        (guest("BAD", MAP_ALL, storage_bytes=1 << 20, options=COPIED), 1, "give the guest more `storage:`"),
+        (guest("BAD", MAP_ALL, dcssblk=("NOSUCH",)), 1, "cannot be loaded or queried"),
+    ],
+)
+def test_a_failed_guest_is_reported_with_its_log_and_the_others_go_on(
+    tmp_path: Path, broken, status: int, words: str  # noqa: ANN001
+) -> None:
+    with start(system_plan(tmp_path, broken, guest("GOOD", MAP_ALL))) as system:
+        system.publish()
+        system.launch()
+        system.wait()
+        outcome = system.guests["BAD"].outcome()
+        assert outcome.exit_status == status
+        assert words in outcome.log
+        assert system.guests["GOOD"].ready
+
+
+def test_a_killed_guest_is_noticed_and_its_segments_released(tmp_path: Path) -> None:
+    with start(system_plan(tmp_path, guest("A", MAP_ALL), guest("B", MAP_ALL))) as system:
+        system.publish()
+        system.launch()
+        system.wait()
+        assert system.cp.users("LIB") == 2
+        os.kill(system.guests["A"].pid or 0, signal.SIGKILL)
+        while system.guests["A"].exit_status is None:
+            system.poll(5)
+        assert system.guests["A"].outcome().exit_status == -signal.SIGKILL
+        assert system.cp.users("LIB") == 1
+        assert system.guests["B"].ready
+
+
+def test_a_killed_fork_server_is_an_error_and_takes_its_guests_along(tmp_path: Path) -> None:
+    with start(system_plan(tmp_path, guest("A", MAP_ALL))) as system:
+        system.publish()
+        system.launch()
+        system.wait()
+        pid = system.guests["A"].pid or 0
+        os.kill(system.fork_server.pid, signal.SIGKILL)
+        with pytest.raises(LaunchError, match="fork server"):
+            for _ in range(10):
+                system.poll(1)
+        wait_gone(pid)
+    assert objects("test") == []
+
+
+def test_a_guest_that_floods_its_port_is_ended_and_disturbs_nobody(tmp_path: Path) -> None:
+    with start(system_plan(tmp_path, guest("A", MAP_ALL), guest("B", MAP_ALL))) as system:
+        system.publish()
+        system.launch()
+        system.wait()
+        flooded = system.guests["A"]
+        for packet in (b"", b"x", b"\xff" * 24, os.urandom(4000)):
+            system.cp.handle("A", packet)
+        assert system.cp.loaded("B").keys() == {"LIB"}
+        flooded.kill()
+        while flooded.exit_status is None:
+            system.poll(5)
+        assert system.guests["B"].ready
+
+
+def test_second_cp_of_a_system_is_refused_and_another_system_is_not(tmp_path: Path) -> None:
+    plan = system_plan(tmp_path, guest("A", MAP_ALL))
+    with start(plan) as first:
+        first.publish()
+        with pytest.raises(SystemBusyError, match=str(os.getpid())):
+            start(plan)
+        with start(system_plan(tmp_path, guest("A", MAP_ALL), name="other")) as second:
+            second.publish()
+            second.launch()
+            second.wait()
+            assert len(objects("test")) == len(objects("other")) == 1
+        assert len(objects("test")) == 1
+
+
+def test_an_engine_that_is_not_built_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"test\.yaml:2: engine: found s390x"):
+        start(system_plan(tmp_path, guest("A", MAP_ALL, engine="s390x")))
+
+
+PROGRAM = """
+import sys, time
+from pathlib import Path
+sys.path[:0] = {paths!r}
+from system_harness import guest, system_plan
+from dcss.launch.system import System
+from dcss.report.progress import SilentProgress
+with System(system_plan(Path({tmp!r}), *(guest(f"G{{i}}", ("map", "/usr/lib/*.so*")) for i in range(3))), SilentProgress()) as system:
+    system.publish(); system.launch(); system.wait()
+    print(system.fork_server.pid, *(g.pid for g in system.guests.values()), flush=True)
+    while True:
+        system.poll(60)
+"""
+
+
+def run_cp(tmp_path: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
+    program = textwrap.dedent(PROGRAM).format(paths=sys.path, tmp=str(tmp_path))
+    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    return process, [int(word) for word in process.stdout.readline().split()]
+
+
+def test_a_killed_cp_takes_its_guests_along_and_the_next_start_cleans_up(tmp_path: Path) -> None:
+    process, pids = run_cp(tmp_path)
+    with process:
+        assert len(pids) == 4
+        assert all(alive(pid) for pid in pids)
+        process.kill()
+    wait_gone(*pids)
+    assert objects("test") == ["dcss.test.LIB.1"]  # nobody was left to unlink it
+    with start(system_plan(tmp_path, guest("A", MAP_ALL))) as system:
+        assert objects("test") == []
+        assert any("dcss.test.LIB.1" in name for name in system.cp.swept)
+
+
+def test_interrupt_takes_everything_down(tmp_path: Path) -> None:
+    process, pids = run_cp(tmp_path)
+    with process:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(10) == -signal.SIGINT
+    wait_gone(*pids)
+    assert objects("test") == []

@@ -1,0 +1,71 @@
+"""Small real systems: plans made in the test, images by mke2fs, guests from a real fork server."""
+
+import os
+import time
+from pathlib import Path
+
+from tree_images import make_tree, mke2fs
+
+from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
+from dcss.config.plan import Ext2Source, GuestPlan, MountPlan, SegmentPlan, Step, SystemPlan
+
+IN_PLACE = ("ro", "xip")
+COPIED = ("ro",)
+
+
+def segment(tmp_path: Path, name: str = "LIB") -> SegmentPlan:
+    """Return the plan of an 8 MiB segment with the small tree of tree_images."""
+    if not (tmp_path / "image").exists():
+        make_tree(tmp_path / "tree")
+        mke2fs(tmp_path / "tree", tmp_path / "image")
+    return SegmentPlan(
+        name=name,
+        definition=SegmentDefinition(SegmentName(name), (PageRange.parse("20000-207FF SR"),)),
+        start_address=0x20000000,
+        type=SegmentType.SR,
+        size_bytes=None,
+        image=Ext2Source(tmp_path / "image"),
+        save=False,
+        where="test.yaml:1",
+    )
+
+
+def guest(name: str, *steps: tuple[str, str], options: tuple[str, ...] = IN_PLACE, **changes: object) -> GuestPlan:
+    """Return the plan of a guest that mounts LIB at / and runs steps of verb and argument."""
+    fields: dict[str, object] = {
+        "name": name,
+        "engine": "process",
+        "storage_bytes": 64 << 20,
+        "dcssblk": ("LIB",),
+        "mounts": (MountPlan("dcssblk0", "/", options),),
+        "expect": "shared" if "xip" in options else "copies",
+        "run": tuple(Step(verb, argument) for verb, argument in steps),  # type: ignore[arg-type]
+        "where": "test.yaml:2",
+    }
+    return GuestPlan(**(fields | changes))  # type: ignore[arg-type]
+
+
+def system_plan(tmp_path: Path, *guests: GuestPlan, name: str = "test") -> SystemPlan:
+    """Return a plan with the segment LIB and these guests."""
+    return SystemPlan(name, (segment(tmp_path),), guests, tmp_path / "test.yaml")
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that ended and waits to be reaped does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in {"Z", "X"}
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def wait_gone(*pids: int, seconds: float = 10.0) -> None:
+    """Wait until no process of `pids` runs; fail the test where one still does."""
+    end = time.monotonic() + seconds
+    while any(alive(pid) for pid in pids):
+        assert time.monotonic() < end, f"still running: {[pid for pid in pids if alive(pid)]}"
+        time.sleep(0.01)
+
+
+def objects(system: str) -> list[str]:
+    """Return what a system has in /dev/shm."""
+    return [name for name in os.listdir("/dev/shm") if name.startswith(f"dcss.{system}.")]  # noqa: PTH208
