@@ -9,9 +9,10 @@ from typing import NamedTuple
 
 from dcss.cp import messages, query
 from dcss.cp.content import Fill
-from dcss.cp.control import ControlProgram
 from dcss.cp.definition import parse_definition, parse_name
+from dcss.cp.directory import Directory
 from dcss.cp.messages import CommandError
+from dcss.cp.saved import SavedSegments
 from dcss.cp.segment import OPERATOR, Guest, Segment
 from dcss.errors import SpoolError
 
@@ -22,6 +23,14 @@ class Response(NamedTuple):
     return_code: int
     lines: tuple[str, ...]
     data: list[query.Row] | None = None
+
+
+class Host(NamedTuple):
+    """What commands act on."""
+
+    system: str
+    directory: Directory
+    saved: SavedSegments
 
 
 class Issuer(NamedTuple):
@@ -43,10 +52,10 @@ class Command:
     shortest: int
     privileges: frozenset[str]
     usage: str
-    run: Callable[[ControlProgram, Issuer, Sequence[str]], Response]
+    run: Callable[[Host, Issuer, Sequence[str]], Response]
 
 
-def execute(cp: ControlProgram, line: str, issuer: Issuer = THE_OPERATOR) -> Response:
+def execute(host: Host, line: str, issuer: Issuer = THE_OPERATOR) -> Response:
     """Execute one command line. Raises nothing for a command that is wrong: that is a response."""
     words = line.upper().split()
     if not words:
@@ -55,7 +64,7 @@ def execute(cp: ControlProgram, line: str, issuer: Issuer = THE_OPERATOR) -> Res
     try:
         if command is None or not command.privileges & issuer.privileges:  # CP does not tell the two apart
             raise CommandError(messages.UNKNOWN_COMMAND, command=words[0])
-        return command.run(cp, issuer, words[1:])
+        return command.run(host, issuer, words[1:])
     except CommandError as error:
         return Response(error.return_code, (error.line,))
     except SpoolError as error:
@@ -71,21 +80,21 @@ def _abbreviates(word: str, name: str, shortest: int) -> bool:
     return len(word) >= shortest and name.startswith(word)
 
 
-def _defseg(cp: ControlProgram, issuer: Issuer, words: Sequence[str]) -> Response:
-    skeleton = cp.saved.define(parse_definition(words), owner=issuer.userid)
+def _defseg(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:
+    skeleton = host.saved.define(parse_definition(words), owner=issuer.userid)
     return Response(0, (messages.DEFINED.line(name=skeleton.name, spid=skeleton.spid),), query.rows([skeleton]))
 
 
-def _saveseg(cp: ControlProgram, issuer: Issuer, words: Sequence[str]) -> Response:
+def _saveseg(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:
     if not words:
         raise CommandError(messages.MISSING_OPERAND)
     if len(words) > 1:
         raise CommandError(messages.INVALID_OPTION, option=words[1])
     name = parse_name(words[0])
-    skeleton = cp.skeletons.get(name)
+    skeleton = host.directory.skeletons.get(name)
     if skeleton is None:
         raise CommandError(messages.NO_SKELETON, name=name)
-    saved = cp.saved.save(name, _storage_of(issuer, skeleton), owner=issuer.userid)
+    saved = host.saved.save(name, _storage_of(issuer, skeleton), owner=issuer.userid)
     return Response(0, (messages.SAVED.line(name=name, spid=saved.spid),), query.rows([saved]))
 
 
@@ -100,17 +109,17 @@ def _storage_of(issuer: Issuer, skeleton: Segment) -> Fill:
     return lambda write_fd: dump(write_fd, definition.start, definition.size_bytes)
 
 
-def _purge(cp: ControlProgram, issuer: Issuer, words: Sequence[str]) -> Response:  # noqa: ARG001
+def _purge(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:  # noqa: ARG001
     operands = _after_nss(words)
     if not operands:
         raise CommandError(messages.MISSING_OPERAND)
-    found, rest = _select(cp, operands)
+    found, rest = _select(host, operands)
     if rest:
         raise CommandError(messages.INVALID_OPTION, option=rest[0])
     gone = pending = 0
     for segment in found:
         in_use = bool(segment.users)
-        cp.saved.purge(segment)
+        host.saved.purge(segment)
         gone, pending = gone + (not in_use), pending + in_use
     lines = [f"{_files(gone)} PURGED"] if gone or not pending else []
     if pending:
@@ -129,12 +138,12 @@ _FORMS: Mapping[str, tuple[int, Callable[[Sequence[Segment]], Iterator[str]]]] =
 }
 
 
-def _query(cp: ControlProgram, issuer: Issuer, words: Sequence[str]) -> Response:
+def _query(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:
     if words and _abbreviates(words[0], "USERID", 6):
-        return Response(0, (f"{issuer.userid:<8} AT {cp.system.upper()}",))
+        return Response(0, (f"{issuer.userid:<8} AT {host.system.upper()}",))
     if "E" not in issuer.privileges:
         raise CommandError(messages.INVALID_QUERY, option=" ".join(words[:1]))
-    found, rest = _select(cp, _after_nss(words))
+    found, rest = _select(host, _after_nss(words))
     lines: Callable[[Sequence[Segment]], Iterator[str]] = query.list_lines
     for word in rest:
         form = next((form for name, (shortest, form) in _FORMS.items() if _abbreviates(word, name, shortest)), None)
@@ -154,9 +163,9 @@ def _after_nss(words: Sequence[str]) -> Sequence[str]:
     return words[1:]
 
 
-def _select(cp: ControlProgram, operands: Sequence[str]) -> tuple[list[Segment], Sequence[str]]:
+def _select(host: Host, operands: Sequence[str]) -> tuple[list[Segment], Sequence[str]]:
     """Return the files that ALL, NAME name or a file number means, by file number, and the operands after it."""
-    files = [cp.files[spid] for spid in sorted(cp.files)]
+    files = [host.directory.files[spid] for spid in sorted(host.directory.files)]
     first = operands[0] if operands else ""
     if first == "NAME":
         if len(operands) < 2:

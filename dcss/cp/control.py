@@ -6,9 +6,12 @@ from types import MappingProxyType, TracebackType
 from typing import Self
 
 from dcss.abi.channel import Reply, Request
+from dcss.abi.diag08 import DIAGNOSE_08
 from dcss.abi.diag64 import DIAGNOSE_64, ConditionCode
 from dcss.abi.extmem import SegmentDefinition, SegmentName
+from dcss.cp.commands import THE_OPERATOR, Host, Issuer, Response, execute
 from dcss.cp.content import Fill, check_image
+from dcss.cp.diag08 import diagnose_08
 from dcss.cp.diag64 import diagnose_64
 from dcss.cp.directory import Directory
 from dcss.cp.durable import FaultPoint, no_fault
@@ -38,6 +41,7 @@ class ControlProgram:
             self._directory = Directory(self._storage, lambda segment, why: self._spool.set_aside(segment.spid, why))
             self._guests: dict[str, Guest] = {}
             self.saved = SavedSegments(self._directory, self._spool)
+            self._host = Host(system, self._directory, self.saved)
             self._closing = stack.pop_all()
 
     @property
@@ -97,15 +101,22 @@ class ControlProgram:
         return segment
 
     def register(
-        self, guest: str, *, storage_bytes: int, namesave: frozenset[str] = frozenset(), dump: Dump | None = None
+        self,
+        guest: str,
+        *,
+        storage_bytes: int,
+        namesave: frozenset[str] = frozenset(),
+        privilege: str = "G",
+        dump: Dump | None = None,
     ) -> None:
-        """Make a guest known before its first hypercall; `namesave` are the restricted segments that it may load.
+        """Make a guest known before its first hypercall.
 
+        `namesave` are the restricted segments that it may load, `privilege` its classes for CP commands.
         `dump(write_fd, address, size_bytes)` writes its absolute storage to a descriptor, for SAVESEG.
         """
         if guest in self._guests:
             raise ValueError(f"guest {guest}: already registered, release it first")
-        self._guests[guest] = Guest(guest, storage_bytes, namesave, dump)
+        self._guests[guest] = Guest(guest, storage_bytes, namesave, frozenset(privilege), dump)
 
     def handle(self, guest: str, packet: bytes) -> Reply:
         """Answer one hypercall packet of a registered guest. Raises nothing, whatever the guest sends.
@@ -117,9 +128,15 @@ class ControlProgram:
             request = Request.unpack(packet)
         except ValueError:
             return Reply(ConditionCode.UNSUPPORTED)
-        if request.diagnose != DIAGNOSE_64:
-            return Reply(ConditionCode.UNSUPPORTED, request.rx, request.ry)
-        return diagnose_64(self._directory, caller, request)
+        if request.diagnose == DIAGNOSE_64:
+            return diagnose_64(self._directory, caller, request)
+        if request.diagnose == DIAGNOSE_08:
+            return diagnose_08(self._host, caller, request)
+        return Reply(ConditionCode.UNSUPPORTED, request.rx, request.ry)
+
+    def execute(self, command: str, issuer: Issuer = THE_OPERATOR) -> Response:
+        """Execute one line of a CP console. Raises nothing for a command that is wrong: that is a response."""
+        return execute(self._host, command, issuer)
 
     def release(self, guest: str) -> None:
         """Forget a guest that ended, and all that it had loaded. Nothing happens where it is not registered."""

@@ -93,7 +93,8 @@ Dump = Callable[[int, int, int], None]  # dump(write_fd, address, size_bytes) wr
 
 @dataclass(slots=True, eq=False)
 class Guest:
-    """A virtual machine as CP knows it; `namesave` are the restricted segments that its directory entry names.
+    """A virtual machine as CP knows it; `namesave` are the restricted segments, `privileges` the classes of its
+    directory entry.
 
     `dump` reads its storage for SAVESEG; without it, what the guest has not loaded is saved as zeros.
     """
@@ -101,5 +102,6 @@ class Guest:
     name: str
     storage_bytes: int
     namesave: frozenset[str] = frozenset()
+    privileges: frozenset[str] = frozenset("G")
     dump: Dump | None = None
     loads: dict[SegmentName, Load] = field(default_factory=dict)

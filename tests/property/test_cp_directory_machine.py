@@ -9,7 +9,6 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dcss.cp.commands import execute
 from dcss.cp.control import ControlProgram
 
 PLACES = {"LIB": "20000-2000F SR", "APP": "20010-2001F SW", "SECRET": "20100-20100 EW"}
@@ -73,12 +72,12 @@ class DirectoryMachine(RuleBasedStateMachine):
     @rule(name=names)
     def defseg(self, name: str) -> None:
         rstd = " RSTD" if name == "SECRET" else ""
-        assert execute(self.cp, f"DEFSEG {name} {PLACES[name]}{rstd}").return_code == 0
+        assert self.cp.execute(f"DEFSEG {name} {PLACES[name]}{rstd}").return_code == 0
         self.skeletons[name] = Version(name, None, saved=True)
 
     @rule(name=names)
     def saveseg(self, name: str) -> None:
-        return_code = execute(self.cp, f"SAVESEG {name}").return_code
+        return_code = self.cp.execute(f"SAVESEG {name}").return_code
         if self.skeletons.pop(name, None) is None:
             assert return_code == 9002
             return
@@ -106,7 +105,7 @@ class DirectoryMachine(RuleBasedStateMachine):
     def purge_nss(self, name: str) -> None:
         known = any(version.name == name for version in self.pending)
         expected = 0 if name in self.skeletons or name in self.available or known else 9003
-        assert execute(self.cp, f"PURGE NSS NAME {name}").return_code == expected
+        assert self.cp.execute(f"PURGE NSS NAME {name}").return_code == expected
         self.skeletons.pop(name, None)
         self.retire(self.available.pop(name, None))
 

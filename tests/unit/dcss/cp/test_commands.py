@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from cp_test_support import control_program, define, filler
 
-from dcss.cp.commands import COMMANDS, Issuer, Response, execute, find_command
+from dcss.cp.commands import COMMANDS, Issuer, Response, find_command
 from dcss.cp.control import ControlProgram
 from dcss.cp.messages import INVALID_OPERAND, CommandError
 
@@ -35,18 +35,18 @@ def check(response: Response, *lines: str, return_code: int = 0) -> None:
 
 def test_define_save_load_purge(cp: ControlProgram) -> None:
     check(
-        execute(cp, "defseg lib 20000-2000f sr"),
+        cp.execute("defseg lib 20000-2000f sr"),
         "HCPNSD440I Saved segment LIB was successfully defined in fileid 0001.",
     )
     assert load(cp, "A", "LIB") == b""
-    check(execute(cp, "saveseg lib"), "HCPNSS440I Saved segment LIB was successfully saved in fileid 0001.")
+    check(cp.execute("saveseg lib"), "HCPNSS440I Saved segment LIB was successfully saved in fileid 0001.")
     load(cp, "A", "LIB")
     assert cp.users("LIB") == 1
-    check(execute(cp, "PURGE NSS NAME LIB"), "0001 FILE  PENDING PURGE")
+    check(cp.execute("PURGE NSS NAME LIB"), "0001 FILE  PENDING PURGE")
     assert cp.files[1].file_class == "P"
     cp.release("A")
-    check(execute(cp, "QUERY NSS"), "NO NSS FILES")
-    check(execute(cp, "PURGE NSS ALL"), "NO FILES PURGED")
+    check(cp.execute("QUERY NSS"), "NO NSS FILES")
+    check(cp.execute("PURGE NSS ALL"), "NO FILES PURGED")
 
 
 def test_map_is_z_vms_to_the_column(cp: ControlProgram) -> None:
@@ -56,17 +56,17 @@ def test_map_is_z_vms_to_the_column(cp: ControlProgram) -> None:
     for guest in "ABC":
         load(cp, guest, "MONDCSS")
     check(
-        execute(cp, "QUERY NSS MAP"),
+        cp.execute("QUERY NSS MAP"),
         "FILE FILENAME FILETYPE MINSIZE BEGPAG ENDPAG TYPE CL #USERS PARMREGS VMGROUP",
         "0011 MONDCSS  CPDCSS   N/A     09000  097FF  SC   R   00003 N/A      N/A",
     )
 
 
 def test_map_of_several_ranges_and_high_pages(cp: ControlProgram) -> None:
-    execute(cp, "DEFSEG A 100-1FF EW 200-2FF EN")
-    execute(cp, "DEFSEG HIGH 7FFFF00-7FFFFFF SR")
+    cp.execute("DEFSEG A 100-1FF EW 200-2FF EN")
+    cp.execute("DEFSEG HIGH 7FFFF00-7FFFFFF SR")
     check(
-        execute(cp, "Q NSS ALL MAP"),
+        cp.execute("Q NSS ALL MAP"),
         "FILE FILENAME FILETYPE MINSIZE BEGPAG ENDPAG TYPE CL #USERS PARMREGS VMGROUP",
         "0001 A        DCSS     N/A     00100  001FF  EW   S   00000 N/A      N/A",
         "                               00200  002FF  EN",
@@ -75,10 +75,10 @@ def test_map_of_several_ranges_and_high_pages(cp: ControlProgram) -> None:
 
 
 def test_list_is_z_vms(cp: ControlProgram) -> None:
-    execute(cp, "DEFSEG LIB 20000-2000F SR", Issuer("MAINT", frozenset("E")))
+    cp.execute("DEFSEG LIB 20000-2000F SR", Issuer("MAINT", frozenset("E")))
     cp.saved.store(define("BIG", "40000-483FF SN", "48400-484FF SR"), filler(b""))
     cp.saved.store(define("WIDE", "50000-583FF SR"), lambda _: None)
-    header, *lines = execute(cp, "query nss").lines
+    header, *lines = cp.execute("query nss").lines
     assert header == "OWNERID  FILE TYPE CL RECS DATE  TIME     FILENAME FILETYPE ORIGINID"
     moment = r"\d\d/\d\d \d\d:\d\d:\d\d"
     for line, pattern in zip(
@@ -95,17 +95,17 @@ def test_list_is_z_vms(cp: ControlProgram) -> None:
 
 def test_attributes_and_users(cp: ControlProgram) -> None:
     cp.saved.store(define("LIB", "20000-2000F SR", restricted=True, secure=True), filler(b""))
-    execute(cp, "DEFSEG APP 30000-3000F EW LOADNSHR")
+    cp.execute("DEFSEG APP 30000-3000F EW LOADNSHR")
     for number in range(8):
         load(cp, f"LINUX{number:02d}", "LIB")
     check(
-        execute(cp, "QUERY NSS ATTR"),
+        cp.execute("QUERY NSS ATTR"),
         "FILE FILENAME FILETYPE CL ATTRIBUTES",
         "0001 LIB      DCSS     R  RSTD SECURE",
         "0002 APP      DCSS     S  LOADNSHR",
     )
     check(
-        execute(cp, "QUERY NSS NAME LIB USERS"),
+        cp.execute("QUERY NSS NAME LIB USERS"),
         "FILE FILENAME FILETYPE CL USERS",
         "0001 LIB      DCSS     R  00008",
         "     LINUX00  LINUX01  LINUX02  LINUX03  LINUX04  LINUX05",
@@ -115,15 +115,15 @@ def test_attributes_and_users(cp: ControlProgram) -> None:
 
 def test_selection_by_name_and_number(cp: ControlProgram) -> None:
     for name, pages in (("A", "100-1FF"), ("B", "200-2FF"), ("A", "100-2FF")):
-        execute(cp, f"DEFSEG {name} {pages} SR")
-        execute(cp, f"SAVESEG {name}")
-    execute(cp, "DEFSEG A 100-3FF SR")
-    assert [row["file"] for row in execute(cp, "QUERY NSS NAME A").data or []] == [3, 4]
-    assert [row["file"] for row in execute(cp, "QUERY NSS 2 MAP").data or []] == [2]
-    check(execute(cp, "PURGE NSS 0003"), "0001 FILE  PURGED")
-    check(execute(cp, "PUR NSS NAME A"), "0001 FILE  PURGED")
-    check(execute(cp, "PURGE NSS NAME A"), "HCPDCS9003E System data file A does not exist", return_code=9003)
-    check(execute(cp, "PURGE NSS ALL"), "0001 FILE  PURGED")
+        cp.execute(f"DEFSEG {name} {pages} SR")
+        cp.execute(f"SAVESEG {name}")
+    cp.execute("DEFSEG A 100-3FF SR")
+    assert [row["file"] for row in cp.execute("QUERY NSS NAME A").data or []] == [3, 4]
+    assert [row["file"] for row in cp.execute("QUERY NSS 2 MAP").data or []] == [2]
+    check(cp.execute("PURGE NSS 0003"), "0001 FILE  PURGED")
+    check(cp.execute("PUR NSS NAME A"), "0001 FILE  PURGED")
+    check(cp.execute("PURGE NSS NAME A"), "HCPDCS9003E System data file A does not exist", return_code=9003)
+    check(cp.execute("PURGE NSS ALL"), "0001 FILE  PURGED")
     assert cp.files == {}
 
 
@@ -131,7 +131,7 @@ def test_purge_all_counts_both_kinds(cp: ControlProgram) -> None:
     for name, pages in (("A", "100-1FF"), ("B", "200-2FF"), ("C", "300-3FF")):
         cp.publish(define(name, f"{pages} SR"), filler(b""))
     load(cp, "G", "B")
-    check(execute(cp, "PURGE NSS ALL"), "0002 FILES PURGED", "0001 FILE  PENDING PURGE")
+    check(cp.execute("PURGE NSS ALL"), "0002 FILES PURGED", "0001 FILE  PENDING PURGE")
 
 
 def test_saveseg_of_a_name_in_use(cp: ControlProgram) -> None:
@@ -139,8 +139,8 @@ def test_saveseg_of_a_name_in_use(cp: ControlProgram) -> None:
     assert load(cp, "A", "LIB") == b"old"
     cp.register("MAINT", storage_bytes=0, dump=lambda fd, address, size: os.pwrite(fd, b"%x %x" % (address, size), 0))
     maint = Issuer("MAINT", frozenset("EG"), cp.guests["MAINT"])
-    execute(cp, "DEFSEG LIB 20000-2001F SR", maint)
-    check(execute(cp, "SAVESEG LIB", maint), "HCPNSS440I Saved segment LIB was successfully saved in fileid 0002.")
+    cp.execute("DEFSEG LIB 20000-2001F SR", maint)
+    check(cp.execute("SAVESEG LIB", maint), "HCPNSS440I Saved segment LIB was successfully saved in fileid 0002.")
     assert {spid: (file.file_class, file.owner) for spid, file in cp.files.items()} == {
         1: ("P", "OPERATOR"),
         2: ("A", "MAINT"),
@@ -174,24 +174,24 @@ def test_saveseg_of_a_name_in_use(cp: ControlProgram) -> None:
     ],
 )
 def test_refusals(cp: ControlProgram, line: str, answer: str, return_code: int) -> None:
-    check(execute(cp, line), answer, return_code=return_code)
+    check(cp.execute(line), answer, return_code=return_code)
     assert cp.files == {}
 
 
 def test_privilege_classes(cp: ControlProgram) -> None:
     guest = Issuer("LINUX01", frozenset("G"))
     for line in ("DEFSEG LIB 1-2 SR", "SAVESEG LIB", "PURGE NSS ALL"):
-        check(execute(cp, line, guest), f"HCPCMD001E Unknown CP command: {line.split()[0]}", return_code=1)
-    check(execute(cp, "QUERY NSS", guest), "HCPCQU003E Invalid option - NSS", return_code=3)
-    check(execute(cp, "Q USERID", guest), f"LINUX01  AT {cp.system.upper()}")
-    check(execute(cp, "  "))
+        check(cp.execute(line, guest), f"HCPCMD001E Unknown CP command: {line.split()[0]}", return_code=1)
+    check(cp.execute("QUERY NSS", guest), "HCPCQU003E Invalid option - NSS", return_code=3)
+    check(cp.execute("Q USERID", guest), f"LINUX01  AT {cp.system.upper()}")
+    check(cp.execute("  "))
 
 
 def test_guest_whose_storage_cannot_be_read_saves_nothing(cp: ControlProgram) -> None:
     cp.register("MAINT", storage_bytes=0)
-    execute(cp, "DEFSEG LIB 1-2 SR")
+    cp.execute("DEFSEG LIB 1-2 SR")
     check(
-        execute(cp, "SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"])),
+        cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"])),
         "HCPDCS9005E The storage of MAINT cannot be read, nothing was saved",
         return_code=9005,
     )
@@ -203,8 +203,8 @@ def test_failing_spool_is_an_answer(cp: ControlProgram) -> None:
         raise OSError(28, "No space left on device")
 
     cp.register("MAINT", storage_bytes=0, dump=dump)
-    execute(cp, "DEFSEG LIB 1-2 SR")
-    response = execute(cp, "SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"]))
+    cp.execute("DEFSEG LIB 1-2 SR")
+    response = cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"]))
     assert response.return_code == 9004
     assert response.lines[0].startswith("HCPDCS9004E segment LIB: 8192 bytes could not be written to the spool")
     assert response.lines[0].count("\n") == 0

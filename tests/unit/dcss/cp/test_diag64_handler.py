@@ -189,7 +189,7 @@ def test_undefined_subcodes(cp: ControlProgram, subcode: int) -> None:
     assert diag(cp, subcode, LIB)[:5] == (3, 0x1000, subcode, b"", None)
 
 
-@pytest.mark.parametrize("packet", [b"", b"\0" * 23, Request(0x08, 0, 0).pack(), Request(0x65, 0, 0x20, LIB).pack()])
+@pytest.mark.parametrize("packet", [b"", b"\0" * 23, Request(0x0C, 0, 0).pack(), Request(0x65, 0, 0x20, LIB).pack()])
 def test_malformed_packets_and_other_diagnoses(cp: ControlProgram, packet: bytes) -> None:
     assert cp.handle("G", packet).condition_code == 3
 
