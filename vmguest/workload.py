@@ -103,23 +103,43 @@ def glob(vfs: Vfs, pattern: bytes) -> Iterator[Node]:
         if error.errno == ENOENT:
             return
         raise
-    yield from _walk(vfs, start, names[literal:])
+    rest = names[literal:]
+    if rest and rest[-1] == b"**":
+        rest.append(b"*")
+    if not rest:
+        yield start
+    elif start.inode.is_dir:
+        yield from _walk(vfs, start, rest, _reachable(rest, {0}))
 
 
-def _walk(vfs: Vfs, node: Node, names: list[bytes]) -> Iterator[Node]:
-    if not names:
-        yield node
-        return
-    if not node.inode.is_dir:
-        return
-    name, rest = names[0], names[1:]
-    if name == b"**":
-        yield from _walk(vfs, node, rest or [b"*"])
-        for child in vfs.children(node):
-            if child.inode.is_dir:
-                yield from _walk(vfs, child, names)
-        return
-    matches = compiled(name).match
-    for child in vfs.children(node):
-        if matches(os.fsdecode(child.path.rpartition(b"/")[2])):
-            yield from _walk(vfs, child, rest)
+def _reachable(names: list[bytes], places: set[int]) -> set[int]:
+    """Add to places in a pattern those behind a `**`, which may stand for no directory at all."""
+    for place in sorted(places):
+        behind = place
+        while behind < len(names) and names[behind] == b"**":
+            behind += 1
+            places.add(behind)
+    return places
+
+
+def _walk(vfs: Vfs, directory: Node, names: list[bytes], places: set[int]) -> Iterator[Node]:
+    """Match a directory's children against every place that the pattern has reached, so each is looked at once."""
+    matchers = [(place, None if names[place] == b"**" else compiled(names[place]).match) for place in places]
+    for child in vfs.children(directory):
+        is_dir = child.inode.is_dir
+        name = os.fsdecode(child.path.rpartition(b"/")[2])
+        reached = set()
+        for place, matches in matchers:
+            if matches is None:
+                if is_dir:
+                    reached.add(place)
+            elif matches(name):
+                reached.add(place + 1)
+        if not reached:
+            continue
+        reached = _reachable(names, reached)
+        if len(names) in reached:
+            reached.remove(len(names))
+            yield child
+        if is_dir and reached:
+            yield from _walk(vfs, child, names, reached)

@@ -1,11 +1,7 @@
 """`dcss run`: publish, launch, wait, verify, measure, take down."""
 
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from time import monotonic
-from types import FrameType
 
 from dcss.config.plan import SystemPlan
 from dcss.launch.subjects import guest_books, subject_of
@@ -17,13 +13,13 @@ from dcss.report.results import RunResult
 def run_system(plan: SystemPlan, *, progress: Progress, evidence_path: Path | None = None) -> RunResult:
     """Run a whole system once and return what was found; whatever happens, nothing of it is left behind.
 
-    Raises ConfigError, ImageError, PublishError, SystemBusyError, LaunchError; KeyboardInterrupt on SIGINT and SIGTERM.
+    Raises ConfigError, ImageError, PublishError, SystemBusyError, LaunchError; an interrupt passes through.
     """
     from dcss.account.guests import measure
     from dcss.account.machine import free_memory_bytes
     from dcss.verify.verdict import verify
 
-    with _terminated_like_interrupted(), System(plan, progress) as system:
+    with System(plan, progress) as system:
         started = monotonic()
         system.publish()
         published = monotonic()
@@ -43,15 +39,3 @@ def run_system(plan: SystemPlan, *, progress: Progress, evidence_path: Path | No
         )
         outcomes = tuple(guest.outcome() for guest in system.guests.values())
     return RunResult(verdict, account, outcomes, published - started, ready - published, plan.warnings)
-
-
-@contextmanager
-def _terminated_like_interrupted() -> Iterator[None]:
-    def interrupt(_signal: int, _frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
