@@ -13,7 +13,7 @@ from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.frames import hidden_because, map_counts
 from dcss.account.machine import free_memory_bytes
 from dcss.account.pagemap import Entries, Flags, frames_of, is_exclusive, is_file, is_present
-from dcss.account.proc import family
+from dcss.account.proc import ProcessGoneError, family
 from dcss.account.smaps import read_rollup, read_status
 from dcss.account.space import AddressSpace, Object
 from dcss.account.subjects import GuestSubject, SegmentSubject, SystemSubject
@@ -38,6 +38,7 @@ StatedBooks = tuple[int, int, int]
 class _Sight(NamedTuple):
     """One reading of one guest's books; `mapped` says which segment pages its user mappings hold."""
 
+    pids: tuple[int, ...]
     host: HostBooks
     mapped: Flags | None
     limits: tuple[str, ...]
@@ -81,17 +82,16 @@ def measure(
     accounts: list[GuestAccount] = []
     sharing: list[Flags | None] = []
     for guest in system.guests:
-        pids = family(guest.pids)
-        if not pids or guest.name not in guest_books:
-            wanted = "the account of its own kernel" if pids else "a process that runs"
+        if not guest.pids or guest.name not in guest_books:
+            wanted = "the account of its own kernel" if guest.pids else "a process that runs"
             raise LaunchError(f"guest {guest.name}: wanted {wanted}, found none; it has not started, or ended early")
-        sight, settled = _settled(partial(_look, guest, pids, segments, hidden))
+        sight, settled = _settled(partial(_look, guest, segments, hidden))
         limits += [f"guest {guest.name}: {limit}" for limit in sight.limits]
         if not settled:
             limits.append(f"guest {guest.name}: its books still moved after {_SETTLE_TRIES} readings; this is the last")
         xip_bytes = None if sight.mapped is None else int(np.count_nonzero(sight.mapped)) * PAGE_SIZE
         books = GuestBooks(xip_bytes, *guest_books[guest.name])
-        accounts.append(GuestAccount(guest.name, guest.engine, pids, guest.storage_bytes, books, sight.host))
+        accounts.append(GuestAccount(guest.name, guest.engine, sight.pids, guest.storage_bytes, books, sight.host))
         if guest.expect == "shared":
             sharing.append(sight.mapped)
     visible = [mapped for mapped in sharing if mapped is not None]
@@ -124,7 +124,17 @@ def _settled(read: Callable[[], _Sight]) -> tuple[_Sight, bool]:
     return last, False
 
 
-def _look(guest: GuestSubject, pids: tuple[int, ...], segments: _Segments, hidden: str | None) -> _Sight:
+def _look(guest: GuestSubject, segments: _Segments, hidden: str | None) -> _Sight:
+    for _ in range(_SETTLE_TRIES):
+        try:
+            return _look_once(guest, family(guest.pids), segments, hidden)
+        except ProcessGoneError as error:
+            if error.pid in guest.pids:
+                raise LaunchError(f"guest {guest.name}: {error}") from error
+    raise LaunchError(f"guest {guest.name}: the processes that it forks end faster than their books can be read")
+
+
+def _look_once(guest: GuestSubject, pids: tuple[int, ...], segments: _Segments, hidden: str | None) -> _Sight:
     page_table_bytes = sum(read_status(pid).get("VmPTE", 0) for pid in pids)
     host = HostBooks(None, None, None, page_table_bytes)
     try:
@@ -136,7 +146,7 @@ def _look(guest: GuestSubject, pids: tuple[int, ...], segments: _Segments, hidde
         )
         spaces = [AddressSpace.read(pid) for pid in pids]
     except MeasurementDeniedError as error:
-        return _Sight(host, None, (str(error),))
+        return _Sight(pids, host, None, (str(error),))
     mapped = np.zeros(segments.pages, np.bool_)
     own: list[Entries] = []
     for space in spaces:
@@ -145,7 +155,7 @@ def _look(guest: GuestSubject, pids: tuple[int, ...], segments: _Segments, hidde
         rest = space.without(segments.starts)
         own.append(rest.entries[is_present(rest.entries)])
     uss_bytes, limits = _uss_bytes(own, hidden)
-    return _Sight(replace(host, uss_bytes=uss_bytes), mapped, limits)
+    return _Sight(pids, replace(host, uss_bytes=uss_bytes), mapped, limits)
 
 
 def _mapped_pages(space: AddressSpace, guest: GuestSubject, segments: _Segments) -> Flags:

@@ -24,7 +24,7 @@ from dcss.abi.pagemap import (
     PM_PRESENT,
     PM_SWAP,
 )
-from dcss.account.proc import book_errors, gone, open_book
+from dcss.account.proc import ProcessGoneError, book_errors, open_book
 
 Entries = npt.NDArray[np.uint64]
 Pages = npt.NDArray[np.int64]
@@ -69,7 +69,7 @@ def frames_of(entries: Entries) -> Entries:
 
 
 class Pagemap(AbstractContextManager["Pagemap"]):
-    """One process's pagemap. Raises LaunchError where that has ended, MeasurementDeniedError where it is closed."""
+    """One process's pagemap. Raises ProcessGoneError where that has ended, MeasurementDeniedError where it is closed."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -90,7 +90,7 @@ class Pagemap(AbstractContextManager["Pagemap"]):
                 offset = (first_page + done) * ENTRY_SIZE_BYTES
                 length = os.preadv(self._descriptor, [entries[done:].data], offset)
                 if length == 0:
-                    raise gone(self._pid, "pagemap")
+                    raise ProcessGoneError(self._pid, "pagemap")
                 done += length // ENTRY_SIZE_BYTES
         return entries
 

@@ -11,23 +11,30 @@ from dcss.errors import LaunchError, MeasurementDeniedError
 READ_BYTES = 1 << 20
 
 
+class ProcessGoneError(LaunchError):
+    """Process `pid` ended while its `book` in /proc was read."""
+
+    def __init__(self, pid: int, book: str) -> None:
+        super().__init__(f"process {pid} ended while /proc/{pid}/{book} was read; its log says why it ended")
+        self.pid = pid
+        self.book = book
+
+    def __reduce__(self) -> tuple[type, tuple[int, str]]:
+        return type(self), (self.pid, self.book)
+
+
 @contextlib.contextmanager
 def book_errors(pid: int, book: str) -> Iterator[None]:
-    """Turn an OSError at /proc/PID/`book` into LaunchError (the process is gone) or MeasurementDeniedError."""
+    """Turn an OSError at /proc/PID/`book` into ProcessGoneError or MeasurementDeniedError."""
     try:
         yield
     except OSError as error:
         if error.errno in (ENOENT, ESRCH):
-            raise gone(pid, book) from error
+            raise ProcessGoneError(pid, book) from error
         if error.errno in (EACCES, EPERM):
             reason = f"/proc/{pid}/{book}: {error.strerror}; the kernel shows it to the process's own user or to root"
             raise MeasurementDeniedError(error.errno, reason) from error
         raise
-
-
-def gone(pid: int, book: str) -> LaunchError:
-    """Return the error that says process `pid` ended meanwhile."""
-    return LaunchError(f"process {pid} ended while /proc/{pid}/{book} was read; its log says why it ended")
 
 
 def open_book(pid: int, book: str) -> int:
@@ -47,7 +54,7 @@ def read_book(pid: int, book: str) -> bytes:
     finally:
         os.close(descriptor)
     if not parts:
-        raise gone(pid, book)
+        raise ProcessGoneError(pid, book)
     return b"".join(parts)
 
 
