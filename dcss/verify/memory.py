@@ -15,7 +15,7 @@ import numpy as np
 from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.maps import Vma
 from dcss.account.pagemap import Entries, Flags, Pages, frames_of, is_file, is_present
-from dcss.account.proc import gone, open_book
+from dcss.account.proc import ProcessGoneError, open_book
 from dcss.account.space import AddressSpace, Object
 from dcss.errors import MeasurementDeniedError
 from dcss.verify.backing import Backings, paths_to
@@ -45,7 +45,7 @@ class ProcessMemory(AbstractContextManager["ProcessMemory"]):
         except OSError:
             return 0
         if done == 0:
-            raise gone(self._pid, "mem")
+            raise ProcessGoneError(self._pid, "mem")
         return done
 
 

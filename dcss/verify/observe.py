@@ -8,7 +8,7 @@ import numpy as np
 from dcss.abi.extmem import PAGE_SHIFT
 from dcss.account.maps import Vma
 from dcss.account.pagemap import Entries, Flags, Pages, frames_of, is_file, is_present
-from dcss.account.proc import family
+from dcss.account.proc import ProcessGoneError, family
 from dcss.account.space import AddressSpace, Object, ObjectPages, cut
 from dcss.account.subjects import AddressRange, GuestSubject, SystemSubject
 from dcss.errors import LaunchError, MeasurementDeniedError
@@ -109,9 +109,9 @@ class Observer:
             except MeasurementDeniedError as error:
                 sight.denied = str(error)
                 continue
-            except LaunchError as error:
+            except ProcessGoneError:
                 if pid in guest.pids:
-                    raise LaunchError(f"guest {guest.name}: {error}") from error
+                    raise
                 continue  # a child that it had forked
             user_vmas = self._mappings(sight, space)
             found = self._count(sighting, space, evidence, guest.name)

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from dcss.account.maps import Vma
+from dcss.account.proc import ProcessGoneError
 from dcss.account.space import Object
-from dcss.errors import LaunchError, MeasurementDeniedError
+from dcss.errors import MeasurementDeniedError
 from dcss.report.results import Claim
 from dcss.verify.descriptors import OpenFile, duplicate
 from dcss.verify.observe import GuestSight, Sighting
@@ -62,7 +63,7 @@ def judge_protection(sighting: Sighting, segments: list[Published], files: dict[
 def _writable_descriptors(segment: Published, held: list[tuple[str, OpenFile]]) -> list[str]:
     findings = []
     for guest, file in held:
-        with suppress(LaunchError):  # closed since
+        with suppress(ProcessGoneError):  # closed since
             if file.writable:
                 findings.append(f"guest {guest}: descriptor {file.number} of {segment.name} is open for writing")
     return findings

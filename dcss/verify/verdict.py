@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Literal
 
 from dcss.account.frames import hidden_because
+from dcss.account.proc import ProcessGoneError
 from dcss.account.space import AddressSpace
 from dcss.account.subjects import GuestSubject, SystemSubject
-from dcss.errors import MeasurementDeniedError
+from dcss.errors import LaunchError, MeasurementDeniedError
 from dcss.report.results import Claim, VerifyResult
 from dcss.verify.backing import Backings
 from dcss.verify.baselines import judge_baselines
@@ -39,6 +40,14 @@ def verify(system: SystemSubject, *, evidence_path: Path | None = None) -> Verif
     """
     if system.cp_pid != os.getpid():
         raise ValueError(f"system {system.name}: found CP in process {system.cp_pid}, wanted it to be {os.getpid()}")
+    try:
+        return _verify(system, evidence_path)
+    except ProcessGoneError as error:
+        owners = [f"guest {guest.name}" for guest in system.guests if error.pid in guest.pids]
+        raise LaunchError(f"{owners[0] if owners else f'system {system.name}'}: {error}") from error
+
+
+def _verify(system: SystemSubject, evidence_path: Path | None) -> VerifyResult:
     started = _cpu_seconds()
     hidden = hidden_because()
     frames = hidden is None

@@ -1,0 +1,344 @@
+"""Every claim is made false, alone, by live processes; and an honest system is verified."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from claim_asserts import (
+    BASELINES,
+    BOOKS,
+    NO_COPIES,
+    ONE_FRAME,
+    PROTECTION,
+    assert_only_false,
+    assert_verified,
+    detail,
+)
+from dcss_test_support import needs
+from segment_stage import ADDRESS, FILES, PAGES, Stage, disk_directory, map_all, map_file, order, random_content
+
+from dcss.abi.extmem import PAGE_SIZE, SegmentType
+from dcss.verify.verdict import verify
+
+pytestmark = needs("frames")
+
+ONE, TWO, THREE = FILES
+DEVICE = order("device", address=ADDRESS, pages=PAGES)
+
+
+def test_honest_guests_are_verified() -> None:
+    with Stage() as stage:
+        stage.publish()
+        for _ in range(3):
+            stage.guest(map_all())
+        result = verify(stage.system)
+    assert_verified(result)
+    assert result.evidence == "frames"
+    assert result.limits == ()
+    assert [claim.claim for claim in result.claims] == [ONE_FRAME, NO_COPIES, BOOKS, PROTECTION]
+    names = ("LINUX01", "LINUX02", "LINUX03")
+    assert [(f.path, f.pages, f.checked_pages, f.guests, f.distinct_frames, f.shared) for f in result.files] == [
+        ("/lib/one.so", 40, 40, names, 40, True),
+        ("/lib/two.so", 32, 32, names, 32, True),
+        ("/lib/three.so", 1, 1, names, 1, True),
+    ]
+    assert "73 pages of 3 files, mapped by 3 guests" in detail(result, ONE_FRAME)
+    # CP: 96; each guest: at least its files. As many as the kernel counts.
+    assert "96 frames in 5 processes" in detail(result, BOOKS)
+    assert result.cpu_seconds > 0
+
+
+def test_two_segments_and_guests_of_either() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.publish(random_content(16, seed=2), (FILES[0]._replace(runs=((0, 2, 8),)),), name="OTHER")
+        stage.guest(map_all())
+        stage.guest([order("map", at=0, page=2, pages=8, segment=1)])
+        result = verify(stage.system)
+    assert_verified(result)
+    assert [(f.segment, f.path, f.guests) for f in result.files][-1] == ("OTHER", "/lib/one.so", ("LINUX02",))
+    assert "2 segments" in detail(result, PROTECTION)
+
+
+def test_a_file_mapped_twice_and_a_hole_beside_it_are_no_fault() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.guest([*map_all(), *map_file(ONE, 5000), order("hole", at=5040, pages=8)])
+        assert_verified(verify(stage.system))
+
+
+class TestOneFrame:
+    def test_copy_of_a_file_in_its_place(self) -> None:
+        with Stage() as stage, disk_directory() as directory:
+            stage.publish()
+            path = directory / "one.so"
+            path.write_bytes(random_content()[8 * PAGE_SIZE : 48 * PAGE_SIZE])
+            stage.guest(map_all())
+            stage.guest([DEVICE, *map_file(TWO, 0), order("map_path", path=str(path), at=1000, pages=40)])
+            reason = assert_only_false(verify(stage.system), ONE_FRAME)
+        assert "guest LINUX02" in reason
+        assert f"{path} (inode" in reason
+        assert "a copy in the segment's place" in reason
+
+    def test_eight_guests_share_one_wrong_copy(self) -> None:
+        with Stage() as stage, disk_directory() as directory:
+            stage.publish()
+            path = directory / "wrong"
+            path.write_bytes(random_content(seed=9))
+            for _ in range(8):
+                stage.guest([DEVICE, order("map_path", path=str(path), at=0, pages=PAGES)])
+            result = verify(stage.system)
+        reason = assert_only_false(result, ONE_FRAME)
+        assert reason.startswith("nothing was mapped")
+        assert str(path) in reason
+        assert result.files == ()
+
+    def test_copy_of_the_whole_segment_at_its_address(self) -> None:
+        with Stage() as stage, disk_directory() as directory:
+            stage.publish()
+            path = directory / "segment"
+            path.write_bytes(random_content())
+            at = ADDRESS // PAGE_SIZE
+            stage.guest([*map_all()[1:], order("map_path", path=str(path), at=at, pages=PAGES, area="window")])
+            reason = assert_only_false(verify(stage.system), ONE_FRAME)
+        assert f"{stage.window.start + ADDRESS:#x}" in reason
+
+    def test_other_shared_memory_in_its_place(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            other = Path(f"/dev/shm/dcss-test-{os.getpid()}-foreign")
+            other.write_bytes(random_content(8, seed=3))
+            try:
+                stage.guest([*map_all(), order("map_path", path=str(other), at=9000, pages=8)])
+            finally:
+                other.unlink()
+            assert str(other) in assert_only_false(verify(stage.system), ONE_FRAME)
+
+    def test_page_that_is_not_mapped_is_unproved(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(map_all())
+            stage.guest([DEVICE, order("map", at=0, page=8, pages=39)])
+            result = verify(stage.system)
+        reason = assert_only_false(result, ONE_FRAME)
+        assert "guest LINUX02: LIB:/lib/one.so: 1 of 40 pages absent" in reason
+        one = result.files[0]
+        assert (one.pages, one.checked_pages, one.guests, one.shared) == (40, 39, ("LINUX01", "LINUX02"), False)
+
+    def test_page_that_is_mapped_but_not_present_is_unproved(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest([DEVICE, order("map", at=0, page=8, pages=40, touched=30)])
+            assert "10 of 40 pages absent" in assert_only_false(verify(stage.system), ONE_FRAME)
+
+    def test_nothing_mapped(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest([DEVICE])
+            assert assert_only_false(verify(stage.system), ONE_FRAME).startswith("nothing was mapped")
+
+    def test_one_guest_with_nothing_mapped(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(map_all())
+            stage.guest([DEVICE])
+            assert assert_only_false(verify(stage.system), ONE_FRAME) == "guest LINUX02: nothing was mapped"
+
+    def test_written_private_page_at_the_segments_address(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            device = order("device", address=ADDRESS, pages=PAGES, private=True)
+            stage.guest([device, order("store", address=ADDRESS + 4096, text="changed"), *map_all()[1:]])
+            reason = assert_only_false(verify(stage.system), ONE_FRAME)
+        assert "LIB in its window: 1 of 1 page in a frame that is not CP's" in reason
+
+    def test_written_page_of_an_exclusive_segment_is_the_guests_own(self) -> None:
+        with Stage() as stage:
+            stage.publish(type=SegmentType.EW)
+            device = order("device", address=ADDRESS, pages=PAGES, private=True)
+            stage.guest([device, order("store", address=ADDRESS + 4096, text="changed"), *map_all()[1:]])
+            assert_verified(verify(stage.system))
+
+    def test_memfd_in_its_place_is_a_hidden_copy_too(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            copy = Path(f"/dev/shm/dcss-test-{os.getpid()}-copy")
+            copy.write_bytes(random_content())
+            try:
+                stage.guest([*map_all(), order("map_path", path=str(copy), at=9000, pages=PAGES)])
+            finally:
+                copy.unlink()
+            assert_only_false(verify(stage.system), ONE_FRAME, NO_COPIES)
+
+
+class TestBooksClose:
+    def test_foreign_process_maps_the_segment(self) -> None:
+        with Stage() as stage:
+            segment = stage.publish()
+            stage.guest(map_all())
+            started, ready = os.pipe()
+            foreign = os.fork()
+            if foreign == 0:
+                touched = os.pread(segment.descriptor, 1, 0)
+                import mmap
+
+                with mmap.mmap(segment.descriptor, 0, prot=mmap.PROT_READ) as mapped:
+                    assert mapped[20 * PAGE_SIZE : 20 * PAGE_SIZE + 1]
+                    os.write(ready, touched)
+                    signal.pause()
+            os.read(started, 1)
+            try:
+                reason = assert_only_false(verify(stage.system), BOOKS)
+            finally:
+                os.kill(foreign, signal.SIGKILL)
+                os.waitpid(foreign, 0)
+                os.close(started)
+                os.close(ready)
+        assert "segment LIB" in reason
+        assert f"it is mapped by process {foreign} (" in reason
+
+    def test_baselines_and_fork_server_count_as_the_systems_own(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(map_all())
+            baseline = [order("storage", pages=64), order("device", address=ADDRESS, pages=PAGES, populate=True)]
+            stage.guest([*baseline, order("read_into", address=0, page=8, pages=40)], expect="copies")
+            assert_verified(verify(stage.system))
+
+
+class TestProtection:
+    def test_content_changed_behind_cps_back(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(map_all())
+            with stage.path().open("r+b") as segment:
+                segment.seek(5)
+                segment.write(b"!")
+            assert "its content has changed" in assert_only_false(verify(stage.system), PROTECTION)
+
+    def test_guest_with_a_writable_descriptor(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest([*map_all(), order("close"), order("keep_writable", path=str(stage.path()))])
+            reason = assert_only_false(verify(stage.system), PROTECTION)
+        assert "guest LINUX01: descriptor" in reason
+        assert "pwrite: was allowed with a guest's own descriptor" in reason
+
+    def test_guest_with_a_writable_mapping(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest([*map_all(), order("map_writable", path=str(stage.path()))])
+            assert "LIB is mapped writable at" in assert_only_false(verify(stage.system), PROTECTION)
+
+    def test_guest_whose_mapping_could_be_made_writable(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest([*map_all(), order("map_of_writable", path=str(stage.path()))])
+            assert "mapped of a writable descriptor" in assert_only_false(verify(stage.system), PROTECTION)
+
+    def test_without_a_guests_descriptor_cp_opens_one_and_says_so(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest([*map_all(), order("close")])
+            result = verify(stage.system)
+        assert_verified(result)
+        assert "opened read-only by CP, as no guest keeps one open" in detail(result, PROTECTION)
+
+    @pytest.mark.parametrize("kind", [SegmentType.SW, SegmentType.SN])
+    def test_shared_writable_segments_are_not_protected(self, kind: SegmentType) -> None:
+        with Stage() as stage:
+            stage.publish(type=kind, digest=None)
+            stage.guest([*map_all(), order("keep_writable", path=str(stage.path()))])
+            result = verify(stage.system)
+        assert result.claims[3].holds is None
+        assert "SW or SN" in detail(result, PROTECTION)
+        assert result.verdict == "verified"
+
+
+def baseline(*files: int) -> list[list[object]]:
+    """Orders of a guest that copies files into its storage, page by page, at the page that the file has."""
+    orders = [order("storage", pages=256), order("device", address=ADDRESS, pages=PAGES)]
+    return orders + [
+        order("read_into", address=page * PAGE_SIZE, page=page, pages=pages)
+        for index in files
+        for _, page, pages in FILES[index].runs
+    ]
+
+
+class TestBaselines:
+    def test_baselines_that_copy(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(map_all())
+            for _ in range(2):
+                stage.guest(baseline(0, 1, 2), expect="copies")
+            result = verify(stage.system)
+        assert_verified(result)
+        assert "6 files (146 pages) in 2 baseline guests" in detail(result, BASELINES)
+        assert all(file.guests == ("LINUX01",) for file in result.files)
+
+    def test_baseline_that_maps_the_segment(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(map_all())
+            stage.guest([*baseline(0), *map_file(TWO, 0)], expect="copies")
+            reason = assert_only_false(verify(stage.system), BASELINES)
+        assert "guest LINUX02: segment object /dev/shm/" in reason
+
+    def test_baseline_that_maps_a_file_of_the_host(self) -> None:
+        with Stage() as stage, disk_directory() as directory:
+            stage.publish()
+            (directory / "two.so").write_bytes(bytes(4096))
+            stage.guest(map_all())
+            path = str(directory / "two.so")
+            stage.guest([*baseline(0), order("map_path", path=path, at=0, pages=1)], expect="copies")
+            assert path in assert_only_false(verify(stage.system), BASELINES)
+
+    def test_baselines_that_share_one_copy(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(map_all())
+            copy = Path(f"/dev/shm/dcss-test-{os.getpid()}-copy")
+            copy.write_bytes(random_content()[8 * PAGE_SIZE : 48 * PAGE_SIZE])
+            try:
+                for _ in range(2):
+                    share = [order("share", path=str(copy), touched=40)]
+                    stage.guest([*baseline(), *share], expect="copies")
+            finally:
+                copy.unlink()
+            reason = assert_only_false(verify(stage.system), BASELINES)
+        assert "guest LINUX02: 40 pages, the first at" in reason
+        assert "in frames that others map as well" in reason
+
+    def test_copy_inherited_from_the_fork_server_is_shared(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.fork_server_keeps()
+            stage.guest(baseline(), expect="copies")
+            reason = detail(verify(stage.system), BASELINES)
+        assert "guest LINUX01: 96 pages" in reason
+
+    def test_file_that_is_copied_in_part(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(map_all())
+            orders = [*baseline(0), order("read_into", address=300 * 512, page=48, pages=16)]
+            stage.guest(orders, expect="copies")
+            assert "/lib/two.so: 16 of 32 pages not found" in assert_only_false(verify(stage.system), BASELINES)
+
+    def test_nothing_read(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(map_all())
+            stage.guest(baseline(), expect="copies")
+            assert "guest LINUX02: nothing was read" in assert_only_false(verify(stage.system), BASELINES)
+
+    def test_only_baselines_prove_no_sharing(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(baseline(0), expect="copies")
+            result = verify(stage.system)
+        assert result.verdict == "refuted"
+        assert detail(result, ONE_FRAME).startswith("nothing was mapped")
+        assert [claim.holds for claim in result.claims] == [False, None, True, True, True]

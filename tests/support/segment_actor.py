@@ -1,0 +1,250 @@
+"""The other side of segment_stage: a fork server whose guests do what a test tells them; run as a file, exec'd.
+
+It knows nothing of the project. A guest gets its orders as JSON, `[[verb, arguments], ...]`, and the segments'
+descriptors in order; it answers `ready` or what went wrong, and then sleeps.
+"""
+
+import array
+import ctypes
+import json
+import mmap
+import os
+import signal
+import socket
+import sys
+from pathlib import Path
+
+PAGE = 4096
+RESERVED = 1 << 39
+NORESERVE, FIXED, POPULATE = 0x4000, 0x10, 0x8000
+PR_SET_PDEATHSIG = 1
+
+libc = ctypes.CDLL(None, use_errno=True)
+libc.mmap.restype = ctypes.c_void_p
+libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
+
+
+def map_at(address, pages, protection, flags, descriptor=-1, page=0):
+    found = libc.mmap(address, pages * PAGE, protection, flags, descriptor, page * PAGE)
+    if found == ctypes.c_void_p(-1).value:
+        raise OSError(ctypes.get_errno(), f"mmap at {address}")
+    return found
+
+
+class Guest:
+    """One guest's memory, and the verbs of its orders."""
+
+    def __init__(self, descriptors, window, user_area):
+        self.descriptors = descriptors
+        self.window, self.user_area = window, user_area
+        self.kept = []
+
+    def content(self, page, pages, segment=0):
+        with mmap.mmap(self.descriptors[segment], 0, prot=mmap.PROT_READ) as whole:
+            return whole[page * PAGE : (page + pages) * PAGE]
+
+    def device(self, address, pages, segment=0, private=False, populate=False):
+        """Map a segment at its absolute address."""
+        flags = FIXED | (mmap.MAP_PRIVATE if private else mmap.MAP_SHARED) | (POPULATE if populate else 0)
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if private else 0)
+        map_at(self.window + address, pages, protection, flags, self.descriptors[segment])
+
+    def map(self, at, page, pages, segment=0, touched=None, private=False):
+        """Map pages of a segment at user level; `at` is a page of the user area."""
+        address = self.user_area + at * PAGE
+        flags = FIXED | (mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
+        map_at(address, pages, mmap.PROT_READ, flags, self.descriptors[segment], page)
+        # MADV_RANDOM does not turn fault-around off: what should stay absent is thrown out again.
+        for index in range(pages):
+            ctypes.c_ubyte.from_address(address + index * PAGE).value  # noqa: B018
+        if touched is not None:
+            libc.madvise(ctypes.c_void_p(address + touched * PAGE), (pages - touched) * PAGE, 4)
+
+    def hole(self, at, pages):
+        map_at(
+            self.user_area + at * PAGE, pages, mmap.PROT_READ, FIXED | POPULATE | mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        )
+
+    def map_path(self, path, at, pages, page=0, area="user_area", writable=False):
+        """Map a file of the host where a segment's pages should be."""
+        descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
+        map_at(
+            getattr(self, area) + at * PAGE, pages, mmap.PROT_READ, FIXED | POPULATE | mmap.MAP_SHARED, descriptor, page
+        )
+        os.close(descriptor)
+
+    def keep_writable(self, path):
+        """Hold the segment's object open for writing."""
+        self.kept.append(os.open(path, os.O_RDWR))
+
+    def map_writable(self, path):
+        """Map the segment's object for writing, then close it."""
+        descriptor = os.open(path, os.O_RDWR)
+        map_at(None, 1, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | POPULATE, descriptor)
+        os.close(descriptor)
+
+    def map_of_writable(self, path):
+        """Map the segment's object for reading, of a descriptor that could have been written through."""
+        descriptor = os.open(path, os.O_RDWR)
+        map_at(None, 1, mmap.PROT_READ, mmap.MAP_SHARED | POPULATE, descriptor)
+        os.close(descriptor)
+
+    def close(self):
+        """Keep no descriptor of the segments."""
+        for descriptor in self.descriptors:
+            os.close(descriptor)
+
+    def store(self, address, text):
+        """Write into a private mapping in the window."""
+        ctypes.memmove(self.window + address, text.encode(), len(text))
+
+    def rewrite(self, address, pages):
+        """Write what is there already, so that the kernel makes private copies."""
+        for index in range(pages):
+            byte = ctypes.c_ubyte.from_address(self.window + address + index * PAGE)
+            byte.value = byte.value
+
+    def storage(self, pages):
+        """Real storage: private memory at the bottom of the window."""
+        flags = FIXED | NORESERVE | mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
+        map_at(self.window, pages, mmap.PROT_READ | mmap.PROT_WRITE, flags)
+
+    def read_into(self, address, page, pages, segment=0):
+        """Copy segment pages into real storage, as a page cache does."""
+        ctypes.memmove(self.window + address, self.content(page, pages, segment), pages * PAGE)
+
+    def hide(self, how, page, pages, segment=0):
+        """Keep a copy of segment pages."""
+        getattr(self, f"hide_{how}")(self.content(page, pages, segment))
+
+    def hide_bytes(self, data):
+        self.kept.append(data[:1] + data[1:])
+
+    def hide_bytearray(self, data):
+        self.kept.append(bytearray(data))
+
+    def hide_pieces(self, data):
+        self.kept += [data[start : start + 65536] for start in range(0, len(data), 65536)]
+
+    def hide_odd(self, data):
+        self.kept.append(b"odd" + data)
+
+    def anonymous(self, size, flags=mmap.MAP_PRIVATE):
+        return map_at(None, -(-size // PAGE) + 1, mmap.PROT_READ | mmap.PROT_WRITE, flags | mmap.MAP_ANONYMOUS)
+
+    def hide_private(self, data):
+        ctypes.memmove(self.anonymous(len(data)) + 8, data, len(data))
+
+    def hide_anonymous_shared(self, data):
+        ctypes.memmove(self.anonymous(len(data), mmap.MAP_SHARED), data, len(data))
+
+    def hide_dropped(self, data):
+        """Shared memory that holds the copy while no page of it is present."""
+        address = self.anonymous(len(data), mmap.MAP_SHARED)
+        ctypes.memmove(address, data, len(data))
+        libc.madvise(ctypes.c_void_p(address), len(data), 4)
+
+    def hide_prot_none(self, data):
+        address = self.anonymous(len(data))
+        ctypes.memmove(address, data, len(data))
+        libc.mprotect(address, len(data) + PAGE, 0)
+
+    def hide_straddling(self, data):
+        """Over the border of two mappings that the kernel keeps apart."""
+        address = self.anonymous(len(data) + PAGE)
+        ctypes.memmove(address + 1000, data, len(data))
+        libc.mprotect(address + PAGE, PAGE, mmap.PROT_READ)
+
+    def hide_file_private(self, data):
+        """In a private mapping of a file of the host, written over."""
+        descriptor = os.open(sys.executable, os.O_RDONLY)
+        pages = len(data) // PAGE
+        address = map_at(None, pages, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, descriptor)
+        os.close(descriptor)
+        ctypes.memmove(address, data, len(data))
+
+    def hide_memfd(self, data):
+        descriptor = self.memfd(data)
+        self.kept.append(mmap.mmap(descriptor, len(data)))
+        os.close(descriptor)
+
+    def hide_memfd_unmapped(self, data):
+        self.kept.append(self.memfd(data))
+
+    def hide_tmpfs(self, data):
+        path = Path(f"/dev/shm/dcss-test-hidden-{os.getpid()}")
+        path.write_bytes(data)
+        self.kept.append(path.open("rb"))
+        path.unlink()
+
+    def hide_child(self, data):
+        """In a process that the guest forks."""
+        started, ready = os.pipe()
+        if os.fork() == 0:
+            self.hide_private(data)
+            os.write(ready, b"x")
+            signal.pause()
+        os.read(started, 1)
+
+    def memfd(self, data):
+        descriptor = os.memfd_create("hidden")
+        os.write(descriptor, data)
+        return descriptor
+
+    def share(self, path, touched):
+        """Map a whole file shared, outside both areas, and touch its first pages."""
+        descriptor = os.open(path, os.O_RDWR)
+        self.kept.append(mmap.mmap(descriptor, 0))
+        os.close(descriptor)
+        for index in range(touched):
+            self.kept[-1][index * PAGE]
+
+    def undumpable(self):
+        """Close its books to all but root."""
+        libc.prctl(4, 0)
+
+    def sleep_briefly(self, seconds):
+        """End by itself, soon."""
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, seconds)
+
+
+def become_guest(control, orders, descriptors, window, user_area):
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    answer = "ready"
+    try:
+        guest = Guest(descriptors, window, user_area)
+        for verb, arguments in orders:
+            getattr(guest, verb)(**arguments)
+    except Exception as error:
+        answer = f"{type(error).__name__}: {error}"
+    control.send(json.dumps({"pid": os.getpid(), "answer": answer}).encode())
+    control.close()
+    while True:
+        signal.pause()
+
+
+def main():
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    control = socket.socket(fileno=int(sys.argv[1]))
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE
+    window, user_area = (map_at(None, RESERVED // PAGE, 0, flags) for _ in range(2))
+    control.send(json.dumps({"window": window, "user_area": user_area, "bytes": RESERVED}).encode())
+    kept = []
+    while True:
+        packet, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 16)
+        if not packet:
+            return
+        orders = json.loads(packet)
+        if orders == "keep":
+            kept.append(Path(f"/proc/self/fd/{descriptors[0]}").read_bytes())
+            control.send(b"kept")
+        elif os.fork() == 0:
+            become_guest(control, orders, list(array.array("i", descriptors)), window, user_area)
+        for descriptor in descriptors:
+            os.close(descriptor)
+
+
+if __name__ == "__main__":
+    main()
