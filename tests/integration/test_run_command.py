@@ -1,0 +1,189 @@
+"""`dcss run` as a user calls it: exit status, JSON, screen, and what it leaves behind at any moment: nothing."""
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pexpect
+import pytest
+from dcss_test_support import needs
+from system_harness import objects
+from tree_images import make_tree, mke2fs
+
+pytestmark = needs("mke2fs")
+
+SYSTEM = """
+system: {name}
+segments:
+  - name: LIB
+    at: 0x20000000
+    image: {{ext2: {image}}}
+guests:
+  - name: LINUX
+    count: 3
+    mounts: [{{device: dcssblk0, at: /, options: [{options}]}}]
+    run: [{run}]
+"""
+BASELINE = """
+  - name: BASE
+    expect: copies
+    mounts: [{{device: dcssblk0, at: /, options: [{options}]}}]
+    run: [map: "/usr/lib/**/*.so*"]
+"""
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Path:
+    make_tree(tmp_path / "tree")
+    mke2fs(tmp_path / "tree", tmp_path / "image")
+    return tmp_path / "image"
+
+
+def config(image: Path, options: str = "ro, xip", run: str = 'map: "/usr/lib/**/*.so*"', base: str | None = None) -> Path:
+    path = image.parent / "system.yaml"
+    text = SYSTEM.format(name="runtest", image=image, options=options, run=run)
+    path.write_text(text + (BASELINE.format(options=base) if base else ""))
+    return path
+
+
+def dcss(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"XDG_RUNTIME_DIR": str(home), "XDG_STATE_HOME": str(home / "state"), "COLUMNS": "200"}
+    command = [sys.executable, "-m", "dcss", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+
+
+def claims(result: dict) -> dict[str, bool | None]:
+    return {claim["claim"]: claim["holds"] for claim in result["verify"]["claims"]}
+
+
+def test_json_document_has_the_contracts_fields(image: Path) -> None:
+    done = dcss("run", config(image, base="ro"), "--json", home=image.parent)
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout)
+    assert {"verify", "measure", "guests"} <= result.keys()
+    verify, measure = result["verify"], result["measure"]
+    assert (verify["system"], verify["verdict"]) == ("runtest", "verified")
+    assert verify["evidence"] in {"frames", "mappings"}
+    assert set(claims(result)) == {
+        "one-frame-per-page",
+        "no-hidden-copies",
+        "books-close",
+        "protection-holds",
+        "baselines-copy",
+    }
+    assert all(holds is True for holds in claims(result).values())
+    files = {file["path"]: file for file in verify["files"]}
+    one = files["/usr/lib/libone.so.1"]
+    assert (one["segment"], one["pages"], one["checked_pages"]) == ("LIB", 250, 250)
+    assert one["guests"] == ["LINUX01", "LINUX02", "LINUX03"]
+    assert one["shared"] is True
+    assert one["distinct_frames"] == (250 if verify["evidence"] == "frames" else None)
+    accounts = {guest["name"]: guest for guest in measure["guests"]}
+    mapped_bytes = (250 + 52 + 1) * 4096
+    assert accounts["LINUX01"]["guest"] == {
+        "xip_bytes": mapped_bytes,
+        "page_cache_bytes": 0,
+        "buffer_bytes": 0,
+        "anonymous_bytes": 0,
+    }
+    assert accounts["BASE"]["guest"]["xip_bytes"] == 0
+    assert accounts["BASE"]["guest"]["page_cache_bytes"] == mapped_bytes
+    assert accounts["BASE"]["host"]["uss_bytes"] > accounts["LINUX01"]["host"]["uss_bytes"] + mapped_bytes // 2
+    assert measure["totals"] == {
+        "with_sharing_bytes": mapped_bytes,
+        "without_sharing_bytes": 3 * mapped_bytes,
+        "saved_bytes": 2 * mapped_bytes,
+    }
+    assert measure["segments"][0]["guests"] == 4
+    assert [guest["exit_status"] for guest in result["guests"]] == [0] * 4
+    assert objects("runtest") == []
+
+
+def test_screen_says_the_verdict_first(image: Path) -> None:
+    done = dcss("run", config(image, base="ro"), home=image.parent)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("VERIFIED  runtest: 3 guests share 3 files")
+    assert "Saved" in done.stdout
+
+
+def test_nothing_mapped_is_refuted(image: Path) -> None:
+    done = dcss("run", config(image, run='read: "/usr/lib/*.txt"'), "--json", home=image.parent)
+    assert done.returncode == 1
+    result = json.loads(done.stdout)
+    assert claims(result)["one-frame-per-page"] is False
+    assert result["verify"]["verdict"] == "refuted"
+
+
+def test_a_baseline_that_shares_is_refuted_and_nothing_else_is(image: Path) -> None:
+    done = dcss("run", config(image, base="ro, xip"), "--json", home=image.parent)
+    assert done.returncode == 1
+    found = claims(json.loads(done.stdout))
+    assert found.pop("baselines-copy") is False
+    assert all(holds is True for holds in found.values())
+
+
+def test_guests_that_copy_but_say_they_share_are_refuted(image: Path) -> None:
+    done = dcss("run", config(image, options="ro"), "--json", home=image.parent)
+    assert done.returncode == 1
+    found = claims(json.loads(done.stdout))
+    assert found["one-frame-per-page"] is False
+    assert found["no-hidden-copies"] is False
+    assert found["books-close"] is True
+
+
+def test_a_failed_guest_is_exit_3_with_its_log(image: Path) -> None:
+    done = dcss("run", config(image, run='map: "/nosuch/*"'), home=image.parent)
+    assert done.returncode == 3
+    assert "matches no regular file" in done.stdout + done.stderr
+    assert objects("runtest") == []
+
+
+def test_evidence_is_written(image: Path) -> None:
+    target = image.parent / "evidence.json"
+    assert dcss("run", config(image), "--evidence", target, home=image.parent).returncode == 0
+    assert target.stat().st_size > 1000
+    refused = dcss("run", config(image), "--evidence", image.parent / "nosuch" / "x", home=image.parent)
+    assert refused.returncode == 2
+    assert "nosuch" in refused.stderr
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_ctrl_c_at_any_moment_leaves_nothing(image: Path, seed: int) -> None:
+    delay = random.Random(seed).uniform(0.05, 1.6)  # noqa: S311
+    environment = os.environ | {"XDG_RUNTIME_DIR": str(image.parent), "XDG_STATE_HOME": str(image.parent / "state")}
+    child = pexpect.spawn(sys.executable, ["-m", "dcss", "run", str(config(image, base="ro"))], env=environment, timeout=30)
+    time.sleep(delay)
+    child.sendintr()
+    child.expect(pexpect.EOF)
+    child.close()
+    assert child.exitstatus in {0, 130} or child.signalstatus == signal.SIGINT  # 0: it was done before
+    assert objects("runtest") == []
+    deadline = time.monotonic() + 5
+    while running := named_processes():
+        assert time.monotonic() < deadline, running
+        time.sleep(0.05)
+
+
+def named_processes() -> list[str]:
+    """Return processes of guests called as this test's, whoever started them."""
+    found = []
+    for comm in Path("/proc").glob("[0-9]*/comm"):
+        try:
+            name = comm.read_text().strip()
+        except OSError:
+            continue
+        if name in {"dcss:LINUX01", "dcss:LINUX02", "dcss:LINUX03"} and "runtest" in _maps(comm.parent):
+            found.append(name)
+    return found
+
+
+def _maps(process: Path) -> str:
+    try:
+        return (process / "maps").read_text()
+    except OSError:
+        return ""
