@@ -15,6 +15,7 @@ from dcss.cp.diag08 import diagnose_08
 from dcss.cp.diag64 import diagnose_64
 from dcss.cp.directory import Directory
 from dcss.cp.durable import FaultPoint, no_fault
+from dcss.cp.interrupts import interrupts_held
 from dcss.cp.runtime import SystemLock, sweep
 from dcss.cp.saved import SavedSegments, now, saved_class
 from dcss.cp.segment import OPERATOR, Dump, Guest, Load, Segment
@@ -32,12 +33,13 @@ class ControlProgram:
 
     def __init__(self, system: str, *, fault: FaultPoint = no_fault) -> None:
         self.system = system
-        with ExitStack() as stack:
+        with interrupts_held(), ExitStack() as stack:
             self.lock = stack.enter_context(SystemLock(system))
             self.swept = sweep(self.lock)
             self._spool = Spool(system, fault=fault)
             stack.callback(self._spool.close)
             self._storage = Storage(system)
+            stack.callback(self._storage.close)
             self._directory = Directory(self._storage, lambda segment, why: self._spool.set_aside(segment.spid, why))
             self._guests: dict[str, Guest] = {}
             self.saved = SavedSegments(self._directory, self._spool)
@@ -155,12 +157,8 @@ class ControlProgram:
 
     def close(self) -> None:
         """Unlink every object, empty the runtime directory, give up the locks. May be called twice."""
-        with self._closing:
-            for segment in self._directory.files.values():
-                self._storage.drop(segment)
-            self._guests.clear()
-            if self.lock.held:
-                sweep(self.lock)  # what an interrupt may have kept from being recorded
+        with interrupts_held():
+            self._closing.close()
 
     def __enter__(self) -> Self:
         return self

@@ -114,11 +114,6 @@ class SystemLock:
             process = "unknown"
         return f"system {self.system}: its CP already runs (process {process or 'unknown'}); take it down first"
 
-    @property
-    def held(self) -> bool:
-        """False once released."""
-        return self._descriptor >= 0
-
     def release(self) -> None:
         """Remove the system's runtime directory and give up the lock. May be called twice."""
         if self._descriptor >= 0:

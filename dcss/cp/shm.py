@@ -17,11 +17,13 @@ from typing import NamedTuple, Self
 import posix_ipc
 
 from dcss.abi.extmem import PAGE_SIZE
+from dcss.cp.interrupts import interrupts_held
 from dcss.errors import PublishError
 
 SHM_DIRECTORY = Path("/dev/shm")
 OBJECT_MODE = 0o440  # nobody, the owner included, opens it for writing by name
 MAX_SAME_NAME = 10_000
+_SHARED_AND_PRESENT = mmap.MAP_SHARED | mmap.MAP_POPULATE
 _OBJECT_FILE = re.compile(r"dcss\.(?P<system>.+)\.(?P<label>[A-Za-z0-9@#$_-]+)\.(?P<number>[0-9]+)", re.ASCII)
 
 
@@ -47,23 +49,46 @@ class SharedObject:
 
     `number` is the first number tried in its name; where that name is taken, by another user's system for one, the
     next is. `write_fd` stays in CP; `reader_fd` is read-only, lives as long as the object, and may be sent, never
-    closed, by others. Raises PublishError, after which nothing of the object is left.
+    closed, by others. `registry` holds the object from before it exists until it is closed, so that an interrupt at
+    any instant leaves someone who knows what to remove. Raises PublishError, after which nothing of the object is left.
     """
 
-    __slots__ = ("_map", "address", "buffer", "device", "inode", "name", "reader_fd", "size_bytes", "write_fd")
+    __slots__ = (
+        "_keeper_fd",
+        "_map",
+        "_registry",
+        "address",
+        "buffer",
+        "device",
+        "inode",
+        "name",
+        "reader_fd",
+        "size_bytes",
+        "write_fd",
+    )
 
     def __init__(
-        self, system: str, label: str, size_bytes: int, fill: Callable[[int], None], *, number: int = 1
+        self,
+        system: str,
+        label: str,
+        size_bytes: int,
+        fill: Callable[[int], None],
+        *,
+        number: int = 1,
+        registry: set["SharedObject"] | None = None,
     ) -> None:
         if size_bytes <= 0 or size_bytes % PAGE_SIZE:
             raise ValueError(f"object {label}: found {size_bytes} bytes, wanted a positive multiple of {PAGE_SIZE}")
         self.size_bytes = size_bytes
-        self.write_fd = self.reader_fd = -1
+        self.write_fd = self.reader_fd = self._keeper_fd = -1
         self._map: mmap.mmap | None = None
         self.name = ""
+        self._registry = set() if registry is None else registry
         check_space(label, size_bytes)
+        self._registry.add(self)
         try:
-            self._create(ObjectName(system, label, number), fill)
+            self._create(ObjectName(system, label, number))
+            self._fill(label, fill)
         except (OSError, posix_ipc.Error) as error:
             self.close()
             if isinstance(error, PublishError):
@@ -75,42 +100,42 @@ class SharedObject:
             self.close()
             raise
 
-    def _create(self, wanted: ObjectName, fill: Callable[[int], None]) -> None:
-        keeper_fd = self._create_exclusively(wanted)
-        try:
-            os.posix_fallocate(self.write_fd, 0, self.size_bytes)  # a full /dev/shm shows here, not as SIGBUS later
-            fill(self.write_fd)
-            status = os.fstat(self.write_fd)
-            if status.st_size != self.size_bytes:
-                raise PublishError(
-                    f"segment {wanted.label}: its content has {status.st_size} bytes, wanted at most {self.size_bytes}"
-                )
-            self.device, self.inode = status.st_dev, status.st_ino
-            self.reader_fd = self.reader()
-            # Populated, so that this process's page table names every frame.
-            self._map = mmap.mmap(keeper_fd, self.size_bytes, mmap.MAP_SHARED | mmap.MAP_POPULATE, mmap.PROT_READ)
-        finally:
-            os.close(keeper_fd)  # the mapping keeps a duplicate
-        self.buffer = memoryview(self._map)
-        self.address = _address_of(self._map)
-
-    def _create_exclusively(self, wanted: ObjectName) -> int:
-        """Create under the first free number; return a descriptor whose lock tells sweepers that a CP lives."""
+    def _create(self, wanted: ObjectName) -> None:
+        """Create under the first free number, with a descriptor whose lock tells sweepers that a CP lives."""
         for number in range(wanted.number, wanted.number + MAX_SAME_NAME):
             name = str(wanted._replace(number=number))
-            try:
-                self.write_fd = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=OBJECT_MODE).fd
-            except posix_ipc.ExistentialError:
-                continue
-            self.name = name
+            with interrupts_held():
+                try:
+                    self.write_fd = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=OBJECT_MODE).fd
+                except posix_ipc.ExistentialError:
+                    continue
+                self.name = name
+                self._keeper_fd = self.reader()
             os.fchmod(self.write_fd, OBJECT_MODE)  # whatever the umask is
-            keeper_fd = self.reader()
-            fcntl.flock(keeper_fd, fcntl.LOCK_EX)
-            if os.fstat(keeper_fd).st_nlink:
-                return keeper_fd
-            os.close(keeper_fd)  # a sweep took it for a leftover before it was locked
-            self.close()
+            fcntl.flock(self._keeper_fd, fcntl.LOCK_EX)
+            if os.fstat(self._keeper_fd).st_nlink:
+                return
+            self._close_descriptors()  # a sweep took it for a leftover before it was locked
         raise PublishError(f"segment {wanted.label}: no free name among {MAX_SAME_NAME} from {wanted} in /dev/shm")
+
+    def _fill(self, label: str, fill: Callable[[int], None]) -> None:
+        os.posix_fallocate(self.write_fd, 0, self.size_bytes)  # a full /dev/shm shows here, not as SIGBUS later
+        fill(self.write_fd)
+        status = os.fstat(self.write_fd)
+        if status.st_size != self.size_bytes:
+            raise PublishError(
+                f"segment {label}: its content has {status.st_size} bytes, wanted at most {self.size_bytes}"
+            )
+        self.device, self.inode = status.st_dev, status.st_ino
+        with interrupts_held():
+            self.reader_fd = self.reader()
+            # Populated, so that this process's page table names every frame. The mapping keeps a duplicate of the
+            # keeper, and with it the lock.
+            self._map = mmap.mmap(self._keeper_fd, self.size_bytes, _SHARED_AND_PRESENT, mmap.PROT_READ)
+            os.close(self._keeper_fd)
+            self._keeper_fd = -1
+        self.buffer = memoryview(self._map)
+        self.address = _address_of(self._map)
 
     def reader(self) -> int:
         """Open a read-only descriptor of the object, also after it was unlinked. The caller closes it."""
@@ -125,16 +150,22 @@ class SharedObject:
 
     def close(self) -> None:
         """Unlink, unmap, close. A view that someone still holds of `buffer` keeps the mapping until it goes."""
-        self.unlink()
-        for descriptor in (self.write_fd, self.reader_fd):
+        with interrupts_held():
+            self.unlink()
+            self._close_descriptors()
+            if self._map is not None:
+                with contextlib.suppress(AttributeError):  # interrupted before there was a view
+                    self.buffer.release()
+                with contextlib.suppress(BufferError):
+                    self._map.close()
+                self._map = None
+            self._registry.discard(self)
+
+    def _close_descriptors(self) -> None:
+        for descriptor in (self.write_fd, self.reader_fd, self._keeper_fd):
             if descriptor >= 0:
                 os.close(descriptor)
-        self.write_fd = self.reader_fd = -1
-        if self._map is not None:
-            self.buffer.release()
-            with contextlib.suppress(BufferError):
-                self._map.close()
-            self._map = None
+        self.write_fd = self.reader_fd = self._keeper_fd = -1
 
 
 def check_space(label: str, size_bytes: int) -> None:

@@ -17,6 +17,7 @@ class Storage:
 
     def __init__(self, system: str) -> None:
         self.system = system
+        self._objects: set[SharedObject] = set()
 
     def bring_in(self, segment: Segment) -> SharedObject:
         """Return the segment's object, made and checked against the saved digest where it is not in storage yet.
@@ -55,6 +56,11 @@ class Storage:
                 each.close()
         segment.stored = segment.pristine = None
 
+    def close(self) -> None:
+        """Take everything out of storage, also what an interrupt kept from becoming a segment's."""
+        for each in list(self._objects):
+            each.close()
+
     def _make(self, segment: Segment) -> SharedObject:
         definition, fill = segment.definition, _fill(segment)
         made = SharedObject(
@@ -63,6 +69,7 @@ class Storage:
             definition.size_bytes,
             lambda write_fd: write_content(definition, fill, write_fd),
             number=segment.spid,
+            registry=self._objects,
         )
         try:
             if segment.saved_digest is not None or not _changeable(segment):
