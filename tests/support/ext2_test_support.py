@@ -20,6 +20,9 @@ from dcss.abi.ext2 import (
     SUPERBLOCK,
     SUPERBLOCK_OFFSET,
     VALID_FS,
+    XATTR_ENTRY_HEAD,
+    XATTR_HEADER,
+    XATTR_MAGIC,
     GroupDesc,
     Incompat,
     RawInode,
@@ -156,6 +159,18 @@ def entries_block(names: dict[bytes, int], block_size: int) -> bytes:
     used = sum(map(len, packed[:-1]))
     name, number = list(names.items())[-1]
     return b"".join(packed[:-1]) + entry(number, name, rec_len=block_size - used)
+
+
+def attributes_block(*attributes: tuple[int, bytes, bytes], size: int = 1024, **header: int) -> bytes:
+    """Pack index, name and value of each extended attribute into a block."""
+    fields = {"magic": XATTR_MAGIC, "refcount": 1, "blocks": 1, **header}
+    heads = XATTR_HEADER.pack(fields["magic"], fields["refcount"], fields["blocks"], 0, bytes(16))
+    values = b""
+    for index, name, value in attributes:
+        values = value.ljust(-(-len(value) // 4) * 4, b"\0") + values
+        heads += XATTR_ENTRY_HEAD.pack(len(name), index, size - len(values), 0, len(value), 0)
+        heads += name.ljust(-(-len(name) // 4) * 4, b"\0")
+    return heads.ljust(size - len(values), b"\0") + values
 
 
 def content(source: BufferSource, volume: Volume, inode: Inode) -> bytes:

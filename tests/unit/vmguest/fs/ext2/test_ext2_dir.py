@@ -180,6 +180,10 @@ def test_indexes_stay_under_their_bound(monkeypatch: pytest.MonkeyPatch) -> None
             assert volume.lookup(volume.inode(number), b"self") == number
             assert volume._indexes._bytes <= 1000
             assert sum(len(index) * 8 + 256 for index in volume._indexes._indexes.values()) == volume._indexes._bytes
+    assert list(volume._indexes._indexes) == [27, 28, 29]
+    assert volume.lookup(volume.inode(27), b"..") == 2
+    assert volume.lookup(volume.inode(12), b"..") == 2
+    assert list(volume._indexes._indexes) == [29, 27, 12]
 
 
 def test_a_name_that_went_since_the_index_was_made_is_not_found() -> None:
@@ -193,7 +197,11 @@ def test_a_name_that_went_since_the_index_was_made_is_not_found() -> None:
     assert volume.lookup(root, b"name-xyz") is None
     volume.invalidate()
     assert volume.lookup(volume.root(), b"name-xyz") == 211
-    image.data[at - 8 : at - 4] = bytes(4)
+    assert volume.lookup(volume.root(), b"name-202") == 213
+    for changed in (b"name-xyz", b"name-203"):
+        at = image.data.index(changed)
+        image.data[at - 8 : at - 4] = bytes(4)
+    assert volume.lookup(volume.root(), b"name-203") is None
     volume.invalidate()
     assert volume.lookup(volume.root(), b"name-xyz") is None
 

@@ -89,6 +89,7 @@ def test_a_link_is_fast_when_it_has_no_block_but_that_of_its_attributes(blocks: 
     ("words", "rdev"),
     [
         ((0x0801, 0), (8, 1)),
+        ((0x55550801, 0), (8, 1)),
         ((0xFF02, 0x12345678), (255, 2)),
         ((0, 0x0801), (8, 1)),
         ((0, 0xABC << 8 | 0x34 | 0xDEF << 20), (0xABC, 0xDEF34)),

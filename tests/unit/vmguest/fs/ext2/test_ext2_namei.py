@@ -25,7 +25,7 @@ def tree() -> TinyImage:
     image.directory(
         2, {b".": 2, b"..": 2, b"usr": 12, b"lib": 20, b"loop": 21, b"abs": 22, b"dangling": 23, b"file": 14}
     )
-    image.directory(12, {b".": 12, b"..": 2, b"lib": 13, b"up": 24})
+    image.directory(12, {b".": 12, b"..": 2, b"lib": 13, b"up": 24, b"home": 26})
     image.directory(13, {b".": 13, b"..": 12, b"libc.so.6": 14, b"self": 25})
     image.file(14, b"elf")
     link(image, 20, b"usr/lib")
@@ -34,6 +34,7 @@ def tree() -> TinyImage:
     link(image, 23, b"nowhere")
     link(image, 24, b"..")
     link(image, 25, b"../lib/libc.so.6")
+    link(image, 26, b"/file")
     return image
 
 
@@ -55,6 +56,7 @@ def tree() -> TinyImage:
         (b"/abs/self", 14),
         (b"/usr/up/usr/up/lib", 13),
         (b"/abs/../up/file", 14),
+        (b"/usr/home", 14),
     ],
 )
 def test_paths(tree: TinyImage, path: bytes, number: int) -> None:
@@ -163,6 +165,7 @@ def test_walk_yields_every_path_once_and_parents_first(tree: TinyImage) -> None:
         (b"/usr/lib/libc.so.6", 14),
         (b"/usr/lib/self", 25),
         (b"/usr/up", 24),
+        (b"/usr/home", 26),
         (b"/lib", 20),
         (b"/loop", 21),
         (b"/abs", 22),

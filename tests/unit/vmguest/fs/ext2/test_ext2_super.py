@@ -164,7 +164,7 @@ def test_only_a_mount_for_writing_asks_for_a_check(fields: dict[str, int], reaso
     "fields",
     [
         {"s_max_mnt_count": 20, "s_mnt_count": 19},
-        {"s_max_mnt_count": 0xFFFF, "s_mnt_count": 0xFFFE},
+        {"s_max_mnt_count": 0x8000, "s_mnt_count": 0x9000},
         {"s_checkinterval": 10, "s_lastcheck": 0xFFFFFF00},
         {"s_checkinterval": 0, "s_lastcheck": 1},
     ],

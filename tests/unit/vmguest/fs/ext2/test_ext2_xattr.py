@@ -1,23 +1,11 @@
 from struct import pack
 
 import pytest
-from ext2_test_support import TinyImage
+from ext2_test_support import TinyImage, attributes_block
 
-from dcss.abi.ext2 import XATTR_ENTRY_HEAD, XATTR_HEADER, XATTR_MAGIC
+from dcss.abi.ext2 import XATTR_ENTRY_HEAD
 from dcss.errors import Ext2FormatError
 from vmguest.fs.ext2.acl import acl_to_xattr
-
-
-def attributes_block(*attributes: tuple[int, bytes, bytes], **header: int) -> bytes:
-    """Pack index, name and value of each attribute into a block of 1 KiB."""
-    fields = {"magic": XATTR_MAGIC, "refcount": 1, "blocks": 1, **header}
-    heads = XATTR_HEADER.pack(fields["magic"], fields["refcount"], fields["blocks"], 0, bytes(16))
-    values = b""
-    for index, name, value in attributes:
-        values = value.ljust(-(-len(value) // 4) * 4, b"\0") + values
-        heads += XATTR_ENTRY_HEAD.pack(len(name), index, 1024 - len(values), 0, len(value), 0)
-        heads += name.ljust(-(-len(name) // 4) * 4, b"\0")
-    return heads.ljust(1024 - len(values), b"\0") + values
 
 
 def read(block: bytes) -> dict[bytes, bytes]:
@@ -102,6 +90,10 @@ def test_entries_and_values_must_end_inside_the_block() -> None:
             read(good[:32] + (bytes([name_len]) + b"\1" * 3 + bytes(12)).ljust(16 + name_len, b"n") * 5 + b"\1" * 992)
     with pytest.raises(Ext2FormatError, match="bad block"):
         read(endless[:1024])
+    heads = b"".join(XATTR_ENTRY_HEAD.pack(length, 1, 0, 0, 0, 0) + b"n" * length for length in (228, 228, 232, 232))
+    with pytest.raises(Ext2FormatError, match="entries: found an entry at byte 1016, wanted four zero bytes"):
+        read(good[:32] + heads + b"\1" * 8)
+    assert len(read(good[:32] + heads + bytes(8))) == 2
     for offset, size in ((1020, 5), (0xFFFF, 1), (100, 0xFFFFFFFF), (0, 1024), (31, 4)):
         head = XATTR_ENTRY_HEAD.pack(4, 1, offset, 0, size, 0) + b"name"
         with pytest.raises(Ext2FormatError, match="value: found block 0"):
