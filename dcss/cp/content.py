@@ -1,7 +1,9 @@
 """What a segment's bytes are when its first user comes: the saved content where a range keeps it, zeros elsewhere."""
 
+import hashlib
 import os
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 from dcss.abi.extmem import SegmentDefinition, SegmentType
@@ -9,6 +11,7 @@ from dcss.errors import PublishError
 
 Fill = Callable[[int], None]  # writes a segment's content to a descriptor positioned at 0; may be called again later
 _ZEROS = bytes(1 << 20)
+_COPY_BYTES = 16 << 20  # a part that progress is told of
 
 
 class Run(NamedTuple):
@@ -69,6 +72,24 @@ def rewrite_content(definition: SegmentDefinition, fill: Fill, write_fd: int) ->
     """Write an object again that guests have written to."""
     _zero(write_fd, Run(0, definition.size_bytes))
     write_content(definition, fill, write_fd)
+
+
+def file_fill(path: Path, advance: Callable[[int], None] = lambda _: None) -> Fill:
+    """Return a `Fill` that copies the file at `path`; `advance` is told the bytes of each part."""
+
+    def fill(write_fd: int) -> None:
+        with path.open("rb", buffering=0) as source:
+            while copied_bytes := os.sendfile(write_fd, source.fileno(), None, _COPY_BYTES):
+                advance(copied_bytes)
+
+    return fill
+
+
+def file_digest(descriptor: int) -> str:
+    """Return the SHA-256 in hex of all that `descriptor` has."""
+    with open(descriptor, "rb", closefd=False) as content:
+        content.seek(0)
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def _zero(write_fd: int, run: Run) -> None:

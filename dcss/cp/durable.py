@@ -46,6 +46,13 @@ def write_durably(path: Path, write: Callable[[int], None], fault: FaultPoint) -
         raise
 
 
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of `data`, in as many calls as it takes."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
 def remove_durably(path: Path, fault: FaultPoint) -> None:
     """Remove `path` where it exists."""
     with contextlib.suppress(FileNotFoundError):

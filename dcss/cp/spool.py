@@ -5,20 +5,18 @@ which a file begins to exist, or a skeleton becomes a saved segment. What a cras
 start; what is damaged is moved to ``damaged/`` and reported.
 """
 
-import hashlib
 import os
 import re
 from pathlib import Path
 
-from dcss.cp.content import Fill, write_content
-from dcss.cp.durable import NEW_SUFFIX, FaultPoint, no_fault, remove_durably, set_aside, write_durably
+from dcss.cp.content import Fill, file_digest, file_fill, write_content
+from dcss.cp.durable import NEW_SUFFIX, FaultPoint, no_fault, remove_durably, set_aside, write_all, write_durably
 from dcss.cp.manifest import Manifest
 from dcss.cp.runtime import check_system_name, lock_directory, state_directory, state_root
 from dcss.cp.segment import FileClass
 from dcss.errors import SpoolError, SystemBusyError
 
 _FILE = re.compile(r"([0-9]{4})\.(manifest|content)", re.ASCII)
-_COPY_BYTES = 1 << 30  # sendfile takes less than 2 GiB at a time
 
 
 class Spool:
@@ -107,7 +105,7 @@ class Spool:
         digests: list[str] = []
 
         def write(descriptor: int) -> None:
-            os.ftruncate(descriptor, definition.size_bytes)
+            os.posix_fallocate(descriptor, 0, definition.size_bytes)  # a full disk shows here, not as a short write
             write_content(definition, fill, descriptor, saved_only=True)
             size_bytes = os.fstat(descriptor).st_size
             if size_bytes != definition.size_bytes:
@@ -115,7 +113,7 @@ class Spool:
                     f"segment {definition.name}: its content has {size_bytes} bytes, wanted at most"
                     f" {definition.size_bytes}"
                 )
-            digests.append(_file_digest(descriptor))
+            digests.append(file_digest(descriptor))
 
         try:
             self._open()
@@ -146,19 +144,12 @@ class Spool:
     def _write_manifest(self, manifest: Manifest) -> None:
         self._open()
         write_durably(
-            self._manifest(manifest.spid), lambda descriptor: _write_all(descriptor, manifest.pack()), self._fault
+            self._manifest(manifest.spid), lambda descriptor: write_all(descriptor, manifest.pack()), self._fault
         )
 
     def fill(self, spid: int) -> Fill:
         """Return what writes the content of a saved file to a descriptor."""
-        path = self._content(spid)
-
-        def fill(write_fd: int) -> None:
-            with path.open("rb", buffering=0) as content:
-                while os.sendfile(write_fd, content.fileno(), None, _COPY_BYTES):
-                    pass
-
-        return fill
+        return file_fill(self._content(spid))
 
     def remove(self, spid: int) -> None:
         """Remove a file, where it exists: first the manifest, so that a crash leaves a content that does not count."""
@@ -196,15 +187,3 @@ class Spool:
             f"segment {manifest.definition.name}: {manifest.definition.size_bytes} bytes could not be written to the"
             f" spool of system {self.system}: {error}"
         )
-
-
-def _file_digest(descriptor: int) -> str:
-    with open(descriptor, "rb", closefd=False) as content:
-        content.seek(0)
-        return hashlib.file_digest(content, "sha256").hexdigest()
-
-
-def _write_all(descriptor: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]

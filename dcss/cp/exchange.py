@@ -1,0 +1,78 @@
+"""Segments as files to keep or carry: an image of the saved content, and beside it the manifest, IMAGE.manifest."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from dcss.cp.content import file_digest, file_fill, write_content
+from dcss.cp.durable import no_fault, write_all, write_durably
+from dcss.cp.manifest import Manifest
+from dcss.cp.saved import SavedSegments, saved_class
+from dcss.cp.segment import OPERATOR, Segment
+from dcss.errors import SpoolError
+
+
+def manifest_of(image: Path) -> Path:
+    """Return where the manifest of an exported image lies."""
+    return image.with_name(image.name + ".manifest")
+
+
+def export_segment(segment: Segment, image: Path) -> Manifest:
+    """Write the saved content of `segment` to `image`, and its manifest. Raises SpoolError, ValueError for a skeleton.
+
+    Files of those names are replaced whole, or stay as they were.
+    """
+    fill = segment.fill
+    if fill is None:
+        raise ValueError(f"segment {segment.name}: a skeleton has no content to export; save it first")
+    digests: list[str] = []
+
+    def write(descriptor: int) -> None:
+        os.posix_fallocate(descriptor, 0, segment.definition.size_bytes)
+        write_content(segment.definition, fill, descriptor, saved_only=True)
+        digests.append(file_digest(descriptor))
+        if segment.saved_digest not in {None, digests[0]}:
+            raise SpoolError(
+                f"segment {segment.name}: its content has digest {digests[0]}, saved was {segment.saved_digest}"
+            )
+
+    try:
+        write_durably(image, write, no_fault)
+        manifest = Manifest(
+            segment.spid,
+            0,
+            saved_class(segment.definition),
+            segment.definition,
+            segment.owner,
+            segment.created,
+            digests[0],
+        )
+        write_durably(manifest_of(image), lambda descriptor: write_all(descriptor, manifest.pack()), no_fault)
+    except SpoolError:
+        raise
+    except OSError as error:
+        raise SpoolError(f"segment {segment.name}: could not be exported to {image}: {error}") from error
+    return manifest
+
+
+def import_segment(
+    saved: SavedSegments, image: Path, *, owner: str = OPERATOR, advance: Callable[[int], None] = lambda _: None
+) -> Segment:
+    """Save a segment from an exported image. Raises SpoolError where file or manifest is not what was exported.
+
+    `advance` is told the bytes of each part that is copied.
+    """
+    path = manifest_of(image)
+    try:
+        manifest = Manifest.unpack(path.read_bytes())
+        with image.open("rb") as content:
+            digest = file_digest(content.fileno())
+    except OSError as error:
+        raise SpoolError(f"{image}: could not be imported: {error}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise SpoolError(f"{path}: not a manifest of an exported segment: {error}") from error
+    if digest != manifest.digest:
+        raise SpoolError(f"{image}: found content of digest {digest}, its manifest wants {manifest.digest}")
+    return saved.store(
+        manifest.definition, file_fill(image, advance), owner=owner, image_bytes=manifest.definition.size_bytes
+    )

@@ -1,0 +1,105 @@
+"""Export and import: the same segment comes back, or nothing changes."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cp_test_support import control_program, define, filler, private_directories, unique_system
+from dcss_test_support import needs
+
+from dcss.cp.control import ControlProgram
+from dcss.cp.exchange import export_segment, import_segment, manifest_of
+from dcss.errors import SpoolError
+
+LIB = define("LIB", "20000-2000F SR", "20010-20010 SN", secure=True)
+CONTENT = bytes(range(256)) * 256
+
+
+@pytest.fixture
+def cp() -> Iterator[ControlProgram]:
+    with control_program() as running:
+        yield running
+
+
+@pytest.fixture
+def image(cp: ControlProgram, tmp_path: Path) -> Path:
+    path = tmp_path / "lib.ext2"
+    export_segment(cp.saved.store(LIB, filler(CONTENT), owner="MAINT"), path)
+    return path
+
+
+def test_round_trip_into_another_system(image: Path) -> None:
+    assert image.read_bytes() == CONTENT + bytes(4096)
+    copied: list[int] = []
+    with control_program() as other:
+        segment = import_segment(other.saved, image, owner="ADMIN", advance=copied.append)
+        assert (segment.definition, segment.owner, segment.spid) == (LIB, "ADMIN", 1)
+        assert bytes(other.open(LIB.name).object.buffer) == CONTENT + bytes(4096)
+    assert sum(copied) == len(CONTENT) + 4096
+
+
+def test_transient_segment_can_be_exported_too(cp: ControlProgram, tmp_path: Path) -> None:
+    export_segment(cp.publish(LIB, filler(CONTENT)), tmp_path / "image")
+    assert (tmp_path / "image").read_bytes() == CONTENT + bytes(4096)
+
+
+def test_skeleton_cannot(cp: ControlProgram, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="LIB: a skeleton has no content"):
+        export_segment(cp.saved.define(LIB), tmp_path / "image")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_image_is_not_imported(cp: ControlProgram, image: Path) -> None:
+    before = set(cp.files)
+    with image.open("r+b") as content:
+        content.write(b"\xff")
+    with pytest.raises(SpoolError, match=r"lib.ext2: found content of digest \w+, its manifest wants \w+"):
+        import_segment(cp.saved, image)
+    manifest_of(image).write_bytes(b"[]")
+    with pytest.raises(SpoolError, match=r"lib.ext2.manifest: not a manifest of an exported segment"):
+        import_segment(cp.saved, image)
+    manifest_of(image).unlink()
+    with pytest.raises(SpoolError, match="No such file"):
+        import_segment(cp.saved, image)
+    assert set(cp.files) == before
+
+
+def test_damaged_spool_is_not_exported(cp: ControlProgram, tmp_path: Path) -> None:
+    segment = cp.saved.store(LIB, filler(CONTENT))
+    content = next(Path(os.environ["XDG_STATE_HOME"], "dcss", cp.system).glob("*.content"))
+    content.write_bytes(b"\xff" * (len(CONTENT) + 4096))
+    (tmp_path / "image").write_bytes(b"there before")
+    with pytest.raises(SpoolError, match="saved was"):
+        export_segment(segment, tmp_path / "image")
+    assert (tmp_path / "image").read_bytes() == b"there before"
+
+
+def test_image_that_cannot_be_written(cp: ControlProgram) -> None:
+    with pytest.raises(SpoolError, match="could not be exported to /nonexistent/image"):
+        export_segment(cp.publish(LIB, filler(CONTENT)), Path("/nonexistent/image"))
+
+
+@needs("root")
+def test_full_disk_leaves_all_as_it_was() -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    with private_directories() as directory:
+        mounted = directory / "xdg_state_home"
+        if libc.mount(b"tmpfs", os.fsencode(mounted), b"tmpfs", 0, b"size=1m,mode=700"):
+            pytest.skip(f"cannot mount a tmpfs: {os.strerror(ctypes.get_errno())}")
+        try:
+            with ControlProgram(unique_system()) as cp:
+                cp.saved.store(LIB, filler(CONTENT))
+                cp.saved.define(big := define("LIB", "20000-203FF SR"))
+                before = {path.name for path in (mounted / "dcss" / cp.system).iterdir()}
+                for attempt in (
+                    lambda: cp.saved.save(big.name, pytest.fail),
+                    lambda: cp.saved.store(big, pytest.fail),
+                ):
+                    with pytest.raises(SpoolError, match="No space left on device"):
+                        attempt()
+                assert {path.name for path in (mounted / "dcss" / cp.system).iterdir()} == before
+                assert bytes(cp.open(big.name).object.buffer[:256]) == CONTENT[:256]
+        finally:
+            libc.umount2(os.fsencode(mounted), 0)
