@@ -5,19 +5,17 @@ import os
 import socket
 import sys
 import traceback
-from struct import Struct
 from time import monotonic
 from typing import NamedTuple
 
 from dcss.errors import DcssError
+from vmguest.console import BOOKS, BOOKS_REQUEST, EXEC_REQUEST, PACKET_BYTES, VERDICT, Verdict
 from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
 from vmguest.workload import STEPS
 
 FAILED = 1  # exit status of a guest whose workload failed
 CRASHED = 70  # exit status of a guest whose kernel did (sysexits.h: EX_SOFTWARE)
-CONSOLE_PACKET_BYTES = 65536
-_VERDICT = Struct("<idQQQ")
 
 
 class GuestSpec(NamedTuple):
@@ -46,30 +44,6 @@ class GuestSpec(NamedTuple):
         )
 
 
-class Verdict(NamedTuple):
-    """What a guest says when its `run:` list has ended; all of it is the guest's word, and none of it is proof."""
-
-    exit_status: int
-    seconds: float
-    page_cache_bytes: int
-    buffer_bytes: int
-    anonymous_bytes: int
-    message: str = ""
-
-    def pack(self) -> bytes:
-        """Return the verdict as one packet: numbers, then the message."""
-        return _VERDICT.pack(*self[:-1]) + self.message.encode(errors="surrogateescape")
-
-    @classmethod
-    def unpack(cls, packet: bytes) -> "Verdict":
-        """Read a packet. Raises ValueError where a guest sent anything else."""
-        if len(packet) < _VERDICT.size:
-            raise ValueError(f"verdict: found {len(packet)} bytes, wanted at least {_VERDICT.size}")
-        exit_status, seconds, page_cache, buffer, anonymous = _VERDICT.unpack_from(packet)
-        message = packet[_VERDICT.size :].decode(errors="replace")
-        return cls(exit_status, seconds, page_cache, buffer, anonymous, message)
-
-
 def boot(spec: GuestSpec, reservation: Reservation, port: socket.socket, console: int | None) -> Kernel:
     """Start a kernel with its devices and mounts. Raises KernelError or Ext2FormatError."""
     kernel = Kernel(reservation, spec.storage_bytes, port, console)
@@ -92,10 +66,21 @@ def run_guest(spec: GuestSpec, reservation: Reservation, port: socket.socket, co
     except Exception as error:
         os.write(sys.stderr.fileno(), traceback.format_exc().encode(errors="replace"))
         verdict = _failed(CRASHED, started, f"{spec.name}: kernel crashed: {error!r}")
-    console.send(verdict.pack(), socket.MSG_NOSIGNAL)
+    console.send(VERDICT + verdict.pack(), socket.MSG_NOSIGNAL)
     if verdict.exit_status == 0:
-        console.recv(CONSOLE_PACKET_BYTES)  # ends when the host closes its side: the guest is taken down
+        _serve(kernel, console)
     return verdict.exit_status
+
+
+def _serve(kernel: Kernel, console: socket.socket) -> None:
+    """Answer requests until the host closes its side: the guest is taken down."""
+    while packet := console.recv(PACKET_BYTES):
+        if packet == BOOKS_REQUEST:
+            console.send(BOOKS + kernel.books().pack(), socket.MSG_NOSIGNAL)
+        elif packet.startswith(EXEC_REQUEST):
+            from vmguest.shell.serve import serve_exec  # imported by the fork server; the host does without
+
+            serve_exec(kernel, console, packet)
 
 
 def _failed(exit_status: int, started: float, message: str) -> Verdict:

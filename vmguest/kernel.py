@@ -2,11 +2,11 @@
 
 import socket
 from errno import ENXIO
-from typing import NamedTuple
 
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.block.dcssblk import Dcssblk
+from vmguest.console import Books
 from vmguest.extmem import Extmem
 from vmguest.fs.super import Ext2FileSystem
 from vmguest.fs.vfs import Mount, Vfs
@@ -14,14 +14,6 @@ from vmguest.hostmem import Reservation
 from vmguest.machine import Machine
 from vmguest.printk import KernelLog
 from vmguest.workload import Process
-
-
-class Books(NamedTuple):
-    """What the guest itself instantiated, in bytes, by its own count."""
-
-    page_cache_bytes: int
-    buffer_bytes: int
-    anonymous_bytes: int
 
 
 class Kernel:

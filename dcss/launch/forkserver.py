@@ -31,6 +31,8 @@ _HIGHEST = 1 << 20
 def serve(control: socket.socket) -> None:
     """Serve until CP closes its end; then end, and every guest with it."""
     reservation = hostmem.reserve()
+    import vmguest.shell.serve  # noqa: F401 - before any fork, so that a guest that runs a command need not
+
     _send(control, {"event": "hello", "reservation": reservation}, None)
     gc.collect()
     gc.freeze()

@@ -39,12 +39,8 @@ def subject_of(system: System) -> SystemSubject:
 
 
 def guest_books(system: System) -> dict[str, tuple[int, int, int]]:
-    """Return each guest's own account: page cache, buffer and anonymous bytes."""
-    return {
-        guest.name: (guest.verdict.page_cache_bytes, guest.verdict.buffer_bytes, guest.verdict.anonymous_bytes)
-        for guest in system.guests.values()
-        if guest.verdict is not None
-    }
+    """Return each guest's own account, the latest that it sent: page cache, buffer and anonymous bytes."""
+    return {guest.name: guest.books for guest in system.guests.values() if guest.books is not None}
 
 
 def _guest(guest: Guest, pid: int, window: AddressRange, user_area: AddressRange) -> GuestSubject:

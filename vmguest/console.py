@@ -1,0 +1,87 @@
+"""What crosses a guest's console: SEQPACKET packets, one kind each, none as long as 64 KiB.
+
+    guest -> host   V verdict   O, E what a command wrote to stdout, stderr   X its exit status   B books
+    host -> guest   exec NUL-separated words   books
+
+A guest that is in its `run:` list does not listen: it answers after its verdict, one request after the other.
+"""
+
+from collections.abc import Sequence
+from struct import Struct
+from typing import Literal, NamedTuple
+
+PACKET_BYTES = (1 << 16) - 1
+OUTPUT_BYTES = 60 << 10  # of one O or E packet: whole pages, so that a file's pages are sent as they lie
+
+VERDICT, STDOUT, STDERR, STATUS, BOOKS = b"V", b"O", b"E", b"X", b"B"
+OutputKind = Literal[b"O", b"E", b"X"]
+EXEC_REQUEST = b"exec\0"
+BOOKS_REQUEST = b"books\0"
+
+EXIT_STATUS = Struct("<i")
+_BOOKS = Struct("<QQQ")
+_VERDICT = Struct("<idQQQ")
+
+
+class Books(NamedTuple):
+    """What a guest instantiated, in bytes, by its own count."""
+
+    page_cache_bytes: int
+    buffer_bytes: int
+    anonymous_bytes: int
+
+    def pack(self) -> bytes:
+        """Return the books as the data of one B packet."""
+        return _BOOKS.pack(*self)
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "Books":
+        """Read what `pack` made. Raises ValueError where a guest sent anything else."""
+        if len(data) != _BOOKS.size:
+            raise ValueError(f"books: found {len(data)} bytes, wanted {_BOOKS.size}")
+        return cls._make(_BOOKS.unpack(data))
+
+
+class Verdict(NamedTuple):
+    """What a guest says when its `run:` list has ended; all of it is the guest's word, and none of it is proof."""
+
+    exit_status: int
+    seconds: float
+    page_cache_bytes: int
+    buffer_bytes: int
+    anonymous_bytes: int
+    message: str = ""
+
+    def pack(self) -> bytes:
+        """Return the verdict as the data of one V packet: numbers, then the message."""
+        message = self.message.encode(errors="surrogateescape")
+        return _VERDICT.pack(*self[:-1]) + message[: OUTPUT_BYTES - _VERDICT.size]
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "Verdict":
+        """Read what `pack` made. Raises ValueError where a guest sent anything else."""
+        if len(data) < _VERDICT.size:
+            raise ValueError(f"verdict: found {len(data)} bytes, wanted at least {_VERDICT.size}")
+        exit_status, seconds, page_cache, buffer, anonymous = _VERDICT.unpack_from(data)
+        message = data[_VERDICT.size :].decode(errors="replace")
+        return cls(exit_status, seconds, page_cache, buffer, anonymous, message)
+
+    @property
+    def books(self) -> Books:
+        """The books as they were when the list had ended."""
+        return Books(self.page_cache_bytes, self.buffer_bytes, self.anonymous_bytes)
+
+
+def pack_exec(words: Sequence[bytes]) -> bytes:
+    """Return the packet that asks for a command. Raises ValueError: no word, a NUL in one, or too long a packet."""
+    if not words or any(b"\0" in word for word in words):
+        raise ValueError(f"command {list(words)}: wanted at least one word, and no NUL in any")
+    packet = EXEC_REQUEST + b"\0".join(words)
+    if len(packet) > PACKET_BYTES:
+        raise ValueError(f"command of {len(packet)} bytes: wanted at most {PACKET_BYTES}")
+    return packet
+
+
+def unpack_exec(packet: bytes) -> list[bytes]:
+    """Return the words of a packet that `pack_exec` made."""
+    return packet[len(EXEC_REQUEST) :].split(b"\0")
