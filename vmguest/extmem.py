@@ -1,4 +1,4 @@
-"""The guest's use of segments, as arch/s390/mm/extmem.c has it: load, unload, change of access mode, type, messages.
+"""The guest's use of segments, as arch/s390/mm/extmem.c has it: load, unload, access mode, save, type, messages.
 
 Order of checks, errno and messages are those of Linux 3.13; segments are loaded with the 64-bit function codes.
 """
@@ -20,8 +20,9 @@ from dcss.abi.diag64 import (
     Qrange,
     ReturnCode,
 )
-from dcss.abi.extmem import MAX_DCSS_ADDR, PAGE_SHIFT, PAGE_SIZE, SEGMENT_SIZE, SegmentName, SegmentType
+from dcss.abi.extmem import MAX_DCSS_ADDR, PAGE_SHIFT, PAGE_SIZE, SEGMENT_SIZE, PageRange, SegmentName, SegmentType
 from dcss.errors import HypercallError, KernelError
+from vmguest.cpcmd import cpcmd
 from vmguest.machine import AttachedStorage, Diagnosed, Machine
 from vmguest.printk import KernelLog
 
@@ -49,6 +50,7 @@ class DcssSegment:
     end: int
     type: SegmentType
     do_nonshared: bool
+    ranges: tuple[PageRange, ...]
     users: int = 1
 
 
@@ -59,6 +61,7 @@ class SegmentAttributes:
     start: int
     end: int
     type: SegmentType
+    ranges: tuple[PageRange, ...]
 
 
 @dataclass(slots=True)
@@ -108,8 +111,24 @@ class Extmem:
             self._log("warn", f"DCSS {key} is in use and cannot be reloaded")
             raise KernelError(EAGAIN, f"DCSS {key} has {segment.users} users")
         self._drop(segment)
-        attributes = SegmentAttributes(segment.start, segment.end, segment.type)
+        attributes = SegmentAttributes(segment.start, segment.end, segment.type, segment.ranges)
         return self._diag_load(key, attributes, do_nonshared=do_nonshared, verb="Reloading")
+
+    def segment_save(self, name: str) -> None:
+        """Have CP save a loaded segment: DEFSEG over it, then SAVESEG (DIAGNOSE X'08', class E).
+
+        As in C nothing is returned: a refusal goes to the log. Options of the definition (LOADNSHR, RSTD) are lost.
+        """
+        segment = self._segments.get(dcss_mkname(name))
+        if segment is None:
+            self._log("err", f"Saving unknown DCSS {name} failed")
+            return
+        ranges = " ".join(f"{r.first_page:X}-{r.last_page:X} {r.type.name}" for r in segment.ranges)
+        for verb, command in (("DEFSEG", f"DEFSEG {segment.name} {ranges}"), ("SAVESEG", f"SAVESEG {segment.name}")):
+            code = cpcmd(self.machine, command).return_code
+            if code:
+                self._log("err", f"Saving a DCSS failed with {verb} response code {code}")
+                return
 
     def segment_warning(self, error: KernelError, name: str) -> None:
         """Log why a load failed, in the words of segment_warning()."""
@@ -172,7 +191,7 @@ class Extmem:
             os.close(result.descriptor)
             self._dcss_diag(Diag64.PURGESEG, name)
             raise KernelError(ENOMEM, f"DCSS {name} cannot be mapped: {error}") from error
-        segment = DcssSegment(name, result.rx, result.ry, attributes.type, do_nonshared)
+        segment = DcssSegment(name, result.rx, result.ry, attributes.type, do_nonshared, attributes.ranges)
         self._segments[name] = segment
         return segment
 
@@ -194,7 +213,10 @@ class Extmem:
         if head.segcnt > LINUX_RANGES:
             raise KernelError(EOPNOTSUPP, f"DCSS {name} has {head.segcnt} page ranges")
         ranges = [Qrange._make(QRANGE.unpack_from(out, QOUT64.size + i * QRANGE.size)) for i in range(head.segcnt)]
-        return SegmentAttributes(head.segstart, head.segend, _type_of(name, head, ranges))
+        pieces = tuple(
+            PageRange(r.start >> PAGE_SHIFT, r.end >> PAGE_SHIFT, SegmentType(r.start & 0xFF)) for r in ranges
+        )
+        return SegmentAttributes(head.segstart, head.segend, _type_of(name, head, pieces), pieces)
 
     def _dcss_diag(self, function: Diag64, name: SegmentName) -> Diagnosed:
         self.machine.storage.view(self._operands() + _NAME_AREA, len(name.ebcdic))[:] = name.ebcdic
@@ -214,15 +236,14 @@ def dcss_mkname(name: str) -> SegmentName:
         raise KernelError(ENOENT, str(error)) from error
 
 
-def _type_of(name: SegmentName, head: Qout64, ranges: list[Qrange]) -> SegmentType:
-    types = [SegmentType(r.start & 0xFF) for r in ranges]
-    if len(types) == 1:
-        return types[0]
+def _type_of(name: SegmentName, head: Qout64, ranges: tuple[PageRange, ...]) -> SegmentType:
+    if len(ranges) == 1:
+        return ranges[0].type
     page = head.segstart >> PAGE_SHIFT
-    for kind, piece in zip(types, ranges, strict=True):
-        if kind not in {SegmentType.EW, SegmentType.EN} or piece.start >> PAGE_SHIFT != page:
+    for piece in ranges:
+        if piece.type not in {SegmentType.EW, SegmentType.EN} or piece.first_page != page:
             raise KernelError(EOPNOTSUPP, f"DCSS {name} has ranges that are not contiguous, or not all EW or EN")
-        page = (piece.end >> PAGE_SHIFT) + 1
+        page = piece.last_page + 1
     return SegmentType.EWEN
 
 

@@ -6,6 +6,7 @@ from errno import EINVAL, ENOMEM
 from typing import NamedTuple
 
 from dcss.abi.channel import Request, call
+from dcss.abi.diag08 import DIAGNOSE_08, LENGTH_MASK, REQUEST_HEAD
 from dcss.abi.diag64 import DIAGNOSE_64, NAME_SIZE_BYTES, QIN64, Diag64, Qin64
 from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
@@ -139,6 +140,17 @@ class Machine:
         if reply.block and extended:
             area = Qin64._make(QIN64.unpack(block))
             self.storage.view(area.qoutptr, len(reply.block))[:] = reply.block
+        return Diagnosed(reply.condition_code, reply.rx, reply.ry, reply.descriptor)
+
+    def diagnose_08(self, rx: int, ry: int, rx1: int = 0, ry1: int = 0) -> Diagnosed:
+        """Execute DIAGNOSE X'08': Rx addresses the command, Ry holds its length and flags, Rx+1 and Ry+1 the buffer.
+
+        The result's `rx` is what the instruction leaves in Ry+1. Raises ProgramCheckError, ConnectionError.
+        """
+        command = self.storage.view(rx, ry & LENGTH_MASK)
+        buffer = self.storage.view(rx1, ry1)
+        reply = call(self._port, Request(DIAGNOSE_08, rx, ry, REQUEST_HEAD.pack(rx1, ry1) + bytes(command)))
+        buffer[: len(reply.block)] = reply.block[:ry1]
         return Diagnosed(reply.condition_code, reply.rx, reply.ry, reply.descriptor)
 
     def _operand(self, address: int, size_bytes: int) -> memoryview:

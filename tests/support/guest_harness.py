@@ -28,6 +28,11 @@ def definition(name: str, words: str = "20000-200FF SR") -> SegmentDefinition:
     return SegmentDefinition(SegmentName(name), tuple(PageRange.parse(w) for w in words.split(",")))
 
 
+def dump_storage(descriptor: int, address: int, size_bytes: int) -> None:
+    """Write absolute storage of the one guest in this process to a descriptor, as CP asks for it in SAVESEG."""
+    os.write(descriptor, hostmem.view(reservation().window + address, size_bytes))
+
+
 class Answering:
     """Serves one guest's hypercalls; `packets` keeps what crossed the socket."""
 
@@ -36,7 +41,7 @@ class Answering:
         self.port, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._cp = cp
         self._guest = guest
-        cp.register(guest, storage_bytes=storage_bytes)
+        cp.register(guest, storage_bytes=storage_bytes, privilege="EG", dump=dump_storage)
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
 

@@ -26,15 +26,15 @@ class DcssblkDevice:
     direct_accessible = True
     logical_block_size_bytes = PAGE_SIZE
 
-    def __init__(self, name: str, machine: Machine, log: KernelLog, segments: list[DcssSegment]) -> None:
+    def __init__(self, name: str, driver: "Dcssblk", segments: list[DcssSegment]) -> None:
         self.name = name
         self.segments = segments
         self.start = min(segment.start for segment in segments)
         self.size_bytes = max(segment.end for segment in segments) + 1 - self.start
         self.is_shared = True
+        self.save_pending = False
         self.read_only = segments[0].type.read_only
-        self._machine = machine
-        self._log = log
+        self._driver = driver
         self._opens: set[Opened] = set()
         self._gone = False
 
@@ -57,13 +57,21 @@ class DcssblkDevice:
         return opened
 
     def release(self, opened: Opened) -> None:
-        """Drop a user; every reference made through it is stale from now on."""
+        """Drop a user; every reference made through it is stale from now on. The last one triggers a pending save."""
         opened.alive = False
-        self._opens.discard(opened)
+        if opened in self._opens:
+            self._opens.remove(opened)
+            if not self._opens and self.save_pending:
+                self._driver.log.log(
+                    "info", f"dcssblk: Device {self.segment_name} has become idle and is being saved now"
+                )
+                self.save_pending = False
+                self._driver.save_segments(self)
 
     def retire(self) -> None:
         """End the device: opens fail from now on, and what was open is stale."""
         self._gone = True
+        self.save_pending = False
         for opened in tuple(self._opens):
             self.release(opened)
 
@@ -81,7 +89,7 @@ class DcssblkDevice:
             first, last = self._absolute(sector), self._absolute(sector) + size_bytes - 1
             for segment in self.segments:
                 if segment.type.read_only and segment.start <= last and first <= segment.end:
-                    self._log.log(
+                    self._driver.log.log(
                         "warn",
                         f"dcssblk: Writing to {segment.name} failed because it is a read-only device",
                     )
@@ -103,7 +111,7 @@ class DcssblkDevice:
         return self.start + sector * SECTOR_SIZE
 
     def _address(self, sector: int) -> int:
-        return self._machine.absolute(0) + self._absolute(sector)
+        return self._driver.machine.absolute(0) + self._absolute(sector)
 
 
 @dataclass(slots=True)
@@ -142,7 +150,7 @@ class Dcssblk:
             self._unload(segments)
             raise
         minor = next(number for number in range(len(self.devices) + 1) if number not in self.devices)
-        device = DcssblkDevice(f"dcssblk{minor}", self.machine, self.log, segments)
+        device = DcssblkDevice(f"dcssblk{minor}", self, segments)
         self.devices[minor] = device
         sectors = device.size_bytes // SECTOR_SIZE
         self._info(f"Loaded {text.strip()} with total size {device.size_bytes} bytes and capacity {sectors} sectors")
@@ -186,6 +194,30 @@ class Dcssblk:
                 raise
         device.is_shared = shared
         device.read_only = shared and device.segments[0].type.read_only
+
+    def save(self, name: str, *, wanted: bool) -> None:
+        """Save a device's segments now, or once it is idle, or take that request back, as save_store()."""
+        device = self.by_segment(name)
+        if device is None:
+            raise KernelError(ENODEV, f"{name}: no such device")
+        if not wanted:
+            if device.save_pending:
+                device.save_pending = False
+                self._info(f"A pending save request for device {device.segment_name} has been canceled")
+        elif device.use_count:
+            device.save_pending = True
+            self._info(f"Device {device.segment_name} is in use, its DCSSs will be saved when it becomes idle")
+        else:
+            self._info(f"All DCSSs that map to device {device.segment_name} are saved")
+            self.save_segments(device)
+
+    def save_segments(self, device: DcssblkDevice) -> None:
+        """Save each segment whose pages CP keeps; types SN and EN have nothing to save (Linux 4.18 and later)."""
+        for segment in device.segments:
+            if segment.type in {Type.SN, Type.EN}:
+                self._warn(f"DCSS {segment.name} is of type SN or EN and cannot be saved")
+            else:
+                self.extmem.segment_save(segment.name)
 
     def by_segment(self, name: str) -> DcssblkDevice | None:
         """Return the device whose first segment is `name`."""

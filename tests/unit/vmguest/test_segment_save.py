@@ -1,0 +1,100 @@
+"""Saving from a guest: DEFSEG and SAVESEG by DIAGNOSE X'08', and dcssblk's pending saves (FACTS sections 3 and 4)."""
+
+from errno import ENODEV
+
+import pytest
+from guest_harness import definition, fill_with, guest_kernel
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.cp.control import ControlProgram
+from dcss.errors import KernelError
+from vmguest import hostmem
+from vmguest.cpcmd import cpcmd
+from vmguest.kernel import Kernel
+
+CONTENT = b"published".ljust(PAGE_SIZE, b".")
+
+
+def defined(cp: ControlProgram, name: str = "LIB", words: str = "20000-200FF EW") -> None:
+    """Have a saved segment, made as an administrator makes it: DEFSEG and SAVESEG."""
+    assert cp.execute(f"DEFSEG {name} {words}").return_code == 0
+    assert cp.execute(f"SAVESEG {name}").return_code == 0
+
+
+def write(kernel: Kernel, text: bytes) -> None:
+    """Write the first page of the first device through its block I/O."""
+    device = kernel.dcssblk.devices[0]
+    opened = device.open()
+    frame = kernel.machine.storage.allocate(1)
+    kernel.machine.storage.view(frame * PAGE_SIZE, len(text))[:] = text
+    device.write(opened, 0, kernel.machine.storage.address(frame), PAGE_SIZE)
+    device.release(opened)
+
+
+def test_cpcmd_answers_in_the_buffer_and_says_what_found_no_room(control_program: ControlProgram) -> None:
+    defined(control_program)
+    with guest_kernel(control_program) as kernel:
+        whole = cpcmd(kernel.machine, "QUERY NSS NAME LIB MAP", 4096)
+        assert whole.return_code == 0
+        assert whole.text.startswith("FILE FILENAME FILETYPE MINSIZE")
+        assert " LIB " in whole.text
+        cut = cpcmd(kernel.machine, "QUERY NSS NAME LIB MAP", 20)
+        assert cut.text == whole.text[:20]
+        assert cut.missing_bytes == len(whole.text) - 20
+        assert cpcmd(kernel.machine, "NONSENSE", 4096).return_code != 0
+        assert cpcmd(kernel.machine, "NONSENSE").text == ""
+
+
+def test_an_exclusive_copy_is_saved_and_new_loads_get_it(control_program: ControlProgram) -> None:
+    defined(control_program)
+    with guest_kernel(control_program) as kernel:
+        kernel.dcssblk.add("LIB")
+        write(kernel, b"first edition")
+        kernel.dcssblk.save("LIB", wanted=True)
+        assert kernel.log.messages("info")[-1] == "dcssblk: All DCSSs that map to device LIB are saved"
+        assert kernel.log.messages("err") == []
+    with guest_kernel(control_program, "OTHER") as kernel:
+        segment = kernel.extmem.segment_load("LIB", do_nonshared=False)
+        assert bytes(hostmem.view(kernel.machine.absolute(segment.start >> 12), 13)) == b"first edition"
+
+
+def test_a_save_waits_until_the_device_is_idle(control_program: ControlProgram) -> None:
+    defined(control_program)
+    with guest_kernel(control_program) as kernel:
+        device = kernel.dcssblk.add("LIB")
+        opened = device.open()
+        kernel.dcssblk.save("LIB", wanted=True)
+        assert device.save_pending
+        kernel.dcssblk.save("LIB", wanted=False)
+        kernel.dcssblk.save("LIB", wanted=False)
+        kernel.dcssblk.save("LIB", wanted=True)
+        before = len(kernel.calls.packets)  # type: ignore[attr-defined]
+        device.release(opened)
+        assert not device.save_pending
+        assert len(kernel.calls.packets) == before + 2  # type: ignore[attr-defined]
+        assert kernel.log.messages("info")[-4:] == [
+            "dcssblk: Device LIB is in use, its DCSSs will be saved when it becomes idle",
+            "dcssblk: A pending save request for device LIB has been canceled",
+            "dcssblk: Device LIB is in use, its DCSSs will be saved when it becomes idle",
+            "dcssblk: Device LIB has become idle and is being saved now",
+        ]
+
+
+def test_types_without_content_are_not_saved(control_program: ControlProgram) -> None:
+    defined(control_program, words="20000-200FF EN")
+    with guest_kernel(control_program) as kernel:
+        kernel.dcssblk.add("LIB")
+        before = len(kernel.calls.packets)  # type: ignore[attr-defined]
+        kernel.dcssblk.save("LIB", wanted=True)
+        assert len(kernel.calls.packets) == before  # type: ignore[attr-defined]
+        assert kernel.log.messages("warn") == ["dcssblk: DCSS LIB is of type SN or EN and cannot be saved"]
+        with pytest.raises(KernelError) as caught:
+            kernel.dcssblk.save("NOSUCH", wanted=True)
+        assert caught.value.errno == ENODEV
+
+
+def test_what_cp_refuses_is_only_in_the_log(control_program: ControlProgram) -> None:
+    control_program.publish(definition("LIB"), fill_with(CONTENT))
+    with guest_kernel(control_program) as kernel:
+        kernel.extmem.segment_save("NOSUCH")
+        assert kernel.log.messages("err") == ["extmem: Saving unknown DCSS NOSUCH failed"]
