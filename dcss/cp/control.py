@@ -63,11 +63,6 @@ class ControlProgram:
         return MappingProxyType(self._directory.files)
 
     @property
-    def skeletons(self) -> Mapping[SegmentName, Segment]:
-        """What is defined and not saved, by name."""
-        return MappingProxyType(self._directory.skeletons)
-
-    @property
     def guests(self) -> Mapping[str, Guest]:
         """The registered guests by name."""
         return MappingProxyType(self._guests)
