@@ -59,8 +59,8 @@ def _read_superblock(source: BufferSource) -> SbInfo | Finding:
     try:
         info = fill_super(source, log, read_only=True, xip=False, silent=True, logical_block_size_bytes=512)
     except KernelError as error:
-        cause = refusal(error)
-        if "s_magic" in cause or "unable to read" in cause or "unsupported optional" in cause:
+        cause, message = refusal(error), error.strerror or ""
+        if "s_magic" in cause or "unable to read superblock" in message or "unsupported optional" in message:
             raise ImageError(f"no ext2 file system that can be checked: {cause}") from error
         return Finding("superblock", "superblock", cause)
     except Ext2FormatError as error:

@@ -1,7 +1,6 @@
 """Images made into files: which ones a command asks for, and each written whole or not at all."""
 
 import os
-import secrets
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -93,7 +92,7 @@ def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
         progress.warn(note)
     if wanted.path.exists() and not wanted.path.is_file():
         raise ImageError(f"{wanted.path}: found no regular file, wanted one or none: nothing else is written over")
-    partial = wanted.path.with_name(f".{wanted.path.name}.{secrets.token_hex(4)}")
+    partial = wanted.path.with_name(f".{wanted.path.name}.{os.urandom(4).hex()}")
     try:
         wanted.path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

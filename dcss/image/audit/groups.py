@@ -96,7 +96,8 @@ def _used_once(audit: Audit) -> deque[tuple[int, int]]:
         if first < last.first + last.blocks:
             twice = min(end, last.first + last.blocks) - first
             blocks = f"block {first}" if twice == 1 else f"blocks {first}..{first + twice - 1}"
-            audit.add("blocks", blocks, f"found in use by {last.owner} and by {use.owner}, wanted one owner")
+            owners = sorted((last.owner, use.owner))
+            audit.add("blocks", blocks, f"found in use by {owners[0]} and by {owners[1]}, wanted one owner")
         if end > last.first + last.blocks:
             last = use
         if merged and first <= merged[-1][1]:

@@ -2,18 +2,20 @@
 
 from dcss.config.plan import DirectorySource, FilesSource, TarSource
 from dcss.image.sources.directory import read_directory
-from dcss.image.sources.files import read_files
 from dcss.image.tree import Tree
 
 
 def read_tree(source: FilesSource | DirectorySource | TarSource) -> Tree:
     """Return everything that `source` names. Raises ImageError where some of it cannot be read."""
+    # Imported when used: fnmatch, tarfile and decompressors take longer to load than a small image to build.
     match source:
         case FilesSource():
+            from dcss.image.sources.files import read_files
+
             return read_files(source)
         case DirectorySource():
             return read_directory(source)
         case TarSource():
-            from dcss.image.sources.tar import read_tar  # tarfile and its decompressors load slowly
+            from dcss.image.sources.tar import read_tar
 
             return read_tar(source)

@@ -4,8 +4,7 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import ImageError
@@ -14,8 +13,7 @@ from dcss.image.tree import Attributes, DataRun, Directory, Node, RegularFile, S
 _NO_XATTRS: Final = frozenset({errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES})
 
 
-@dataclass(frozen=True, slots=True)
-class HostFile:
+class HostFile(NamedTuple):
     """A file of the host as it was when the image was planned; `open` refuses one that changed since."""
 
     path: bytes

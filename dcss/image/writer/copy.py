@@ -91,7 +91,7 @@ class Copier:
         with store.open_stream() as stream:
             at = 0
             for image_offset, _, source_offset, length in wanted:
-                _skip(stream, source_offset - at, self._buffer)
+                _skip(stream, source_offset - at)
                 self._seek(image_offset)
                 self._read_stream(stream, length)
                 at = source_offset + length
@@ -198,9 +198,9 @@ def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
         view, offset = view[count:], offset + count
 
 
-def _skip(stream: BufferedReader, length: int, scratch: memoryview) -> None:
+def _skip(stream: BufferedReader, length: int) -> None:
     while length:
-        count = stream.readinto(scratch[: min(length, len(scratch))])
+        count = len(stream.read(min(length, _BUFFER_BYTES)))
         if not count:
             raise ImageError("a compressed source became shorter while it was read; build the image again")
         length -= count

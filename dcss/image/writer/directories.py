@@ -40,7 +40,7 @@ def pack_directory(inode: Inode, inventory: Inventory) -> bytes:
     assert isinstance(directory, Directory)
     numbers = inventory.numbers
     entries = [Entry(b".", inode.number, DirFileType.DIR), Entry(b"..", inode.parent, DirFileType.DIR)]
-    for name, node in sorted(directory.entries.items(), key=lambda item: item[0]):
+    for name, node in directory.entries.items():
         entries.append(Entry(name, numbers[node], file_type(node)))
     return pack_entries(entries, LOST_AND_FOUND_BYTES if inode.number == LOST_AND_FOUND_INO else 0)
 

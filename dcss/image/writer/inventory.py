@@ -51,7 +51,7 @@ class Inventory:
 
 
 def take_inventory(tree: Tree) -> Inventory:
-    """Number every node of `tree`, which gets a lost+found where it has none.
+    """Number every node of `tree`, which gets a lost+found where it has none, and its entries in order of name.
 
     What ext2 cannot keep and nobody would miss goes into `tree.notes`. Raises ImageError for what it must keep and
     cannot: too long a name, too many links, more extended attributes than a block holds.
@@ -103,8 +103,8 @@ def _ordered(
         directories.append((path, directory))
         links[directory] += 2
         prefix = path if path == b"/" else path + b"/"
-        for name in sorted(directory.entries):
-            node = directory.entries[name]
+        directory.entries = dict(sorted(directory.entries.items()))  # keys differ, so nodes are never compared
+        for name, node in directory.entries.items():
             if len(name) > NAME_LEN or not name or b"/" in name or b"\0" in name:
                 raise ImageError(f"name {name!r} in {os.fsdecode(path)}: wanted 1 to {NAME_LEN} bytes, no / and no NUL")
             if isinstance(node, Directory):

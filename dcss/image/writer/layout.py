@@ -15,6 +15,7 @@ from dcss.image.writer.geometry import (
     BLOCK_SIZE_BYTES,
     BLOCKS_PER_GROUP,
     MAX_BLOCKS,
+    MAX_INODES_PER_GROUP,
     Geometry,
     geometry_for,
     groups_of,
@@ -84,23 +85,24 @@ class _FullError(Exception):
 
 def _smallest(demand: Demand, address_block: int, *, cut: bool) -> Layout:
     data_blocks = sum(extent.blocks for extents in demand.files for extent in extents)
-    groups = groups_of(data_blocks + demand.meta_blocks + 1)
+    fewest = -(-demand.inodes // MAX_INODES_PER_GROUP)
+    groups = max(groups_of(data_blocks + demand.meta_blocks + 1), fewest)
     tried: set[int] = set()
     while True:
         tried.add(groups)
         geometry = geometry_for(groups, demand.inodes)
         layout = _Room(geometry, address_block, None, cut=cut).fill(demand)
-        wanted = groups_of(layout.blocks)
-        if wanted == groups:
+        wanted = max(groups_of(layout.blocks), fewest)
+        if groups_of(layout.blocks) == groups:
             return layout
-        if wanted < groups and wanted in tried:
-            # With fewer groups each one's inode table is longer, and then they do not suffice: the last stays empty.
+        if wanted == groups or (wanted < groups and wanted in tried):
+            # Fewer groups hold too few inodes, or do not suffice as their inode tables are longer: some stay empty.
             return _Room(geometry, address_block, geometry.first_free_block(groups - 1), cut=cut).fill(demand)
         groups = wanted
 
 
 def _covering(demand: Demand, address_block: int, limit_blocks: int, *, cut: bool) -> Layout:
-    groups, blocks = groups_of(limit_blocks), limit_blocks
+    groups, blocks = max(groups_of(limit_blocks), 1), limit_blocks
     try:
         geometry = geometry_for(groups, demand.inodes)
         if blocks < geometry.first_free_block(groups - 1) and groups > 1:

@@ -1,0 +1,83 @@
+"""What image tests share: images in files, and what e2fsprogs and our own reader say of them."""
+
+import io
+import os
+import re
+import subprocess
+from contextlib import closing
+from mmap import PROT_READ, mmap
+from pathlib import Path
+from typing import Any
+
+from dcss_test_support import tool
+
+from dcss.config.plan import DirectorySource, ImageSource
+from dcss.image.build import ImagePlan, plan_image
+from dcss.image.listing import write_content
+from dcss.image.opened import OpenedImage
+from vmguest.fs.ext2.inode import Inode
+from vmguest.fs.ext2.source import BufferSource
+from vmguest.fs.ext2.volume import Volume
+
+_CLEAN = re.compile(r"(Pass [1-5]: .*|.*: \d+/\d+ files \(.* non-contiguous\), \d+/\d+ blocks)")
+
+
+def build(source: ImageSource | Path, image: Path, **options: int) -> ImagePlan:
+    """Build an image into a file; a Path is a directory whose content becomes the root."""
+    plan = plan_image(DirectorySource(source) if isinstance(source, Path) else source, **options)
+    descriptor = os.open(image, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        plan.write(descriptor)
+    finally:
+        os.close(descriptor)
+    assert image.stat().st_size == plan.size_bytes
+    return plan
+
+
+def run_tool(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run one of e2fsprogs; its output is bytes decoded so that nothing is lost."""
+    path = tool(name)
+    assert path is not None
+    return subprocess.run(
+        [path, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        errors="surrogateescape",
+        check=False,
+        env={**os.environ, "LC_ALL": "C", "TZ": "UTC"},
+    )
+
+
+def e2fsck_findings(image: Path) -> list[str]:
+    """Return what e2fsck -fn says beyond its passes and summary; nothing of a clean image."""
+    done = run_tool("e2fsck", "-fn", image)
+    lines = [line for line in done.stdout.splitlines() if line and not _CLEAN.fullmatch(line)]
+    if done.returncode:
+        lines.append(f"exit status {done.returncode}")
+    return lines
+
+
+class Read:
+    """An image as our reader shows it, all at once."""
+
+    def __init__(self, image: Path) -> None:
+        self.inodes: dict[bytes, Inode] = {}
+        self.content: dict[bytes, bytes] = {}
+        self.targets: dict[bytes, bytes] = {}
+        self.xattrs: dict[bytes, dict[bytes, bytes]] = {}
+        self.runs: dict[bytes, list[Any]] = {}
+        with image.open("rb") as stream, closing(mmap(stream.fileno(), 0, prot=PROT_READ)) as buffer:
+            source = BufferSource(buffer)
+            volume = Volume.mount(source)
+            for path, inode in volume.walk():
+                self.inodes[path] = inode
+                self.xattrs[path] = volume.xattrs(inode)
+                if inode.is_regular:
+                    out = io.BytesIO()
+                    write_content(OpenedImage(volume, source), inode, out)
+                    self.content[path] = out.getvalue()
+                    self.runs[path] = list(volume.runs(inode))
+                elif inode.is_symlink:
+                    self.targets[path] = volume.readlink(inode)
+            self.superblock = volume.superblock
+            source.close()

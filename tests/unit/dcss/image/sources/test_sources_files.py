@@ -1,0 +1,133 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from dcss.config.plan import FilesSource
+from dcss.errors import ImageError
+from dcss.image.sources.files import read_files
+from dcss.image.tree import Directory, Node, RegularFile, Symlink, Tree
+
+
+@pytest.fixture
+def host(tmp_path: Path) -> Path:
+    """A merged /usr: lib is a link to usr/lib, and libraries have chains of links."""
+    lib = tmp_path / "usr/lib"
+    lib.mkdir(parents=True)
+    lib.chmod(0o751)
+    (tmp_path / "lib").symlink_to("usr/lib")
+    (lib / "libx.so.1.2").write_bytes(b"x" * 5000)
+    (lib / "libx.so.1").symlink_to("libx.so.1.2")
+    (lib / "libx.so").symlink_to(lib / "libx.so.1")
+    (lib / "liby.so").write_bytes(b"y" * 100)
+    (lib / "libz.so").write_bytes(b"z" * 10)
+    (lib / "alias.so").hardlink_to(lib / "liby.so")
+    os.utime(lib / "liby.so", (1, 1_000_000_000))
+    return tmp_path
+
+
+def read(*patterns: str, **limits: int) -> Tree:
+    return read_files(FilesSource(patterns, **limits))
+
+
+def at(tree: Tree, path: Path) -> Node | None:
+    node: Node | None = tree.root
+    for part in os.fsencode(path).split(b"/")[1:]:
+        assert isinstance(node, Directory)
+        node = node.entries.get(part)
+    return node
+
+
+def paths(tree: Tree, below: Path) -> list[str]:
+    found = []
+    pending = [(b"", tree.root)]
+    while pending:
+        prefix, directory = pending.pop()
+        for name, node in directory.entries.items():
+            found.append(os.fsdecode(prefix + b"/" + name))
+            if isinstance(node, Directory):
+                pending.append((prefix + b"/" + name, node))
+    return sorted(path.removeprefix(f"{below}/") for path in found if path.startswith(f"{below}/"))
+
+
+def test_a_file_keeps_its_path_and_its_parents_their_modes(host: Path) -> None:
+    tree = read(f"{host}/usr/lib/liby.so")
+    file, directory = at(tree, host / "usr/lib/liby.so"), at(tree, host / "usr/lib")
+    assert isinstance(file, RegularFile)
+    assert file.size_bytes == 100
+    assert directory is not None
+    assert directory.attributes.mode == 0o40751
+    # A parent is as old as what was taken from it, not as the host's directory.
+    assert directory.attributes.mtime_s == 1_000_000_000
+    assert tree.root.attributes.mtime_s == 1_000_000_000
+
+
+def test_a_link_brings_every_link_on_the_way_and_its_target(host: Path) -> None:
+    tree = read(f"{host}/usr/lib/libx.so")
+    assert paths(tree, host) == ["usr", "usr/lib", "usr/lib/libx.so", "usr/lib/libx.so.1", "usr/lib/libx.so.1.2"]
+    first, second = at(tree, host / "usr/lib/libx.so"), at(tree, host / "usr/lib/libx.so.1")
+    assert isinstance(first, Symlink)
+    assert isinstance(second, Symlink)
+    assert first.target == os.fsencode(host / "usr/lib/libx.so.1")
+    assert second.target == b"libx.so.1.2"
+
+
+def test_a_path_through_a_linked_directory_resolves_in_the_image(host: Path) -> None:
+    tree = read(f"{host}/lib/liby.so")
+    assert paths(tree, host) == ["lib", "usr", "usr/lib", "usr/lib/liby.so"]
+    link = at(tree, host / "lib")
+    assert isinstance(link, Symlink)
+    assert link.target == b"usr/lib"
+
+
+def test_the_same_file_by_two_paths_and_patterns_is_stored_once(host: Path) -> None:
+    tree = read(f"{host}/lib/*.so*", f"{host}/usr/lib/liby.so")
+    assert at(tree, host / "usr/lib/liby.so") is at(tree, host / "usr/lib/alias.so")
+    assert len([path for path in paths(tree, host) if "liby" in path]) == 1
+
+
+def test_a_link_to_a_directory_brings_the_directory(host: Path) -> None:
+    tree = read(f"{host}/l*")
+    assert paths(tree, host) == ["lib", "usr", "usr/lib"]
+
+
+def test_a_pattern_without_a_match_is_named(host: Path) -> None:
+    with pytest.raises(ImageError, match=r"pattern .*/lib/\*\.dll: matches nothing on this machine"):
+        read(f"{host}/lib/*.dll")
+    with pytest.raises(ImageError, match="matches only 1 directories"):
+        read(f"{host}/usr/lib")
+
+
+def test_a_dangling_link_is_named_with_its_pattern(host: Path) -> None:
+    (host / "usr/lib/gone.so").symlink_to("nowhere")
+    with pytest.raises(ImageError, match=r"pattern .*gone\.so: .*/nowhere: No such file"):
+        read(f"{host}/usr/lib/gone.so")
+
+
+def test_a_loop_of_links_is_named(host: Path) -> None:
+    (host / "a").symlink_to("b")
+    (host / "b").symlink_to("a")
+    with pytest.raises(ImageError, match="leads through more than 40 links"):
+        read(f"{host}/a")
+
+
+def test_dotdot_in_a_link_starts_from_where_the_link_is(host: Path) -> None:
+    (host / "usr/up.so").symlink_to("../lib/../lib/libz.so")
+    tree = read(f"{host}/usr/up.so")
+    assert paths(tree, host) == ["usr", "usr/lib", "usr/lib/libz.so", "usr/up.so"] or "lib" in paths(tree, host)
+    assert isinstance(at(tree, host / "usr/lib/libz.so"), RegularFile)
+
+
+def test_max_bytes_leaves_out_what_does_not_fit_and_its_links(host: Path) -> None:
+    tree = read(f"{host}/usr/lib/*", max_bytes=200)
+    # alias.so and liby.so are one file of 100 bytes; libx.so.1.2 of 5000 does not fit, libz.so of 10 does.
+    assert paths(tree, host) == ["usr", "usr/lib", "usr/lib/alias.so", "usr/lib/liby.so", "usr/lib/libz.so"]
+    assert tree.left_out == 1
+
+
+def test_too_few_files_or_bytes_is_an_error(host: Path) -> None:
+    with pytest.raises(ImageError, match=r"found 3 files of 5110 bytes, wanted at least 4 files"):
+        read(f"{host}/usr/lib/*", min_files=4)
+    with pytest.raises(ImageError, match=r"found 2 files of 110 bytes \(1 left out by the limit of 200 bytes\)"):
+        read(f"{host}/usr/lib/*", min_bytes=1000, max_bytes=200)
+    assert read(f"{host}/usr/lib/*", min_files=3, min_bytes=5110).left_out == 0

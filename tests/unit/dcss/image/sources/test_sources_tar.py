@@ -1,0 +1,253 @@
+import io
+import json
+import lzma
+import os
+import stat
+import subprocess
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from image_support import Read, build
+
+from dcss.config.plan import TarSource
+from dcss.errors import ImageError
+from dcss.image.sources.tar import read_tar
+from dcss.image.tree import Directory, Node, RegularFile, Special, Symlink
+
+MODES = ["w:", "w:gz", "w:bz2", "w:xz"]
+
+
+def info(name: str, kind: bytes = tarfile.REGTYPE, **fields: Any) -> tarfile.TarInfo:
+    made = tarfile.TarInfo(name)
+    made.type = kind
+    for field, value in fields.items():
+        setattr(made, field, value)
+    return made
+
+
+def make_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], mode: str = "w:", **options: Any) -> Path:
+    with tarfile.open(path, mode, encoding="utf-8", errors="surrogateescape", **options) as tar:
+        for member, content in members:
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def content(length: int, seed: int) -> bytes:
+    return bytes((seed + number * number) & 0xFF for number in range(length))
+
+
+SAMPLE = [
+    (info("./", tarfile.DIRTYPE, mode=0o711, mtime=5), b""),
+    (info("dir/big", mode=0o4755, uid=1, gid=2, mtime=77), content(300_000, 1)),
+    (info("empty"), b""),
+    (info("dir/link", tarfile.SYMTYPE, linkname="../empty"), b""),
+    (info("hard", tarfile.LNKTYPE, linkname="dir/big"), b""),
+    (info("fifo", tarfile.FIFOTYPE, mode=0o600), b""),
+    (info("null", tarfile.CHRTYPE, devmajor=1, devminor=3), b""),
+    (info("z\udcff\udcfe"), content(4096, 3)),
+]
+
+
+def find(root: Directory, path: bytes) -> Node:
+    node: Node = root
+    for part in path.split(b"/"):
+        assert isinstance(node, Directory)
+        node = node.entries[part]
+    return node
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_every_kind_of_member_in_every_compression(tmp_path: Path, mode: str) -> None:
+    path = make_tar(tmp_path / "x.tar", SAMPLE, mode)
+    root = read_tar(TarSource(path)).root
+    assert root.attributes.mode == stat.S_IFDIR | 0o711
+    big = find(root, b"dir/big")
+    assert isinstance(big, RegularFile)
+    assert big.attributes[:4] == (stat.S_IFREG | 0o4755, 1, 2, 77)
+    assert find(root, b"hard") is big
+    link, null = find(root, b"dir/link"), find(root, b"null")
+    assert isinstance(link, Symlink)
+    assert link.target == b"../empty"
+    assert isinstance(null, Special)
+    assert null.rdev == os.makedev(1, 3)
+    build(TarSource(path), tmp_path / "x.img")
+    read = Read(tmp_path / "x.img")
+    assert read.content[b"/dir/big"] == content(300_000, 1)
+    assert read.content[b"/z\xff\xfe"] == content(4096, 3)
+    assert read.inodes[b"/hard"].links_count == 2
+
+
+def test_the_compression_makes_no_difference(tmp_path: Path) -> None:
+    images = []
+    for mode in MODES:
+        build(TarSource(make_tar(tmp_path / "x.tar", SAMPLE, mode)), tmp_path / "x.img")
+        images.append((tmp_path / "x.img").read_bytes())
+    assert images[1:] == images[:-1]
+
+
+def test_extended_attributes_of_pax_headers(tmp_path: Path) -> None:
+    value = "\udcff\0bin"
+    headers = {"SCHILY.xattr.user.name": value, "SCHILY.acl.access": "user::rwx"}
+    path = make_tar(tmp_path / "x.tar", [(info("f", pax_headers=headers), b"1")], format=tarfile.PAX_FORMAT)
+    tree = read_tar(TarSource(path))
+    assert find(tree.root, b"f").attributes.xattrs == ((b"user.name", b"\xff\0bin"),)
+    assert tree.notes == ["f: its SCHILY.acl.access was left out: an ACL as text"]
+
+
+@pytest.mark.parametrize("options", [[], ["-z"]])
+def test_sparse_members_keep_their_holes(tmp_path: Path, options: list[str]) -> None:
+    with (tmp_path / "sparse").open("wb") as file:
+        file.write(b"head")
+        file.seek(1 << 20)
+        file.write(b"tail" * 2000)
+        file.truncate(3 << 20)
+    for form in ("gnu", "posix"):
+        command = ["tar", "-C", tmp_path, *options, "-S", f"--format={form}", "-cf", tmp_path / "x.tar", "sparse"]
+        subprocess.run(command, check=True, capture_output=True)
+        build(TarSource(tmp_path / "x.tar"), tmp_path / "x.img")
+        read = Read(tmp_path / "x.img")
+        assert read.content[b"/sparse"] == (tmp_path / "sparse").read_bytes()
+        assert read.inodes[b"/sparse"].blocks_512 == (1 + 2 + 1) * 8  # head, tail, an indirect block
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_tar_cut_short_is_refused(tmp_path: Path, mode: str) -> None:
+    path = make_tar(tmp_path / "x.tar", SAMPLE, mode)
+    raw = path.read_bytes()
+    for length in (len(raw) // 2, len(raw) // 4 + 1):
+        path.write_bytes(raw[:length])
+        with pytest.raises(ImageError, match=r"x\.tar"):
+            build(TarSource(path), tmp_path / "x.img")
+
+
+@pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
+def test_damaged_compression_is_refused(tmp_path: Path, mode: str) -> None:
+    path = make_tar(tmp_path / "x.tar", SAMPLE, mode)
+    raw = bytearray(path.read_bytes())
+    raw[len(raw) // 2] ^= 0xFF
+    path.write_bytes(raw)
+    with pytest.raises(ImageError, match=r"x\.tar"):
+        build(TarSource(path), tmp_path / "x.img")
+
+
+def test_a_damaged_header_in_the_middle_is_no_end(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar", [(info("a"), b"1"), (info("b"), b"2")])
+    raw = bytearray(path.read_bytes())
+    raw[1024 + 5] ^= 1
+    path.write_bytes(raw)
+    with pytest.raises(ImageError, match=r"x\.tar is no tar, or is damaged: bad checksum"):
+        read_tar(TarSource(path))
+
+
+def test_what_is_no_tar_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    for raw, message in (
+        (b"", "is no tar"),
+        (b"hello" * 1000, "is no tar"),
+        (b"\x28\xb5\x2f\xfd" + bytes(100), "is compressed by zstd, wanted none, gzip, bzip2 or xz"),
+        (lzma.compress(b"hello" * 1000), "is no tar"),
+    ):
+        path.write_bytes(raw)
+        with pytest.raises(ImageError, match=message):
+            read_tar(TarSource(path))
+    with pytest.raises(ImageError, match="found no regular file, wanted a tar"):
+        read_tar(TarSource(tmp_path))
+
+
+def test_a_hard_link_to_nothing_and_an_odd_member(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar", [(info("h", tarfile.LNKTYPE, linkname="gone"), b"")])
+    with pytest.raises(ImageError, match="h is a hard link to gone, of which nothing was found before it"):
+        read_tar(TarSource(path))
+    path = make_tar(tmp_path / "x.tar", [(info("odd", b"V"), b""), (info("f"), b"1")])
+    tree = read_tar(TarSource(path))
+    assert list(tree.root.entries) == [b"f"]
+    assert tree.notes == ["odd: a member of type b'V' was left out"]
+
+
+def test_a_tar_that_changes_between_plan_and_write_is_refused(tmp_path: Path) -> None:
+    from dcss.image.build import plan_image
+
+    for mode in ("w:", "w:gz"):
+        path = make_tar(tmp_path / "x.tar", SAMPLE, mode)
+        plan = plan_image(TarSource(path))
+        os.utime(path, (1, 1))
+        with (
+            (tmp_path / "x.img").open("w+b") as out,
+            pytest.raises(ImageError, match="changed while the image was made"),
+        ):
+            plan.write(out.fileno())
+
+
+def layer_tar(members: list[tuple[tarfile.TarInfo, bytes]], mode: str) -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode=mode) as tar:
+        for member, data in members:
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    return out.getvalue()
+
+
+def layers(mode: str) -> list[bytes]:
+    return [
+        layer_tar([(info("etc/a"), b"lower a"), (info("etc/b"), b"lower b"), (info("bin/sh"), content(9000, 5))], mode),
+        layer_tar([(info("etc/.wh.a"), b""), (info("etc/b"), b"upper b")], mode),
+    ]
+
+
+def docker_save(mode: str) -> list[tuple[tarfile.TarInfo, bytes]]:
+    first, second = layers(mode)
+    manifest = [{"Config": "c.json", "RepoTags": ["x:latest"], "Layers": ["1/layer.tar", "2/layer.tar"]}]
+    return [
+        (info("3/layer.tar"), second),
+        (info("1/layer.tar"), first),
+        (info("2/layer.tar", tarfile.SYMTYPE, linkname="../3/layer.tar"), b""),
+        (info("c.json"), b"{}"),
+        (info("manifest.json"), json.dumps(manifest).encode()),
+    ]
+
+
+def oci_layout(mode: str, *, extra: list[dict[str, Any]] | None = None) -> list[tuple[tarfile.TarInfo, bytes]]:
+    first, second = layers(mode)
+    manifest = {"layers": [{"digest": "sha256:1"}, {"digest": "sha256:2"}]}
+    image = {"digest": "sha256:m", "platform": {"architecture": "s390x", "os": "linux"}}
+    attestation = {"digest": "sha256:a", "platform": {"architecture": "unknown", "os": "unknown"}}
+    inner = {"manifests": [image, attestation, *(extra or [])]}
+    return [
+        (info("oci-layout"), b'{"imageLayoutVersion": "1.0.0"}'),
+        (info("index.json"), json.dumps({"manifests": [{"digest": "sha256:i"}]}).encode()),
+        (info("blobs/sha256/i"), json.dumps(inner).encode()),
+        (info("blobs/sha256/2"), second),
+        (info("blobs/sha256/m"), json.dumps(manifest).encode()),
+        (info("blobs/sha256/1"), first),
+    ]
+
+
+@pytest.mark.parametrize("make", [docker_save, oci_layout])
+@pytest.mark.parametrize("layer_mode", ["w:", "w:gz"])
+@pytest.mark.parametrize("outer_mode", ["w:", "w:gz"])
+def test_container_images(tmp_path: Path, make: Any, layer_mode: str, outer_mode: str) -> None:
+    path = make_tar(tmp_path / "image.tar", make(layer_mode), outer_mode)
+    build(TarSource(path), tmp_path / "x.img")
+    read = Read(tmp_path / "x.img")
+    assert read.content == {b"/etc/b": b"upper b", b"/bin/sh": content(9000, 5)}
+
+
+def test_several_images_and_missing_layers_are_refused(tmp_path: Path) -> None:
+    members = oci_layout("w:", extra=[{"digest": "sha256:x", "platform": {"architecture": "amd64", "os": "linux"}}])
+    with pytest.raises(ImageError, match=r"found 2 images \(.*linux/s390x.*linux/amd64\), wanted one"):
+        read_tar(TarSource(make_tar(tmp_path / "x.tar", members)))
+    members = docker_save("w:")
+    twice = json.dumps([*json.loads(members[4][1]), {"Layers": [], "RepoTags": ["y:1"]}]).encode()
+    with pytest.raises(ImageError, match=r"found 2 images \(x:latest, y:1\), wanted one"):
+        read_tar(TarSource(make_tar(tmp_path / "x.tar", [*members[:4], (info("manifest.json"), twice)])))
+    with pytest.raises(ImageError, match=r"found no layer 1/layer\.tar, which its manifest names"):
+        read_tar(TarSource(make_tar(tmp_path / "x.tar", [members[0], *members[2:]])))
+
+
+def test_somebody_elses_manifest_is_a_file_like_any_other(tmp_path: Path) -> None:
+    for raw in (b"[1, 2", b'[{"name": "web app"}]', b"{}"):
+        root = read_tar(TarSource(make_tar(tmp_path / "x.tar", [(info("manifest.json"), raw)]))).root
+        assert list(root.entries) == [b"manifest.json"]

@@ -1,0 +1,99 @@
+import os
+from pathlib import Path
+
+import pytest
+from dcss_test_support import needs
+from image_support import build, run_tool
+
+from dcss.errors import ImageError
+from dcss.image.draw import drawing, file_table, map_form, summary
+from dcss.image.map import HUGE_PAGE_BYTES, ImageMap, map_image
+from dcss.report.style import Style
+
+
+def mapped(tmp_path: Path, address: int = 0, image_address: int = 0) -> ImageMap:
+    root = tmp_path / "tree"
+    root.mkdir(exist_ok=True)
+    (root / "big").write_bytes(b"b" * (5 * HUGE_PAGE_BYTES // 2 + 1))
+    (root / "mid").write_bytes(b"m" * (1 << 20))
+    (root / "small").write_bytes(b"s" * 5000)
+    with (root / "sparse").open("wb") as file:
+        file.write(b"x")
+        file.seek(10 * 4096)
+        file.write(b"y")
+        file.truncate(20 * 4096)
+    build(root, tmp_path / "x.img", address=image_address)
+    return map_image((tmp_path / "x.img").read_bytes(), tmp_path / "x.img", address)
+
+
+@pytest.mark.parametrize("address", [0, 0x20000000, 0x20001000])
+def test_what_the_builder_aligned_huge_pages_map(tmp_path: Path, address: int) -> None:
+    image = mapped(tmp_path, address, address)
+    files = {file.path: file for file in image.files}
+    big = files[b"/big"]
+    assert (len(big.runs), big.mappings, big.aligned, big.huge_bytes) == (1, 1, True, 2 * HUGE_PAGE_BYTES)
+    assert big.slack_bytes == 4095
+    assert files[b"/mid"].aligned
+    assert files[b"/mid"].huge_bytes == 0
+    # x, a hole, y, a hole
+    assert (len(files[b"/sparse"].runs), files[b"/sparse"].mappings) == (2, 4)
+    data_bytes = sum(file.data_bytes for file in image.files)
+    assert image.huge_share == 2 * HUGE_PAGE_BYTES / data_bytes
+
+
+def test_at_another_address_nothing_is_huge(tmp_path: Path) -> None:
+    image = mapped(tmp_path, 4096)
+    assert image.huge_share == 0
+    assert not {file.path: file for file in image.files}[b"/big"].aligned
+
+
+def test_stretches_cover_the_image_without_overlap(tmp_path: Path) -> None:
+    image = mapped(tmp_path, 0x1000)
+    at = 0
+    for stretch in image.stretches:
+        assert stretch.first_byte == at
+        at += stretch.size_bytes
+    assert at == image.size_bytes
+    assert sum(file.data_bytes for file in image.files) == image.total_bytes("huge", "large", "small")
+    assert image.total_bytes("free") > 0
+    assert image.total_bytes("metadata") >= 5 * 4096
+
+
+def test_the_picture_has_a_row_for_each_two_megabytes_of_address(tmp_path: Path) -> None:
+    image = mapped(tmp_path, 0x20000000, 0x20000000)
+    rows = list(drawing(image))
+    assert [row.split()[0] for row in rows] == [f"{0x20000000 + n * HUGE_PAGE_BYTES:#014x}" for n in range(len(rows))]
+    assert any(row.endswith("#" * 64) for row in rows)
+    assert rows[0].split()[1].startswith("M")
+    shifted = list(drawing(mapped(tmp_path, 0x20100000, 0x20100000)))
+    assert shifted[0].startswith("0x000020000000 " + " " * 32)
+
+
+def test_words_and_json_say_the_same(tmp_path: Path) -> None:
+    image = mapped(tmp_path)
+    table = file_table(image, Style(), 2)
+    assert table[1].split()[:4] == ["/big", "5.0", "MiB", "1"]
+    assert table[-1] == "and 2 smaller ones (--all shows them)"
+    assert len(file_table(image, Style(), None)) == 5
+    form = map_form(image)
+    lines = list(summary(image))
+    assert lines[1] == "4 files with data, 5 runs, 7 mappings, 1.75 a file"
+    assert f"{form['huge_share']:.1%} of it in whole pages of 2 MiB" in lines[2]
+    assert {os.fsencode(file["path"]) for file in form["files"]} == {file.path for file in image.files}
+
+
+def test_an_image_without_data(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    build(tmp_path / "tree", tmp_path / "x.img")
+    image = map_image((tmp_path / "x.img").read_bytes(), tmp_path / "x.img")
+    assert image.huge_share is None
+    assert list(summary(image))[1] == "0 files with data, 0 runs, 0 mappings"
+
+
+@needs("mke2fs")
+def test_blocks_that_are_no_pages_are_refused(tmp_path: Path) -> None:
+    run_tool("mke2fs", "-q", "-b", "2048", tmp_path / "x.img", "200")
+    with pytest.raises(ImageError, match=r"x\.img has blocks of 2048 bytes: only blocks of 4096 map"):
+        map_image((tmp_path / "x.img").read_bytes(), tmp_path / "x.img")
+    with pytest.raises(ImageError, match="address 0x10: wanted a multiple of 4096"):
+        map_image(b"", tmp_path, 16)
