@@ -67,9 +67,8 @@ def main() -> int:
                 recipe.save(options.keep / f"seed-{options.seed}-case-{number}.json")
     peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = time.monotonic() - started
-    print(
-        f"{cases} cases, {faults} faults, {seconds:.0f} s, slowest {slowest[0]:.3f} s (case {slowest[1]}), peak {peak_kib} KiB"
-    )
+    worst = f"slowest {slowest[0]:.3f} s (case {slowest[1]})"
+    print(f"{cases} cases, {faults} faults, {seconds:.0f} s, {worst}, peak memory {peak_kib} KiB")
     return 1 if faults else 0
 
 

@@ -3,6 +3,7 @@
 Inodes larger than 128 bytes hold more, such as extended attributes and nanoseconds. That is ext4's; ext2 ignores it.
 """
 
+from collections.abc import Callable
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
 from typing import NamedTuple
 
@@ -70,10 +71,19 @@ class Inode(NamedTuple):
         return new >> 8 & 0xFFF, new & 0xFF | new >> 12 & 0xFFF00
 
 
-def inode_offset(info: SbInfo, number: int, group: GroupDesc) -> int:
-    """Return the byte offset of an inode on the device; `group` is the descriptor of its group."""
-    index = (number - 1) % info.superblock.s_inodes_per_group
-    return group.bg_inode_table * info.block_size_bytes + index * info.inode_size_bytes
+def read_inode(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> Inode:
+    """Read an inode that is in use, or raise Ext2FormatError; `group` reads descriptors."""
+    check_number(info, number)
+    inode = read_slot(info, group, number)
+    check_in_use(info, inode)
+    return inode
+
+
+def read_slot(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> Inode:
+    """Read what the inode table says at `number`, whatever it says."""
+    block_group, index = divmod(number - 1, info.superblock.s_inodes_per_group)
+    offset = group(block_group).bg_inode_table * info.block_size_bytes + index * info.inode_size_bytes
+    return decode(info, number, info.source.bytes_at(offset, RAW_INODE.size))
 
 
 def check_number(info: SbInfo, number: int) -> None:

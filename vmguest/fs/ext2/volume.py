@@ -12,15 +12,15 @@ All caches start empty, are bounded, and go with `invalidate`, which whoever cha
 Block maps are not cached: finding a block costs two microseconds, and a guest's memory is what this project saves.
 """
 
-from collections.abc import Iterator
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
 
-from dcss.abi.ext2 import RAW_INODE, ROOT_INO, GroupDesc, Superblock
+from dcss.abi.ext2 import ROOT_INO, GroupDesc, Superblock
 from vmguest.fs.ext2 import dir as directories
 from vmguest.fs.ext2 import groups, indirect, namei, xattr
-from vmguest.fs.ext2.dir import DirEntry
+from vmguest.fs.ext2.dir import DirEntry, NameIndexes
 from vmguest.fs.ext2.indirect import Run
-from vmguest.fs.ext2.inode import Inode, check_in_use, check_number, decode, inode_offset
+from vmguest.fs.ext2.inode import Inode, read_inode, read_slot
 from vmguest.fs.ext2.source import BlockSource
 from vmguest.fs.ext2.super import KernelLog, Log, SbInfo, fill_super, ignored, setup_super
 
@@ -47,10 +47,11 @@ class Volume:
         self.max_file_blocks = indirect.max_file_blocks(info)
         self.xip = info.xip
         self.read_only = read_only
-        self._indexes = directories.NameIndexes()
-        self._group = lru_cache(GROUPS_CACHED)(self._read_group)
-        self._inode = lru_cache(INODES_CACHED)(self._read_inode)
-        self._lookup = lru_cache(NAMES_CACHED)(self._find)
+        # Nothing here refers back to the volume: when the last reference goes, so does its hold on the device.
+        self._indexes = NameIndexes()
+        self._group = lru_cache(GROUPS_CACHED)(partial(groups.group_desc, info))
+        self._inode = lru_cache(INODES_CACHED)(partial(read_inode, info, self._group))
+        self._lookup = lru_cache(NAMES_CACHED)(partial(_find, info, self._inode, self._indexes))
 
     @classmethod
     def mount(
@@ -108,9 +109,7 @@ class Volume:
 
     def inode_slot(self, number: int) -> Inode:
         """Return what the inode table says at `number` (1 and up), also for reserved, free and deleted inodes."""
-        group = self._group((number - 1) // self.superblock.s_inodes_per_group)
-        offset = inode_offset(self._info, number, group)
-        return decode(self._info, number, self._info.source.bytes_at(offset, RAW_INODE.size))
+        return read_slot(self._info, self._group, number)
 
     def get_block(self, inode: Inode, file_block: int) -> int:
         """Return the device's block that holds a file's block, 0 for a hole (ext2_get_block); i_size plays no part."""
@@ -148,14 +147,6 @@ class Volume:
         """Yield path and inode of everything, the root as b"/" first, each directory before what it holds."""
         return namei.walk(self._info, self)
 
-    def _read_group(self, number: int) -> GroupDesc:
-        return groups.group_desc(self._info, number)
 
-    def _read_inode(self, number: int) -> Inode:
-        check_number(self._info, number)
-        inode = self.inode_slot(number)
-        check_in_use(self._info, inode)
-        return inode
-
-    def _find(self, directory: int, name: bytes) -> int | None:
-        return self._indexes.find(self._info, self._inode(directory), name)
+def _find(info: SbInfo, read: Callable[[int], Inode], indexes: NameIndexes, directory: int, name: bytes) -> int | None:
+    return indexes.find(info, read(directory), name)

@@ -1,3 +1,4 @@
+import gc
 import subprocess
 import sys
 
@@ -86,3 +87,16 @@ def test_a_guest_needs_the_standard_library_and_the_abi_only() -> None:
     foreign, host = done.stdout.splitlines()
     assert set(foreign.split()) <= {"dcss", "vmguest", "__main__"}
     assert set(host.split()) == {"dcss.abi", "dcss.abi.ext2", "dcss.abi.layout", "dcss.errors"}
+
+
+def test_the_last_reference_frees_the_device_without_a_collection(image: TinyImage) -> None:
+    volume = image.volume()
+    volume.resolve(b"/f12")
+    with pytest.raises(BufferError):
+        image.data.append(0)
+    gc.disable()
+    try:
+        del volume
+        image.data.append(0)
+    finally:
+        gc.enable()
