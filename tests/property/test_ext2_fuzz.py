@@ -1,11 +1,11 @@
-"""A seeded part of the fuzzing, and every case that once found a fault."""
+"""A seeded part of the fuzzing, and a corpus: one case of each kind of damage, and what fuzzing found."""
 
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from ext2_fuzz import BASES, Damage, Recipe, exercise, run, sound, time_limit
+from ext2_fuzz import BASES, EXPECTED, SECONDS_PER_CASE, Damage, Recipe, damaged, exercise, run, sound, time_limit
 from ext2_test_support import read_everything
 
 from vmguest.fs.ext2.source import BufferSource
@@ -28,8 +28,13 @@ def test_a_thousand_damaged_images() -> None:
 
 
 @pytest.mark.parametrize("path", CORPUS, ids=lambda path: path.stem)
-def test_what_once_went_wrong(path: Path) -> None:
-    run(Recipe.load(path))
+def test_the_corpus(path: Path) -> None:
+    recipe = Recipe.load(path)
+    run(recipe)
+    if recipe.wanted:
+        with pytest.raises(EXPECTED) as caught, time_limit(SECONDS_PER_CASE):
+            read_everything(damaged(recipe))
+        assert recipe.wanted in str(caught.value)
 
 
 def test_recipes_are_the_same_every_time(tmp_path: Path) -> None:

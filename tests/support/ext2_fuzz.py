@@ -35,12 +35,16 @@ PATHS = (b"/dir/deep/up/deep/file", b"/slow", b"/many/name 7", b"/file/", b"/not
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """One damaged image. `base` is one of BASES or an image's path; edits are offset in bytes and bytes in hex."""
+    """One damaged image. `base` is one of BASES or an image's path; edits are offset in bytes and bytes in hex.
+
+    `wanted` is a part of the message that reading everything ends with, where the case is about that.
+    """
 
     base: str
     edits: tuple[tuple[int, str], ...] = ()
     cut_bytes: int | None = None
     note: str = ""
+    wanted: str = ""
 
     @classmethod
     def load(cls, path: Path) -> "Recipe":
@@ -286,15 +290,20 @@ def time_limit(seconds: float) -> Iterator[None]:
         signal.signal(signal.SIGALRM, before)
 
 
-def run(recipe: Recipe) -> None:
-    """Make the damaged image and read all of it. Anything that comes out of here is a fault of the reader."""
+def damaged(recipe: Recipe) -> BufferSource:
+    """Make the damaged image."""
     data = bytearray(sound(recipe.base).data)
     for at, new in recipe.edits:
         data[at : at + len(new) // 2] = bytes.fromhex(new)
     if recipe.cut_bytes is not None:
         del data[recipe.cut_bytes :]
+    return BufferSource(data)
+
+
+def run(recipe: Recipe) -> None:
+    """Make the damaged image and read all of it. Anything that comes out of here is a fault of the reader."""
     with time_limit(SECONDS_PER_CASE):
-        exercise(BufferSource(data))
+        exercise(damaged(recipe))
 
 
 def exercise(source: BufferSource) -> None:

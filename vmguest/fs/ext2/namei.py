@@ -7,10 +7,11 @@ from stat import S_IFDIR, S_IFLNK
 from typing import TYPE_CHECKING
 
 from dcss.abi.ext2 import BLOCK_POINTERS
+from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.fs.ext2.indirect import runs
 from vmguest.fs.ext2.inode import FAST_SYMLINK_MAX_BYTES, Inode
-from vmguest.fs.ext2.super import PAGE_SIZE_BYTES, SbInfo
+from vmguest.fs.ext2.super import SbInfo
 
 if TYPE_CHECKING:
     from vmguest.fs.ext2.volume import Volume
@@ -24,7 +25,7 @@ def readlink(info: SbInfo, inode: Inode) -> bytes:
     """Return a symbolic link's target, up to its first NUL as the kernel. Not a link: KernelError(EINVAL)."""
     if not inode.is_symlink:
         raise KernelError(EINVAL, f"inode {inode.number}: mode {inode.mode:#o}, not a symbolic link")
-    longest = FAST_SYMLINK_MAX_BYTES if inode.is_fast_symlink else PAGE_SIZE_BYTES - 1
+    longest = FAST_SYMLINK_MAX_BYTES if inode.is_fast_symlink else PAGE_SIZE - 1
     if not 1 <= inode.size_bytes <= longest:
         raise info.damaged(f"symbolic link inode {inode.number}", "i_size", inode.size_bytes, f"1..{longest}")
     if inode.is_fast_symlink:

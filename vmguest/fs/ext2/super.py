@@ -27,10 +27,10 @@ from dcss.abi.ext2 import (
     Incompat,
     Superblock,
 )
+from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import Ext2FormatError, KernelError
 from vmguest.fs.ext2.source import BlockSource
 
-PAGE_SIZE_BYTES = 4096
 KMALLOC_MAX_BYTES = 1 << 20  # s390: a bigger array of groups is "not enough memory"
 
 Log = Callable[[str, str], None]
@@ -163,9 +163,9 @@ def _block_size_bytes(
     # A shift past 32 bits leaves nothing, as on s390; 1024 << 21 is negative in C, and refused like the rest.
     shift = superblock.s_log_block_size
     block_size_bytes = 1024 << shift & 0xFFFFFFFF if shift < 32 else 0
-    if xip and block_size_bytes != PAGE_SIZE_BYTES:
+    if xip and block_size_bytes != PAGE_SIZE:
         log.refuse("error: unsupported blocksize for xip", silent=silent)
-    if not max(1024, logical_block_size_bytes) <= block_size_bytes <= PAGE_SIZE_BYTES:
+    if not max(1024, logical_block_size_bytes) <= block_size_bytes <= PAGE_SIZE:
         log.refuse(f"error: bad blocksize {block_size_bytes}")
     return block_size_bytes
 

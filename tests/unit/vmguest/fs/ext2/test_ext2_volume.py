@@ -86,7 +86,7 @@ def test_a_guest_needs_the_standard_library_and_the_abi_only() -> None:
     done = subprocess.run([sys.executable, "-S", "-c", script], capture_output=True, text=True, check=True)
     foreign, host = done.stdout.splitlines()
     assert set(foreign.split()) <= {"dcss", "vmguest", "__main__"}
-    assert set(host.split()) == {"dcss.abi", "dcss.abi.ext2", "dcss.abi.layout", "dcss.errors"}
+    assert set(host.split()) == {"dcss.abi", "dcss.abi.ext2", "dcss.abi.extmem", "dcss.abi.layout", "dcss.errors"}
 
 
 def test_the_last_reference_frees_the_device_without_a_collection(image: TinyImage) -> None:
