@@ -81,6 +81,9 @@ def runs(info: SbInfo, inode: Inode, first_block: int, block_count: int | None) 
 
     `block_count` None is up to i_size. Each missing indirect block costs one step, however much it would map.
     """
+    if block_count == 1:  # a page at a time is how reads come, and needs no walk over the map
+        yield Run(first_block, get_block(info, inode, first_block), 1)
+        return
     end = size_blocks(info, inode) if block_count is None else first_block + block_count
     if first_block < 0 or end > max_file_blocks(info):
         raise _past_the_end(inode, end - 1)
