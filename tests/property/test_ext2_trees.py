@@ -8,7 +8,7 @@ from tempfile import TemporaryDirectory
 
 from dcss_test_support import needs
 from ext2_test_support import content, make_image, map_image
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vmguest.fs.ext2.inode import Inode
@@ -116,7 +116,6 @@ def compare(volume: Volume, source: BufferSource, inode: Inode, path: Path) -> N
         assert content(source, volume, inode) == path.read_bytes()
 
 
-@settings(max_examples=25)
 @given(directories, st.sampled_from((1024, 2048, 4096)), st.sampled_from((128, 256)))
 def test_a_tree_comes_back_as_it_was(tree: Directory, block_size: int, inode_size: int) -> None:
     with TemporaryDirectory() as work:
