@@ -52,8 +52,8 @@ class Guest:
 
     @property
     def settled(self) -> bool:
-        """Its `run:` list has ended, or its process has."""
-        return self.verdict is not None or self.exit_status is not None
+        """Its `run:` list ended well, or its process ended: one that said it failed is about to."""
+        return self.exit_status is not None or (self.verdict is not None and self.verdict.exit_status == 0)
 
     @property
     def ready(self) -> bool:

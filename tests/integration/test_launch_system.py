@@ -11,7 +11,7 @@ import pytest
 from dcss_test_support import needs
 from system_harness import COPIED, alive, guest, objects, system_plan, wait_gone
 
-from dcss.config.plan import MountPlan
+from dcss.config.plan import GuestPlan, MountPlan
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
 from dcss.launch.system import System
 from dcss.report.progress import SilentProgress
@@ -80,7 +80,10 @@ def test_guests_hold_only_their_own_descriptors_and_cannot_write(tmp_path: Path)
     ],
 )
 def test_a_failed_guest_is_reported_with_its_log_and_the_others_go_on(
-    tmp_path: Path, broken, status: int, words: str  # noqa: ANN001
+    tmp_path: Path,
+    broken: GuestPlan,
+    status: int,
+    words: str,
 ) -> None:
     with start(system_plan(tmp_path, broken, guest("GOOD", MAP_ALL))) as system:
         system.publish()
@@ -161,7 +164,8 @@ sys.path[:0] = {paths!r}
 from system_harness import guest, system_plan
 from dcss.launch.system import System
 from dcss.report.progress import SilentProgress
-with System(system_plan(Path({tmp!r}), *(guest(f"G{{i}}", ("map", "/usr/lib/*.so*")) for i in range(3))), SilentProgress()) as system:
+guests = [guest(f"G{{i}}", ("map", "/usr/lib/*.so*")) for i in range(3)]
+with System(system_plan(Path({tmp!r}), *guests), SilentProgress()) as system:
     system.publish(); system.launch(); system.wait()
     print(system.fork_server.pid, *(g.pid for g in system.guests.values()), flush=True)
     while True:

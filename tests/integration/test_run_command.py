@@ -44,7 +44,10 @@ def image(tmp_path: Path) -> Path:
     return tmp_path / "image"
 
 
-def config(image: Path, options: str = "ro, xip", run: str = 'map: "/usr/lib/**/*.so*"', base: str | None = None) -> Path:
+MAP_ALL = 'map: "/usr/lib/**/*.so*"'
+
+
+def config(image: Path, options: str = "ro, xip", run: str = MAP_ALL, base: str | None = None) -> Path:
     path = image.parent / "system.yaml"
     text = SYSTEM.format(name="runtest", image=image, options=options, run=run)
     path.write_text(text + (BASELINE.format(options=base) if base else ""))
@@ -54,7 +57,7 @@ def config(image: Path, options: str = "ro, xip", run: str = 'map: "/usr/lib/**/
 def dcss(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]:
     environment = os.environ | {"XDG_RUNTIME_DIR": str(home), "XDG_STATE_HOME": str(home / "state"), "COLUMNS": "200"}
     command = [sys.executable, "-m", "dcss", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env=environment)
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
 
 
 def claims(result: dict) -> dict[str, bool | None]:
@@ -154,9 +157,10 @@ def test_evidence_is_written(image: Path) -> None:
 
 @pytest.mark.parametrize("seed", range(6))
 def test_ctrl_c_at_any_moment_leaves_nothing(image: Path, seed: int) -> None:
-    delay = random.Random(seed).uniform(0.05, 1.6)  # noqa: S311
+    delay = random.Random(seed).uniform(0.05, 1.6)
     environment = os.environ | {"XDG_RUNTIME_DIR": str(image.parent), "XDG_STATE_HOME": str(image.parent / "state")}
-    child = pexpect.spawn(sys.executable, ["-m", "dcss", "run", str(config(image, base="ro"))], env=environment, timeout=30)
+    arguments = ["-m", "dcss", "run", str(config(image, base="ro"))]
+    child = pexpect.spawn(sys.executable, arguments, env=environment, timeout=30)
     time.sleep(delay)
     child.sendintr()
     child.expect(pexpect.EOF)

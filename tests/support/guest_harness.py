@@ -52,13 +52,13 @@ class Answering:
     def close(self) -> None:
         self.port.close()
         self._thread.join()
-        self._ours.close()
         self._cp.release(self._guest)
 
     def _serve(self) -> None:
-        while packet := self._ours.recv(MAX_PACKET_BYTES):
-            self.packets.append(packet)
-            send_reply(self._ours, self._cp.handle(self._guest, packet))
+        with self._ours:  # closed however this ends, so that the guest never waits for a CP that failed
+            while packet := self._ours.recv(MAX_PACKET_BYTES):
+                self.packets.append(packet)
+                send_reply(self._ours, self._cp.handle(self._guest, packet))
 
 
 @contextmanager
