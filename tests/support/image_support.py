@@ -19,6 +19,7 @@ from vmguest.fs.ext2.inode import Inode
 from vmguest.fs.ext2.source import BufferSource
 from vmguest.fs.ext2.volume import Volume
 
+_WHOLE_BYTES = 64 << 20
 _CLEAN = re.compile(r"(Pass [1-5]: .*|.*: \d+/\d+ files \(.* non-contiguous\), \d+/\d+ blocks)")
 
 
@@ -58,9 +59,10 @@ def e2fsck_findings(image: Path) -> list[str]:
 
 
 class Read:
-    """An image as our reader shows it, all at once."""
+    """An image as our reader shows it, all at once; content of files up to 64 MiB, parts of any with `part`."""
 
     def __init__(self, image: Path) -> None:
+        self._image = image
         self.inodes: dict[bytes, Inode] = {}
         self.content: dict[bytes, bytes] = {}
         self.targets: dict[bytes, bytes] = {}
@@ -73,11 +75,24 @@ class Read:
                 self.inodes[path] = inode
                 self.xattrs[path] = volume.xattrs(inode)
                 if inode.is_regular:
-                    out = io.BytesIO()
-                    write_content(OpenedImage(volume, source), inode, out)
-                    self.content[path] = out.getvalue()
                     self.runs[path] = list(volume.runs(inode))
+                    if inode.size_bytes <= _WHOLE_BYTES:
+                        out = io.BytesIO()
+                        write_content(OpenedImage(volume, source), inode, out)
+                        self.content[path] = out.getvalue()
                 elif inode.is_symlink:
                     self.targets[path] = volume.readlink(inode)
             self.superblock = volume.superblock
             source.close()
+
+    def part(self, path: bytes, offset: int, length: int) -> bytes:
+        """Return part of a file's content."""
+        found = bytearray(length)
+        with self._image.open("rb") as stream:
+            for run in self.runs[path]:
+                start, end = run.file_block * 4096, (run.file_block + run.blocks) * 4096
+                low, high = max(start, offset), min(end, offset + length)
+                if low < high and run.disk_block:
+                    stream.seek(run.disk_block * 4096 + low - start)
+                    found[low - offset : high - offset] = stream.read(high - low)
+        return bytes(found)

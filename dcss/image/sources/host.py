@@ -63,8 +63,8 @@ def read_node(path: bytes, found: os.stat_result) -> Node:
     attributes = read_attributes(path, found)
     if kind == stat.S_IFREG:
         store = HostFile(path, found.st_size, found.st_mtime_ns)
-        # The one block of a small file is data where any is allocated; a longer one is searched for holes.
-        small = found.st_blocks and found.st_size <= PAGE_SIZE
+        # The one block of a small file is data where any is allocated, but st_blocks may count a block of attributes.
+        small = found.st_blocks and found.st_size <= PAGE_SIZE and not attributes.xattrs
         data = (DataRun(0, 0, found.st_size),) if small and found.st_size else data_runs(store)
         return RegularFile(attributes, found.st_size, data, store)
     if kind == stat.S_IFDIR:
