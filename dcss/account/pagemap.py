@@ -69,7 +69,7 @@ def frames_of(entries: Entries) -> Entries:
 
 
 class Pagemap(AbstractContextManager["Pagemap"]):
-    """One process's pagemap. Raises ProcessGoneError where that has ended, MeasurementDeniedError where it is closed."""
+    """One process's pagemap. Raises ProcessGoneError where that has ended, MeasurementDeniedError where refused."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid

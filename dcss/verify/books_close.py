@@ -109,7 +109,7 @@ def _add_share(shares: _Shares, pid: int, objects: set[tuple[int, int]], backing
     """Add one process; return why that cannot be done, if so."""
     rollup = read_rollup(pid)
     if "Pss_Shmem" not in rollup:
-        return "this kernel's smaps_rollup has no Pss_Shmem (Linux 5.4 and later have it)"
+        return "this kernel's smaps_rollup has no Pss_Shmem (Linux 5.3 and later have it)"
     shares.bytes += rollup["Pss_Shmem"]
     shares.error_bytes += _KB
     others = {

@@ -5,6 +5,7 @@ docs/measurement.md describes the records. Frame number 0 stands for a page that
 
 import gzip
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,11 @@ class Evidence:
             )
         if runs:
             self.add("mappings", pid=space.pid, role=role, segment=segment.name, mappings=runs)
+
+    def strangers(self, guest: str, pid: int, vmas: list[Vma]) -> None:
+        """Add what lies in a guest's ranges and is backed by no segment."""
+        for vma in vmas:
+            self.add("stranger", guest=guest, pid=pid, address=vma.start, pages=vma.pages, path=os.fsdecode(vma.path))
 
     def add(self, record: str, **fields: Any) -> None:
         """Add one record."""

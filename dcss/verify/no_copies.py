@@ -71,21 +71,23 @@ def judge_no_copies(
         copies += _in_object(searcher.contents, reachable, contents, subjects)
         if reason is not None:
             unsearched.append(f"guest {reachable.guests[0]}: {reachable.name or 'an open file'}: {reason}")
-    return _claim(copies, unsearched, guests, searched_pages), copies
+    if not guests:
+        unsearched.append("no guest shares, so there is none to search")
+    if not len(searcher.contents):
+        unsearched.append("no segment has a page that could be told from others")
+    return _claim(copies, unsearched, count(searched_pages, "private page"), count(len(guests), "guest")), copies
 
 
-def _claim(copies: list[Copies], unsearched: list[str], guests: list[GuestSight], searched_pages: int) -> Claim:
+def _claim(copies: list[Copies], unsearched: list[str], pages: str, guests: str) -> Claim:
     refuting = [str(copy) for copy in copies if copy.origin == "kernel"]
     if refuting:
         return Claim(NAME, False, first_few(refuting))
-    if not guests:
-        return Claim(NAME, None, "no guest shares, so no memory was searched")
     if unsearched:
         return Claim(NAME, None, f"not all memory could be searched: {first_few(unsearched)}")
     listed = [str(copy) for copy in copies]
     also = f"; not the guest kernels' own: {first_few(listed)}" if listed else ""
-    detail = f"{count(searched_pages, 'private page')} of {count(len(guests), 'guest')} and the fork server"
-    return Claim(NAME, True, f"{detail}: none holds a page of a segment, at any byte offset{also}")
+    what = f"{pages} of {guests} and the fork server: none holds a page of a segment, at any byte offset"
+    return Claim(NAME, True, what + also)
 
 
 def _holder(guest: GuestSubject | None) -> str:
@@ -98,13 +100,17 @@ def _in_process(contents: Contents, process: Process, hits: Hits) -> list[Copies
         return []
     space = process.searched.space
     vmas = np.searchsorted([vma.start for vma in space.vmas], hits.addresses, side="right") - 1
-    origins = _origins(process.guest, hits.addresses)
-    keys = np.stack((*_files_of(contents, hits.contents), vmas, origins))
+    # One heap may be several mappings to the kernel, and is one place to the reader.
+    distinct, which = np.unique(vmas, return_inverse=True)
+    described = [_describe(space, space.vmas[vma]) for vma in distinct.tolist()]
+    names = sorted(set(described))
+    kind_of = np.array([names.index(name) for name in described])[which]
+    keys = np.stack((*_files_of(contents, hits.contents), kind_of, _origins(process.guest, hits.addresses)))
     groups, group_of = np.unique(keys, axis=1, return_inverse=True)
     found = []
-    for index, (segment, file, vma, origin) in enumerate(groups.T.tolist()):
+    for index, (segment, file, kind, origin) in enumerate(groups.T.tolist()):
         mine = group_of.reshape(-1) == index
-        where = f"{_describe(space, space.vmas[vma])} at {int(hits.addresses[mine].min()):#x}"
+        where = f"{names[kind]} at {int(hits.addresses[mine].min()):#x}"
         pages = len(np.unique(hits.contents[mine]))
         found.append(Copies(_holder(process.guest), _ORIGINS[origin], *_names(contents, segment, file), pages, where))
     return found

@@ -114,6 +114,8 @@ class Observer:
                     raise
                 continue  # a child that it had forked
             user_vmas = self._mappings(sight, space)
+            if evidence is not None:
+                evidence.strangers(guest.name, space.pid, sight.strangers)
             found = self._count(sighting, space, evidence, guest.name)
             for index, segment in enumerate(self.segments):
                 _cover(sight.segments[index].mapped, [vma for vma in user_vmas if vma.object == segment.object])

@@ -155,7 +155,7 @@ class TestOneFrame:
 
     def test_written_page_of_an_exclusive_segment_is_the_guests_own(self) -> None:
         with Stage() as stage:
-            stage.publish(type=SegmentType.EW)
+            stage.publish(kind=SegmentType.EW)
             device = order("device", address=ADDRESS, pages=PAGES, private=True)
             stage.guest([device, order("store", address=ADDRESS + 4096, text="changed"), *map_all()[1:]])
             assert_verified(verify(stage.system))
@@ -248,7 +248,7 @@ class TestProtection:
     @pytest.mark.parametrize("kind", [SegmentType.SW, SegmentType.SN])
     def test_shared_writable_segments_are_not_protected(self, kind: SegmentType) -> None:
         with Stage() as stage:
-            stage.publish(type=kind, digest=None)
+            stage.publish(kind=kind, digest=None)
             stage.guest([*map_all(), order("keep_writable", path=str(stage.path()))])
             result = verify(stage.system)
         assert result.claims[3].holds is None

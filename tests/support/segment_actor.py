@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from pathlib import Path
+from typing import Any, NoReturn
 
 PAGE = 4096
 RESERVED = 1 << 39
@@ -25,7 +26,7 @@ libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_i
 libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
-def map_at(address, pages, protection, flags, descriptor=-1, page=0):
+def map_at(address: int | None, pages: int, protection: int, flags: int, *, descriptor: int = -1, page: int = 0) -> int:
     found = libc.mmap(address, pages * PAGE, protection, flags, descriptor, page * PAGE)
     if found == ctypes.c_void_p(-1).value:
         raise OSError(ctypes.get_errno(), f"mmap at {address}")
@@ -35,150 +36,163 @@ def map_at(address, pages, protection, flags, descriptor=-1, page=0):
 class Guest:
     """One guest's memory, and the verbs of its orders."""
 
-    def __init__(self, descriptors, window, user_area):
+    def __init__(self, descriptors: list[int], window: int, user_area: int) -> None:
         self.descriptors = descriptors
         self.window, self.user_area = window, user_area
-        self.kept = []
+        self.kept: list[object] = []
 
-    def content(self, page, pages, segment=0):
+    def content(self, page: int, pages: int, segment: int = 0) -> bytes:
         with mmap.mmap(self.descriptors[segment], 0, prot=mmap.PROT_READ) as whole:
             return whole[page * PAGE : (page + pages) * PAGE]
 
-    def device(self, address, pages, segment=0, private=False, populate=False):
+    def device(
+        self, *, address: int, pages: int, segment: int = 0, private: bool = False, populate: bool = False
+    ) -> None:
         """Map a segment at its absolute address."""
         flags = FIXED | (mmap.MAP_PRIVATE if private else mmap.MAP_SHARED) | (POPULATE if populate else 0)
         protection = mmap.PROT_READ | (mmap.PROT_WRITE if private else 0)
-        map_at(self.window + address, pages, protection, flags, self.descriptors[segment])
+        map_at(self.window + address, pages, protection, flags, descriptor=self.descriptors[segment])
 
-    def map(self, at, page, pages, segment=0, touched=None, private=False):
+    def map(
+        self, *, at: int, page: int, pages: int, segment: int = 0, touched: int | None = None, private: bool = False
+    ) -> None:
         """Map pages of a segment at user level; `at` is a page of the user area."""
         address = self.user_area + at * PAGE
         flags = FIXED | (mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
-        map_at(address, pages, mmap.PROT_READ, flags, self.descriptors[segment], page)
+        map_at(address, pages, mmap.PROT_READ, flags, descriptor=self.descriptors[segment], page=page)
         # MADV_RANDOM does not turn fault-around off: what should stay absent is thrown out again.
         for index in range(pages):
             ctypes.c_ubyte.from_address(address + index * PAGE).value  # noqa: B018
         if touched is not None:
             libc.madvise(ctypes.c_void_p(address + touched * PAGE), (pages - touched) * PAGE, 4)
 
-    def hole(self, at, pages):
+    def hole(self, *, at: int, pages: int) -> None:
         map_at(
             self.user_area + at * PAGE, pages, mmap.PROT_READ, FIXED | POPULATE | mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         )
 
-    def map_path(self, path, at, pages, page=0, area="user_area", writable=False):
+    def map_path(
+        self, *, path: str, at: int, pages: int, page: int = 0, area: str = "user_area", writable: bool = False
+    ) -> None:
         """Map a file of the host where a segment's pages should be."""
         descriptor = os.open(path, os.O_RDWR if writable else os.O_RDONLY)
         map_at(
-            getattr(self, area) + at * PAGE, pages, mmap.PROT_READ, FIXED | POPULATE | mmap.MAP_SHARED, descriptor, page
+            getattr(self, area) + at * PAGE,
+            pages,
+            mmap.PROT_READ,
+            FIXED | POPULATE | mmap.MAP_SHARED,
+            descriptor=descriptor,
+            page=page,
         )
         os.close(descriptor)
 
-    def keep_writable(self, path):
+    def keep_writable(self, path: str) -> None:
         """Hold the segment's object open for writing."""
         self.kept.append(os.open(path, os.O_RDWR))
 
-    def map_writable(self, path):
+    def map_writable(self, path: str) -> None:
         """Map the segment's object for writing, then close it."""
         descriptor = os.open(path, os.O_RDWR)
-        map_at(None, 1, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | POPULATE, descriptor)
+        map_at(None, 1, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_SHARED | POPULATE, descriptor=descriptor)
         os.close(descriptor)
 
-    def map_of_writable(self, path):
+    def map_of_writable(self, path: str) -> None:
         """Map the segment's object for reading, of a descriptor that could have been written through."""
         descriptor = os.open(path, os.O_RDWR)
-        map_at(None, 1, mmap.PROT_READ, mmap.MAP_SHARED | POPULATE, descriptor)
+        map_at(None, 1, mmap.PROT_READ, mmap.MAP_SHARED | POPULATE, descriptor=descriptor)
         os.close(descriptor)
 
-    def close(self):
+    def close(self) -> None:
         """Keep no descriptor of the segments."""
         for descriptor in self.descriptors:
             os.close(descriptor)
 
-    def store(self, address, text):
+    def store(self, address: int, text: str) -> None:
         """Write into a private mapping in the window."""
         ctypes.memmove(self.window + address, text.encode(), len(text))
 
-    def rewrite(self, address, pages):
+    def rewrite(self, address: int, pages: int) -> None:
         """Write what is there already, so that the kernel makes private copies."""
         for index in range(pages):
             byte = ctypes.c_ubyte.from_address(self.window + address + index * PAGE)
             byte.value = byte.value
 
-    def storage(self, pages):
+    def storage(self, pages: int) -> None:
         """Real storage: private memory at the bottom of the window."""
         flags = FIXED | NORESERVE | mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         map_at(self.window, pages, mmap.PROT_READ | mmap.PROT_WRITE, flags)
 
-    def read_into(self, address, page, pages, segment=0):
+    def read_into(self, address: int, page: int, pages: int, segment: int = 0) -> None:
         """Copy segment pages into real storage, as a page cache does."""
         ctypes.memmove(self.window + address, self.content(page, pages, segment), pages * PAGE)
 
-    def hide(self, how, page, pages, segment=0):
+    def hide(self, *, how: str, page: int, pages: int, segment: int = 0) -> None:
         """Keep a copy of segment pages."""
         getattr(self, f"hide_{how}")(self.content(page, pages, segment))
 
-    def hide_bytes(self, data):
+    def hide_bytes(self, data: bytes) -> None:
         self.kept.append(data[:1] + data[1:])
 
-    def hide_bytearray(self, data):
+    def hide_bytearray(self, data: bytes) -> None:
         self.kept.append(bytearray(data))
 
-    def hide_pieces(self, data):
+    def hide_pieces(self, data: bytes) -> None:
         self.kept += [data[start : start + 65536] for start in range(0, len(data), 65536)]
 
-    def hide_odd(self, data):
+    def hide_odd(self, data: bytes) -> None:
         self.kept.append(b"odd" + data)
 
-    def anonymous(self, size, flags=mmap.MAP_PRIVATE):
+    def anonymous(self, size: int, flags: int = mmap.MAP_PRIVATE) -> int:
         return map_at(None, -(-size // PAGE) + 1, mmap.PROT_READ | mmap.PROT_WRITE, flags | mmap.MAP_ANONYMOUS)
 
-    def hide_private(self, data):
+    def hide_private(self, data: bytes) -> None:
         ctypes.memmove(self.anonymous(len(data)) + 8, data, len(data))
 
-    def hide_anonymous_shared(self, data):
+    def hide_anonymous_shared(self, data: bytes) -> None:
         ctypes.memmove(self.anonymous(len(data), mmap.MAP_SHARED), data, len(data))
 
-    def hide_dropped(self, data):
+    def hide_dropped(self, data: bytes) -> None:
         """Shared memory that holds the copy while no page of it is present."""
         address = self.anonymous(len(data), mmap.MAP_SHARED)
         ctypes.memmove(address, data, len(data))
         libc.madvise(ctypes.c_void_p(address), len(data), 4)
 
-    def hide_prot_none(self, data):
+    def hide_prot_none(self, data: bytes) -> None:
         address = self.anonymous(len(data))
         ctypes.memmove(address, data, len(data))
         libc.mprotect(address, len(data) + PAGE, 0)
 
-    def hide_straddling(self, data):
+    def hide_straddling(self, data: bytes) -> None:
         """Over the border of two mappings that the kernel keeps apart."""
         address = self.anonymous(len(data) + PAGE)
         ctypes.memmove(address + 1000, data, len(data))
         libc.mprotect(address + PAGE, PAGE, mmap.PROT_READ)
 
-    def hide_file_private(self, data):
+    def hide_file_private(self, data: bytes) -> None:
         """In a private mapping of a file of the host, written over."""
-        descriptor = os.open(sys.executable, os.O_RDONLY)
+        mapped = {line.split()[-1] for line in Path("/proc/self/maps").read_text().splitlines() if " /usr" in line}
+        path = next(path for path in sorted(mapped) if Path(path).stat().st_size >= len(data))
+        descriptor = os.open(path, os.O_RDONLY)
         pages = len(data) // PAGE
-        address = map_at(None, pages, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, descriptor)
+        address = map_at(None, pages, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, descriptor=descriptor)
         os.close(descriptor)
         ctypes.memmove(address, data, len(data))
 
-    def hide_memfd(self, data):
+    def hide_memfd(self, data: bytes) -> None:
         descriptor = self.memfd(data)
         self.kept.append(mmap.mmap(descriptor, len(data)))
         os.close(descriptor)
 
-    def hide_memfd_unmapped(self, data):
+    def hide_memfd_unmapped(self, data: bytes) -> None:
         self.kept.append(self.memfd(data))
 
-    def hide_tmpfs(self, data):
+    def hide_tmpfs(self, data: bytes) -> None:
         path = Path(f"/dev/shm/dcss-test-hidden-{os.getpid()}")
         path.write_bytes(data)
         self.kept.append(path.open("rb"))
         path.unlink()
 
-    def hide_child(self, data):
+    def hide_child(self, data: bytes) -> None:
         """In a process that the guest forks."""
         started, ready = os.pipe()
         if os.fork() == 0:
@@ -187,12 +201,12 @@ class Guest:
             signal.pause()
         os.read(started, 1)
 
-    def memfd(self, data):
+    def memfd(self, data: bytes) -> int:
         descriptor = os.memfd_create("hidden")
         os.write(descriptor, data)
         return descriptor
 
-    def share(self, path, touched):
+    def share(self, path: str, touched: int) -> None:
         """Map a whole file shared, outside both areas, and touch its first pages."""
         descriptor = os.open(path, os.O_RDWR)
         self.kept.append(mmap.mmap(descriptor, 0))
@@ -200,17 +214,14 @@ class Guest:
         for index in range(touched):
             self.kept[-1][index * PAGE]
 
-    def undumpable(self):
+    def undumpable(self) -> None:
         """Close its books to all but root."""
         libc.prctl(4, 0)
 
-    def sleep_briefly(self, seconds):
-        """End by itself, soon."""
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, seconds)
 
-
-def become_guest(control, orders, descriptors, window, user_area):
+def become_guest(
+    control: socket.socket, orders: list[Any], descriptors: list[int], window: int, user_area: int
+) -> NoReturn:
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     answer = "ready"
     try:
@@ -225,13 +236,13 @@ def become_guest(control, orders, descriptors, window, user_area):
         signal.pause()
 
 
-def main():
+def main() -> None:
     libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     control = socket.socket(fileno=int(sys.argv[1]))
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | NORESERVE
     window, user_area = (map_at(None, RESERVED // PAGE, 0, flags) for _ in range(2))
     control.send(json.dumps({"window": window, "user_area": user_area, "bytes": RESERVED}).encode())
-    kept = []
+    kept: list[bytes] = []
     while True:
         packet, descriptors, _, _ = socket.recv_fds(control, 1 << 20, 16)
         if not packet:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
 
@@ -30,6 +30,7 @@ PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 4, 8, 4
 CAP_DAC_READ_SEARCH = 2
 CAPABILITY_VERSION_3 = 0x20080522
 
+_PATIENCE_SECONDS = 30  # a guest that dies does not answer
 T = TypeVar("T")
 Order = list[Any]
 
@@ -79,12 +80,13 @@ def map_all(files: tuple[File, ...] = FILES, pages: int = PAGES) -> list[Order]:
 class Stage:
     """One system. CP is this very process; leaving the context ends all processes and unlinks the objects."""
 
-    def __init__(self, *, cpus: int = 0) -> None:
+    def __init__(self) -> None:
         self.segments: list[SegmentSubject] = []
         self.guests: list[GuestSubject] = []
         self._stack = ExitStack()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = self._stack.enter_context(ours)
+        ours.settimeout(_PATIENCE_SECONDS)
         command = [sys.executable, "-I", "-S", str(ACTOR), str(theirs.fileno())]
         self.server = subprocess.Popen(command, pass_fds=[theirs.fileno()])
         self._stack.callback(self._end)
@@ -100,7 +102,7 @@ class Stage:
         files: tuple[File, ...] = FILES,
         *,
         name: str = "LIB",
-        type: SegmentType = SegmentType.SR,
+        kind: SegmentType = SegmentType.SR,
         digest: str | None = "",
     ) -> SegmentSubject:
         """Put a segment into shared memory and map it; `digest` is that of the content unless given."""
@@ -115,7 +117,7 @@ class Stage:
         address = _libc.mmap(None, len(content), mmap.PROT_READ, mmap.MAP_SHARED | POPULATE, reader, 0)
         self._stack.callback(_libc.munmap, address, len(content))
         digest = hashlib.sha256(content).hexdigest() if digest == "" else digest
-        subject = SegmentSubject(name, type, f"/{path.name}", reader, address, len(content), digest, files)
+        subject = SegmentSubject(name, kind, f"/{path.name}", reader, address, len(content), digest, files)
         self.segments.append(subject)
         return subject
 
@@ -170,10 +172,8 @@ def _kill(pid: int) -> None:
     if children.exists():
         for child in children.read_text().split():
             _kill(int(child))
-    try:
+    with suppress(ProcessLookupError):
         os.kill(pid, 9)
-    except ProcessLookupError:
-        pass
 
 
 @contextmanager

@@ -1,0 +1,146 @@
+"""The evidence file lets someone else compute the verdict again, and says the same whether compressed or not."""
+
+import gzip
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from claim_asserts import ONE_FRAME, assert_verified
+from dcss_test_support import needs
+from recompute_evidence import books_close, one_frame_per_page, read
+from segment_stage import ADDRESS, Stage, disk_directory, map_all, order, random_content
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.report.results import VerifyResult
+from dcss.verify.verdict import verify
+
+pytestmark = needs("frames")
+
+
+def holds(result: VerifyResult) -> list[bool | None]:
+    return [result.claims[0].holds, result.claims[2].holds]
+
+
+def recomputed(path: Path) -> list[bool]:
+    records = read(path)
+    return [one_frame_per_page(records), books_close(records)]
+
+
+@pytest.mark.parametrize("name", ["evidence.json", "evidence.json.gz"])
+def test_honest_system(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
+    with Stage() as stage:
+        stage.publish()
+        for _ in range(2):
+            stage.guest(map_all())
+        stage.guest([order("storage", pages=64), order("read_into", address=0, page=8, pages=40)], expect="copies")
+        result = verify(stage.system, evidence_path=path)
+    assert_verified(result)
+    assert recomputed(path) == holds(result) == [True, True]
+    records = read(path)
+    assert [guest["guest"] for guest in records["guest"]] == ["LINUX01", "LINUX02", "LINUX03"]
+    assert {record["role"] for record in records["mappings"]} == {"cp", "LINUX01", "LINUX02"}
+    assert [claim["claim"] for claim in records["claim"]] == [claim.claim for claim in result.claims]
+    assert records["verdict"][0]["verdict"] == "verified"
+    assert len(records["search"]) == 4
+    (segment,) = records["segment"]
+    assert len(segment["frames"]) == len(segment["map_counts"]) == segment["pages"] == 96
+    # CP's mapping, and in each sharing guest the file's.
+    assert segment["map_counts"][8] == 3
+
+
+def test_the_snippet_runs_alone(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json"
+    with Stage() as stage:
+        stage.publish()
+        stage.guest(map_all())
+        verify(stage.system, evidence_path=path)
+    script = Path(__file__).parents[1] / "support" / "recompute_evidence.py"
+    done = subprocess.run([sys.executable, "-I", str(script), str(path)], capture_output=True, text=True, check=True)
+    assert done.stdout == "one-frame-per-page True\nbooks-close True\n"
+
+
+@pytest.mark.parametrize(
+    "orders",
+    [
+        [order("map", at=0, page=8, pages=39)],
+        [order("map", at=0, page=8, pages=40, touched=8)],
+        [order("device", address=ADDRESS, pages=96)],
+        [
+            order("device", address=ADDRESS, pages=96, private=True),
+            order("store", address=ADDRESS, text="x"),
+            order("map", at=0, page=8, pages=40),
+        ],
+    ],
+    ids=["part", "absent", "nothing", "written"],
+)
+def test_refuted_one_frame_is_refuted_again(tmp_path: Path, orders: list[object]) -> None:
+    path = tmp_path / "evidence.json"
+    with Stage() as stage:
+        stage.publish()
+        stage.guest(map_all())
+        stage.guest(orders)
+        result = verify(stage.system, evidence_path=path)
+    assert recomputed(path) == holds(result) == [False, True]
+
+
+def test_stranger_is_in_the_evidence(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json"
+    with Stage() as stage, disk_directory() as directory:
+        stage.publish()
+        (directory / "copy").write_bytes(random_content(8))
+        stage.guest([*map_all(), order("map_path", path=str(directory / "copy"), at=9000, pages=8)])
+        result = verify(stage.system, evidence_path=path)
+        assert [stranger["path"] for stranger in read(path)["stranger"]] == [str(directory / "copy")]
+    assert recomputed(path) == holds(result) == [False, True]
+
+
+def test_refuted_books_are_refuted_again(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json"
+    with Stage() as stage:
+        segment = stage.publish()
+        stage.guest(map_all())
+        started, ready = os.pipe()
+        foreign = os.fork()
+        if foreign == 0:
+            import mmap
+
+            mapped = mmap.mmap(segment.descriptor, 0, prot=mmap.PROT_READ)
+            os.write(ready, mapped[50 * PAGE_SIZE : 50 * PAGE_SIZE + 1])
+            signal.pause()
+        os.read(started, 1)
+        try:
+            result = verify(stage.system, evidence_path=path)
+        finally:
+            os.kill(foreign, signal.SIGKILL)
+            os.waitpid(foreign, 0)
+            os.close(started)
+            os.close(ready)
+    assert recomputed(path) == holds(result) == [True, False]
+
+
+def test_copies_are_in_the_evidence(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json.gz"
+    with Stage() as stage:
+        stage.publish()
+        stage.guest([*map_all(), order("hide", how="bytes", page=88, pages=1)])
+        verify(stage.system, evidence_path=path)
+    (copy,) = read(path)["copy"]
+    assert (copy["holder"], copy["path"], copy["pages"]) == ("guest LINUX01", "/lib/three.so", 1)
+    assert all(json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines())
+
+
+def test_looking_again_does_not_double_the_records(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json"
+    with Stage() as stage:
+        stage.publish()
+        stage.guest([order("map", at=0, page=8, pages=1)])
+        result = verify(stage.system, evidence_path=path)
+    assert result.claims[0].claim == ONE_FRAME
+    assert result.claims[0].holds is False
+    assert len(read(path)["segment"]) == 1
+    assert len(read(path)["guest"]) == 1

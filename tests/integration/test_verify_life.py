@@ -1,0 +1,119 @@
+"""Guests end, move and refuse while they are verified: a clear error or an honest verdict, never a traceback."""
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from claim_asserts import NO_COPIES, ONE_FRAME, assert_verified, detail
+from dcss_test_support import needs
+from segment_stage import Stage, map_all, order
+
+from dcss.account.space import AddressSpace
+from dcss.errors import LaunchError
+from dcss.verify import verdict
+from dcss.verify.memory import ProcessMemory
+from dcss.verify.verdict import verify
+
+pytestmark = needs("frames")
+
+
+def test_guest_that_ended_before(stage_of_two: Stage) -> None:
+    pid = stage_of_two.guests[1].pids[0]
+    os.kill(pid, signal.SIGKILL)
+    _wait_until_dead(pid)
+    with pytest.raises(LaunchError, match=rf"guest LINUX02: process {pid} ended while /proc/{pid}/maps was read"):
+        verify(stage_of_two.system)
+
+
+def test_guest_that_ends_between_reading_and_searching(stage_of_two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    pid = stage_of_two.guests[0].pids[0]
+
+    def kill_first(*arguments: object, **more: object) -> object:
+        os.kill(pid, signal.SIGKILL)
+        _wait_until_dead(pid)
+        return search(*arguments, **more)
+
+    search = verdict.search_processes
+    monkeypatch.setattr(verdict, "search_processes", kill_first)
+    with pytest.raises(LaunchError, match=f"guest LINUX01: process {pid} ended"):
+        verify(stage_of_two.system)
+
+
+def test_fork_server_that_ended(stage_of_two: Stage) -> None:
+    server = stage_of_two.server
+    server.kill()
+    server.wait()
+    with pytest.raises(LaunchError, match=f"system stage: process {server.pid} ended"):
+        verify(stage_of_two.system)
+
+
+def test_books_that_settle_at_the_second_look(stage_of_two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A page that was absent at the first look only: reclaim, migration, a guest that is still at work.
+    looks = []
+    read = AddressSpace.read.__func__
+
+    def forgetful(cls: type[AddressSpace], pid: int, objects: object = None) -> AddressSpace:
+        space = read(cls, pid, objects)
+        if pid == stage_of_two.guests[0].pids[0]:
+            looks.append(pid)
+            if len(looks) == 1:
+                kept = space.pages != (stage_of_two.user_area.start >> 12) + 3
+                return cls(pid, space.vmas, space.pages[kept], space.entries[kept])
+        return space
+
+    monkeypatch.setattr(AddressSpace, "read", classmethod(forgetful))
+    result = verify(stage_of_two.system)
+    assert len(looks) == 2
+    assert_verified(result)
+
+
+def test_memory_that_cannot_be_read_is_unknown(stage_of_two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    read = ProcessMemory.read
+    monkeypatch.setattr(
+        ProcessMemory, "read", lambda memory, page, buffer: 0 if page % 97 == 0 else read(memory, page, buffer[:4096])
+    )
+    result = verify(stage_of_two.system)
+    claim = result.claims[1]
+    assert claim.holds is None
+    assert "cannot be read" in claim.detail
+    assert result.verdict == "verified"  # nothing is refuted, and what could not be seen is said
+
+
+def test_verify_must_run_in_cp(stage_of_two: Stage) -> None:
+    system = stage_of_two.system
+    other = type(system)(system.name, 1, system.other_pids, system.guests, system.segments)
+    with pytest.raises(ValueError, match="found CP in process 1, wanted it to be"):
+        verify(other)
+
+
+def test_system_without_guests() -> None:
+    with Stage() as stage:
+        stage.publish()
+        result = verify(stage.system)
+    assert result.verdict == "refuted"
+    assert detail(result, ONE_FRAME).startswith("nothing was mapped")
+    assert "no guest shares" in detail(result, NO_COPIES)
+
+
+def test_system_without_segments() -> None:
+    with Stage() as stage:
+        stage.guest([order("storage", pages=4)])
+        result = verify(stage.system)
+    assert result.verdict == "refuted"
+    assert [claim.holds for claim in result.claims] == [False, None, None, None]
+
+
+@pytest.fixture
+def stage_of_two() -> object:
+    with Stage() as stage:
+        stage.publish()
+        for _ in range(2):
+            stage.guest(map_all())
+        yield stage
+
+
+def _wait_until_dead(pid: int) -> None:
+    status = Path(f"/proc/{pid}/stat")
+    while status.exists() and status.read_text().rpartition(")")[2].split()[0] not in "ZX":
+        pass

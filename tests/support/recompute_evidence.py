@@ -1,0 +1,75 @@
+"""Claims 1 and 3 computed again from `dcss verify --evidence FILE`, without a line of the project's own code.
+
+python recompute_evidence.py FILE
+"""
+
+import gzip
+import json
+import sys
+from collections import Counter, defaultdict
+from pathlib import Path
+from typing import Any
+
+
+def read(path: Path) -> dict[str, list[dict[str, Any]]]:
+    """Return the records by kind."""
+    data = path.read_bytes()
+    records: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for line in (gzip.decompress(data) if path.suffix == ".gz" else data).splitlines():
+        record = json.loads(line)
+        records[record.pop("record")].append(record)
+    return records
+
+
+def one_frame_per_page(records: dict[str, list[dict[str, Any]]]) -> bool:
+    """Every page of every file mapped at user level is CP's frame, in every guest that shares; and none is empty."""
+    page_bytes = records["system"][0]["page_bytes"]
+    sharing = {guest["guest"]: guest for guest in records["guest"] if guest["expect"] == "shared"}
+    segments = {segment["segment"]: segment for segment in records["segment"]}
+    wrong = [stranger for stranger in records["stranger"] if stranger["guest"] in sharing]
+    found: dict[tuple[str, str, int], list[int]] = defaultdict(list)  # guest, segment, page -> frames
+    for record in records["mappings"]:
+        guest = sharing.get(record["role"])
+        if guest is None:
+            continue
+        frames = segments[record["segment"]]["frames"]
+        for mapping in record["mappings"]:
+            for index, frame in enumerate(mapping["frames"]):
+                address = mapping["address"] + index * page_bytes
+                page = mapping["segment_page"] + index
+                if guest["user_area"][0] <= address < guest["user_area"][1]:
+                    found[record["role"], record["segment"], page].append(frame)
+                elif frame and guest["window"][0] <= address < guest["window"][1] and frame != frames[page]:
+                    wrong.append(mapping)
+    mapped_by: Counter[str] = Counter()
+    for name in sharing:
+        for segment in segments.values():
+            for file in segment["files"]:
+                mapped = [set(found.get((name, segment["segment"], page), [])) for page in file["pages"]]
+                if any(mapped):
+                    mapped_by[name] += 1
+                    frames = [{segment["frames"][page]} for page in file["pages"]]
+                    wrong += [file] * ([here - {0} for here in mapped] != frames)
+    return bool(sharing) and not wrong and all(mapped_by[name] for name in sharing)
+
+
+def books_close(records: dict[str, list[dict[str, Any]]]) -> bool:
+    """The entries of all processes' mappings are as many as the kernel counts, frame by frame."""
+    for segment in records["segment"]:
+        entries = Counter(
+            frame
+            for record in records["mappings"]
+            if record["segment"] == segment["segment"]
+            for mapping in record["mappings"]
+            for frame in mapping["frames"]
+        )
+        for frame, counted in zip(segment["frames"], segment["map_counts"], strict=True):
+            if frame and entries[frame] != counted:
+                return False
+    return bool(records["segment"])
+
+
+if __name__ == "__main__":
+    evidence = read(Path(sys.argv[1]))
+    print("one-frame-per-page", one_frame_per_page(evidence))
+    print("books-close", books_close(evidence))
