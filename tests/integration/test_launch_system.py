@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from dcss_test_support import needs
-from system_harness import COPIED, alive, guest, objects, system_plan, wait_gone
+from system_harness import COPIED, SYSTEM, alive, guest, objects, system_plan, wait_gone
 
 from dcss.config.plan import GuestPlan, MountPlan
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
@@ -43,12 +43,12 @@ def test_guests_become_ready_and_leave_nothing(tmp_path: Path) -> None:
         base = system.guests["BASE"].verdict
         assert base is not None
         assert base.page_cache_bytes == (250 + 52 + 1) * 4096
-        assert objects("test") == ["dcss.test.LIB.1"]
+        assert objects(SYSTEM) == [f"dcss.{SYSTEM}.LIB.1"]
         pids = [g.pid for g in system.guests.values() if g.pid] + [system.fork_server.pid]
         names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
         assert names == ["dcss:LINUX00", "dcss:LINUX01", "dcss:LINUX02", "dcss:LINUX03", "dcss:BASE", "dcss:forkserver"]
     wait_gone(*pids)
-    assert objects("test") == []
+    assert objects(SYSTEM) == []
     assert list(tmp_path.glob("dcss/*")) == []
 
 
@@ -59,13 +59,13 @@ def test_guests_hold_only_their_own_descriptors_and_cannot_write(tmp_path: Path)
         system.wait()
         pid = system.guests["B"].pid
         links = {fd: os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208, PTH115
-        segment_fds = [fd for fd, link in links.items() if "dcss.test.LIB" in link]
+        segment_fds = [fd for fd, link in links.items() if f"dcss.{SYSTEM}.LIB" in link]
         assert len(links) == 6, links  # stdin, log twice, port, console, the segment
         assert len(segment_fds) == 1
         flags = Path(f"/proc/{pid}/fdinfo/{segment_fds[0]}").read_text().split("flags:")[1].split()[0]
         assert int(flags, 8) & os.O_ACCMODE == os.O_RDONLY
         # The forked guest inherited no mapping of what CP holds: only its own, read-only.
-        mapped = [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if "dcss.test.LIB" in line]
+        mapped = [line for line in Path(f"/proc/{pid}/maps").read_text().splitlines() if f"dcss.{SYSTEM}.LIB" in line]
         assert mapped
         assert all(line.split()[1] == "r--s" for line in mapped)
 
@@ -120,7 +120,7 @@ def test_a_killed_fork_server_is_an_error_and_takes_its_guests_along(tmp_path: P
             for _ in range(10):
                 system.poll(1)
         wait_gone(pid)
-    assert objects("test") == []
+    assert objects(SYSTEM) == []
 
 
 def test_a_guest_that_floods_its_port_is_ended_and_disturbs_nobody(tmp_path: Path) -> None:
@@ -144,12 +144,12 @@ def test_second_cp_of_a_system_is_refused_and_another_system_is_not(tmp_path: Pa
         first.publish()
         with pytest.raises(SystemBusyError, match=str(os.getpid())):
             start(plan)
-        with start(system_plan(tmp_path, guest("A", MAP_ALL), name="other")) as second:
+        with start(system_plan(tmp_path, guest("A", MAP_ALL), name=f"{SYSTEM}-other")) as second:
             second.publish()
             second.launch()
             second.wait()
-            assert len(objects("test")) == len(objects("other")) == 1
-        assert len(objects("test")) == 1
+            assert len(objects(SYSTEM)) == len(objects(f"{SYSTEM}-other")) == 1
+        assert len(objects(SYSTEM)) == 1
 
 
 def test_an_engine_that_is_not_built_is_refused_before_anything_starts(tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ from system_harness import guest, system_plan
 from dcss.launch.system import System
 from dcss.report.progress import SilentProgress
 guests = [guest(f"G{{i}}", ("map", "/usr/lib/*.so*")) for i in range(3)]
-with System(system_plan(Path({tmp!r}), *guests), SilentProgress()) as system:
+with System(system_plan(Path({tmp!r}), *guests, name={system!r}), SilentProgress()) as system:
     system.publish(); system.launch(); system.wait()
     print(system.fork_server.pid, *(g.pid for g in system.guests.values()), flush=True)
     while True:
@@ -174,7 +174,7 @@ with System(system_plan(Path({tmp!r}), *guests), SilentProgress()) as system:
 
 
 def run_cp(tmp_path: Path) -> tuple[subprocess.Popen[bytes], list[int]]:
-    program = textwrap.dedent(PROGRAM).format(paths=sys.path, tmp=str(tmp_path))
+    program = textwrap.dedent(PROGRAM).format(paths=sys.path, tmp=str(tmp_path), system=SYSTEM)
     process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE)
     assert process.stdout is not None
     return process, [int(word) for word in process.stdout.readline().split()]
@@ -187,10 +187,10 @@ def test_a_killed_cp_takes_its_guests_along_and_the_next_start_cleans_up(tmp_pat
         assert all(alive(pid) for pid in pids)
         process.kill()
     wait_gone(*pids)
-    assert objects("test") == ["dcss.test.LIB.1"]  # nobody was left to unlink it
+    assert objects(SYSTEM) == [f"dcss.{SYSTEM}.LIB.1"]  # nobody was left to unlink it
     with start(system_plan(tmp_path, guest("A", MAP_ALL))) as system:
-        assert objects("test") == []
-        assert any("dcss.test.LIB.1" in name for name in system.cp.swept)
+        assert objects(SYSTEM) == []
+        assert any(f"dcss.{SYSTEM}.LIB.1" in name for name in system.cp.swept)
 
 
 def test_interrupt_takes_everything_down(tmp_path: Path) -> None:
@@ -199,4 +199,4 @@ def test_interrupt_takes_everything_down(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         assert process.wait(10) == -signal.SIGINT
     wait_gone(*pids)
-    assert objects("test") == []
+    assert objects(SYSTEM) == []

@@ -16,6 +16,7 @@ from system_harness import objects
 from tree_images import make_tree, mke2fs
 
 pytestmark = needs("mke2fs")
+NAME = f"run{os.getpid()}"  # other runs of the tests may go on beside this one
 
 SYSTEM = """
 system: {name}
@@ -49,7 +50,7 @@ MAP_ALL = 'map: "/usr/lib/**/*.so*"'
 
 def config(image: Path, options: str = "ro, xip", run: str = MAP_ALL, base: str | None = None) -> Path:
     path = image.parent / "system.yaml"
-    text = SYSTEM.format(name="runtest", image=image, options=options, run=run)
+    text = SYSTEM.format(name=NAME, image=image, options=options, run=run)
     path.write_text(text + (BASELINE.format(options=base) if base else ""))
     return path
 
@@ -70,7 +71,7 @@ def test_json_document_has_the_contracts_fields(image: Path) -> None:
     result = json.loads(done.stdout)
     assert {"verify", "measure", "guests"} <= result.keys()
     verify, measure = result["verify"], result["measure"]
-    assert (verify["system"], verify["verdict"]) == ("runtest", "verified")
+    assert (verify["system"], verify["verdict"]) == (NAME, "verified")
     assert verify["evidence"] in {"frames", "mappings"}
     assert set(claims(result)) == {
         "one-frame-per-page",
@@ -104,13 +105,13 @@ def test_json_document_has_the_contracts_fields(image: Path) -> None:
     }
     assert measure["segments"][0]["guests"] == 4
     assert [guest["exit_status"] for guest in result["guests"]] == [0] * 4
-    assert objects("runtest") == []
+    assert objects(NAME) == []
 
 
 def test_screen_says_the_verdict_first(image: Path) -> None:
     done = dcss("run", config(image, base="ro"), home=image.parent)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith("VERIFIED  runtest: 3 guests share 3 files")
+    assert done.stdout.startswith(f"VERIFIED  {NAME}: 3 guests share 3 files")
     assert "Saved" in done.stdout
 
 
@@ -143,7 +144,7 @@ def test_a_failed_guest_is_exit_3_with_its_log(image: Path) -> None:
     done = dcss("run", config(image, run='map: "/nosuch/*"'), home=image.parent)
     assert done.returncode == 3
     assert "matches no regular file" in done.stdout + done.stderr
-    assert objects("runtest") == []
+    assert objects(NAME) == []
 
 
 def test_evidence_is_written(image: Path) -> None:
@@ -166,7 +167,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing(image: Path, seed: int) -> None:
     child.expect(pexpect.EOF)
     child.close()
     assert child.exitstatus in {0, 130} or child.signalstatus == signal.SIGINT  # 0: it was done before
-    assert objects("runtest") == []
+    assert objects(NAME) == []
     deadline = time.monotonic() + 5
     while running := named_processes():
         assert time.monotonic() < deadline, running
@@ -181,7 +182,7 @@ def named_processes() -> list[str]:
             name = comm.read_text().strip()
         except OSError:
             continue
-        if name in {"dcss:LINUX01", "dcss:LINUX02", "dcss:LINUX03"} and "runtest" in _maps(comm.parent):
+        if name in {"dcss:LINUX01", "dcss:LINUX02", "dcss:LINUX03"} and NAME in _maps(comm.parent):
             found.append(name)
     return found
 

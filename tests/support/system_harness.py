@@ -9,6 +9,7 @@ from tree_images import make_tree, mke2fs
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
 from dcss.config.plan import Ext2Source, GuestPlan, MountPlan, SegmentPlan, Step, SystemPlan
 
+SYSTEM = f"test{os.getpid()}"  # other runs of the tests may go on beside this one
 IN_PLACE = ("ro", "xip")
 COPIED = ("ro",)
 
@@ -45,7 +46,7 @@ def guest(name: str, *steps: tuple[str, str], options: tuple[str, ...] = IN_PLAC
     return GuestPlan(**(fields | changes))  # type: ignore[arg-type]
 
 
-def system_plan(tmp_path: Path, *guests: GuestPlan, name: str = "test") -> SystemPlan:
+def system_plan(tmp_path: Path, *guests: GuestPlan, name: str = SYSTEM) -> SystemPlan:
     """Return a plan with the segment LIB and these guests."""
     return SystemPlan(name, (segment(tmp_path),), guests, tmp_path / "test.yaml")
 
