@@ -137,7 +137,7 @@ def _guests(guest: GuestModel, drafted: Draft, where: str) -> list[GuestPlan]:
     mounts = tuple(MountPlan(mount.device, mount.at, tuple(mount.options)) for mount in guest.mounts)
     steps = tuple(_step(step) for step in guest.run)
     return [
-        GuestPlan(name, guest.engine, guest.storage, devices, mounts, guest.expect, steps, where)
+        GuestPlan(name, guest.engine, guest.storage, devices, mounts, guest.expect, steps, where, guest.restart)
         for name in guest_names(guest)
     ]
 

@@ -103,6 +103,10 @@ def _option(value: str) -> str:
     return value
 
 
+def _restart(value: object) -> object:
+    return "no" if value is False else value  # what YAML 1.1 reads in an unquoted no
+
+
 def _system_name(value: str) -> str:
     if re.fullmatch(SYSTEM_NAME, value) is None:
         raise WrongValueError("1 to 31 characters of a-z 0-9 and -, the first no -")
@@ -119,6 +123,11 @@ SystemName = Annotated[
     str, AfterValidator(_system_name), WithJsonSchema({"type": "string", "pattern": f"^{SYSTEM_NAME}$"})
 ]
 RangeWords = Annotated[str, AfterValidator(_range)]
+Restart = Annotated[
+    Literal["no", "on-failure"],
+    BeforeValidator(_restart),
+    WithJsonSchema({"enum": ["no", False, "on-failure"], "default": "no"}),
+]
 Size = Annotated[int, PlainValidator(parse_size), WithJsonSchema(_SIZE_SCHEMA)]
 Storage = Annotated[int, PlainValidator(_storage), WithJsonSchema(_SIZE_SCHEMA)]
 Address = Annotated[int | None, PlainValidator(_address), WithJsonSchema(_SIZE_SCHEMA)]
@@ -211,6 +220,7 @@ class GuestModel(Model):
     mounts: list[MountModel] = Field([], description="what it mounts, in order")
     expect: Literal["shared", "copies"] = Field("shared", description="shared, or copies for a baseline")
     run: list[StepModel] = Field([], description="its workload, in order")
+    restart: Restart = Field("no", description="on-failure: start it again when it fails or is killed")
 
 
 class SystemModel(Model):

@@ -7,6 +7,7 @@ from typing import Literal
 from dcss.abi.extmem import SegmentDefinition, SegmentType
 
 Engine = Literal["process", "s390x", "linux"]
+Restart = Literal["no", "on-failure"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +92,7 @@ class GuestPlan:
     expect: Literal["shared", "copies"]
     run: tuple[Step, ...]
     where: str
+    restart: Restart = "no"
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,14 +5,16 @@ import os
 import socket
 import subprocess
 import sys
+from errno import EMFILE
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dcss.errors import LaunchError
+from dcss.launch.limits import explain
 from vmguest.bootstrap import GuestSpec
 from vmguest.hostmem import Reservation
 
-PACKET_BYTES = 1 << 16
+PACKET_BYTES = 1 << 17
 _ROOT = Path(__file__).resolve().parents[2]
 # Neither site nor the environment can put anything into a guest: only the standard library and this source tree.
 _PROGRAM = "import sys; sys.path.insert(0, {root!r}); from dcss.launch.forkserver import main; main()"
@@ -26,6 +28,13 @@ class Started(NamedTuple):
     pidfd: int
 
 
+class Refused(NamedTuple):
+    """A guest process could not be made, and why."""
+
+    name: str
+    reason: str
+
+
 class Ended(NamedTuple):
     """A guest process ended: an exit status, or minus the signal's number."""
 
@@ -35,16 +44,21 @@ class Ended(NamedTuple):
 
 
 class ForkServer:
-    """A running fork server; `control` is readable when `events` has something to tell."""
+    """A running fork server; `control` is readable when `event` has something to tell. Its faults go to `log`."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: int) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             program = _PROGRAM.format(root=str(_ROOT))
             command = [sys.executable, "-I", "-S", "-c", program, str(theirs.fileno()), str(os.getpid())]
             # A session of its own: Ctrl-C reaches CP alone, which then takes its guests down in order.
             self._process = subprocess.Popen(
-                command, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL, start_new_session=True
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
         self.control = ours
         self._reservation: Reservation | None = None
@@ -62,24 +76,42 @@ class ForkServer:
             self._reservation = Reservation(*message["reservation"])
         return self._reservation
 
-    def spawn(self, spec: GuestSpec, port: socket.socket, console: socket.socket, log: int) -> None:
-        """Ask for a guest with these descriptors. Raises LaunchError where the server is gone."""
-        _ = self.reservation
-        try:
-            socket.send_fds(self.control, [spec.pack()], [port.fileno(), console.fileno(), log])
-        except OSError as error:
-            raise LaunchError(f"fork server (process {self.pid}): {error}; no guest can be started") from error
+    def spawn(self, spec: GuestSpec, port: socket.socket, console: socket.socket, log: int) -> bool:
+        """Ask for a guest with these descriptors; False where the server must first be heard, since its queue is full.
 
-    def event(self) -> Started | Ended:
+        Raises LaunchError where the server is gone, or the specification is too long for one packet.
+        """
+        _ = self.reservation
+        packet = spec.pack()
+        if len(packet) > PACKET_BYTES:
+            raise LaunchError(
+                f"guest {spec.name}: its mounts: and run: take {len(packet)} bytes, wanted at most {PACKET_BYTES}"
+            )
+        try:
+            # Never waits: the server could be waiting for this process to hear it.
+            socket.send_fds(self.control, [packet], [port.fileno(), console.fileno(), log], socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError as error:
+            raise self._gone(error) from error
+        return True
+
+    def event(self) -> Started | Refused | Ended:
         """Wait for and return the next event. Raises LaunchError where the server is gone."""
         message, descriptors = self._receive()
-        name, pid = str(message["name"]), int(message["pid"])
-        if message["event"] == "started":
-            return Started(name, pid, descriptors[0])
-        return Ended(name, pid, int(message["status"]))
+        name = str(message["name"])
+        match message["event"]:
+            case "started" if not descriptors:  # the kernel leaves out what it has no number for
+                raise LaunchError(f"guest {name}: {explain(OSError(EMFILE, os.strerror(EMFILE)))}")
+            case "started":
+                return Started(name, int(message["pid"]), descriptors[0])
+            case "refused":
+                return Refused(name, str(message["reason"]))
+            case _:
+                return Ended(name, int(message["pid"]), int(message["status"]))
 
     def close(self) -> None:
-        """End the server and with it every guest that still runs."""
+        """End the server, and with it every guest that still runs: the kernel kills them all at once."""
         self.control.close()
         self._process.kill()
         self._process.wait()
@@ -88,7 +120,13 @@ class ForkServer:
         try:
             packet, descriptors, _, _ = socket.recv_fds(self.control, PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
         except OSError as error:
-            raise LaunchError(f"fork server (process {self.pid}): {error}") from error
+            raise self._gone(error) from error
         if not packet:
-            raise LaunchError(f"fork server (process {self.pid}) ended; its guests ended with it")
+            raise self._gone(None)
         return json.loads(packet), descriptors
+
+    def _gone(self, error: OSError | None) -> LaunchError:
+        status = self._process.poll()
+        how = "" if status is None else f" by signal {-status}" if status < 0 else f" with status {status}"
+        why = "" if error is None else f" ({error})"
+        return LaunchError(f"fork server (process {self.pid}) ended{how}; its guests ended with it{why}")

@@ -3,7 +3,8 @@
 It is exec'd before the first segment is published, so no guest inherits what CP holds. A SEQPACKET socket leads to CP:
 
     CP -> server    a GuestSpec, with the guest's hypercall socket, console socket and log as descriptors
-    server -> CP    hello with the addresses that it reserved; then, for each guest, started with a pidfd, and ended
+    server -> CP    hello with the addresses that it reserved; then, for each guest, started with a pidfd and then
+                    ended, or refused with the reason
 """
 
 import array
@@ -12,17 +13,20 @@ import gc
 import json
 import os
 import selectors
+import signal
 import socket
 import sys
+from errno import EMFILE
 from typing import NoReturn
 
 from dcss.launch.lifeline import die_with, set_name
+from dcss.launch.limits import explain_fork
 from vmguest import hostmem
 from vmguest.bootstrap import CRASHED, GuestSpec, run_guest
 from vmguest.hostmem import Reservation
 from vmguest.workload import prepare
 
-PACKET_BYTES = 1 << 17
+PACKET_BYTES = 1 << 17  # the longest GuestSpec
 _LOG, _STDERR, _PORT, _CONSOLE = 1, 2, 3, 4
 _FIRST_UNUSED = 5
 _HIGHEST = 1 << 20
@@ -47,9 +51,7 @@ def serve(control: socket.socket) -> None:
                     return
                 if not packet:
                     return
-                name, pid, pidfd = _spawn(packet, descriptors, reservation)
-                selector.register(pidfd, selectors.EVENT_READ, (name, pid))
-                _send(control, {"event": "started", "name": name, "pid": pid}, pidfd)
+                _answer(control, selector, packet, descriptors, reservation)
             else:
                 name, pid = key.data
                 selector.unregister(key.fd)
@@ -58,17 +60,42 @@ def serve(control: socket.socket) -> None:
                 _send(control, {"event": "ended", "name": name, "pid": pid, "status": status}, None)
 
 
-def _spawn(packet: bytes, descriptors: list[int], reservation: Reservation) -> tuple[str, int, int]:
+def _answer(
+    control: socket.socket,
+    selector: selectors.BaseSelector,
+    packet: bytes,
+    descriptors: list[int],
+    reservation: Reservation,
+) -> None:
+    """Start the guest that CP asks for, or say why that cannot be."""
     spec = GuestSpec.unpack(packet)
+    try:
+        pid, pidfd = _spawn(spec, descriptors, reservation)
+    except OSError as error:
+        _send(control, {"event": "refused", "name": spec.name, "reason": explain_fork(error)}, None)
+        return
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    selector.register(pidfd, selectors.EVENT_READ, (spec.name, pid))
+    _send(control, {"event": "started", "name": spec.name, "pid": pid}, pidfd)
+
+
+def _spawn(spec: GuestSpec, descriptors: list[int], reservation: Reservation) -> tuple[int, int]:
+    if len(descriptors) != 3:  # the kernel leaves out what it has no number for
+        raise OSError(EMFILE, os.strerror(EMFILE))
     for _, argument in spec.run:
         prepare(argument)
     server = os.getpid()
     pid = os.fork()
     if pid == 0:
         _become_guest(spec, descriptors, reservation, server)
-    for descriptor in descriptors:
-        os.close(descriptor)
-    return spec.name, pid, os.pidfd_open(pid)
+    try:
+        return pid, os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 def _become_guest(spec: GuestSpec, descriptors: list[int], reservation: Reservation, server: int) -> NoReturn:

@@ -6,6 +6,7 @@ import signal
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
+PR_SET_CHILD_SUBREAPER = 36
 
 _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
@@ -22,3 +23,10 @@ def die_with(parent_pid: int) -> None:
 def set_name(name: str) -> None:
     """Give this process the name that ps shows; the kernel keeps 15 bytes."""
     _prctl(PR_SET_NAME, os.fsencode(name), 0, 0, 0)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of descendants whose own parent ends, so that this process can wait for their end."""
+    if _prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        errno = ctypes.get_errno()
+        raise OSError(errno, f"prctl(PR_SET_CHILD_SUBREAPER): {os.strerror(errno)}")

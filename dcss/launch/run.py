@@ -4,7 +4,7 @@ from pathlib import Path
 from time import monotonic
 
 from dcss.config.plan import SystemPlan
-from dcss.launch.subjects import guest_books, subject_of
+from dcss.launch.proof import measure_system, verify_system
 from dcss.launch.system import System
 from dcss.report.progress import Progress
 from dcss.report.results import RunResult
@@ -15,27 +15,16 @@ def run_system(plan: SystemPlan, *, progress: Progress, evidence_path: Path | No
 
     Raises ConfigError, ImageError, PublishError, SystemBusyError, LaunchError; an interrupt passes through.
     """
-    from dcss.account.guests import measure
-    from dcss.account.machine import free_memory_bytes
-    from dcss.verify.verdict import verify
-
     with System(plan, progress) as system:
         started = monotonic()
         system.publish()
         published = monotonic()
-        free_before_bytes = free_memory_bytes()
         system.launch()
         system.wait()
         ready = monotonic()
-        subject = subject_of(system)
         progress.phase("verify")
-        verdict = verify(subject, evidence_path=evidence_path)
+        verdict = verify_system(system, evidence_path)
         progress.phase("measure")
-        account = measure(
-            subject,
-            guest_books(system),
-            {name: system.cp.users(name) for name in system.cp.segments},
-            free_before_bytes=free_before_bytes,
-        )
-        outcomes = tuple(guest.outcome() for guest in system.guests.values())
+        account = measure_system(system)
+        outcomes = system.outcomes()
     return RunResult(verdict, account, outcomes, published - started, ready - published, plan.warnings)

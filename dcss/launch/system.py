@@ -1,74 +1,100 @@
-"""A running system: CP, the fork server and the guests, served by one loop in one thread."""
+"""A running system: CP, the fork server, the guests and the control socket, served by one loop in one thread."""
 
-import os
-import selectors
-import signal
-import socket
+from collections.abc import Mapping
 from contextlib import ExitStack
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
-from dcss.abi.channel import MAX_PACKET_BYTES, send_reply
-from dcss.config.plan import GuestPlan, SystemPlan
+from dcss.account.machine import free_memory_bytes
+from dcss.config.plan import SystemPlan
 from dcss.cp.control import ControlProgram
+from dcss.cp.interrupts import interrupts_held
 from dcss.errors import ConfigError
-from dcss.launch.forkclient import ForkServer, Started
+from dcss.launch.forkclient import ForkServer
 from dcss.launch.guest import Guest
-from dcss.launch.segments import publish_segment
+from dcss.launch.journal import Echo, Journal, utc_now
+from dcss.launch.lifeline import adopt_orphans
+from dcss.launch.limits import raise_descriptor_limit
+from dcss.launch.loop import Loop
+from dcss.launch.member import Member
+from dcss.launch.roster import Roster
+from dcss.launch.segments import publish_segments
 from dcss.report.progress import Progress
-from vmguest.bootstrap import GuestSpec
+from dcss.report.results import GuestOutcome
 
 ENGINES = ("process",)
 
 
 class System:
-    """One system from its CP's start to its end; leaving the context takes everything down."""
+    """One system from its CP's start to its end; leaving the context takes everything down.
 
-    def __init__(self, plan: SystemPlan, progress: Progress) -> None:
+    `echo` hears what the journal notes. Raises ConfigError, SystemBusyError, and LaunchError where the machine's limits
+    cannot carry the plan.
+    """
+
+    def __init__(self, plan: SystemPlan, progress: Progress, *, echo: Echo | None = None) -> None:
         check_engines(plan)
+        raise_descriptor_limit(len(plan.guests), len(plan.segments))
+        adopt_orphans()
         self.plan = plan
-        self.guests: dict[str, Guest] = {}
+        self.loop = Loop()
+        self.ending = False
+        self.free_before_bytes: int | None = None
         self._progress = progress
-        self._selector = selectors.DefaultSelector()
         with ExitStack() as stack:
-            stack.callback(self._selector.close)
-            # Exec'd before anything is published: no guest can inherit what CP holds.
-            self.fork_server = ForkServer()
-            stack.callback(self.fork_server.close)
+            stack.callback(self.loop.close)
             self.cp = stack.enter_context(ControlProgram(plan.name))
+            self.started_at = utc_now()
+            self.journal = Journal(self.cp.lock.directory, echo)
+            stack.callback(self.journal.close)
             stack.callback(self._close_guests)
-            self._selector.register(self.fork_server.control, selectors.EVENT_READ, self._fork_event)
+            # Exec'd before anything is published: no guest can inherit what CP holds.
+            self.fork_server = ForkServer(self.journal.descriptor)
+            stack.callback(self.fork_server.close)
+            self.roster = Roster(
+                plan,
+                cp=self.cp,
+                fork_server=self.fork_server,
+                loop=self.loop,
+                journal=self.journal,
+                settled=self._settled,
+            )
             self._closing = stack.pop_all()
 
+    @property
+    def guests(self) -> Mapping[str, Guest]:
+        """The last start of each guest that was started, by name."""
+        return MappingProxyType(
+            {name: member.guest for name, member in self.roster.members.items() if member.guest is not None}
+        )
+
     def publish(self) -> None:
-        """Put every segment of the plan into shared memory. Raises ImageError, PublishError."""
-        for segment in self.plan.segments:
-            publish_segment(self.cp, segment, self._progress)
+        """Put every segment of the plan into shared memory. Raises ConfigError, ImageError, PublishError."""
+        publish_segments(self.cp, self.plan.segments, self._progress)
 
     def launch(self) -> None:
-        """Start every guest of the plan."""
+        """Start every guest of the plan, a few at a time while `wait` or `poll` serve them."""
+        self.free_before_bytes = free_memory_bytes()
         self._progress.phase("start guests", len(self.plan.guests), "guests")
-        for guest in self.plan.guests:
-            self._start(guest)
-            self.poll(0)
+        self.roster.start(*self.roster.members.values())
 
     def wait(self) -> None:
         """Serve guests until each one's `run:` list has ended, well or not."""
-        while any(not guest.settled for guest in self.guests.values()):
+        while not self.roster.all_settled:
             self.poll(None)
 
     def poll(self, timeout_seconds: float | None) -> None:
-        """Serve what is ready: hypercalls, verdicts, ends of processes."""
-        for key, _ in self._selector.select(timeout_seconds):
-            key.data()
+        """Serve what is ready: hypercalls, consoles, ends of processes. Raises LaunchError: the fork server ended."""
+        self.loop.turn(timeout_seconds)
+
+    def outcomes(self) -> tuple[GuestOutcome, ...]:
+        """Return how each guest's last start ended, or how it does so far."""
+        return tuple(member.outcome() for member in self.roster.members.values())
 
     def close(self) -> None:
         """Take everything down: guests, fork server, shared memory. A second Ctrl-C waits until that is done."""
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
-        try:
+        with interrupts_held():
             self._closing.close()
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def __enter__(self) -> Self:
         return self
@@ -78,62 +104,12 @@ class System:
     ) -> None:
         self.close()
 
-    def _start(self, plan: GuestPlan) -> None:
-        port, their_port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        console, their_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        guest = Guest(plan, port, console, self.cp.lock.directory / f"{plan.name}.log")
-        self.guests[plan.name] = guest
-        self.cp.register(plan.name, storage_bytes=plan.storage_bytes)
-        with their_port, their_console:
-            log = os.open(guest.log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
-            try:
-                self.fork_server.spawn(spec_of(plan), their_port, their_console, log)
-            finally:
-                os.close(log)
-        self._selector.register(port, selectors.EVENT_READ, lambda: self._hypercall(guest))
-        self._selector.register(console, selectors.EVENT_READ, lambda: self._console(guest))
-
-    def _hypercall(self, guest: Guest) -> None:
-        try:
-            packet = guest.port.recv(MAX_PACKET_BYTES + 1, socket.MSG_DONTWAIT)
-            if packet:
-                send_reply(guest.port, self.cp.handle(guest.name, packet))
-                return
-        except BlockingIOError:
-            guest.kill()  # it sends and does not read: the others must not wait for it
-        except OSError:
-            pass  # it ended, and the fork server says how
-        self._forget(guest.port)
-
-    def _console(self, guest: Guest) -> None:
-        settled = guest.settled
-        if not guest.hear():
-            self._forget(guest.console)
-        if guest.settled and not settled:
-            self._progress.advance()
-
-    def _fork_event(self) -> None:
-        event = self.fork_server.event()
-        guest = self.guests[event.name]
-        if isinstance(event, Started):
-            guest.pid, guest.pidfd = event.pid, event.pidfd
-            return
-        settled = guest.settled
-        guest.hear()  # its last word may still be on the way
-        guest.ended(event.status)
-        self.cp.release(guest.name)
-        self._forget(guest.port)
-        self._forget(guest.console)
-        if not settled:
-            self._progress.advance()
-
-    def _forget(self, sock: socket.socket) -> None:
-        if sock.fileno() in self._selector.get_map():
-            self._selector.unregister(sock)
+    def _settled(self, _: Member) -> None:
+        self._progress.advance()
 
     def _close_guests(self) -> None:
-        for guest in self.guests.values():
-            guest.close()
+        if hasattr(self, "roster"):  # the fork server may have failed to start
+            self.roster.close()
 
 
 def check_engines(plan: SystemPlan) -> None:
@@ -145,14 +121,3 @@ def check_engines(plan: SystemPlan) -> None:
     ]
     if findings:
         raise ConfigError(*findings)
-
-
-def spec_of(plan: GuestPlan) -> GuestSpec:
-    """Return what a guest is told of itself."""
-    return GuestSpec(
-        plan.name,
-        plan.storage_bytes,
-        plan.dcssblk,
-        tuple((mount.device, mount.at, mount.options) for mount in plan.mounts),
-        tuple((step.verb, str(step.argument)) for step in plan.run),
-    )

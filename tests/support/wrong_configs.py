@@ -40,7 +40,7 @@ WRONG_CONFIGS = (
         _guest("{name: A, stroage: 64M}"),
         (
             "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, dcssblk, mounts,"
-            " expect, run (did you mean storage?)",
+            " expect, run, restart (did you mean storage?)",
         ),
     ),
     WrongConfig(

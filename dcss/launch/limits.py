@@ -1,0 +1,49 @@
+"""The kernel's limits that a system of many guests meets first, and how to raise them."""
+
+import resource
+from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
+
+from dcss.errors import LaunchError
+
+_PER_GUEST = 3  # port, console, pidfd
+_PER_SEGMENT = 4  # writer, reader, and two while it is made
+_OTHERS = 256  # clients, logs, what a proof opens for a moment
+
+
+def raise_descriptor_limit(guests: int, segments: int) -> None:
+    """Raise RLIMIT_NOFILE as far as it goes. Raises LaunchError where that is not enough for the system."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    needed = guests * _PER_GUEST + segments * _PER_SEGMENT + _OTHERS
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise LaunchError(
+            f"{guests} guests and {segments} segments need {needed} descriptors, found a limit of {hard}"
+            f" (RLIMIT_NOFILE); raise it: ulimit -Hn {needed}, or LimitNOFILE= of the service"
+        )
+
+
+def explain(error: OSError) -> str:
+    """Return an error's words, and for one that a limit of descriptors causes, how to raise it."""
+    words = error.strerror or str(error)
+    if error.errno == EMFILE:
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return f"{words}: all {limit} descriptors are in use (RLIMIT_NOFILE); raise the limit: ulimit -Hn"
+    if error.errno == ENFILE:
+        return f"{words}: no descriptor is left on this machine; raise fs.file-max: sysctl -w fs.file-max=NUMBER"
+    return words
+
+
+def explain_fork(error: OSError) -> str:
+    """Return why fork(2) failed, and what limits it."""
+    words = error.strerror or str(error)
+    if error.errno == EAGAIN:
+        processes = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+        limit = "no limit" if processes == resource.RLIM_INFINITY else processes
+        return (
+            f"fork: {words}; processes are limited by RLIMIT_NPROC (ulimit -u, here {limit}), by the cgroup's pids.max,"
+            " and by kernel.pid_max"
+        )
+    if error.errno == ENOMEM:
+        return f"fork: {words}; free memory, or allow more of it to be promised: sysctl -w vm.overcommit_memory=1"
+    return f"fork: {explain(error)}"

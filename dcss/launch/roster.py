@@ -1,0 +1,244 @@
+"""The guests of a system: started a few at a time, heard, and started again where their policy says so."""
+
+import os
+import signal
+import socket
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+
+from dcss.abi.channel import MAX_PACKET_BYTES, send_reply
+from dcss.config.plan import GuestPlan, SystemPlan
+from dcss.cp.control import ControlProgram
+from dcss.launch.forkclient import Ended, ForkServer, Refused, Started
+from dcss.launch.guest import Guest
+from dcss.launch.journal import Journal, utc_now
+from dcss.launch.limits import explain
+from dcss.launch.loop import Loop
+from dcss.launch.member import Member, State
+from vmguest.bootstrap import GuestSpec
+
+# The server forks one guest after the other; more requests than it can have in its queue would only wait there.
+SPAWNS_IN_FLIGHT = 8
+_LAST_WORD_SECONDS = 2.0  # for so long a guest may live on that said it failed
+
+
+class Roster:
+    """All guests of one plan. `settled` is called with each guest the first time that its start comes to something."""
+
+    def __init__(
+        self,
+        plan: SystemPlan,
+        *,
+        cp: ControlProgram,
+        fork_server: ForkServer,
+        loop: Loop,
+        journal: Journal,
+        settled: Callable[[Member], None],
+    ) -> None:
+        self.members = {guest.name: Member(guest) for guest in plan.guests}
+        self._cp, self._fork_server, self._loop, self._journal = cp, fork_server, loop, journal
+        self._settled = settled
+        self._told: set[str] = set()
+        self._unsettled = set(self.members)
+        self._queue: deque[Member] = deque()
+        self._in_flight = 0
+        loop.watch(fork_server.control, self._fork_event)
+
+    @property
+    def all_settled(self) -> bool:
+        """Nothing more happens by itself."""
+        return not self._unsettled
+
+    def start(self, *members: Member) -> None:
+        """Start guests that have no process, as soon as it is their turn. Raises LaunchError: the server is gone."""
+        for member in members:
+            self._cancel_timer(member)
+            member.wanted, member.reason = True, ""
+            self._enter(member, State.STARTING)
+            self._queue.append(member)
+        self._pump()
+
+    def stop(self, member: Member) -> None:
+        """Kill a guest's process, or call off its next start. It is stopped once its process has ended."""
+        member.wanted = False
+        self._cancel_timer(member)
+        if member in self._queue:
+            self._queue.remove(member)
+            self._enter(member, State.STOPPED)
+        elif member.lives:
+            if member.guest is not None:
+                member.guest.kill()  # does nothing before it is started: then _started does it
+        else:
+            self._enter(member, State.STOPPED)
+
+    def close(self) -> None:
+        """Wait until every process has ended, which the fork server's end has brought about, and close everything."""
+        for member in self.members.values():
+            guest = member.guest
+            if guest is not None and guest.pidfd is not None:
+                with suppress(ChildProcessError):  # the fork server had waited for it
+                    os.waitid(os.P_PIDFD, guest.pidfd, os.WEXITED)
+            if guest is not None:
+                guest.close()
+
+    def _pump(self) -> None:
+        while self._queue and self._in_flight < SPAWNS_IN_FLIGHT:
+            member = self._queue.popleft()
+            try:
+                if not self._spawn(member):
+                    self._queue.appendleft(member)
+                    return
+            except OSError as error:
+                self._refused(member, explain(error))
+
+    def _spawn(self, member: Member) -> bool:
+        plan = member.plan
+        log_path = self._cp.lock.directory / f"{plan.name}.log"
+        port, their_port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with their_port:
+            console, their_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            with their_console:
+                log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+                try:
+                    if member.guest is not None:
+                        os.write(log, f"--- started again {utc_now()} ---\n".encode())
+                    sent = self._fork_server.spawn(spec_of(plan), their_port, their_console, log)
+                finally:
+                    os.close(log)
+        guest = Guest(plan, port, console, log_path)
+        if not sent:
+            guest.close()
+            return False
+        self._in_flight += 1
+        member.guest = guest
+        self._cp.register(plan.name, storage_bytes=plan.storage_bytes)
+        self._loop.watch(port, lambda: self._hypercall(guest))
+        self._loop.watch(console, lambda: self._console(member, guest))
+        return True
+
+    def _hypercall(self, guest: Guest) -> None:
+        try:
+            packet = guest.port.recv(MAX_PACKET_BYTES + 1, socket.MSG_DONTWAIT)
+            if packet:
+                send_reply(guest.port, self._cp.handle(guest.name, packet))
+                return
+        except BlockingIOError:
+            # It sends and does not read: the others must not wait for it. Once more, if it has no pidfd yet.
+            guest.kill()
+            self._loop.after(_LAST_WORD_SECONDS, guest.kill)
+        except OSError:
+            pass  # it ended, and the fork server says how
+        self._loop.forget(guest.port)
+
+    def _console(self, member: Member, guest: Guest) -> None:
+        before = guest.verdict
+        if not guest.hear():
+            self._loop.forget(guest.console)
+        if guest.verdict is None or guest.verdict is before:
+            return
+        if guest.ready:
+            self._enter(member, State.READY)
+        else:
+            self._loop.after(_LAST_WORD_SECONDS, guest.kill)
+
+    def _fork_event(self) -> None:
+        event = self._fork_server.event()
+        member = self.members[event.name]
+        match event:
+            case Started():
+                self._started(member, event)
+            case Refused():
+                self._in_flight -= 1
+                self._cp.release(member.name)
+                self._refused(member, event.reason)
+            case Ended():
+                self._ended(member, event.status)
+        self._pump()
+
+    def _started(self, member: Member, event: Started) -> None:
+        guest = member.guest
+        assert guest is not None, "the server starts what it is asked for"
+        self._in_flight -= 1
+        guest.pid, guest.pidfd = event.pid, event.pidfd
+        if member.state is State.STARTING:  # it may have been quicker to say that it is ready
+            self._enter(member, State.RUNNING)
+        if not member.wanted:
+            guest.kill()
+
+    def _ended(self, member: Member, status: int) -> None:
+        guest = member.guest
+        assert guest is not None, "what ended was started"
+        guest.ended(status)
+        self._cp.release(member.name)
+        self._close(guest)
+        verdict = guest.verdict
+        if verdict is not None and verdict.exit_status != 0:
+            self._failed(member, State.FAILED, verdict.message or f"failed with status {verdict.exit_status}")
+        elif status < 0:
+            self._failed(member, State.KILLED, f"killed by {signal_name(-status)}")
+        else:
+            self._failed(member, State.FAILED, f"ended with status {status}")
+
+    def _refused(self, member: Member, reason: str) -> None:
+        member.reason = reason
+        if member.guest is not None:
+            self._close(member.guest)
+        self._failed(member, State.FAILED, reason)
+
+    def _failed(self, member: Member, state: State, how: str) -> None:
+        if not member.wanted:
+            self._enter(member, State.STOPPED)
+            return
+        delay_seconds = member.next_delay_seconds()
+        if delay_seconds is None:
+            self._journal.note(f"guest {member.name}: {how}")
+            self._enter(member, state)
+            return
+        member.row += 1
+        member.restarts += 1
+        self._journal.note(f"guest {member.name}: {how}; it is started again in {delay_seconds:g} s")
+        member.timer = self._loop.after(delay_seconds, lambda: self.start(member))
+        self._enter(member, State.RESTARTING)
+
+    def _enter(self, member: Member, state: State) -> None:
+        member.enter(state)
+        if not state.settled:
+            self._unsettled.add(member.name)
+            return
+        self._unsettled.discard(member.name)
+        if member.name not in self._told:
+            self._told.add(member.name)
+            self._settled(member)
+        waiters, member.waiters = member.waiters, []
+        for waiter in waiters:
+            waiter()
+
+    def _close(self, guest: Guest) -> None:
+        self._loop.forget(guest.port)
+        self._loop.forget(guest.console)
+        guest.close()
+
+    def _cancel_timer(self, member: Member) -> None:
+        if member.timer is not None:
+            member.timer.cancel()
+            member.timer = None
+
+
+def signal_name(number: int) -> str:
+    """Return SIGKILL for 9; a number without a name stays one."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
+
+
+def spec_of(plan: GuestPlan) -> GuestSpec:
+    """Return what a guest is told of itself."""
+    return GuestSpec(
+        plan.name,
+        plan.storage_bytes,
+        plan.dcssblk,
+        tuple((mount.device, mount.at, mount.options) for mount in plan.mounts),
+        tuple((step.verb, str(step.argument)) for step in plan.run),
+    )
