@@ -33,7 +33,7 @@ def book_errors(pid: int, book: str) -> Iterator[None]:
             raise ProcessGoneError(pid, book) from error
         if error.errno in (EACCES, EPERM):
             reason = f"/proc/{pid}/{book}: {error.strerror}; the kernel shows it to the process's own user or to root"
-            raise MeasurementDeniedError(error.errno, reason) from error
+            raise MeasurementDeniedError(reason) from error
         raise
 
 
