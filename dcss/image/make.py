@@ -3,6 +3,7 @@
 import os
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -92,19 +93,11 @@ def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
         progress.warn(note)
     if wanted.path.exists() and not wanted.path.is_file():
         raise ImageError(f"{wanted.path}: found no regular file, wanted one or none: nothing else is written over")
-    partial = wanted.path.with_name(f".{wanted.path.name}.{os.urandom(4).hex()}")
     try:
-        wanted.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
+        with _appearing_whole(wanted.path) as descriptor:
             plan.write(descriptor, progress.advance)
-        finally:
-            os.close(descriptor)
-        partial.replace(wanted.path)
     except OSError as error:
         raise ImageError(f"{wanted.path} cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return MadeImage(
         path=wanted.path,
         segment=wanted.segment,
@@ -116,3 +109,17 @@ def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
         notes=plan.notes,
         seconds=time.perf_counter() - began,
     )
+
+
+@contextmanager
+def _appearing_whole(path: Path) -> Iterator[int]:
+    """Give a descriptor of a new file beside `path` that takes its place if all goes well, and vanishes if not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        yield descriptor
+        partial.replace(path)
+    finally:
+        os.close(descriptor)
+        partial.unlink(missing_ok=True)
