@@ -4,9 +4,8 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dcss.config.plan import DirectorySource, ImageSource, TarSource
 from dcss.errors import ConfigError, ImageError
@@ -16,8 +15,7 @@ from dcss.report.progress import Progress
 _CONFIG_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
 
-@dataclass(frozen=True, slots=True)
-class WantedImage:
+class WantedImage(NamedTuple):
     """One image to be made: from what, where to, for which address, of which size (None: as small as can be)."""
 
     source: ImageSource
@@ -27,8 +25,7 @@ class WantedImage:
     size_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class MadeImage:
+class MadeImage(NamedTuple):
     """One image as it was made; `files` is None for a ready image."""
 
     path: Path
@@ -43,7 +40,7 @@ class MadeImage:
 
     def form(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {**asdict(self), "path": str(self.path), "seconds": round(self.seconds, 3)}
+        return {**self._asdict(), "path": str(self.path), "seconds": round(self.seconds, 3)}
 
 
 def wanted_images(source: Path, output: Path, address: int | None, size_bytes: int | None) -> Iterator[WantedImage]:

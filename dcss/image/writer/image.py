@@ -10,7 +10,7 @@ from typing import Final
 from dcss.abi.ext2 import BLOCK_POINTERS
 from dcss.errors import ImageError
 from dcss.image.tree import DataRun, Directory, RegularFile, Special, StreamStore, Symlink, Tree
-from dcss.image.writer.blockmap import BlockMap, check_file_size, count_indirect_blocks
+from dcss.image.writer.blockmap import BlockMap, check_file_size, count_indirect_blocks, direct_pointers
 from dcss.image.writer.copy import Copier, Progress, Transfer, copy_files, transfers, write_all
 from dcss.image.writer.directories import pack_directory
 from dcss.image.writer.geometry import BLOCK_SIZE_BYTES, INODE_SIZE_BYTES
@@ -175,6 +175,9 @@ class _Placing:
         if not runs:
             return pack_inode(inode, file.size_bytes, 0, _NO_POINTERS, xattr_block)
         self._image.files.append((file, runs))
+        direct = direct_pointers(runs)
+        if direct is not None:
+            return pack_inode(inode, file.size_bytes, runs[0].blocks, direct, xattr_block)
         block_map = self._map(runs)
         blocks = sum(run.blocks for run in runs) + block_map.indirect_blocks
         return pack_inode(inode, file.size_bytes, blocks, BLOCK_POINTERS.pack(*block_map.pointers), xattr_block)
