@@ -100,14 +100,14 @@ def test_backings(segment: Path, tmp_path: Path) -> None:
 
     def is_memory(path: str) -> bool:
         status = os.stat(path)  # noqa: PTH116
-        return backings.is_memory(os.getpid(), status.st_dev, status.st_ino, [path])
+        return backings.of_file(os.getpid(), status.st_dev, status.st_ino, path)
 
     assert is_memory(str(segment))
     assert is_memory(f"/proc/self/fd/{memfd}")
     assert not is_memory(os.__file__)
     # Devices that no mount table shows: by the kind of file system, else taken for memory.
-    assert not backings.is_memory(os.getpid(), 1 << 20, Path(os.__file__).stat().st_ino, [os.__file__])
-    assert backings.is_memory(os.getpid(), (1 << 20) + 1, 0, ["/nowhere"])
+    assert not backings.of_file(os.getpid(), 1 << 20, Path(os.__file__).stat().st_ino, os.__file__)
+    assert backings.of_file(os.getpid(), (1 << 20) + 1, 0, "/nowhere")
     os.close(memfd)
 
 
