@@ -1,14 +1,17 @@
 """What the accounts and the proof are given: process ids, addresses and shared memory objects; nothing guests said."""
 
 import os
+from typing import TYPE_CHECKING
 
 from dcss.account.subjects import AddressRange, GuestSubject, SegmentSubject, SystemSubject
 from dcss.image.files import image_files
 from dcss.launch.guest import Guest
-from dcss.launch.system import System
+
+if TYPE_CHECKING:
+    from dcss.launch.system import System
 
 
-def subject_of(system: System) -> SystemSubject:
+def subject_of(system: "System") -> SystemSubject:
     """Describe a running system by what its CP knows of it; guests that ended are left out."""
     reservation = system.fork_server.reservation
     window = AddressRange(reservation.window, reservation.window + reservation.window_bytes)
@@ -38,7 +41,7 @@ def subject_of(system: System) -> SystemSubject:
     )
 
 
-def guest_books(system: System) -> dict[str, tuple[int, int, int]]:
+def guest_books(system: "System") -> dict[str, tuple[int, int, int]]:
     """Return each guest's own account, the latest that it sent: page cache, buffer and anonymous bytes."""
     return {guest.name: guest.books for guest in system.guests.values() if guest.books is not None}
 
