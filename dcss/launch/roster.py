@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from dcss.abi.channel import MAX_PACKET_BYTES, send_reply
-from dcss.config.plan import GuestPlan, SystemPlan
+from dcss.config.plan import GuestPlan, Step, SystemPlan
 from dcss.control.loop import Loop
 from dcss.cp.control import ControlProgram
 from dcss.launch.forkclient import Ended, ForkServer, Refused, Started
@@ -254,5 +254,11 @@ def spec_of(plan: GuestPlan) -> GuestSpec:
         plan.storage_bytes,
         plan.dcssblk,
         tuple((mount.device, mount.at, mount.options) for mount in plan.mounts),
-        tuple((step.verb, str(step.argument)) for step in plan.run),
+        tuple(_step_of(step) for step in plan.run),
     )
+
+
+def _step_of(step: Step) -> tuple[str, ...]:
+    if not isinstance(step.argument, str):
+        return (step.verb, *step.argument)
+    return ("exec", "sh", "-c", step.argument) if step.verb == "exec" else (step.verb, step.argument)
