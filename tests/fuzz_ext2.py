@@ -5,6 +5,7 @@ Each such case is kept as a recipe (--keep DIRECTORY), made as small as it goes,
 """
 
 import argparse
+import resource
 import sys
 import time
 from dataclasses import replace
