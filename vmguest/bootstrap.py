@@ -5,7 +5,6 @@ import os
 import socket
 import sys
 import traceback
-from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
@@ -71,8 +70,7 @@ def run_guest(spec: GuestSpec, reservation: Reservation, port: socket.socket, co
         verdict = _failed(CRASHED, started, f"{spec.name}: kernel crashed: {error!r}")
     console.send(VERDICT + verdict.pack(), socket.MSG_NOSIGNAL)
     if verdict.exit_status == 0:
-        with suppress(ConnectionError):
-            _serve(kernel, console)
+        _serve(kernel, console)
     return verdict.exit_status
 
 
@@ -86,14 +84,17 @@ def _run_step(kernel: Kernel, verb: str, *words: str) -> None:
 
 
 def _serve(kernel: Kernel, console: socket.socket) -> None:
-    """Answer requests until the host closes its side: the guest is taken down. Raises ConnectionError in a command."""
+    """Answer requests until the host closes its side: the guest is taken down."""
     while packet := console.recv(PACKET_BYTES):
-        if packet == BOOKS_REQUEST:
-            console.send(BOOKS + kernel.books().pack(), socket.MSG_NOSIGNAL)
-        elif packet.startswith(EXEC_REQUEST):
-            from vmguest.shell.serve import serve_exec
+        try:
+            if packet == BOOKS_REQUEST:
+                console.send(BOOKS + kernel.books().pack(), socket.MSG_NOSIGNAL)
+            elif packet.startswith(EXEC_REQUEST):
+                from vmguest.shell.serve import serve_exec
 
-            serve_exec(kernel, console, packet)
+                serve_exec(kernel, console, packet)
+        except ConnectionError:
+            return  # taken down while it answered
 
 
 def _failed(exit_status: int, started: float, message: str) -> Verdict:

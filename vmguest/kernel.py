@@ -8,7 +8,6 @@ from dcss.errors import KernelError
 from vmguest.block.dcssblk import Dcssblk
 from vmguest.console import Books
 from vmguest.extmem import Extmem
-from vmguest.fs.ramfs import RamFileSystem
 from vmguest.fs.super import Ext2FileSystem
 from vmguest.fs.vfs import Mount, Vfs
 from vmguest.hostmem import Reservation
@@ -36,7 +35,7 @@ class Kernel:
         self.machine = Machine(reservation, storage_bytes, port)
         self.extmem = Extmem(self.machine, self.log)
         self.dcssblk = Dcssblk(self.machine, self.extmem, self.log)
-        self.vfs = Vfs(RamFileSystem(self.machine.storage, "rootfs"), self._populate)
+        self.vfs = Vfs(self.machine.storage, self._populate)
         self.process = Process(self.machine, self.vfs)
 
     def mount(self, device: str, at: str, options: tuple[str, ...]) -> Mount:

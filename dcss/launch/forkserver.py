@@ -19,6 +19,7 @@ import sys
 from errno import EMFILE
 from typing import NoReturn
 
+from dcss.launch.heap import fill_holes
 from dcss.launch.lifeline import die_with, set_name
 from dcss.launch.limits import explain_fork
 from vmguest import hostmem
@@ -39,6 +40,7 @@ def serve(control: socket.socket) -> None:
 
     _send(control, {"event": "hello", "reservation": reservation}, None)
     gc.collect()
+    fill_holes()
     gc.freeze()
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)

@@ -6,8 +6,7 @@ from typing import Self
 
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
-from vmguest.fs.file import WritableFile
-from vmguest.fs.filesystem import Writer
+from vmguest.fs.filesystem import WritableFile, Writer
 from vmguest.fs.vfs import MAX_SYMLINKS, Node, OpenFile, Vfs
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from vmguest.fs.file import RegularFile, WritableFile
+from vmguest.fs.file import RegularFile
 
 
 class StatFs(NamedTuple):
@@ -83,6 +83,21 @@ class Inode(Protocol):
     @property
     def is_regular(self) -> bool:
         """S_ISREG."""
+        ...
+
+
+class WritableFile(RegularFile, Protocol):
+    """An open regular file of a file system that is mounted read-write."""
+
+    def write(self, position: int, data: bytes | memoryview) -> int:
+        """Copy bytes into the file; return how many, fewer than given only where storage ran out in between.
+
+        Raises KernelError(ENOSPC) where not one byte found room, EINVAL for a position below 0.
+        """
+        ...
+
+    def truncate(self, size_bytes: int) -> None:
+        """Cut the file or let it grow by a hole. Raises KernelError(EINVAL) for a size below 0."""
         ...
 
 

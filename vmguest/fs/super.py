@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from errno import EINVAL, EISDIR
+from typing import TYPE_CHECKING
 
 from dcss.abi.ext2 import ROOT_INO
 from dcss.abi.extmem import PAGE_SIZE
@@ -12,11 +13,13 @@ from vmguest.fs.ext2.inode import Inode as Ext2Inode
 from vmguest.fs.ext2.source import BufferSource
 from vmguest.fs.ext2.volume import Volume
 from vmguest.fs.file import RegularFile
-from vmguest.fs.filesystem import Inode, StatFs
 from vmguest.fs.pagecache import BufferCache, CachedFile, PageCache
 from vmguest.fs.xip import XipFile
 from vmguest.machine import Machine
 from vmguest.printk import KernelLog
+
+if TYPE_CHECKING:
+    from vmguest.fs.filesystem import Inode, StatFs
 
 KNOWN_OPTIONS = frozenset({"ro", "xip"})
 
@@ -84,21 +87,21 @@ class Ext2FileSystem:
         """Return an inode."""
         return self.volume.inode(number)
 
-    def lookup(self, directory: Inode, name: bytes) -> int | None:
+    def lookup(self, directory: "Inode", name: bytes) -> int | None:
         """Return the number of the inode that `name` has in a directory, or None."""
         return self.volume.lookup(self._own(directory), name)
 
-    def names(self, directory: Inode) -> Iterator[tuple[bytes, int]]:
+    def names(self, directory: "Inode") -> Iterator[tuple[bytes, int]]:
         """Yield a directory's names and inode numbers, without . and .."""
         for entry in self.volume.entries(self._own(directory)):
             if entry.name not in {b".", b".."}:
                 yield entry.name, entry.inode
 
-    def readlink(self, inode: Inode) -> bytes:
+    def readlink(self, inode: "Inode") -> bytes:
         """Return a symbolic link's target."""
         return self.volume.readlink(self._own(inode))
 
-    def open(self, inode: Inode) -> RegularFile:
+    def open(self, inode: "Inode") -> RegularFile:
         """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
         if not inode.is_regular:
             raise KernelError(EISDIR if inode.is_dir else EINVAL, f"inode {inode.number}: not a regular file")
@@ -106,11 +109,13 @@ class Ext2FileSystem:
             return XipFile(self.volume, self._own(inode), self._opened, self._machine)
         return CachedFile(self._own(inode), self._pages, self._machine.storage)
 
-    def release(self, inode: Inode) -> None:
+    def release(self, inode: "Inode") -> None:
         """Nothing is held for one open file."""
 
-    def statfs(self) -> StatFs:
+    def statfs(self) -> "StatFs":
         """Return what the superblock says; blocks of metadata count as used, as with mount option minixdf."""
+        from vmguest.fs.filesystem import StatFs
+
         block = self.volume.superblock
         free, reserved = block.s_free_blocks_count, block.s_r_blocks_count
         return StatFs(
@@ -128,7 +133,7 @@ class Ext2FileSystem:
         self._blocks.close()
         self.device.release(self._opened)
 
-    def _own(self, inode: Inode) -> Ext2Inode:
+    def _own(self, inode: "Inode") -> Ext2Inode:
         return inode if isinstance(inode, Ext2Inode) else self.volume.inode(inode.number)
 
     def _block_source(self, opened: Opened) -> BufferSource | BufferCache:

@@ -4,13 +4,16 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from errno import EBUSY, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
-from vmguest.fs.file import RegularFile
-from vmguest.fs.filesystem import FileSystem, Inode
-from vmguest.fs.ramfs import RamFileSystem
+from vmguest.machine import RealStorage
+
+if TYPE_CHECKING:  # what a guest need not know, a fork server need not load in between
+    from vmguest.fs.file import RegularFile
+    from vmguest.fs.filesystem import FileSystem, Inode
+    from vmguest.fs.ramfs import RamFileSystem
 
 MAX_SYMLINKS = 40
 PATH_MAX = 4096
@@ -21,7 +24,7 @@ ON_DEMAND = frozenset({b"proc", b"tmp"})  # in /, mounted when somebody asks for
 class Mount:
     """One mounted file system; `open_files` keeps it from being unmounted."""
 
-    file_system: FileSystem
+    file_system: "FileSystem"
     at: bytes
     open_files: int = 0
 
@@ -30,14 +33,14 @@ class Node(NamedTuple):
     """A place in the tree: an inode of a mounted file system, and the path that led there."""
 
     mount: Mount
-    inode: Inode
+    inode: "Inode"
     path: bytes
 
 
 class OpenFile:
     """An open file: keeps its mount busy until closed. `file` is given where it has been opened in another way."""
 
-    def __init__(self, node: Node, file: RegularFile | None = None) -> None:
+    def __init__(self, node: Node, file: "RegularFile | None" = None) -> None:
         self.node = node
         self.file: RegularFile = node.mount.file_system.open(node.inode) if file is None else file
         node.mount.open_files += 1
@@ -60,36 +63,37 @@ class OpenFile:
 class Vfs:
     """The mounts of a guest by path, over rootfs, which gets the directories that mounts need.
 
-    `populate` is called once, when the first path leads to one of `ON_DEMAND`; it calls `attach` for them.
+    rootfs is made when somebody needs it: most guests mount something else at / and never do. `populate` is called
+    once, when the first path leads to one of `ON_DEMAND`; it calls `attach` for them.
     """
 
-    def __init__(self, rootfs: RamFileSystem, populate: Callable[[], None]) -> None:
-        self._rootfs = rootfs
-        self._mounts: dict[bytes, list[Mount]] = {b"/": [Mount(rootfs, b"/")]}
+    def __init__(self, storage: RealStorage, populate: Callable[[], None]) -> None:
+        self._storage = storage
+        self._rootfs: RamFileSystem | None = None
+        self._mounts: dict[bytes, list[Mount]] = {}
         self._populate: Callable[[], None] | None = populate
         self._attached: list[bytes] = []
 
     @property
     def mounts(self) -> list[Mount]:
-        """All mounts, also those that others cover, in the order of their paths; rootfs first."""
+        """All mounts, also those that others cover, in the order of their paths; rootfs first, once it is needed."""
         return [mount for _, stack in sorted(self._mounts.items()) for mount in stack]
 
-    def mount(self, file_system: FileSystem, at: str) -> Mount:
+    def mount(self, file_system: "FileSystem", at: str) -> Mount:
         """Mount at a directory, which rootfs makes. Raises KernelError(ENOENT, ENOTDIR) where another lacks it."""
-        node = self._mount_point(os.fsencode(at))
-        if not node.inode.is_dir:
-            raise KernelError(ENOTDIR, f"mount point {at}: not a directory")
-        mount = Mount(file_system, node.path)
-        self._mounts.setdefault(node.path, []).append(mount)
+        path = self._mount_point(os.fsencode(at))
+        mount = Mount(file_system, path)
+        self._mounts.setdefault(path, []).append(mount)
         return mount
 
     def populate(self) -> None:
         """Mount what is mounted on demand, unless that has been done."""
         populate, self._populate = self._populate, None
         if populate is not None:
+            self._make_rootfs()
             populate()
 
-    def attach(self, file_system: FileSystem, name: bytes) -> None:
+    def attach(self, file_system: "FileSystem", name: bytes) -> None:
         """Mount at /`name`, unless something is; the root need not have that directory, and may be read-only."""
         path = b"/" + name
         if path not in self._mounts:
@@ -146,16 +150,18 @@ class Vfs:
 
     def children(self, directory: Node) -> Iterator[Node]:
         """Yield what a directory holds, mounts in place of what they cover."""
-        attached = set(self._attached) if directory.path == b"/" else ()
+        attached = self._attached if directory.path == b"/" else []
         for name, number in directory.mount.file_system.names(directory.inode):
             node = self._enter(directory, name, number)
-            if not attached or node.path not in attached:
+            if node.path not in attached:
                 yield node
         for path in sorted(attached):
             yield self._top(path)
 
     def root(self) -> Node:
         """Return /."""
+        if b"/" not in self._mounts:
+            self._make_rootfs()
         return self._top(b"/")
 
     def is_mount_point(self, path: bytes) -> bool:
@@ -185,15 +191,29 @@ class Vfs:
         mount = self._mounts[path][-1]
         return Node(mount, mount.file_system.inode(mount.file_system.root), path)
 
-    def _mount_point(self, path: bytes) -> Node:
+    def _mount_point(self, path: bytes) -> bytes:
+        """Return a directory's path; what it lacks is made where that is on rootfs."""
+        names = _names(path)
+        if not names:
+            return b"/"
         node = self.root()
-        done = []
-        for name in reversed(_names(path)):
-            done.append(name)
+        done = b""
+        while names:
+            name = names.pop()
+            done += b"/" + name
             if node.mount.file_system is self._rootfs and self._rootfs.lookup(node.inode, name) is None:
                 self._rootfs.mkdir(node.inode, name)
-            node = self.resolve(b"/" + b"/".join(done))
-        return node
+            node = self.resolve(done)
+        if not node.inode.is_dir:
+            raise KernelError(ENOTDIR, f"mount point {os.fsdecode(path)}: not a directory")
+        return node.path
+
+    def _make_rootfs(self) -> None:
+        if self._rootfs is None:
+            from vmguest.fs.ramfs import RamFileSystem
+
+            self._rootfs = RamFileSystem(self._storage, "rootfs")
+            self._mounts.setdefault(b"/", []).insert(0, Mount(self._rootfs, b"/"))
 
 
 def _join(directory: bytes, name: bytes) -> bytes:
