@@ -70,7 +70,7 @@ class System:
 
     def publish(self) -> None:
         """Put every segment of the plan into shared memory. Raises ConfigError, ImageError, PublishError."""
-        publish_segments(self.cp, self.plan.segments, self._progress)
+        publish_segments(self.cp, self.plan, self._progress)
 
     def launch(self) -> None:
         """Start every guest of the plan, a few at a time while `wait` or `poll` serve them."""
