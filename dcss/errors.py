@@ -38,6 +38,10 @@ class LaunchError(DcssError):
     """A guest or the fork server could not be started, or ended before it should."""
 
 
+class StepError(DcssError):
+    """A command of a guest's `run:` list ended with another status than 0."""
+
+
 class MeasurementDeniedError(DcssError, PermissionError):
     """The kernel does not show its books to this user."""
 

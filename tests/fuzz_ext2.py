@@ -55,9 +55,9 @@ def main() -> int:
         if options.seconds is not None and time.monotonic() - started > options.seconds:
             break
         recipe = damage.recipe(number)
-        before = time.monotonic()
+        before = time.process_time()
         fault = fault_of(recipe)
-        slowest = max(slowest, (time.monotonic() - before, number))
+        slowest = max(slowest, (time.process_time() - before, number))
         cases += 1
         if fault is not None:
             faults += 1

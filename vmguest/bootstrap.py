@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import traceback
+from contextlib import suppress
 from time import monotonic
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ class GuestSpec(NamedTuple):
     storage_bytes: int
     dcssblk: tuple[str, ...]  # entries of dcssblk.segments=
     mounts: tuple[tuple[str, str, tuple[str, ...]], ...]  # device, mount point, options
-    run: tuple[tuple[str, str], ...]  # verb and argument of each step
+    run: tuple[tuple[str, ...], ...]  # of each step its verb, then a pattern, or the words of exec
 
     def pack(self) -> bytes:
         """Return the specification as one packet."""
@@ -40,14 +41,16 @@ class GuestSpec(NamedTuple):
             storage_bytes,
             tuple(dcssblk),
             tuple((device, at, tuple(options)) for device, at, options in mounts),
-            tuple((verb, argument) for verb, argument in run),
+            tuple(tuple(step) for step in run),
         )
 
 
 def boot(spec: GuestSpec, reservation: Reservation, port: socket.socket, console: int | None) -> Kernel:
     """Start a kernel with its devices and mounts. Raises KernelError or Ext2FormatError."""
-    kernel = Kernel(reservation, spec.storage_bytes, port, console)
-    kernel.dcssblk.load_module(",".join(spec.dcssblk))
+    segments = ",".join(spec.dcssblk)
+    command_line = f"dcssblk.segments={segments}"
+    kernel = Kernel(reservation, spec.storage_bytes, port, console, name=spec.name, command_line=command_line)
+    kernel.dcssblk.load_module(segments)
     for device, at, options in spec.mounts:
         kernel.mount(device, at, options)
     return kernel
@@ -58,8 +61,8 @@ def run_guest(spec: GuestSpec, reservation: Reservation, port: socket.socket, co
     started = monotonic()
     try:
         kernel = boot(spec, reservation, port, sys.stdout.fileno())
-        for verb, argument in spec.run:
-            STEPS[verb](kernel.process, argument)
+        for step in spec.run:
+            _run_step(kernel, *step)
         verdict = Verdict(0, monotonic() - started, *kernel.books())
     except DcssError as error:
         verdict = _failed(FAILED, started, f"{spec.name}: {error}")
@@ -68,17 +71,27 @@ def run_guest(spec: GuestSpec, reservation: Reservation, port: socket.socket, co
         verdict = _failed(CRASHED, started, f"{spec.name}: kernel crashed: {error!r}")
     console.send(VERDICT + verdict.pack(), socket.MSG_NOSIGNAL)
     if verdict.exit_status == 0:
-        _serve(kernel, console)
+        with suppress(ConnectionError):
+            _serve(kernel, console)
     return verdict.exit_status
 
 
+def _run_step(kernel: Kernel, verb: str, *words: str) -> None:
+    if verb == "exec":
+        from vmguest.shell.serve import exec_step  # imported by the fork server; the host does without
+
+        exec_step(kernel, words)
+    else:
+        STEPS[verb](kernel.process, *words)
+
+
 def _serve(kernel: Kernel, console: socket.socket) -> None:
-    """Answer requests until the host closes its side: the guest is taken down."""
+    """Answer requests until the host closes its side: the guest is taken down. Raises ConnectionError in a command."""
     while packet := console.recv(PACKET_BYTES):
         if packet == BOOKS_REQUEST:
             console.send(BOOKS + kernel.books().pack(), socket.MSG_NOSIGNAL)
         elif packet.startswith(EXEC_REQUEST):
-            from vmguest.shell.serve import serve_exec  # imported by the fork server; the host does without
+            from vmguest.shell.serve import serve_exec
 
             serve_exec(kernel, console, packet)
 

@@ -8,6 +8,7 @@ from dcss.errors import KernelError
 from vmguest.block.dcssblk import Dcssblk
 from vmguest.console import Books
 from vmguest.extmem import Extmem
+from vmguest.fs.ramfs import RamFileSystem
 from vmguest.fs.super import Ext2FileSystem
 from vmguest.fs.vfs import Mount, Vfs
 from vmguest.hostmem import Reservation
@@ -17,16 +18,25 @@ from vmguest.workload import Process
 
 
 class Kernel:
-    """One running guest kernel with its one user process."""
+    """One running guest kernel with its one user process. `name` is its host name."""
 
     def __init__(
-        self, reservation: Reservation, storage_bytes: int, port: socket.socket, console: int | None = None
+        self,
+        reservation: Reservation,
+        storage_bytes: int,
+        port: socket.socket,
+        console: int | None = None,
+        *,
+        name: str = "LINUX",
+        command_line: str = "",
     ) -> None:
+        self.name = name
+        self.command_line = command_line
         self.log = KernelLog(console)
         self.machine = Machine(reservation, storage_bytes, port)
         self.extmem = Extmem(self.machine, self.log)
         self.dcssblk = Dcssblk(self.machine, self.extmem, self.log)
-        self.vfs = Vfs()
+        self.vfs = Vfs(RamFileSystem(self.machine.storage, "rootfs"), self._populate)
         self.process = Process(self.machine, self.vfs)
 
     def mount(self, device: str, at: str, options: tuple[str, ...]) -> Mount:
@@ -50,3 +60,8 @@ class Kernel:
             sum(system.buffer_bytes for system in systems),
             self.process.anonymous_pages * PAGE_SIZE,
         )
+
+    def _populate(self) -> None:
+        from vmguest.populate import populate
+
+        populate(self)

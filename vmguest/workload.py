@@ -38,7 +38,7 @@ class Process:
         files = 0
         for node in self._matches(pattern):
             opened = OpenFile(node)
-            size_bytes = opened.file.size_bytes
+            size_bytes = node.inode.size_bytes  # 0 for a file of /proc, which has no pages
             mapping = opened.file.mmap(0, hostmem.pages(size_bytes)) if size_bytes else None
             self._mapped.append((opened, mapping))
             files += 1

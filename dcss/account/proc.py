@@ -32,9 +32,19 @@ def book_errors(pid: int, book: str) -> Iterator[None]:
         if error.errno in (ENOENT, ESRCH):
             raise ProcessGoneError(pid, book) from error
         if error.errno in (EACCES, EPERM):
+            if _ended(pid):  # the books of what has no memory any more belong to root
+                raise ProcessGoneError(pid, book) from error
             reason = f"/proc/{pid}/{book}: {error.strerror}; the kernel shows it to the process's own user or to root"
-            raise MeasurementDeniedError(error.errno, reason) from error
+            raise MeasurementDeniedError(reason) from error
         raise
+
+
+def _ended(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
+    except OSError:
+        return True
+    return state in {b"Z", b"X"}
 
 
 def open_book(pid: int, book: str) -> int:

@@ -38,8 +38,8 @@ def parse_smaps(text: bytes) -> list[MappingBooks]:
     block: list[bytes] = []
     head: bytes | None = None
     for line in text.split(b"\n"):
-        first_word = line.split(b" ", 1)[0]
-        if first_word and not first_word.endswith(b":"):
+        words = line.split(maxsplit=1)  # some kernels put tabs behind a name
+        if words and not words[0].endswith(b":"):
             if head is not None:
                 mappings.append(_mapping(head, block))
             head, block = line, []

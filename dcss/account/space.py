@@ -54,9 +54,10 @@ class AddressSpace:
 
     def without(self, objects: Container[Object]) -> Self:
         """Return the same space without the pages of `objects`; private copies of such pages stay."""
-        shared = self.of_vmas([vma for vma in self.vmas if vma.inode and vma.object in objects])
+        firsts, lengths = self._slices([vma for vma in self.vmas if vma.inode and vma.object in objects])
+        where = spread(firsts, lengths)
         keep = np.ones(len(self.pages), np.bool_)
-        keep[np.searchsorted(self.pages, shared.pages[is_file(shared.entries)])] = False
+        keep[where] = ~is_file(self.entries[where])
         return replace(self, pages=self.pages[keep], entries=self.entries[keep])
 
     def of_object(self, wanted: Object, within: AddressRange | None = None) -> ObjectPages:
@@ -70,14 +71,17 @@ class AddressSpace:
 
     def of_vmas(self, vmas: list[Vma]) -> ObjectPages:
         """Return the populated pages of `vmas`."""
-        starts = np.array([vma.start >> PAGE_SHIFT for vma in vmas], np.int64)
-        ends = np.array([vma.end >> PAGE_SHIFT for vma in vmas], np.int64)
-        shifts = np.array([(vma.offset_bytes >> PAGE_SHIFT) - (vma.start >> PAGE_SHIFT) for vma in vmas], np.int64)
-        lows = np.searchsorted(self.pages, starts)
-        lengths = np.searchsorted(self.pages, ends) - lows
-        where = spread(lows, lengths)
+        firsts, lengths = self._slices(vmas)
+        shifts = np.array([(vma.offset_bytes - vma.start) >> PAGE_SHIFT for vma in vmas], np.int64)
+        where = spread(firsts, lengths)
         pages = self.pages[where]
         return ObjectPages(pages, pages + np.repeat(shifts, lengths), self.entries[where])
+
+    def _slices(self, vmas: list[Vma]) -> tuple[Pages, Pages]:
+        """Return where in `pages` those of each mapping begin, and how many they are."""
+        bounds = np.array([(vma.start, vma.end) for vma in vmas], np.int64).reshape(-1, 2) >> PAGE_SHIFT
+        firsts = np.searchsorted(self.pages, bounds[:, 0])
+        return firsts, np.searchsorted(self.pages, bounds[:, 1]) - firsts
 
 
 def spread(firsts: Pages, lengths: Pages) -> Pages:

@@ -68,22 +68,29 @@ def entry_form(entry: Listed) -> dict[str, Any]:
 def write_content(image: OpenedImage, inode: Inode, out: BinaryIO) -> None:
     """Write a regular file's bytes to `out`, a few megabytes at a time."""
     for chunk in _chunks(image, inode):
-        out.write(chunk)
+        _write(out, chunk)
     out.flush()
 
 
 def write_content_json(image: OpenedImage, inode: Inode, head: dict[str, Any], out: BinaryIO) -> None:
     """Write one JSON document: `head`, the size, and the content in base64."""
     opening = json.dumps({**head, "size_bytes": inode.size_bytes, "content_base64": ""})
-    out.write(opening[:-2].encode())
+    _write(out, opening[:-2].encode())
     held = b""
     for chunk in _chunks(image, inode):
         held += chunk
         whole = len(held) - len(held) % 3
-        out.write(base64.b64encode(held[:whole]))
+        _write(out, base64.b64encode(held[:whole]))
         held = held[whole:]
-    out.write(base64.b64encode(held) + b'"}\n')
+    _write(out, base64.b64encode(held) + b'"}\n')
     out.flush()
+
+
+def _write(out: BinaryIO, content: bytes | memoryview) -> None:
+    """Write all of it: with PYTHONUNBUFFERED standard output is a raw file, which may take a part."""
+    view = memoryview(content)
+    while view:
+        view = view[out.write(view) :]
 
 
 def _chunks(image: OpenedImage, inode: Inode) -> Iterator[bytes | memoryview]:

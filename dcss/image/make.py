@@ -3,9 +3,9 @@
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from dcss.config.plan import DirectorySource, ImageSource, TarSource
 from dcss.errors import ConfigError, ImageError
@@ -15,8 +15,7 @@ from dcss.report.progress import Progress
 _CONFIG_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
 
-@dataclass(frozen=True, slots=True)
-class WantedImage:
+class WantedImage(NamedTuple):
     """One image to be made: from what, where to, for which address, of which size (None: as small as can be)."""
 
     source: ImageSource
@@ -26,8 +25,7 @@ class WantedImage:
     size_bytes: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class MadeImage:
+class MadeImage(NamedTuple):
     """One image as it was made; `files` is None for a ready image."""
 
     path: Path
@@ -42,7 +40,7 @@ class MadeImage:
 
     def form(self) -> dict[str, Any]:
         """Return the JSON form."""
-        return {**asdict(self), "path": str(self.path), "seconds": round(self.seconds, 3)}
+        return {**self._asdict(), "path": str(self.path), "seconds": round(self.seconds, 3)}
 
 
 def wanted_images(source: Path, output: Path, address: int | None, size_bytes: int | None) -> Iterator[WantedImage]:
@@ -92,19 +90,11 @@ def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
         progress.warn(note)
     if wanted.path.exists() and not wanted.path.is_file():
         raise ImageError(f"{wanted.path}: found no regular file, wanted one or none: nothing else is written over")
-    partial = wanted.path.with_name(f".{wanted.path.name}.{os.urandom(4).hex()}")
     try:
-        wanted.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-        try:
+        with _appearing_whole(wanted.path) as descriptor:
             plan.write(descriptor, progress.advance)
-        finally:
-            os.close(descriptor)
-        partial.replace(wanted.path)
     except OSError as error:
         raise ImageError(f"{wanted.path} cannot be written: {error.strerror}") from error
-    finally:
-        partial.unlink(missing_ok=True)
     return MadeImage(
         path=wanted.path,
         segment=wanted.segment,
@@ -116,3 +106,17 @@ def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
         notes=plan.notes,
         seconds=time.perf_counter() - began,
     )
+
+
+@contextmanager
+def _appearing_whole(path: Path) -> Iterator[int]:
+    """Give a descriptor of a new file beside `path` that takes its place if all goes well, and vanishes if not."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        yield descriptor
+        partial.replace(path)
+    finally:
+        os.close(descriptor)
+        partial.unlink(missing_ok=True)

@@ -84,8 +84,9 @@ def _answer(
 def _spawn(spec: GuestSpec, descriptors: list[int], reservation: Reservation) -> tuple[int, int]:
     if len(descriptors) != 3:  # the kernel leaves out what it has no number for
         raise OSError(EMFILE, os.strerror(EMFILE))
-    for _, argument in spec.run:
-        prepare(argument)
+    for verb, *words in spec.run:
+        if verb != "exec":
+            prepare(*words)
     server = os.getpid()
     pid = os.fork()
     if pid == 0:

@@ -55,7 +55,7 @@ class Anchors:
         keys = np.concatenate([np.zeros((0, ALIGNMENTS), np.uint64), *(part[1] for part in parts)])
         order = np.argsort(keys, axis=None)
         ascending = keys.reshape(-1)[order]
-        bits = max(16, int(ascending.size).bit_length() + 4)
+        bits = max(16, int(ascending.size).bit_length() + 3)
         coarse, fine = np.zeros(1 << bits, np.bool_), np.zeros(1 << bits, np.bool_)
         anchors = cls(ascending, order // ALIGNMENTS, offsets.reshape(-1)[order], offsets, coarse, fine)
         coarse[anchors._coarse_bits(ascending)] = True

@@ -32,8 +32,18 @@ class Backings:
             os.close(descriptor)
         self._namespaces: set[int] = set()
 
-    def is_memory(self, pid: int, device: int, inode: int, paths: list[str]) -> bool:
-        """Say whether what `paths` may lead to, an object on `device`, lives in memory.
+    def of_mapping(self, pid: int, vma: Vma) -> bool:
+        """Say whether what backs a mapping of process `pid` lives in memory; it must be backed by something."""
+        if vma.device in self._known:
+            return self._known[vma.device]
+        return self._ask(pid, vma.device, vma.inode, paths_to(pid, vma))
+
+    def of_file(self, pid: int, device: int, inode: int, path: str) -> bool:
+        """Say whether a file that process `pid` has open, and `path` leads to, lives in memory."""
+        return self._known[device] if device in self._known else self._ask(pid, device, inode, [path])
+
+    def _ask(self, pid: int, device: int, inode: int, paths: list[str]) -> bool:
+        """Look `device` up in the mounts of the process; else ask for its kind of file system.
 
         A device that can be found out in no way counts as memory: then its content is searched, or missed by name.
         """

@@ -14,7 +14,7 @@ from dcss.account.pagemap import frames_of
 from dcss.account.smaps import read_rollup, read_smaps
 from dcss.errors import DcssError
 from dcss.report.results import Claim
-from dcss.verify.backing import Backings, paths_to
+from dcss.verify.backing import Backings
 from dcss.verify.observe import Sighting
 from dcss.verify.published import Published
 from dcss.verify.wording import count, first_few
@@ -113,11 +113,7 @@ def _add_share(shares: _Shares, pid: int, objects: set[tuple[int, int]], backing
     shares.bytes += rollup["Pss_Shmem"]
     shares.error_bytes += _KB
     others = {
-        vma
-        for vma in read_maps(pid)
-        if vma.inode
-        and vma.object not in objects
-        and backings.is_memory(pid, vma.device, vma.inode, paths_to(pid, vma))
+        vma for vma in read_maps(pid) if vma.inode and vma.object not in objects and backings.of_mapping(pid, vma)
     }
     for mapping in read_smaps(pid) if others else ():
         if mapping.vma not in others or not mapping.fields_bytes["Pss"]:

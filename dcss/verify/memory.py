@@ -18,7 +18,7 @@ from dcss.account.pagemap import Entries, Flags, Pages, frames_of, is_file, is_p
 from dcss.account.proc import ProcessGoneError, open_book
 from dcss.account.space import AddressSpace, Object
 from dcss.errors import MeasurementDeniedError
-from dcss.verify.backing import Backings, paths_to
+from dcss.verify.backing import Backings
 from dcss.verify.published import Bytes
 from dcss.verify.search import Found, Hits, Searcher
 
@@ -81,7 +81,7 @@ def is_foreign_memory(pid: int, vma: Vma, segments: Container[Object], backings:
     """Say whether a mapping is of shared memory or of a file in memory, and of no segment."""
     if not vma.inode or vma.object in segments:
         return False
-    return backings.is_memory(pid, vma.device, vma.inode, paths_to(pid, vma))
+    return backings.of_mapping(pid, vma)
 
 
 class _Sighted(NamedTuple):
@@ -107,7 +107,9 @@ def search_processes(searcher: Searcher, processes: list[Searchable]) -> list[Fo
             direct.append(error)
             continue
         direct.append(found)
-        seen = np.union1d(seen, process.frames[fresh & (process.frames != 0)])
+        # Two ascending runs: a stable sort merges them, which np.union1d does not.
+        seen = np.concatenate((seen, np.sort(process.frames[fresh & (process.frames != 0)])))
+        seen.sort(kind="stable")
         first, last = (process.frames[places] for places in process.ends_of(found.hits.addresses))
         known = (first != 0) & (last != 0)
         offsets = found.hits.addresses[known] & (PAGE_SIZE - 1)
@@ -133,14 +135,7 @@ def _with_others(process: Searchable, found: Found, everywhere: _Sighted) -> Fou
     whole = process.frames[next_at] == everywhere.last[mapped]
     whole &= process.pages[next_at] - process.pages[at] == next_at - at
     addresses = (process.pages[at[whole]] << PAGE_SHIFT) + offsets[whole]
-    both = np.stack(
-        (
-            np.concatenate((found.hits.addresses, addresses)),
-            np.concatenate((found.hits.contents, contents[whole])),
-        )
-    )
-    both = np.unique(both, axis=1)
-    return Found(Hits(both[0], both[1]), found.unreadable)
+    return Found(Hits.joined([found.hits, Hits(addresses, contents[whole])]), found.unreadable)
 
 
 def _joined(sighted: list[_Sighted]) -> _Sighted:

@@ -94,7 +94,7 @@ class Collector:
         """Add a file in memory that `guest` holds open."""
         if file.object in self._segments or file.object in self._host_files:
             return
-        if self._backings.is_memory(file.pid, file.device, file.inode, [file.path]):
+        if self._backings.of_file(file.pid, file.device, file.inode, file.path):
             reachable = self._reachable(file.object, "")
             reachable.paths.append(file.path)
             reachable.opened.setdefault(guest, file)

@@ -33,6 +33,7 @@ def _store(address: int) -> str:
     pid = os.fork()
     if pid == 0:
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        signal.signal(signal.SIGSEGV, signal.SIG_DFL)
         ctypes.memset(address, ctypes.c_ubyte.from_address(address).value, 1)
         os._exit(0)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

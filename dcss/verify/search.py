@@ -1,8 +1,8 @@
 """Search memory for segment pages: read it by runs of pages, look the anchors up, compare whole pages."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -27,6 +27,18 @@ class Hits(NamedTuple):
     addresses: Pages
     contents: Pages
 
+    @classmethod
+    def joined(cls, parts: Sequence[Self]) -> Self:
+        """Return the hits of all `parts`, each once, ascending by address."""
+        none = np.zeros(0, np.int64)
+        addresses = np.concatenate([none, *(part.addresses for part in parts)])
+        contents = np.concatenate([none, *(part.contents for part in parts)])
+        order = np.lexsort((contents, addresses))
+        addresses, contents = addresses[order], contents[order]
+        repeated = np.zeros(len(order), np.bool_)
+        repeated[1:] = (np.diff(addresses) == 0) & (np.diff(contents) == 0)
+        return cls(addresses[~repeated], contents[~repeated])
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
@@ -48,17 +60,14 @@ class Searcher:
 
     def search(self, read: Reader, pages: Pages) -> Found:
         """Search the ascending `pages`; a copy may lie across any of them that are neighbours."""
-        hits = [Hits(np.zeros(0, np.int64), np.zeros(0, np.int64))]
+        hits: list[Hits] = []
         unreadable: list[int] = []
         # Each piece begins with the last page of the one before, on which a copy may begin.
         for start in range(0, max(1, len(pages) - 1), _BUFFER_PAGES - 1):
             piece = pages[start : start + _BUFFER_PAGES].copy()
             unreadable += self._fill(read, piece)
             hits.append(self._search_buffer(piece))
-        addresses = np.concatenate([hit.addresses for hit in hits])
-        contents = np.concatenate([hit.contents for hit in hits])
-        _, first = np.unique(np.stack((addresses, contents)), axis=1, return_index=True)
-        return Found(Hits(addresses[first], contents[first]), np.unique(np.array(unreadable, np.int64)))
+        return Found(Hits.joined(hits), np.unique(np.array(unreadable, np.int64)))
 
     def _fill(self, read: Reader, piece: Pages) -> list[int]:
         """Read `piece` into the buffer; number the pages that cannot be read so that they neighbour nothing."""
@@ -80,8 +89,7 @@ class Searcher:
     def _search_buffer(self, piece: Pages) -> Hits:
         used = len(piece) * PAGE_SIZE
         words = self._words[: len(piece) * _WORDS_PER_PAGE + 1]
-        addresses: list[Pages] = []
-        contents: list[Pages] = []
+        hits: list[Hits] = []
         for places, anchors in self._anchors.look_up(words):
             starts = places * ALIGNMENTS - self._anchors.offset[anchors]
             inside = (starts >= 0) & (starts <= used - PAGE_SIZE)
@@ -91,10 +99,9 @@ class Searcher:
             starts, content = starts[together], content[together]
             same = self._same(starts, content)
             starts, content = starts[same], content[same]
-            addresses.append((piece[starts >> PAGE_SHIFT] << PAGE_SHIFT) + (starts & (PAGE_SIZE - 1)))
-            contents.append(content)
-        none = np.zeros(0, np.int64)
-        return Hits(np.concatenate([none, *addresses]), np.concatenate([none, *contents]))
+            addresses = (piece[starts >> PAGE_SHIFT] << PAGE_SHIFT) + (starts & (PAGE_SIZE - 1))
+            hits.append(Hits(addresses, content))
+        return Hits.joined(hits)
 
     def _same(self, starts: Pages, content: Pages) -> Pages:
         """Return which of the candidates are whole copies: a few telling pieces first, then all bytes."""

@@ -62,8 +62,8 @@ def _verify(system: SystemSubject, evidence_path: Path | None) -> VerifyResult:
         if one_frame.holds is not False and books.holds is not False:
             break
     sharing = [guest for guest in sighting.guests if guest.subject.expect == "shared"]
-    opened, closed = _open_files(sighting)
-    no_copies, *baselines = _search(sighting, sharing, segments, opened, evidence, frames=frames)
+    opened, closed = open_descriptors(sighting)
+    no_copies, *baselines = search_memory(sighting, sharing, segments, opened, evidence, frames=frames)
     if no_copies.holds and closed:
         no_copies = Claim(no_copies.claim, None, f"not all descriptors could be seen: {closed[0]}")
     protection = judge_protection(sighting, segments, opened)
@@ -79,7 +79,7 @@ def _verify(system: SystemSubject, evidence_path: Path | None) -> VerifyResult:
     return result
 
 
-def _search(
+def search_memory(
     sighting: Sighting,
     sharing: list[GuestSight],
     segments: list[Published],
@@ -133,7 +133,7 @@ def _reachable(
     return list(collector.found.values())
 
 
-def _open_files(sighting: Sighting) -> tuple[dict[str, list[OpenFile]], list[str]]:
+def open_descriptors(sighting: Sighting) -> tuple[dict[str, list[OpenFile]], list[str]]:
     """Return each guest's open files, and why some could not be seen."""
     opened: dict[str, list[OpenFile]] = {}
     closed: list[str] = []

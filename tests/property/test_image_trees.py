@@ -22,7 +22,8 @@ NAMES = (
     .filter(lambda name: name not in (b".", b"..", b"lost+found"))
 )
 LONG_NAMES = st.integers(200, 255).map(lambda length: b"n" * length)
-MODES = st.integers(0, 0o7777).map(lambda mode: mode | 0o400)
+# What a normal user could not enter, nobody could build an image of.
+MODES = st.integers(0, 0o7777).map(lambda mode: mode | (0o400 if os.geteuid() == 0 else 0o700))
 TIMES = st.integers(0, 2**31 - 1)
 XATTRS = st.dictionaries(
     st.binary(min_size=1, max_size=20).map(lambda raw: b"user." + raw.hex().encode()),

@@ -56,7 +56,7 @@ class Recipe:
 
 
 class TooSlowError(Exception):
-    """A case ran longer than SECONDS_PER_CASE."""
+    """A case took more processor time than SECONDS_PER_CASE."""
 
 
 def build(base: str) -> TinyImage:
@@ -276,18 +276,18 @@ def _offset_of(record: type[Superblock] | type[RawInode], index: int) -> int:
 
 @contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise TooSlowError in the block when its time is over; main thread only."""
+    """Raise TooSlowError in the block after so much processor time; main thread only."""
 
     def ring(_signal: int, _frame: FrameType | None) -> None:
-        raise TooSlowError(f"more than {seconds} s")
+        raise TooSlowError(f"more than {seconds} s of processor time")
 
-    before = signal.signal(signal.SIGALRM, ring)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    before = signal.signal(signal.SIGPROF, ring)
+    signal.setitimer(signal.ITIMER_PROF, seconds)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def damaged(recipe: Recipe) -> BufferSource:

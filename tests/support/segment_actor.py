@@ -206,6 +206,15 @@ class Guest:
         os.write(descriptor, data)
         return descriptor
 
+    def map_own_twice(self, pages: int) -> None:
+        """Map memory of its own at two addresses, and touch all pages at both."""
+        descriptor = os.memfd_create("own")
+        os.ftruncate(descriptor, pages * PAGE)
+        for _ in range(2):
+            own = mmap.mmap(descriptor, 0)
+            own[::PAGE] = bytes(pages)
+            self.kept.append(own)
+
     def share(self, path: str, touched: int) -> None:
         """Map a whole file shared, outside both areas, and touch its first pages."""
         descriptor = os.open(path, os.O_RDWR)

@@ -14,6 +14,7 @@ from vmguest.extmem import DcssSegment, Extmem, dcss_mkname
 from vmguest.machine import Machine
 from vmguest.printk import KernelLog
 
+DCSSBLK_MAJOR = 252  # the kernel gives the driver any that is free
 MAX_NAME = 8
 PARM_LEN = 400
 _LOCAL = "(local)"

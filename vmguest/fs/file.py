@@ -32,6 +32,21 @@ class RegularFile(Protocol):
         ...
 
 
+class WritableFile(RegularFile, Protocol):
+    """An open regular file of a file system that is mounted read-write."""
+
+    def write(self, position: int, data: bytes | memoryview) -> int:
+        """Copy bytes into the file; return how many, fewer than given only where storage ran out in between.
+
+        Raises KernelError(ENOSPC) where not one byte found room, EINVAL for a position below 0.
+        """
+        ...
+
+    def truncate(self, size_bytes: int) -> None:
+        """Cut the file or let it grow by a hole. Raises KernelError(EINVAL) for a size below 0."""
+        ...
+
+
 def readv(file: RegularFile, position: int, buffers: Sequence[memoryview]) -> int:
     """Fill buffers in turn, as readv(2) does; return how many bytes were read in all."""
     done = 0

@@ -1,13 +1,24 @@
 """What the VFS asks of a mounted file system, whatever its type."""
 
 from collections.abc import Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
-from vmguest.fs.file import RegularFile
+from vmguest.fs.file import RegularFile, WritableFile
+
+
+class StatFs(NamedTuple):
+    """How full a file system is (struct statfs), in blocks; all zero where it has no blocks of its own."""
+
+    block_size_bytes: int
+    blocks: int
+    free_blocks: int
+    available_blocks: int  # to others than root
+    inodes: int
+    free_inodes: int
 
 
 class Inode(Protocol):
-    """An inode as the VFS sees it; `mode` has the type bits of stat(2)."""
+    """An inode as the VFS sees it; `mode` has the type bits of stat(2), times are seconds since 1970."""
 
     @property
     def number(self) -> int:
@@ -22,6 +33,41 @@ class Inode(Protocol):
     @property
     def size_bytes(self) -> int:
         """i_size."""
+        ...
+
+    @property
+    def uid(self) -> int:
+        """Owner."""
+        ...
+
+    @property
+    def gid(self) -> int:
+        """Group."""
+        ...
+
+    @property
+    def links_count(self) -> int:
+        """Names that it has."""
+        ...
+
+    @property
+    def blocks_512(self) -> int:
+        """Sectors of 512 bytes that it takes."""
+        ...
+
+    @property
+    def atime(self) -> int:
+        """Last read."""
+        ...
+
+    @property
+    def mtime(self) -> int:
+        """Last change of its data."""
+        ...
+
+    @property
+    def ctime(self) -> int:
+        """Last change of the inode."""
         ...
 
     @property
@@ -40,6 +86,38 @@ class Inode(Protocol):
         ...
 
 
+class Writer(Protocol):
+    """What changes a file system that is mounted read-write; names are given to directories that lack them."""
+
+    def create(self, directory: Inode, name: bytes) -> Inode:
+        """Make an empty regular file, mode 0644."""
+        ...
+
+    def mkdir(self, directory: Inode, name: bytes) -> Inode:
+        """Make a directory, mode 0755."""
+        ...
+
+    def symlink(self, directory: Inode, name: bytes, target: bytes) -> Inode:
+        """Make a symbolic link."""
+        ...
+
+    def unlink(self, directory: Inode, name: bytes) -> None:
+        """Remove a name; what it named goes with its last name and its last open."""
+        ...
+
+    def rmdir(self, directory: Inode, name: bytes) -> None:
+        """Remove a directory. Raises KernelError(ENOTEMPTY)."""
+        ...
+
+    def open_writable(self, inode: Inode) -> WritableFile:
+        """Open a regular file, for writing too; `FileSystem.release` ends that as well."""
+        ...
+
+    def set_mtime(self, inode: Inode, seconds: int) -> None:
+        """Set the time of the last change."""
+        ...
+
+
 class FileSystem(Protocol):
     """A mounted file system (struct super_block); raises KernelError, or Ext2FormatError where it is damaged."""
 
@@ -50,6 +128,16 @@ class FileSystem(Protocol):
     @property
     def options(self) -> tuple[str, ...]:
         """The options in force."""
+        ...
+
+    @property
+    def device_number(self) -> tuple[int, int]:
+        """Major and minor number, as stat(2) gives them; major 0 where no block device is behind it."""
+        ...
+
+    @property
+    def writer(self) -> Writer | None:
+        """What changes it, or None where it is mounted read-only."""
         ...
 
     @property
@@ -80,6 +168,14 @@ class FileSystem(Protocol):
 
     def open(self, inode: Inode) -> RegularFile:
         """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
+        ...
+
+    def release(self, inode: Inode) -> None:
+        """End one open of a regular file."""
+        ...
+
+    def statfs(self) -> StatFs:
+        """Return how full it is."""
         ...
 
     def unmount(self) -> None:

@@ -6,12 +6,13 @@ from errno import EINVAL, EISDIR
 from dcss.abi.ext2 import ROOT_INO
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import KernelError
+from vmguest.block.dcssblk import DCSSBLK_MAJOR
 from vmguest.block.device import BlockDevice, Opened
 from vmguest.fs.ext2.inode import Inode as Ext2Inode
 from vmguest.fs.ext2.source import BufferSource
 from vmguest.fs.ext2.volume import Volume
 from vmguest.fs.file import RegularFile
-from vmguest.fs.filesystem import Inode
+from vmguest.fs.filesystem import Inode, StatFs
 from vmguest.fs.pagecache import BufferCache, CachedFile, PageCache
 from vmguest.fs.xip import XipFile
 from vmguest.machine import Machine
@@ -60,6 +61,16 @@ class Ext2FileSystem:
         return ("ro", "xip") if self.xip else ("ro",)
 
     @property
+    def writer(self) -> None:
+        """Nothing: it is mounted read-only, always."""
+        return
+
+    @property
+    def device_number(self) -> tuple[int, int]:
+        """The device's."""
+        return DCSSBLK_MAJOR, int(self.device.name.removeprefix("dcssblk"))
+
+    @property
     def page_cache_bytes(self) -> int:
         """Copies of regular files' data."""
         return self._pages.pages * PAGE_SIZE
@@ -94,6 +105,22 @@ class Ext2FileSystem:
         if self.xip:
             return XipFile(self.volume, self._own(inode), self._opened, self._machine)
         return CachedFile(self._own(inode), self._pages, self._machine.storage)
+
+    def release(self, inode: Inode) -> None:
+        """Nothing is held for one open file."""
+
+    def statfs(self) -> StatFs:
+        """Return what the superblock says; blocks of metadata count as used, as with mount option minixdf."""
+        block = self.volume.superblock
+        free, reserved = block.s_free_blocks_count, block.s_r_blocks_count
+        return StatFs(
+            self.volume.block_size_bytes,
+            block.s_blocks_count,
+            free,
+            max(0, free - reserved),
+            block.s_inodes_count,
+            block.s_free_inodes_count,
+        )
 
     def unmount(self) -> None:
         """Drop every copy and release the device; views into it are stale from now on."""

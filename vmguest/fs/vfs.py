@@ -1,19 +1,20 @@
 """Names: mounts, and the walk from a path to an inode across them."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from errno import EBUSY, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
 from vmguest.fs.file import RegularFile
 from vmguest.fs.filesystem import FileSystem, Inode
-from vmguest.fs.rootfs import RootFileSystem
+from vmguest.fs.ramfs import RamFileSystem
 
 MAX_SYMLINKS = 40
 PATH_MAX = 4096
+ON_DEMAND = frozenset({b"proc", b"tmp"})  # in /, mounted when somebody asks for one of them
 
 
 @dataclass(slots=True, eq=False)
@@ -34,11 +35,11 @@ class Node(NamedTuple):
 
 
 class OpenFile:
-    """An open file: keeps its mount busy until closed."""
+    """An open file: keeps its mount busy until closed. `file` is given where it has been opened in another way."""
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node, file: RegularFile | None = None) -> None:
         self.node = node
-        self.file: RegularFile = node.mount.file_system.open(node.inode)
+        self.file: RegularFile = node.mount.file_system.open(node.inode) if file is None else file
         node.mount.open_files += 1
         self._open = True
 
@@ -47,8 +48,9 @@ class OpenFile:
         if self._open:
             self._open = False
             self.node.mount.open_files -= 1
+            self.node.mount.file_system.release(self.node.inode)
 
-    def __enter__(self) -> "OpenFile":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -56,11 +58,16 @@ class OpenFile:
 
 
 class Vfs:
-    """The mounts of a guest by path, over rootfs, which gets the directories that mounts need."""
+    """The mounts of a guest by path, over rootfs, which gets the directories that mounts need.
 
-    def __init__(self) -> None:
-        self._rootfs = RootFileSystem()
-        self._mounts: dict[bytes, list[Mount]] = {b"/": [Mount(self._rootfs, b"/")]}
+    `populate` is called once, when the first path leads to one of `ON_DEMAND`; it calls `attach` for them.
+    """
+
+    def __init__(self, rootfs: RamFileSystem, populate: Callable[[], None]) -> None:
+        self._rootfs = rootfs
+        self._mounts: dict[bytes, list[Mount]] = {b"/": [Mount(rootfs, b"/")]}
+        self._populate: Callable[[], None] | None = populate
+        self._attached: list[bytes] = []
 
     @property
     def mounts(self) -> list[Mount]:
@@ -76,6 +83,19 @@ class Vfs:
         self._mounts.setdefault(node.path, []).append(mount)
         return mount
 
+    def populate(self) -> None:
+        """Mount what is mounted on demand, unless that has been done."""
+        populate, self._populate = self._populate, None
+        if populate is not None:
+            populate()
+
+    def attach(self, file_system: FileSystem, name: bytes) -> None:
+        """Mount at /`name`, unless something is; the root need not have that directory, and may be read-only."""
+        path = b"/" + name
+        if path not in self._mounts:
+            self._mounts[path] = [Mount(file_system, path)]
+            self._attached.append(path)
+
     def umount(self, at: str) -> None:
         """Unmount what was mounted last at `at`. Raises KernelError: EBUSY in use, EINVAL nothing mounted there."""
         path = self.resolve(os.fsencode(at)).path
@@ -88,12 +108,14 @@ class Vfs:
         stack.pop().file_system.unmount()
         if not stack:
             del self._mounts[path]
+            if path in self._attached:
+                self._attached.remove(path)
 
     def resolve(self, path: bytes, *, follow: bool = True) -> Node:
         """Walk a path, through symbolic links and mounts. Raises KernelError: ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG."""
         if len(path) >= PATH_MAX:
             raise KernelError(ENAMETOOLONG, f"path of {len(path)} bytes, wanted less than {PATH_MAX}")
-        trail = [self._root()]
+        trail = [self.root()]
         names = _names(path)
         links = 0
         while names:
@@ -104,7 +126,7 @@ class Vfs:
                 del trail[max(1, len(trail) - 1) :]
                 continue
             node = self._child(trail[-1], name)
-            if not node.inode.is_symlink or not (names or follow):
+            if not node.inode.is_symlink or not (names or follow or path.endswith(b"/")):
                 trail.append(node)
                 continue
             links += 1
@@ -114,6 +136,8 @@ class Vfs:
             names.extend(_names(target))
             if target.startswith(b"/"):
                 del trail[1:]
+        if path.endswith(b"/") and not trail[-1].inode.is_dir:
+            raise KernelError(ENOTDIR, f"{os.fsdecode(trail[-1].path)}: not a directory")
         return trail[-1]
 
     def open(self, path: bytes) -> OpenFile:
@@ -122,36 +146,52 @@ class Vfs:
 
     def children(self, directory: Node) -> Iterator[Node]:
         """Yield what a directory holds, mounts in place of what they cover."""
+        attached = set(self._attached) if directory.path == b"/" else ()
         for name, number in directory.mount.file_system.names(directory.inode):
-            yield self._enter(directory, name, number)
+            node = self._enter(directory, name, number)
+            if not attached or node.path not in attached:
+                yield node
+        for path in sorted(attached):
+            yield self._top(path)
 
-    def _root(self) -> Node:
-        mount = self._mounts[b"/"][-1]
-        return Node(mount, mount.file_system.inode(mount.file_system.root), b"/")
+    def root(self) -> Node:
+        """Return /."""
+        return self._top(b"/")
+
+    def is_mount_point(self, path: bytes) -> bool:
+        """Whether something is mounted at a path."""
+        return path in self._mounts
 
     def _child(self, directory: Node, name: bytes) -> Node:
         if len(name) > NAME_LEN:
             raise KernelError(ENAMETOOLONG, f"name of {len(name)} bytes, wanted at most {NAME_LEN}")
+        if self._populate is not None and name in ON_DEMAND and directory.path == b"/":
+            self.populate()
+        path = _join(directory.path, name)
+        if path in self._mounts:
+            return self._top(path)
         number = directory.mount.file_system.lookup(directory.inode, name)
         if number is None:
-            raise KernelError(ENOENT, f"{os.fsdecode(_join(directory.path, name))}: no such file or directory")
-        return self._enter(directory, name, number)
+            raise KernelError(ENOENT, f"{os.fsdecode(path)}: no such file or directory")
+        return Node(directory.mount, directory.mount.file_system.inode(number), path)
 
     def _enter(self, directory: Node, name: bytes, number: int) -> Node:
         path = _join(directory.path, name)
-        stack = self._mounts.get(path)
-        if stack:
-            top = stack[-1]
-            return Node(top, top.file_system.inode(top.file_system.root), path)
+        if path in self._mounts:
+            return self._top(path)
         return Node(directory.mount, directory.mount.file_system.inode(number), path)
 
+    def _top(self, path: bytes) -> Node:
+        mount = self._mounts[path][-1]
+        return Node(mount, mount.file_system.inode(mount.file_system.root), path)
+
     def _mount_point(self, path: bytes) -> Node:
-        node = self._root()
+        node = self.root()
         done = []
         for name in reversed(_names(path)):
             done.append(name)
-            if node.mount.file_system is self._rootfs:
-                self._rootfs.mkdir(node.inode.number, name)
+            if node.mount.file_system is self._rootfs and self._rootfs.lookup(node.inode, name) is None:
+                self._rootfs.mkdir(node.inode, name)
             node = self.resolve(b"/" + b"/".join(done))
         return node
 

@@ -1,24 +1,123 @@
-"""The guest's small shell: runs a command with its words, and answers with output and an exit status."""
+"""The guest's small shell: runs lines of commands on the guest kernel, and answers with output and an exit status."""
 
 import os
+import traceback
 from collections.abc import Sequence
+from contextlib import ExitStack
+from errno import EINVAL, ENOENT
 
+from dcss.errors import Ext2FormatError, KernelError
+from vmguest.fs.changes import OpenForWriting, open_for_writing
 from vmguest.kernel import Kernel
-from vmguest.shell.streams import Sink, Stream
+from vmguest.shell.context import FAILED, USAGE, Context, UsageError, absolute, reason, shown
+from vmguest.shell.globbing import expand
+from vmguest.shell.parser import Command, Redirection, ShellSyntaxError, parse_line, parse_words
+from vmguest.shell.streams import OutputError, Sink, Stream
+from vmguest.shell.table import COMMANDS
 
+CANNOT_EXECUTE = 126
 NOT_FOUND = 127
+CRASHED = 70  # sysexits.h: EX_SOFTWARE
+
+Words = Sequence[str | bytes]
 
 
 class Shell:
-    """One shell of a guest, at / with nothing redirected."""
+    """One shell of a guest: it starts at `directory`, and what `cd` says holds until its end."""
 
-    def __init__(self, kernel: Kernel) -> None:
+    def __init__(self, kernel: Kernel, directory: bytes = b"/") -> None:
         self.kernel = kernel
+        self.directory = directory
 
-    def run(self, words: Sequence[bytes], stdout: Sink, stderr: Sink) -> int:
-        """Run one command and return its exit status."""
+    def run(self, command: str | bytes | Words, stdout: Sink, stderr: Sink) -> int:
+        """Run a line, or the command that words make; return the exit status of what ran last.
+
+        Whatever a command does, the guest lives on: an unexpected exception is status 70 with a line in the kernel's
+        log. Raises ConnectionError where a sink does, since then nobody listens.
+        """
         out, err = Stream(stdout), Stream(stderr)
-        err.line(f"{os.fsdecode(words[0])}: command not found")
-        out.flush()
-        err.flush()
-        return NOT_FOUND
+        self.kernel.vfs.populate()
+        try:
+            if isinstance(command, str | bytes):
+                commands = parse_line(os.fsencode(command))
+            else:
+                commands = parse_words([os.fsencode(word) for word in command])
+        except ShellSyntaxError as error:
+            err.line(f"sh: {error}")
+            err.flush()
+            return USAGE
+        status = 0
+        for parsed in commands:
+            if parsed.when is None or (parsed.when == 0) == (status == 0):
+                status = self._guarded(parsed, out, err)
+        return status
+
+    def _guarded(self, command: Command, out: Stream, err: Stream) -> int:
+        try:
+            return self._redirected(command, out, err)
+        except ConnectionError:
+            raise
+        except Exception as error:
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            where = f"{place.filename.rpartition('/')[2]}:{place.lineno}"
+            self.kernel.log.log("err", f"shell: unexpected {error!r} at {where}, in {place.name}")
+            err.line(f"sh: internal error: {error!r} (dmesg says where)")
+            return CRASHED
+        finally:
+            out.flush()
+            err.flush()
+
+    def _redirected(self, command: Command, out: Stream, err: Stream) -> int:
+        words = [path for word in command.words for path in expand(self.kernel.vfs, self.directory, word)]
+        with ExitStack() as stack:
+            for redirection in command.redirections:
+                try:
+                    file = stack.enter_context(self._open(redirection))
+                except (KernelError, Ext2FormatError) as error:
+                    err.line(f"sh: {_literal(redirection)}: {reason(self.kernel, error)}")
+                    return FAILED
+                out = Stream(file.write)  # as in any shell every file is opened, and the last one is written to
+            return self._execute(words, out, err)
+
+    def _open(self, redirection: Redirection) -> OpenForWriting:
+        targets = expand(self.kernel.vfs, self.directory, redirection.target)
+        if len(targets) != 1 or not targets[0]:
+            raise KernelError(ENOENT if not targets[0] else EINVAL, "redirection: wanted one file")
+        path = absolute(self.directory, targets[0])
+        return open_for_writing(self.kernel.vfs, path, append=redirection.append)
+
+    def _execute(self, words: list[bytes], out: Stream, err: Stream) -> int:
+        if not words:
+            return 0
+        command = COMMANDS.get(words[0])
+        if command is None:
+            return self._no_command(words[0], err)
+        context = Context(self.kernel, shown(words[0]), words[1:], out, err, self.directory)
+        try:
+            command.run(context)
+            out.flush()
+        except UsageError as error:
+            context.fail(f"{error}\nusage: {command.usage}", USAGE)
+        except OutputError as error:
+            context.fail(f"write error: {reason(self.kernel, error.cause)}")
+        except (KernelError, Ext2FormatError) as error:
+            context.fail(reason(self.kernel, error))
+        self.directory = context.directory
+        return context.status
+
+    def _no_command(self, word: bytes, err: Stream) -> int:
+        if b"/" not in word:
+            err.line(f"sh: {shown(word)}: command not found (`help` lists what there is)")
+            return NOT_FOUND
+        try:
+            node = self.kernel.vfs.resolve(absolute(self.directory, word))
+        except (KernelError, Ext2FormatError) as error:
+            err.line(f"sh: {shown(word)}: {reason(self.kernel, error)}")
+            return NOT_FOUND
+        why = "Is a directory" if node.inode.is_dir else "cannot execute: engine process runs no machine code"
+        err.line(f"sh: {shown(word)}: {why}")
+        return CANNOT_EXECUTE
+
+
+def _literal(redirection: Redirection) -> str:
+    return shown(b"".join(fragment.text for fragment in redirection.target))

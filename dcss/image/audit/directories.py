@@ -4,10 +4,11 @@ from collections.abc import Callable
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
 from typing import Final
 
-from dcss.abi.ext2 import ROOT_INO, DirFileType
+from dcss.abi.ext2 import DIR_ENTRY_HEAD, ROOT_INO, DirEntryHead, DirFileType
 from dcss.errors import Ext2FormatError, KernelError
 from dcss.image.audit.findings import Audit
 
+_DOT_BYTES: Final = 12  # of the entries . and ..
 _FILE_TYPES: Final = {
     S_IFREG: DirFileType.REG_FILE,
     S_IFDIR: DirFileType.DIR,
@@ -52,6 +53,7 @@ class _Tree:
                 audit.add("directory", where, f"found a block in {run} that another directory has, wanted its own")
                 return
             self._blocks.update(blocks)
+        self._check_ends(number, inode.block_pointers[0])
         children = self._children[number] = []
         names: set[bytes] = set()
         for position, entry in enumerate(audit.volume.entries(inode)):
@@ -75,9 +77,23 @@ class _Tree:
         if len(names) < 2:
             audit.add("directory", where, f"found {len(names)} entries, wanted . and .. at least")
 
+    def _check_ends(self, number: int, block: int) -> None:
+        """Look for the NUL that follows the names . and .. where both entries are as long as they need to be."""
+        view = self._audit.info.source.bytes_at(block * self._audit.info.block_size_bytes, 2 * _DOT_BYTES)
+        for name, at in ((b".", 0), (b"..", _DOT_BYTES)):
+            head = DirEntryHead._make(DIR_ENTRY_HEAD.unpack_from(view, at))
+            end = at + DIR_ENTRY_HEAD.size + len(name)
+            if head.name_len == len(name) and view[end - len(name) : end] == name and view[end]:
+                where = f"directory inode {number}"
+                self._audit.add(
+                    "directory", where, f"entry {name.decode()!r}: found {view[end]} after it, wanted a NUL"
+                )
+            if head.rec_len != _DOT_BYTES:
+                return
+
     def _check_type(self, where: str, name: bytes, found: int, mode: int) -> None:
         wanted = _FILE_TYPES.get(S_IFMT(mode), DirFileType.UNKNOWN)
-        if self._audit.info.has_filetype and found != wanted:
+        if self._audit.info.has_filetype and found not in (wanted, DirFileType.UNKNOWN):
             self._audit.add("directory", where, f"entry {name!r}: found file type {found}, wanted {wanted:d}")
 
     def _dot(self, number: int, position: int, name: bytes, target: int) -> None:

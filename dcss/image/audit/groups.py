@@ -11,6 +11,7 @@ from dcss.errors import Ext2FormatError
 from dcss.image.audit.findings import Audit, Use
 from vmguest.fs.ext2.groups import group_first_block, group_last_block, has_super, table_blocks
 
+_UNINIT_FLAGS: Final = 3  # ext4's for bitmaps and inode tables that were never written; in ext2 the field is padding
 _META_GROUP_COPIES: Final = 3  # of a block of descriptors with meta_bg: in a meta group's first, second and last group
 
 
@@ -18,7 +19,9 @@ def check_descriptors(audit: Audit) -> None:
     """Note every group whose descriptor is damaged; its bitmaps and inodes cannot be looked at."""
     for group in audit.groups:
         try:
-            audit.volume.group(group)
+            flags = audit.volume.group(group).bg_pad & _UNINIT_FLAGS
+            if flags:
+                audit.add("group", f"group {group}", f"bg_flags: found {flags}, wanted 0: ext2 has no such flags")
         except Ext2FormatError as error:
             audit.bad_groups.add(group)
             audit.add("group", f"group {group}", str(error))

@@ -11,17 +11,20 @@ from dcss.abi.ext2 import (
     RAW_INODE,
     RESIZE_INO,
     ROOT_INO,
-    XATTR_HEADER,
+    Compat,
     RawInode,
-    XattrHeader,
 )
 from dcss.errors import Ext2FormatError, KernelError
+from dcss.image.audit.attributes import check_attribute_blocks
 from dcss.image.audit.findings import Audit, Use
-from vmguest.fs.ext2.inode import FAST_SYMLINK_MAX_BYTES, FILE_TYPES, Inode
+from vmguest.fs.ext2.inode import FILE_TYPES, Inode
 from vmguest.fs.ext2.inode import decode as decode_inode
 
-_LINKS_AT: Final = 26  # i_links_count in struct ext2_inode
+_DTIME_AT: Final = 20  # i_dtime and i_links_count in struct ext2_inode
+_LINKS_AT: Final = 26
 _SECTOR_BYTES: Final = 512
+_INDEX_FL: Final = 0x1000  # EXT2_INDEX_FL of fs/ext2/ext2.h
+_IMAGIC_FL: Final = 0x2000
 
 
 def check_inodes(audit: Audit) -> None:
@@ -36,7 +39,7 @@ def check_inodes(audit: Audit) -> None:
             audit.add("inode", f"inode {number}", str(error))
     if ROOT_INO not in audit.modes:
         audit.add("inode", f"inode {ROOT_INO}", "found no root directory, wanted one")
-    _check_sharers(audit)
+    check_attribute_blocks(audit)
 
 
 def _in_use(audit: Audit) -> Iterator[tuple[int, memoryview]]:
@@ -49,7 +52,10 @@ def _in_use(audit: Audit) -> Iterator[tuple[int, memoryview]]:
             continue
         start = audit.volume.group(group).bg_inode_table * info.block_size_bytes
         table = info.source.bytes_at(start, per_group * info.inode_size_bytes)
-        links = np.frombuffer(table, dtype="<u2").reshape(per_group, -1)[:, _LINKS_AT // 2]
+        words = np.frombuffer(table, dtype="<u2").reshape(per_group, -1)
+        mode, dtime, links = words[:, 0], words[:, _DTIME_AT // 2 : _DTIME_AT // 2 + 2], words[:, _LINKS_AT // 2]
+        for index in np.flatnonzero((links == 0) & (mode != 0) & ~dtime.any(axis=1)).tolist():
+            audit.add("inode", f"inode {group * per_group + index + 1}", "i_dtime: found 0, wanted when it was deleted")
         used = set(np.flatnonzero(links).tolist())
         if group == 0:
             used.add(BAD_INO - 1)
@@ -61,15 +67,16 @@ def _in_use(audit: Audit) -> Iterator[tuple[int, memoryview]]:
 def _check_inode(audit: Audit, inode: Inode, raw: RawInode) -> None:
     number, where = inode.number, f"inode {inode.number}"
     if number == BAD_INO:
-        inode = inode._replace(mode=S_IFREG)
-    elif number == RESIZE_INO:
+        _check_bad_blocks_inode(audit, inode, raw)
+        return
+    if number == RESIZE_INO:
         # Its map lists the blocks kept for descriptors, which belong to their groups; only the map's root is its own.
         if inode.block_pointers[DIND_BLOCK]:
             audit.uses.append(Use(inode.block_pointers[DIND_BLOCK], 1, where))
         return
-    elif number < audit.info.first_ino and number != ROOT_INO and not inode.mode:
+    if number < audit.info.first_ino and number != ROOT_INO and not inode.mode:
         return
-    elif S_IFMT(inode.mode) not in FILE_TYPES or (number == ROOT_INO and not inode.is_dir):
+    if S_IFMT(inode.mode) not in FILE_TYPES or (number == ROOT_INO and not inode.is_dir):
         wanted = "a directory: this is the root" if number == ROOT_INO else "the type of a file"
         audit.add("inode", where, f"i_mode: found {inode.mode:#o}, wanted {wanted}")
         return
@@ -83,10 +90,24 @@ def _check_inode(audit: Audit, inode: Inode, raw: RawInode) -> None:
         _check_symlink(audit, inode)
 
 
+def _check_bad_blocks_inode(audit: Audit, inode: Inode, raw: RawInode) -> None:
+    """It has blocks and nothing else."""
+    found = {"i_mode": inode.mode, "i_uid": raw.i_uid, "i_gid": raw.i_gid, "i_links_count": inode.links_count}
+    for name, value in {**found, "i_file_acl": inode.file_acl}.items():
+        if value:
+            audit.add("inode", f"inode {BAD_INO}", f"{name}: found {value}, wanted 0: it keeps the bad blocks")
+    _check_blocks(audit, inode._replace(mode=S_IFREG))
+
+
 def _check_fields(audit: Audit, inode: Inode, raw: RawInode) -> None:
     where = f"inode {inode.number}"
     if inode.dtime:
         audit.add("inode", where, f"i_dtime: found {inode.dtime}, wanted 0: it has links")
+    for name, flag, feature in (("imagic", _IMAGIC_FL, Compat.IMAGIC_INODES), ("index", _INDEX_FL, Compat.DIR_INDEX)):
+        if inode.flags & flag and not audit.info.superblock.s_feature_compat & feature:
+            audit.add(
+                "inode", where, f"i_flags: found the {name} flag, wanted none: the superblock has no such feature"
+            )
     wanted_zero = {"i_faddr": raw.i_faddr, "i_frag": raw.i_frag, "i_fsize": raw.i_fsize}
     if not inode.is_regular:
         wanted_zero["i_dir_acl"] = raw.i_dir_acl
@@ -111,12 +132,12 @@ def _check_blocks(audit: Audit, inode: Inode) -> None:
             audit.uses.append(Use(run.disk_block, run.blocks, where))
             data_blocks += run.blocks
             end_block = run.file_block + run.blocks
+    if inode.number == BAD_INO:
+        return  # its counts say nothing
     blocks = data_blocks + indirect + bool(inode.file_acl)
     wanted = blocks * block_size // _SECTOR_BYTES
     if inode.blocks_512 != wanted:
         audit.add("inode", where, f"i_blocks: found {inode.blocks_512}, wanted {wanted} for {blocks} blocks")
-    if inode.number == BAD_INO:
-        return
     if inode.is_dir and inode.size_bytes != end_block * block_size:
         audit.add("inode", where, f"i_size: found {inode.size_bytes}, wanted {end_block * block_size}: its blocks")
     elif end_block and inode.size_bytes < (end_block - 1) * block_size:
@@ -131,25 +152,15 @@ def _check_symlink(audit: Audit, inode: Inode) -> None:
     if len(target) != inode.size_bytes:
         audit.add("inode", where, f"i_size: found {inode.size_bytes}, wanted {len(target)}: the link's target")
     if inode.is_fast_symlink:
-        rest = BLOCK_POINTERS.pack(*inode.block_pointers)[FAST_SYMLINK_MAX_BYTES:]
-        if any(rest):
-            audit.add("inode", where, "i_block: found no NUL after the link's target, wanted one")
+        held: bytes | memoryview = BLOCK_POINTERS.pack(*inode.block_pointers)
+    else:
+        block_size = audit.info.block_size_bytes
+        held = audit.info.source.bytes_at(inode.block_pointers[0] * block_size, block_size)
+    if any(held[inode.size_bytes : inode.size_bytes + 1]):
+        audit.add("inode", where, f"found {held[inode.size_bytes]} after the link's target, wanted a NUL")
 
 
 def _check_attributes(audit: Audit, inode: Inode) -> None:
     if inode.file_acl:
         audit.xattr_blocks[inode.file_acl] += 1
         audit.volume.xattrs(inode)
-
-
-def _check_sharers(audit: Audit) -> None:
-    """Compare each attribute block's count of sharers with those that name it."""
-    info = audit.info
-    for block, sharers in sorted(audit.xattr_blocks.items()):
-        if not info.superblock.s_first_data_block <= block < info.block_limit:
-            continue
-        audit.uses.append(Use(block, 1, "attributes"))
-        view = info.source.bytes_at(block * info.block_size_bytes, XATTR_HEADER.size)
-        header = XattrHeader._make(XATTR_HEADER.unpack(view))
-        if header.h_refcount != sharers:
-            audit.add("xattr", f"block {block}", f"h_refcount: found {header.h_refcount}, wanted {sharers}")

@@ -2,8 +2,7 @@
 
 import os
 import stat
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dcss.abi.ext2 import MAGIC, SUPERBLOCK_OFFSET
 from dcss.config.plan import Ext2Source
@@ -14,8 +13,7 @@ from dcss.image.tree import DataRun
 _MAGIC_OFFSET: Final = SUPERBLOCK_OFFSET + 56
 
 
-@dataclass(frozen=True, slots=True)
-class ReadyImage:
+class ReadyImage(NamedTuple):
     """A file that is an image, and which of its bytes are not holes."""
 
     store: HostFile

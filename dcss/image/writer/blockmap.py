@@ -115,6 +115,14 @@ class BlockMap:
                 yield place, _pack(_sparse(inner))
 
 
+def direct_pointers(runs: Sequence[Run]) -> bytes | None:
+    """Return i_block of a file that is one run of up to twelve blocks, as most are; None for any other."""
+    file_block, disk_block, blocks = runs[0]
+    if len(runs) > 1 or file_block or blocks > NDIR_BLOCKS:
+        return None
+    return _DIRECT[blocks].pack(*range(disk_block, disk_block + blocks))
+
+
 def _pointers(runs: Sequence[Run], start: int, count: int, number: int = 0) -> list[int]:
     """Return `count` pointers from the file's block `start` on; `number` is the first run that may reach it."""
     pointers = [0] * count
@@ -135,6 +143,7 @@ def _sparse(inner: Iterable[tuple[int, int]]) -> list[int]:
 
 
 _INDIRECT: Final = struct.Struct(f"<{POINTERS}I")
+_DIRECT: Final = [struct.Struct(f"<{count}I{4 * (N_BLOCKS - count)}x") for count in range(NDIR_BLOCKS + 1)]
 
 
 def _pack(pointers: list[int]) -> bytes:

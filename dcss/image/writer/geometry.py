@@ -5,8 +5,7 @@ powers of 3, 5 and 7: sparse_super), bitmaps and inode table stand at its start,
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from dcss.abi import ext2
 from dcss.errors import ImageError
@@ -19,8 +18,7 @@ MAX_INODES_PER_GROUP: Final = 8 * BLOCK_SIZE_BYTES
 MAX_BLOCKS: Final = (1 << 32) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Geometry:
+class Geometry(NamedTuple):
     """How many groups there are, and how many inodes each has."""
 
     groups: int

@@ -10,7 +10,7 @@ from typing import Final
 from dcss.abi.ext2 import BLOCK_POINTERS
 from dcss.errors import ImageError
 from dcss.image.tree import DataRun, Directory, RegularFile, Special, StreamStore, Symlink, Tree
-from dcss.image.writer.blockmap import BlockMap, check_file_size, count_indirect_blocks
+from dcss.image.writer.blockmap import BlockMap, check_file_size, count_indirect_blocks, direct_pointers
 from dcss.image.writer.copy import Copier, Progress, Transfer, copy_files, transfers, write_all
 from dcss.image.writer.directories import pack_directory
 from dcss.image.writer.geometry import BLOCK_SIZE_BYTES, INODE_SIZE_BYTES
@@ -129,22 +129,20 @@ class _Placing:
 
     def run(self, contents: list[bytes]) -> PlacedImage:
         image, inventory = self._image, self._image.inventory
-        placed: list[tuple[BlockMap | None, int]] = [
-            self._place_content(content) if content else (None, 0) for content in contents
-        ]
+        placed = [self._place_content(content) if content else None for content in contents]
         xattr_blocks = [self._take() for _ in inventory.xattr_blocks]
         image.small += zip((block * BLOCK_SIZE_BYTES for block in xattr_blocks), inventory.xattr_blocks, strict=True)
         image.table = [_BLANK_INODE] * inventory.last_number
         runs_of_files = iter(image.layout.runs)
-        for inode, (block_map, size_bytes) in zip(inventory.inodes, placed, strict=True):
+        for inode, content, place in zip(inventory.inodes, contents, placed, strict=True):
             xattr_block = 0 if inode.xattr_block is None else xattr_blocks[inode.xattr_block]
             node = inode.node
             if isinstance(node, RegularFile):
                 runs = next(runs_of_files)
                 packed = self._pack_file(inode, node, runs, xattr_block)
-            elif block_map is not None:
-                blocks = -(-size_bytes // BLOCK_SIZE_BYTES) + block_map.indirect_blocks
-                packed = pack_inode(inode, size_bytes, blocks, BLOCK_POINTERS.pack(*block_map.pointers), xattr_block)
+            elif place is not None:
+                pointers, blocks = place
+                packed = pack_inode(inode, len(content), blocks, pointers, xattr_block)
             else:
                 assert isinstance(node, Symlink | Special)
                 target_bytes = len(node.target) if isinstance(node, Symlink) else 0
@@ -152,7 +150,8 @@ class _Placing:
             image.table[inode.number - 1] = packed
         return image
 
-    def _place_content(self, content: bytes) -> tuple[BlockMap, int]:
+    def _place_content(self, content: bytes) -> tuple[bytes, int]:
+        """Place a directory's blocks or a long link's, and return i_block and how many blocks there are in all."""
         runs: list[Run] = []
         for file_block in range(-(-len(content) // BLOCK_SIZE_BYTES)):
             block = self._take()
@@ -163,21 +162,26 @@ class _Placing:
         for run in runs:
             part = content[run.file_block * BLOCK_SIZE_BYTES : (run.file_block + run.blocks) * BLOCK_SIZE_BYTES]
             self._image.small.append((run.disk_block * BLOCK_SIZE_BYTES, part))
-        return self._map(runs), len(content)
+        pointers, indirect_blocks = self._map(runs)
+        return pointers, -(-len(content) // BLOCK_SIZE_BYTES) + indirect_blocks
 
-    def _map(self, runs: Sequence[Run]) -> BlockMap:
+    def _map(self, runs: Sequence[Run]) -> tuple[bytes, int]:
+        """Return i_block for data in `runs`, and how many indirect blocks it needs, which are placed."""
+        direct = direct_pointers(runs)
+        if direct is not None:
+            return direct, 0
         block_map = BlockMap(runs, self._take)
         if block_map.indirect_blocks:
             self._image.maps.append(block_map)
-        return block_map
+        return BLOCK_POINTERS.pack(*block_map.pointers), block_map.indirect_blocks
 
     def _pack_file(self, inode: Inode, file: RegularFile, runs: tuple[Run, ...], xattr_block: int) -> bytes:
         if not runs:
             return pack_inode(inode, file.size_bytes, 0, _NO_POINTERS, xattr_block)
         self._image.files.append((file, runs))
-        block_map = self._map(runs)
-        blocks = sum(run.blocks for run in runs) + block_map.indirect_blocks
-        return pack_inode(inode, file.size_bytes, blocks, BLOCK_POINTERS.pack(*block_map.pointers), xattr_block)
+        pointers, indirect_blocks = self._map(runs)
+        blocks = sum(run.blocks for run in runs) + indirect_blocks
+        return pack_inode(inode, file.size_bytes, blocks, pointers, xattr_block)
 
 
 def _joined(chunks: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:

@@ -7,7 +7,6 @@ gap that takes it whole. Data is cut only where it does not fit between the meta
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from dcss.errors import ImageError
@@ -49,8 +48,7 @@ class Demand(NamedTuple):
     files: Sequence[tuple[Extent, ...]]
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
+class Layout(NamedTuple):
     """Where everything lies: `blocks` of file system, `runs` by number of file, `free` as (first block, blocks)."""
 
     geometry: Geometry

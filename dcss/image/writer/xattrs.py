@@ -76,19 +76,20 @@ def block_for(path: bytes, xattrs: Sequence[Xattr], sharers: int) -> bytes:
             f"ext2 has one block of {BLOCK_SIZE_BYTES} for them; remove some (setfattr -x)"
         )
     block = bytearray(BLOCK_SIZE_BYTES)
-    at, value_at, total_hash = XATTR_HEADER.size, BLOCK_SIZE_BYTES, 0
+    at, value_at, hashes = XATTR_HEADER.size, BLOCK_SIZE_BYTES, list[int]()
     for each in xattrs:
         value_at -= _rounded(len(each.value))
         block[value_at : value_at + len(each.value)] = each.value
         offset = value_at if each.value else 0
-        entry_hash = _entry_hash(each)
-        XATTR_ENTRY_HEAD.pack_into(block, at, len(each.name), each.prefix, offset, 0, len(each.value), entry_hash)
+        hashed = entry_hash(each.name, each.value)
+        XATTR_ENTRY_HEAD.pack_into(block, at, len(each.name), each.prefix, offset, 0, len(each.value), hashed)
         at += XATTR_ENTRY_HEAD.size
         block[at : at + len(each.name)] = each.name
         at += _rounded(len(each.name))
-        total_hash = _rotated(total_hash, 16) ^ entry_hash
-    if any(_entry_hash(each) == 0 for each in xattrs):
-        total_hash = 0  # ext2_xattr_rehash: such a block is not shared by the kernel
+        hashes.append(hashed)
+    total_hash = 0
+    for hashed in hashes if all(hashes) else ():  # ext2_xattr_rehash: the kernel does not share a block with a 0 in it
+        total_hash = _rotated(total_hash, 16) ^ hashed
     XATTR_HEADER.pack_into(block, 0, XATTR_MAGIC, sharers, 1, total_hash, bytes(16))
     return bytes(block)
 
@@ -101,12 +102,14 @@ def _rotated(value: int, bits: int) -> int:
     return (value << bits & 0xFFFFFFFF) | value >> (32 - bits)
 
 
-def _entry_hash(xattr: Xattr) -> int:
-    """Return e_hash (ext2_xattr_hash_entry): over the name's bytes, then the value's padded words."""
-    value = 0
-    for byte in xattr.name:
-        value = _rotated(value, 5) ^ byte
-    padded = xattr.value.ljust(_rounded(len(xattr.value)), b"\0")
-    for (word,) in struct.iter_unpack("<I", padded):
-        value = _rotated(value, 16) ^ word
-    return value
+def entry_hash(name: bytes, value: bytes, *, signed: bool = False) -> int:
+    """Return e_hash (ext2_xattr_hash_entry): over the name's bytes, then the value's padded words.
+
+    `signed` takes the name as an old kernel on x86 did, where a char has a sign; s390 and newer kernels do not.
+    """
+    made = 0
+    for byte in name:
+        made = _rotated(made, 5) ^ (byte - 256 & 0xFFFFFFFF if signed and byte > 127 else byte)
+    for (word,) in struct.iter_unpack("<I", value.ljust(_rounded(len(value)), b"\0")):
+        made = _rotated(made, 16) ^ word
+    return made

@@ -1,0 +1,173 @@
+"""Our image builder against mke2fs -d, in one run: time, memory, and what the layouts are worth.
+
+A tree of about 200 MiB is copied from /usr/lib into shared memory; every maker writes its image there too. Three are
+timed in turn: `mke2fs -d`, `dcss image build` (a whole process, interpreter included) and the builder alone, as a
+running CP uses it. The first round is discarded: memory that the machine never used before is slow to get. Bytecode is
+written first, as an installation does.
+
+    python benchmarks/image_build.py [ROUNDS [MEBIBYTES]]
+"""
+
+import compileall
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+ADDRESS = 0x20000000
+
+BUILDER = """
+import json, os, sys, time
+from pathlib import Path
+from dcss.config.plan import DirectorySource
+from dcss.image.build import plan_image
+for line in sys.stdin:
+    began = time.perf_counter()
+    plan = plan_image(DirectorySource(Path(sys.argv[1])), address=int(sys.argv[3]))
+    planned = time.perf_counter()
+    with open(sys.argv[2], "w+b") as out:
+        plan.write(out.fileno())
+    print(json.dumps([planned - began, time.perf_counter() - planned]), flush=True)
+"""
+
+
+def copy_tree(target: Path, limit_bytes: int) -> tuple[int, int]:
+    """Copy from /usr/lib, in order of path, what fits; return files and bytes."""
+    files = size_bytes = 0
+    for directory, names, entries in os.walk("/usr/lib"):
+        names.sort()
+        for name in sorted(entries):
+            path = Path(directory, name)
+            length = path.lstat().st_size if path.is_file() or path.is_symlink() else limit_bytes + 1
+            if length > limit_bytes // 4 or size_bytes + length > limit_bytes:
+                continue
+            copy = target / path.relative_to("/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy, follow_symlinks=False)
+            files, size_bytes = files + 1, size_bytes + length
+    return files, size_bytes
+
+
+def timed(command: list[str | Path], environment: dict[str, str]) -> tuple[float, float]:
+    """Return seconds of wall clock and of CPU that a command takes."""
+    before, began = os.times(), time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=environment)
+    seconds, after = time.perf_counter() - began, os.times()
+    return seconds, after.children_user + after.children_system - before.children_user - before.children_system
+
+
+def layout(image: Path) -> dict[str, float]:
+    """Return what `dcss image map` says of an image, in sums."""
+    command = [sys.executable, "-m", "dcss", "image", "map", image, "--at", hex(ADDRESS), "--json"]
+    mapped = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
+    files = [file for file in mapped["files"] if file["runs"]]
+    large = [file for file in files if file["size_bytes"] >= 1 << 20]
+    return {
+        "files": len(files),
+        "runs": sum(len(file["runs"]) for file in files),
+        "mappings": sum(file["mappings"] for file in files),
+        "large files": len(large),
+        "mappings of large files": sum(file["mappings"] for file in large),
+        "huge-page-mappable share": round(mapped["huge_share"], 4),
+        "metadata MiB": round(mapped["metadata_bytes"] / (1 << 20), 1),
+    }
+
+
+def map_seconds(image: Path) -> float:
+    """Return the time that it takes to map every file of an image whole, touch nothing, and unmap it."""
+    import mmap
+
+    from dcss.image.files import image_files
+
+    with image.open("rb") as stream:
+        whole = mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)
+        files = image_files(whole)
+        whole.close()
+        began = time.perf_counter()
+        for file in files:
+            for _, page, pages in file.runs:
+                mmap.mmap(stream.fileno(), pages * 4096, prot=mmap.PROT_READ, offset=page * 4096).close()
+        return time.perf_counter() - began
+
+
+def main() -> None:
+    rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9
+    limit_bytes = (int(sys.argv[2]) if len(sys.argv) > 2 else 200) << 20
+    mke2fs = shutil.which("mke2fs", path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin")
+    if mke2fs is None:
+        sys.exit("benchmarks/image_build.py: found no mke2fs, wanted e2fsprogs installed")
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="dcss.bench.") as scratch_name:
+        scratch = Path(scratch_name)
+        environment = {**os.environ, "PYTHONPYCACHEPREFIX": str(scratch / "pyc")}
+        environment.pop("PYTHONDONTWRITEBYTECODE", None)
+        sys.pycache_prefix = environment["PYTHONPYCACHEPREFIX"]
+        for package in ("dcss", "vmguest"):
+            compileall.compile_dir(ROOT / package, quiet=2)
+        files, size_bytes = copy_tree(scratch / "tree", limit_bytes)
+        print(f"{files} files and links, {size_bytes / (1 << 20):.1f} MiB, {rounds} rounds, the first discarded")
+        run(rounds, mke2fs, scratch, size_bytes, environment)
+
+
+def run(rounds: int, mke2fs: str, scratch: Path, size_bytes: int, environment: dict[str, str]) -> None:
+    tree, theirs, ours, alone = scratch / "tree", scratch / "theirs.img", scratch / "ours.img", scratch / "alone.img"
+    size_blocks = size_bytes // 4096 * 13 // 10 + 4096
+    makers: dict[str, tuple[Path, Callable[[], tuple[float, float]]]] = {
+        "mke2fs -d": (
+            theirs,
+            lambda: timed(
+                [mke2fs, "-q", "-F", "-t", "ext2", "-b", "4096", "-d", tree, theirs, str(size_blocks)], environment
+            ),
+        ),
+        "dcss image build": (
+            ours,
+            lambda: timed(
+                [sys.executable, "-m", "dcss", "image", "build", tree, "-o", ours, "--at", hex(ADDRESS)], environment
+            ),
+        ),
+    }
+    command = [sys.executable, "-c", BUILDER, tree, alone, str(ADDRESS)]
+    results: dict[str, list[tuple[float, float]]] = {}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    ) as builder:
+        assert builder.stdin is not None
+        assert builder.stdout is not None
+
+        def in_process() -> tuple[float, float]:
+            builder.stdin.write("go\n")
+            builder.stdin.flush()
+            planned, written = json.loads(builder.stdout.readline())
+            return planned + written, planned
+
+        makers["the builder alone"] = (alone, in_process)
+        for _ in range(rounds):
+            for name, (image, make) in makers.items():
+                image.unlink(missing_ok=True)
+                results.setdefault(name, []).append(make())
+        builder.stdin.close()
+    reference = statistics.median(seconds for seconds, _ in results["mke2fs -d"][1:])
+    for name, timings in results.items():
+        seconds = [first for first, _ in timings[1:]]
+        middle, second = statistics.median(seconds), statistics.median(cpu for _, cpu in timings[1:])
+        note = f"plan {second:.3f} s" if name == "the builder alone" else f"CPU {second:.3f} s"
+        spread = f"{min(seconds):.3f}-{max(seconds):.3f}"
+        print(f"{name:18} {middle:.3f} s [{spread}]  {note}  {middle / reference:.2f} of mke2fs's time")
+    assert ours.read_bytes() == alone.read_bytes(), "the same input gave different bytes"
+    sys.path.insert(0, str(ROOT))
+    columns = {"mke2fs": layout(theirs), "ours": layout(ours)}
+    print(f"\n{'layout':26} {'mke2fs':>10} {'ours':>10}")
+    for key in columns["ours"]:
+        print(f"{key:26} {columns['mke2fs'][key]:>10} {columns['ours'][key]:>10}")
+    milliseconds = [1000 * statistics.median(map_seconds(image) for _ in range(5)) for image in (theirs, ours)]
+    print(f"{'map all files, ms':26} {milliseconds[0]:>10.2f} {milliseconds[1]:>10.2f}")
+
+
+if __name__ == "__main__":
+    main()

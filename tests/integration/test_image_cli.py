@@ -1,0 +1,229 @@
+"""`dcss image` as a user runs it: exit status, one document of JSON, errors on one line, bytes untouched."""
+
+import base64
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dcss_test_support import needs
+from image_support import Read, e2fsck_findings
+
+
+def dcss(*arguments: str | Path | bytes, **options: Any) -> subprocess.CompletedProcess[bytes]:
+    command = [sys.executable, "-m", "dcss", "image", *arguments]
+    return subprocess.run(command, capture_output=True, check=False, timeout=60, **options)
+
+
+def refused(done: subprocess.CompletedProcess[bytes], status: int = 2) -> str:
+    assert done.returncode == status, done
+    assert done.stdout == b""
+    (line,) = done.stderr.decode().splitlines()
+    return line
+
+
+def names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir())
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    root = tmp_path / "tree"
+    (root / "dir").mkdir(parents=True)
+    (root / "dir/file").write_bytes(b"content\n" * 1000)
+    (root / "big").write_bytes(os.urandom(3 << 20))
+    (root / "link").symlink_to("dir/file")
+    with (root / "sparse").open("wb") as file:
+        file.seek(50_000)
+        file.write(b"end")
+    Path(os.fsdecode(os.fsencode(root) + b"/\xff name")).write_bytes(b"odd")
+    return root
+
+
+@pytest.fixture
+def image(tree: Path, tmp_path: Path) -> Path:
+    done = dcss("build", tree, "-o", tmp_path / "x.img", "--at", "0x20000000")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == b""
+    return tmp_path / "x.img"
+
+
+def test_build_says_what_it_made(tree: Path, tmp_path: Path) -> None:
+    done = dcss("build", tree, "-o", tmp_path / "new/x.img", "--size", "16M")
+    assert done.stdout.decode() == f"{tmp_path}/new/x.img: 16.0 MiB, 4 files\n"
+    assert (tmp_path / "new/x.img").stat().st_size == 16 << 20
+    assert names(tmp_path / "new") == ["x.img"]
+    done = dcss("build", tree, "-o", tmp_path / "y.img", "--json")
+    ((made,),) = [json.loads(done.stdout)["images"]]
+    assert made["path"] == str(tmp_path / "y.img")
+    assert made["files"] == 4
+    assert made["size_bytes"] == (tmp_path / "y.img").stat().st_size
+    assert made["notes"] == []
+
+
+@needs("e2fsck")
+def test_a_tar_on_a_pipe_of_commands(tree: Path, tmp_path: Path) -> None:
+    subprocess.run(["tar", "-C", tree, "-czf", tmp_path / "t.tgz", "."], check=True)
+    assert dcss("build", tmp_path / "t.tgz", "-o", tmp_path / "x.img").returncode == 0
+    assert e2fsck_findings(tmp_path / "x.img") == []
+    assert Read(tmp_path / "x.img").content[b"/\xff name"] == b"odd"
+
+
+def test_a_configuration_builds_the_image_of_every_segment(tree: Path, tmp_path: Path) -> None:
+    config = tmp_path / "system.yaml"
+    segments = (
+        f"  - {{name: ONE, at: 0x20000000, type: SR, image: {{directory: {tree}}}}}\n"
+        f"  - {{name: TWO, define: ['30000-30FFF SR'], image: {{files: [{tree}/big]}}}}\n"
+    )
+    config.write_text(f"system: images\nsegments:\n{segments}guests: [{{name: A, dcssblk: [ONE]}}]\n")
+    done = dcss("build", config, "-o", tmp_path / "out", "--json")
+    assert done.returncode == 0, done.stderr
+    one, two = json.loads(done.stdout)["images"]
+    assert (one["segment"], one["address"]) == ("ONE", 0x20000000)
+    assert (two["segment"], two["address"], two["size_bytes"]) == ("TWO", 0x30000000, 0x1000 * 4096)
+    assert names(tmp_path / "out") == ["ONE.img", "TWO.img"]
+    assert Read(tmp_path / "out/TWO.img").content[os.fsencode(tree) + b"/big"] == (tree / "big").read_bytes()
+    line = refused(dcss("build", config, "-o", tmp_path / "out", "--at", "0"))
+    assert "found --at or --size beside a configuration" in line
+
+
+def test_build_refuses_on_one_line_and_leaves_nothing(tree: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    assert "found nothing there" in refused(dcss("build", tmp_path / "gone", "-o", out / "x"))
+    assert "is no tar, or is damaged" in refused(dcss("build", tree / "big", "-o", out / "x"))
+    assert "found a directory, wanted the name" in refused(dcss("build", tree, "-o", out))
+    assert f"lies in {tree}" in refused(dcss("build", tree, "-o", tree / "x"))
+    assert "needs " in (line := refused(dcss("build", tree, "-o", out / "x", "--size", "1M")))
+    assert "given are 1048576" in line
+    assert "big/x cannot be written: " in refused(dcss("build", tree / "dir", "-o", tree / "big/x"))
+    assert "wanted a size such as 64M" in refused(dcss("build", tree, "-o", out / "x", "--size", "12X"))
+    assert names(out) == []
+
+
+def test_an_image_that_was_there_is_replaced_whole_or_not_at_all(tree: Path, image: Path) -> None:
+    before = image.read_bytes()
+    refused(dcss("build", tree, "-o", image, "--size", "8K"))
+    assert image.read_bytes() == before
+    (tree / "more").write_bytes(b"m")
+    assert dcss("build", tree, "-o", image).returncode == 0
+    assert Read(image).content[b"/more"] == b"m"
+    assert names(image.parent) == ["tree", "x.img"]
+
+
+def test_ls(image: Path) -> None:
+    assert dcss("ls", image).stdout == b"big\ndir\nlink\nlost+found\nsparse\n\xff name\n"
+    assert dcss("ls", image, "/dir").stdout == b"file\n"
+    assert dcss("ls", image, "/link").stdout == b"/link\n"
+    assert dcss("ls", image, b"/\xff name").stdout == b"/\xff name\n"
+    recursive = dcss("ls", image, "-R").stdout.splitlines()
+    assert recursive == [b"big", b"dir", b"link", b"lost+found", b"sparse", b"\xff name", b"dir/file"]
+    assert "/nope: No such file or directory" in refused(dcss("ls", image, "/nope"))
+
+
+def test_ls_long_reads_as_ls_does(image: Path, tree: Path) -> None:
+    lines = dcss("ls", "-l", image, env={**os.environ, "TZ": "UTC"}).stdout.splitlines()
+    command = ["ls", "-lnU", "--time-style=long-iso", "--quoting-style=literal", "--show-control-chars", "big", "link"]
+    wanted = subprocess.run(
+        command, cwd=tree, capture_output=True, check=True, env={**os.environ, "TZ": "UTC"}
+    ).stdout.splitlines()
+    ours = {line.split()[7]: line.split() for line in lines}
+    for line in wanted:
+        words = line.split()
+        if words[0] != b"total":
+            assert ours[words[7]] == words
+    assert ours[b"link"][-2:] == [b"->", b"dir/file"]
+    dates = [re.search(rb" \d{4}-\d\d-\d\d ", line) for line in lines]
+    assert len({date.start() if date else None for date in dates}) == 1
+
+
+def test_ls_json(image: Path, tree: Path) -> None:
+    document = json.loads(dcss("ls", image, "--json").stdout)
+    entries = {entry["name"]: entry for entry in document["entries"]}
+    assert entries["link"]["target"] == "dir/file"
+    assert entries["link"]["type"] == "symlink"
+    assert entries["big"]["size_bytes"] == 3 << 20
+    assert entries["big"]["mtime"] == int((tree / "big").stat().st_mtime)
+    assert entries["dir"]["mode"] == "0755"
+    assert "\udcff name" in entries
+
+
+def test_cat_streams_bytes(image: Path, tree: Path) -> None:
+    for name in (b"big", b"sparse", b"dir/file", b"\xff name"):
+        assert dcss("cat", image, b"/" + name).stdout == Path(os.fsdecode(os.fsencode(tree) + b"/" + name)).read_bytes()
+    assert dcss("cat", image, "/link").stdout == (tree / "dir/file").read_bytes()
+    document = json.loads(dcss("cat", image, "/big", "--json").stdout)
+    assert base64.b64decode(document["content_base64"]) == (tree / "big").read_bytes()
+    assert document["size_bytes"] == 3 << 20
+    assert "wanted a regular file" in refused(dcss("cat", image, "/dir"))
+    assert "No such file" in refused(dcss("cat", image, "/gone"))
+
+
+def test_cat_into_a_pipe_that_closes(image: Path) -> None:
+    done = subprocess.run(
+        f"{sys.executable} -m dcss image cat {image} /big | head -c 10 | wc -c; echo ${{PIPESTATUS[0]}}",
+        shell=True, executable="/bin/bash", capture_output=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.split() == [b"10", b"141"]
+    assert done.stderr == b""
+
+
+def test_check_exit_statuses(image: Path, tmp_path: Path) -> None:
+    done = dcss("check", image)
+    assert done.returncode == 0
+    assert done.stdout.startswith(os.fsencode(image) + b": clean, ")
+    assert json.loads(dcss("check", image, "--json").stdout)["clean"] is True
+    raw = bytearray(image.read_bytes())
+    raw[1024 + 12] ^= 1  # s_free_blocks_count
+    (tmp_path / "bad.img").write_bytes(raw)
+    done = dcss("check", tmp_path / "bad.img")
+    assert done.returncode == 1
+    assert b"superblock: s_free_blocks_count: found" in done.stdout
+    assert done.stdout.endswith(b"bad.img: damaged, 1 finding\n")
+    document = json.loads(dcss("check", tmp_path / "bad.img", "--json").stdout)
+    assert (document["clean"], document["findings"][0]["kind"]) == (False, "count")
+    for content in (b"", b"text", bytes(1 << 16)):
+        (tmp_path / "not.img").write_bytes(content)
+        refused(dcss("check", tmp_path / "not.img"))
+    assert "No such file" in refused(dcss("check", tmp_path / "gone"))
+    assert "cannot be read as an image" in refused(dcss("check", tmp_path))
+
+
+def test_a_damaged_image_is_status_3_for_ls_and_cat(image: Path, tmp_path: Path) -> None:
+    raw = bytearray(image.read_bytes())
+    at = raw.find(b"sparse") - 8
+    raw[at + 4 : at + 6] = b"\0\0"
+    image.write_bytes(raw)
+    line = refused(dcss("ls", image), 3)
+    assert "rec_len is smaller than minimal" in line
+
+
+def test_map(image: Path) -> None:
+    done = dcss("map", image, "--at", "0x20000000")
+    text = done.stdout.decode(errors="surrogateescape")
+    assert done.returncode == 0
+    assert "0x000020000000 MM" in text
+    assert re.search(r"6\d\.\d% of it in whole pages of 2 MiB", text)
+    document = json.loads(dcss("map", image, "--at", "0x20000000", "--json").stdout)
+    files = {file["path"]: file for file in document["files"]}
+    assert (files["/big"]["mappings"], files["/big"]["aligned"], files["/big"]["huge_bytes"]) == (1, True, 2 << 20)
+    assert files["/sparse"]["mappings"] == 2
+
+
+def test_no_bar_in_a_pipe_and_one_on_a_terminal(tree: Path, tmp_path: Path) -> None:
+    assert dcss("build", tree, "-o", tmp_path / "x.img").stderr == b""
+    master, slave = pty.openpty()
+    with os.fdopen(master, "rb", buffering=0) as terminal:
+        command = [sys.executable, "-m", "dcss", "image", "build", str(tree), "-o", str(tmp_path / "x.img")]
+        done = subprocess.run(
+            command, stderr=slave, stdout=subprocess.PIPE, check=True, env={**os.environ, "TERM": "xterm"}
+        )
+        os.close(slave)
+        shown = terminal.read(100_000)
+    assert b"build x.img" in shown
+    assert done.stdout.endswith(b"4 files\n")

@@ -1,0 +1,52 @@
+"""Whatever is copied, wherever to: found; and what is found is there."""
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dcss.abi.extmem import PAGE_SIZE, SegmentType
+from dcss.account.subjects import SegmentSubject
+from dcss.verify.contents import DULL, Contents
+from dcss.verify.published import Bytes, FilePages, Published
+from dcss.verify.search import Searcher
+
+# Pages between noise and emptiness, many of them alike.
+page = st.one_of(
+    st.integers(0, 5).map(lambda seed: np.random.default_rng(seed).bytes(PAGE_SIZE)),
+    st.binary(min_size=1, max_size=24).map(lambda word: (word * PAGE_SIZE)[:PAGE_SIZE]),
+    st.tuples(st.binary(max_size=40), st.integers(0, PAGE_SIZE - 40), st.sampled_from([b"\0", b"\xff"])).map(
+        lambda made: (made[2] * made[1] + made[0]).ljust(PAGE_SIZE, made[2])[:PAGE_SIZE]
+    ),
+)
+segments = st.lists(page, min_size=1, max_size=6)
+copies = st.lists(
+    st.tuples(st.integers(0, 5), st.integers(0, 9000), st.sampled_from([b"\0", b"\xff", b"x"])), max_size=4
+)
+
+
+@given(segments, copies)
+def test_search_agrees_with_a_search_by_hand(pages: list[bytes], pieces: list[tuple[int, int, bytes]]) -> None:
+    content = np.frombuffer(b"".join(pages), np.uint8).reshape(-1, PAGE_SIZE)
+    subject = SegmentSubject("LIB", SegmentType.SR, "/none", -1, 0, content.nbytes, None)
+    segment = Published(subject, (1, 2), content, FilePages.of((), len(content)))
+    contents = Contents.of([segment])
+    memory = b"".join(filler * gap + pages[index % len(pages)] for index, gap, filler in pieces) or b"x"
+    memory += bytes(-len(memory) % PAGE_SIZE)
+
+    def read(first_page: int, buffer: Bytes) -> int:
+        buffer[:] = np.frombuffer(memory, np.uint8)[first_page * PAGE_SIZE :][: len(buffer)]
+        return len(buffer)
+
+    hits = Searcher(contents).search(read, np.arange(len(memory) // PAGE_SIZE)).hits
+    found = set(zip(hits.addresses.tolist(), hits.contents.tolist(), strict=True))
+    telling = {pages[i]: int(contents.of_page[0][i]) for i in range(len(pages)) if contents.of_page[0][i] != DULL}
+    by_hand = set()
+    for wanted, number in telling.items():
+        at = memory.find(wanted)
+        while at >= 0:
+            by_hand.add((at, number))
+            at = memory.find(wanted, at + 1)
+    assert found == by_hand
+    for index, wanted in enumerate(pages):
+        rare = min(np.count_nonzero(content[index] != byte) for byte in np.unique(content[index]))
+        assert (int(contents.of_page[0][index]) == DULL) == (rare < 16), wanted

@@ -1,0 +1,162 @@
+"""Accounts of live guests whose memory is known to the page."""
+
+import os
+import signal
+
+import pytest
+from dcss_test_support import needs
+from segment_stage import ADDRESS, FILES, PAGES, Stage, map_all, map_file, order, random_content, without_privilege
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.account.guests import measure
+from dcss.errors import LaunchError
+from dcss.report.results import GuestAccount, MeasureResult, Totals
+
+BOOKS = (0, 0, 0)
+
+
+def measured(stage: Stage) -> MeasureResult:
+    return measure(
+        stage.system, {guest.name: (1, 2, 3) for guest in stage.guests}, {"LIB": 2}, free_before_bytes=1 << 40
+    )
+
+
+def uss_pages(account: GuestAccount) -> int:
+    assert account.host.uss_bytes is not None
+    return account.host.uss_bytes // PAGE_SIZE
+
+
+def test_accounts_of_sharing_guests() -> None:
+    with Stage() as stage:
+        stage.publish()
+        first = stage.guest(map_all())
+        stage.guest([order("device", address=ADDRESS, pages=PAGES, populate=True), *map_file(FILES[0], 0)])
+        result = measured(stage)
+    one, two = result.guests
+    assert (one.name, one.engine, one.pids, one.storage_bytes) == ("LINUX01", "process", first.pids, 64 << 20)
+    # Device mappings are not user mappings.
+    assert one.guest.xip_bytes == 73 * PAGE_SIZE
+    assert two.guest.xip_bytes == 40 * PAGE_SIZE
+    assert (one.guest.page_cache_bytes, one.guest.buffer_bytes, one.guest.anonymous_bytes) == (1, 2, 3)
+    for account in (one, two):
+        host = account.host
+        assert None not in (host.rss_bytes, host.pss_bytes, host.uss_bytes)
+        assert 0 < host.uss_bytes < host.pss_bytes < host.rss_bytes
+        assert host.page_table_bytes > 0
+    assert result.totals == Totals(73 * PAGE_SIZE, 113 * PAGE_SIZE, 40 * PAGE_SIZE)
+    (segment,) = result.segments
+    assert (segment.name, segment.shm, segment.guests) == ("LIB", stage.segments[0].shm_name, 2)
+    assert segment.bytes == segment.resident_bytes == PAGES * PAGE_SIZE
+    assert result.machine is not None
+    assert result.machine.free_before_bytes == 1 << 40
+    assert 0 < result.machine.free_after_bytes < 1 << 40
+
+
+def test_baselines_are_in_the_accounts_and_not_in_the_totals() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.guest(map_all())
+        orders = [order("storage", pages=64), order("read_into", address=0, page=8, pages=40)]
+        stage.guest(orders, expect="copies")
+        stage.guest([order("storage", pages=64)], expect="copies")
+        result = measured(stage)
+    assert result.totals == Totals(73 * PAGE_SIZE, 73 * PAGE_SIZE, 0)
+    shared, copies, idle = result.guests
+    assert shared.guest.xip_bytes == 73 * PAGE_SIZE
+    assert copies.guest.xip_bytes == 0
+    assert uss_pages(copies) - uss_pages(idle) in range(40, 140)
+
+
+@needs("frames")
+def test_uss_counts_a_frame_that_one_guest_maps_twice_once() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.guest([order("storage", pages=1)])
+        stage.guest([order("storage", pages=1), order("map_own_twice", pages=2000)])
+        idle, twice = measured(stage).guests
+    assert uss_pages(twice) - uss_pages(idle) in range(1900, 2100)
+
+
+@needs("frames")
+def test_uss_of_a_guest_that_forks_counts_what_both_map() -> None:
+    with Stage() as stage:
+        stage.publish()
+        lone = stage.guest([order("hide", how="private", page=0, pages=90)])
+        stage.guest([order("hide", how="private", page=0, pages=90), order("hide", how="child", page=0, pages=1)])
+        alone, forked = measured(stage).guests
+    assert alone.pids == lone.pids
+    assert len(forked.pids) == 2
+    # The parent's 90 pages are mapped by its child as well, and are the guest's alone all the same.
+    assert uss_pages(forked) >= 90
+
+
+def test_two_segments_count_apart() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.publish(random_content(8, seed=4), (), name="OTHER")
+        stage.guest([order("map", at=0, page=0, pages=4), order("map", at=100, page=0, pages=8, segment=1)])
+        stage.guest([order("map", at=0, page=2, pages=4)])
+        result = measured(stage)
+    assert [account.guest.xip_bytes for account in result.guests] == [12 * PAGE_SIZE, 4 * PAGE_SIZE]
+    assert result.totals == Totals(14 * PAGE_SIZE, 16 * PAGE_SIZE, 2 * PAGE_SIZE)
+
+
+def test_absent_pages_are_not_instantiated() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.guest([order("map", at=0, page=0, pages=64, touched=10)])
+        (account,) = measured(stage).guests
+    assert account.guest.xip_bytes == 10 * PAGE_SIZE
+
+
+def test_without_privilege_what_can_be_seen_is_the_same() -> None:
+    def run() -> tuple[MeasureResult, MeasureResult]:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(map_all())
+            plain = measured(stage)
+            stage.guest([*map_all(), order("undumpable")])
+            return plain, measured(stage)
+
+    plain, closed = without_privilege(run)
+    (account,) = plain.guests
+    assert account.guest.xip_bytes == 73 * PAGE_SIZE
+    assert None not in (account.host.rss_bytes, account.host.pss_bytes, account.host.uss_bytes)
+    assert any("CAP_SYS_ADMIN" in limit for limit in plain.limits)
+    # A guest that closes its books: None and the reason, never 0.
+    hidden = closed.guests[1]
+    assert (hidden.host.rss_bytes, hidden.host.pss_bytes, hidden.host.uss_bytes) == (None, None, None)
+    assert hidden.guest.xip_bytes is None
+    assert closed.totals == Totals(None, None, None)
+    assert any("guest LINUX02: /proc/" in limit and "Permission denied" in limit for limit in closed.limits)
+
+
+def test_uss_without_privilege_is_close_to_roots() -> None:
+    def run() -> list[int]:
+        with Stage() as stage:
+            stage.publish()
+            stage.guest(map_all())
+            return [uss_pages(account) for account in measured(stage).guests]
+
+    (as_user,) = without_privilege(run)
+    (as_root,) = run()
+    assert abs(as_user - as_root) < 50
+
+
+def test_guest_that_ended() -> None:
+    with Stage() as stage:
+        stage.publish()
+        guest = stage.guest(map_all())
+        os.kill(guest.pids[0], signal.SIGKILL)
+        # It is read while it goes, at whatever point it happens to be.
+        with pytest.raises(LaunchError, match=rf"guest LINUX01: process {guest.pids[0]} ended"):
+            for _ in range(1000):
+                measured(stage)
+
+
+def test_guest_without_an_account_of_its_own() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.guest(map_all())
+        with pytest.raises(LaunchError, match="guest LINUX01: wanted the account of its own kernel"):
+            measure(stage.system, {}, {})

@@ -1,0 +1,100 @@
+"""Reading /proc of processes that are gone, closed, or have children."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from dcss_test_support import needs
+from segment_stage import Stage, order, without_privilege
+
+from dcss.account.machine import free_memory_bytes, parse_per_cpu_pages
+from dcss.account.maps import read_maps
+from dcss.account.pagemap import Pagemap
+from dcss.account.proc import ProcessGoneError, family, read_book
+from dcss.account.smaps import read_rollup
+from dcss.errors import LaunchError, MeasurementDeniedError
+
+FIXTURES = Path(__file__).parent / "fixtures"
+
+
+@pytest.fixture
+def zombie() -> object:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    yield pid
+    os.waitpid(pid, 0)
+
+
+def test_process_that_is_gone() -> None:
+    done = subprocess.Popen([sys.executable, "-S", "-c", ""])
+    done.wait()
+    with pytest.raises(ProcessGoneError, match=f"process {done.pid} ended while /proc/{done.pid}/maps was read"):
+        read_maps(done.pid)
+    assert family([done.pid]) == (done.pid,)
+
+
+def test_zombie_has_no_books(zombie: int) -> None:
+    with pytest.raises(LaunchError, match=f"process {zombie} ended"):
+        read_maps(zombie)
+    with pytest.raises(LaunchError):
+        read_rollup(zombie)
+    with pytest.raises(LaunchError), Pagemap(zombie) as pagemap:
+        pagemap.read(1000, 10)
+
+
+def test_gone_error_travels_between_processes() -> None:
+    error = pickle.loads(pickle.dumps(ProcessGoneError(12, "maps")))
+    assert (error.pid, error.book, str(error)) == (12, "maps", str(ProcessGoneError(12, "maps")))
+
+
+@needs("root")
+def test_books_of_another_user_are_closed() -> None:
+    def look() -> None:
+        read_book(1, "pagemap")
+
+    with pytest.raises(MeasurementDeniedError, match="/proc/1/pagemap: Permission denied"):
+        without_privilege(look)
+
+
+def test_family_has_children_and_their_children() -> None:
+    code = "import os, signal; p = os.fork(); p or os.fork(); p or os.write(1, b'x'); signal.pause()"
+    with subprocess.Popen([sys.executable, "-S", "-c", code], stdout=subprocess.PIPE, start_new_session=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.read(1) == b"x"
+        found = family([parent.pid])
+        assert len(found) == 3
+        assert found[0] == parent.pid
+        os.killpg(parent.pid, signal.SIGKILL)
+
+
+def test_family_names_each_once() -> None:
+    with Stage() as stage:
+        guest = stage.guest([order("storage", pages=1)])
+        assert family([stage.server.pid, *guest.pids]) == (stage.server.pid, *guest.pids)
+
+
+def test_per_cpu_pages() -> None:
+    assert parse_per_cpu_pages((FIXTURES / "zoneinfo-6.18.txt").read_bytes()) == 3 + 1523 + 210
+
+
+def test_free_memory_follows_what_a_process_takes() -> None:
+    taken_bytes = 256 << 20
+    measured = []
+    for _ in range(5):  # others use this machine, too
+        before = free_memory_bytes()
+        fill = f"held = bytearray({taken_bytes}); held[::4096] = b'x' * ({taken_bytes} // 4096)"
+        code = f"import sys; {fill}; print(flush=True); sys.stdin.read()"
+        with subprocess.Popen([sys.executable, "-S", "-c", code], stdin=-1, stdout=-1) as child:
+            assert child.stdout is not None
+            child.stdout.read(1)
+            measured.append(before - free_memory_bytes())
+            child.kill()
+        if abs(measured[-1] - taken_bytes) < 32 << 20:
+            return
+    pytest.fail(f"took {taken_bytes}, measured {measured}")

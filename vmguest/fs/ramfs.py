@@ -1,0 +1,161 @@
+"""A file system in real storage: what a guest starts with (rootfs), and what /tmp is on (tmpfs).
+
+Its data is page cache, as in Linux, and there is no other copy. Names and inodes are the guest kernel's own memory.
+"""
+
+import stat
+from collections.abc import Iterator
+from errno import EINVAL, EISDIR, ENOTDIR, ENOTEMPTY
+from time import time
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.errors import KernelError
+from vmguest.fs.filesystem import Inode, StatFs
+from vmguest.fs.frames import FilePages
+from vmguest.fs.ramfile import RamFile, RamInode
+from vmguest.machine import RealStorage
+
+
+class RamFileSystem:
+    """A mounted file system in real storage; `type_name` is rootfs or tmpfs. It is its own Writer."""
+
+    root = 1
+    options: tuple[str, ...] = ("rw",)
+    buffer_bytes = 0
+
+    def __init__(self, storage: RealStorage, type_name: str, minor: int = 1) -> None:
+        self.type_name = self.source = type_name
+        self.device_number = (0, minor)
+        self._storage = storage
+        self._inodes: dict[int, RamInode] = {}
+        self._last_number = 0
+        self._new(stat.S_IFDIR | 0o755).links_count = 2
+
+    @property
+    def writer(self) -> "RamFileSystem":
+        """Itself: it is always mounted read-write."""
+        return self
+
+    @property
+    def page_cache_bytes(self) -> int:
+        """The files' data."""
+        return sum(inode.pages for inode in self._inodes.values()) * PAGE_SIZE
+
+    def inode(self, number: int) -> RamInode:
+        """Return an inode."""
+        return self._inodes[number]
+
+    def lookup(self, directory: Inode, name: bytes) -> int | None:
+        """Return the inode number of a name in a directory, or None."""
+        return self._own(directory).children.get(name)
+
+    def names(self, directory: Inode) -> Iterator[tuple[bytes, int]]:
+        """Yield names and inode numbers of a directory, as they were when it was asked."""
+        yield from tuple(self._own(directory).children.items())
+
+    def readlink(self, inode: Inode) -> bytes:
+        """Return a symbolic link's target."""
+        if not inode.is_symlink:
+            raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
+        return self._own(inode).target
+
+    def open(self, inode: Inode) -> "RamFile":
+        """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
+        own = self._own(inode)
+        if own.data is None:
+            raise KernelError(EISDIR if own.is_dir else EINVAL, f"inode {own.number}: not a regular file")
+        own.opens += 1
+        return RamFile(own, own.data, self._storage)
+
+    def open_writable(self, inode: Inode) -> "RamFile":
+        """Open a regular file; every open can write."""
+        return self.open(inode)
+
+    def release(self, inode: Inode) -> None:
+        """End one open; the last one of a file without a name frees it."""
+        own = self._own(inode)
+        own.opens -= 1
+        self._forget_unused(own)
+
+    def statfs(self) -> StatFs:
+        """Return what its files take, and what real storage has left for everybody."""
+        used, free = self.page_cache_bytes // PAGE_SIZE, self._storage.free_bytes // PAGE_SIZE
+        return StatFs(PAGE_SIZE, used + free, free, free, len(self._inodes) + free, free)
+
+    def create(self, directory: Inode, name: bytes) -> RamInode:
+        """Make an empty regular file."""
+        inode = self._new(stat.S_IFREG | 0o644)
+        inode.data = FilePages(self._storage)
+        return self._add(directory, name, inode)
+
+    def mkdir(self, directory: Inode, name: bytes) -> RamInode:
+        """Make a directory."""
+        inode = self._new(stat.S_IFDIR | 0o755)
+        inode.links_count = 2
+        self._own(directory).links_count += 1
+        return self._add(directory, name, inode)
+
+    def symlink(self, directory: Inode, name: bytes, target: bytes) -> RamInode:
+        """Make a symbolic link."""
+        inode = self._new(stat.S_IFLNK | 0o777)
+        inode.target, inode.size_bytes = target, len(target)
+        return self._add(directory, name, inode)
+
+    def unlink(self, directory: Inode, name: bytes) -> None:
+        """Remove a name of a file or link; its data goes with its last open. Raises KernelError(EISDIR)."""
+        inode = self._inodes[self._own(directory).children[name]]
+        if inode.is_dir:
+            raise KernelError(EISDIR, f"{name!r}: is a directory")
+        self._remove(directory, name)
+        inode.links_count -= 1
+        self._forget_unused(inode)
+
+    def rmdir(self, directory: Inode, name: bytes) -> None:
+        """Remove a directory. Raises KernelError: ENOTDIR, ENOTEMPTY."""
+        inode = self._inodes[self._own(directory).children[name]]
+        if not inode.is_dir:
+            raise KernelError(ENOTDIR, f"{name!r}: not a directory")
+        if inode.children:
+            raise KernelError(ENOTEMPTY, f"{name!r}: {len(inode.children)} names in it")
+        self._remove(directory, name)
+        self._own(directory).links_count -= 1
+        del self._inodes[inode.number]
+
+    def set_mtime(self, inode: Inode, seconds: int) -> None:
+        """Set the time of the last change."""
+        own = self._own(inode)
+        own.atime = own.mtime = seconds
+        own.ctime = int(time())
+
+    def unmount(self) -> None:
+        """Give every frame back."""
+        for inode in self._inodes.values():
+            if inode.data is not None:
+                inode.data.cut(0)
+
+    def _own(self, inode: Inode) -> RamInode:
+        return inode if isinstance(inode, RamInode) else self._inodes[inode.number]
+
+    def _new(self, mode: int) -> RamInode:
+        self._last_number += 1
+        now = int(time())
+        inode = RamInode(self._last_number, mode, atime=now, mtime=now, ctime=now)
+        self._inodes[inode.number] = inode
+        return inode
+
+    def _add(self, directory: Inode, name: bytes, inode: RamInode) -> RamInode:
+        own = self._own(directory)
+        own.children[name] = inode.number
+        own.mtime = own.ctime = inode.mtime
+        return inode
+
+    def _remove(self, directory: Inode, name: bytes) -> None:
+        own = self._own(directory)
+        del own.children[name]
+        own.mtime = own.ctime = int(time())
+
+    def _forget_unused(self, inode: RamInode) -> None:
+        if inode.links_count == 0 and inode.opens == 0:
+            if inode.data is not None:
+                inode.data.cut(0)
+            del self._inodes[inode.number]

@@ -1,0 +1,201 @@
+"""/sys: attributes of devices as files. What is shown is made at each look, what is written goes to the driver."""
+
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from errno import EACCES, EINVAL, EIO, EISDIR, ENODEV, ENOENT, EPERM
+from typing import NamedTuple, NoReturn
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.errors import KernelError
+from vmguest.fs.file import Actor, clip, copy_pieces, send_pieces
+from vmguest.fs.filesystem import Inode, StatFs
+from vmguest.fs.mapping import UserMapping
+
+Path = tuple[bytes, ...]
+_ROOT = 1
+
+
+class Attribute(NamedTuple):
+    """A file of sysfs: what it shows, what a write does; None where it cannot be read or written."""
+
+    show: Callable[[], str] | None = None
+    store: Callable[[str], object] | None = None
+    mode: int = 0o444
+
+
+class Link(NamedTuple):
+    """A symbolic link of sysfs."""
+
+    target: bytes
+
+
+Directory = dict[bytes, "Directory | Attribute | Link"]
+Entry = Directory | Attribute | Link
+
+
+@dataclass(frozen=True, slots=True)
+class SysInode:
+    """One directory, attribute or link."""
+
+    number: int
+    mode: int
+    size_bytes: int
+    links_count: int = 1
+    uid: int = 0
+    gid: int = 0
+    blocks_512: int = 0
+    atime: int = 0
+    mtime: int = 0
+    ctime: int = 0
+
+    @property
+    def is_dir(self) -> bool:
+        """S_ISDIR."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_symlink(self) -> bool:
+        """S_ISLNK."""
+        return stat.S_ISLNK(self.mode)
+
+    @property
+    def is_regular(self) -> bool:
+        """S_ISREG."""
+        return stat.S_ISREG(self.mode)
+
+
+class AttributeFile:
+    """An open attribute: shows what was true at its opening, stores what is written."""
+
+    def __init__(self, attribute: Attribute) -> None:
+        self._attribute = attribute
+        self._text = memoryview(attribute.show().encode() if attribute.show is not None else b"")
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that there are to read."""
+        return len(self._text)
+
+    def read(self, position: int, buffer: memoryview) -> int:
+        """Copy the text. Raises KernelError(EIO) where the attribute cannot be read, as sysfs does."""
+        return copy_pieces(self._pieces(position, len(buffer)), buffer)
+
+    def sendfile(self, position: int, count: int, actor: Actor) -> int:
+        """Hand the text to `actor`."""
+        return send_pieces(self._pieces(position, count), actor)
+
+    def mmap(self, first_page: int, pages: int) -> UserMapping:
+        """Refuse: there is no page to map."""
+        raise KernelError(ENODEV, f"mmap of {pages} pages from page {first_page}: an attribute has none")
+
+    def write(self, position: int, data: bytes | memoryview) -> int:
+        """Store a text. Raises KernelError: EIO where the attribute takes none, else what the driver says."""
+        if self._attribute.store is None:
+            raise KernelError(EIO, f"{len(data)} bytes at {position}: this attribute cannot be written")
+        self._attribute.store(bytes(data).decode("ascii", "replace"))
+        return len(data)
+
+    def truncate(self, size_bytes: int) -> None:
+        """Do nothing: an attribute has no size of its own to cut."""
+
+    def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
+        if self._attribute.show is None:
+            raise KernelError(EIO, "this attribute cannot be read")
+        end = clip(self, position, count)
+        if position < end:
+            yield self._text[position:end]
+
+
+class SysFileSystem:
+    """A mounted /sys; `tree` returns what it shows now. It is its own Writer, which stores and makes no names."""
+
+    type_name = source = "sysfs"
+    root = _ROOT
+    options: tuple[str, ...] = ("rw",)
+    device_number = (0, 4)
+    page_cache_bytes = 0
+    buffer_bytes = 0
+
+    def __init__(self, tree: Callable[[], Directory]) -> None:
+        self._tree = tree
+        self._paths: list[Path] = [(), ()]  # by inode number; a path keeps its number
+
+    @property
+    def writer(self) -> "SysFileSystem":
+        """What is written goes to attributes."""
+        return self
+
+    def inode(self, number: int) -> SysInode:
+        """Return an inode. Raises KernelError(ENOENT) where its device is gone."""
+        entry = self._entry(self._paths[number])
+        if isinstance(entry, dict):
+            return SysInode(number, stat.S_IFDIR | 0o755, 0, links_count=2)
+        if isinstance(entry, Link):
+            return SysInode(number, stat.S_IFLNK | 0o777, len(entry.target))
+        return SysInode(number, stat.S_IFREG | entry.mode, PAGE_SIZE)
+
+    def lookup(self, directory: Inode, name: bytes) -> int | None:
+        """Return the inode number of a name, or None."""
+        path = self._paths[directory.number]
+        entry = self._entry(path)
+        return self._number((*path, name)) if isinstance(entry, dict) and name in entry else None
+
+    def names(self, directory: Inode) -> Iterator[tuple[bytes, int]]:
+        """Yield a directory's names and inode numbers."""
+        path = self._paths[directory.number]
+        entry = self._entry(path)
+        for name in entry if isinstance(entry, dict) else ():
+            yield name, self._number((*path, name))
+
+    def readlink(self, inode: Inode) -> bytes:
+        """Return a link's target."""
+        entry = self._entry(self._paths[inode.number])
+        if not isinstance(entry, Link):
+            raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
+        return entry.target
+
+    def open(self, inode: Inode) -> AttributeFile:
+        """Open an attribute. Raises KernelError(EISDIR) for a directory."""
+        entry = self._entry(self._paths[inode.number])
+        if not isinstance(entry, Attribute):
+            raise KernelError(EISDIR, f"inode {inode.number}: is a directory")
+        return AttributeFile(entry)
+
+    def open_writable(self, inode: Inode) -> AttributeFile:
+        """Open an attribute for a store. Raises KernelError(EACCES) where its mode forbids that."""
+        if not inode.mode & 0o222:
+            raise KernelError(EACCES, f"inode {inode.number}: permission denied")
+        return self.open(inode)
+
+    def release(self, inode: Inode) -> None:
+        """Nothing is held for one open file."""
+
+    def _refuse(self, *_names: object, **_named: object) -> NoReturn:
+        raise KernelError(EPERM, "in sysfs, names are made and removed by drivers")
+
+    create = mkdir = symlink = unlink = rmdir = _refuse
+
+    def set_mtime(self, inode: Inode, seconds: int) -> None:
+        """Do nothing: times are not kept."""
+
+    def statfs(self) -> StatFs:
+        """Return nothing: it has no blocks."""
+        return StatFs(PAGE_SIZE, 0, 0, 0, 0, 0)
+
+    def unmount(self) -> None:
+        """Nothing is held."""
+
+    def _entry(self, path: Path) -> Entry:
+        entry: Entry = self._tree()
+        for name in path:
+            if not isinstance(entry, dict) or name not in entry:
+                raise KernelError(ENOENT, f"/sys/{b'/'.join(path).decode(errors='replace')}: the device is gone")
+            entry = entry[name]
+        return entry
+
+    def _number(self, path: Path) -> int:
+        if path in self._paths[_ROOT:]:
+            return self._paths.index(path, _ROOT)
+        self._paths.append(path)
+        return len(self._paths) - 1

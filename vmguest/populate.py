@@ -1,0 +1,27 @@
+"""What init makes before somebody looks around: /proc and /tmp, and a few directories. Nobody pays unasked."""
+
+import os
+from typing import TYPE_CHECKING
+
+from vmguest.fs.changes import mkdir, open_for_writing
+from vmguest.fs.procfs import ProcFileSystem
+from vmguest.fs.ramfs import RamFileSystem
+
+if TYPE_CHECKING:
+    from vmguest.kernel import Kernel
+
+
+def populate(kernel: "Kernel") -> None:
+    """Mount /proc and /tmp. Where no mount covers rootfs, make /etc with the host name in it, and /root."""
+    vfs = kernel.vfs
+    vfs.attach(ProcFileSystem(kernel), b"proc")
+    vfs.attach(RamFileSystem(kernel.machine.storage, "tmpfs", minor=3), b"tmp")
+    root = vfs.root()
+    if root.mount.file_system.type_name != "rootfs":
+        return
+    for name in (b"etc", b"root"):
+        if root.mount.file_system.lookup(root.inode, name) is None:
+            mkdir(vfs, b"/" + name)
+    if not vfs.is_mount_point(b"/etc"):
+        with open_for_writing(vfs, b"/etc/hostname") as file:
+            file.write(os.fsencode(kernel.name) + b"\n")

@@ -1,0 +1,66 @@
+"""Commands about the guest as a whole: free, dmesg, uname, hostname."""
+
+from vmguest.fs.procfs import KERNEL_RELEASE, KERNEL_VERSION, memory
+from vmguest.shell.commands.format import human
+from vmguest.shell.context import Command, Context, UsageError, operands, options
+
+_COLUMNS = ("total", "used", "free", "shared", "buff/cache", "available")
+_SHIFT = {"b": 0, "k": 10, "m": 20, "g": 30}
+
+
+def free(context: Context) -> None:
+    """Show what the guest has instantiated; segments are not in it, since it has no copy of their pages.
+
+    Nothing is ever evicted here, so what is available is what is free.
+    """
+    given, words = options(context, "hbkmg")
+    operands(words, at_least=0, at_most=0)
+    now = memory(context.kernel)
+    cache = now.buffer_bytes + now.cached_bytes
+    shared = sum(
+        m.file_system.page_cache_bytes for m in context.kernel.vfs.mounts if m.file_system.type_name == "tmpfs"
+    )
+    row = (now.total_bytes, now.total_bytes - now.free_bytes - cache, now.free_bytes, shared, cache, now.free_bytes)
+    shift = next((_SHIFT[unit] for unit in given if unit in _SHIFT), 10)
+    context.out.line(" " * 8 + "".join(f"{name:>12}" for name in _COLUMNS))
+    for name, sizes in (("Mem:", row), ("Swap:", (0, 0, 0))):
+        cells = [human(size, "i") if "h" in given else str(size >> shift) for size in sizes]
+        context.out.line(f"{name:8}" + "".join(f"{cell:>12}" for cell in cells))
+
+
+def dmesg(context: Context) -> None:
+    """Print the kernel's log."""
+    _, words = options(context, "")
+    operands(words, at_least=0, at_most=0)
+    for line in context.kernel.log.lines():
+        context.out.line(line)
+
+
+def uname(context: Context) -> None:
+    """Name the system: a guest of z/VM, though engine process runs no machine code of it."""
+    given, words = options(context, "asnrvm")
+    operands(words, at_least=0, at_most=0)
+    fields = {
+        "s": "Linux",
+        "n": context.kernel.name,
+        "r": KERNEL_RELEASE,
+        "v": KERNEL_VERSION,
+        "m": "s390x",
+    }
+    wanted = [letter for letter in fields if letter in given or "a" in given] or ["s"]
+    context.out.line(" ".join(fields[letter] for letter in wanted))
+
+
+def hostname(context: Context) -> None:
+    """Print the guest's name."""
+    if context.arguments:
+        raise UsageError("the name is the guest's own, and cannot be set")
+    context.out.line(context.kernel.name)
+
+
+COMMANDS = {
+    b"dmesg": Command(dmesg, "dmesg"),
+    b"free": Command(free, "free [-hbkmg]"),
+    b"hostname": Command(hostname, "hostname"),
+    b"uname": Command(uname, "uname [-asnrvm]"),
+}

@@ -1,0 +1,156 @@
+"""Commands that change the tree: mkdir, rmdir, rm, touch, cp, ln, readlink."""
+
+from errno import EEXIST, ENOENT, ENOTDIR
+from time import time
+
+from dcss.errors import KernelError
+from vmguest.fs import changes
+from vmguest.fs.vfs import Node, OpenFile
+from vmguest.shell.context import Command, Context, UsageError, operands, options, shown
+
+
+def mkdir(context: Context) -> None:
+    """Make directories; with -p also those above, and none that is there is an error."""
+    given, names = options(context, "p")
+    for name in operands(names):
+        with context.reporting(f"cannot create directory '{shown(name)}'"):
+            if "p" in given:
+                _make_parents(context, name)
+            else:
+                changes.mkdir(context.kernel.vfs, context.path(name))
+
+
+def _make_parents(context: Context, name: bytes) -> None:
+    path, done = context.path(name), b""
+    for part in filter(None, path.split(b"/")):
+        done += b"/" + part
+        try:
+            changes.mkdir(context.kernel.vfs, done)
+        except KernelError as error:
+            if error.errno != EEXIST:
+                raise
+            if not context.node(done).inode.is_dir:
+                raise
+
+
+def rmdir(context: Context) -> None:
+    """Remove empty directories."""
+    _, names = options(context, "")
+    for name in operands(names):
+        with context.reporting(f"failed to remove '{shown(name)}'"):
+            changes.rmdir(context.kernel.vfs, context.path(name))
+
+
+def rm(context: Context) -> None:
+    """Remove files; with -r directories with all they hold, with -f a missing one is no error."""
+    given, names = options(context, "rRf")
+    recursive = "r" in given or "R" in given
+    for name in operands(names, at_least=0 if "f" in given else 1):
+        if name.rstrip(b"/").rpartition(b"/")[2] in {b"", b".", b".."}:
+            context.fail(f"refusing to remove '.', '..' or '/': '{shown(name)}'")
+            continue
+        with context.reporting(f"cannot remove '{shown(name)}'"):
+            try:
+                _remove(context, context.node(name, follow=False), recursive)
+            except KernelError as error:
+                if error.errno != ENOENT or "f" not in given:
+                    raise
+
+
+def _remove(context: Context, node: Node, recursive: bool) -> None:
+    vfs = context.kernel.vfs
+    if not (node.inode.is_dir and recursive):
+        changes.unlink(vfs, node.path)
+        return
+    for child in vfs.children(node):
+        _remove(context, child, recursive)
+    changes.rmdir(vfs, node.path)
+
+
+def touch(context: Context) -> None:
+    """Set the time of the last change to now; a missing file is made, unless -c."""
+    given, names = options(context, "c")
+    for name in operands(names):
+        with context.reporting(f"cannot touch '{shown(name)}'"):
+            if "c" not in given or _exists(context, name):
+                changes.touch(context.kernel.vfs, context.path(name), int(time()))
+
+
+def _exists(context: Context, name: bytes) -> bool:
+    try:
+        context.node(name)
+    except KernelError as error:
+        if error.errno != ENOENT:
+            raise
+        return False
+    return True
+
+
+def cp(context: Context) -> None:
+    """Copy files, from where their bytes lie into frames of real storage."""
+    _, names = options(context, "")
+    *sources, target = operands(names, at_least=2)
+    into = _exists(context, target) and context.node(target).inode.is_dir
+    if len(sources) > 1 and not into:
+        raise KernelError(ENOTDIR, f"{shown(target)}: not a directory")
+    for source in sources:
+        place = target.rstrip(b"/") + b"/" + source.rstrip(b"/").rpartition(b"/")[2] if into else target
+        with context.reporting(f"cannot stat '{shown(source)}'"):
+            _copy(context, source, context.node(source), place)
+
+
+def _copy(context: Context, source: bytes, node: Node, place: bytes) -> None:
+    if node.inode.is_dir:
+        context.fail(f"-r is not supported; omitting directory '{shown(source)}'")
+    elif _exists(context, place) and _same(context.node(place), node):
+        context.fail(f"'{shown(source)}' and '{shown(place)}' are the same file")
+    else:
+        with (
+            context.reporting(f"cannot copy '{shown(source)}' to '{shown(place)}'"),
+            OpenFile(node) as opened,
+            changes.open_for_writing(context.kernel.vfs, context.path(place)) as copy,
+        ):
+            opened.file.sendfile(0, opened.file.size_bytes, copy.write)
+
+
+def _same(one: Node, other: Node) -> bool:
+    return one.mount.file_system is other.mount.file_system and one.inode.number == other.inode.number
+
+
+def ln(context: Context) -> None:
+    """Make a symbolic link; with -f in place of what has its name."""
+    given, names = options(context, "sf")
+    if "s" not in given:
+        raise UsageError("only symbolic links (-s) are supported")
+    target, name = operands(names, at_least=2, at_most=2)
+    if _exists(context, name) and context.node(name).inode.is_dir:
+        name = name.rstrip(b"/") + b"/" + target.rstrip(b"/").rpartition(b"/")[2]
+    with context.reporting(f"failed to create symbolic link '{shown(name)}'"):
+        if "f" in given:
+            try:
+                changes.unlink(context.kernel.vfs, context.path(name))
+            except KernelError as error:
+                if error.errno != ENOENT:
+                    raise
+        changes.symlink(context.kernel.vfs, target, context.path(name))
+
+
+def readlink(context: Context) -> None:
+    """Print where a link points; with -f the path from the root that a name leads to."""
+    given, names = options(context, "f")
+    for name in operands(names):
+        with context.reporting(shown(name)):
+            node = context.node(name, follow="f" in given)
+            target = node.path if "f" in given else node.mount.file_system.readlink(node.inode)
+            context.out.line(shown(target))
+
+
+COMMANDS = {
+    b"cp": Command(cp, "cp SOURCE... TARGET"),
+    b"ln": Command(ln, "ln -s [-f] TARGET LINK"),
+    b"mkdir": Command(mkdir, "mkdir [-p] DIRECTORY..."),
+    b"readlink": Command(readlink, "readlink [-f] FILE..."),
+    b"rm": Command(rm, "rm [-rf] FILE..."),
+    b"rmdir": Command(rmdir, "rmdir DIRECTORY..."),
+    b"touch": Command(touch, "touch [-c] FILE..."),
+}

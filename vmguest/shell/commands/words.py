@@ -1,0 +1,87 @@
+"""Commands of the shell itself: echo, pwd, cd, env, true, false, sh, help."""
+
+from errno import ENOTDIR
+
+from dcss.errors import KernelError
+from vmguest.shell.context import FAILED, Command, Context, UsageError, operands, options, shown
+
+_ENVIRONMENT = {
+    "HOME": "/",
+    "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+}
+
+
+def echo(context: Context) -> None:
+    """Write words; -n leaves out the newline."""
+    words = list(context.arguments)
+    end = b"\n"
+    while words and words[0] == b"-n":
+        del words[0]
+        end = b""
+    context.out.write(b" ".join(words) + end)
+
+
+def pwd(context: Context) -> None:
+    """Print the working directory."""
+    context.out.line(shown(context.directory))
+
+
+def cd(context: Context) -> None:
+    """Change the working directory, until this shell ends."""
+    name = operands(list(context.arguments), at_least=0, at_most=1)
+    target = name[0] if name else b"/"
+    with context.reporting(shown(target)):
+        node = context.node(target)
+        if not node.inode.is_dir:
+            raise KernelError(ENOTDIR, f"{shown(target)}: not a directory")
+        context.directory = node.path
+
+
+def env(context: Context) -> None:
+    """Print the environment, which nothing changes."""
+    if context.arguments:
+        raise UsageError("it only prints the environment")
+    for name, value in (*_ENVIRONMENT.items(), ("PWD", shown(context.directory))):
+        context.out.line(f"{name}={value}")
+
+
+def true(_context: Context) -> None:
+    """Do nothing, well."""
+
+
+def false(context: Context) -> None:
+    """Do nothing, and fail."""
+    context.status = FAILED
+
+
+def sh(context: Context) -> None:
+    """Run a line in a shell of its own."""
+    from vmguest.shell.shell import Shell
+
+    given, words = options(context, "", "c")
+    operands(words, at_least=0, at_most=0)
+    if "c" not in given:
+        raise UsageError("there is no terminal to read from")
+    shell = Shell(context.kernel, context.directory)
+    context.out.flush()
+    context.status = shell.run(given["c"], context.out.pass_on, context.err.pass_on)
+
+
+def help_command(context: Context) -> None:
+    """List the commands."""
+    from vmguest.shell.table import COMMANDS as TABLE
+
+    for name in sorted(TABLE):
+        context.out.line(TABLE[name].usage)
+
+
+COMMANDS = {
+    b"cd": Command(cd, "cd [DIRECTORY]"),
+    b"echo": Command(echo, "echo [-n] [WORD]..."),
+    b"env": Command(env, "env"),
+    b"false": Command(false, "false"),
+    b"help": Command(help_command, "help"),
+    b"pwd": Command(pwd, "pwd"),
+    b"sh": Command(sh, "sh -c LINE"),
+    b"true": Command(true, "true"),
+}

@@ -1,0 +1,138 @@
+"""What a command is given: the guest's kernel, where it stands, its words, and where its output goes."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from errno import ENOENT, EUCLEAN
+from typing import NamedTuple
+
+from dcss.errors import Ext2FormatError, KernelError
+from vmguest.fs.vfs import Node, OpenFile
+from vmguest.kernel import Kernel
+from vmguest.shell.streams import Stream
+
+FAILED = 1
+USAGE = 2
+
+
+class UsageError(Exception):
+    """The words do not make sense to the command; the text says which."""
+
+
+@dataclass(slots=True)
+class Context:
+    """One run of one command: `name` and `arguments` are its words, `directory` the shell's working directory."""
+
+    kernel: Kernel
+    name: str
+    arguments: Sequence[bytes]
+    out: Stream
+    err: Stream
+    directory: bytes
+    status: int = 0
+
+    def path(self, argument: bytes) -> bytes:
+        """Return the path that an argument means, from the root. Raises KernelError(ENOENT) for an empty one."""
+        if not argument:
+            raise KernelError(ENOENT, "empty path")
+        return absolute(self.directory, argument)
+
+    def node(self, argument: bytes, *, follow: bool = True) -> Node:
+        """Return what an argument names."""
+        return self.kernel.vfs.resolve(self.path(argument), follow=follow)
+
+    def open(self, argument: bytes) -> OpenFile:
+        """Open a regular file. Raises KernelError(EISDIR) for a directory."""
+        return OpenFile(self.node(argument))
+
+    def fail(self, text: str, status: int = FAILED) -> None:
+        """Write one line of error, and end with this status at the end."""
+        self.out.flush()
+        self.err.line(f"{self.name}: {text}")
+        self.err.flush()
+        self.status = status
+
+    @contextmanager
+    def reporting(self, what: str) -> Iterator[None]:
+        """Turn a kernel's refusal into a line `name: what: reason`; the command goes on with its next argument."""
+        try:
+            yield
+        except (KernelError, Ext2FormatError) as error:
+            self.fail(f"{what}: {reason(self.kernel, error)}")
+
+    def send(self, argument: bytes, count: int | None = None) -> int:
+        """Send a file's bytes to standard output, from where they are; return how many."""
+        with self.open(argument) as opened:
+            return opened.file.sendfile(0, opened.file.size_bytes if count is None else count, self.out.take)
+
+
+def absolute(directory: bytes, path: bytes) -> bytes:
+    """Return a path from the root; a relative one begins at `directory`."""
+    return path if path.startswith(b"/") else directory.rstrip(b"/") + b"/" + path
+
+
+def reason(kernel: Kernel, error: KernelError | Ext2FormatError) -> str:
+    """Return the text of an error's errno, as libc has it; what lies behind a damaged image goes to the log."""
+    if isinstance(error, Ext2FormatError):
+        kernel.log.log("err", f"EXT2-fs error: {error}")
+        return os.strerror(EUCLEAN)
+    return os.strerror(error.errno or 0)
+
+
+class Command(NamedTuple):
+    """A command of the shell: the function that runs it, and its line in `help`."""
+
+    run: Callable[[Context], None]
+    usage: str
+
+
+def options(context: Context, flags: str, valued: str = "") -> tuple[dict[str, bytes], list[bytes]]:
+    """Return the options given, with their values, and the words that are left; -- ends options.
+
+    `flags` are letters without a value, `valued` letters with one, in the same word or the next.
+    Raises UsageError for any other.
+    """
+    given: dict[str, bytes] = {}
+    rest: list[bytes] = []
+    words = iter(context.arguments)
+    for word in words:
+        if word == b"--":
+            rest.extend(words)
+        elif len(word) < 2 or not word.startswith(b"-"):
+            rest.append(word)
+        else:
+            letters = os.fsdecode(word[1:])
+            for index, letter in enumerate(letters):
+                if letter in flags:
+                    given[letter] = b""
+                    continue
+                if letter not in valued:
+                    raise UsageError(f"invalid option -- '{letter}'")
+                value = os.fsencode(letters[index + 1 :]) or next(words, None)
+                if value is None:
+                    raise UsageError(f"option requires an argument -- '{letter}'")
+                given[letter] = value
+                break
+    return given, rest
+
+
+def number(text: bytes, what: str) -> int:
+    """Return a decimal number of 0 or more. Raises UsageError."""
+    if not text.isdigit():
+        raise UsageError(f"invalid number of {what}: '{shown(text)}'")
+    return int(text)
+
+
+def operands(words: list[bytes], at_least: int = 1, at_most: int | None = None) -> list[bytes]:
+    """Return words, as many as wanted. Raises UsageError."""
+    if len(words) < at_least:
+        raise UsageError("missing operand")
+    if at_most is not None and len(words) > at_most:
+        raise UsageError(f"extra operand '{shown(words[at_most])}'")
+    return words
+
+
+def shown(name: bytes) -> str:
+    """Return a file name as text that `Stream.line` turns back into the same bytes."""
+    return os.fsdecode(name)
