@@ -16,12 +16,12 @@ from typing import NamedTuple, NoReturn
 
 import click
 
+from dcss.cli.completion import COMPLETE_VARIABLE
 from dcss.cli.interrupts import SignalledError, signals_interrupt
 from dcss.cli.options import EXIT_FAILED, EXIT_USAGE
 from dcss.errors import ConfigError, DcssError, ImageError
 
 _EXIT_SIGNAL = 128
-_COMPLETE_VARIABLE = "_DCSS_COMPLETE"
 
 
 class CommandEntry(NamedTuple):
@@ -33,10 +33,23 @@ class CommandEntry(NamedTuple):
 
 COMMANDS: dict[str, CommandEntry] = {
     "run": CommandEntry("dcss.cli.run", "Publish, launch, run the workloads, verify, measure, and take down."),
+    "up": CommandEntry("dcss.cli.up", "Publish, launch, run the workloads, and stay up."),
+    "ps": CommandEntry("dcss.cli.ps", "Show the guests of the systems that run."),
+    "verify": CommandEntry("dcss.cli.verify", "Prove that the guests of a running system share its segments."),
+    "measure": CommandEntry(
+        "dcss.cli.measure", "Show what each guest of a running system costs, and what sharing saves."
+    ),
+    "exec": CommandEntry("dcss.cli.exec", "Run a command in a guest that is ready, and end with its exit status."),
+    "logs": CommandEntry("dcss.cli.logs", "Show a guest's log, over all its starts; without GUEST that of CP."),
+    "guest": CommandEntry("dcss.cli.guest", "Start, stop or restart one guest of a running system."),
+    "down": CommandEntry("dcss.cli.down", "Take a system down: its guests, its shared memory, its CP."),
     "image": CommandEntry("dcss.cli.image", "Build, list, read and check ext2 images."),
     "init": CommandEntry("dcss.cli.init", "Write one of the ready systems here, to start from."),
     "schema": CommandEntry("dcss.cli.schema", "Print the JSON Schema of the YAML, for editors."),
     "doctor": CommandEntry("dcss.cli.doctor", "Show what this machine lacks or limits, and what mends it."),
+    "completion": CommandEntry(
+        "dcss.cli.completion", "Print a script that completes commands, options, systems and guests."
+    ),
 }
 
 
@@ -87,11 +100,11 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
 
 def _run(arguments: list[str]) -> int:
     """Run one command. Not click's own `main`, which takes every EPIPE and EOFError for the terminal's."""
-    instruction = os.environ.get(_COMPLETE_VARIABLE)
+    instruction = os.environ.get(COMPLETE_VARIABLE)
     if instruction is not None:
         from click.shell_completion import shell_complete
 
-        return shell_complete(cli, {}, "dcss", _COMPLETE_VARIABLE, instruction)
+        return shell_complete(cli, {}, "dcss", COMPLETE_VARIABLE, instruction)
     try:
         with cli.make_context("dcss", arguments) as context:
             status = cli.invoke(context)

@@ -94,7 +94,8 @@ def lock_directory(path: Path) -> int:
 class SystemLock:
     """The right to be the one CP of `system`, held by flock until `release` or the end of the process.
 
-    `directory` is the system's own in the runtime directory. Raises SystemBusyError, naming the process that holds it.
+    `directory` is the system's own in the runtime directory. Raises SystemBusyError, naming the process that holds it,
+    and DcssError where the directory cannot be written.
     """
 
     def __init__(self, system: str) -> None:
@@ -104,7 +105,12 @@ class SystemLock:
             self._descriptor = lock_directory(self.directory)
         except BlockingIOError:
             raise SystemBusyError(self._busy()) from None
-        (self.directory / _PID_FILE).write_text(f"{os.getpid()}\n", encoding="ascii")
+        self.keep: tuple[str, ...] = ()
+        try:
+            (self.directory / _PID_FILE).write_text(f"{os.getpid()}\n", encoding="ascii")
+        except OSError as error:
+            self.release()
+            raise DcssError(f"system {system}: {self.directory} cannot be written: {error.strerror}") from error
 
     def _busy(self) -> str:
         # The lock says that a CP lives; the file only says which, and is read for the message alone.
@@ -115,9 +121,15 @@ class SystemLock:
         return f"system {self.system}: its CP already runs (process {process or 'unknown'}); take it down first"
 
     def release(self) -> None:
-        """Remove the system's runtime directory and give up the lock. May be called twice."""
+        """Remove the system's runtime directory and give up the lock. May be called twice.
+
+        The files that `keep` names stay, for people to read, and the directory with them, until the next start.
+        """
         if self._descriptor >= 0:
-            shutil.rmtree(self.directory, ignore_errors=True)
+            if self.keep:
+                _remove_all_but({*self.keep, _PID_FILE}, self.directory)
+            else:
+                shutil.rmtree(self.directory, ignore_errors=True)
             os.close(self._descriptor)
             self._descriptor = -1
 
@@ -128,6 +140,12 @@ class SystemLock:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.release()
+
+
+def _remove_all_but(names: set[str], directory: Path) -> None:
+    for path in directory.iterdir():
+        if path.name not in names:
+            path.unlink(missing_ok=True)
 
 
 def sweep(lock: SystemLock) -> tuple[str, ...]:

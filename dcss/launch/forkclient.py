@@ -71,9 +71,8 @@ class ForkServer:
     @property
     def reservation(self) -> Reservation:
         """The addresses that every guest has reserved; waits for the server's first word."""
-        if self._reservation is None:
-            message, _ = self._receive()
-            self._reservation = Reservation(*message["reservation"])
+        while self._reservation is None:
+            self.event()
         return self._reservation
 
     def spawn(self, spec: GuestSpec, port: socket.socket, console: socket.socket, log: int) -> bool:
@@ -96,9 +95,12 @@ class ForkServer:
             raise self._gone(error) from error
         return True
 
-    def event(self) -> Started | Refused | Ended:
-        """Wait for and return the next event. Raises LaunchError where the server is gone."""
+    def event(self) -> Started | Refused | Ended | None:
+        """Wait for and return the next event, None for the server's first word. Raises LaunchError where it is gone."""
         message, descriptors = self._receive()
+        if message["event"] == "hello":
+            self._reservation = Reservation(*message["reservation"])
+            return None
         name = str(message["name"])
         match message["event"]:
             case "started" if not descriptors:  # the kernel leaves out what it has no number for

@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dcss.config.plan import GuestPlan
+from dcss.control.loop import Timer
 from dcss.launch.guest import Guest
-from dcss.launch.loop import Timer
 from dcss.report.results import GuestOutcome
 
 # Before each start in a row of failed ones; after the last, the guest is left as it is.
 RESTART_DELAYS_SECONDS = (0.1, 0.5, 2.0, 10.0, 30.0)
+QUICK_RESTARTS = 3  # whoever waits for a guest waits for so many
 STEADY_SECONDS = 60.0  # a guest that lived so long begins a new row
 EX_OSERR = 71  # sysexits.h: "system error (e.g., can't fork)": the exit status of a guest that has no process
 

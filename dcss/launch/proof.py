@@ -3,20 +3,23 @@
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from dcss.launch.subjects import guest_books, segment_users, subject_of
-from dcss.launch.system import System
 from dcss.report.results import MeasureResult, VerifyResult
 
+if TYPE_CHECKING:
+    from dcss.launch.system import System
 
-def verify_system(system: System, evidence_path: Path | None = None) -> VerifyResult:
+
+def verify_system(system: "System", evidence_path: Path | None = None) -> VerifyResult:
     """Judge the claims about the guests that live. Raises LaunchError where one of them ends meanwhile."""
     from dcss.verify.verdict import verify
 
     return verify(subject_of(system), evidence_path=evidence_path)
 
 
-def measure_system(system: System, limits: Iterable[str] = ()) -> MeasureResult:
+def measure_system(system: "System", limits: Iterable[str] = ()) -> MeasureResult:
     """Return what the guests cost that have told their own books; `limits` say what the caller could not see.
 
     Guests that have not are left out, and named in the result's limits. Raises LaunchError where one ends meanwhile.

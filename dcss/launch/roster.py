@@ -8,15 +8,15 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from dcss.abi.channel import MAX_PACKET_BYTES, send_reply
-from dcss.config.plan import GuestPlan, SystemPlan
+from dcss.config.plan import GuestPlan, Step, SystemPlan
+from dcss.control.loop import Loop
 from dcss.cp.control import ControlProgram
 from dcss.launch.dump import GuestStorage
 from dcss.launch.forkclient import Ended, ForkServer, Refused, Started
 from dcss.launch.guest import Guest
 from dcss.launch.journal import Journal, utc_now
 from dcss.launch.limits import explain
-from dcss.launch.loop import Loop
-from dcss.launch.member import Member, State
+from dcss.launch.member import QUICK_RESTARTS, Member, State
 from vmguest.bootstrap import GuestSpec
 
 # The server forks one guest after the other; more requests than it can have in its queue would only wait there.
@@ -25,7 +25,10 @@ _LAST_WORD_SECONDS = 2.0  # for so long a guest may live on that said it failed
 
 
 class Roster:
-    """All guests of one plan. `settled` is called with each guest the first time that its start comes to something."""
+    """All guests of one plan. `settled` is called with each guest once, when its first start has come to something.
+
+    That is so when it is ready, or has failed and is not soon started again.
+    """
 
     def __init__(
         self,
@@ -40,7 +43,6 @@ class Roster:
         self.members = {guest.name: Member(guest) for guest in plan.guests}
         self._cp, self._fork_server, self._loop, self._journal = cp, fork_server, loop, journal
         self._settled = settled
-        self._told: set[str] = set()
         self._unsettled = set(self.members)
         self._queue: deque[Member] = deque()
         self._in_flight = 0
@@ -48,7 +50,7 @@ class Roster:
 
     @property
     def all_settled(self) -> bool:
-        """Nothing more happens by itself."""
+        """The first start of every guest has come to something."""
         return not self._unsettled
 
     def start(self, *members: Member) -> None:
@@ -72,6 +74,18 @@ class Roster:
                 member.guest.kill()  # does nothing before it is started: then _started does it
         else:
             self._enter(member, State.STOPPED)
+
+    def hold(self, member: Member) -> Callable[[], None]:
+        """Hear no more from a guest's console, which in the end makes it wait; return what hears it again."""
+        guest = member.guest
+        assert guest is not None, "only what was started can be held"
+        self._loop.forget(guest.console)
+
+        def resume() -> None:
+            if guest.console.fileno() >= 0:
+                self._loop.watch(guest.console, lambda: self._console(member, guest))
+
+        return resume
 
     def close(self) -> None:
         """Wait until every process has ended, which the fork server's end has brought about, and close everything."""
@@ -153,6 +167,8 @@ class Roster:
 
     def _fork_event(self) -> None:
         event = self._fork_server.event()
+        if event is None:
+            return
         member = self.members[event.name]
         match event:
             case Started():
@@ -212,12 +228,10 @@ class Roster:
 
     def _enter(self, member: Member, state: State) -> None:
         member.enter(state)
-        if not state.settled:
-            self._unsettled.add(member.name)
+        if not (state.settled or (state is State.RESTARTING and member.row > QUICK_RESTARTS)):
             return
-        self._unsettled.discard(member.name)
-        if member.name not in self._told:
-            self._told.add(member.name)
+        if member.name in self._unsettled:
+            self._unsettled.remove(member.name)
             self._settled(member)
         waiters, member.waiters = member.waiters, []
         for waiter in waiters:
@@ -249,5 +263,11 @@ def spec_of(plan: GuestPlan) -> GuestSpec:
         plan.storage_bytes,
         plan.dcssblk,
         tuple((mount.device, mount.at, mount.options) for mount in plan.mounts),
-        tuple((step.verb, str(step.argument)) for step in plan.run),
+        tuple(_step_of(step) for step in plan.run),
     )
+
+
+def _step_of(step: Step) -> tuple[str, ...]:
+    if not isinstance(step.argument, str):
+        return (step.verb, *step.argument)
+    return ("exec", "sh", "-c", step.argument) if step.verb == "exec" else (step.verb, step.argument)

@@ -7,7 +7,7 @@ from dcss.config.plan import SegmentPlan, SystemPlan
 from dcss.cp.content import shows_content
 from dcss.cp.control import ControlProgram
 from dcss.cp.shm import check_space
-from dcss.errors import ConfigError
+from dcss.errors import ConfigError, LaunchError
 from dcss.image.build import ImagePlan, plan_image
 from dcss.launch.places import check_places
 from dcss.report.progress import Progress
@@ -15,18 +15,19 @@ from dcss.report.progress import Progress
 
 @dataclass(frozen=True, slots=True)
 class _Planned:
-    """A segment that gets `image`, or has none: then it is saved already, or begins as zeros."""
+    """A segment that gets `image`; without one it is in the spool (`saved`), or begins as zeros."""
 
     plan: SegmentPlan
     definition: SegmentDefinition
     image: ImagePlan | None = None
+    saved: bool = False
 
 
 def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progress) -> None:
     """Bring every segment of the plan into storage: its image, which `save:` saves first, or the saved segment.
 
-    Nothing is made where not all of them have room. Raises ConfigError, ImageError, PublishError, SpoolError, and
-    DamagedError where a saved segment is not what was saved.
+    Nothing is made where not all of them have room. Raises ConfigError, ImageError, PublishError, SpoolError,
+    LaunchError, and DamagedError where a saved segment is not what was saved.
     """
     planned = [_planned(cp, segment) for segment in plan.segments]
     check_places({each.definition.name: each.definition for each in planned}, plan.guests)
@@ -36,7 +37,7 @@ def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progress) -
     for each in planned:
         if each.image is not None:
             _publish_image(cp, each.definition, each.image, progress, save=each.plan.save)
-        elif each.definition.name in cp.available:
+        elif each.saved:
             _load(cp, each.definition, progress)
         else:
             progress.phase(f"publish {each.definition.name}")
@@ -61,7 +62,10 @@ def _publish_image(
 
 def _load(cp: ControlProgram, definition: SegmentDefinition, progress: Progress) -> None:
     progress.phase(f"load {definition.name}")
-    cp.open(definition.name)
+    try:
+        cp.open(definition.name)
+    except KeyError:  # clients are served while others are published
+        raise LaunchError(f"segment {definition.name}: purged while the system was being published") from None
 
 
 def _planned(cp: ControlProgram, plan: SegmentPlan) -> _Planned:
@@ -71,7 +75,7 @@ def _planned(cp: ControlProgram, plan: SegmentPlan) -> _Planned:
     saved = cp.available.get(SegmentName(plan.name))
     if saved is not None:
         _check_saved(plan, saved.definition)
-        return _Planned(plan, saved.definition)
+        return _Planned(plan, saved.definition, saved=True)
     sized = plan.definition is not None or plan.size_bytes is not None
     definition = _definition(plan, plan.size_bytes or 0) if sized else None
     if definition is None or any(shows_content(each.type) for each in definition.ranges):

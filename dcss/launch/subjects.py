@@ -3,16 +3,19 @@
 import os
 from collections import Counter
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 from dcss.account.subjects import AddressRange, GuestSubject, SegmentSubject, SystemSubject
 from dcss.cp.segment import FileClass, Segment
 from dcss.cp.shm import SharedObject
 from dcss.image.files import image_files
 from dcss.launch.guest import Guest
-from dcss.launch.system import System
+
+if TYPE_CHECKING:
+    from dcss.launch.system import System
 
 
-def subject_of(system: System) -> SystemSubject:
+def subject_of(system: "System") -> SystemSubject:
     """Describe a running system by what its CP knows of it; guests that ended are left out."""
     reservation = system.fork_server.reservation
     window = AddressRange(reservation.window, reservation.window + reservation.window_bytes)
@@ -50,7 +53,7 @@ def version_name(segment: Segment) -> str:
     return segment.name
 
 
-def segment_users(system: System) -> dict[str, int]:
+def segment_users(system: "System") -> dict[str, int]:
     """Return how many guests have each version in storage loaded, by the name that `subject_of` gives it."""
     descriptors = Counter(load.descriptor for guest in system.cp.guests.values() for load in guest.loads.values())
     return {
@@ -69,12 +72,12 @@ def _objects(segment: Segment) -> Iterator[tuple[str, SharedObject]]:
         yield f"{name}.saved", segment.pristine
 
 
-def guest_books(system: System) -> dict[str, tuple[int, int, int]]:
+def guest_books(system: "System") -> dict[str, tuple[int, int, int]]:
     """Return each guest's own account, the latest that it sent: page cache, buffer and anonymous bytes."""
     return {guest.name: guest.books for guest in system.guests.values() if guest.books is not None}
 
 
-def _guest(system: System, guest: Guest, pid: int, window: AddressRange, user_area: AddressRange) -> GuestSubject:
+def _guest(system: "System", guest: Guest, pid: int, window: AddressRange, user_area: AddressRange) -> GuestSubject:
     loads = system.cp.loaded(guest.name)
     return GuestSubject(
         name=guest.name,

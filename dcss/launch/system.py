@@ -3,26 +3,34 @@
 from collections.abc import Mapping
 from contextlib import ExitStack
 from types import MappingProxyType, TracebackType
-from typing import Self
+from typing import Literal, Self
 
 from dcss.account.machine import free_memory_bytes
 from dcss.config.plan import SystemPlan
+from dcss.control.loop import Loop
+from dcss.control.server import ControlServer
 from dcss.cp.control import ControlProgram
 from dcss.cp.interrupts import interrupts_held
-from dcss.errors import ConfigError
+from dcss.errors import ConfigError, LaunchError
 from dcss.launch.forkclient import ForkServer
 from dcss.launch.guest import Guest
 from dcss.launch.journal import Echo, Journal, utc_now
 from dcss.launch.lifeline import adopt_orphans
 from dcss.launch.limits import raise_descriptor_limit
-from dcss.launch.loop import Loop
 from dcss.launch.member import Member
+from dcss.launch.requests import Requests
 from dcss.launch.roster import Roster
 from dcss.launch.segments import publish_segments
+from dcss.launch.serving import ServingProgress
 from dcss.report.progress import Progress
 from dcss.report.results import GuestOutcome
 
 ENGINES = ("process",)
+Phase = Literal["publishing", "starting", "up"]
+
+
+class TakenDownError(LaunchError):
+    """Someone had the system taken down before it was up."""
 
 
 class System:
@@ -38,7 +46,8 @@ class System:
         adopt_orphans()
         self.plan = plan
         self.loop = Loop()
-        self.ending = False
+        self.phase: Phase = "publishing"
+        self.ending = False  # someone asked for the end
         self.free_before_bytes: int | None = None
         self._progress = progress
         with ExitStack() as stack:
@@ -59,6 +68,8 @@ class System:
                 journal=self.journal,
                 settled=self._settled,
             )
+            control = ControlServer(self.loop, self.cp.lock.directory, Requests(self).handlers(), self.journal.note)
+            stack.callback(control.close)
             self._closing = stack.pop_all()
 
     @property
@@ -69,18 +80,29 @@ class System:
         )
 
     def publish(self) -> None:
-        """Put every segment of the plan into shared memory. Raises ConfigError, ImageError, PublishError."""
-        publish_segments(self.cp, self.plan, self._progress)
+        """Put every segment of the plan into shared memory, and serve clients meanwhile.
+
+        Raises ConfigError, ImageError, PublishError, SpoolError, TakenDownError.
+        """
+        publish_segments(self.cp, self.plan, ServingProgress(self._progress, self._serve_clients))
 
     def launch(self) -> None:
         """Start every guest of the plan, a few at a time while `wait` or `poll` serve them."""
         self.free_before_bytes = free_memory_bytes()
         self._progress.phase("start guests", len(self.plan.guests), "guests")
+        self.phase = "starting"
         self.roster.start(*self.roster.members.values())
 
     def wait(self) -> None:
-        """Serve guests until each one's `run:` list has ended, well or not."""
+        """Serve guests until each one's `run:` list has ended, well or not. Raises TakenDownError, LaunchError."""
         while not self.roster.all_settled:
+            self.poll(None)
+            self._check_ending()
+        self.phase = "up"
+
+    def serve(self) -> None:
+        """Serve guests and clients until one of these has the system taken down. Raises LaunchError."""
+        while not self.ending:
             self.poll(None)
 
     def poll(self, timeout_seconds: float | None) -> None:
@@ -103,6 +125,14 @@ class System:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    def _serve_clients(self) -> None:
+        self.poll(0)
+        self._check_ending()
+
+    def _check_ending(self) -> None:
+        if self.ending:
+            raise TakenDownError(f"system {self.plan.name}: taken down while it was {self.phase}")
 
     def _settled(self, _: Member) -> None:
         self._progress.advance()

@@ -159,7 +159,7 @@ def test_nobody_reads_is_quiet() -> None:
 
 
 def test_completion_is_offered() -> None:
-    environment = {**os.environ, "_DCSS_COMPLETE": "bash_complete", "COMP_WORDS": "dcss do", "COMP_CWORD": "1"}
+    environment = {**os.environ, "_DCSS_COMPLETE": "bash_complete", "COMP_WORDS": "dcss doc", "COMP_CWORD": "1"}
     done = python("from dcss.cli.main import main; main()", env=environment)
     assert done.stdout == "plain,doctor\n"
 

@@ -1,0 +1,52 @@
+"""`dcss exec GUEST -- COMMAND`: a command of the guest's own shell."""
+
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from dcss.cli.options import json_option, print_json
+from dcss.cli.systems import chosen, guest_argument, system_option
+from dcss.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dcss.control.protocol import Output
+
+
+@click.command("exec")
+@guest_argument
+@click.argument("words", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
+@system_option
+@json_option
+def command(guest: str, words: tuple[str, ...], system: str | None, as_json: bool) -> int:
+    """Run a command in a guest that is ready, and end with its exit status.
+
+    \b
+    dcss exec LINUX01 -- ls -l /usr/lib
+    dcss exec LINUX01 --system demo -- cat /proc/meminfo
+    dcss exec LINUX01 -- sh -c 'free > /tmp/free; cat /tmp/free'
+    dcss exec LINUX01 -- help
+
+    What it writes goes to stdout and stderr, byte by byte, as it comes.
+    """
+    from dcss.control.client import Client
+
+    if not words:
+        raise ConfigError("dcss exec: found no command, wanted one after --")
+    heard: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+
+    def show(output: "Output") -> None:
+        if as_json:
+            heard[output.stream] += output.data
+            return
+        stream = sys.stdout if output.stream == "stdout" else sys.stderr
+        stream.buffer.write(output.data)
+        stream.buffer.flush()
+
+    with Client(chosen(system)) as client:
+        result = client.ask("exec", guest=guest, command=list(words), on_output=show)
+    status = int(result["exit_status"])
+    if as_json:
+        texts = {name: bytes(data).decode(errors="surrogateescape") for name, data in heard.items()}
+        print_json({"guest": guest, "exit_status": status, **texts})
+    return status

@@ -1,0 +1,90 @@
+"""`dcss logs [GUEST]`: what a guest's kernel and workload wrote, or CP."""
+
+import os
+import select
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, BinaryIO
+
+import click
+
+from dcss.cli.options import json_option, print_json
+from dcss.cli.systems import complete_guest, running_systems, system_option
+from dcss.errors import ConfigError
+
+if TYPE_CHECKING:
+    from dcss.control.client import FoundSystem
+
+_LOOK_SECONDS = 0.1
+_READ_BYTES = 1 << 16
+_CP_LOG = "cp"  # no guest's name has small letters
+
+
+@click.command("logs")
+@click.argument("guest", required=False, shell_complete=complete_guest)
+@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the system is down or Ctrl-C.")
+@system_option
+@json_option
+def command(guest: str | None, follow: bool, system: str | None, as_json: bool) -> None:
+    """Show a guest's log, over all its starts; without GUEST that of CP.
+
+    \b
+    dcss logs LINUX01
+    dcss logs LINUX01 -f --system demo
+    dcss logs
+
+    The logs of a system whose CP was killed can be read until it is started again.
+    """
+    if follow and as_json:
+        raise ConfigError("dcss logs: found both --follow and --json, wanted one of them")
+    found = _found(system)
+    path = found.directory / f"{guest or _CP_LOG}.log"
+    try:
+        log = path.open("rb")
+    except FileNotFoundError:
+        logs = sorted(each.stem for each in found.directory.glob("*.log") if each.stem != _CP_LOG)
+        who = f"guest {guest}" if guest else "CP"
+        raise ConfigError(f"system {found.name}: found no log of {who}, wanted one of {', '.join(logs)}") from None
+    with log:
+        if as_json:
+            text = log.read().decode(errors="surrogateescape")
+            print_json({"system": found.name, "guest": guest, "path": str(path), "log": text})
+        else:
+            _copy(log, found.pid if follow else None)
+
+
+def _copy(log: BinaryIO, pid: int | None) -> None:
+    """Write a log to stdout; with CP's process, whatever comes until that ends."""
+    ended = True
+    pidfd = -1
+    if pid is not None:
+        with suppress(ProcessLookupError):
+            pidfd = os.pidfd_open(pid)
+            ended = False
+    try:
+        while True:
+            while data := log.read(_READ_BYTES):
+                sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+            if ended:
+                return
+            # Once more when CP has ended: what was written until then.
+            ended = bool(select.select([pidfd], [], [], _LOOK_SECONDS)[0])
+    finally:
+        if pidfd >= 0:
+            os.close(pidfd)
+
+
+def _found(system: str | None) -> "FoundSystem":
+    """Return the system that is meant. Where none runs that is the one, if any, whose CP was killed."""
+    from dcss.control.client import find_systems
+
+    found = find_systems()
+    running = running_systems()
+    if system is None and len(running) == 1:
+        system = running[0]
+    wanted = [each for each in found if system in {None, each.name}]
+    if len(wanted) != 1:
+        names = f"one of {', '.join(each.name for each in found)}" if found else "one that was started (none is)"
+        raise ConfigError(f"dcss logs: found system {system or '(not named)'}, wanted {names}")
+    return wanted[0]

@@ -1,0 +1,66 @@
+"""What commands that act on a running system have in common: which system is meant, and how a request is made."""
+
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcss.errors import ConfigError
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
+ANSWER_SECONDS = 120.0  # CP serves one client after the other, and a proof of a thousand guests takes its time
+
+
+def _complete_system(_: click.Context, __: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    from click.shell_completion import CompletionItem
+
+    return [CompletionItem(name) for name in running_systems() if name.startswith(incomplete)]
+
+
+def complete_guest(context: click.Context, _: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Complete the name of a guest of the system named, or of all that run."""
+    from click.shell_completion import CompletionItem
+
+    from dcss.control.client import Client
+
+    named = context.params.get("system")
+    names = []
+    for system in [named] if named else running_systems():
+        with Client(system) as client:
+            names += [guest["name"] for guest in client.ask("ps", timeout_seconds=1.0)["guests"]]
+    return [CompletionItem(name) for name in names if name.startswith(incomplete)]
+
+
+system_argument = click.argument("system", required=False, metavar="[SYSTEM]", shell_complete=_complete_system)
+system_option = click.option(
+    "--system", metavar="SYSTEM", help="The system; may be left out where one runs.", shell_complete=_complete_system
+)
+guest_argument = click.argument("guest", shell_complete=complete_guest)
+
+
+def running_systems() -> list[str]:
+    """Return the names of this user's systems that are up."""
+    from dcss.control.client import Life, find_systems
+
+    return [found.name for found in find_systems() if found.life is Life.UP]
+
+
+def chosen(system: str | None) -> str:
+    """Return the system that is meant: the one named, or the only one that runs. Raises ConfigError for no such one."""
+    if system is not None:
+        return system
+    running = running_systems()
+    if not running:
+        raise ConfigError("SYSTEM: found none that runs, wanted one; start it: dcss up CONFIG")
+    if len(running) > 1:
+        raise ConfigError(f"SYSTEM: found {len(running)} that run, wanted the name of one of {', '.join(running)}")
+    return running[0]
+
+
+def ask(system: str | None, request: str, **arguments: Any) -> dict[str, Any]:
+    """Make one request to the system that is meant, and return its result. Raises ConfigError and LaunchError."""
+    from dcss.control.client import Client
+
+    with Client(chosen(system)) as client:
+        return client.ask(request, timeout_seconds=ANSWER_SECONDS, **arguments)

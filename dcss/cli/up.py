@@ -1,0 +1,77 @@
+"""`dcss up CONFIG`: a system that stays up."""
+
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from dcss.cli.options import EXIT_FAILED, json_option, print_json
+
+
+@click.command("up")
+@click.argument("config", type=click.Path(path_type=Path, readable=False))
+@click.option("-d", "--detach", is_flag=True, help="Leave it up in the background and return when it is up.")
+@json_option
+def command(config: Path, detach: bool, as_json: bool) -> int:
+    """Publish, launch, run the workloads, and stay up.
+
+    \b
+    dcss up demo.yaml -d    leave it up in the background
+    dcss ps                 see its guests
+    dcss down               take it down
+    dcss up demo.yaml       keep it in the foreground; Ctrl-C takes it down
+
+    With -d it returns when every guest has finished its `run:` list. Exit status: 0 every guest is ready; 2 CONFIG or
+    the command line is wrong; 3 a guest failed (the system stays up), or the system could not be started or ended
+    before it was taken down.
+    """
+    from dcss.config.load import load_plan
+    from dcss.report.progress import progress_for
+    from dcss.report.standing_view import failed_guests
+
+    plan = load_plan(config)
+    from dcss.launch.up import up_here, up_in_background
+
+    began = time.monotonic()
+    progress = progress_for(sys.stderr)
+    for warning in plan.warnings:
+        progress.warn(warning)
+    told = False
+
+    def up(form: dict[str, Any]) -> None:
+        nonlocal told
+        progress.close()
+        _show(form, time.monotonic() - began, as_json=as_json, detach=detach)
+        told = True
+
+    def echo(line: str) -> None:
+        if told:
+            click.echo(line, err=True)
+
+    try:
+        if detach:
+            form = up_in_background(plan, progress)
+            up(form)
+        else:
+            form = up_here(plan, progress, echo=echo, up=up)
+    finally:
+        progress.close()
+    return EXIT_FAILED if failed_guests(form) else 0
+
+
+def _show(form: dict[str, Any], seconds: float, *, as_json: bool, detach: bool) -> None:
+    if as_json:
+        print_json(form)
+        sys.stdout.flush()
+        return
+    from dcss.report.standing_view import failure_lines, up_line
+    from dcss.report.style import style_for
+
+    for line in failure_lines(form, style_for(sys.stdout)):
+        click.echo(line)
+    name = form["system"]
+    next_step = f"dcss ps {name} shows it, dcss down {name} takes it down" if detach else "Ctrl-C takes it down"
+    click.echo(f"{up_line(form, seconds)}; {next_step}")
+    sys.stdout.flush()

@@ -1,0 +1,86 @@
+"""What crosses a CP's control socket: lines of JSON. docs/control-protocol.md describes it for other programs.
+
+A client sends one request; CP answers with any number of outputs, then one result or one error, and closes.
+"""
+
+import base64
+import json
+from typing import Any, Literal, NamedTuple
+
+from dcss.errors import ConfigError, DcssError, LaunchError
+
+VERSION = 1
+SOCKET_NAME = "control"
+MAX_REQUEST_BYTES = 1 << 19  # a guest's command of 64 KiB, every byte of it escaped
+LINE_END = b"\n"
+
+Arguments = dict[str, Any]
+Stream = Literal["stdout", "stderr"]
+
+
+class Request(NamedTuple):
+    """What a client asks for."""
+
+    name: str
+    arguments: Arguments
+
+    def pack(self) -> bytes:
+        """Return the line."""
+        return _line({"dcss": VERSION, "request": self.name, "arguments": self.arguments})
+
+    @classmethod
+    def unpack(cls, line: bytes) -> "Request":
+        """Read a line. Raises ConfigError where it is none of this version's."""
+        try:
+            data = json.loads(line)
+        except ValueError as error:
+            raise ConfigError(f"request: found {line[:40]!r}, wanted one line of JSON ({error})") from error
+        found = data.get("dcss") if isinstance(data, dict) else None
+        if found != VERSION:
+            raise ConfigError(f'request: found protocol {found!r}, wanted "dcss": {VERSION}; use the dcss that CP runs')
+        name, arguments = data.get("request"), data.get("arguments", {})
+        if not isinstance(name, str) or not isinstance(arguments, dict):
+            raise ConfigError('request: wanted text as "request" and a mapping as "arguments"')
+        return cls(name, arguments)
+
+
+class Output(NamedTuple):
+    """A piece of what a command in a guest writes."""
+
+    stream: Stream
+    data: bytes
+
+    def pack(self) -> bytes:
+        """Return the line."""
+        return _line({"output": self.stream, "data": base64.b64encode(self.data).decode()})
+
+
+def result_line(result: Arguments) -> bytes:
+    """Return the last line of an answer."""
+    return _line({"result": result})
+
+
+def error_line(error: DcssError) -> bytes:
+    """Return the last line of an answer to what cannot be done."""
+    usage = isinstance(error, ConfigError)
+    lines = list(error.findings) if isinstance(error, ConfigError) else [str(error)]
+    return _line({"error": {"kind": "usage" if usage else "failed", "lines": lines}})
+
+
+def read_answer(line: bytes) -> Output | Arguments:
+    """Read one line of an answer: an output, or the result. Raises what the error says: ConfigError or LaunchError."""
+    try:
+        data = json.loads(line)
+        if "result" in data:
+            result: Arguments = data["result"]
+            return result
+        if "output" in data:
+            return Output(data["output"], base64.b64decode(data["data"]))
+        kind, lines = data["error"]["kind"], data["error"]["lines"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise LaunchError(f"control socket: found {line[:40]!r}, wanted a line of protocol {VERSION}") from error
+    raise ConfigError(*lines) if kind == "usage" else LaunchError(*lines)
+
+
+def _line(data: Arguments) -> bytes:
+    return json.dumps(data).encode() + LINE_END

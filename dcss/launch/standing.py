@@ -1,0 +1,56 @@
+"""How a running system stands, as `dcss ps` shows it."""
+
+import os
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from dcss.launch.member import Member, State
+
+if TYPE_CHECKING:
+    from dcss.launch.system import System
+
+
+def system_form(system: "System") -> dict[str, Any]:
+    """Return the document of a system: its CP, its guests and its segments. docs/commands.md describes the fields."""
+    return {
+        "system": system.plan.name,
+        "state": system.phase,
+        "pid": os.getpid(),
+        "since": system.started_at,
+        "config": str(system.plan.path),
+        "log": str(system.journal.path),
+        "guests": [guest_form(system, member) for member in system.roster.members.values()],
+        "segments": [
+            {
+                "name": name,
+                "shm": segment.object.name,
+                "bytes": segment.object.size_bytes,
+                "guests": len(segment.users),
+            }
+            for name, segment in system.cp.segments.items()
+        ],
+    }
+
+
+def guest_form(system: "System", member: Member) -> dict[str, Any]:
+    """Return the document of one guest; `exit_status` and `reason` are null unless it failed."""
+    guest = member.guest
+    lives = member.lives
+    failed = member.state in {State.FAILED, State.KILLED, State.RESTARTING}
+    outcome = member.outcome() if failed else None
+    return {
+        "name": member.name,
+        "engine": member.plan.engine,
+        "state": member.state.value,
+        "since": _iso(member.since_seconds),
+        "pid": guest.pid if guest is not None and lives else None,
+        "segments": [str(name) for name in system.cp.loaded(member.name)] if member.name in system.cp.guests else [],
+        "restarts": member.restarts,
+        "exit_status": None if outcome is None else outcome.exit_status,
+        "reason": None if outcome is None else outcome.log,
+        "log": str(system.cp.lock.directory / f"{member.name}.log"),
+    }
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,196 @@
+"""Real systems by the real command line, in directories of their own, as this user or as one without privileges."""
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+NOBODY = 65534
+SOURCE = str(Path(__file__).resolve().parents[2])
+SHARED_MEMORY = Path("/dev/shm")
+TIMEOUT_SECONDS = 60
+
+GUEST = "mounts: [{device: dcssblk0, at: /, options: [ro, xip]}]"
+MAP = 'run: [{map: "/usr/lib/**/*.so*"}]'
+
+
+class Dcss:
+    """A user with directories of its own. What it started is found by them, whatever became of it."""
+
+    def __init__(self, home: Path, *, as_nobody: bool = False) -> None:
+        self.home = home
+        self.runtime = home / "run"
+        self._uid = NOBODY if as_nobody else None
+        self.environment = {
+            **os.environ,
+            "HOME": str(home),
+            "XDG_RUNTIME_DIR": str(self.runtime),
+            "XDG_STATE_HOME": str(home / "state"),
+            "PYTHONPATH": SOURCE,
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        self.runtime.mkdir(mode=0o700)
+        make_libraries(home / "tree")
+        if as_nobody:
+            for path in (home, *home.rglob("*")):
+                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+        # As many characters as fit tell apart what runs side by side.
+        self.system = f"t{os.getpid()}-{home.name.lower()[-16:].replace('_', '-')}"
+
+    @property
+    def directory(self) -> Path:
+        """The system's runtime directory."""
+        return self.runtime / "dcss" / self.system
+
+    def config(self, *guests: str, name: str = "", segment: str = "", path: str = "system.yaml") -> Path:
+        """Write a YAML with a segment of small libraries; guests are flow mappings without their braces."""
+        lines = [f"system: {name or self.system}", "segments:"]
+        lines.append(segment or "  - {name: LIB, at: 0x20000000, image: {directory: tree}}")
+        lines.append("guests:")
+        lines += [f"  - {{{guest}}}" for guest in guests]
+        (self.home / path).write_text("\n".join(lines) + "\n")
+        return self.home / path
+
+    def guests(self, count: int, more: str = "") -> Path:
+        """Write a YAML with G01 … that map every library."""
+        return self.config(f"name: G, count: {count}, {GUEST}, {MAP}{more}")
+
+    def command(self, *arguments: str | Path) -> list[str]:
+        """Return the words that run a command."""
+        return [sys.executable, "-m", "dcss", *map(str, arguments)]
+
+    def start(self, *arguments: str | Path, prefix: Sequence[str] = (), **options: Any) -> "subprocess.Popen[str]":
+        """Start a command."""
+        if self._uid is not None:
+            options |= {"user": self._uid, "group": self._uid, "extra_groups": []}
+        return subprocess.Popen(
+            [*prefix, *self.command(*arguments)], cwd=self.home, env=self.environment, text=True, **options
+        )
+
+    def __call__(
+        self, *arguments: str | Path, status: int | None = 0, **options: Any
+    ) -> "subprocess.CompletedProcess[str]":
+        """Run a command and check its exit status."""
+        streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        with self.start(*arguments, **(streams | options)) as process:
+            try:
+                out, err = process.communicate(timeout=TIMEOUT_SECONDS)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                raise
+        done = subprocess.CompletedProcess(arguments, process.returncode, out, err)
+        assert status is None or done.returncode == status, (arguments, done.returncode, out, err)
+        return done
+
+    def json(self, *arguments: str | Path, status: int | None = 0) -> Any:
+        """Run a command with --json and return its document."""
+        words = list(arguments)
+        words.insert(words.index("--") if "--" in words else len(words), "--json")
+        return json.loads(self(*words, status=status).stdout)
+
+    def ps(self) -> dict[str, Any]:
+        """Return the system's document."""
+        (form,) = self.json("ps", self.system)["systems"]
+        return form
+
+    def states(self) -> dict[str, str]:
+        """Return each guest's state."""
+        return {guest["name"]: guest["state"] for guest in self.ps()["guests"]}
+
+    def pid_of(self, guest: str) -> int:
+        """Return a living guest's process."""
+        (pid,) = [each["pid"] for each in self.ps()["guests"] if each["name"] == guest]
+        assert pid is not None
+        return pid
+
+    def wait_for(self, guest: str, state: str, seconds: float = 20.0) -> None:
+        """Wait until a guest is in a state."""
+        end = time.monotonic() + seconds
+        while self.states()[guest] != state:
+            assert time.monotonic() < end, self.states()
+            time.sleep(0.05)
+
+    def processes(self) -> dict[int, str]:
+        """Return the living processes of this user's systems and commands, by id, with their names."""
+        mark = f"XDG_RUNTIME_DIR={self.runtime}".encode()
+        found = {}
+        for path in Path("/proc").iterdir():
+            if not path.name.isdigit() or int(path.name) == os.getpid():
+                continue
+            with contextlib.suppress(OSError):
+                if mark in (path / "environ").read_bytes().split(b"\0"):
+                    found[int(path.name)] = (path / "comm").read_text().strip()
+        return found
+
+    def objects(self) -> list[str]:
+        """Return what its systems have in /dev/shm; their names begin with the system's."""
+        return sorted(path.name for path in SHARED_MEMORY.glob(f"dcss.{self.system}*"))
+
+    def left(self) -> list[str]:
+        """Return everything of its systems that there is: processes, objects, files."""
+        files = [str(path) for path in (self.runtime / "dcss").rglob("*")] if self.runtime.exists() else []
+        return [f"{pid} {name}" for pid, name in self.processes().items()] + self.objects() + files
+
+    def assert_nothing_left(self, seconds: float = 10.0) -> None:
+        """Wait for what is about to end; fail where something stays."""
+        end = time.monotonic() + seconds
+        while self.left():
+            assert time.monotonic() < end, self.left()
+            time.sleep(0.05)
+
+    def sweep(self) -> None:
+        """Kill and remove everything, so that a test that failed leaves nothing to others."""
+        for pid in self.processes():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for name in self.objects():
+            (SHARED_MEMORY / name).unlink(missing_ok=True)
+
+
+def make_libraries(root: Path) -> None:
+    """Make a tree of 20 files that look like libraries: 1.2 MiB."""
+    library = root / "usr/lib"
+    library.mkdir(parents=True)
+    for number in range(20):
+        page = bytes((number + 1, *range(1, 256))) * 16
+        (library / f"lib{number:02d}.so").write_bytes(b"".join(page[i:] + page[:i] for i in range(15)))
+
+
+@contextlib.contextmanager
+def made_user(*, as_nobody: bool = False) -> Iterator[Dcss]:
+    """Make a user's directories, and remove them and all that runs in them."""
+    home = Path(tempfile.mkdtemp(prefix="dcss-"))  # not pytest's, which others may not enter
+    user = Dcss(home, as_nobody=as_nobody)
+    try:
+        yield user
+    finally:
+        user.sweep()
+        shutil.rmtree(home, ignore_errors=True)
+
+
+@cache
+def nobody_can_run() -> bool:
+    """Whether this interpreter and this source can be used by a user without privileges."""
+    if os.geteuid() != 0:
+        return False
+    code = "import dcss.launch.up, numpy, click"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd="/",
+        env={**os.environ, "PYTHONPATH": SOURCE},
+        user=NOBODY,
+        group=NOBODY,
+        extra_groups=[],
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0
