@@ -64,7 +64,8 @@ class GuestSubject:
     """One guest: its processes, what it was told to do, and the two ranges that the fork server reserved for it.
 
     `window` is its absolute address space, `user_area` where files are mapped at user level. `origins` says whose
-    memory an address is, where it is not the guest kernel's.
+    memory an address is, where it is not the guest kernel's. `non_shared` names the objects of segments that it loaded
+    non-shared: what it writes there becomes its own.
     """
 
     name: str
@@ -75,6 +76,7 @@ class GuestSubject:
     window: AddressRange
     user_area: AddressRange
     origins: tuple[tuple[AddressRange, Origin], ...] = ()
+    non_shared: frozenset[str] = frozenset()
 
     def origin_of(self, address: int) -> Origin:
         """Return whose memory `address` is."""

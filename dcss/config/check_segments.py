@@ -37,7 +37,10 @@ def check_segments(draft: Draft, directory: Path) -> Iterator[Problem]:
         if named:
             first.setdefault(segment.name, index)
         yield from _place(draft, at, segment)
-        yield from _image(draft, (*at, "image"), segment.image, directory)
+        if segment.image is not None:
+            yield from _image(draft, (*at, "image"), segment.image, directory)
+        elif segment.save and draft.sound(*at, "image"):
+            yield Problem((*at, "save"), "save: without image:", "it only beside image:, which says what is saved")
 
 
 def definition_of(segment: SegmentModel) -> SegmentDefinition:
@@ -59,7 +62,7 @@ def extent_of(segment: SegmentModel) -> Extent | None:
 
 def _place(draft: Draft, at: Location, segment: SegmentModel) -> Iterator[Problem]:
     given = segment.model_fields_set
-    if not (draft.sound(*at, "define") and draft.sound(*at, "at")):
+    if not all(draft.sound(*at, key) for key in ("define", "at", "image")):
         return
     if "define" in given:
         for key in sorted(given & {"at", "type", "size"}):
@@ -70,7 +73,11 @@ def _place(draft: Draft, at: Location, segment: SegmentModel) -> Iterator[Proble
             found, _, wanted = str(error).partition(": ")[2].partition(", wanted ")
             yield Problem((*at, "define"), found.removeprefix("found "), wanted or "ranges that go together")
     elif "at" not in given:
-        yield Problem(at, "neither define: nor at:", "one of them, which says where the segment lies")
+        if segment.image is not None:
+            yield Problem(at, "neither define: nor at:", "one of them, which says where the segment lies")
+        else:
+            for key in sorted(given & {"type", "size"}):
+                yield Problem((*at, key), f"{key}: without at:", "it only beside at:")
     elif segment.at is not None and segment.at + (segment.size or PAGE_SIZE) > MAX_DCSS_ADDR:
         yield Problem((*at, "size"), f"an end above {MAX_DCSS_ADDR:#x}", "a segment below that address")
 

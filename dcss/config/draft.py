@@ -21,8 +21,8 @@ _WANTED = {
     "too_short": "at least one entry",
 }
 _STAND_INS: dict[str, dict[str, Any]] = {
-    "": {"segments": [{"name": "@", "image": {}}]},
-    "segments": {"name": "@", "image": {}},
+    "": {"segments": [{"name": "@"}]},
+    "segments": {"name": "@"},
     "guests": {"name": "@"},
     "mounts": {"device": "@", "at": "/"},
     "run": {},

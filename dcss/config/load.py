@@ -2,10 +2,11 @@
 
 import os
 import re
+from dataclasses import replace
 from glob import escape
 from pathlib import Path
 
-from dcss.abi.extmem import AbsoluteAddress, SegmentType
+from dcss.abi.extmem import SegmentType
 from dcss.config.check_guests import check_guests, guest_names, segments_of
 from dcss.config.check_segments import check_segments, definition_of
 from dcss.config.document import Document, read_document
@@ -90,18 +91,15 @@ def _warnings(document: Document, drafted: Draft) -> list[str]:
 
 
 def _segment(segment: SegmentModel, directory: Path, where: str) -> SegmentPlan:
-    definition = None if segment.define is None else definition_of(segment)
-    start = AbsoluteAddress(segment.at or 0) if definition is None else definition.start
-    return SegmentPlan(
-        name=segment.name,
-        definition=definition,
-        start_address=start,
-        type=SegmentType[segment.type] if definition is None else definition.ranges[0].type,
-        size_bytes=segment.size if definition is None else definition.size_bytes,
-        image=_image(segment.image, directory),
-        save=False,
-        where=where,
-    )
+    image = None if segment.image is None else _image(segment.image, directory)
+    plan = SegmentPlan(segment.name, None, None, None, segment.size, image, segment.save, where)
+    if segment.define is not None:
+        definition = definition_of(segment)
+        kind, size_bytes = definition.ranges[0].type, definition.size_bytes
+        return replace(plan, definition=definition, start_address=definition.start, type=kind, size_bytes=size_bytes)
+    if segment.at is not None:
+        return replace(plan, start_address=segment.at, type=SegmentType[segment.type])
+    return plan
 
 
 def _image(image: ImageModel, directory: Path) -> ImageSource:
@@ -137,7 +135,19 @@ def _guests(guest: GuestModel, drafted: Draft, where: str) -> list[GuestPlan]:
     mounts = tuple(MountPlan(mount.device, mount.at, tuple(mount.options)) for mount in guest.mounts)
     steps = tuple(_step(step) for step in guest.run)
     return [
-        GuestPlan(name, guest.engine, guest.storage, devices, mounts, guest.expect, steps, where, guest.restart)
+        GuestPlan(
+            name=name,
+            engine=guest.engine,
+            storage_bytes=guest.storage,
+            dcssblk=devices,
+            mounts=mounts,
+            expect=guest.expect,
+            run=steps,
+            where=where,
+            restart=guest.restart,
+            namesave=tuple(guest.namesave),
+            privilege=guest.privilege,
+        )
         for name in guest_names(guest)
     ]
 

@@ -22,6 +22,7 @@ from dcss.config.size import parse_size
 
 SYSTEM_NAME = r"[a-z0-9][a-z0-9-]{0,30}"  # it goes into the names of shared memory, directories and sockets
 DEFAULT_STORAGE_BYTES = 64 << 20
+PRIVILEGE = "[A-G]{1,7}"  # IBM's classes; CP's commands here know E and G
 
 _NAME_SCHEMA = {"type": "string", "pattern": "^[A-Z0-9@#$]{1,8}$"}
 _SIZE_SCHEMA: dict[str, Any] = {
@@ -107,6 +108,12 @@ def _restart(value: object) -> object:
     return "no" if value is False else value  # what YAML 1.1 reads in an unquoted no
 
 
+def _privilege(value: str) -> str:
+    if re.fullmatch(PRIVILEGE, value) is None or len(set(value)) < len(value):
+        raise WrongValueError("CP's privilege classes, each a letter of A to G once, such as EG")
+    return value
+
+
 def _system_name(value: str) -> str:
     if re.fullmatch(SYSTEM_NAME, value) is None:
         raise WrongValueError("1 to 31 characters of a-z 0-9 and -, the first no -")
@@ -121,6 +128,9 @@ GuestPath = Annotated[str, AfterValidator(_guest_path)]
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema(_NAME_SCHEMA)]
 SystemName = Annotated[
     str, AfterValidator(_system_name), WithJsonSchema({"type": "string", "pattern": f"^{SYSTEM_NAME}$"})
+]
+Privilege = Annotated[
+    str, AfterValidator(_privilege), WithJsonSchema({"type": "string", "pattern": f"^{PRIVILEGE}$", "default": "G"})
 ]
 RangeWords = Annotated[str, AfterValidator(_range)]
 Restart = Annotated[
@@ -179,7 +189,10 @@ class SegmentModel(Model):
     at: Address = Field(None, description="instead of define: the absolute address of the first byte")
     type: Literal["SW", "EW", "SR", "ER", "SN", "EN", "SC"] = Field("SR", description="with at: the type of all pages")
     size: SegmentSize = Field(None, description="with at: the segment's size; auto takes the image's own")
-    image: ImageModel = Field(description="what goes into the segment")
+    image: Annotated[ImageModel | None, _GIVEN] = Field(
+        None, description="what goes into the segment; absent: it is the saved segment of that name"
+    )
+    save: bool = Field(False, description="with image: save the segment, so that it outlives the system")
 
 
 class MountModel(Model):
@@ -214,6 +227,8 @@ class GuestModel(Model):
     )
     engine: Literal["process", "s390x", "linux"] = Field("process", description="what the guest runs on")
     storage: Storage = Field(DEFAULT_STORAGE_BYTES, description="its real storage, a limit: copies beyond it fail")
+    namesave: list[Name] = Field([], description="restricted segments (RSTD) that it may load")
+    privilege: Privilege = Field("G", description="its privilege classes for CP commands; DEFSEG and SAVESEG need E")
     dcssblk: Annotated[list[Text] | None, _GIVEN] = Field(
         None, description='its dcssblk devices, in order; "A:B" is one device of two segments, "A(local)" exclusive'
     )

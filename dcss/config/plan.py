@@ -49,13 +49,14 @@ class SegmentPlan:
     """One segment: where it lies, and what goes in.
 
     Either `definition` (from `define:`) or `start_address` and `type` (from `at:` and `type:`; the size is the
-    image's own or `size_bytes`) is given. `where` is file:line for messages.
+    image's own or `size_bytes`) is given; a saved segment, which has no `image`, may have neither. `save` is for one
+    with an image. `where` is file:line for messages.
     """
 
     name: str
     definition: SegmentDefinition | None
-    start_address: int
-    type: SegmentType
+    start_address: int | None
+    type: SegmentType | None
     size_bytes: int | None
     image: ImageSource | None
     save: bool
@@ -93,6 +94,8 @@ class GuestPlan:
     run: tuple[Step, ...]
     where: str
     restart: Restart = "no"
+    namesave: tuple[str, ...] = ()
+    privilege: str = "G"
 
 
 @dataclass(frozen=True, slots=True)

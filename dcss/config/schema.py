@@ -13,6 +13,8 @@ def json_schema() -> dict[str, Any]:
     models = schema["$defs"]
     for model, keys in (("ImageModel", SOURCES), ("StepModel", VERBS), ("SegmentModel", ("define", "at"))):
         models[model]["oneOf"] = [{"required": [key]} for key in keys]
+    saved = {"not": {"anyOf": [{"required": [key]} for key in ("define", "at", "image")]}}
+    models["SegmentModel"]["oneOf"].append(saved)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

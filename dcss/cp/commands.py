@@ -94,8 +94,12 @@ def _saveseg(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:
     skeleton = host.directory.skeletons.get(name)
     if skeleton is None:
         raise CommandError(messages.NO_SKELETON, name=name)
-    saved = host.saved.save(name, _storage_of(issuer, skeleton), owner=issuer.userid)
-    return Response(0, (messages.SAVED.line(name=name, spid=saved.spid),), query.rows([saved]))
+    return saved_response(host.saved.save(name, _storage_of(issuer, skeleton), owner=issuer.userid))
+
+
+def saved_response(saved: Segment) -> Response:
+    """Return what CP answers to a segment having been saved."""
+    return Response(0, (messages.SAVED.line(name=saved.name, spid=saved.spid),), query.rows([saved]))
 
 
 def _storage_of(issuer: Issuer, skeleton: Segment) -> Fill:

@@ -52,10 +52,14 @@ class ControlProgram:
         return self._spool.findings
 
     @property
+    def available(self) -> Mapping[SegmentName, Segment]:
+        """The segments that a load gets now, by name, whether they are in storage yet or not."""
+        return MappingProxyType(self._directory.available)
+
+    @property
     def segments(self) -> Mapping[SegmentName, Segment]:
-        """The segments in storage that a guest gets from a load now, by name."""
-        available = self._directory.available
-        return {name: segment for name, segment in available.items() if segment.stored is not None}
+        """Those of `available` that are in storage."""
+        return {name: segment for name, segment in self.available.items() if segment.stored is not None}
 
     @property
     def files(self) -> Mapping[int, Segment]:

@@ -89,7 +89,7 @@ class Directory:
         except DamagedError as error:
             self.purge(segment)
             self._damaged(segment, str(error))
-            raise
+            raise DamagedError(f"segment {segment.name}: {error}; it was set aside and is not served") from error
 
     def load(self, guest: Guest, name: SegmentName, *, shared: bool, overlay: bool) -> Load:
         """Load the available version of `name`. What it overlaps in the guest is purged first, itself included.

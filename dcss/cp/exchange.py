@@ -2,8 +2,10 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+from dcss.abi.extmem import PAGE_SHIFT, SegmentDefinition, SegmentName
 from dcss.cp.content import file_digest, file_fill, write_content
 from dcss.cp.durable import no_fault, write_all, write_durably
 from dcss.cp.manifest import Manifest
@@ -55,24 +57,49 @@ def export_segment(segment: Segment, image: Path) -> Manifest:
     return manifest
 
 
-def import_segment(
-    saved: SavedSegments, image: Path, *, owner: str = OPERATOR, advance: Callable[[int], None] = lambda _: None
-) -> Segment:
-    """Save a segment from an exported image. Raises SpoolError where file or manifest is not what was exported.
-
-    `advance` is told the bytes of each part that is copied.
-    """
+def read_exported(image: Path) -> Manifest:
+    """Return the manifest beside an exported image. Raises SpoolError where there is none, or it is damaged."""
     path = manifest_of(image)
     try:
-        manifest = Manifest.unpack(path.read_bytes())
-        with image.open("rb") as content:
-            digest = file_digest(content.fileno())
+        return Manifest.unpack(path.read_bytes())
     except OSError as error:
         raise SpoolError(f"{image}: could not be imported: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise SpoolError(f"{path}: not a manifest of an exported segment: {error}") from error
-    if digest != manifest.digest:
-        raise SpoolError(f"{image}: found content of digest {digest}, its manifest wants {manifest.digest}")
-    return saved.store(
-        manifest.definition, file_fill(image, advance), owner=owner, image_bytes=manifest.definition.size_bytes
+
+
+def moved(definition: SegmentDefinition, *, name: SegmentName, start: int) -> SegmentDefinition:
+    """Return `definition` under another name, its first page at another address. Raises ValueError for none there."""
+    pages = (start - definition.start) >> PAGE_SHIFT
+    return replace(
+        definition,
+        name=name,
+        ranges=tuple(
+            replace(each, first_page=each.first_page + pages, last_page=each.last_page + pages)
+            for each in definition.ranges
+        ),
     )
+
+
+def import_segment(
+    saved: SavedSegments,
+    image: Path,
+    *,
+    definition: SegmentDefinition | None = None,
+    digest: str | None = None,
+    owner: str = OPERATOR,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Segment:
+    """Save a segment from an image: an exported one, or with `definition` any file.
+
+    Raises SpoolError where the content is not what its manifest, or `digest`, says, PublishError where it does not fit.
+    `advance` is told the bytes of each part that is copied.
+    """
+    if definition is None:
+        manifest = read_exported(image)
+        definition, digest = manifest.definition, manifest.digest
+    try:
+        image_bytes = image.stat().st_size
+        return saved.store(definition, file_fill(image, advance), owner=owner, image_bytes=image_bytes, digest=digest)
+    except OSError as error:  # SpoolError and PublishError are some
+        raise SpoolError(f"{image}: could not be imported: {error}") from error

@@ -36,6 +36,7 @@ NO_SKELETON = Message("DCS", 9002, "E", "Saved segment {name} is not defined, or
 NO_SUCH_FILE = Message("DCS", 9003, "E", "System data file {file} does not exist")
 SPOOL_FAILED = Message("DCS", 9004, "E", "{reason}")
 NO_STORAGE = Message("DCS", 9005, "E", "The storage of {userid} cannot be read, nothing was saved")
+NOT_SAVED = Message("DCS", 9006, "E", "Saved segment {name} is defined and not saved yet; SAVESEG it first")
 
 
 class CommandError(DcssError):

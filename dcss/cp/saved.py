@@ -38,20 +38,31 @@ class SavedSegments:
         return self._save(skeleton.spid, skeleton.definition, fill, owner)
 
     def store(
-        self, definition: SegmentDefinition, fill: Fill, *, owner: str = OPERATOR, image_bytes: int | None = None
+        self,
+        definition: SegmentDefinition,
+        fill: Fill,
+        *,
+        owner: str = OPERATOR,
+        image_bytes: int | None = None,
+        digest: str | None = None,
     ) -> Segment:
-        """Define and save in one step, as an import does. Raises PublishError, SpoolError; all is as it was then."""
+        """Define and save in one step, as an import does; `digest` is the one that the content must have.
+
+        Raises PublishError, SpoolError; all is as it was then.
+        """
         check_image(definition, image_bytes)
-        return self._save(self._directory.next_spid(), definition, fill, owner)
+        return self._save(self._directory.next_spid(), definition, fill, owner, digest)
 
     def purge(self, segment: Segment) -> None:
         """PURGE NSS for one file, transient ones included: gone at once, or with its last user. Raises SpoolError."""
         self._spool.remove(segment.spid)
         self._directory.purge(segment)
 
-    def _save(self, spid: int, definition: SegmentDefinition, fill: Fill, owner: str) -> Segment:
+    def _save(
+        self, spid: int, definition: SegmentDefinition, fill: Fill, owner: str, digest: str | None = None
+    ) -> Segment:
         manifest = self._manifest(spid, saved_class(definition), definition, owner)
-        manifest = replace(manifest, digest=self._spool.write_content(manifest, fill))
+        manifest = replace(manifest, digest=self._spool.write_content(manifest, fill, wanted_digest=digest))
         self._spool.commit(manifest)
         return self._enter(manifest)
 

@@ -96,10 +96,11 @@ class Spool:
         except OSError as error:
             raise self._error(manifest, error) from error
 
-    def write_content(self, manifest: Manifest, fill: Fill) -> str:
-        """Write the content of a file that is to be saved, and return its digest. Raises SpoolError.
+    def write_content(self, manifest: Manifest, fill: Fill, *, wanted_digest: str | None = None) -> str:
+        """Write the content of a file that is to be saved, and return its digest.
 
-        The content counts only once `commit` has written its manifest.
+        The content counts only once `commit` has written its manifest. Raises SpoolError, also where the digest is not
+        the one that is wanted.
         """
         definition = manifest.definition
         digests: list[str] = []
@@ -114,6 +115,10 @@ class Spool:
                     f" {definition.size_bytes}"
                 )
             digests.append(file_digest(descriptor))
+            if wanted_digest not in {None, digests[0]}:
+                raise SpoolError(
+                    f"segment {definition.name}: found content of digest {digests[0]}, wanted {wanted_digest}"
+                )
 
         try:
             self._open()

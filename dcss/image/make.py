@@ -78,7 +78,7 @@ def _of_segments(source: Path, output: Path) -> Iterator[WantedImage]:
         assert segment.image is not None
         defined_bytes = segment.definition.size_bytes if segment.definition is not None else segment.size_bytes
         path = output / f"{segment.name}.img" if as_directory else output
-        yield WantedImage(segment.image, path, segment.name, segment.start_address, defined_bytes)
+        yield WantedImage(segment.image, path, segment.name, segment.start_address or 0, defined_bytes)
 
 
 def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dcss.launch.subjects import guest_books, subject_of
+from dcss.launch.subjects import guest_books, segment_users, subject_of
 from dcss.report.results import MeasureResult, VerifyResult
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def measure_system(system: "System", limits: Iterable[str] = ()) -> MeasureResul
     result = measure(
         subject,
         books,
-        {name: system.cp.users(name) for name in system.cp.segments},
+        segment_users(system),
         free_before_bytes=system.free_before_bytes,
     )
     told = [*limits, *(f"guest {name}: still in its `run:` list, and not measured" for name in silent)]

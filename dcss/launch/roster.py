@@ -11,6 +11,7 @@ from dcss.abi.channel import MAX_PACKET_BYTES, send_reply
 from dcss.config.plan import GuestPlan, Step, SystemPlan
 from dcss.control.loop import Loop
 from dcss.cp.control import ControlProgram
+from dcss.launch.dump import GuestStorage
 from dcss.launch.forkclient import Ended, ForkServer, Refused, Started
 from dcss.launch.guest import Guest
 from dcss.launch.journal import Journal, utc_now
@@ -126,12 +127,20 @@ class Roster:
             return False
         self._in_flight += 1
         member.guest = guest
-        self._cp.register(plan.name, storage_bytes=plan.storage_bytes)
+        self._cp.register(
+            plan.name,
+            storage_bytes=plan.storage_bytes,
+            namesave=frozenset(plan.namesave),
+            privilege=plan.privilege,
+            dump=GuestStorage(guest, self._fork_server.reservation.window).dump,
+        )
         self._loop.watch(port, lambda: self._hypercall(guest))
         self._loop.watch(console, lambda: self._console(member, guest))
         return True
 
     def _hypercall(self, guest: Guest) -> None:
+        if guest.pid is None:
+            return  # the server's word of its process is on the way: SAVESEG reads its storage
         try:
             packet = guest.port.recv(MAX_PACKET_BYTES + 1, socket.MSG_DONTWAIT)
             if packet:

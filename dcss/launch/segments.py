@@ -1,48 +1,109 @@
-"""From segments' plans to shared memory: all images are planned first, so their sizes are known before any is made."""
+"""From segments' plans to shared memory: all are planned first, so their sizes are known before any is made."""
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE, PageRange, SegmentDefinition, SegmentName
-from dcss.config.plan import SegmentPlan
+from dcss.config.plan import SegmentPlan, SystemPlan
+from dcss.cp.content import shows_content
 from dcss.cp.control import ControlProgram
 from dcss.cp.shm import check_space
-from dcss.errors import ConfigError
+from dcss.errors import ConfigError, LaunchError
 from dcss.image.build import ImagePlan, plan_image
+from dcss.launch.places import check_places
 from dcss.report.progress import Progress
 
 
-def publish_segments(cp: ControlProgram, plans: Sequence[SegmentPlan], progress: Progress) -> None:
-    """Build each segment's image straight into its object. Nothing is made where not all of them have room.
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A segment that gets `image`; without one it is in the spool (`saved`), or begins as zeros."""
 
-    Raises ConfigError, ImageError, PublishError.
+    plan: SegmentPlan
+    definition: SegmentDefinition
+    image: ImagePlan | None = None
+    saved: bool = False
+
+
+def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progress) -> None:
+    """Bring every segment of the plan into storage: its image, which `save:` saves first, or the saved segment.
+
+    Nothing is made where not all of them have room. Raises ConfigError, ImageError, PublishError, SpoolError,
+    LaunchError, and DamagedError where a saved segment is not what was saved.
     """
-    planned = [_planned(plan) for plan in plans]
+    planned = [_planned(cp, segment) for segment in plan.segments]
+    check_places({each.definition.name: each.definition for each in planned}, plan.guests)
     if len(planned) > 1:  # one alone is checked when it is made
-        names = ", ".join(definition.name for definition, _ in planned)
-        check_space(names, sum(definition.size_bytes for definition, _ in planned))
-    for definition, image in planned:
-        progress.phase(f"publish {definition.name}", image.content_bytes, "bytes")
-        for note in image.notes:
-            progress.warn(f"segment {definition.name}: {note}")
-        _publish(cp, definition, image, progress)
+        names = ", ".join(each.definition.name for each in planned)
+        check_space(names, sum(each.definition.size_bytes for each in planned))
+    for each in planned:
+        if each.image is not None:
+            _publish_image(cp, each.definition, each.image, progress, save=each.plan.save)
+        elif each.saved:
+            _load(cp, each.definition, progress)
+        else:
+            progress.phase(f"publish {each.definition.name}")
+            cp.publish(each.definition, lambda _: None)
 
 
-def _publish(cp: ControlProgram, definition: SegmentDefinition, image: ImagePlan, progress: Progress) -> None:
+def _publish_image(
+    cp: ControlProgram, definition: SegmentDefinition, image: ImagePlan, progress: Progress, *, save: bool
+) -> None:
     def fill(descriptor: int) -> None:
         image.write(descriptor, progress.advance)
 
-    cp.publish(definition, fill, image_bytes=image.size_bytes)
+    progress.phase(f"{'save' if save else 'publish'} {definition.name}", image.content_bytes, "bytes")
+    for note in image.notes:
+        progress.warn(f"segment {definition.name}: {note}")
+    if save:
+        cp.saved.store(definition, fill, image_bytes=image.size_bytes)
+        _load(cp, definition, progress)
+    else:
+        cp.publish(definition, fill, image_bytes=image.size_bytes)
 
 
-def _planned(plan: SegmentPlan) -> tuple[SegmentDefinition, ImagePlan]:
-    if plan.image is None:
-        raise ConfigError(f"{plan.where}: segment {plan.name}: found no image:, and the spool holds no such segment")
-    given_bytes = plan.definition.size_bytes if plan.definition is not None else plan.size_bytes
-    image = plan_image(plan.image, address=plan.start_address, size_bytes=given_bytes)
-    return plan.definition or _definition(plan, image.size_bytes), image
+def _load(cp: ControlProgram, definition: SegmentDefinition, progress: Progress) -> None:
+    progress.phase(f"load {definition.name}")
+    try:
+        cp.open(definition.name)
+    except KeyError:  # clients are served while others are published
+        raise LaunchError(f"segment {definition.name}: purged while the system was being published") from None
+
+
+def _planned(cp: ControlProgram, plan: SegmentPlan) -> _Planned:
+    if plan.image is not None:
+        image = plan_image(plan.image, address=plan.start_address or 0, size_bytes=plan.size_bytes)
+        return _Planned(plan, _definition(plan, image.size_bytes), image)
+    saved = cp.available.get(SegmentName(plan.name))
+    if saved is not None:
+        _check_saved(plan, saved.definition)
+        return _Planned(plan, saved.definition, saved=True)
+    sized = plan.definition is not None or plan.size_bytes is not None
+    definition = _definition(plan, plan.size_bytes or 0) if sized else None
+    if definition is None or any(shows_content(each.type) for each in definition.ranges):
+        raise ConfigError(
+            f"{plan.where}: segment {plan.name}: found no image:, and no saved segment {plan.name} in the spool of"
+            f" system {cp.system}; give it an image, or save one (dcss segment define and save, --system {cp.system})"
+        )
+    return _Planned(plan, definition)
+
+
+def _check_saved(plan: SegmentPlan, saved: SegmentDefinition) -> None:
+    """Raise ConfigError where the plan says that the segment lies elsewhere than it was saved for."""
+    if plan.start_address is None:
+        return
+    wanted = _definition(plan, plan.size_bytes or saved.size_bytes)
+    if wanted.ranges != saved.ranges:
+        said, found = (", ".join(map(str, each.ranges)) for each in (wanted, saved))
+        raise ConfigError(
+            f"{plan.where}: segment {plan.name}: found {said}, wanted {found}, as it is saved; leave that out, or save"
+            " it anew"
+        )
 
 
 def _definition(plan: SegmentPlan, size_bytes: int) -> SegmentDefinition:
+    if plan.definition is not None:
+        return plan.definition
+    assert plan.start_address is not None, "at: stands where define: does not"
+    assert plan.type is not None, "at: gives it its default"
     first_page = plan.start_address >> PAGE_SHIFT
     pages = -(-size_bytes // PAGE_SIZE)
     try:

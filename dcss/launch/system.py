@@ -82,9 +82,9 @@ class System:
     def publish(self) -> None:
         """Put every segment of the plan into shared memory, and serve clients meanwhile.
 
-        Raises ConfigError, ImageError, PublishError, TakenDownError.
+        Raises ConfigError, ImageError, PublishError, SpoolError, TakenDownError.
         """
-        publish_segments(self.cp, self.plan.segments, ServingProgress(self._progress, self._serve_clients))
+        publish_segments(self.cp, self.plan, ServingProgress(self._progress, self._serve_clients))
 
     def launch(self) -> None:
         """Start every guest of the plan, a few at a time while `wait` or `poll` serve them."""

@@ -167,8 +167,8 @@ class Observer:
         if wrong.any():
             seen.strange.append((found.object_pages[wrong], frames_of(found.entries[wrong])))
         device = _within(found.pages, sight.subject.window) & is_present(found.entries)
-        if segment.subject.type.exclusive:
-            device &= is_file(found.entries)  # pages that the guest wrote are its own, by the segment's type
+        if segment.subject.type.exclusive or segment.subject.shm_name in sight.subject.non_shared:
+            device &= is_file(found.entries)  # pages that the guest wrote are its own, by type or access mode
         seen.device_pages += int(np.count_nonzero(device))
         seen.device_wrong += int(np.count_nonzero(device & ~holds))
 

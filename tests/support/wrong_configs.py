@@ -39,8 +39,8 @@ WRONG_CONFIGS = (
         "misspelt-key",
         _guest("{name: A, stroage: 64M}"),
         (
-            "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, dcssblk, mounts,"
-            " expect, run, restart (did you mean storage?)",
+            "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, namesave,"
+            " privilege, dcssblk, mounts, expect, run, restart (did you mean storage?)",
         ),
     ),
     WrongConfig(
@@ -157,9 +157,40 @@ WRONG_CONFIGS = (
         ("2: segments[0].size: found an end above 0x8000000000, wanted a segment below that address",),
     ),
     WrongConfig(
-        "no-image",
-        _segment("{name: A, at: 1M}"),
-        ("2: segments[0].image: found nothing, wanted this key",),
+        "empty-image",
+        _segment("{name: A, at: 1M, image: }"),
+        ("2: segments[0].image: found nothing, wanted a value (or leave the key out)",),
+    ),
+    WrongConfig(
+        "save-without-image",
+        _segment("{name: A, save: true}"),
+        ("2: segments[0].save: found save: without image:, wanted it only beside image:, which says what is saved",),
+    ),
+    WrongConfig(
+        "size-without-place",
+        _segment("{name: A, type: EW, size: 1M}"),
+        (
+            "2: segments[0].size: found size: without at:, wanted it only beside at:",
+            "2: segments[0].type: found type: without at:, wanted it only beside at:",
+        ),
+    ),
+    WrongConfig(
+        "bad-privilege",
+        _guest("{name: A, privilege: EGE}"),
+        (
+            "6: guests[0].privilege: found 'EGE', wanted CP's privilege classes, each a letter of A to G once, such as"
+            " EG",
+        ),
+    ),
+    WrongConfig(
+        "bad-namesave",
+        _guest("{name: A, namesave: [SECRET, lib]}"),
+        (f"6: guests[0].namesave[1]: found 'lib', wanted {_NAME} (in upper case)",),
+    ),
+    WrongConfig(
+        "namesave-as-text",
+        _guest("{name: A, namesave: SECRET}"),
+        ("6: guests[0].namesave: found 'SECRET', wanted a list (write it in brackets)",),
     ),
     WrongConfig(
         "two-images",

@@ -1,0 +1,98 @@
+"""What an operator asks of CP beyond its commands: save an image, import, export, bring in. They answer as commands do.
+
+A request that CP refuses is a response with a message; what fails (a full disk, a damaged file) is raised.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from dcss.abi.extmem import SegmentDefinition, SegmentName
+from dcss.cp import messages, query
+from dcss.cp.commands import Response, saved_response
+from dcss.cp.content import Fill, check_image
+from dcss.cp.control import ControlProgram
+from dcss.cp.definition import parse_name
+from dcss.cp.exchange import export_segment, import_segment
+from dcss.cp.messages import CommandError
+from dcss.cp.segment import FileClass, Segment
+from dcss.errors import SpoolError
+
+
+def save_image(cp: ControlProgram, name: str, fill: Fill, *, image_bytes: int | None = None) -> Response:
+    """SAVESEG with the content that `fill` writes. Raises PublishError, SpoolError; all is as it was then."""
+
+    def save() -> Response:
+        skeleton = _skeleton(cp, parse_name(name.upper()))
+        check_image(skeleton.definition, image_bytes)
+        return saved_response(cp.saved.save(skeleton.name, fill))
+
+    return _answer(save)
+
+
+def import_image(
+    cp: ControlProgram,
+    image: Path,
+    definition: SegmentDefinition,
+    digest: str | None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> Response:
+    """Define and save a segment from a file; `digest` is the one that it must have. Raises SpoolError."""
+    return saved_response(import_segment(cp.saved, image, definition=definition, digest=digest, advance=advance))
+
+
+def export(cp: ControlProgram, name: str, image: Path) -> Response:
+    """Write an available segment's saved content, and its manifest, to `image`. Raises SpoolError."""
+
+    def write() -> Response:
+        segment = _available(cp, parse_name(name.upper()))
+        export_segment(segment, image)
+        return Response(0, (), query.rows([segment]))
+
+    return _answer(write)
+
+
+def bring_in(cp: ControlProgram, name: str) -> Response:
+    """Bring an available segment into storage and check its digest, also where it was there already.
+
+    Raises PublishError, SpoolError; a segment that is not what was saved is set aside.
+    """
+
+    def load() -> Response:
+        segment = _available(cp, parse_name(name.upper()))
+        was_in = segment.stored is not None
+        cp.open(segment.name)
+        if was_in and segment.digest is not None:
+            digest = hashlib.sha256(segment.object.buffer).hexdigest()
+            if digest != segment.digest:
+                raise SpoolError(f"segment {segment.name}: found content of digest {digest}, wanted {segment.digest}")
+        return Response(0, (), query.rows([segment]))
+
+    return _answer(load)
+
+
+def _skeleton(cp: ControlProgram, name: SegmentName) -> Segment:
+    skeleton = next(_skeletons(cp, name), None)
+    if skeleton is None:
+        raise CommandError(messages.NO_SKELETON, name=name)
+    return skeleton
+
+
+def _available(cp: ControlProgram, name: SegmentName) -> Segment:
+    segment = cp.available.get(name)
+    if segment is None:
+        raise CommandError(
+            messages.NOT_SAVED if any(_skeletons(cp, name)) else messages.NO_SUCH_FILE, name=name, file=name
+        )
+    return segment
+
+
+def _skeletons(cp: ControlProgram, name: SegmentName) -> Iterator[Segment]:
+    return (each for each in cp.files.values() if each.name == name and each.file_class is FileClass.SKELETON)
+
+
+def _answer(action: Callable[[], Response]) -> Response:
+    try:
+        return action()
+    except CommandError as error:
+        return Response(error.return_code, (error.line,))

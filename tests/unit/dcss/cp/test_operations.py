@@ -1,0 +1,88 @@
+"""What an operator asks of CP beyond commands: images saved, imported, exported, brought in; refusals are answers."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from cp_test_support import control_program, define, filler, objects_of
+
+from dcss.cp.control import ControlProgram
+from dcss.cp.exchange import manifest_of
+from dcss.cp.operations import bring_in, export, import_image, save_image
+from dcss.cp.storage import DamagedError
+from dcss.errors import PublishError, SpoolError
+
+
+@pytest.fixture
+def cp() -> Iterator[ControlProgram]:
+    with control_program() as running:
+        yield running
+
+
+def spooled(cp: ControlProgram, spid: int) -> Path:
+    return Path(os.environ["XDG_STATE_HOME"], "dcss", cp.system, f"{spid:04d}.content")
+
+
+def test_an_image_is_saved_into_a_skeleton(cp: ControlProgram) -> None:
+    cp.execute("DEFSEG LIB 20000-2000F SR")
+    response = save_image(cp, "lib", filler(b"image"), image_bytes=5)
+    assert response.lines == ("HCPNSS440I Saved segment LIB was successfully saved in fileid 0001.",)
+    assert [(row["file"], row["class"], row["saved"]) for row in response.data or []] == [(1, "A", True)]
+    assert spooled(cp, 1).read_bytes() == b"image".ljust(65536, b"\0")
+
+
+def test_what_cp_refuses_is_a_response(cp: ControlProgram, tmp_path: Path) -> None:
+    answers = [save_image(cp, "LIB", pytest.fail), save_image(cp, "NO.NAME", pytest.fail)]
+    answers += [bring_in(cp, "LIB"), export(cp, "LIB", tmp_path / "x")]
+    cp.execute("DEFSEG LIB 20000-2000F SR")
+    answers += [bring_in(cp, "LIB"), export(cp, "LIB", tmp_path / "x")]
+    assert [(answer.return_code, *answer.lines) for answer in answers] == [
+        (9002, "HCPDCS9002E Saved segment LIB is not defined, or is saved already; DEFSEG it first"),
+        (2, "HCPCMD002E Invalid operand - NO.NAME"),
+        (9003, "HCPDCS9003E System data file LIB does not exist"),
+        (9003, "HCPDCS9003E System data file LIB does not exist"),
+        (9006, "HCPDCS9006E Saved segment LIB is defined and not saved yet; SAVESEG it first"),
+        (9006, "HCPDCS9006E Saved segment LIB is defined and not saved yet; SAVESEG it first"),
+    ]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_image_that_does_not_fit_changes_nothing(cp: ControlProgram) -> None:
+    cp.execute("DEFSEG LIB 20000-2000F SR")
+    with pytest.raises(PublishError, match="needs 65537 bytes for its image, has 65536"):
+        save_image(cp, "LIB", pytest.fail, image_bytes=65537)
+    assert cp.files[1].file_class == "S"
+
+
+def test_bringing_in_checks_the_digest(cp: ControlProgram) -> None:
+    cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"good"))
+    assert cp.segments == {}
+    rows = bring_in(cp, "lib").data or []
+    assert [row["shm"] for row in rows] == [f"/{name}" for name in objects_of(cp.system)]
+    assert bring_in(cp, "LIB").data == rows
+    os.pwrite(cp.available[define("LIB", "1-1 SR").name].object.write_fd, b"evil", 0)
+    with pytest.raises(SpoolError, match=r"segment LIB: found content of digest \w+, wanted \w+"):
+        bring_in(cp, "LIB")
+
+
+def test_a_damaged_segment_is_set_aside_and_named(cp: ControlProgram) -> None:
+    cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"good"))
+    with spooled(cp, 1).open("r+b") as content:
+        content.write(b"evil")
+    with pytest.raises(DamagedError, match=r"segment LIB: .*saved was .*; it was set aside and is not served"):
+        bring_in(cp, "LIB")
+    assert cp.findings[0].startswith("spool file 0001 is damaged: its content has digest ")
+    assert bring_in(cp, "LIB").return_code == 9003
+
+
+def test_out_and_in_again(cp: ControlProgram, tmp_path: Path) -> None:
+    cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"carried"))
+    image = tmp_path / "lib.img"
+    assert export(cp, "LIB", image).return_code == 0
+    assert manifest_of(image).exists()
+    parts: list[int] = []
+    response = import_image(cp, image, define("LIB2", "30000-3000F EW"), None, parts.append)
+    assert response.lines == ("HCPNSS440I Saved segment LIB2 was successfully saved in fileid 0002.",)
+    assert spooled(cp, 2).read_bytes() == spooled(cp, 1).read_bytes()
+    assert sum(parts) == 65536
