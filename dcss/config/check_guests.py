@@ -88,10 +88,10 @@ def _steps(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]:
         given = [verb for verb in VERBS if verb in step.model_fields_set]
         if len(given) != 1:
             yield Problem(here, " and ".join(given) or "no step", "exactly one of " + ", ".join(VERBS))
-        elif step.exec is not None and guest.engine == "process":
-            yield Problem((*here, "exec"), "exec: in a guest of engine process", "engine: s390x or linux")
         elif step.background and step.exec is None:
             yield Problem((*here, "background"), f"background: beside {given[0]}:", "it only beside exec:")
+        elif step.background and guest.engine == "process":
+            yield Problem((*here, "background"), "background: in a guest of engine process", "engine: s390x or linux")
 
 
 def _storage(at: Location, guest: GuestModel, used: dict[str, Extent]) -> Iterator[Problem]:

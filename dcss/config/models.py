@@ -92,6 +92,11 @@ def _text(value: str) -> str:
     return value
 
 
+def _words(value: object) -> object:
+    """Return the words that a shell's line stands for; a list is words as it is."""
+    return ["sh", "-c", _text(value)] if isinstance(value, str) else value
+
+
 def _guest_path(value: str) -> str:
     if not PurePosixPath(_text(value)).is_absolute():
         raise WrongValueError("a path from the guest's root, such as /usr/lib")
@@ -125,6 +130,12 @@ _GIVEN = BeforeValidator(_given)
 Option = Annotated[str, AfterValidator(_option)]
 Text = Annotated[str, AfterValidator(_text)]
 GuestPath = Annotated[str, AfterValidator(_guest_path)]
+Words = Annotated[
+    list[Text],
+    Field(min_length=1),
+    BeforeValidator(_words),
+    WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}}]}),
+]
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema(_NAME_SCHEMA)]
 SystemName = Annotated[
     str, AfterValidator(_system_name), WithJsonSchema({"type": "string", "pattern": f"^{SYSTEM_NAME}$"})
@@ -212,8 +223,8 @@ class StepModel(Model):
     read: Annotated[GuestPath | None, _GIVEN] = Field(
         None, description="read every file that the pattern matches with read(2)"
     )
-    exec: Annotated[Annotated[list[Text], Field(min_length=1)] | None, _GIVEN] = Field(
-        None, description="a program and its arguments, for engines s390x and linux"
+    exec: Annotated[Words | None, _GIVEN] = Field(
+        None, description="a command and its arguments; or a line, which is sh -c with the line"
     )
     background: bool = Field(False, description="with exec: go on without waiting for its end")
 

@@ -314,9 +314,27 @@ WRONG_CONFIGS = (
         ("6: guests[0].run[0]: found map and read, wanted exactly one of map, read, exec",),
     ),
     WrongConfig(
-        "exec-without-cpu",
-        _guest("{name: A, run: [{exec: [/bin/true]}]}"),
-        ("6: guests[0].run[0].exec: found exec: in a guest of engine process, wanted engine: s390x or linux",),
+        "background-in-process",
+        _guest("{name: A, run: [{exec: [cat, /x], background: true}]}"),
+        (
+            "6: guests[0].run[0].background: found background: in a guest of engine process, wanted engine: s390x or"
+            " linux",
+        ),
+    ),
+    WrongConfig(
+        "empty-line",
+        _guest("{name: A, run: [{exec: ''}]}"),
+        ("6: guests[0].run[0].exec: found '', wanted text that is not empty and has no NUL in it",),
+    ),
+    WrongConfig(
+        "number-as-word",
+        _guest("{name: A, run: [{exec: [head, -n, 1, /x]}]}"),
+        ("6: guests[0].run[0].exec[2]: found 1, wanted text (quote it)",),
+    ),
+    WrongConfig(
+        "command-as-mapping",
+        _guest("{name: A, run: [{exec: {cat: /x}}]}"),
+        ("6: guests[0].run[0].exec: found a mapping, wanted a list",),
     ),
     WrongConfig(
         "background-map",

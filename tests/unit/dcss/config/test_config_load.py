@@ -240,3 +240,22 @@ def test_nothing_is_read_but_the_file(tmp_path: Path) -> None:
     assert plan.segments[0].image == FilesSource(("/no/such/file",))
     with pytest.raises(ConfigError):
         load(tmp_path, "segments: [{name: A, at: 1G, image: {directory: /no/such}}]\n")
+
+
+def test_a_line_is_a_shells_and_words_are_themselves(tmp_path: Path) -> None:
+    plan = load(
+        tmp_path,
+        """
+segments:
+  - {name: A, at: 1G, image: {files: [/a]}}
+guests:
+  - name: G
+    run:
+      - exec: "cat /a > '/tmp/a b'"
+      - exec: [cat, /a, ">", /tmp/b]
+""",
+    )
+    assert plan.guests[0].run == (
+        Step("exec", ("sh", "-c", "cat /a > '/tmp/a b'")),
+        Step("exec", ("cat", "/a", ">", "/tmp/b")),
+    )
