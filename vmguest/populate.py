@@ -3,6 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
+from dcss.errors import KernelError
 from vmguest.fs.changes import mkdir, open_for_writing
 from vmguest.fs.procfs import ProcFileSystem
 from vmguest.fs.ramfs import RamFileSystem
@@ -23,5 +24,8 @@ def populate(kernel: "Kernel") -> None:
         if root.mount.file_system.lookup(root.inode, name) is None:
             mkdir(vfs, b"/" + name)
     if not vfs.is_mount_point(b"/etc"):
-        with open_for_writing(vfs, b"/etc/hostname") as file:
-            file.write(os.fsencode(kernel.name) + b"\n")
+        try:
+            with open_for_writing(vfs, b"/etc/hostname") as file:
+                file.write(os.fsencode(kernel.name) + b"\n")
+        except KernelError as error:  # real storage is full, and one must be able to look why
+            kernel.log.log("err", f"init: /etc/hostname cannot be written: {error.strerror}")

@@ -1,0 +1,33 @@
+"""A shell on a guest kernel inside the test process."""
+
+from typing import NamedTuple
+
+from vmguest.kernel import Kernel
+from vmguest.shell.shell import Shell
+
+
+class Ran(NamedTuple):
+    """What a line left behind."""
+
+    status: int
+    out: bytes
+    err: str
+
+    @property
+    def lines(self) -> list[str]:
+        """Standard output by line."""
+        return self.out.decode(errors="surrogateescape").splitlines()
+
+
+def sh(kernel: Kernel, command: "str | bytes | list[str] | list[bytes]") -> Ran:
+    """Run a line or words in a shell of its own."""
+    out, err = bytearray(), bytearray()
+    status = Shell(kernel).run(command, out.extend, err.extend)
+    return Ran(status, bytes(out), err.decode(errors="surrogateescape"))
+
+
+def out(kernel: Kernel, command: "str | bytes | list[str] | list[bytes]") -> bytes:
+    """Run a line that must go well and say nothing on standard error; return its output."""
+    ran = sh(kernel, command)
+    assert (ran.status, ran.err) == (0, ""), ran
+    return ran.out

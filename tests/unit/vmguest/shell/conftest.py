@@ -1,0 +1,47 @@
+"""Guests for the shell: one with ext2 in place at /, one with nothing mounted."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from guest_harness import definition, fill_with, guest_kernel
+from tree_images import make_tree, mke2fs
+
+from dcss.cp.control import ControlProgram
+from vmguest.kernel import Kernel
+
+
+@pytest.fixture(scope="session")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[bytes, bytes]]:
+    """Return an image and the content of its files by path."""
+    place = tmp_path_factory.mktemp("shell")
+    contents = make_tree(place / "tree")
+    return mke2fs(place / "tree", place / "image"), contents
+
+
+@pytest.fixture
+def kernel(control_program: ControlProgram, tree: tuple[bytes, dict[bytes, bytes]]) -> Iterator[Kernel]:
+    control_program.publish(definition("A", "20000-207FF SR"), fill_with(tree[0]))
+    control_program.publish(definition("B", "21000-217FF SR"), fill_with(tree[0]))
+    with guest_kernel(control_program) as kernel:
+        kernel.dcssblk.load_module("A,B")
+        kernel.mount("/dev/dcssblk0", "/", ("ro", "xip"))
+        yield kernel
+
+
+@pytest.fixture
+def bare(control_program: ControlProgram) -> Iterator[Kernel]:
+    with guest_kernel(control_program) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def contents(tree: tuple[bytes, dict[bytes, bytes]]) -> dict[bytes, bytes]:
+    return tree[1]
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = str(Path(__file__).parent)
+    for item in items:
+        if str(item.path).startswith(here) and "kernel" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.needs("mke2fs"))
