@@ -24,7 +24,7 @@ class FileExtents(NamedTuple):
 def image_files(buffer: Buffer) -> list[FileExtents]:
     """Return every regular file of the ext2 image in `buffer`, each inode once, under its first path.
 
-    Where `why_no_files` gives a reason the list is empty. Raises Ext2FormatError for a damaged image.
+    Where `why_no_files` gives a reason the list is empty. Raises Ext2FormatError or KernelError for a damaged image.
     """
     source = BufferSource(buffer)
     try:

@@ -76,7 +76,8 @@ class ImageMap:
 def map_image(buffer: bytes | bytearray | memoryview | mmap, path: Path, address: int = 0) -> ImageMap:
     """Return the map of the ext2 image in `buffer`, as it lies at absolute `address`; `path` is for messages.
 
-    Raises ImageError for an image that is no ext2 or whose blocks are not pages, Ext2FormatError for a damaged one.
+    Raises ImageError for an image that is no ext2 or whose blocks are not pages, Ext2FormatError or KernelError for a
+    damaged one.
     """
     if address % PAGE_SIZE:
         raise ImageError(f"address {address:#x}: wanted a multiple of {PAGE_SIZE}")

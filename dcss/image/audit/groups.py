@@ -19,8 +19,14 @@ def check_descriptors(audit: Audit) -> None:
     """Note every group whose descriptor is damaged; its bitmaps and inodes cannot be looked at."""
     for group in audit.groups:
         try:
-            flags = audit.volume.group(group).bg_pad & _UNINIT_FLAGS
-            if flags:
+            descriptor = audit.volume.group(group)
+            for block, count in (
+                (descriptor.bg_block_bitmap, 1),
+                (descriptor.bg_inode_bitmap, 1),
+                (descriptor.bg_inode_table, table_blocks(audit.info)),
+            ):
+                audit.info.check_block(block, f"group {group}", "bitmaps and inode table", count)
+            if flags := descriptor.bg_pad & _UNINIT_FLAGS:
                 audit.add("group", f"group {group}", f"bg_flags: found {flags}, wanted 0: ext2 has no such flags")
         except Ext2FormatError as error:
             audit.bad_groups.add(group)

@@ -113,12 +113,16 @@ def _covering(demand: Demand, address_block: int, limit_blocks: int, *, cut: boo
 
 
 class _Room:
-    """Blocks that are still free, group by group, and what was given out."""
+    """Blocks that are still free, group by group, and what was given out.
+
+    Choices do not depend on the limit, which only ends them: so what is needed without one suffices as one.
+    """
 
     def __init__(self, geometry: Geometry, address_block: int, limit_blocks: int | None, *, cut: bool) -> None:
         self._geometry = geometry
         self._address_block = address_block
-        self._limit_blocks = limit_blocks
+        self._covers_limit = limit_blocks is not None
+        self._limit_blocks = MAX_BLOCKS if limit_blocks is None else limit_blocks
         self._cut = cut
         self._fresh = self._stretches()
         self._open: list[list[int]] = []  # [first free block, end] of the groups that large data is put into
@@ -142,27 +146,22 @@ class _Room:
             self._close(stretch)
         for negative, number, file_block in pieces[small:]:
             runs[number].append(Run(file_block, self._take_small(-negative), -negative))
-        blocks = self._end if self._limit_blocks is None else self._limit_blocks
+        blocks = self._limit_blocks if self._covers_limit else self._end
         free = sorted((first, min(count, blocks - first)) for count, first in self._gaps if first < blocks)
-        if self._limit_blocks is not None:
-            free += [(first, end - first) for first, end in self._fresh if first < end]
+        if self._covers_limit:
+            free += [(first, min(end, blocks) - first) for first, end in self._fresh if first < blocks]
         return Layout(self._geometry, blocks, meta, tuple(tuple(sorted(each)) for each in runs), tuple(free))
 
     def _stretches(self) -> Iterator[tuple[int, int]]:
         """Yield (first free block, end) group by group; without a limit there is always one more."""
         group = 0
         while True:
-            first, end = self._geometry.first_free_block(group), (group + 1) * BLOCKS_PER_GROUP
-            if self._limit_blocks is not None:
-                end = min(end, self._limit_blocks)
-                if group >= self._geometry.groups:
-                    return
-            if end > MAX_BLOCKS:
-                raise ImageError(f"the image needs more than {MAX_BLOCKS} blocks of 4 KiB, which ext2 cannot count")
-            if first > end:
-                raise _FullError
-            self._end = max(self._end, first) if group == 0 else self._end
-            yield first, end
+            first = self._geometry.first_free_block(group)
+            if self._covers_limit and group >= self._geometry.groups:
+                return
+            if group == 0:
+                self._reach(first)
+            yield first, (group + 1) * BLOCKS_PER_GROUP
             group += 1
 
     def _next_stretch(self) -> tuple[int, int]:
@@ -179,7 +178,7 @@ class _Room:
             first, end = self._next_stretch()
         if blocks:
             yield first, blocks
-        self._end = max(self._end, first + blocks)
+        self._reach(first + blocks)
         self._open.append([first + blocks, end])
 
     def _take_large(self, file_block: int, blocks: int) -> Iterator[Run]:
@@ -196,7 +195,7 @@ class _Room:
                 return
         for stretch in self._open_stretches():
             first = self._aligned(stretch[0], file_block)
-            count = min(blocks, stretch[1] - first)
+            count = min(blocks, min(stretch[1], self._limit_blocks) - first)
             if count > 0:
                 self._give(stretch, first, count)
                 yield Run(file_block, first, count)
@@ -207,7 +206,7 @@ class _Room:
     def _take_aligned(self, file_block: int, blocks: int) -> Run:
         for stretch in self._open_stretches():
             first = self._aligned(stretch[0], file_block)
-            if first + blocks <= stretch[1]:
+            if first + blocks <= min(stretch[1], self._limit_blocks):
                 self._give(stretch, first, blocks)
                 return Run(file_block, first, blocks)
         raise _FullError
@@ -228,7 +227,7 @@ class _Room:
         if first > stretch[0]:
             insort(self._gaps, (first - stretch[0], stretch[0]))
         stretch[0] = first + blocks
-        self._end = max(self._end, first + blocks)
+        self._reach(first + blocks)
         if stretch[1] - stretch[0] < LARGE_BLOCKS:
             self._open.remove(stretch)
             self._close(stretch)
@@ -246,5 +245,13 @@ class _Room:
         count, first = gaps.pop(number)
         if count > blocks:
             insort(gaps, (count - blocks, first + blocks))
-        self._end = max(self._end, first + blocks)
+        self._reach(first + blocks)
         return first
+
+    def _reach(self, end: int) -> None:
+        """Note how far blocks are in use."""
+        if end > self._limit_blocks:
+            if self._covers_limit:
+                raise _FullError
+            raise ImageError(f"the image needs more than {MAX_BLOCKS} blocks of 4 KiB, which ext2 cannot count")
+        self._end = max(self._end, end)
