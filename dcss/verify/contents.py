@@ -39,10 +39,9 @@ class Contents:
     def of(cls, segments: Sequence[Published]) -> Self:
         """Compare all pages of `segments` with each other."""
         none = np.zeros(0, np.int64)
-        # A random linear hash tells pages apart but for a chance of 2^-64 a pair.
-        factors = np.random.default_rng().integers(0, 1 << 63, PAGE_SIZE // 8, dtype=np.uint64) * 2 + 1
+        factors = np.random.default_rng().integers(0, 1 << 64, (PAGE_SIZE // 8, 2, 2), dtype=np.uint64)
         digests = np.concatenate(
-            [none.astype(np.uint64), *(segment.content.view(np.uint64) @ factors for segment in segments)]
+            [none.astype(np.uint64), *(_digests(segment.content, factors) for segment in segments)]
         )
         telling = np.concatenate([none.astype(np.bool_), *(~_dull(segment.content) for segment in segments)])
         lengths = [segment.pages for segment in segments]
@@ -89,6 +88,20 @@ def _file_of_page(segment: Published) -> Pages:
 def windows(data: Bytes, size_bytes: int) -> Bytes:
     """Return a view of every `size_bytes` long piece of `data`, a row for each byte that one can begin at."""
     return np.lib.stride_tricks.sliding_window_view(data, size_bytes)
+
+
+def _digests(content: Bytes, factors: Words) -> Words:
+    """Hash each page to 64 bits that two different pages have in common with a chance of 2^-64.
+
+    Multilinear hashing of 32-bit words with random 64-bit factors: the upper halves of two such sums.
+    """
+    digests = np.empty(len(content), np.uint64)
+    for start in range(0, len(content), _BATCH_PAGES):
+        words = content[start : start + _BATCH_PAGES].view(np.uint64)
+        low, high = words & np.uint64(0xFFFFFFFF), words >> np.uint64(32)
+        first, second = (low @ factors[:, 0, i] + high @ factors[:, 1, i] for i in range(2))
+        digests[start : start + _BATCH_PAGES] = (first & np.uint64(0xFFFFFFFF << 32)) | second >> np.uint64(32)
+    return digests
 
 
 def _dull(content: Bytes) -> Flags:

@@ -153,6 +153,17 @@ class TestOneFrame:
             reason = assert_only_false(verify(stage.system), ONE_FRAME)
         assert "LIB in its window: 1 of 1 page in a frame that is not CP's" in reason
 
+    def test_written_private_page_at_user_level(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            rewrite = order("rewrite", address=0, pages=3, area="user_area")
+            stage.guest([DEVICE, order("map", at=0, page=8, pages=40, private=True), rewrite])
+            result = verify(stage.system)
+        reason = assert_only_false(result, ONE_FRAME, NO_COPIES)
+        assert "guest LINUX01: LIB:/lib/one.so: 3 of 40 pages in a frame that is not CP's" in reason
+        (one,) = result.files
+        assert (one.checked_pages, one.distinct_frames, one.shared) == (40, 40, False)
+
     def test_written_page_of_an_exclusive_segment_is_the_guests_own(self) -> None:
         with Stage() as stage:
             stage.publish(kind=SegmentType.EW)

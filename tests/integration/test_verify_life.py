@@ -10,7 +10,7 @@ from dcss_test_support import needs
 from segment_stage import Stage, map_all, order
 
 from dcss.account.space import AddressSpace
-from dcss.errors import LaunchError
+from dcss.errors import LaunchError, MeasurementDeniedError
 from dcss.verify import verdict
 from dcss.verify.memory import ProcessMemory
 from dcss.verify.verdict import verify
@@ -78,6 +78,17 @@ def test_memory_that_cannot_be_read_is_unknown(stage_of_two: Stage, monkeypatch:
     assert claim.holds is None
     assert "cannot be read" in claim.detail
     assert result.verdict == "verified"  # nothing is refuted, and what could not be seen is said
+
+
+def test_descriptors_that_cannot_be_seen_are_unknown(stage_of_two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    def closed(pid: int) -> list[object]:
+        raise MeasurementDeniedError(f"/proc/{pid}/fd: Permission denied")
+
+    monkeypatch.setattr(verdict, "open_files", closed)
+    result = verify(stage_of_two.system)
+    assert [claim.holds for claim in result.claims] == [True, None, True, True]
+    assert "not all descriptors could be seen: guest LINUX01: /proc/" in detail(result, NO_COPIES)
+    assert len(result.limits) == 2
 
 
 def test_verify_must_run_in_cp(stage_of_two: Stage) -> None:

@@ -3,11 +3,11 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from segment_stage import unmapped
 
-from dcss.abi.extmem import PAGE_SIZE, SegmentType
-from dcss.account.subjects import SegmentSubject
+from dcss.abi.extmem import PAGE_SIZE
 from dcss.verify.contents import DULL, Contents
-from dcss.verify.published import Bytes, FilePages, Published
+from dcss.verify.published import Bytes
 from dcss.verify.search import Searcher
 
 # Pages between noise and emptiness, many of them alike.
@@ -26,9 +26,7 @@ copies = st.lists(
 
 @given(segments, copies)
 def test_search_agrees_with_a_search_by_hand(pages: list[bytes], pieces: list[tuple[int, int, bytes]]) -> None:
-    content = np.frombuffer(b"".join(pages), np.uint8).reshape(-1, PAGE_SIZE)
-    subject = SegmentSubject("LIB", SegmentType.SR, "/none", -1, 0, content.nbytes, None)
-    segment = Published(subject, (1, 2), content, FilePages.of((), len(content)))
+    segment = unmapped(b"".join(pages))
     contents = Contents.of([segment])
     memory = b"".join(filler * gap + pages[index % len(pages)] for index, gap, filler in pieces) or b"x"
     memory += bytes(-len(memory) % PAGE_SIZE)
@@ -48,5 +46,5 @@ def test_search_agrees_with_a_search_by_hand(pages: list[bytes], pieces: list[tu
             at = memory.find(wanted, at + 1)
     assert found == by_hand
     for index, wanted in enumerate(pages):
-        rare = min(np.count_nonzero(content[index] != byte) for byte in np.unique(content[index]))
+        rare = min(np.count_nonzero(segment.content[index] != byte) for byte in np.unique(segment.content[index]))
         assert (int(contents.of_page[0][index]) == DULL) == (rare < 16), wanted

@@ -59,7 +59,8 @@ class Guest:
         """Map pages of a segment at user level; `at` is a page of the user area."""
         address = self.user_area + at * PAGE
         flags = FIXED | (mmap.MAP_PRIVATE if private else mmap.MAP_SHARED)
-        map_at(address, pages, mmap.PROT_READ, flags, descriptor=self.descriptors[segment], page=page)
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if private else 0)
+        map_at(address, pages, protection, flags, descriptor=self.descriptors[segment], page=page)
         # MADV_RANDOM does not turn fault-around off: what should stay absent is thrown out again.
         for index in range(pages):
             ctypes.c_ubyte.from_address(address + index * PAGE).value  # noqa: B018
@@ -111,10 +112,10 @@ class Guest:
         """Write into a private mapping in the window."""
         ctypes.memmove(self.window + address, text.encode(), len(text))
 
-    def rewrite(self, address: int, pages: int) -> None:
+    def rewrite(self, address: int, pages: int, area: str = "window") -> None:
         """Write what is there already, so that the kernel makes private copies."""
         for index in range(pages):
-            byte = ctypes.c_ubyte.from_address(self.window + address + index * PAGE)
+            byte = ctypes.c_ubyte.from_address(getattr(self, area) + address + index * PAGE)
             byte.value = byte.value
 
     def storage(self, pages: int) -> None:

@@ -21,6 +21,7 @@ import numpy as np
 
 from dcss.abi.extmem import PAGE_SIZE, SegmentType
 from dcss.account.subjects import AddressRange, GuestSubject, SegmentSubject, SystemSubject
+from dcss.verify.published import FilePages, Published
 
 ACTOR = Path(__file__).with_name("segment_actor.py")
 NOBODY = 65534
@@ -58,6 +59,13 @@ FILES = (
 
 def random_content(pages: int = PAGES, seed: int = 1) -> bytes:
     return np.random.default_rng(seed).integers(0, 256, pages * PAGE_SIZE, np.uint8).tobytes()
+
+
+def unmapped(content: bytes, files: tuple[File, ...] = (), name: str = "LIB") -> Published:
+    """A segment that lives in an array: nothing of it is in shared memory, and nobody maps it."""
+    rows = np.frombuffer(content, np.uint8).reshape(-1, PAGE_SIZE)
+    subject = SegmentSubject(name, SegmentType.SR, "/none", -1, 0, len(content), None, files)
+    return Published(subject, (1, 2), rows, FilePages.of(files, len(rows)))
 
 
 def order(verb: str, **arguments: Any) -> Order:

@@ -109,6 +109,16 @@ def test_absent_pages_are_not_instantiated() -> None:
     assert account.guest.xip_bytes == 10 * PAGE_SIZE
 
 
+def test_written_private_copies_are_not_the_segments_pages() -> None:
+    with Stage() as stage:
+        stage.publish()
+        rewrite = order("rewrite", address=0, pages=5, area="user_area")
+        stage.guest([order("map", at=0, page=8, pages=40, private=True), rewrite])
+        result = measured(stage)
+    assert result.guests[0].guest.xip_bytes == 35 * PAGE_SIZE
+    assert result.totals.with_sharing_bytes == 35 * PAGE_SIZE
+
+
 def test_without_privilege_what_can_be_seen_is_the_same() -> None:
     def run() -> tuple[MeasureResult, MeasureResult]:
         with Stage() as stage:

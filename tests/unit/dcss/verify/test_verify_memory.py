@@ -1,0 +1,157 @@
+"""Which memory is searched, once or for each process, and what made-up page tables are judged to be."""
+
+import os
+from typing import ClassVar, Self
+
+import numpy as np
+import pytest
+from dcss_test_support import needs
+from segment_stage import FILES, PAGES, Stage, map_all, random_content, unmapped
+
+from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE
+from dcss.account.pagemap import Entries
+from dcss.account.space import AddressSpace
+from dcss.verify import memory
+from dcss.verify.contents import Contents
+from dcss.verify.memory import Searchable, search_processes
+from dcss.verify.observe import Observer
+from dcss.verify.one_frame import judge_one_frame
+from dcss.verify.published import Bytes, Published
+from dcss.verify.search import Found, Searcher
+
+
+class MadeUp:
+    """Stands for ProcessMemory: reads frames that a test made up, and counts how often each page was read."""
+
+    contents: ClassVar[dict[int, dict[int, bytes]]] = {}
+    read_pages: ClassVar[list[tuple[int, int]]] = []
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def read(self, first_page: int, buffer: Bytes) -> int:
+        for index in range(len(buffer) // PAGE_SIZE):
+            page = self.contents[self.pid][first_page + index]
+            buffer[index * PAGE_SIZE : (index + 1) * PAGE_SIZE] = np.frombuffer(page, np.uint8)
+            self.read_pages.append((self.pid, first_page + index))
+        return len(buffer)
+
+
+@pytest.fixture(autouse=True)
+def made_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "ProcessMemory", MadeUp)
+    MadeUp.contents = {}
+    MadeUp.read_pages = []
+
+
+def process(pid: int, pages: dict[int, tuple[int, bytes]]) -> Searchable:
+    """A process of `pages`: number -> (frame, content)."""
+    numbers = np.array(sorted(pages), np.int64)
+    frames = np.array([pages[number][0] for number in sorted(pages)], np.uint64)
+    MadeUp.contents[pid] = {number: content for number, (_, content) in pages.items()}
+    return Searchable(AddressSpace(pid, [], numbers, frames), numbers, frames, frames)
+
+
+def search(segment: bytes, processes: list[Searchable]) -> list[list[int]]:
+    """Return the addresses at which each process has a copy."""
+    found = search_processes(Searcher(Contents.of([unmapped(segment)])), processes)
+    assert all(isinstance(one, Found) for one in found)
+    return [one.hits.addresses.tolist() for one in found]
+
+
+SEGMENT = random_content(1)
+ZEROS = bytes(PAGE_SIZE)
+FIRST, SECOND = ZEROS[:1000] + SEGMENT[:-1000], SEGMENT[-1000:] + ZEROS[1000:]
+
+
+def test_a_frame_is_read_once_and_counts_for_all() -> None:
+    processes = [process(1, {10: (7, SEGMENT)}), process(2, {20: (7, SEGMENT), 90: (8, ZEROS)})]
+    assert search(SEGMENT, processes) == [[10 * PAGE_SIZE], [20 * PAGE_SIZE]]
+    assert MadeUp.read_pages == [(1, 10), (2, 90)]
+
+
+def test_later_process_has_it_and_the_earlier_too() -> None:
+    processes = [process(1, {5: (6, ZEROS)}), process(2, {20: (7, SEGMENT)}), process(3, {30: (7, SEGMENT)})]
+    assert search(SEGMENT, processes) == [[], [20 * PAGE_SIZE], [30 * PAGE_SIZE]]
+
+
+def test_copy_that_begins_on_a_page_searched_elsewhere() -> None:
+    # The second process wrote the page behind one that it has in common with the first.
+    processes = [process(1, {10: (1, FIRST), 11: (2, ZEROS)}), process(2, {10: (1, FIRST), 11: (3, SECOND)})]
+    assert search(SEGMENT, processes) == [[], [10 * PAGE_SIZE + 1000]]
+
+
+def test_copy_that_ends_on_a_page_searched_elsewhere() -> None:
+    processes = [process(1, {10: (1, ZEROS), 11: (2, SECOND)}), process(2, {10: (3, FIRST), 11: (2, SECOND)})]
+    assert search(SEGMENT, processes) == [[], [10 * PAGE_SIZE + 1000]]
+
+
+def test_two_frames_that_are_a_copy_only_side_by_side() -> None:
+    processes = [
+        process(1, {10: (1, FIRST), 11: (2, SECOND)}),
+        process(2, {10: (1, FIRST), 12: (2, SECOND)}),
+        process(3, {10: (1, FIRST), 11: (9, ZEROS)}),
+        process(4, {40: (1, FIRST), 41: (2, SECOND)}),
+        process(5, {40: (1, FIRST)}),
+    ]
+    assert search(SEGMENT, processes) == [[10 * PAGE_SIZE + 1000], [], [], [40 * PAGE_SIZE + 1000], []]
+
+
+def test_pages_without_a_visible_frame_are_searched_in_every_process() -> None:
+    processes = [process(1, {10: (0, SEGMENT)}), process(2, {10: (0, SEGMENT)}), process(3, {10: (0, ZEROS)})]
+    assert search(SEGMENT, processes) == [[10 * PAGE_SIZE], [10 * PAGE_SIZE], []]
+    assert len(MadeUp.read_pages) == 3
+
+
+@needs("frames")
+def test_page_of_the_object_in_another_frame_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No kernel does that: the page table of one guest is made up.
+    with Stage() as stage:
+        stage.publish()
+        for _ in range(2):
+            stage.guest(map_all())
+        liar = stage.guests[1].pids[0]
+        first = (stage.user_area.start >> PAGE_SHIFT) + 4
+        read = AddressSpace.read.__func__
+
+        def lie(cls: type[AddressSpace], pid: int, objects: object = None) -> AddressSpace:
+            space = read(cls, pid, objects)
+            if pid == liar:
+                altered: Entries = space.entries.copy()
+                altered[np.isin(space.pages, [first, first + 1])] ^= np.uint64(1)
+                return cls(pid, space.vmas, space.pages, altered)
+            return space
+
+        monkeypatch.setattr(AddressSpace, "read", classmethod(lie))
+        segments = [Published.of(segment) for segment in stage.segments]
+        by_frames, by_mappings = (
+            judge_one_frame(Observer(stage.system, segments, frames=frames).look(None), segments, frames=frames)
+            for frames in (True, False)
+        )
+    claim, proofs = by_frames
+    assert claim.holds is False
+    assert claim.detail == "guest LINUX02: LIB:/lib/one.so: 2 of 40 pages in a frame that is not CP's"
+    assert [(proof.distinct_frames, proof.shared) for proof in proofs] == [(42, False), (32, True), (1, True)]
+    assert by_mappings[0].holds is True
+
+
+@needs("frames")
+def test_pages_absent_from_cps_own_mapping_prove_nothing() -> None:
+    with Stage() as stage:
+        subject = stage.publish()
+        stage.guest(map_all())
+        segments = [Published.of(subject)]
+        observer = Observer(stage.system, segments, frames=True)
+        sighting = observer.look(None)
+        sighting.cp_entries[0][:3] = 0
+        claim, _ = judge_one_frame(sighting, segments, frames=True)
+    assert claim.detail == f"segment LIB: 3 pages absent from CP's own mapping at {subject.address:#x}"
+    assert len(FILES) == 3
+    assert segments[0].pages == PAGES
+    assert stage.system.cp_pid == os.getpid()
