@@ -1,15 +1,17 @@
 """The host memory under a guest: a reserved window for absolute storage, a user area, mappings made MAP_FIXED in them.
 
 Nothing here knows segments or files. Addresses are host addresses, sizes are bytes and whole pages. All functions raise
-OSError with the kernel's errno.
+KernelError, an OSError with the host kernel's errno.
 """
 
 import ctypes
 import mmap
 import os
+from errno import ENOMEM
 from typing import NamedTuple
 
 from dcss.abi.extmem import MAX_DCSS_ADDR, PAGE_SIZE
+from dcss.errors import KernelError
 
 PROT_NONE = 0
 MAP_FIXED = 0x10
@@ -22,6 +24,7 @@ _PYBUF_WRITE = 0x200
 MADV_DONTNEED = 4
 MADV_NOHUGEPAGE = 15
 USER_AREA_BYTES = 512 << 30
+_SPLIT_MAPPINGS = 4  # a mapping that is put into another one makes up to two more
 _FAILED = ctypes.c_void_p(-1).value
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -48,8 +51,25 @@ def _map(
     if result is None or result == _FAILED:
         errno = ctypes.get_errno()
         where = "anywhere" if address is None else f"at {address:#x}"
-        raise OSError(errno, f"mmap of {size_bytes} bytes {where}: {os.strerror(errno)}")
+        raise KernelError(errno, f"mmap of {size_bytes} bytes {where}: {os.strerror(errno)}{_limit_reached(errno)}")
     return result
+
+
+def _limit_reached(errno: int) -> str:
+    """Return the words that tell of vm.max_map_count where that is what mmap ran into."""
+    if errno != ENOMEM:
+        return ""
+    try:
+        with open("/proc/sys/vm/max_map_count", "rb") as setting, open("/proc/self/maps", "rb") as maps:
+            limit, mappings = int(setting.read()), sum(1 for _ in maps)
+    except OSError:
+        return ""
+    if mappings < limit - _SPLIT_MAPPINGS:
+        return ""
+    return (
+        f" (this process has {mappings} mappings, and vm.max_map_count is {limit}: let the guest map fewer or less"
+        f" scattered files, or raise it: sysctl -w vm.max_map_count={4 * limit})"
+    )
 
 
 def reserve() -> Reservation:
@@ -87,7 +107,7 @@ def discard(address: int, size_bytes: int) -> None:
     """Give the pages of private anonymous memory back to the host; they read as zeros from now on."""
     if _madvise(address, size_bytes, MADV_DONTNEED) != 0:
         errno = ctypes.get_errno()
-        raise OSError(errno, f"madvise of {size_bytes} bytes at {address:#x}: {os.strerror(errno)}")
+        raise KernelError(errno, f"madvise of {size_bytes} bytes at {address:#x}: {os.strerror(errno)}")
 
 
 def unmap(address: int, size_bytes: int) -> None:

@@ -2,6 +2,7 @@
 
 import os
 from collections import deque
+from contextlib import suppress
 from time import monotonic
 
 RING_LINES = 1000
@@ -20,7 +21,8 @@ class KernelLog:
         seconds = monotonic() - self._boot_seconds
         self._ring.append((seconds, level, message))
         if self._console is not None:
-            os.write(self._console, f"[{seconds:12.6f}] {message}\n".encode(errors="surrogateescape"))
+            with suppress(OSError):  # a full disk of the host is no reason for a guest to stop
+                os.write(self._console, f"[{seconds:12.6f}] {message}\n".encode(errors="surrogateescape"))
 
     def lines(self) -> list[str]:
         """Return the ring as dmesg prints it."""

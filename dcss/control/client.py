@@ -44,22 +44,30 @@ def find_systems() -> list[FoundSystem]:
         except ValueError:
             continue
         if directory.is_dir():
-            pid = _pid_in(directory)
-            found.append(FoundSystem(directory.name, _life(directory, pid), pid, directory))
+            found.append(FoundSystem(directory.name, _life(directory), _pid_in(directory), directory))
     return found
 
 
-def _life(directory: Path, pid: int | None) -> Life:
+def _life(directory: Path) -> Life:
     try:
         with _connect(directory):
             return Life.UP
     except TimeoutError:
         return Life.UP  # it listens, and is busy
     except FileNotFoundError:
-        # Only its lock says for sure, but asking for that could turn away a CP that is about to take it.
-        return Life.STARTING if pid is not None and Path(f"/proc/{pid}").exists() else Life.DEAD
+        return Life.STARTING if _is_locked(directory) else Life.DEAD
     except OSError:
         return Life.DEAD
+
+
+def _is_locked(directory: Path) -> bool:
+    """Say whether a CP holds the directory's lock. To try for it could turn away a CP that wants it just now."""
+    try:
+        end = f":{directory.stat().st_ino}"
+        locks = Path("/proc/locks").read_text("ascii").splitlines()
+    except FileNotFoundError:
+        return False
+    return any(" FLOCK " in lock and lock.split()[-3].endswith(end) for lock in locks)
 
 
 def _pid_in(directory: Path) -> int | None:

@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -26,23 +27,24 @@ MAP = 'run: [{map: "/usr/lib/**/*.so*"}]'
 class Dcss:
     """A user with directories of its own. What it started is found by them, whatever became of it."""
 
-    def __init__(self, home: Path, *, as_nobody: bool = False) -> None:
+    def __init__(self, home: Path, *, uid: int | None = None) -> None:
         self.home = home
         self.runtime = home / "run"
-        self._uid = NOBODY if as_nobody else None
+        self._uid = uid
+        self._python, path = (sys.executable, SOURCE) if uid is None else others_python() or ("", "")
         self.environment = {
             **os.environ,
             "HOME": str(home),
             "XDG_RUNTIME_DIR": str(self.runtime),
             "XDG_STATE_HOME": str(home / "state"),
-            "PYTHONPATH": SOURCE,
+            "PYTHONPATH": path,
             "PYTHONDONTWRITEBYTECODE": "1",
         }
         self.runtime.mkdir(mode=0o700)
         make_libraries(home / "tree")
-        if as_nobody:
+        if uid is not None:
             for path in (home, *home.rglob("*")):
-                os.chown(path, NOBODY, NOBODY, follow_symlinks=False)
+                os.chown(path, uid, uid, follow_symlinks=False)
         # As many characters as fit tell apart what runs side by side.
         self.system = f"t{os.getpid()}-{home.name.lower()[-16:].replace('_', '-')}"
 
@@ -66,7 +68,7 @@ class Dcss:
 
     def command(self, *arguments: str | Path) -> list[str]:
         """Return the words that run a command."""
-        return [sys.executable, "-m", "dcss", *map(str, arguments)]
+        return [self._python, "-m", "dcss", *map(str, arguments)]
 
     def start(self, *arguments: str | Path, prefix: Sequence[str] = (), **options: Any) -> "subprocess.Popen[str]":
         """Start a command."""
@@ -166,10 +168,10 @@ def make_libraries(root: Path) -> None:
 
 
 @contextlib.contextmanager
-def made_user(*, as_nobody: bool = False) -> Iterator[Dcss]:
+def made_user(*, uid: int | None = None) -> Iterator[Dcss]:
     """Make a user's directories, and remove them and all that runs in them."""
     home = Path(tempfile.mkdtemp(prefix="dcss-"))  # not pytest's, which others may not enter
-    user = Dcss(home, as_nobody=as_nobody)
+    user = Dcss(home, uid=uid)
     try:
         yield user
     finally:
@@ -178,19 +180,26 @@ def made_user(*, as_nobody: bool = False) -> Iterator[Dcss]:
 
 
 @cache
-def nobody_can_run() -> bool:
-    """Whether this interpreter and this source can be used by a user without privileges."""
+def others_python() -> tuple[str, str] | None:
+    """Return an interpreter and a PYTHONPATH that a user without privileges can run this source with, or None.
+
+    The tests' own interpreter may lie where only root may go; then the system's serves, if it is the same version.
+    """
     if os.geteuid() != 0:
-        return False
-    code = "import dcss.launch.up, numpy, click"
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd="/",
-        env={**os.environ, "PYTHONPATH": SOURCE},
-        user=NOBODY,
-        group=NOBODY,
-        extra_groups=[],
-        capture_output=True,
-        check=False,
-    )
-    return done.returncode == 0
+        return None
+    system = f"/usr/bin/python{sys.version_info.major}.{sys.version_info.minor}"
+    for executable, path in ((sys.executable, SOURCE), (system, f"{SOURCE}:{sysconfig.get_path('purelib')}")):
+        with contextlib.suppress(OSError):
+            done = subprocess.run(
+                [executable, "-c", "import dcss.launch.up, numpy, click"],
+                cwd="/",
+                env={**os.environ, "PYTHONPATH": path},
+                user=NOBODY,
+                group=NOBODY,
+                extra_groups=[],
+                capture_output=True,
+                check=False,
+            )
+            if done.returncode == 0:
+                return executable, path
+    return None
