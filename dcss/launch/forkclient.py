@@ -5,6 +5,7 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import suppress
 from errno import EMFILE
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from vmguest.bootstrap import GuestSpec
 from vmguest.hostmem import Reservation
 
 PACKET_BYTES = 1 << 17
+_ENDS_SECONDS = 1.0  # a process closes its sockets a moment before it can be waited for
 _ROOT = Path(__file__).resolve().parents[2]
 # Neither site nor the environment can put anything into a guest: only the standard library and this source tree.
 _PROGRAM = "import sys; sys.path.insert(0, {root!r}); from dcss.launch.forkserver import main; main()"
@@ -128,7 +130,9 @@ class ForkServer:
         return json.loads(packet), descriptors
 
     def _gone(self, error: OSError | None) -> LaunchError:
-        status = self._process.poll()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_ENDS_SECONDS)
+        status = self._process.returncode
         how = "" if status is None else f" by signal {-status}" if status < 0 else f" with status {status}"
         why = "" if error is None else f" ({error})"
         return LaunchError(f"fork server (process {self.pid}) ended{how}; its guests ended with it{why}")

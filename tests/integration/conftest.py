@@ -1,12 +1,15 @@
-"""A user with directories of its own for tests of the command line."""
+"""Users with directories of their own for tests of the command line."""
 
 from collections.abc import Iterator
 
 import pytest
-from cli_system import Dcss, made_user
+from cli_system import NOBODY, Dcss, made_user, others_python
 
 
-@pytest.fixture
-def dcss() -> Iterator[Dcss]:
-    with made_user() as user:
+@pytest.fixture(params=["self", pytest.param("nobody", marks=pytest.mark.slow)])
+def dcss(request: pytest.FixtureRequest) -> Iterator[Dcss]:
+    """Give the user of the tests, and then one without any privilege."""
+    if request.param == "nobody" and others_python() is None:
+        pytest.skip("needs root, and an interpreter that other users may run")
+    with made_user(uid=None if request.param == "self" else NOBODY) as user:
         yield user

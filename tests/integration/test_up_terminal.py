@@ -2,7 +2,6 @@
 
 import signal
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -19,7 +18,13 @@ SECONDS = 30
 def terminal(dcss: Dcss, words: list[str]) -> Iterator[pexpect.spawn]:
     environment = {**dcss.environment, "TERM": "xterm", "COLUMNS": "100"}
     child = pexpect.spawn(
-        words[0], words[1:], cwd=str(dcss.home), env=environment, timeout=SECONDS, dimensions=(40, 100)
+        words[0],
+        words[1:],
+        cwd=str(dcss.home),
+        env=environment,
+        timeout=SECONDS,
+        dimensions=(40, 100),
+        preexec_fn=dcss.become,
     )
     try:
         yield child
@@ -108,9 +113,7 @@ def test_completion_offers_systems_and_guests(dcss: Dcss) -> None:
             "COMP_WORDS": " ".join(words),
             "COMP_CWORD": str(len(words) - 1),
         }
-        done = subprocess.run(
-            [sys.executable, "-m", "dcss"], env=environment, cwd=dcss.home, capture_output=True, text=True, check=False
-        )
+        done = dcss(env=environment)
         assert done.stderr == ""
         return [line.partition(",")[2] for line in done.stdout.splitlines()]
 

@@ -30,7 +30,7 @@ class Dcss:
     def __init__(self, home: Path, *, uid: int | None = None) -> None:
         self.home = home
         self.runtime = home / "run"
-        self._uid = uid
+        self.uid = uid
         self._python, path = (sys.executable, SOURCE) if uid is None else others_python() or ("", "")
         self.environment = {
             **os.environ,
@@ -72,11 +72,20 @@ class Dcss:
 
     def start(self, *arguments: str | Path, prefix: Sequence[str] = (), **options: Any) -> "subprocess.Popen[str]":
         """Start a command."""
-        if self._uid is not None:
-            options |= {"user": self._uid, "group": self._uid, "extra_groups": []}
-        return subprocess.Popen(
-            [*prefix, *self.command(*arguments)], cwd=self.home, env=self.environment, text=True, **options
-        )
+        settings = {"env": self.environment, "text": True, **self.identity}
+        return subprocess.Popen([*prefix, *self.command(*arguments)], cwd=self.home, **(settings | options))
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """Return what subprocess needs to start a process as this user."""
+        return {} if self.uid is None else {"user": self.uid, "group": self.uid, "extra_groups": []}
+
+    def become(self) -> None:
+        """Become this user, in a process that was just forked."""
+        if self.uid is not None:
+            os.setgroups([])
+            os.setgid(self.uid)
+            os.setuid(self.uid)
 
     def __call__(
         self, *arguments: str | Path, status: int | None = 0, **options: Any
