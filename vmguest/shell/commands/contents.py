@@ -69,10 +69,11 @@ def wc(context: Context) -> None:
     for file in files:
         with context.reporting(shown(file)), context.open(file) as opened:
             rows.append((_counts(opened.file, wanted), shown(file)))
+    total = {letter: sum(counts[letter] for counts, _ in rows) for letter in "lwc"}
     if len(files) > 1:
-        rows.append(({letter: sum(counts[letter] for counts, _ in rows) for letter in wanted}, "total"))
-    single = len(files) <= 1 and len(wanted) == 1
-    width = 0 if single else max((len(str(n)) for counts, _ in rows for n in counts.values()), default=0)
+        rows.append((total, "total"))
+    # As wide as the sum of all sizes, whatever is shown; one number of one file stands alone.
+    width = 0 if len(files) == len(wanted) == 1 else len(str(total["c"]))
     for counts, name in rows:
         context.out.line(" ".join([*(f"{counts[letter]:{width}}" for letter in wanted), name]))
 
@@ -90,8 +91,7 @@ def _counts(file: RegularFile, wanted: list[str]) -> dict[str, int]:
 
     if wanted != ["c"]:
         file.sendfile(0, file.size_bytes, take)
-    counts = {"l": lines, "w": words, "c": file.size_bytes}
-    return {letter: counts[letter] for letter in wanted}
+    return {"l": lines, "w": words, "c": file.size_bytes}
 
 
 def hexdump(context: Context) -> None:

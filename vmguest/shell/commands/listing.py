@@ -160,7 +160,9 @@ def find(context: Context) -> None:
     starts, tests = words[:at] or [b"."], words[at:]
     pattern, wanted, depth = None, "", None
     while tests:
-        test, value = tests.pop(0), tests.pop(0) if tests else b""
+        if len(tests) == 1:
+            raise UsageError(f"missing argument to '{shown(tests[0])}'")
+        test, value, *tests = tests
         if test == b"-name":
             pattern = shown(value)
         elif test == b"-type" and value in {b"f", b"d", b"l"}:

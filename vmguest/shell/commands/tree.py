@@ -21,8 +21,9 @@ def mkdir(context: Context) -> None:
 
 
 def _make_parents(context: Context, name: bytes) -> None:
-    path, done = context.path(name), b""
-    for part in filter(None, path.split(b"/")):
+    done = b""
+    parts = [part for part in context.path(name).split(b"/") if part]
+    for place, part in enumerate(parts, 1):
         done += b"/" + part
         try:
             changes.mkdir(context.kernel.vfs, done)
@@ -30,7 +31,8 @@ def _make_parents(context: Context, name: bytes) -> None:
             if error.errno != EEXIST:
                 raise
             if not context.node(done).inode.is_dir:
-                raise
+                errno = EEXIST if place == len(parts) else ENOTDIR
+                raise KernelError(errno, f"{shown(done)}: not a directory") from error
 
 
 def rmdir(context: Context) -> None:

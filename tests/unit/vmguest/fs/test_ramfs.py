@@ -1,0 +1,201 @@
+"""Files in real storage against a model, and what they take and give back."""
+
+from collections.abc import Iterator
+from errno import EINVAL, EISDIR, ENOSPC, ENOTDIR, ENOTEMPTY
+
+import pytest
+from guest_harness import reservation
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.errors import KernelError
+from vmguest import hostmem
+from vmguest.fs.frames import FilePages
+from vmguest.fs.ramfile import RamFile
+from vmguest.fs.ramfs import RamFileSystem
+from vmguest.machine import RealStorage
+
+STORAGE_PAGES = 64
+
+
+@pytest.fixture
+def storage() -> Iterator[RealStorage]:
+    yield RealStorage(reservation().window, STORAGE_PAGES * PAGE_SIZE)
+    hostmem.unmap(reservation().window, reservation().window_bytes)
+
+
+@pytest.fixture
+def system(storage: RealStorage) -> RamFileSystem:
+    return RamFileSystem(storage, "tmpfs")
+
+
+def new_file(system: RamFileSystem, name: bytes = b"f") -> RamFile:
+    return system.open(system.create(system.inode(system.root), name))
+
+
+def content(file: RamFile) -> bytes:
+    buffer = memoryview(bytearray(file.size_bytes + 10))
+    return bytes(buffer[: file.read(0, buffer)])
+
+
+POSITIONS = st.integers(0, 24 * PAGE_SIZE)
+OPERATIONS = st.lists(
+    st.one_of(
+        st.tuples(st.just("write"), POSITIONS, st.integers(1, 5 * PAGE_SIZE)),
+        st.tuples(st.just("truncate"), POSITIONS, st.just(0)),
+        st.tuples(st.just("map"), st.integers(0, 24), st.integers(1, 24)),
+        st.tuples(st.just("take"), st.integers(1, 8), st.just(0)),  # somebody else's frames: runs get shorter
+        st.tuples(st.just("give"), st.just(0), st.just(0)),
+    ),
+    max_size=20,
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(operations=OPERATIONS, seed=st.integers(1, 255))
+def test_random_writes_and_truncates_against_a_bytearray(storage: RealStorage, operations, seed: int) -> None:  # noqa: ANN001
+    system = RamFileSystem(storage, "tmpfs")
+    free_bytes = storage.free_bytes
+    file, model = new_file(system), bytearray()
+    taken: list[tuple[int, int]] = []
+    for number, (kind, first, second) in enumerate(operations):
+        if kind == "write":
+            data = bytes((seed + number + i // 7) % 256 for i in range(second))
+            model.extend(bytes(max(0, first + second - len(model))))
+            model[first : first + second] = data
+            done = 0
+            while done < second:
+                done += file.write(first + done, memoryview(data)[done:])
+        elif kind == "truncate":
+            file.truncate(first)
+            del model[first:]
+            model.extend(bytes(first - len(model)))
+        elif kind == "map":
+            if first < hostmem.pages(len(model)):
+                mapping = file.mmap(first, second)
+                low, high = first * PAGE_SIZE, (first + second) * PAGE_SIZE
+                assert mapping.read(low, high - low) == bytes(model[low:high])
+        elif kind == "take":
+            taken.append((storage.allocate(first), first))
+        elif taken:
+            storage.release(*taken.pop())
+        assert file.size_bytes == len(model)
+        if sum(pages for _, pages in taken) > STORAGE_PAGES // 4:
+            storage.release(*taken.pop(0))
+    assert content(file) == bytes(model)
+    sent = bytearray()
+    file.sendfile(100, 1 << 30, lambda piece: sent.extend(piece) or len(piece))
+    assert sent == model[100:]
+    others_bytes = sum(pages for _, pages in taken) * PAGE_SIZE
+    assert system.page_cache_bytes == free_bytes - others_bytes - storage.free_bytes
+    for run in taken:
+        storage.release(*run)
+    system.unmount()
+    assert storage.free_bytes == free_bytes
+
+
+def test_pages_come_in_runs_and_holes_take_none(storage: RealStorage, system: RamFileSystem) -> None:
+    file = new_file(system)
+    assert file.write(0, bytes(10 * PAGE_SIZE)) == 10 * PAGE_SIZE
+    assert file.write(10 * PAGE_SIZE, b"x") == 1
+    data = FilePages(storage)
+    data.fill(0, 3)
+    data.fill(5, 2)
+    data.fill(0, 8)
+    assert [(run.file_page, run.pages) for run in data.runs(0, 100)] == [(0, 3), (3, 2), (5, 2), (7, 1)]
+    data.cut(0)
+    file.truncate(0)
+    file.write(20 * PAGE_SIZE, b"end")
+    assert system.page_cache_bytes == PAGE_SIZE
+    assert content(file) == bytes(20 * PAGE_SIZE) + b"end"
+
+
+def test_an_append_joins_the_run_before_it(system: RamFileSystem) -> None:
+    file = new_file(system)
+    for number in range(20):
+        file.write(number * PAGE_SIZE, bytes([number]) * PAGE_SIZE)
+    assert len(file.mmap(0, 20).runs) == 1
+
+
+def test_storage_that_is_full_writes_in_part_and_then_refuses(storage: RealStorage, system: RamFileSystem) -> None:
+    file = new_file(system)
+    free_bytes = storage.free_bytes
+    assert file.write(100, bytes(STORAGE_PAGES * PAGE_SIZE)) == free_bytes - 100
+    assert (file.size_bytes, storage.free_bytes) == (free_bytes, 0)
+    with pytest.raises(KernelError, match="give the guest more") as caught:
+        file.write(free_bytes, b"x")
+    assert caught.value.errno == ENOSPC
+    file.write(0, b"in place")
+    file.truncate(PAGE_SIZE + 1)
+    assert storage.free_bytes == free_bytes - 2 * PAGE_SIZE
+
+
+def test_pieces_of_storage_are_used_up_to_the_last(storage: RealStorage, system: RamFileSystem) -> None:
+    frames = [storage.allocate(1) for _ in range(storage.free_bytes // PAGE_SIZE)]
+    for frame in frames[::2]:
+        storage.release(frame, 1)
+    file = new_file(system)
+    pages = len(frames[::2])
+    assert file.write(0, b"y" * (pages + 1) * PAGE_SIZE) == pages * PAGE_SIZE
+    assert content(file) == b"y" * pages * PAGE_SIZE
+
+
+def test_what_is_cut_off_reads_as_zeros_when_the_file_grows_again(system: RamFileSystem) -> None:
+    file = new_file(system)
+    file.write(0, b"s" * 2 * PAGE_SIZE)
+    file.truncate(10)
+    file.truncate(2 * PAGE_SIZE)
+    assert content(file) == b"s" * 10 + bytes(2 * PAGE_SIZE - 10)
+
+
+def test_a_file_without_a_name_lives_until_its_last_close(storage: RealStorage, system: RamFileSystem) -> None:
+    root = system.inode(system.root)
+    free_bytes = storage.free_bytes
+    file = new_file(system, b"gone")
+    number = system.lookup(root, b"gone")
+    assert number is not None
+    inode = system.inode(number)
+    file.write(0, b"still here")
+    system.unlink(root, b"gone")
+    assert system.lookup(root, b"gone") is None
+    assert content(file) == b"still here"
+    assert system.page_cache_bytes == PAGE_SIZE
+    system.release(inode)
+    assert (system.page_cache_bytes, storage.free_bytes) == (0, free_bytes)
+
+
+def test_directories_count_their_links_and_go_when_empty(system: RamFileSystem) -> None:
+    root = system.inode(system.root)
+    directory = system.mkdir(root, b"d")
+    system.create(directory, b"f")
+    assert (root.links_count, directory.links_count) == (3, 2)
+    for call, errno in (
+        (lambda: system.rmdir(root, b"d"), ENOTEMPTY),
+        (lambda: system.unlink(root, b"d"), EISDIR),
+        (lambda: system.rmdir(directory, b"f"), ENOTDIR),
+        (lambda: system.open(directory), EISDIR),
+        (lambda: system.readlink(directory), EINVAL),
+        (lambda: system.open(system.symlink(root, b"l", b"t")), EINVAL),
+    ):
+        with pytest.raises(KernelError) as caught:
+            call()
+        assert caught.value.errno == errno
+    system.unlink(directory, b"f")
+    system.rmdir(root, b"d")
+    assert root.links_count == 2
+    assert [name for name, _ in system.names(root)] == [b"l"]
+
+
+@pytest.mark.parametrize("call", [lambda f: f.write(-1, b"x"), lambda f: f.truncate(-1), lambda f: f.mmap(0, 1)])
+def test_numbers_that_make_no_sense(system: RamFileSystem, call) -> None:  # noqa: ANN001
+    with pytest.raises(KernelError) as caught:
+        call(new_file(system))
+    assert caught.value.errno == EINVAL
+
+
+def test_how_full_it_is(storage: RealStorage, system: RamFileSystem) -> None:
+    new_file(system).write(0, bytes(3 * PAGE_SIZE))
+    full = system.statfs()
+    assert full.blocks - full.free_blocks == 3
+    assert full.free_blocks * PAGE_SIZE == storage.free_bytes
