@@ -268,6 +268,5 @@ def spec_of(plan: GuestPlan) -> GuestSpec:
 
 
 def _step_of(step: Step) -> tuple[str, ...]:
-    if not isinstance(step.argument, str):
-        return (step.verb, *step.argument)
-    return ("exec", "sh", "-c", step.argument) if step.verb == "exec" else (step.verb, step.argument)
+    words = (step.argument,) if isinstance(step.argument, str) else step.argument
+    return (step.verb, *words)

@@ -107,6 +107,7 @@ _FIELDS: dict[str, Callable[[Inode], object]] = {
     "Y": lambda inode: inode.mtime,
     "Z": lambda inode: inode.ctime,
 }
+FORMAT_LETTERS = ("n", *_FIELDS)
 
 
 def stat_command(context: Context) -> None:
@@ -130,7 +131,7 @@ def _formatted(form: str, name: bytes, node: Node) -> str:
         elif piece[0] in _FIELDS:
             text += f"{_FIELDS[piece[0]](node.inode)}{piece[1:]}"
         else:
-            raise UsageError(f"format %{piece[0]}: wanted one of n {' '.join(_FIELDS)}")
+            raise UsageError(f"format %{piece[0]}: wanted one of {' '.join(FORMAT_LETTERS)}")
     return text
 
 
