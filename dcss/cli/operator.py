@@ -85,8 +85,7 @@ def _own_cp(system: str) -> "ControlProgram | None":
                 raise
             time.sleep(_LOOK_SECONDS)
             continue
-        for finding in cp.findings:
-            click.echo(f"warning: {finding}", err=True)
+        cp.tell_findings(lambda finding: click.echo(f"warning: {finding}", err=True))
         return cp
     return None
 

@@ -1,6 +1,6 @@
 """CP, the host's control program: owns a system's segments and answers its guests' hypercalls."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from types import MappingProxyType, TracebackType
 from typing import Self
@@ -50,6 +50,12 @@ class ControlProgram:
     def findings(self) -> list[str]:
         """One line for each damaged file of the spool that was set aside."""
         return self._spool.findings
+
+    def tell_findings(self, tell: Callable[[str], None]) -> None:
+        """Have `tell` called with each of `findings`, those of now and those to come."""
+        for finding in self.findings:
+            tell(finding)
+        self._spool.tell = tell
 
     @property
     def available(self) -> Mapping[SegmentName, Segment]:

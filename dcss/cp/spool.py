@@ -7,6 +7,7 @@ start; what is damaged is moved to ``damaged/`` and reported.
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 from dcss.cp.content import Fill, file_digest, file_fill, write_content
@@ -22,12 +23,14 @@ _FILE = re.compile(r"([0-9]{4})\.(manifest|content)", re.ASCII)
 class Spool:
     """The spool of one system, locked until `close`. It is made by the first write; reading finds it or nothing.
 
-    `findings` has one line for each damaged file that was set aside. Raises SystemBusyError where another CP holds it.
+    `findings` has one line for each damaged file that was set aside; `tell` gets those to come. Raises SystemBusyError
+    where another CP holds it.
     """
 
     def __init__(self, system: str, *, fault: FaultPoint = no_fault) -> None:
         self.system = check_system_name(system)
         self.findings: list[str] = []
+        self.tell: Callable[[str], None] = lambda _: None
         self._fault = fault
         self._directory: Path | None = None
         self._lock = -1
@@ -172,7 +175,9 @@ class Spool:
         names = [
             str(set_aside(path, directory)) for path in (self._content(spid), self._manifest(spid)) if path.exists()
         ]
-        self.findings.append(f"spool file {spid:04d} is damaged: {reason}; set aside as {' and '.join(names)}")
+        finding = f"spool file {spid:04d} is damaged: {reason}; set aside as {' and '.join(names)}"
+        self.findings.append(finding)
+        self.tell(finding)
 
     def close(self) -> None:
         """Give up the lock. May be called twice."""

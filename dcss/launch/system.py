@@ -56,6 +56,7 @@ class System:
             self.started_at = utc_now()
             self.journal = Journal(self.cp.lock.directory, echo)
             stack.callback(self.journal.close)
+            self.cp.tell_findings(self._warn)
             stack.callback(self._close_guests)
             # Exec'd before anything is published: no guest can inherit what CP holds.
             self.fork_server = ForkServer(self.journal.descriptor)
@@ -133,6 +134,11 @@ class System:
     def _check_ending(self) -> None:
         if self.ending:
             raise TakenDownError(f"system {self.plan.name}: taken down while it was {self.phase}")
+
+    def _warn(self, finding: str) -> None:
+        self.journal.note(f"warning: {finding}")
+        if self.phase != "up":  # afterwards nobody looks at the progress
+            self._progress.warn(finding)
 
     def _settled(self, _: Member) -> None:
         self._progress.advance()

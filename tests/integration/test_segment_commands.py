@@ -151,6 +151,19 @@ def test_a_restricted_segment_needs_its_name_in_namesave(dcss: Dcss) -> None:
     assert "resulted in a hardware error" in dcss("logs", "NOT").stdout
 
 
+def test_a_damaged_segment_is_set_aside_and_told(dcss: Dcss) -> None:
+    dcss("run", dcss.config(SHARERS, segment=SAVED))
+    spool = dcss.home / "state/dcss" / dcss.system
+    with (spool / "0001.content").open("r+b") as content:
+        content.write(b"x")
+    failed = dcss("run", dcss.config(SHARERS, segment=FROM_SPOOL), status=3)
+    assert "warning: spool file 0001 is damaged: its content has digest" in failed.stderr
+    assert "segment LIB: its content has digest" in failed.stderr
+    assert sorted(path.name for path in (spool / "damaged").iterdir()) == ["0001.content.1", "0001.manifest.1"]
+    assert dcss("run", dcss.config(SHARERS, segment=FROM_SPOOL), status=2).stderr.startswith(f"{dcss.home}/system.yaml")
+    dcss.assert_nothing_left()
+
+
 def test_a_killed_cp_is_no_hindrance(dcss: Dcss) -> None:
     dcss("up", dcss.config(SHARERS, segment=SAVED), "-d")
     os.kill(dcss.ps()["pid"], signal.SIGKILL)
