@@ -3,6 +3,7 @@
 import os
 import signal
 from pathlib import Path
+from subprocess import PIPE
 
 from cli_system import GUEST, MAP, Dcss, make_libraries
 
@@ -170,3 +171,13 @@ def test_a_killed_cp_is_no_hindrance(dcss: Dcss) -> None:
     assert users(dcss) == {1: ("A", [])}
     assert segment(dcss, "load", "LIB") == ["LIB: file 0001, 2.0 MiB, content as saved"]
     dcss.assert_nothing_left()
+
+
+def test_commands_at_the_same_time_wait_for_each_other(dcss: Dcss) -> None:
+    started = [
+        dcss.start("segment", "define", f"LIB{number}", "20000-200FF SR", "--system", dcss.system, stdout=PIPE)
+        for number in range(4)
+    ]
+    answers = sorted(process.communicate(timeout=30)[0].split("fileid ")[1] for process in started)
+    assert answers == [f"{number:04d}.\n" for number in range(1, 5)]
+    assert len(segment(dcss, "query")) == 5
