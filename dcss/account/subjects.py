@@ -71,7 +71,7 @@ class GuestSubject:
     name: str
     engine: str
     pids: tuple[int, ...]
-    expect: Literal["shared", "copies"]
+    expect: Literal["shared", "copies", "nothing"]
     storage_bytes: int
     window: AddressRange
     user_area: AddressRange

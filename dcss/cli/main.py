@@ -43,6 +43,8 @@ COMMANDS: dict[str, CommandEntry] = {
     "logs": CommandEntry("dcss.cli.logs", "Show a guest's log, over all its starts; without GUEST that of CP."),
     "guest": CommandEntry("dcss.cli.guest", "Start, stop or restart one guest of a running system."),
     "down": CommandEntry("dcss.cli.down", "Take a system down: its guests, its shared memory, its CP."),
+    "segment": CommandEntry("dcss.cli.segment", "Define, save, load, query, purge, import and export segments."),
+    "cp": CommandEntry("dcss.cli.cp", "Give CP a command, or converse with it."),
     "image": CommandEntry("dcss.cli.image", "Build, list, read and check ext2 images."),
     "init": CommandEntry("dcss.cli.init", "Write one of the ready systems here, to start from."),
     "schema": CommandEntry("dcss.cli.schema", "Print the JSON Schema of the YAML, for editors."),

@@ -244,7 +244,9 @@ class GuestModel(Model):
         None, description='its dcssblk devices, in order; "A:B" is one device of two segments, "A(local)" exclusive'
     )
     mounts: list[MountModel] = Field([], description="what it mounts, in order")
-    expect: Literal["shared", "copies"] = Field("shared", description="shared, or copies for a baseline")
+    expect: Literal["shared", "copies", "nothing"] = Field(
+        "shared", description="shared; copies for a baseline; nothing for one that no claim is about"
+    )
     run: list[StepModel] = Field([], description="its workload, in order")
     restart: Restart = Field("no", description="on-failure: start it again when it fails or is killed")
 

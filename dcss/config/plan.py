@@ -7,6 +7,7 @@ from typing import Literal
 from dcss.abi.extmem import SegmentDefinition, SegmentType
 
 Engine = Literal["process", "s390x", "linux"]
+Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
 
 
@@ -90,7 +91,7 @@ class GuestPlan:
     storage_bytes: int
     dcssblk: tuple[str, ...]
     mounts: tuple[MountPlan, ...]
-    expect: Literal["shared", "copies"]
+    expect: Expectation
     run: tuple[Step, ...]
     where: str
     restart: Restart = "no"

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from dcss.abi.extmem import PAGE_SHIFT, SegmentDefinition, SegmentName
+from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE, SegmentDefinition, SegmentName
 from dcss.cp.content import file_digest, file_fill, write_content
 from dcss.cp.durable import no_fault, write_all, write_durably
 from dcss.cp.manifest import Manifest
@@ -69,7 +69,9 @@ def read_exported(image: Path) -> Manifest:
 
 
 def moved(definition: SegmentDefinition, *, name: SegmentName, start: int) -> SegmentDefinition:
-    """Return `definition` under another name, its first page at another address. Raises ValueError for none there."""
+    """Return `definition` under another name, its first page at another address. Raises ValueError for a wrong one."""
+    if start % PAGE_SIZE:
+        raise ValueError(f"segment {name}: found address {start:#x}, wanted a multiple of {PAGE_SIZE}")
     pages = (start - definition.start) >> PAGE_SHIFT
     return replace(
         definition,

@@ -11,6 +11,7 @@ from dcss.control.protocol import Arguments, Output
 from dcss.control.server import Handler
 from dcss.errors import ConfigError, LaunchError
 from dcss.launch.member import Member
+from dcss.launch.operator import operator_handlers
 from dcss.launch.proof import measure_system, verify_system
 from dcss.launch.standing import guest_form, system_form
 from dcss.report.jsonform import measure_form, verify_form
@@ -42,6 +43,7 @@ class Requests:
             "exec": self._exec,
             "guest": self._guest,
             "down": self._down,
+            **operator_handlers(self._system.cp),
         }
 
     def _ping(self, client: Conversation, _: Arguments) -> None:

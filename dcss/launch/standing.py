@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from dcss.launch.member import Member, State
+from dcss.launch.subjects import version_name
 
 if TYPE_CHECKING:
     from dcss.launch.system import System
@@ -22,12 +23,15 @@ def system_form(system: "System") -> dict[str, Any]:
         "guests": [guest_form(system, member) for member in system.roster.members.values()],
         "segments": [
             {
-                "name": name,
-                "shm": segment.object.name,
-                "bytes": segment.object.size_bytes,
+                "name": version_name(segment),
+                "file": segment.spid,
+                "class": segment.file_class.value,
+                "shm": segment.stored.name,
+                "bytes": segment.stored.size_bytes,
                 "guests": len(segment.users),
             }
-            for name, segment in system.cp.segments.items()
+            for segment in system.cp.files.values()
+            if segment.stored is not None
         ],
     }
 
@@ -44,12 +48,18 @@ def guest_form(system: "System", member: Member) -> dict[str, Any]:
         "state": member.state.value,
         "since": _iso(member.since_seconds),
         "pid": guest.pid if guest is not None and lives else None,
-        "segments": [str(name) for name in system.cp.loaded(member.name)] if member.name in system.cp.guests else [],
+        "segments": _loaded(system, member.name),
         "restarts": member.restarts,
         "exit_status": None if outcome is None else outcome.exit_status,
         "reason": None if outcome is None else outcome.log,
         "log": str(system.cp.lock.directory / f"{member.name}.log"),
     }
+
+
+def _loaded(system: "System", guest: str) -> list[str]:
+    if guest not in system.cp.guests:
+        return []
+    return [version_name(load.segment) for load in system.cp.loaded(guest).values()]
 
 
 def _iso(seconds: float) -> str:

@@ -47,7 +47,7 @@ def subject_of(system: "System") -> SystemSubject:
 
 
 def version_name(segment: Segment) -> str:
-    """Return what reports call a version: the segment's name; with its file number where a newer one has the name."""
+    """Return what reports call a version: the segment's name; with its file number where it was replaced or purged."""
     if segment.file_class is FileClass.PENDING_PURGE:
         return f"{segment.name}.{segment.spid:04d}"
     return segment.name

@@ -306,7 +306,7 @@ WRONG_CONFIGS = (
     WrongConfig(
         "bad-expectation",
         _guest("{name: A, expect: copy}"),
-        ("6: guests[0].expect: found 'copy', wanted one of shared, copies (did you mean copies?)",),
+        ("6: guests[0].expect: found 'copy', wanted one of shared, copies, nothing (did you mean copies?)",),
     ),
     WrongConfig(
         "two-verbs",
@@ -412,7 +412,7 @@ guests:
     run:
       - {map: lib}
       - {raed: /lib}
-  - {name: linux, expect: nothing}
+  - {name: linux, expect: all}
 """,
         (
             "4: segments[0].define[0]: found '20000-23FFF XX', wanted one of SW EW SR ER SN EN SC",
@@ -423,7 +423,7 @@ guests:
             "13: guests[0].run[1].raed: found an unknown key, wanted one of map, read, exec, background (did you mean"
             " read?)",
             f"14: guests[1].name: found 'linux', wanted {_NAME} (in upper case)",
-            "14: guests[1].expect: found 'nothing', wanted one of shared, copies",
+            "14: guests[1].expect: found 'all', wanted one of shared, copies, nothing",
         ),
     ),
 )

@@ -1,0 +1,123 @@
+"""The CP console: a prompt with history and completion, each line a command to CP."""
+
+import contextlib
+import re
+import signal
+from collections.abc import Iterable, Iterator
+
+import click
+
+from dcss.cli.operator import operator_of
+from dcss.errors import DcssError
+
+PROMPT = "CP> "
+_HISTORY_LINES = 1000
+_ENDS = {"QUIT": 4, "LOGOFF": 3, "LOGOUT": 3}  # and the letters that suffice
+_HELP = {"HELP": 4, "?": 1}
+_WORD = re.compile(r"[A-Z]{3,}")
+
+
+def converse(system: str) -> None:
+    """Converse until QUIT, LOGOFF or the end of the input. Ctrl-C drops the line that is being typed."""
+    click.echo(f"CP of system {system}; HELP lists its commands, QUIT ends this")
+    with _line_editing():
+        while True:
+            try:
+                with _interruptible():
+                    line = input(PROMPT)
+            except EOFError:
+                click.echo()
+                return
+            except KeyboardInterrupt:
+                click.echo()
+                continue
+            word = line.upper().split()[:1]
+            if _is_one_of(word, _ENDS):
+                return
+            if _is_one_of(word, _HELP):
+                for each in help_lines():
+                    click.echo(each)
+            else:
+                _execute(system, line)
+
+
+def execute_lines(system: str, lines: Iterable[str]) -> int:
+    """Execute the lines of a file up to QUIT or LOGOFF, and return how many CP refused. Raises DcssError."""
+    refused = 0
+    for line in lines:
+        word = line.upper().split()[:1]
+        if _is_one_of(word, _ENDS):
+            break
+        if word:
+            with operator_of(system) as operator:
+                response = operator.command(line)
+            for each in response.lines:
+                click.echo(each)
+            refused += response.return_code != 0
+    return refused
+
+
+def help_lines() -> Iterator[str]:
+    """Yield what HELP shows: how each command is used, and how short its name may be."""
+    from dcss.cp.commands import COMMANDS
+
+    for command in COMMANDS:
+        yield from command.usage.split("; ")
+        if command.shortest < len(command.name):
+            yield f"    {command.name} may be as short as {command.name[: command.shortest]}"
+    yield "HELP, QUIT, LOGOFF are this console's own"
+
+
+def _execute(system: str, line: str) -> None:
+    # A new operator for each line: a system may have come up or gone down since the last, and no lock is held between.
+    try:
+        with operator_of(system) as operator:
+            response = operator.command(line)
+    except DcssError as error:
+        click.echo(f"dcss: {error}", err=True)
+        return
+    for each in response.lines:
+        click.echo(each)
+
+
+def _is_one_of(word: list[str], known: dict[str, int]) -> bool:
+    return any(len(typed) >= shortest and name.startswith(typed) for typed in word for name, shortest in known.items())
+
+
+@contextlib.contextmanager
+def _interruptible() -> Iterator[None]:
+    """Have each Ctrl-C interrupt; elsewhere a second one waits until what the first began is cleaned up."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@contextlib.contextmanager
+def _line_editing() -> Iterator[None]:
+    """Have input() edit lines, complete words with Tab, and remember lines from one console to the next."""
+    from dcss.cp.runtime import state_directory
+
+    try:
+        import readline
+    except ImportError:  # a Python without it: lines come as the terminal edits them
+        yield
+        return
+    words = sorted(_ENDS.keys() | set(_WORD.findall(" ".join(help_lines()))))
+
+    def complete(text: str, state: int) -> str | None:
+        found = [word for word in words if word.startswith(text.upper())]
+        return f"{found[state]} " if state < len(found) else None
+
+    history = state_directory() / ".cp_history"
+    with contextlib.suppress(OSError):
+        readline.read_history_file(history)
+    readline.set_history_length(_HISTORY_LINES)
+    readline.set_completer(complete)
+    readline.parse_and_bind("tab: complete")
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError):
+            readline.write_history_file(history)

@@ -1,0 +1,175 @@
+"""The CP that `dcss cp` and `dcss segment` operate: the one that runs the system, or else one for this command."""
+
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from dcss.errors import ConfigError, LaunchError, SystemBusyError
+
+if TYPE_CHECKING:
+    from dcss.abi.extmem import SegmentDefinition
+    from dcss.cp.commands import Response
+    from dcss.cp.content import Fill
+    from dcss.cp.control import ControlProgram
+
+BUSY_SECONDS = 10.0  # another command of this kind holds the spool for an instant, a starting CP until it listens
+_LOOK_SECONDS = 0.05
+
+system_option = click.option(
+    "--system", default="default", show_default=True, metavar="SYSTEM", help="The system whose CP and spool is meant."
+)
+
+
+class Operator(Protocol):
+    """Gives commands and requests to a CP. What CP refuses is a response; what fails is raised, as a DcssError."""
+
+    def command(self, line: str) -> "Response":
+        """Give a CP command."""
+
+    def save(self, name: str, fill: "Fill") -> "Response":
+        """SAVESEG with the content that `fill` writes."""
+
+    def import_image(
+        self, image: Path, definition: "SegmentDefinition", digest: str | None, advance: Callable[[int], None]
+    ) -> "Response":
+        """Define and save a segment from a file, which must have `digest` where one is given."""
+
+    def load(self, name: str) -> "Response":
+        """Bring a saved segment into storage, its digest checked."""
+
+    def export(self, name: str, image: Path) -> "Response":
+        """Write a segment's saved content and its manifest to files."""
+
+
+def response_document(response: "Response") -> dict[str, object]:
+    """Return what the documents of `dcss cp` and `dcss segment` have in common."""
+    return {"return_code": response.return_code, "lines": list(response.lines)}
+
+
+@contextmanager
+def operator_of(system: str) -> Iterator[Operator]:
+    """Yield the operator of a system's CP; where none runs, be CP until the end of the block.
+
+    Raises ConfigError for a name that no system can have, SystemBusyError where a CP runs that does not listen.
+    """
+    from dcss.cp.runtime import check_system_name
+
+    try:
+        check_system_name(system)
+    except ValueError as error:
+        raise ConfigError(f"--system: {error}") from error
+    cp = _own_cp(system)
+    if cp is None:
+        yield _Remote(system)
+        return
+    with cp:
+        yield _Local(cp)
+
+
+def _own_cp(system: str) -> "ControlProgram | None":
+    """Return a CP for this command alone, or None where one runs that listens."""
+    from dcss.cp.control import ControlProgram
+
+    until = time.monotonic() + BUSY_SECONDS
+    while not _listens(system):
+        try:
+            cp = ControlProgram(system)
+        except SystemBusyError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_LOOK_SECONDS)
+            continue
+        for finding in cp.findings:
+            click.echo(f"warning: {finding}", err=True)
+        return cp
+    return None
+
+
+def _listens(system: str) -> bool:
+    from dcss.control.client import Client
+
+    try:
+        Client(system).close()
+    except (ConfigError, LaunchError):  # none runs, or it was killed: the lock says which, for who wants it
+        return False
+    return True
+
+
+class _Local:
+    """Operates a CP in this very process."""
+
+    def __init__(self, cp: "ControlProgram") -> None:
+        self._cp = cp
+
+    def command(self, line: str) -> "Response":
+        return self._cp.execute(line)
+
+    def save(self, name: str, fill: "Fill") -> "Response":
+        from dcss.cp.operations import save_image
+
+        return save_image(self._cp, name, fill)
+
+    def import_image(
+        self, image: Path, definition: "SegmentDefinition", digest: str | None, advance: Callable[[int], None]
+    ) -> "Response":
+        from dcss.cp.operations import import_image
+
+        return import_image(self._cp, image, definition, digest, advance)
+
+    def load(self, name: str) -> "Response":
+        from dcss.cp.operations import bring_in
+
+        return bring_in(self._cp, name)
+
+    def export(self, name: str, image: Path) -> "Response":
+        from dcss.cp.operations import export
+
+        return export(self._cp, name, image)
+
+
+class _Remote:
+    """Operates the CP that runs a system, through its control socket."""
+
+    def __init__(self, system: str) -> None:
+        self._system = system
+
+    def command(self, line: str) -> "Response":
+        return self._ask("cp", command=line)
+
+    def save(self, name: str, fill: "Fill") -> "Response":
+        from dcss.cp.runtime import state_directory
+
+        # Written here, so that CP serves its guests meanwhile; beside the spool, which has to have room for it anyway.
+        with tempfile.TemporaryFile(dir=state_directory(), buffering=0) as content:
+            fill(content.fileno())
+            path = f"/proc/{os.getpid()}/fd/{content.fileno()}"
+            return self._ask("segment", action="save", name=name, content=path)
+
+    def import_image(
+        self, image: Path, definition: "SegmentDefinition", digest: str | None, advance: Callable[[int], None]
+    ) -> "Response":
+        from dcss.cp.definition import definition_words
+
+        del advance  # CP copies it in one go
+        words = definition_words(definition)
+        return self._ask("segment", action="import", image=str(image.absolute()), define=words, digest=digest)
+
+    def load(self, name: str) -> "Response":
+        return self._ask("segment", action="load", name=name)
+
+    def export(self, name: str, image: Path) -> "Response":
+        return self._ask("segment", action="export", name=name, image=str(image.absolute()))
+
+    def _ask(self, request: str, **arguments: Any) -> "Response":
+        from dcss.control.client import Client
+        from dcss.cp.commands import Response
+
+        with Client(self._system) as client:
+            result = client.ask(request, **arguments)
+        return Response(result["return_code"], tuple(result["lines"]), result["files"])

@@ -1,0 +1,196 @@
+"""`dcss segment`: saved segments, for scripts: define, save, load, query, purge, import, export."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.cli.image import SizeType
+from dcss.cli.operator import operator_of, response_document, system_option
+from dcss.cli.options import EXIT_REFUTED, json_option, print_json
+
+if TYPE_CHECKING:
+    from dcss.cp.commands import Response
+    from dcss.report.progress import Progress
+
+_path = click.Path(path_type=Path)
+_TYPES = ("SW", "EW", "SR", "ER", "SN", "EN", "SC")
+
+
+@click.group("segment")
+def command() -> None:
+    """Define, save, load, query, purge, import and export segments.
+
+    They live in a system's spool and survive its end.
+
+    \b
+    dcss segment define LIB "20000-23FFF SR"
+    dcss segment save LIB --image ./tree
+    dcss segment query --users
+    dcss segment export LIB lib.img
+
+    Where a CP runs the system, it does the work; otherwise this command is CP for as long as it takes. Exit status:
+    1 where CP refuses, with its message on stdout.
+    """
+
+
+@command.command("define")
+@click.argument("name")
+@click.argument("ranges", nargs=-1, required=True, metavar="RANGES...")
+@click.option("--loadnshr", is_flag=True, help="May be loaded non-shared by everyone.")
+@click.option("--rstd", is_flag=True, help="Restricted: guests need it in their namesave.")
+@click.option("--secure", is_flag=True, help="Noted, as z/VM does.")
+@system_option
+@json_option
+def define(
+    *, name: str, ranges: tuple[str, ...], loadnshr: bool, rstd: bool, secure: bool, system: str, as_json: bool
+) -> int:
+    """Define a segment (DEFSEG): first and last page in hex and a type, for each of its ranges.
+
+    \b
+    dcss segment define LIB 20000-23FFF SR
+    dcss segment define DATA "30000-300FF EW" "30100-301FF EN"
+
+    It is a skeleton until it is saved. An older segment of that name stays as it is until then.
+    """
+    options = [word for word, given in (("LOADNSHR", loadnshr), ("RSTD", rstd), ("SECURE", secure)) if given]
+    with operator_of(system) as operator:
+        return _tell(system, operator.command(" ".join(["DEFSEG", name, *ranges, *options])), as_json=as_json)
+
+
+@command.command("save")
+@click.argument("name")
+@click.option("--image", type=_path, metavar="SRC", help="What goes in: a directory, a tar or an ext2 image.")
+@system_option
+@json_option
+def save(name: str, image: Path | None, system: str, as_json: bool) -> int:
+    """Save a defined segment (SAVESEG): without --image its pages are zeros, ready for a guest to fill.
+
+    An older segment of that name which guests use is theirs until the last of them has left it; new loads get the new
+    one.
+    """
+    with operator_of(system) as operator, _progress() as progress:
+        if image is None:
+            response = operator.command(f"SAVESEG {name}")
+        else:
+            from dcss.cli.segment_files import save_image
+
+            response = save_image(operator, name, image, progress)
+    return _tell(system, response, as_json=as_json)
+
+
+@command.command("load")
+@click.argument("name")
+@system_option
+@json_option
+def load(name: str, system: str, as_json: bool) -> int:
+    """Bring a saved segment into storage, and check that its content is what was saved.
+
+    A running system keeps it there for the guests to come. What is damaged is set aside, and reported.
+    """
+    with operator_of(system) as operator, _progress() as progress:
+        progress.phase(f"load {name.upper()}")
+        response = operator.load(name)
+    return _tell(system, response, "content as saved", as_json=as_json)
+
+
+@command.command("query")
+@click.argument("name", required=False)
+@click.option("--users", "form", flag_value="USERS", help="Which guests use which version.")
+@click.option("--attributes", "form", flag_value="ATTRIBUTES", help="LOADNSHR, RSTD, SECURE.")
+@system_option
+@json_option
+def query(name: str | None, form: str | None, system: str, as_json: bool) -> int:
+    """Show the segments, or those called NAME, as QUERY NSS does: pages, type, class and number of users.
+
+    \b
+    CL   S defined and not saved, A available, R restricted, P replaced or purged,
+         and gone with its last user
+    """
+    which = "ALL" if name is None else f"NAME {name}"
+    with operator_of(system) as operator:
+        return _tell(system, operator.command(f"QUERY NSS {which} {form or 'MAP'}"), as_json=as_json)
+
+
+@command.command("purge")
+@click.argument("name", required=False)
+@click.option("--all", "purge_all", is_flag=True, help="Every segment of the system, skeletons included.")
+@system_option
+@json_option
+def purge(name: str | None, purge_all: bool, system: str, as_json: bool) -> int:
+    """Purge a segment, its skeleton included (PURGE NSS). What guests use is gone with its last user."""
+    if (name is None) is not purge_all:
+        raise click.UsageError("wanted a NAME, or --all.")
+    with operator_of(system) as operator:
+        response = operator.command("PURGE NSS ALL" if name is None else f"PURGE NSS NAME {name}")
+        return _tell(system, response, as_json=as_json)
+
+
+@command.command("import")
+@click.argument("file", type=_path)
+@click.option("--name", help="Another name than it was exported under.")
+@click.option("--at", "address", type=SizeType(), metavar="ADDRESS", help="Another address for its first byte.")
+@click.option("--type", "kind", type=click.Choice(_TYPES, case_sensitive=False), help="Of a file without a manifest.")
+@system_option
+@json_option
+def import_command(
+    *, file: Path, name: str | None, address: int | None, kind: str | None, system: str, as_json: bool
+) -> int:
+    """Define and save a segment from a file that `dcss segment export` wrote, its digest checked.
+
+    \b
+    dcss segment import lib.img
+    dcss segment import lib.img --name LIB2 --at 0x30000000
+    dcss segment import any.img --name LIB --at 512M --type SR    without a manifest
+    """
+    from dcss.cli.segment_files import imported
+
+    definition, digest = imported(file, name, address, kind)
+    with operator_of(system) as operator, _progress() as progress:
+        progress.phase(f"import {definition.name}", file.stat().st_size, "bytes")
+        response = operator.import_image(file, definition, digest, progress.advance)
+    return _tell(system, response, as_json=as_json)
+
+
+@command.command("export")
+@click.argument("name")
+@click.argument("file", type=_path)
+@system_option
+@json_option
+def export(name: str, file: Path, system: str, as_json: bool) -> int:
+    """Write a segment's saved content to FILE, and what it is to FILE.manifest."""
+    with operator_of(system) as operator, _progress() as progress:
+        progress.phase(f"export {name.upper()}")
+        response = operator.export(name, file)
+    return _tell(system, response, f"written to {file}", as_json=as_json, file=str(file))
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress]":
+    from dcss.report.progress import SilentProgress, progress_for
+
+    progress = progress_for(sys.stderr) if sys.stderr.isatty() else SilentProgress(sys.stderr)
+    try:
+        yield progress
+    finally:
+        progress.close()
+
+
+def _tell(system: str, response: "Response", done: str = "", *, as_json: bool, **more: str) -> int:
+    """Show a response, and return the exit status; `done` is said of the segment where CP has no line for it."""
+    from dcss.report.units import fmt_bytes
+
+    rows: list[dict[str, Any]] = response.data or []
+    if as_json:
+        print_json({"system": system, **response_document(response), "segments": rows, **more})
+    else:
+        for line in response.lines:
+            click.echo(line)
+        for row in rows if done else ():
+            size_bytes = sum(each["last_page"] + 1 - each["first_page"] for each in row["ranges"]) * PAGE_SIZE
+            click.echo(f"{row['name']}: file {row['file']:04d}, {fmt_bytes(size_bytes)}, {done}")
+    return EXIT_REFUTED if response.return_code else 0

@@ -1,0 +1,73 @@
+"""What segments are saved from: images built for a skeleton, and files that were exported or made elsewhere."""
+
+from pathlib import Path
+from typing import Any
+
+from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE, PageRange, SegmentDefinition, SegmentName, SegmentType
+from dcss.cli.operator import Operator
+from dcss.cp import messages
+from dcss.cp.commands import Response
+from dcss.cp.exchange import manifest_of, moved, read_exported
+from dcss.cp.messages import CommandError
+from dcss.errors import ConfigError
+from dcss.image.build import plan_image
+from dcss.image.sources.kind import source_of
+from dcss.report.progress import Progress
+
+
+def save_image(operator: Operator, name: str, image: Path, progress: Progress) -> Response:
+    """Save a skeleton with what `image` makes, laid out for the skeleton's address. Raises ImageError, SpoolError."""
+    source = source_of(image)
+    found = operator.command(f"QUERY NSS NAME {name}")
+    if found.return_code not in {0, messages.NO_SUCH_FILE.number}:
+        return found
+    skeleton: dict[str, Any] | None = next((row for row in found.data or [] if row["class"] == "S"), None)
+    if skeleton is None:
+        refusal = CommandError(messages.NO_SKELETON, name=name.upper())
+        return Response(refusal.return_code, (refusal.line,))
+    ranges = skeleton["ranges"]
+    start, end = ranges[0]["first_page"] << PAGE_SHIFT, (ranges[-1]["last_page"] + 1) << PAGE_SHIFT
+    plan = plan_image(source, address=start, size_bytes=end - start)
+    progress.phase(f"save {name.upper()}", plan.content_bytes, "bytes")
+    for note in plan.notes:
+        progress.warn(note)
+    return operator.save(name, lambda write_fd: plan.write(write_fd, progress.advance))
+
+
+def imported(
+    file: Path, name: str | None, address: int | None, kind: str | None
+) -> tuple[SegmentDefinition, str | None]:
+    """Return the definition of a segment in a file and, where it has a manifest, the digest of its content.
+
+    Raises ConfigError where file and options do not say what it is, SpoolError for a damaged manifest.
+    """
+    try:
+        size_bytes = file.stat().st_size
+    except OSError as error:
+        raise ConfigError(f"{file}: found {error.strerror}, wanted a file to import") from error
+    manifest = manifest_of(file)
+    try:
+        if not manifest.exists():
+            return _without_manifest(file, size_bytes, name, address, kind), None
+        if kind is not None:
+            raise ConfigError(f"--type: found it beside {manifest}, which says the type; leave it out")
+        exported = read_exported(file)
+        old = exported.definition
+        segment = old.name if name is None else SegmentName(name.upper())
+        return moved(old, name=segment, start=old.start if address is None else address), exported.digest
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"{file}: {error}") from error
+
+
+def _without_manifest(
+    file: Path, size_bytes: int, name: str | None, address: int | None, kind: str | None
+) -> SegmentDefinition:
+    if name is None or address is None:
+        raise ConfigError(f"{file}: found no {manifest_of(file).name} beside it, wanted that, or --name and --at")
+    if size_bytes == 0:
+        raise ConfigError(f"{file}: found an empty file, wanted a segment's content")
+    segment = SegmentName(name.upper())
+    pages = PageRange(0, (size_bytes - 1) // PAGE_SIZE, SegmentType[(kind or "SR").upper()])
+    return moved(SegmentDefinition(segment, (pages,)), name=segment, start=address)

@@ -1,0 +1,87 @@
+"""What CP answers on its control socket to whoever may operate it: commands (`cp`) and requests about segments.
+
+The result is a response: return code, lines, and what they say as data. docs/control-protocol.md describes it.
+"""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from dcss.control.conversation import Conversation
+from dcss.control.protocol import Arguments
+from dcss.control.server import Handler
+from dcss.cp.commands import Response
+from dcss.cp.content import file_fill
+from dcss.cp.control import ControlProgram
+from dcss.cp.definition import parse_definition
+from dcss.cp.messages import CommandError
+from dcss.cp.operations import bring_in, export, import_image, save_image
+from dcss.errors import ConfigError, LaunchError
+
+Action = Callable[[ControlProgram, Arguments], Response]
+
+
+def operator_handlers(cp: ControlProgram) -> Mapping[str, Handler]:
+    """Return the handlers by the request's name. CP serves nobody else while it copies: one save at a time."""
+
+    def command(client: Conversation, arguments: Arguments) -> None:
+        client.finish(response_form(cp.execute(_text(arguments, "command"))))
+
+    def segment(client: Conversation, arguments: Arguments) -> None:
+        action = _ACTIONS.get(str(arguments.get("action")))
+        if action is None:
+            raise ConfigError(
+                f"segment: action: found {arguments.get('action')!r}, wanted one of {', '.join(_ACTIONS)}"
+            )
+        client.finish(response_form(action(cp, arguments)))
+
+    return {"cp": command, "segment": segment}
+
+
+def response_form(response: Response) -> Arguments:
+    """Return a response as the control socket carries it."""
+    return {"return_code": response.return_code, "lines": list(response.lines), "files": response.data}
+
+
+def _save(cp: ControlProgram, arguments: Arguments) -> Response:
+    content = _path(arguments, "content")
+    return save_image(cp, _text(arguments, "name"), file_fill(content), image_bytes=_size_bytes(content))
+
+
+def _import(cp: ControlProgram, arguments: Arguments) -> Response:
+    digest = arguments.get("digest")
+    if digest is not None:
+        digest = _text(arguments, "digest")
+    try:
+        definition = parse_definition(_text(arguments, "define").upper().split())
+    except CommandError as error:
+        return Response(error.return_code, (error.line,))
+    return import_image(cp, _path(arguments, "image"), definition, digest)
+
+
+def _text(arguments: Arguments, key: str) -> str:
+    found = arguments.get(key)
+    if not isinstance(found, str):
+        raise ConfigError(f"request: {key}: found {found!r}, wanted text")
+    return found
+
+
+def _path(arguments: Arguments, key: str) -> Path:
+    path = Path(_text(arguments, key))
+    if not path.is_absolute():
+        raise ConfigError(f"request: {key}: found {str(path)!r}, wanted an absolute path")
+    return path
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise LaunchError(f"{path}: CP cannot read it: {error.strerror}") from error
+
+
+_ACTIONS: Mapping[str, Action] = {
+    "save": _save,
+    "import": _import,
+    "load": lambda cp, arguments: bring_in(cp, _text(arguments, "name")),
+    "export": lambda cp, arguments: export(cp, _text(arguments, "name"), _path(arguments, "image")),
+}

@@ -1,0 +1,159 @@
+"""`dcss segment` and `dcss cp` against a system that runs: its CP does the work, and its guests stay whole."""
+
+import os
+import signal
+from pathlib import Path
+
+from cli_system import GUEST, MAP, Dcss, make_libraries
+
+SAVED = '  - {name: LIB, define: ["20000-201FF SR"], image: {directory: tree}, save: true}'
+FROM_SPOOL = "  - {name: LIB}"
+SHARERS = f"name: G, count: 2, {GUEST}, {MAP}"
+
+
+def new_tree(dcss: Dcss) -> Path:
+    """The same files, but for the first."""
+    make_libraries(dcss.home / "tree2")
+    (dcss.home / "tree2/usr/lib/lib00.so").write_bytes(b"the second version".ljust(4096, b"\1") * 15)
+    return dcss.home / "tree2"
+
+
+def segment(dcss: Dcss, *arguments: str | Path, status: int = 0) -> list[str]:
+    done = dcss("segment", *arguments, "--system", dcss.system, status=status)
+    return done.stdout.splitlines()
+
+
+def users(dcss: Dcss) -> dict[int, tuple[str, list[str]]]:
+    """Class and users of each version."""
+    document = dcss.json("segment", "query", "--users", "--system", dcss.system)
+    return {row["file"]: (row["class"], row["users"]) for row in document["segments"]}
+
+
+def libraries(dcss: Dcss, guest: str) -> str:
+    return str(dcss("exec", guest, "--", "sha256sum", "/usr/lib/lib00.so", "/usr/lib/lib19.so").stdout)
+
+
+def test_what_a_system_saved_is_there_for_the_next(dcss: Dcss) -> None:
+    first = dcss.json("run", dcss.config(SHARERS, segment=SAVED))
+    assert first["verify"]["verdict"] == "verified"
+    again = dcss.json("run", dcss.config(SHARERS, segment=FROM_SPOOL))
+    assert again["verify"]["verdict"] == "verified"
+    assert [file["path"] for file in again["verify"]["files"]] == [file["path"] for file in first["verify"]["files"]]
+    assert len(again["verify"]["files"]) == 20
+    elsewhere = dcss("run", dcss.config(SHARERS, segment='  - {name: LIB, define: ["20000-202FF SR"]}'), status=2)
+    assert elsewhere.stderr == (
+        f"{dcss.home}/system.yaml:3: segment LIB: found 20000-202FF SR, wanted 20000-201FF SR, as it is saved; leave"
+        " that out, or save it anew\n"
+    )
+    hidden = dcss("run", dcss.config(SHARERS), status=3)
+    assert "the spool holds it as file 0001; leave its image out to use that" in hidden.stderr
+    segment(dcss, "purge", "LIB")
+    missing = dcss("run", dcss.config(SHARERS, segment=FROM_SPOOL), status=2)
+    assert missing.stderr.startswith(
+        f"{dcss.home}/system.yaml:3: segment LIB: found no image:, and no saved segment LIB in the spool of system"
+        f" {dcss.system};"
+    )
+    dcss.assert_nothing_left()
+
+
+def test_storage_that_reaches_into_a_saved_segment_is_told_before_anything_starts(dcss: Dcss) -> None:
+    segment(dcss, "define", "LIB", "2000-20FF SR")
+    segment(dcss, "save", "LIB")
+    done = dcss("run", dcss.config("name: G", segment=FROM_SPOOL), status=2)
+    assert done.stderr == (
+        f"{dcss.home}/system.yaml:5: guest G: found storage up to 0x4000000, wanted at most 0x2000000, where segment"
+        " LIB begins\n"
+    )
+    dcss.assert_nothing_left()
+
+
+def test_pages_of_zeros_need_neither_image_nor_spool(dcss: Dcss) -> None:
+    config = dcss.config("name: G, expect: nothing", segment='  - {name: WORK, define: ["20000-200FF SN"]}')
+    dcss("up", config, "-d")
+    assert segment(dcss, "query", "--users")[1:] == ["0001 WORK     DCSS     A  00001", "     G"]
+    dcss("down", dcss.system)
+    assert segment(dcss, "query") == ["NO NSS FILES"]
+
+
+def test_a_segment_is_replaced_under_its_guests(dcss: Dcss) -> None:
+    """docs/updating.md, step by step: nobody loses a byte, the claims hold at each step, and the old version goes."""
+    dcss("up", dcss.config(SHARERS, segment=SAVED), "-d")
+    before = libraries(dcss, "G01")
+    assert segment(dcss, "define", "LIB", "20000-201FF SR") == [
+        "HCPNSD440I Saved segment LIB was successfully defined in fileid 0002."
+    ]
+    assert segment(dcss, "save", "LIB", "--image", new_tree(dcss)) == [
+        "HCPNSS440I Saved segment LIB was successfully saved in fileid 0002."
+    ]
+    assert users(dcss) == {1: ("P", ["G01", "G02"]), 2: ("A", [])}
+    assert dcss.json("verify")["verdict"] == "verified"
+    assert libraries(dcss, "G01") == libraries(dcss, "G02") == before
+
+    dcss("guest", "restart", "G01")
+    assert users(dcss) == {1: ("P", ["G02"]), 2: ("A", ["G01"])}
+    assert [guest["segments"] for guest in dcss.ps()["guests"]] == [["LIB"], ["LIB.0001"]]
+    assert {each["name"]: each["guests"] for each in dcss.ps()["segments"]} == {"LIB": 1, "LIB.0001": 1}
+    after = libraries(dcss, "G01")
+    assert after.splitlines()[0] != before.splitlines()[0]
+    assert after.splitlines()[1] == before.splitlines()[1]
+    assert libraries(dcss, "G02") == before
+    verdict = dcss.json("verify")
+    assert verdict["verdict"] == "verified"
+    assert {(file["segment"], *file["guests"]) for file in verdict["files"]} == {("LIB", "G01"), ("LIB.0001", "G02")}
+    account = dcss.json("measure")
+    assert {each["name"]: each["guests"] for each in account["segments"]} == {"LIB": 1, "LIB.0001": 1}
+
+    dcss("guest", "restart", "G02")
+    assert users(dcss) == {2: ("A", ["G01", "G02"])}
+    assert libraries(dcss, "G02") == after
+    assert len(dcss.objects()) == 1
+    assert dcss.json("verify")["verdict"] == "verified"
+    dcss("down", dcss.system)
+    assert [row.split()[0] for row in segment(dcss, "query")[1:]] == ["0002"]
+
+
+def test_import_load_export_and_refusals_at_a_running_cp(dcss: Dcss) -> None:
+    dcss("up", dcss.config(SHARERS, segment=SAVED), "-d")
+    image = dcss.home / "lib.img"
+    assert segment(dcss, "export", "LIB", "lib.img") == ["LIB: file 0001, 2.0 MiB, written to lib.img"]
+    assert segment(dcss, "import", "lib.img", "--name", "COPY", "--at", "1G") == [
+        "HCPNSS440I Saved segment COPY was successfully saved in fileid 0002."
+    ]
+    assert len(dcss.objects()) == 1
+    assert segment(dcss, "load", "COPY") == ["COPY: file 0002, 2.0 MiB, content as saved"]
+    assert len(dcss.objects()) == 2
+    assert segment(dcss, "save", "NOSUCH", status=1)[0].startswith("HCPDCS9002E")
+    assert segment(dcss, "load", "NOSUCH", status=1)[0].startswith("HCPDCS9003E")
+    with image.open("r+b") as file:
+        file.write(b"x")
+    refused = dcss("segment", "import", image, "--system", dcss.system, status=3)
+    assert f"dcss: {image}: could not be imported: segment LIB: found content of digest" in refused.stderr
+    full = dcss("segment", "export", "LIB", "/proc/x", "--system", dcss.system, status=3)
+    assert "could not be exported to /proc/x" in full.stderr
+    assert users(dcss) == {1: ("A", ["G01", "G02"]), 2: ("A", [])}
+    assert dcss.json("verify")["verdict"] == "verified"
+
+
+def test_a_guest_that_is_killed_uses_nothing(dcss: Dcss) -> None:
+    dcss("up", dcss.config(SHARERS, segment=SAVED), "-d")
+    os.kill(dcss.pid_of("G02"), signal.SIGKILL)
+    dcss.wait_for("G02", "killed")
+    assert users(dcss) == {1: ("A", ["G01"])}
+
+
+def test_a_restricted_segment_needs_its_name_in_namesave(dcss: Dcss) -> None:
+    segment(dcss, "define", "LIB", "20000-201FF SR", "--rstd")
+    segment(dcss, "save", "LIB", "--image", dcss.home / "tree")
+    config = dcss.config(f"name: MAY, namesave: [LIB], {GUEST}, {MAP}", f"name: NOT, {GUEST}", segment=FROM_SPOOL)
+    dcss("up", config, "-d", status=3)
+    assert dcss.states() == {"MAY": "ready", "NOT": "failed"}
+    assert users(dcss) == {1: ("R", ["MAY"])}
+    assert "resulted in a hardware error" in dcss("logs", "NOT").stdout
+
+
+def test_a_killed_cp_is_no_hindrance(dcss: Dcss) -> None:
+    dcss("up", dcss.config(SHARERS, segment=SAVED), "-d")
+    os.kill(dcss.ps()["pid"], signal.SIGKILL)
+    assert users(dcss) == {1: ("A", [])}
+    assert segment(dcss, "load", "LIB") == ["LIB: file 0001, 2.0 MiB, content as saved"]
+    dcss.assert_nothing_left()

@@ -1,0 +1,228 @@
+"""`dcss segment` where no CP runs: each command is CP for as long as it takes, and the spool keeps what it did."""
+
+import json
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from cp_test_support import objects_of, private_directories, unique_system
+from dcss_test_support import needs
+from tree_images import mke2fs
+
+from dcss.cli.main import main
+from dcss.image.files import image_files
+
+Run = Callable[..., tuple[int, str, str]]
+WORDS = b"some words\n" * 1000
+
+
+@pytest.fixture(autouse=True)
+def directories() -> Iterator[Path]:
+    with private_directories() as path:
+        yield path
+
+
+@pytest.fixture
+def system() -> Iterator[str]:
+    name = unique_system("segment")
+    yield name
+    assert objects_of(name) == []
+
+
+@pytest.fixture
+def segment(capfd: pytest.CaptureFixture[str], system: str) -> Run:
+    def run(*arguments: str | Path) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as ended:
+            main(["segment", *map(str, arguments), "--system", system])
+        return int(ended.value.code or 0), *capfd.readouterr()
+
+    return run
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    path = tmp_path / "tree"
+    (path / "usr/lib").mkdir(parents=True)
+    (path / "usr/lib/libwords.so").write_bytes(WORDS)
+    return path
+
+
+def content(directories: Path, system: str, spid: int) -> bytes:
+    return (directories / "xdg_state_home/dcss" / system / f"{spid:04d}.content").read_bytes()
+
+
+def test_define_save_load_query_purge(segment: Run, tree: Path, directories: Path, system: str) -> None:
+    assert segment("define", "lib", "20000-200FF SR", "--rstd", "--secure") == (
+        0,
+        "HCPNSD440I Saved segment LIB was successfully defined in fileid 0001.\n",
+        "",
+    )
+    saved = "HCPNSS440I Saved segment LIB was successfully saved in fileid 0001.\n"
+    assert segment("save", "LIB", "--image", tree) == (0, saved, "")
+    (words,) = image_files(content(directories, system, 1))
+    assert (words.path, words.size_bytes) == (b"/usr/lib/libwords.so", len(WORDS))
+    assert segment("load", "lib") == (0, "LIB: file 0001, 1.0 MiB, content as saved\n", "")
+    assert segment("query", "LIB")[1].splitlines()[1:] == [
+        "0001 LIB      DCSS     N/A     20000  200FF  SR   R   00000 N/A      N/A"
+    ]
+    assert segment("query", "--users")[1].splitlines() == [
+        "FILE FILENAME FILETYPE CL USERS",
+        "0001 LIB      DCSS     R  00000",
+    ]
+    assert segment("query", "--attributes")[1].splitlines()[1] == "0001 LIB      DCSS     R  RSTD SECURE"
+    assert segment("purge", "LIB") == (0, "0001 FILE  PURGED\n", "")
+    assert segment("query") == (0, "NO NSS FILES\n", "")
+
+
+def test_ranges_as_words_or_quoted(segment: Run) -> None:
+    segment("define", "A", "30000-300FF EW", "30100-301FF EN", "--loadnshr")
+    segment("define", "B", "40000-400ff", "sw")
+    assert segment("query")[1].splitlines()[1:] == [
+        "0001 A        DCSS     N/A     30000  300FF  EW   S   00000 N/A      N/A",
+        "                               30100  301FF  EN",
+        "0002 B        DCSS     N/A     40000  400FF  SW   S   00000 N/A      N/A",
+    ]
+    assert segment("purge", "--all") == (0, "0002 FILES PURGED\n", "")
+
+
+def test_without_an_image_pages_are_zeros(segment: Run, directories: Path, system: str) -> None:
+    segment("define", "LIB", "20000-20000 EW")
+    assert segment("save", "LIB")[0] == 0
+    assert content(directories, system, 1) == bytes(4096)
+
+
+def test_a_tar_and_an_ext2_image_are_sources_too(
+    segment: Run, tree: Path, tmp_path: Path, directories: Path, system: str
+) -> None:
+    with tarfile.open(tmp_path / "tree.tgz", "w:gz") as archive:
+        archive.add(tree, ".")
+    segment("define", "LIB", "20000-200FF SR")
+    assert segment("save", "LIB", "--image", tmp_path / "tree.tgz")[0] == 0
+    image = content(directories, system, 1)
+    assert [each.path for each in image_files(image)] == [b"/usr/lib/libwords.so"]
+    (tmp_path / "ready.img").write_bytes(image)
+    segment("define", "LIB", "20000-201FF SR")
+    assert segment("save", "LIB", "--image", tmp_path / "ready.img")[0] == 0
+    assert content(directories, system, 2) == image + bytes(1 << 20)
+
+
+@needs("mke2fs")
+def test_an_image_of_mke2fs_is_a_source(
+    segment: Run, tree: Path, tmp_path: Path, directories: Path, system: str
+) -> None:
+    mke2fs(tree, tmp_path / "image")
+    segment("define", "LIB", "20000-20FFF SR")
+    assert segment("save", "LIB", "--image", tmp_path / "image")[0] == 0
+    assert content(directories, system, 1).startswith((tmp_path / "image").read_bytes())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (("define", "LIB", "20000 SR"), "HCPCMD005E Invalid hexdata - 20000"),
+        (("define", "LIB", "20000-2FFFF SR", "--loadnshr", "--rstd"), "HCPCMD013E Conflicting option - RSTD"),
+        (("save", "LIB"), "HCPDCS9002E Saved segment LIB is not defined, or is saved already; DEFSEG it first"),
+        (("save", "A.B", "--image", "."), "HCPCMD002E Invalid operand - A.B"),
+        (
+            ("save", "lib", "--image", "."),
+            "HCPDCS9002E Saved segment LIB is not defined, or is saved already; DEFSEG it",
+        ),
+        (("load", "LIB"), "HCPDCS9003E System data file LIB does not exist"),
+        (("query", "LIB"), "HCPDCS9003E System data file LIB does not exist"),
+        (("purge", "LIB"), "HCPDCS9003E System data file LIB does not exist"),
+        (("export", "LIB", "x.img"), "HCPDCS9003E System data file LIB does not exist"),
+    ],
+)
+def test_what_cp_refuses_is_exit_1_with_its_message_on_stdout(
+    segment: Run, arguments: tuple[str, ...], answer: str
+) -> None:
+    status, out, err = segment(*arguments)
+    assert (status, err) == (1, "")
+    assert out.startswith(answer)
+    status, out, _ = segment(*arguments, "--json")
+    assert status == 1
+    assert json.loads(out)["lines"][0].startswith(answer)
+
+
+def test_export_and_import_elsewhere(segment: Run, tree: Path, tmp_path: Path, directories: Path, system: str) -> None:
+    segment("define", "LIB", "20000-200FF SR")
+    segment("save", "LIB", "--image", tree)
+    image = tmp_path / "lib.img"
+    assert segment("export", "LIB", image) == (0, f"LIB: file 0001, 1.0 MiB, written to {image}\n", "")
+    assert segment("import", image, "--name", "copy", "--at", "0x40000000")[0] == 0
+    assert segment("query", "COPY")[1].splitlines()[1].split()[:8] == [
+        "0002", "COPY", "DCSS", "N/A", "40000", "400FF", "SR", "A",
+    ]  # fmt: skip
+    assert content(directories, system, 1) == content(directories, system, 2)
+    (row,) = json.loads(segment("import", image, "--json")[1])["segments"]
+    assert (row["file"], row["name"], row["class"]) == (3, "LIB", "A")
+    assert not (directories / "xdg_state_home/dcss" / system / "0001.content").exists()
+
+
+def test_a_file_without_a_manifest_needs_its_name_and_place(segment: Run, tmp_path: Path) -> None:
+    plain = tmp_path / "plain"
+    plain.write_bytes(WORDS)
+    assert segment("import", plain, "--name", "LIB") == (
+        2,
+        "",
+        f"{plain}: found no plain.manifest beside it, wanted that, or --name and --at\n",
+    )
+    assert segment("import", plain, "--name", "LIB", "--at", "512M", "--type", "ew")[0] == 0
+    assert segment("query")[1].splitlines()[1] == (
+        "0001 LIB      DCSS     N/A     20000  20002  EW   A   00000 N/A      N/A"
+    )
+
+
+def test_what_cannot_be_imported_is_told_and_changes_nothing(segment: Run, tmp_path: Path) -> None:
+    segment("define", "LIB", "20000-20000 SR")
+    segment("save", "LIB")
+    image = tmp_path / "lib.img"
+    segment("export", "LIB", image)
+    for arguments, status, told in (
+        ((image, "--at", "1000"), 2, "segment LIB: found address 0x3e8, wanted a multiple of 4096"),
+        ((image, "--name", "much-too-long"), 2, "segment name 'MUCH-TOO-LONG': found 13 characters, wanted 1 to 8"),
+        ((image, "--type", "SR"), 2, f"--type: found it beside {image}.manifest, which says the type; leave it out"),
+        ((tmp_path / "none",), 2, f"{tmp_path}/none: found No such file or directory, wanted a file to import"),
+    ):
+        found, out, err = segment("import", *arguments)
+        assert (found, out) == (status, "")
+        assert told in err
+        assert err.count("\n") == 1
+    with image.open("r+b") as file:
+        file.write(b"x")
+    found, out, err = segment("import", image)
+    assert (found, out) == (3, "")
+    assert f"{image}: could not be imported: segment LIB: found content of digest" in err
+    assert [line.split()[0] for line in segment("query")[1].splitlines()[1:]] == ["0001"]
+
+
+def test_an_image_that_does_not_fit_is_exit_2_and_the_skeleton_stays(segment: Run, tree: Path, tmp_path: Path) -> None:
+    segment("define", "LIB", "20000-20003 SR")
+    status, out, err = segment("save", "LIB", "--image", tree)
+    assert (status, out) == (2, "")
+    assert "given are 16384" in err or "needs" in err
+    for source in (tmp_path / "none", Path("/dev/null")):
+        assert segment("save", "LIB", "--image", source)[0] == 2
+    assert segment("query")[1].splitlines()[1].split()[7] == "S"
+
+
+def test_purge_wants_a_name_or_all(segment: Run) -> None:
+    for arguments in (("purge",), ("purge", "LIB", "--all")):
+        status, out, err = segment(*arguments)
+        assert (status, out) == (2, "")
+        assert "wanted a NAME, or --all." in err
+
+
+def test_damaged_content_is_found_set_aside_and_never_served(segment: Run, directories: Path, system: str) -> None:
+    segment("define", "LIB", "20000-20000 SR")
+    segment("save", "LIB")
+    spool = directories / "xdg_state_home/dcss" / system
+    (spool / "0001.content").write_bytes(b"x" * 4096)
+    status, out, err = segment("load", "LIB")
+    assert (status, out) == (3, "")
+    assert "segment LIB: its content has digest" in err
+    assert "it was set aside and is not served" in err
+    assert sorted(os.listdir(spool / "damaged")) == ["0001.content.1", "0001.manifest.1"]  # noqa: PTH208
+    assert segment("query")[1] == "NO NSS FILES\n"
