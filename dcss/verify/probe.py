@@ -45,6 +45,7 @@ def _mprotect(address: int) -> None:
 
 def probe(descriptor: int, size_bytes: int) -> dict[str, str]:
     """Return what became of each try but the store."""
+    # Whatever gets through writes what was there before.
     first = os.pread(descriptor, 1, 0)
     address = _map(descriptor, mmap.PROT_READ)
     return {
@@ -58,6 +59,7 @@ def probe(descriptor: int, size_bytes: int) -> dict[str, str]:
 
 def store(descriptor: int) -> None:
     """Store into a mapping made for reading; does not return where that is refused."""
+    # It is meant to die: no core file, no report of an interpreter.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     signal.signal(signal.SIGSEGV, signal.SIG_DFL)
     address = _map(descriptor, mmap.PROT_READ)

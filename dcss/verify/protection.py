@@ -42,6 +42,7 @@ def judge_protection(sighting: Sighting, segments: list[Published], files: dict[
     hows: list[str] = []
     failures: list[str] = []
     for segment in protected:
+        # Also descriptors that a guest got otherwise than from CP.
         held = [(guest, file) for guest, opened in files.items() for file in opened if file.object == segment.object]
         findings += _writable_descriptors(segment, held)
         for guest in sighting.guests:
@@ -109,6 +110,7 @@ def _opened_for_writing(pid: int, vma: Vma) -> bool:
 def _changed(segment: Published) -> list[str]:
     if segment.subject.digest is None:
         return []
+    # CP's own mapping: what every guest sees, not what a file says.
     digest = hashlib.sha256(segment.content.data).hexdigest()
     if digest == segment.subject.digest:
         return []
@@ -118,6 +120,7 @@ def _changed(segment: Published) -> list[str]:
 
 def _try(segment: Published, held: list[OpenFile]) -> _Tried:
     refusal = ""
+    # One is enough: they differ by how they were opened, and that is read for all of them.
     for file in held:
         try:
             return _probe(segment, duplicate(file), "with a guest's own descriptor")

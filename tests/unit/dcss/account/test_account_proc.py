@@ -85,13 +85,13 @@ def test_per_cpu_pages() -> None:
 
 
 def test_free_memory_follows_what_is_taken_and_given_back() -> None:
-    taken_bytes = 128 << 20
+    taken_bytes = 384 << 20
     errors = []
-    for _ in range(30):  # others use this machine, too: one quiet moment is enough
+    for _ in range(20):  # others use this machine, too: one quiet moment is enough
         before = free_memory_bytes()
         with mmap.mmap(-1, taken_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_POPULATE):
             held = free_memory_bytes()
         errors.append((abs(before - held - taken_bytes), abs(before - free_memory_bytes())))
-        if max(errors[-1]) < 16 << 20:
+        if max(errors[-1]) < taken_bytes // 6:
             return
-    pytest.fail(f"wanted errors of a few MiB once, found {errors}")
+    pytest.fail(f"wanted errors under {taken_bytes // 6} once, found {errors}")
