@@ -5,7 +5,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from dcss.abi.channel import MAX_PACKET_BYTES, send_reply
 from dcss.config.plan import GuestPlan, Step, SystemPlan
@@ -110,21 +110,22 @@ class Roster:
     def _spawn(self, member: Member) -> bool:
         plan = member.plan
         log_path = self._cp.lock.directory / f"{plan.name}.log"
-        port, their_port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with their_port:
+        with ExitStack() as ours, ExitStack() as theirs:
+            port, their_port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.enter_context(port)
+            theirs.enter_context(their_port)
             console, their_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with their_console:
-                log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-                try:
-                    if member.guest is not None:
-                        os.write(log, f"--- started again {utc_now()} ---\n".encode())
-                    sent = self._fork_server.spawn(spec_of(plan), their_port, their_console, log)
-                finally:
-                    os.close(log)
+            ours.enter_context(console)
+            theirs.enter_context(their_console)
+            log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            theirs.callback(os.close, log)
+            if member.guest is not None:
+                with suppress(OSError):  # a full disk
+                    os.write(log, f"--- started again {utc_now()} ---\n".encode())
+            if not self._fork_server.spawn(spec_of(plan), their_port, their_console, log):
+                return False
+            ours.pop_all()
         guest = Guest(plan, port, console, log_path)
-        if not sent:
-            guest.close()
-            return False
         self._in_flight += 1
         member.guest = guest
         self._cp.register(
