@@ -135,22 +135,16 @@ class Roster:
             privilege=plan.privilege,
             dump=GuestStorage(guest, self._fork_server.reservation.window).dump,
         )
-        self._loop.watch(port, lambda: self._hypercall(guest))
-        self._loop.watch(console, lambda: self._console(member, guest))
         return True
 
     def _hypercall(self, guest: Guest) -> None:
-        if guest.pid is None:
-            return  # the server's word of its process is on the way: SAVESEG reads its storage
         try:
             packet = guest.port.recv(MAX_PACKET_BYTES + 1, socket.MSG_DONTWAIT)
             if packet:
                 send_reply(guest.port, self._cp.handle(guest.name, packet))
                 return
         except BlockingIOError:
-            # It sends and does not read: the others must not wait for it. Once more, if it has no pidfd yet.
-            guest.kill()
-            self._loop.after(_LAST_WORD_SECONDS, guest.kill)
+            guest.kill()  # it sends and does not read: the others must not wait for it
         except OSError:
             pass  # it ended, and the fork server says how
         self._loop.forget(guest.port)
@@ -187,8 +181,10 @@ class Roster:
         assert guest is not None, "the server starts what it is asked for"
         self._in_flight -= 1
         guest.pid, guest.pidfd = event.pid, event.pidfd
-        if member.state is State.STARTING:  # it may have been quicker to say that it is ready
-            self._enter(member, State.RUNNING)
+        # Not heard before: SAVESEG reads the process's storage, and what sends nonsense is killed.
+        self._loop.watch(guest.port, lambda: self._hypercall(guest))
+        self._loop.watch(guest.console, lambda: self._console(member, guest))
+        self._enter(member, State.RUNNING)
         if not member.wanted:
             guest.kill()
 
