@@ -19,6 +19,7 @@ _GAP_FRAMES = 64  # reading the counts of this many frames in vain costs less th
 def hidden_because() -> str | None:
     """Return why frames cannot be seen, or None where they can."""
     try:
+        # Opening is refused to ordinary users; in a container it may succeed and the pagemap still hide frames.
         os.close(os.open(_KPAGECOUNT, os.O_RDONLY | os.O_CLOEXEC))
     except OSError as error:
         return f"{_KPAGECOUNT}: {error.strerror}; frames are shown to root (CAP_SYS_ADMIN) only"
@@ -36,6 +37,7 @@ def map_counts(frames: Entries) -> Entries:
     """
     if not len(frames):
         return np.zeros(0, np.uint64)
+    # Guests that share have most frames in common: each is looked up once.
     distinct, where = np.unique(frames, return_inverse=True)
     breaks = np.flatnonzero(np.diff(distinct) > _GAP_FRAMES) + 1
     firsts = distinct[np.concatenate(([0], breaks))]
@@ -46,6 +48,7 @@ def map_counts(frames: Entries) -> Entries:
     descriptor = os.open(_KPAGECOUNT, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for first, start, end in zip(firsts.tolist(), (ends - lengths).tolist(), ends.tolist(), strict=True):
+            # Short behind the last frame of memory, where zeros stay.
             os.preadv(descriptor, [counts[start:end].data], first * ENTRY_SIZE_BYTES)
     finally:
         os.close(descriptor)

@@ -76,6 +76,7 @@ def measure(
     the kernel does not show to this user is None, with the reason in `limits`. Raises LaunchError where a guest ends
     meanwhile.
     """
+    # Asked once for all guests: the level does not change from guest to guest.
     hidden = hidden_because()
     segments = _Segments.of(system.segments)
     limits = [] if hidden is None else [hidden]
@@ -94,6 +95,7 @@ def measure(
         accounts.append(GuestAccount(guest.name, guest.engine, sight.pids, guest.storage_bytes, books, sight.host))
         if guest.expect == "shared":
             sharing.append(sight.mapped)
+    # A sum over some of the guests would look like a sum over all.
     visible = [mapped for mapped in sharing if mapped is not None]
     totals = totals_of(visible) if len(visible) == len(sharing) else Totals(None, None, None)
     return MeasureResult(
@@ -138,6 +140,7 @@ def _look_once(guest: GuestSubject, pids: tuple[int, ...], segments: _Segments, 
     page_table_bytes = sum(read_status(pid).get("VmPTE", 0) for pid in pids)
     host = HostBooks(None, None, None, page_table_bytes)
     try:
+        # One walk by the kernel for a whole process; smaps would print every mapping.
         rollups = [read_rollup(pid) for pid in pids]
         host = replace(
             host,
@@ -162,6 +165,7 @@ def _mapped_pages(space: AddressSpace, guest: GuestSubject, segments: _Segments)
     mapped = np.zeros(segments.pages, np.bool_)
     for wanted, start in segments.starts.items():
         found = space.of_object(wanted, guest.user_area)
+        # A written private copy of a page is the guest's own, no longer the segment's.
         shared = is_present(found.entries) & is_file(found.entries)
         mapped[found.object_pages[shared] + start] = True
     return mapped
@@ -169,6 +173,7 @@ def _mapped_pages(space: AddressSpace, guest: GuestSubject, segments: _Segments)
 
 def _uss_bytes(own: list[Entries], hidden: str | None) -> tuple[int | None, tuple[str, ...]]:
     if hidden is None:
+        # A frame is the guest's alone if no entry exists beyond those of its own processes.
         frames, entries = np.unique(frames_of(np.concatenate(own)), return_counts=True)
         return int(np.count_nonzero(map_counts(frames) == entries.astype(np.uint64))) * PAGE_SIZE, ()
     if len(own) > 1:

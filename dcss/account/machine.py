@@ -15,6 +15,7 @@ _PER_CPU_COUNT = re.compile(rb"^ +count: +(\d+)$", re.MULTILINE)
 
 def parse_per_cpu_pages(zoneinfo: bytes) -> int:
     """Return the pages in the per-CPU free lists of all zones of /proc/zoneinfo."""
+    # `high:` and `batch:` beside it are limits, not amounts.
     return sum(map(int, _PER_CPU_COUNT.findall(zoneinfo)))
 
 

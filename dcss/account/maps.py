@@ -8,6 +8,7 @@ from typing import NamedTuple
 from dcss.abi.extmem import PAGE_SHIFT
 from dcss.account.proc import read_book
 
+# The path is the rest of the line, blanks and all; " (deleted)" is part of it.
 _LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) ([0-9]+) *(.*)", re.DOTALL)
 
 

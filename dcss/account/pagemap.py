@@ -25,6 +25,7 @@ from dcss.abi.pagemap import (
     PM_SWAP,
 )
 from dcss.account.proc import ProcessGoneError, book_errors, open_book
+from dcss.account.smaps import read_smaps
 
 Entries = npt.NDArray[np.uint64]
 Pages = npt.NDArray[np.int64]
@@ -35,11 +36,13 @@ _PAGEMAP_SCAN = 3 << 30 | _SCAN_ARGUMENT.size << 16 | ord("f") << 8 | 16
 _PAGE_IS_PRESENT = 1 << 3
 _PAGE_IS_SWAPPED = 1 << 4
 _SCAN_REGIONS = 2048
+_FIELDS_OF_PAGES = ("Rss", "Swap", "Shared_Hugetlb", "Private_Hugetlb")
 _CHUNK_PAGES = 1 << 19  # 4 MiB of entries for 2 GiB of addresses
 
 
 def is_populated(entries: Entries) -> Flags:
     """Say which virtual pages hold something: a frame, or a page in swap."""
+    # A guard marker looks like a page in swap, and cannot be read.
     return _has(entries, PM_PRESENT | PM_SWAP) & ~_has(entries, PM_GUARD_REGION)
 
 
@@ -74,6 +77,7 @@ class Pagemap(AbstractContextManager["Pagemap"]):
     def __init__(self, pid: int) -> None:
         self._pid = pid
         self._descriptor = open_book(pid, "pagemap")
+        self._used: list[tuple[int, int]] | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -104,6 +108,7 @@ class Pagemap(AbstractContextManager["Pagemap"]):
         return self._read_populated(first_page, pages)
 
     def _scan(self, first_page: int, pages: int) -> list[tuple[int, int]]:
+        # The kernel gives runs of pages alike in the categories asked for: here both are one.
         regions = np.empty((_SCAN_REGIONS, 3), np.uint64)
         start, end = first_page << PAGE_SHIFT, (first_page + pages) << PAGE_SHIFT
         wanted = _PAGE_IS_PRESENT | _PAGE_IS_SWAPPED
@@ -124,17 +129,30 @@ class Pagemap(AbstractContextManager["Pagemap"]):
 
     def _read_populated(self, first_page: int, pages: int) -> list[tuple[int, int]]:
         runs: list[tuple[int, int]] = []
-        for chunk_page in range(first_page, first_page + pages, _CHUNK_PAGES):
-            entries = self.read(chunk_page, min(_CHUNK_PAGES, first_page + pages - chunk_page))
-            used = np.flatnonzero(is_populated(entries))
-            runs += [(chunk_page + first, count) for first, count in runs_of(used)]
+        for start, end in self._in_use():
+            low, high = max(start, first_page), min(end, first_page + pages)
+            for chunk_page in range(low, high, _CHUNK_PAGES):
+                entries = self.read(chunk_page, min(_CHUNK_PAGES, high - chunk_page))
+                used = np.flatnonzero(is_populated(entries))
+                runs += [(chunk_page + first, count) for first, count in runs_of(used)]
         return runs
+
+    def _in_use(self) -> list[tuple[int, int]]:
+        """Return the mappings (first page, end page) that hold any page, asked for once: reservations hold none."""
+        if self._used is None:
+            self._used = [
+                (mapping.vma.start >> PAGE_SHIFT, mapping.vma.end >> PAGE_SHIFT)
+                for mapping in read_smaps(self._pid)
+                if any(mapping.fields_bytes.get(field) for field in _FIELDS_OF_PAGES)
+            ]
+        return self._used
 
 
 def runs_of(pages: npt.NDArray[np.integer]) -> list[tuple[int, int]]:
     """Return the runs (first, count) of consecutive numbers in an ascending array."""
     if not len(pages):
         return []
+    # A run ends where the next number is not one more.
     breaks = np.flatnonzero(np.diff(pages) != 1) + 1
     firsts = np.concatenate(([0], breaks))
     counts = np.diff(np.concatenate((firsts, [len(pages)])))

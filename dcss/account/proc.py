@@ -29,6 +29,7 @@ def book_errors(pid: int, book: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        # ENOENT: the directory is gone; ESRCH: it was open already.
         if error.errno in (ENOENT, ESRCH):
             raise ProcessGoneError(pid, book) from error
         if error.errno in (EACCES, EPERM):
@@ -77,6 +78,7 @@ def family(pids: Iterable[int]) -> tuple[int, ...]:
     for pid in found:  # grows while it is walked
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             for task in Path(f"/proc/{pid}/task").iterdir():
+                # A child of any thread is listed with that thread.
                 children = map(int, (task / "children").read_bytes().split())
                 found += [child for child in children if child not in found]
     return tuple(found)

@@ -27,6 +27,7 @@ def parse_fields(text: bytes) -> dict[str, int]:
     for line in text.split(b"\n"):
         name, colon, value = line.partition(b":")
         words = value.split()
+        # VmFlags, THPeligible and ProtectionKey have no unit: they are no amounts.
         if colon and len(words) == 2 and words[1] == b"kB" and words[0].isdigit():
             fields[name.decode()] = int(words[0]) * _KB
     return fields

@@ -57,6 +57,7 @@ class AddressSpace:
         firsts, lengths = self._slices([vma for vma in self.vmas if vma.inode and vma.object in objects])
         where = spread(firsts, lengths)
         keep = np.ones(len(self.pages), np.bool_)
+        # Written copies in a private mapping of an object are no file pages any more.
         keep[where] = ~is_file(self.entries[where])
         return replace(self, pages=self.pages[keep], entries=self.entries[keep])
 

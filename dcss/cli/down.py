@@ -12,7 +12,7 @@ from dcss.errors import ConfigError
 if TYPE_CHECKING:
     from dcss.control.client import FoundSystem
 
-DOWN_SECONDS = 120.0
+DOWN_SECONDS = 300.0
 
 
 @click.command("down")

@@ -94,7 +94,10 @@ class Client:
 
     def __init__(self, system: str) -> None:
         self.system = system
-        directory = runtime_directory() / check_system_name(system)
+        try:
+            directory = runtime_directory() / check_system_name(system)
+        except ValueError as error:
+            raise ConfigError(str(error)) from error
         try:
             self._socket = _connect(directory)
         except FileNotFoundError:

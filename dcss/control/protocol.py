@@ -33,7 +33,7 @@ class Request(NamedTuple):
         """Read a line. Raises ConfigError where it is none of this version's."""
         try:
             data = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f"request: found {line[:40]!r}, wanted one line of JSON ({error})") from error
         found = data.get("dcss") if isinstance(data, dict) else None
         if found != VERSION:

@@ -33,11 +33,16 @@ _FIRST_UNUSED = 5
 _HIGHEST = 1 << 20
 
 
+def preload() -> None:
+    """Import what guests import only where they need it, so that none has to find and load a module of its own."""
+    import vmguest.populate
+    import vmguest.shell.serve  # noqa: F401
+
+
 def serve(control: socket.socket) -> None:
     """Serve until CP closes its end; then end, and every guest with it."""
     reservation = hostmem.reserve()
-    import vmguest.shell.serve  # noqa: F401 - before any fork, so that a guest that runs a command need not
-
+    preload()
     _send(control, {"event": "hello", "reservation": reservation}, None)
     gc.collect()
     fill_holes()

@@ -5,7 +5,7 @@ import signal
 import socket
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from dcss.abi.channel import MAX_PACKET_BYTES, send_reply
 from dcss.config.plan import GuestPlan, Step, SystemPlan
@@ -110,21 +110,22 @@ class Roster:
     def _spawn(self, member: Member) -> bool:
         plan = member.plan
         log_path = self._cp.lock.directory / f"{plan.name}.log"
-        port, their_port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with their_port:
+        with ExitStack() as ours, ExitStack() as theirs:
+            port, their_port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.enter_context(port)
+            theirs.enter_context(their_port)
             console, their_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-            with their_console:
-                log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
-                try:
-                    if member.guest is not None:
-                        os.write(log, f"--- started again {utc_now()} ---\n".encode())
-                    sent = self._fork_server.spawn(spec_of(plan), their_port, their_console, log)
-                finally:
-                    os.close(log)
+            ours.enter_context(console)
+            theirs.enter_context(their_console)
+            log = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            theirs.callback(os.close, log)
+            if member.guest is not None:
+                with suppress(OSError):  # a full disk
+                    os.write(log, f"--- started again {utc_now()} ---\n".encode())
+            if not self._fork_server.spawn(spec_of(plan), their_port, their_console, log):
+                return False
+            ours.pop_all()
         guest = Guest(plan, port, console, log_path)
-        if not sent:
-            guest.close()
-            return False
         self._in_flight += 1
         member.guest = guest
         self._cp.register(
@@ -134,22 +135,16 @@ class Roster:
             privilege=plan.privilege,
             dump=GuestStorage(guest, self._fork_server.reservation.window).dump,
         )
-        self._loop.watch(port, lambda: self._hypercall(guest))
-        self._loop.watch(console, lambda: self._console(member, guest))
         return True
 
     def _hypercall(self, guest: Guest) -> None:
-        if guest.pid is None:
-            return  # the server's word of its process is on the way: SAVESEG reads its storage
         try:
             packet = guest.port.recv(MAX_PACKET_BYTES + 1, socket.MSG_DONTWAIT)
             if packet:
                 send_reply(guest.port, self._cp.handle(guest.name, packet))
                 return
         except BlockingIOError:
-            # It sends and does not read: the others must not wait for it. Once more, if it has no pidfd yet.
-            guest.kill()
-            self._loop.after(_LAST_WORD_SECONDS, guest.kill)
+            guest.kill()  # it sends and does not read: the others must not wait for it
         except OSError:
             pass  # it ended, and the fork server says how
         self._loop.forget(guest.port)
@@ -186,8 +181,10 @@ class Roster:
         assert guest is not None, "the server starts what it is asked for"
         self._in_flight -= 1
         guest.pid, guest.pidfd = event.pid, event.pidfd
-        if member.state is State.STARTING:  # it may have been quicker to say that it is ready
-            self._enter(member, State.RUNNING)
+        # Not heard before: SAVESEG reads the process's storage, and what sends nonsense is killed.
+        self._loop.watch(guest.port, lambda: self._hypercall(guest))
+        self._loop.watch(guest.console, lambda: self._console(member, guest))
+        self._enter(member, State.RUNNING)
         if not member.wanted:
             guest.kill()
 

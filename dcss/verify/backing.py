@@ -25,6 +25,7 @@ class Backings:
     """Tells memory from host files; asks once for each mount namespace and device."""
 
     def __init__(self) -> None:
+        # memfd, shared anonymous memory and System V segments all lie on this one internal mount.
         descriptor = os.memfd_create("dcss")
         try:
             self._known = {os.fstat(descriptor).st_dev: True}
@@ -62,6 +63,7 @@ class Backings:
             left, _, right = line.partition(b" - ")
             major, minor = left.split()[2].split(b":")
             is_memory = right.split()[0] in _MEMORY_FILE_SYSTEMS
+            # Device numbers are the machine's: what one namespace shows holds in all.
             self._known.setdefault(os.makedev(int(major), int(minor)), is_memory)
 
 

@@ -22,6 +22,7 @@ def judge_baselines(contents: Contents, guests: list[GuestSight], processes: lis
     """Judge the claim for `guests`, all of them baselines, from the search of their memory."""
     denied = [f"guest {guest.subject.name}: {guest.denied}" for guest in guests if guest.denied is not None]
     findings: list[str] = []
+    # A page that several files have in common does not say which of them was read.
     one_file = contents.file_counts() == 1
     pages = files = 0
     for guest in guests:
@@ -31,6 +32,7 @@ def judge_baselines(contents: Contents, guests: list[GuestSight], processes: lis
             for process in mine
             if isinstance(process.found, MeasurementDeniedError)
         ]
+        # What is mapped rather than read would be found nowhere in its memory, and be missed.
         findings += _mapped_instead(guest)
         if denied:
             continue
@@ -72,6 +74,7 @@ def _files(contents: Contents, found: Flags, telling: Flags) -> tuple[int, list[
     for segment, of_page in zip(contents.segments, contents.of_page, strict=True):
         counted = of_page != DULL
         read = segment.files.count(counted & telling[of_page]) > 0
+        # Dull pages cannot be told from memory that was never written, so nobody misses them.
         missing = segment.files.count(counted & ~found[of_page])
         complete += int(np.count_nonzero(read & (missing == 0)))
         for file in np.flatnonzero(read & (missing > 0)).tolist():
@@ -83,6 +86,7 @@ def _files(contents: Contents, found: Flags, telling: Flags) -> tuple[int, list[
 
 def _in_shared_frames(processes: list[Process], *, frames: bool) -> str | None:
     """Say which pages found lie in frames that others map, too."""
+    # A guest of several processes may map a frame of its own more than once.
     own, entries = np.unique(np.concatenate([process.searched.frames for process in processes]), return_counts=True)
     shared = 0
     example = 0

@@ -38,6 +38,7 @@ def _by_entries(sighting: Sighting, segments: list[Published]) -> Claim:
     entries = pages = 0
     for segment, cp_entries, ours in zip(segments, sighting.cp_entries, sighting.pte_counts, strict=True):
         frames = frames_of(cp_entries)
+        # Frame 0 stands for a page that CP has not: claim 1 tells that.
         counted = np.where(frames != 0, map_counts(frames).astype(np.int64), 0)
         entries += int(ours.sum())
         pages += int(np.count_nonzero(frames))
@@ -45,6 +46,7 @@ def _by_entries(sighting: Sighting, segments: list[Published]) -> Claim:
         if foreign.any():
             more, fewer = count(int(np.count_nonzero(foreign > 0)), "page"), int(np.count_nonzero(foreign < 0))
             finding = f"segment {segment.name}: {more} mapped more often than the system's processes map them"
+            # Fewer than were found cannot be somebody else's doing.
             if fewer:
                 finding += f", {fewer:,} less often (books that move, or a kernel that counts large folios roughly)"
             findings.append(f"{finding}; {_mappers(segment, sighting)}")
@@ -58,6 +60,7 @@ def _by_entries(sighting: Sighting, segments: list[Published]) -> Claim:
 def _mappers(segment: Published, sighting: Sighting) -> str:
     """Name the processes outside the system that map the segment's object."""
     foreign = []
+    # Only after a mismatch: it reads the maps of every process there is.
     for directory in Path("/proc").glob("[0-9]*"):
         pid = int(directory.name)
         if pid in sighting.pids:
@@ -110,6 +113,7 @@ def _add_share(shares: _Shares, pid: int, objects: set[tuple[int, int]], backing
     rollup = read_rollup(pid)
     if "Pss_Shmem" not in rollup:
         return "this kernel's smaps_rollup has no Pss_Shmem (Linux 5.3 and later have it)"
+    # The kernel rounds each process's sum down to a whole kB, once.
     shares.bytes += rollup["Pss_Shmem"]
     shares.error_bytes += _KB
     others = {
@@ -118,6 +122,7 @@ def _add_share(shares: _Shares, pid: int, objects: set[tuple[int, int]], backing
     for mapping in read_smaps(pid) if others else ():
         if mapping.vma not in others or not mapping.fields_bytes["Pss"]:
             continue
+        # Pss of a private mapping holds written copies, too, and does not say how much.
         if mapping.fields_bytes["Anonymous"]:
             path = os.fsdecode(mapping.vma.path)
             return f"process {pid}: the share of {path} mixes shared and private pages"

@@ -50,6 +50,7 @@ class Contents:
         order = np.argsort(~in_file[telling], kind="stable")
         rows = np.flatnonzero(telling)[order]
         _, first, content = np.unique(digests[rows], return_index=True, return_inverse=True)
+        # A row is a page of all segments, one after the other.
         of_row = np.full(len(digests), DULL)
         of_row[rows] = content
         bounds = np.cumsum([0, *lengths])

@@ -32,6 +32,7 @@ class Evidence:
 
     def segments(self, segments: Sequence[Published], cp_entries: Sequence[Entries]) -> None:
         """Begin: the system, its guests, and each segment with CP's frames and what the kernel counts for them."""
+        # Books that moved are looked at again: what was seen before does not count.
         self._lines.clear()
         self.add("system", system=self._system.name, evidence=self._level, page_bytes=PAGE_SIZE)
         for guest in self._system.guests:
@@ -59,6 +60,7 @@ class Evidence:
             present = np.zeros(vma.pages, np.int64)
             places = found.pages - (vma.start >> PAGE_SHIFT)
             frames[places] = frames_of(found.entries)
+            # Present and still the object's page, not a written copy.
             present[places] = is_present(found.entries) & is_file(found.entries)
             runs.append(
                 {

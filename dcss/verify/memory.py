@@ -22,7 +22,7 @@ from dcss.verify.backing import Backings
 from dcss.verify.published import Bytes
 from dcss.verify.search import Found, Hits, Searcher
 
-_KERNEL_MAPPINGS = frozenset({b"[vvar]", b"[vvar_vclock]", b"[vdso]", b"[vsyscall]"})
+_KERNEL_MAPPINGS = frozenset({b"[vvar]", b"[vvar_vclock]", b"[vsyscall]"})  # of device memory: nobody can write there
 
 
 class ProcessMemory(AbstractContextManager["ProcessMemory"]):
@@ -61,6 +61,7 @@ class Searchable:
     @classmethod
     def of(cls, space: AddressSpace, segments: Container[Object], backings: Backings, *, shared: bool) -> Self:
         """Select private pages and, with `shared`, the present pages of shared memory that is no segment's."""
+        # Pages in swap are no file pages either: reading brings them back.
         wanted = ~is_file(space.entries)
         for vma in space.vmas:
             if vma.path in _KERNEL_MAPPINGS and not vma.inode:
@@ -101,6 +102,7 @@ def search_processes(searcher: Searcher, processes: list[Searchable]) -> list[Fo
     for process in processes:
         fresh = (process.frames == 0) | ~_among(seen, process.frames)
         try:
+            # Only an ancestor, or root, may: verify runs in CP for this.
             with ProcessMemory(process.space.pid) as memory:
                 found = searcher.search(memory.read, process.pages[_with_neighbours(process.pages, fresh)])
         except MeasurementDeniedError as error:
@@ -110,6 +112,7 @@ def search_processes(searcher: Searcher, processes: list[Searchable]) -> list[Fo
         # Two ascending runs: a stable sort merges them, which np.union1d does not.
         seen = np.concatenate((seen, np.sort(process.frames[fresh & (process.frames != 0)])))
         seen.sort(kind="stable")
+        # What is in swap, or hidden, cannot be recognized elsewhere and counts for this process alone.
         first, last = (process.frames[places] for places in process.ends_of(found.hits.addresses))
         known = (first != 0) & (last != 0)
         offsets = found.hits.addresses[known] & (PAGE_SIZE - 1)
@@ -125,6 +128,7 @@ def _with_others(process: Searchable, found: Found, everywhere: _Sighted) -> Fou
     """Add the copies found in other processes in frames that this one maps, too."""
     if not len(everywhere.first) or not len(process.frames):
         return found
+    # One place of a frame mapped twice is enough to name the guest.
     order = np.argsort(process.frames, kind="stable")
     places = np.searchsorted(process.frames[order], everywhere.first)
     at = order[np.minimum(places, len(order) - 1)]
@@ -160,6 +164,7 @@ def _among(ascending: Entries, wanted: Entries) -> Flags:
 def _with_neighbours(pages: Pages, chosen: Flags) -> Flags:
     """Add the neighbours of chosen pages: a copy may begin or end on a page that was searched elsewhere."""
     wide = chosen.copy()
+    # Pages apart are no neighbours, whatever their place in the array.
     adjacent = np.diff(pages) == 1
     wide[1:] |= chosen[:-1] & adjacent
     wide[:-1] |= chosen[1:] & adjacent

@@ -71,6 +71,7 @@ def judge_no_copies(
         copies += _in_object(searcher.contents, reachable, contents, subjects)
         if reason is not None:
             unsearched.append(f"guest {reachable.guests[0]}: {reachable.name or 'an open file'}: {reason}")
+    # A claim about nothing is not true.
     if not guests:
         unsearched.append("no guest shares, so there is none to search")
     if not len(searcher.contents):
@@ -120,6 +121,7 @@ def _in_object(
     contents: Contents, reachable: Reachable, hits: Pages, subjects: dict[str, GuestSubject]
 ) -> list[Copies]:
     found = []
+    # Where in the object a page lies does not matter: it is one copy for all who reach it.
     distinct = np.unique(hits)
     groups, group_of = np.unique(np.stack(_files_of(contents, distinct)), axis=1, return_inverse=True)
     for guest in reachable.guests if len(distinct) else ():
@@ -154,6 +156,7 @@ def _files_of(contents: Contents, found: Pages) -> tuple[Pages, Pages]:
 
 def _origins(guest: GuestSubject | None, addresses: Pages) -> Pages:
     origins = np.full(len(addresses), _ORIGINS.index("kernel"))
+    # The first range that holds an address counts, so it is written last.
     for where, origin in reversed(guest.origins if guest is not None else ()):
         origins[(addresses >= where.start) & (addresses < where.end)] = _ORIGINS.index(origin)
     return origins

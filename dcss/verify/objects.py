@@ -67,6 +67,7 @@ class ObjectMemory(AbstractContextManager["ObjectMemory"]):
     def read(self, first_page: int, buffer: Bytes) -> int:
         """Fill `buffer` from a page on; behind the end of the object it reads as zeros."""
         done = os.preadv(self._descriptor, [buffer.data], first_page << PAGE_SHIFT)
+        # The last page of an object may be cut short.
         buffer[done:] = 0
         return len(buffer)
 
@@ -83,6 +84,7 @@ class Collector:
     def add_space(self, guest: str, space: AddressSpace) -> None:
         """Add the shared memory that one process of `guest` maps."""
         for vma in space.vmas:
+            # The guest inherited these mappings; nothing of a segment can be in them.
             if not vma.inode or vma.object in self._host_files:
                 continue
             if is_foreign_memory(space.pid, vma, self._segments, self._backings):

@@ -82,6 +82,7 @@ class Observer:
         """Read every process once. Raises LaunchError where one has ended, MeasurementDeniedError for CP's books."""
         for segment in self.segments:
             segment.touch()
+        # CP has much memory of its own that is nobody's business here.
         cp = AddressSpace.read(self.system.cp_pid, self._objects)
         sighting = Sighting(
             [segment.cp_entries(cp) for segment in self.segments],
@@ -133,6 +134,7 @@ class Observer:
             in_user_area = user_area.overlaps(vma.start, vma.end)
             if vma.object in self._objects:
                 if in_user_area:
+                    # A mapping may reach over the border of the area.
                     user.append(cut(vma, user_area))
                 if not window.overlaps(vma.start, vma.end):
                     sight.outside_window.append(vma)
@@ -151,6 +153,7 @@ class Observer:
             here = _inside(space.of_vmas(vmas), segment.pages)
             found.append(here)
             holds = self._holds(here.entries, sighting.cp_entries[index][here.object_pages])
+            # Any mapping of the object counts, wherever it lies and whatever for.
             sighting.pte_counts[index] += np.bincount(here.object_pages[holds], minlength=segment.pages)
             sighting.seen[index][here.object_pages[holds]] = True
             if evidence is not None:
@@ -163,6 +166,7 @@ class Observer:
         user = _within(found.pages, sight.subject.user_area)
         seen.proved[found.object_pages[user & holds]] = True
         wrong = user & ~holds
+        # A page may be mapped twice, once rightly: it is wrong all the same.
         seen.wrong[found.object_pages[wrong]] = True
         if wrong.any():
             seen.strange.append((found.object_pages[wrong], frames_of(found.entries[wrong])))
@@ -196,6 +200,7 @@ def _cover(mapped: Flags, vmas: list[Vma]) -> None:
     """Mark the segment pages that `vmas` span, present or not."""
     firsts = np.array([vma.offset_bytes >> PAGE_SHIFT for vma in vmas], np.int64)
     lasts = firsts + np.array([vma.pages for vma in vmas], np.int64)
+    # Up where a mapping begins, down where it ends: the sum says how many lie over a page.
     steps = np.zeros(len(mapped) + 1, np.int64)
     np.add.at(steps, np.minimum(firsts, len(mapped)), 1)
     np.add.at(steps, np.minimum(lasts, len(mapped)), -1)

@@ -71,6 +71,7 @@ def _findings(guest: GuestSight, row: int, tallies: list[_Tally]) -> list[str]:
     ]
     for tally, sight in zip(tallies, guest.segments, strict=True):
         segment = tally.segment
+        # A file of which any page is mapped must be there whole.
         faulty = tally.mapped[row] & ((tally.missing[row] > 0) | (tally.wrong[row] > 0))
         for file in np.flatnonzero(faulty).tolist():
             total = count(int(segment.files.counts[file]), "page")
@@ -126,6 +127,7 @@ def _present_in_all(tally: _Tally) -> Flags:
     everywhere = np.ones(tally.segment.pages, np.bool_)
     for sight, mapped in zip(tally.sights, tally.mapped, strict=True):
         concerned = np.zeros(tally.segment.pages, np.bool_)
+        # A guest that does not map a file says nothing about its pages.
         concerned[files.pages[np.repeat(mapped, files.counts)]] = True
         everywhere &= sight.proved | sight.wrong | ~concerned
     return everywhere

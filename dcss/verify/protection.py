@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from signal import SIGSEGV
 from typing import Final, NamedTuple
 
 from dcss.account.maps import Vma
@@ -21,14 +22,15 @@ from dcss.verify.wording import count, first_few
 
 NAME: Final = "protection-holds"
 _PROBE = Path(__file__).with_name("probe.py")
-_PROBE_SECONDS = 30
+_PROBE_SECONDS = 60
 
 
 class _Tried(NamedTuple):
-    """What the throw-away child found: its faults, and whose descriptor it had."""
+    """What the throw-away child found: its faults, whose descriptor it had, and why it found nothing, if so."""
 
     faults: list[str]
     how: str
+    failure: str | None = None
 
 
 def judge_protection(sighting: Sighting, segments: list[Published], files: dict[str, list[OpenFile]]) -> Claim:
@@ -38,7 +40,9 @@ def judge_protection(sighting: Sighting, segments: list[Published], files: dict[
         return Claim(NAME, None, "no segment is protected: all are of type SW or SN")
     findings: list[str] = []
     hows: list[str] = []
+    failures: list[str] = []
     for segment in protected:
+        # Also descriptors that a guest got otherwise than from CP.
         held = [(guest, file) for guest, opened in files.items() for file in opened if file.object == segment.object]
         findings += _writable_descriptors(segment, held)
         for guest in sighting.guests:
@@ -47,9 +51,12 @@ def judge_protection(sighting: Sighting, segments: list[Published], files: dict[
         tried = _try(segment, [file for _, file in held])
         findings += [f"segment {segment.name}: {fault}" for fault in tried.faults]
         hows.append(tried.how)
+        failures += [tried.failure] if tried.failure is not None else []
     if findings:
         return Claim(NAME, False, first_few(findings))
-    denied = [f"guest {guest.subject.name}: {guest.denied}" for guest in sighting.guests if guest.denied is not None]
+    denied = failures + [
+        f"guest {guest.subject.name}: {guest.denied}" for guest in sighting.guests if guest.denied is not None
+    ]
     if denied:
         return Claim(NAME, None, first_few(denied))
     unsummed = [segment.name for segment in protected if segment.subject.digest is None]
@@ -103,6 +110,7 @@ def _opened_for_writing(pid: int, vma: Vma) -> bool:
 def _changed(segment: Published) -> list[str]:
     if segment.subject.digest is None:
         return []
+    # CP's own mapping: what every guest sees, not what a file says.
     digest = hashlib.sha256(segment.content.data).hexdigest()
     if digest == segment.subject.digest:
         return []
@@ -112,6 +120,7 @@ def _changed(segment: Published) -> list[str]:
 
 def _try(segment: Published, held: list[OpenFile]) -> _Tried:
     refusal = ""
+    # One is enough: they differ by how they were opened, and that is read for all of them.
     for file in held:
         try:
             return _probe(segment, duplicate(file), "with a guest's own descriptor")
@@ -133,9 +142,12 @@ def _probe(segment: Published, descriptor: int, how: str) -> _Tried:
         done = subprocess.run(
             command, pass_fds=[descriptor], capture_output=True, timeout=_PROBE_SECONDS, check=False, text=True
         )
+    except subprocess.TimeoutExpired:
+        return _Tried([], how, f"segment {segment.name}: the probe {how} did not end within {_PROBE_SECONDS} s")
     finally:
         os.close(descriptor)
-    if done.returncode != 0:
-        return _Tried([f"the probe {how} failed with status {done.returncode}: {done.stderr.strip()[-200:]}"], how)
+    if not done.stdout:
+        return _Tried([], how, f"segment {segment.name}: the probe {how} failed: {done.stderr.strip()[-200:]}")
     outcomes = json.loads(done.stdout)
+    outcomes["a store through the mapping"] = "refused" if done.returncode == -SIGSEGV else "was allowed"
     return _Tried([f"{way}: {end} {how}" for way, end in outcomes.items() if not end.startswith("refused")], how)

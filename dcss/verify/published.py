@@ -46,6 +46,7 @@ class FilePages:
         pages = spread(firsts, lengths)
         counts = np.bincount(owners, weights=lengths, minlength=len(kept)).astype(np.int64)
         owner = np.full(segment_pages, NO_FILE)
+        # Hard links are one inode and one entry; should runs overlap, the last file has the page.
         owner[pages] = np.repeat(owners, lengths)
         paths = tuple(os.fsdecode(file.path) for file in kept)
         return cls(paths, pages, np.cumsum(counts) - counts, counts, owner)
@@ -95,6 +96,7 @@ class Published:
         address = self.subject.address
         found = cp.of_object(self.object, AddressRange(address, address + self.subject.size_bytes))
         entries = np.zeros(self.pages, np.uint64)
+        # A second mapping inside that range would shift the pages.
         straight = found.object_pages == found.pages - (address >> PAGE_SHIFT)
         entries[found.object_pages[straight]] = found.entries[straight]
         return entries

@@ -35,6 +35,7 @@ class Hits(NamedTuple):
         contents = np.concatenate([none, *(part.contents for part in parts)])
         order = np.lexsort((contents, addresses))
         addresses, contents = addresses[order], contents[order]
+        # Pieces of a search overlap by a page.
         repeated = np.zeros(len(order), np.bool_)
         repeated[1:] = (np.diff(addresses) == 0) & (np.diff(contents) == 0)
         return cls(addresses[~repeated], contents[~repeated])
@@ -95,6 +96,7 @@ class Searcher:
             inside = (starts >= 0) & (starts <= used - PAGE_SIZE)
             starts, content = starts[inside], self._anchors.content[anchors[inside]]
             first, last = starts >> PAGE_SHIFT, (starts + PAGE_SIZE - 1) >> PAGE_SHIFT
+            # Neighbours in the buffer need not be neighbours in memory.
             together = piece[last] - piece[first] == last - first
             starts, content = starts[together], content[together]
             same = self._same(starts, content)
@@ -107,6 +109,7 @@ class Searcher:
         """Return which of the candidates are whole copies: a few telling pieces first, then all bytes."""
         left = np.arange(len(starts))
         pieces = windows(self._bytes, _PROBE_BYTES)
+        # Pieces that chance has in common with a page are many, so these come before whole pages.
         for alignment in _PROBED_ALIGNMENTS:
             offsets = self._anchors.offsets[content[left], alignment]
             wanted = self.contents.bytes_at(content[left], offsets, _PROBE_BYTES)

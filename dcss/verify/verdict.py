@@ -55,6 +55,7 @@ def _verify(system: SystemSubject, evidence_path: Path | None) -> VerifyResult:
     evidence = None if evidence_path is None else Evidence(system, frames=frames)
     observer = Observer(system, segments, frames=frames)
     for look in range(_LOOKS):
+        # Reclaim, migration or a guest at work: a page may be away for a moment.
         time.sleep(_SETTLE_SECONDS * look)
         sighting = observer.look(evidence)
         one_frame, files = judge_one_frame(sighting, segments, frames=frames)
@@ -65,6 +66,7 @@ def _verify(system: SystemSubject, evidence_path: Path | None) -> VerifyResult:
     opened, closed = open_descriptors(sighting)
     no_copies, *baselines = search_memory(sighting, sharing, segments, opened, evidence, frames=frames)
     if no_copies.holds and closed:
+        # Shared memory may be held open without being mapped.
         no_copies = Claim(no_copies.claim, None, f"not all descriptors could be seen: {closed[0]}")
     protection = judge_protection(sighting, segments, opened)
     claims = (one_frame, no_copies, books, protection, *baselines)
@@ -92,6 +94,7 @@ def search_memory(
     backings = Backings()
     objects = {segment.object for segment in segments}
     searcher = Searcher(Contents.of(segments))
+    # The fork server first: what guests inherited is then found there, and searched once.
     owned: list[tuple[GuestSubject | None, AddressSpace]] = [(None, space) for space in sighting.other_spaces]
     owned += [(guest.subject, space) for guest in sighting.guests for space in guest.spaces]
     searched = [

@@ -86,6 +86,15 @@ def test_a_killed_cp_takes_its_guests_along_and_the_next_start_cleans_up(dcss: D
     dcss.assert_nothing_left()
 
 
+def test_sigterm_takes_a_background_system_down(dcss: Dcss) -> None:
+    dcss("up", dcss.guests(2), "-d")
+    cp = dcss.ps()["pid"]
+    os.kill(cp, signal.SIGHUP)  # what a closed terminal sends is not heard
+    assert dcss.states() == {"G01": "ready", "G02": "ready"}
+    os.kill(cp, signal.SIGTERM)
+    dcss.assert_nothing_left()
+
+
 def test_a_killed_fork_server_ends_the_system_and_the_log_says_so(dcss: Dcss) -> None:
     config = dcss.guests(2)
     dcss("up", config, "-d")

@@ -4,8 +4,10 @@ import json
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 
+import pytest
 from cli_system import GUEST, MAP, Dcss
 
 
@@ -130,6 +132,31 @@ def test_exec_is_the_command_in_the_guest(dcss: Dcss) -> None:
     dcss.assert_nothing_left()
 
 
+def test_a_slow_reader_makes_its_command_wait_and_nobody_else(dcss: Dcss) -> None:
+    content = bytes(range(256)) * 40_000  # 10 MB: more than all buffers on the way together
+    (dcss.home / "tree/large").write_bytes(content)
+    dcss("up", dcss.guests(2), "-d")
+    with dcss.start("exec", "G01", "--", "cat", "/large", stdout=subprocess.PIPE) as slow:
+        assert slow.stdout is not None
+        first = slow.stdout.buffer.read(10)
+        assert "a command is under way" in dcss("exec", "G01", "--", "true", status=3).stderr
+        assert dcss("exec", "G02", "--", "echo", "quick").stdout == "quick\n"
+        limits = dcss.json("measure")["limits"]
+        assert "guest G01: busy, so that its own books are the last that it told" in limits
+        assert dcss.json("verify")["verdict"] == "verified"
+        assert first + slow.stdout.buffer.read() == content
+        assert slow.wait(10) == 0
+    with dcss.start("exec", "G01", "--", "cat", "/large", stdout=subprocess.PIPE) as gone:
+        assert gone.stdout is not None
+        gone.stdout.buffer.read(10)
+        gone.kill()
+    end = time.monotonic() + 10
+    while dcss("exec", "G01", "--", "true", status=None).returncode != 0:  # until the command has run for nobody
+        assert time.monotonic() < end
+    dcss("down")
+    dcss.assert_nothing_left()
+
+
 def test_one_guest_is_stopped_started_and_restarted(dcss: Dcss) -> None:
     dcss("up", dcss.guests(2, ", restart: on-failure"), "-d")
     first = dcss.pid_of("G01")
@@ -209,3 +236,17 @@ def test_logs_follow_until_the_system_is_down(dcss: Dcss) -> None:
         dcss("down")
         assert process.wait(10) == 0
     dcss.assert_nothing_left()
+
+
+@pytest.mark.slow
+def test_a_thousand_guests(dcss: Dcss) -> None:
+    dcss("up", dcss.guests(1000), "-d", timeout_seconds=300)
+    form = dcss.ps()
+    assert [guest["state"] for guest in form["guests"]] == ["ready"] * 1000
+    assert form["segments"][0]["guests"] == 1000
+    descriptors = len(os.listdir(f"/proc/{form['pid']}/fd"))  # noqa: PTH208
+    assert 3000 < descriptors < 3100
+    (down,) = dcss.json("down")["systems"]
+    assert down["guests"] == 1000
+    assert down["seconds"] < 10  # 0.6 on two processors that do nothing else
+    assert dcss.left() == []

@@ -3,6 +3,7 @@
 import gzip
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -62,6 +63,21 @@ def test_the_snippet_runs_alone(tmp_path: Path) -> None:
     script = Path(__file__).parents[1] / "support" / "recompute_evidence.py"
     done = subprocess.run([sys.executable, "-I", str(script), str(path)], capture_output=True, text=True, check=True)
     assert done.stdout == "one-frame-per-page True\nbooks-close True\n"
+
+
+def test_the_snippet_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = (Path(__file__).parents[2] / "docs" / "measurement.md").read_text()
+    (snippet,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    with Stage() as stage:
+        stage.publish()
+        stage.guest(map_all())
+        verify(stage.system, evidence_path=tmp_path / "evidence.json")
+    (tmp_path / "snippet.py").write_text(snippet)
+    assert subprocess.run([sys.executable, "snippet.py"], check=False, capture_output=True).returncode == 0
+    path = tmp_path / "evidence.json"
+    path.write_text(path.read_text().replace('"map_counts": [1', '"map_counts": [2'))
+    assert b"AssertionError" in subprocess.run([sys.executable, "snippet.py"], check=False, capture_output=True).stderr
 
 
 @pytest.mark.parametrize(

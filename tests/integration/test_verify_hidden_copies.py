@@ -61,6 +61,13 @@ def test_one_page_is_enough_and_is_named() -> None:
     assert "1 page of LIB:/lib/three.so" in reason
 
 
+def test_page_over_the_kernels_own_code() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.guest([*map_all(), order("hide", how="vdso", page=88, pages=1)])
+        assert "/lib/three.so in private memory [vdso]" in assert_only_false(verify(stage.system), NO_COPIES)
+
+
 def test_metadata_is_content_too() -> None:
     with Stage() as stage:
         stage.publish()

@@ -88,13 +88,13 @@ class Dcss:
             os.setuid(self.uid)
 
     def __call__(
-        self, *arguments: str | Path, status: int | None = 0, **options: Any
+        self, *arguments: str | Path, status: int | None = 0, timeout_seconds: float = TIMEOUT_SECONDS, **options: Any
     ) -> "subprocess.CompletedProcess[str]":
         """Run a command and check its exit status."""
         streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
         with self.start(*arguments, **(streams | options)) as process:
             try:
-                out, err = process.communicate(timeout=TIMEOUT_SECONDS)
+                out, err = process.communicate(timeout=timeout_seconds)
             except subprocess.TimeoutExpired:
                 process.kill()
                 raise

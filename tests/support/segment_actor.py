@@ -179,6 +179,14 @@ class Guest:
         os.close(descriptor)
         ctypes.memmove(address, data, len(data))
 
+    def hide_vdso(self, data: bytes) -> None:
+        """Over the code that the kernel itself mapped, one page of it."""
+        line = next(line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith("[vdso]"))
+        address = int(line.split("-")[0], 16)
+        with Path("/proc/self/mem").open("r+b", buffering=0) as memory:  # as debuggers do it
+            memory.seek(address)
+            memory.write(data)
+
     def hide_memfd(self, data: bytes) -> None:
         descriptor = self.memfd(data)
         self.kept.append(mmap.mmap(descriptor, len(data)))

@@ -53,7 +53,7 @@ def _devices(_kernel: "Kernel") -> str:
 
 
 def _filesystems(_kernel: "Kernel") -> str:
-    return "nodev\trootfs\nnodev\tproc\nnodev\ttmpfs\n\text2\n"
+    return "nodev\tsysfs\nnodev\trootfs\nnodev\tproc\nnodev\ttmpfs\n\text2\n"
 
 
 def _iomem(kernel: "Kernel") -> str:

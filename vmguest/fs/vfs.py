@@ -17,7 +17,7 @@ if TYPE_CHECKING:  # what a guest need not know, a fork server need not load in 
 
 MAX_SYMLINKS = 40
 PATH_MAX = 4096
-ON_DEMAND = frozenset({b"proc", b"tmp"})  # in /, mounted when somebody asks for one of them
+ON_DEMAND = frozenset({b"proc", b"sys", b"tmp"})  # in /, mounted when somebody asks for one of them
 
 
 @dataclass(slots=True, eq=False)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import resource
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -9,12 +11,16 @@ from pathlib import Path
 
 import pytest
 from dcss_test_support import needs
-from segment_stage import random_content
+from segment_stage import Stage, disk_directory, random_content
 
 from dcss.verify import probe as probe_module
+from dcss.verify import protection
 from dcss.verify.backing import Backings, open_object
 from dcss.verify.descriptors import duplicate, open_files
+from dcss.verify.observe import Observer
 from dcss.verify.probe import probe
+from dcss.verify.protection import judge_protection
+from dcss.verify.published import Published
 from dcss.verify.wording import count, first_few
 
 SIZE_BYTES = 4 * 4096
@@ -33,7 +39,6 @@ def test_read_only_descriptor_refuses_everything(segment: Path) -> None:
     with segment.open("rb") as file:
         outcomes = probe(file.fileno(), SIZE_BYTES)
     assert outcomes == {
-        "a store through the mapping": "refused: SIGSEGV",
         "mprotect to write": "refused: Permission denied",
         "a writable shared mapping": "refused: Permission denied",
         "pwrite": "refused: Bad file descriptor",
@@ -47,25 +52,64 @@ def test_writable_descriptor_is_found_out_and_nothing_changes(segment: Path) -> 
     before = segment.read_bytes()
     with segment.open("r+b") as file:
         outcomes = probe(file.fileno(), SIZE_BYTES)
-    # The mapping of the first try is read-only whatever the descriptor is: only that one is refused.
-    assert outcomes.pop("a store through the mapping") == "refused: SIGSEGV"
     assert set(outcomes.values()) == {"was allowed"}
     assert segment.read_bytes() == before
 
 
-def test_probe_runs_as_a_file_of_its_own(segment: Path) -> None:
+def test_probe_runs_as_a_file_of_its_own_and_dies_of_the_store(segment: Path) -> None:
     with segment.open("rb") as file:
         command = [sys.executable, "-I", "-S", str(probe_module.__file__), str(file.fileno()), str(SIZE_BYTES)]
-        done = subprocess.run(command, pass_fds=[file.fileno()], capture_output=True, text=True, check=True)
-    assert len(json.loads(done.stdout)) == 6
+        done = subprocess.run(command, pass_fds=[file.fileno()], capture_output=True, text=True, check=False)
+    assert len(json.loads(done.stdout)) == 5
+    assert done.returncode == -signal.SIGSEGV
+    assert done.stderr == ""
 
 
-def test_store_that_goes_through_is_told(segment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_store_that_goes_through_returns(segment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = segment.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_CORE)
     real = probe_module._map
     monkeypatch.setattr(probe_module, "_map", lambda descriptor, _: real(descriptor, 3))
+    monkeypatch.setattr(probe_module.resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(probe_module.signal, "signal", lambda *_: None)
     with segment.open("r+b") as file:
-        outcomes = probe(file.fileno(), SIZE_BYTES)
-    assert outcomes["a store through the mapping"] == "the store went through (status 0)"
+        probe_module.store(file.fileno())
+    assert segment.read_bytes() == before
+    assert resource.getrlimit(resource.RLIMIT_CORE) == limits
+
+
+class TestJudging:
+    """Claim 4 where the child itself is the trouble."""
+
+    def judged(self, monkeypatch: pytest.MonkeyPatch, code: str) -> tuple[bool | None, str]:
+        with Stage() as stage, disk_directory() as directory:
+            (directory / "probe.py").write_text(code)
+            monkeypatch.setattr(protection, "_PROBE", directory / "probe.py")
+            if "sleep" in code:
+                monkeypatch.setattr(protection, "_PROBE_SECONDS", 1)
+            segments = [Published.of(stage.publish())]
+            sighting = Observer(stage.system, segments, frames=False).look(None)
+            claim = judge_protection(sighting, segments, {})
+            return claim.holds, claim.detail
+
+    def test_store_that_goes_through_refutes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        holds, detail = self.judged(monkeypatch, "print('{}')")
+        assert holds is False
+        assert "a store through the mapping: was allowed" in detail
+
+    def test_refusal_of_another_kind_refutes(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        code = 'import os; print(\'{"pwrite": "failed otherwise: x"}\', flush=True); os.kill(os.getpid(), 11)'
+        holds, detail = self.judged(monkeypatch, code)
+        assert holds is False
+        assert "segment LIB: pwrite: failed otherwise: x" in detail
+
+    @pytest.mark.parametrize(
+        ("code", "reason"), [("raise SystemExit('no')", "failed: no"), ("import time; time.sleep(60)", "within 1 s")]
+    )
+    def test_child_that_fails_proves_nothing(self, monkeypatch: pytest.MonkeyPatch, code: str, reason: str) -> None:
+        holds, detail = self.judged(monkeypatch, code)
+        assert holds is None
+        assert reason in detail
 
 
 def test_open_files_and_their_modes(segment: Path) -> None:

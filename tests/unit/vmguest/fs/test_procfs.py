@@ -48,6 +48,7 @@ def test_mounts(kernel: Kernel) -> None:
         "rootfs / rootfs rw 0 0",
         "/dev/dcssblk0 / ext2 ro,xip 0 0",
         "proc /proc proc ro 0 0",
+        "sysfs /sys sysfs rw 0 0",
         "tmpfs /tmp tmpfs rw 0 0",
     ]
     kernel.vfs.resolve(b"/tmp")
@@ -128,7 +129,7 @@ def test_an_image_of_its_own_with_proc_and_tmp_is_covered(control_program: Contr
         assert sorted(names) == [b"/lost+found", b"/proc", b"/tmp"]
         assert kernel.vfs.resolve(b"/proc/version").mount.file_system.type_name == "proc"
         names = [node.path for node in kernel.vfs.children(kernel.vfs.resolve(b"/"))]
-        assert sorted(names) == [b"/lost+found", b"/proc", b"/tmp"]
+        assert sorted(names) == [b"/lost+found", b"/proc", b"/sys", b"/tmp"]
         assert list(kernel.vfs.children(kernel.vfs.resolve(b"/tmp"))) == []
 
 

@@ -118,11 +118,11 @@ def test_mkdir_touch_rm_ln_and_readlink(bare: Kernel) -> None:
     )
     assert out(bare, "ln -s /etc /tmp/e; ln -s x /tmp/e; readlink /etc/x") == b"x\n"
     assert out(bare, "rm -rf /tmp/a /tmp/nosuch /tmp/e; ls /tmp; touch -c /tmp/no; ls /tmp") == b""
-    assert out(bare, "mkdir /x; rmdir /x; ls /") == b"etc\nproc\nroot\ntmp\n"
+    assert out(bare, "mkdir /x; rmdir /x; ls /") == b"etc\nproc\nroot\nsys\ntmp\n"
 
 
 def test_ls(kernel: Kernel) -> None:
-    assert out(kernel, "ls / /usr") == b"/:\netc\nlib\nlost+found\nproc\ntmp\nusr\n\n/usr:\nlib\n"
+    assert out(kernel, "ls / /usr") == b"/:\netc\nlib\nlost+found\nproc\nsys\ntmp\nusr\n\n/usr:\nlib\n"
     assert out(kernel, "ls -d / /usr; cd /usr; ls; ls lib/notes.txt .") == b"/\n/usr\nlib\nlib/notes.txt\n\n.:\nlib\n"
     assert out(kernel, "cd /tmp; echo > .h; ls; ls -A; ls -a") == b".h\n.\n..\n.h\n"
     assert out(kernel, "ls /lib/libone.so; ls -l /lib").endswith(b" /lib -> usr/lib\n")
@@ -176,7 +176,7 @@ def test_find(kernel: Kernel) -> None:
         b"/usr\n/usr/lib\n/usr/lib/deep\n/usr/lib/deep/er\n./deep/er/libthree.so\n./loop\n"
     )
     found = sh(kernel, "find / -maxdepth 1 -type d").lines
-    assert sorted(found) == ["/", "/etc", "/lost+found", "/proc", "/tmp", "/usr"]
+    assert sorted(found) == ["/", "/etc", "/lost+found", "/proc", "/sys", "/tmp", "/usr"]
     assert out(kernel, "find /proc -name 'm*'") == b"/proc/meminfo\n/proc/mounts\n"
     for wrong in ("find / -size 1", "find / -type x", "find / -name", "find / -maxdepth x"):
         assert sh(kernel, wrong).status == 2, wrong
@@ -235,6 +235,7 @@ def test_mount_lists_mounts_and_umount_ends_them(kernel: Kernel, contents: dict[
         "rootfs on / type rootfs (rw)",
         "/dev/dcssblk0 on / type ext2 (ro,xip)",
         "proc on /proc type proc (ro)",
+        "sysfs on /sys type sysfs (rw)",
         "tmpfs on /tmp type tmpfs (rw)",
         "/dev/dcssblk1 on /tmp/m type ext2 (ro,xip)",
     ]
@@ -329,3 +330,14 @@ def test_a_damaged_image_is_an_error_of_the_command_and_a_line_in_the_log(kernel
     why = "/usr/lib/libone.so.1: Structure needs cleaning\n"
     assert ran.err == f"cat: {why}sha256sum: {why}"
     assert f"inode {number}: i_block[0]" in kernel.log.messages("err")[-1]
+
+
+def test_dcssblk_is_worked_through_sysfs(kernel: Kernel) -> None:
+    assert out(kernel, "cat /sys/devices/dcssblk/B/seglist /sys/devices/dcssblk/B/shared") == b"B\n1\n"
+    assert out(kernel, "readlink -f /sys/devices/dcssblk/B/block") == b"/sys/block/dcssblk1\n"
+    out(kernel, "echo B > /sys/devices/dcssblk/remove")
+    gone = sh(kernel, "cat /sys/devices/dcssblk/B/seglist")
+    assert gone.status == 1
+    busy = sh(kernel, "echo A > /sys/devices/dcssblk/remove")
+    assert busy.status != 0
+    assert "dcssblk: Device A cannot be removed while it is in use" in kernel.log.messages("warn")
