@@ -181,3 +181,42 @@ def test_commands_at_the_same_time_wait_for_each_other(dcss: Dcss) -> None:
     answers = sorted(process.communicate(timeout=30)[0].split("fileid ")[1] for process in started)
     assert answers == [f"{number:04d}.\n" for number in range(1, 5)]
     assert len(segment(dcss, "query")) == 5
+
+
+def test_a_guest_moves_to_the_new_version_from_inside(dcss: Dcss) -> None:
+    """docs/updating.md, step 4 without a restart: unmount, remove, add, mount."""
+    mounted = "name: G, mounts: [{device: dcssblk0, at: /mnt, options: [ro, xip]}], expect: nothing"
+    dcss("up", dcss.config(mounted, segment=SAVED), "-d")
+    segment(dcss, "define", "LIB", "20000-202FF SR")
+    segment(dcss, "save", "LIB", "--image", new_tree(dcss))
+    first = "/mnt/usr/lib/lib00.so"
+    assert dcss("exec", "G", "--", "head", "-c", "10", first).stdout != "the second"
+    steps = "umount /mnt && cd /sys/devices/dcssblk && echo LIB > remove && echo LIB > add"
+    dcss("exec", "G", "--", "sh", "-c", f"{steps} && mount -t ext2 -o ro,xip /dev/dcssblk0 /mnt")
+    assert dcss("exec", "G", "--", "head", "-c", "10", first).stdout == "the second"
+    assert users(dcss) == {2: ("A", ["G"])}
+
+
+def test_a_guest_saves_its_exclusive_copy(dcss: Dcss) -> None:
+    """docs/updating.md, from a guest: privilege class E, exclusive access, save when the device is idle."""
+    others = ("name: MAINT, privilege: EG, expect: nothing", "name: PLAIN, expect: nothing")
+    dcss("up", dcss.config(SHARERS, *others, segment=SAVED), "-d")
+    attributes = "/sys/devices/dcssblk/LIB"
+    before = "mkdir /mnt && echo 0 > shared && mount -t ext2 /dev/dcssblk0 /mnt && echo 1 > save && cat shared save"
+    assert dcss("exec", "MAINT", "--", "sh", "-c", f"cd {attributes} && {before}").stdout == "0\n1\n"
+    assert list(users(dcss)) == [1]
+    dcss("exec", "MAINT", "--", "umount", "/mnt")
+    assert users(dcss) == {1: ("P", ["G01", "G02", "MAINT", "PLAIN"]), 2: ("A", [])}
+    dcss("exec", "MAINT", "--", "sh", "-c", "echo LIB > /sys/devices/dcssblk/remove")
+    assert users(dcss) == {1: ("P", ["G01", "G02", "PLAIN"]), 2: ("A", [])}
+    assert dcss.json("verify")["verdict"] == "verified"
+    _, new = dcss.json("segment", "query", "--system", dcss.system)["segments"]
+    assert (new["originid"], new["ranges"]) == (
+        "MAINT",
+        [{"first_page": 0x20000, "last_page": 0x201FF, "type": "SR"}],
+    )
+    image = (dcss.home / "state/dcss" / dcss.system / "0002.content").read_bytes()
+    old = Path(f"/dev/shm/{next(name for name in dcss.objects() if name.endswith('.1'))}").read_bytes()
+    assert image == old
+    log = dcss("exec", "PLAIN", "--", "sh", "-c", "echo 1 > /sys/devices/dcssblk/LIB/save; dmesg").stdout
+    assert log.endswith("extmem: Saving a DCSS failed with DEFSEG response code 1\n")
