@@ -23,6 +23,7 @@ from dcss.errors import PublishError
 SHM_DIRECTORY = Path("/dev/shm")
 OBJECT_MODE = 0o440  # nobody, the owner included, opens it for writing by name
 MAX_SAME_NAME = 10_000
+_STAT_BLOCK_BYTES = 512
 _SHARED_AND_PRESENT = mmap.MAP_SHARED | mmap.MAP_POPULATE
 _OBJECT_FILE = re.compile(r"dcss\.(?P<system>.+)\.(?P<label>[A-Za-z0-9@#$_-]+)\.(?P<number>[0-9]+)", re.ASCII)
 
@@ -126,6 +127,8 @@ class SharedObject:
             raise PublishError(
                 f"segment {label}: its content has {status.st_size} bytes, wanted at most {self.size_bytes}"
             )
+        if status.st_blocks * _STAT_BLOCK_BYTES < self.size_bytes:
+            os.posix_fallocate(self.write_fd, 0, self.size_bytes)  # an image gives up what it leaves blank
         self.device, self.inode = status.st_dev, status.st_ino
         with interrupts_held():
             self.reader_fd = self.reader()

@@ -1,5 +1,6 @@
 """`dcss segment` where no CP runs: each command is CP for as long as it takes, and the spool keeps what it did."""
 
+import ctypes
 import json
 import os
 import tarfile
@@ -226,3 +227,42 @@ def test_damaged_content_is_found_set_aside_and_never_served(segment: Run, direc
     assert "it was set aside and is not served" in err
     assert sorted(os.listdir(spool / "damaged")) == ["0001.content.1", "0001.manifest.1"]  # noqa: PTH208
     assert segment("query")[1] == "NO NSS FILES\n"
+
+
+@pytest.fixture
+def small_disk(directories: Path) -> Iterator[Path]:
+    """Have the spool on a file system of 3 MiB."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    disk = directories / "xdg_state_home"
+    if libc.mount(b"tmpfs", os.fsencode(disk), b"tmpfs", 0, b"size=3m,mode=700"):
+        pytest.skip(f"cannot mount a tmpfs: {os.strerror(ctypes.get_errno())}")
+    yield disk
+    libc.umount2(os.fsencode(disk), 0)
+
+
+@needs("root")
+def test_a_full_disk_leaves_all_as_it_was(
+    segment: Run, small_disk: Path, tree: Path, tmp_path: Path, system: str
+) -> None:
+    segment("define", "LIB", "20000-200FF SR")
+    segment("save", "LIB", "--image", tree)
+    segment("define", "LIB", "20000-203FF SR")
+    (tmp_path / "big").write_bytes(bytes(4 << 20))
+    spool = small_disk / "dcss" / system
+    before = {path.name: path.stat().st_size for path in spool.iterdir()}
+    for arguments, status in (
+        (("save", "LIB", "--image", tree), 3),
+        (("import", tmp_path / "big", "--name", "BIG", "--at", "1G"), 3),
+        (("save", "LIB"), 1),  # a command of CP, which answers in its own form
+    ):
+        found, out, err = segment(*arguments)
+        assert found == status
+        assert "No space left on device" in err + out
+        assert {path.name: path.stat().st_size for path in spool.iterdir()} == before
+    assert segment("load", "LIB") == (0, "LIB: file 0001, 1.0 MiB, content as saved\n", "")
+    full = small_disk / "x.img"
+    (small_disk / "filler").write_bytes(bytes(9 << 18))
+    found, out, err = segment("export", "LIB", full)
+    assert (found, out) == (3, "")
+    assert "could not be exported" in err
+    assert sorted(path.name for path in small_disk.iterdir()) == ["dcss", "filler"]

@@ -131,6 +131,28 @@ def test_full_dev_shm_is_an_error_when_it_fills_between_check_and_reservation(
         SharedObject(system, "LIB", 1 << 50, pytest.fail)
 
 
+def test_what_the_fill_gave_up_is_reserved_again(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    reserve = os.posix_fallocate
+    calls: list[int] = []
+
+    def full_at_last(descriptor: int, offset: int, size_bytes: int) -> None:
+        calls.append(size_bytes)
+        if len(calls) > 1:
+            raise OSError(28, "No space left on device")
+        reserve(descriptor, offset, size_bytes)
+
+    def blank(write_fd: int) -> None:
+        os.ftruncate(write_fd, 0)
+        os.ftruncate(write_fd, SIZE_BYTES)
+
+    monkeypatch.setattr(os, "posix_fallocate", full_at_last)
+    with pytest.raises(PublishError, match="could not be put into /dev/shm: .*No space left"):
+        SharedObject(system, "LIB", SIZE_BYTES, blank)
+    calls.clear()
+    SharedObject(system, "LIB", SIZE_BYTES, filler(CONTENT)).close()
+    assert calls == [SIZE_BYTES]
+
+
 def test_too_little_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shm, "_available_memory_bytes", lambda: 4096)
     with pytest.raises(PublishError, match=r"needs 8192 bytes .* of memory, found 4096 bytes"):
