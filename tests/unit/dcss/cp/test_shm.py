@@ -146,7 +146,7 @@ def test_what_the_fill_gave_up_is_reserved_again(system: str, monkeypatch: pytes
         os.ftruncate(write_fd, SIZE_BYTES)
 
     monkeypatch.setattr(os, "posix_fallocate", full_at_last)
-    with pytest.raises(PublishError, match="could not be put into /dev/shm: .*No space left"):
+    with pytest.raises(PublishError, match=r"could not be put into /dev/shm: .*No space left"):
         SharedObject(system, "LIB", SIZE_BYTES, blank)
     calls.clear()
     SharedObject(system, "LIB", SIZE_BYTES, filler(CONTENT)).close()
