@@ -19,7 +19,8 @@ from dcss.verify.published import Bytes
 
 ALIGNMENTS = 8
 _ANCHOR_BYTES = 16
-_SPOTS = np.arange(64, PAGE_SIZE - 64, 248)  # 16 places of a page, tried before all are
+_SPOTS = slice(64, PAGE_SIZE - 64, 248)  # 16 places of a page, tried before all are
+_SPOT_OFFSETS = np.arange(PAGE_SIZE)[_SPOTS]
 _RARE = 8
 _HALF_ZERO_SCORE = 1 << 10
 _REPEATED_SCORE = 1 << 20
@@ -117,18 +118,18 @@ class _Frequency:
 
 def _choose(contents: Contents, part: Pages) -> tuple[Pages, Words]:
     """Return the offsets and keys of the anchors of `part`, a row of eight for each content."""
-    keys = np.empty((len(part), len(_SPOTS), ALIGNMENTS), np.uint64)
+    keys = np.empty((len(part), len(_SPOT_OFFSETS), ALIGNMENTS), np.uint64)
     scores = np.empty(keys.shape, np.int32)
     for start in range(0, len(part), _BATCH_PAGES):
         batch = slice(start, start + _BATCH_PAGES)
         rows = contents.bytes_at(part[batch], 0, PAGE_SIZE)
+        pieces = np.lib.stride_tricks.sliding_window_view(rows, _ANCHOR_BYTES, axis=1)
         for alignment in range(ALIGNMENTS):
-            places = _SPOTS[:, None] + alignment + np.arange(_ANCHOR_BYTES)
-            keys[batch, :, alignment], scores[batch, :, alignment] = _keys(rows[:, places])
+            keys[batch, :, alignment], scores[batch, :, alignment] = _keys(pieces[:, alignment:][:, _SPOTS])
     frequency = _Frequency(keys)
     scores += frequency[keys]
     best = scores.argmin(axis=1)[:, None, :]
-    offsets = _SPOTS[best[:, 0, :]] + np.arange(ALIGNMENTS)
+    offsets = _SPOT_OFFSETS[best[:, 0, :]] + np.arange(ALIGNMENTS)
     chosen = np.take_along_axis(keys, best, axis=1)[:, 0, :]
     common = np.flatnonzero((np.take_along_axis(scores, best, axis=1)[:, 0, :] > _RARE).any(axis=1))
     for start in range(0, len(common), _BATCH_PAGES):

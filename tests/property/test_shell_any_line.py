@@ -16,9 +16,11 @@ from vmguest.shell.table import COMMANDS
 pytestmark = needs("mke2fs")
 STORAGE_BYTES = 2 << 20  # so small that copies fill it
 PATHS = """/ . .. /tmp /tmp/a /tmp/a/b /tmp/b /tmp/l /usr /usr/lib /usr/lib/libone.so.1 /usr/lib/empty.so /lib
-/lib/loop /etc/sparse /proc /proc/meminfo /proc/mounts /nosuch /dev/dcssblk0 /dev/dcssblk1 /tmp/* /usr/lib/*.so* ''"""
+/lib/loop /etc/sparse /proc /proc/meminfo /proc/mounts /nosuch /dev/dcssblk0 /dev/dcssblk1 /tmp/* /usr/lib/*.so*
+/sys /sys/devices /sys/devices/dcssblk/add /sys/devices/dcssblk/remove /sys/devices/dcssblk/*/*
+/sys/devices/dcssblk/B/shared ''"""
 OTHERS = """-l -a -i -R -d -n -c -s -p -r -f -h -k -m -b -C -t -o -L -name -type -maxdepth -- - 0 1 3 4096 ext2 ro xip
-ro,xip %s %n%Y%% > >> ; && || * '*' "x" \xff"""
+ro,xip %s %n%Y%% > >> ; && || * '*' "x" A B \xff"""
 WORDS = [*(name.decode() for name in COMMANDS), *PATHS.split(), *OTHERS.split()]
 COMMANDS_FIRST = st.tuples(
     st.sampled_from([name.decode() for name in COMMANDS]), st.lists(st.sampled_from(WORDS), max_size=5)
