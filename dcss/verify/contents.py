@@ -66,7 +66,8 @@ class Contents:
         """Return `size_bytes` at `offsets` of each of `contents`, a row for each."""
         places = self.page[contents] * PAGE_SIZE + offsets
         if len(self.segments) == 1:
-            return windows(self.segments[0].content.reshape(-1), size_bytes)[places]
+            rows: Bytes = windows(self.segments[0].content.reshape(-1), size_bytes)[places]
+            return rows
         found = np.empty((len(contents), size_bytes), np.uint8)
         segments = self.segment[contents]
         for index, segment in enumerate(self.segments):
