@@ -52,6 +52,15 @@ def test_guests_become_ready_and_leave_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.glob("dcss/*")) == []
 
 
+def test_when_all_is_closed_every_process_is_gone(tmp_path: Path) -> None:
+    with start(system_plan(tmp_path, *(guest(f"G{i}", MAP_ALL, options=COPIED) for i in range(8)))) as system:
+        system.publish()
+        system.launch()
+        system.wait()
+        pids = [g.pid for g in system.guests.values()]
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]  # zombies neither, and without waiting for it
+
+
 def test_guests_hold_only_their_own_descriptors_and_cannot_write(tmp_path: Path) -> None:
     with start(system_plan(tmp_path, guest("A", MAP_ALL), guest("B", MAP_ALL))) as system:
         system.publish()

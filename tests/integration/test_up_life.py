@@ -132,15 +132,22 @@ def test_exec_is_the_command_in_the_guest(dcss: Dcss) -> None:
     dcss.assert_nothing_left()
 
 
+def resident_bytes(pid: int) -> int:
+    return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * 4096
+
+
 def test_a_slow_reader_makes_its_command_wait_and_nobody_else(dcss: Dcss) -> None:
     content = bytes(range(256)) * 40_000  # 10 MB: more than all buffers on the way together
     (dcss.home / "tree/large").write_bytes(content)
     dcss("up", dcss.guests(2), "-d")
+    cp = dcss.ps()["pid"]
+    before = resident_bytes(cp)
     with dcss.start("exec", "G01", "--", "cat", "/large", stdout=subprocess.PIPE) as slow:
         assert slow.stdout is not None
         first = slow.stdout.buffer.read(10)
         assert "a command is under way" in dcss("exec", "G01", "--", "true", status=3).stderr
         assert dcss("exec", "G02", "--", "echo", "quick").stdout == "quick\n"
+        assert resident_bytes(cp) - before < 5_000_000  # what nobody reads does not wait in CP
         limits = dcss.json("measure")["limits"]
         assert "guest G01: busy, so that its own books are the last that it told" in limits
         assert dcss.json("verify")["verdict"] == "verified"

@@ -285,7 +285,10 @@ def test_another_user_is_turned_away() -> None:
         served = Served(Path(name))
         Path(name).chmod(0o755)
         Path(name, "control").chmod(0o666)
-        code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); print(s.recv(100))"
+        code = (
+            "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(2); s.connect(sys.argv[1]);"
+            " print(s.recv(100))"
+        )
         process = subprocess.Popen(
             ["/usr/bin/env", "python3", "-c", code, f"{name}/control"],
             env={"PATH": "/usr/bin:/bin"},
