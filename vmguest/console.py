@@ -8,13 +8,12 @@ A guest that is in its `run:` list does not listen: it answers after its verdict
 
 from collections.abc import Sequence
 from struct import Struct
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 PACKET_BYTES = (1 << 16) - 1
 OUTPUT_BYTES = 60 << 10  # of one O or E packet: whole pages, so that a file's pages are sent as they lie
 
 VERDICT, STDOUT, STDERR, STATUS, BOOKS = b"V", b"O", b"E", b"X", b"B"
-OutputKind = Literal[b"O", b"E", b"X"]
 EXEC_REQUEST = b"exec\0"
 BOOKS_REQUEST = b"books\0"
 

@@ -7,8 +7,6 @@ from dcss.abi.extmem import PAGE_SIZE
 from vmguest import hostmem
 from vmguest.machine import Machine
 
-MAX_RESPONSE_BYTES = 8192
-
 
 class CpResponse(NamedTuple):
     """CP's return code and what it said; `missing_bytes` found no room in the buffer."""

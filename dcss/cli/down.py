@@ -41,6 +41,8 @@ def command(system: str | None, everything: bool, as_json: bool) -> None:
     else:
         wanted = [found[chosen(None)]]
     results = [_take_down(each) for each in wanted]
+    if everything or (system is not None and not wanted):
+        results += _swept(system)
     if as_json:
         print_json({"systems": results})
         return
@@ -59,10 +61,22 @@ def _take_down(found: "FoundSystem") -> dict[str, Any]:
 
         with SystemLock(found.name) as lock:
             removed = sweep(lock)
-        return {"system": found.name, "was": "dead", "guests": 0, "removed": removed, "seconds": _since(began)}
+        return _dead(found.name, removed, began)
     with Client(found.name) as client:
         guests = client.take_down(DOWN_SECONDS)["guests"]
     return {"system": found.name, "was": "up", "guests": guests, "removed": [], "seconds": _since(began)}
+
+
+def _swept(system: str | None) -> list[dict[str, Any]]:
+    """Remove what CPs left in /dev/shm whose runtime directory is gone as well: of `system`, or of all."""
+    from dcss.cp.runtime import sweep_all
+
+    began = time.monotonic()
+    return [_dead(name, removed, began) for name, removed in sweep_all(system).items()]
+
+
+def _dead(system: str, removed: tuple[str, ...], began: float) -> dict[str, Any]:
+    return {"system": system, "was": "dead", "guests": 0, "removed": removed, "seconds": _since(began)}
 
 
 def _words(result: dict[str, Any]) -> str:

@@ -87,6 +87,7 @@ def cli() -> None:
     \b
     dcss init demo          write a ready system here
     dcss run demo.yaml      run it, prove what it shares, show what it costs
+    dcss up demo.yaml -d    leave it up; dcss ps shows it, dcss down takes it down
     dcss doctor             see what this machine can prove
     """
 

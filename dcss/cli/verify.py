@@ -29,7 +29,7 @@ def command(system: str | None, as_json: bool, evidence: Path | None, verbose: b
     dcss verify demo --json
     dcss verify --evidence frames.json.gz
 
-    Hypercalls and other commands wait meanwhile: a second or two for a hundred guests. Exit status: 0 verified;
+    Hypercalls and other commands wait meanwhile: a few seconds for a hundred guests. Exit status: 0 verified;
     1 refuted.
     """
     from dcss.report.forms import verify_result

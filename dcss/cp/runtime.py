@@ -165,19 +165,22 @@ def sweep(lock: SystemLock) -> tuple[str, ...]:
     return tuple(removed)
 
 
-def sweep_all() -> tuple[str, ...]:
-    """Sweep every system of this user that no CP runs, and return the names of what was removed."""
+def sweep_all(only: str | None = None) -> dict[str, tuple[str, ...]]:
+    """Sweep every system of this user that no CP runs, or `only` that one; return what was removed, by system.
+
+    Objects are found whose runtime directory is gone too, as that of /run/user/UID is with the user's last session.
+    """
     systems = {name.system for name, _ in _our_objects()}
     systems |= {path.name for path in runtime_directory().iterdir()}
-    removed: list[str] = []
+    removed: dict[str, tuple[str, ...]] = {}
     for system in sorted(systems):
-        if _SYSTEM_NAME.fullmatch(system):
+        if only in {None, system} and _SYSTEM_NAME.fullmatch(system):
             try:
                 with SystemLock(system) as lock:
-                    removed += sweep(lock)
+                    removed[system] = sweep(lock)
             except SystemBusyError:
                 continue
-    return tuple(removed)
+    return {system: names for system, names in removed.items() if names}
 
 
 def _our_objects() -> Iterator[tuple[ObjectName, Path]]:

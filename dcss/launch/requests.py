@@ -66,8 +66,12 @@ class Requests:
             if guest.exec_sink is not None:
                 limits.append(_stale(guest))
                 continue
+            try:
+                guest.ask_books()
+            except LaunchError:  # it has not read what it was asked before
+                limits.append(_stale(guest))
+                continue
             asked.append((guest, guest.books))
-            guest.ask_books()
         self._measure_when_told(client, asked, limits, monotonic() + _BOOKS_SECONDS)
 
     def _measure_when_told(

@@ -156,7 +156,8 @@ class Roster:
         if guest.verdict is None or guest.verdict is before:
             return
         if guest.ready:
-            self._enter(member, State.READY)
+            if member.wanted:  # otherwise it is being killed, and whoever waits, waits for its end
+                self._enter(member, State.READY)
         else:
             self._loop.after(_LAST_WORD_SECONDS, guest.kill)
 

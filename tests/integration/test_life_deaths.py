@@ -1,6 +1,7 @@
 """Whatever part of a system dies, or a limit of the machine is met: it is told, and nothing is left behind."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -82,6 +83,13 @@ def test_a_killed_cp_takes_its_guests_along_and_the_next_start_cleans_up(dcss: D
     assert removed["was"] == "dead"
     assert f"/dcss.{dcss.system}.LIB.1" in removed["removed"]
     assert dcss.json("ps")["systems"][0]["system"] == other
+    # As systemd-logind does with the user's last session: nothing but the object is left to find it by.
+    dcss("up", config, "-d")
+    os.kill(dcss.ps()["pid"], signal.SIGKILL)
+    shutil.rmtree(dcss.directory)
+    (removed,) = dcss.json("down", dcss.system)["systems"]
+    assert (removed["was"], removed["removed"]) == ("dead", [f"/dcss.{dcss.system}.LIB.1"])
+    assert dcss.json("down", dcss.system)["systems"] == []
     dcss("down", other)
     dcss.assert_nothing_left()
 

@@ -129,7 +129,7 @@ def test_killed_cp_is_swept_by_the_next_start_only_for_its_own_system() -> None:
     with pytest.raises(SystemBusyError, match=str(alive.pid)):
         SystemLock(other)
     kill(alive)
-    assert sweep_all() == (f"/dcss.{other}.LIB.1", str(runtime_directory() / other / "socket"))
+    assert sweep_all(other) == {other: (f"/dcss.{other}.LIB.1", str(runtime_directory() / other / "socket"))}
     assert list(runtime_directory().iterdir()) == []
 
 
@@ -155,7 +155,8 @@ def test_prefixes_are_not_confused() -> None:
     with SystemLock(system) as lock:
         assert sweep(lock) == ()
     assert len(objects_of(f"{system}.b") + objects_of(f"{system}b") + objects_of(f"{system}.LIB")) == 3
-    assert len(sweep_all()) == 6
+    swept = sweep_all()
+    assert [len(swept[f"{system}{suffix}"]) for suffix in (".b", "b", ".LIB")] == [2, 2, 2]
 
 
 def test_stale_pid_file_with_a_reused_pid_does_not_hold_the_lock() -> None:

@@ -1,0 +1,113 @@
+"""What a roster makes of the order in which news of a guest arrive; the fork server and CP are played."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from system_harness import guest
+
+from dcss.config.plan import SystemPlan
+from dcss.control.loop import Loop
+from dcss.cp.control import ControlProgram
+from dcss.launch.forkclient import Ended, ForkServer, Started
+from dcss.launch.journal import Journal
+from dcss.launch.member import Member, State
+from dcss.launch.roster import Roster
+from vmguest.console import VERDICT, Verdict
+
+READY = VERDICT + Verdict(0, 0.1, 0, 0, 0).pack()
+
+
+class PlayedServer:
+    """Keeps the guest's ends of what it was given, and tells what the test says."""
+
+    def __init__(self) -> None:
+        self.control, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.reservation = SimpleNamespace(window=0)
+        self.consoles: list[socket.socket] = []
+        self.events: list[Started | Ended] = []
+
+    def spawn(self, _spec: object, _port: socket.socket, console: socket.socket, _log: int) -> bool:
+        self.consoles.append(console.dup())
+        return True
+
+    def tell(self, event: Started | Ended) -> None:
+        self.events.append(event)
+        self.theirs.send(b"event")
+
+    def event(self) -> Started | Ended:
+        self.control.recv(16)
+        return self.events.pop(0)
+
+
+@pytest.fixture
+def server() -> Iterator[PlayedServer]:
+    server = PlayedServer()
+    yield server
+    for each in (server.control, server.theirs, *server.consoles):
+        each.close()
+
+
+@pytest.fixture
+def member_and_roster(server: PlayedServer, tmp_path: Path) -> Iterator[tuple[Member, Roster, Loop]]:
+    loop, journal = Loop(), Journal(tmp_path)
+    cp: Any = SimpleNamespace(
+        lock=SimpleNamespace(directory=tmp_path), register=lambda *_, **__: None, release=lambda _: None
+    )
+    roster = Roster(
+        SystemPlan("played", (), (guest("G"),), tmp_path / "played.yaml"),
+        cp=cast(ControlProgram, cp),
+        fork_server=cast(ForkServer, server),
+        loop=loop,
+        journal=journal,
+        settled=lambda _: None,
+    )
+    member = roster.members["G"]
+    roster.start(member)
+    yield member, roster, loop
+    if member.guest is not None:
+        member.guest.close()
+    loop.close()
+    journal.close()
+
+
+def start(server: PlayedServer, loop: Loop) -> int:
+    """Tell of a process that only ends when it is killed; return its number."""
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "60"], {})
+    server.tell(Started("G", pid, os.pidfd_open(pid)))
+    loop.turn(1)
+    return pid
+
+
+def test_a_guest_is_ready_with_its_verdict(
+    server: PlayedServer, member_and_roster: tuple[Member, Roster, Loop]
+) -> None:
+    member, roster, loop = member_and_roster
+    pid = start(server, loop)
+    server.consoles[0].send(READY)
+    loop.turn(1)
+    assert member.state is State.READY
+    roster.stop(member)
+    os.waitpid(pid, 0)
+
+
+def test_whoever_stops_a_guest_hears_of_its_end_and_not_that_it_became_ready(
+    server: PlayedServer, member_and_roster: tuple[Member, Roster, Loop]
+) -> None:
+    member, roster, loop = member_and_roster
+    pid = start(server, loop)
+    told: list[State] = []
+    member.waiters.append(lambda: told.append(member.state))
+    server.consoles[0].send(READY)  # sent before it is killed, heard after
+    roster.stop(member)
+    loop.turn(1)
+    assert told == []
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    server.tell(Ended("G", pid, status))
+    for _ in range(3):
+        loop.turn(0)
+    assert told == [State.STOPPED]
