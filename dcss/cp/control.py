@@ -52,10 +52,10 @@ class ControlProgram:
         return self._spool.findings
 
     def tell_findings(self, tell: Callable[[str], None]) -> None:
-        """Have `tell` called with each of `findings`, those of now and those to come."""
+        """Have `tell` called with each of `findings`, those of now and those to come, and with loads that fail."""
         for finding in self.findings:
             tell(finding)
-        self._spool.tell = tell
+        self._spool.tell = self._directory.tell = tell
 
     @property
     def available(self) -> Mapping[SegmentName, Segment]:

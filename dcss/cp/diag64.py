@@ -45,7 +45,8 @@ def diagnose_64(directory: Directory, guest: Guest, request: Request) -> Reply:
         return function(directory, guest, request)
     except RefusalError as refusal:
         return Reply(ConditionCode.FAILED, request.rx, refusal.return_code)
-    except (OSError, DcssError):  # the content could not be brought into storage
+    except (OSError, DcssError) as error:  # the content could not be brought into storage
+        directory.tell_failure(guest, error)
         return Reply(ConditionCode.FAILED, request.rx, ReturnCode.PAGING_ERROR)
 
 

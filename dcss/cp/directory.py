@@ -18,13 +18,16 @@ MAX_SPID = 9999  # file numbers have four digits
 class Directory:
     """All system data files of one CP: by file number (`files`), by name those that can be loaded (`available`), and by
     name those that are defined and not saved (`skeletons`). `damaged(segment, reason)` is called with a segment that
-    turned out not to be what was saved, after it was taken away from new loads.
+    turned out not to be what was saved, after it was taken away from new loads. `tell` gets what keeps a guest from a
+    load that it may have.
     """
 
     def __init__(self, storage: Storage, damaged: Callable[[Segment, str], None]) -> None:
         self.files: dict[int, Segment] = {}
         self.available: dict[SegmentName, Segment] = {}
         self.skeletons: dict[SegmentName, Segment] = {}
+        self.tell: Callable[[str], None] = lambda _: None
+        self._told = ""
         self._storage = storage
         self._damaged = damaged
         self._last_spid = 0
@@ -116,6 +119,13 @@ class Directory:
         segment.users.add(guest.name)
         guest.loads[name] = load
         return load
+
+    def tell_failure(self, guest: Guest, error: Exception) -> None:
+        """Say why a guest's load failed; said once where it asks again and again."""
+        text = f"guest {guest.name}: {error}"
+        if text != self._told:
+            self._told = text
+            self.tell(text)
 
     def unload(self, guest: Guest, name: SegmentName) -> None:
         """Drop the guest's load of `name`; the last user of a segment pending purge takes the segment along."""

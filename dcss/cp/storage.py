@@ -5,7 +5,7 @@ import hashlib
 from dcss.cp.content import Fill, rewrite_content, write_content
 from dcss.cp.segment import Segment
 from dcss.cp.shm import SharedObject
-from dcss.errors import DcssError
+from dcss.errors import DcssError, PublishError
 
 
 class DamagedError(DcssError):
@@ -29,9 +29,15 @@ class Storage:
         return segment.stored
 
     def renew(self, segment: Segment) -> None:
-        """Before a first user comes, write the saved content again where former users could change it."""
+        """Before a first user comes, write the saved content again where former users could change it.
+
+        Raises PublishError; the next first user finds it to be done still.
+        """
         if segment.written and segment.stored is not None:
-            rewrite_content(segment.definition, _fill(segment), segment.stored.write_fd)
+            try:
+                rewrite_content(segment.definition, _fill(segment), segment.stored.write_fd)
+            except OSError as error:
+                raise PublishError(f"segment {segment.name}: could not be written as it was saved: {error}") from error
             segment.written = False
 
     def descriptor(self, segment: Segment, *, shared: bool) -> int:

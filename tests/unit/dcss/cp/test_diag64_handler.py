@@ -274,5 +274,9 @@ def test_content_that_cannot_be_renewed_is_a_paging_error(cp: ControlProgram) ->
     disk = "DISK".ljust(8).encode("cp037")
     assert diag(cp, LOADSHRX, disk).condition_code == 0
     diag(cp, PURGESEG, disk)
-    assert diag(cp, LOADSHRX, disk)[:5] == (2, 0x1000, PAGING_ERROR, b"", None)
+    told: list[str] = []
+    cp.tell_findings(told.append)
+    for _ in range(3):
+        assert diag(cp, LOADSHRX, disk)[:5] == (2, 0x1000, PAGING_ERROR, b"", None)
+    assert told == ["guest G: segment DISK: could not be written as it was saved: [Errno 5] gone"]
     assert cp.users("DISK") == 0
