@@ -171,6 +171,14 @@ class TestOneFrame:
             stage.guest([device, order("store", address=ADDRESS + 4096, text="changed"), *map_all()[1:]])
             assert_verified(verify(stage.system))
 
+    def test_so_is_one_of_a_segment_that_it_loaded_non_shared(self) -> None:
+        with Stage() as stage:
+            subject = stage.publish()
+            device = order("device", address=ADDRESS, pages=PAGES, private=True)
+            written = [device, order("store", address=ADDRESS + 4096, text="changed"), *map_all()[1:]]
+            stage.guest(written, non_shared=frozenset({subject.shm_name}))
+            assert_verified(verify(stage.system))
+
     def test_memfd_in_its_place_is_a_hidden_copy_too(self) -> None:
         with Stage() as stage:
             stage.publish()
