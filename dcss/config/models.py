@@ -236,7 +236,9 @@ class GuestModel(Model):
     count: Annotated[Annotated[int, Field(ge=1)] | None, _GIVEN] = Field(
         None, description="that many guests, numbered from 1 with at least two digits; absent: one, without a number"
     )
-    engine: Literal["process", "s390x", "linux"] = Field("process", description="what the guest runs on")
+    engine: Literal["process", "s390x", "linux"] = Field(
+        "process", description="what the guest runs on; s390x and linux are not built yet, and refused"
+    )
     storage: Storage = Field(DEFAULT_STORAGE_BYTES, description="its real storage, a limit: copies beyond it fail")
     namesave: list[Name] = Field([], description="restricted segments (RSTD) that it may load")
     privilege: Privilege = Field("G", description="its privilege classes for CP commands; DEFSEG and SAVESEG need E")

@@ -166,7 +166,7 @@ class Client:
         return f"system {self.system}: its CP (process {self.peer.pid})"
 
     def close(self) -> None:
-        """Close the connection; CP stops what it was doing for it."""
+        """Close the connection; a command that was started in a guest runs to its end."""
         self._socket.close()
 
     def __enter__(self) -> Self:
