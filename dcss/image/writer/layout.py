@@ -77,12 +77,18 @@ def lay_out(demand: Demand, address_block: int, limit_blocks: int | None) -> Lay
     )
 
 
+def _too_many_blocks() -> ImageError:
+    return ImageError(f"the image needs more than {MAX_BLOCKS} blocks of 4 KiB, which ext2 cannot count")
+
+
 class _FullError(Exception):
     """The blocks at hand do not take what is demanded."""
 
 
 def _smallest(demand: Demand, address_block: int, *, cut: bool) -> Layout:
     data_blocks = sum(extent.blocks for extents in demand.files for extent in extents)
+    if data_blocks + demand.meta_blocks >= MAX_BLOCKS:
+        raise _too_many_blocks()  # before laying out 131,072 groups to find that out
     fewest = -(-demand.inodes // MAX_INODES_PER_GROUP)
     groups = max(groups_of(data_blocks + demand.meta_blocks + 1), fewest)
     tried: set[int] = set()
@@ -159,6 +165,8 @@ class _Room:
             first = self._geometry.first_free_block(group)
             if self._covers_limit and group >= self._geometry.groups:
                 return
+            if first >= MAX_BLOCKS:
+                raise _too_many_blocks()
             if group == 0:
                 self._reach(first)
             yield first, (group + 1) * BLOCKS_PER_GROUP
@@ -253,5 +261,5 @@ class _Room:
         if end > self._limit_blocks:
             if self._covers_limit:
                 raise _FullError
-            raise ImageError(f"the image needs more than {MAX_BLOCKS} blocks of 4 KiB, which ext2 cannot count")
+            raise _too_many_blocks()
         self._end = max(self._end, end)
