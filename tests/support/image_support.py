@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 from contextlib import closing
+from hashlib import sha256
 from mmap import PROT_READ, mmap
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,11 @@ def build(source: ImageSource | Path, image: Path, **options: int) -> ImagePlan:
         os.close(descriptor)
     assert image.stat().st_size == plan.size_bytes
     return plan
+
+
+def digest(content: bytes | Path) -> str:
+    """Return what content is compared by: pytest takes minutes and gigabytes to explain how megabytes differ."""
+    return sha256(content if isinstance(content, bytes) else content.read_bytes()).hexdigest()
 
 
 def run_tool(name: str, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
