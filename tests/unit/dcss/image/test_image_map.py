@@ -41,6 +41,21 @@ def test_what_the_builder_aligned_huge_pages_map(tmp_path: Path, address: int) -
     assert image.huge_share == 2 * HUGE_PAGE_BYTES / data_bytes
 
 
+def test_a_stretch_in_the_middle_of_a_sparse_file_is_huge_where_it_fills_whole_pages(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    with (tmp_path / "tree/odd").open("wb") as file:
+        file.seek(HUGE_PAGE_BYTES // 2)
+        file.write(b"o" * (2 * HUGE_PAGE_BYTES))  # half a huge page, a whole one, half a one
+    (file_map,) = mapped(tmp_path).files[2:3]
+    assert file_map.path == b"/odd"
+    assert (len(file_map.runs), file_map.mappings, file_map.aligned, file_map.huge_bytes) == (
+        1,
+        2,
+        True,
+        HUGE_PAGE_BYTES,
+    )
+
+
 def test_at_another_address_nothing_is_huge(tmp_path: Path) -> None:
     image = mapped(tmp_path, 4096)
     assert image.huge_share == 0

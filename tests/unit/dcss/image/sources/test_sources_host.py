@@ -39,6 +39,18 @@ def test_a_file_that_is_one_hole_and_an_empty_one_have_no_data(tmp_path: Path) -
         assert found.data == ()
 
 
+def test_blocks_of_attributes_are_not_taken_for_data(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"")
+    os.truncate(path, 100)
+    for number in range(10):  # more than an inode holds, where attributes may stand in a block of their own
+        os.setxattr(path, f"user.{number}", b"v" * 200)
+    found = node(path)
+    assert isinstance(found, RegularFile)
+    assert found.data == ()
+    assert len(found.attributes.xattrs) >= 10
+
+
 def test_special_files_and_links(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o640)
     (tmp_path / "link").symlink_to("to/nothing")
