@@ -114,7 +114,7 @@ def weather(dcss: Dcss, seconds: float) -> Storm:
 
 
 def test_a_short_storm(dcss: Dcss) -> None:
-    weather(dcss, 8)
+    weather(dcss, 5)
 
 
 @pytest.mark.slow

@@ -31,7 +31,7 @@ class Dcss:
         self.home = home
         self.runtime = home / "run"
         self.uid = uid
-        self._python, path = (sys.executable, SOURCE) if uid is None else others_python() or ("", "")
+        self._python, path = (sys.executable, own_path()) if uid is None else others_python() or ("", "")
         self.environment = {
             **os.environ,
             "HOME": str(home),
@@ -165,6 +165,11 @@ class Dcss:
                 os.kill(pid, signal.SIGKILL)
         for name in self.objects():
             (SHARED_MEMORY / name).unlink(missing_ok=True)
+
+
+def own_path() -> str:
+    """Return this source's PYTHONPATH, before what the tests themselves were given."""
+    return os.pathsep.join(filter(None, (SOURCE, os.environ.get("PYTHONPATH"))))
 
 
 def make_libraries(root: Path) -> None:
