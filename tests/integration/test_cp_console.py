@@ -1,6 +1,5 @@
 """The CP console in a terminal: prompt, history, completion, Ctrl-C, and its ends."""
 
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -14,13 +13,15 @@ PROMPT = "CP> "
 
 @contextmanager
 def console(dcss: Dcss) -> Iterator["pexpect.spawn[str]"]:
+    words = dcss.command("cp", "--system", dcss.system)
     child = pexpect.spawn(
-        sys.executable,
-        ["-m", "dcss", "cp", "--system", dcss.system],
+        words[0],
+        words[1:],
         cwd=str(dcss.home),
         env={**dcss.environment, "TERM": "dumb"},
         encoding="utf-8",
         timeout=15,
+        preexec_fn=dcss.become,
     )
     try:
         child.expect_exact(PROMPT)
