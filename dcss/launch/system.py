@@ -56,6 +56,8 @@ class System:
             self.started_at = utc_now()
             self.journal = Journal(self.cp.lock.directory, echo)
             stack.callback(self.journal.close)
+            if self.cp.swept:
+                self.journal.note(f"removed what a CP that was killed left: {', '.join(self.cp.swept)}")
             self.cp.tell_findings(self._warn)
             stack.callback(self._close_guests)
             # Exec'd before anything is published: no guest can inherit what CP holds.

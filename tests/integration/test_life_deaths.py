@@ -76,6 +76,9 @@ def test_a_killed_cp_takes_its_guests_along_and_the_next_start_cleans_up(dcss: D
         assert bystander.poll() is None
         bystander.kill()
     assert dcss.states() == {"G01": "ready", "G02": "ready", "G03": "ready"}
+    noted = dcss("logs", "--system", dcss.system).stdout
+    assert f"removed what a CP that was killed left: /dcss.{dcss.system}.LIB.1" in noted
+    assert other + "." not in noted
     assert dcss.json("verify", dcss.system)["verdict"] == "verified"
     assert dcss.json("verify", other)["verdict"] == "verified"
     os.kill(dcss.ps()["pid"], signal.SIGKILL)
