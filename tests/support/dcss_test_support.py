@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import subprocess
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -34,11 +35,23 @@ def _loop() -> str | None:
     return None
 
 
+def _mounts() -> str | None:
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode:
+        return "root, and to be allowed a mount namespace of one's own"
+    return None
+
+
 def _kvm() -> str | None:
     return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
 
 
-_CHECKS: dict[str, Callable[[], str | None]] = {"root": _root, "frames": _frames, "loop": _loop, "kvm": _kvm}
+_CHECKS: dict[str, Callable[[], str | None]] = {
+    "root": _root,
+    "frames": _frames,
+    "loop": _loop,
+    "mounts": _mounts,
+    "kvm": _kvm,
+}
 
 
 @cache

@@ -1,7 +1,7 @@
 """Changes to the tree of names: each is refused with EROFS where the file system is mounted read-only."""
 
 import os
-from errno import EBUSY, EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT
+from errno import EBUSY, EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY
 
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
@@ -9,11 +9,12 @@ from vmguest.fs.filesystem import Writer
 from vmguest.fs.mount import Node
 from vmguest.fs.vfs import MAX_SYMLINKS, Vfs, writer_of
 
+_DOTS_IN_UNLINK = {b"": EISDIR, b".": EISDIR, b"..": EISDIR}
+_DOTS_IN_RMDIR = {b"": EBUSY, b".": EINVAL, b"..": ENOTEMPTY}
+
 
 def create(vfs: Vfs, path: bytes, start: Node | None = None) -> Node:
     """Make an empty regular file; behind a link that leads nowhere, where that points. Raises KernelError: EROFS, …"""
-    if path.endswith(b"/"):
-        raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
     directory, name, writer = _place(vfs, *_final_target(vfs, path, start))
     return Node(directory.mount, writer.create(directory.inode, name), name, directory)
 
@@ -29,7 +30,7 @@ def touch(vfs: Vfs, path: bytes, seconds: int, start: Node | None = None) -> Non
 
 def mkdir(vfs: Vfs, path: bytes, start: Node | None = None) -> None:
     """Make a directory. Raises KernelError: EEXIST, ENOENT, ENOTDIR, EROFS."""
-    directory, name, writer = _new_place(vfs, path, start)
+    directory, name, writer = _new_place(vfs, path, start, is_directory=True)
     writer.mkdir(directory.inode, name)
 
 
@@ -48,14 +49,24 @@ def mknod(vfs: Vfs, path: bytes, mode: int, rdev: tuple[int, int], start: Node |
 
 
 def unlink(vfs: Vfs, path: bytes, start: Node | None = None) -> None:
-    """Remove a file or link. Raises KernelError: EISDIR, ENOENT, EBUSY for a mount point, EROFS."""
-    directory, name, writer = _removable(vfs, path, start)
+    """Remove a file or link. Raises KernelError: EROFS, ENOENT, EISDIR, EBUSY for a mount point."""
+    directory, name, writer = _removable(vfs, path, start, _DOTS_IN_UNLINK)
+    node = vfs.resolve(name, follow=False, start=directory)
+    if node.inode.is_dir:
+        raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
+    if path.endswith(b"/"):
+        raise KernelError(ENOTDIR, f"{os.fsdecode(path)}: not a directory")
+    _check_not_mounted(vfs, node)
     writer.unlink(directory.inode, name)
 
 
 def rmdir(vfs: Vfs, path: bytes, start: Node | None = None) -> None:
-    """Remove a directory. Raises KernelError: ENOTDIR, ENOTEMPTY, EBUSY for a mount point, EROFS."""
-    directory, name, writer = _removable(vfs, path, start)
+    """Remove a directory. Raises KernelError: EROFS, ENOENT, ENOTDIR, EBUSY for a mount point, ENOTEMPTY."""
+    directory, name, writer = _removable(vfs, path, start, _DOTS_IN_RMDIR)
+    node = vfs.resolve(name, follow=False, start=directory)
+    if not node.inode.is_dir:
+        raise KernelError(ENOTDIR, f"{os.fsdecode(path)}: not a directory")
+    _check_not_mounted(vfs, node)
     writer.rmdir(directory.inode, name)
 
 
@@ -81,27 +92,39 @@ def _final_target(vfs: Vfs, path: bytes, start: Node | None) -> tuple[bytes, Nod
 
 def _place(vfs: Vfs, path: bytes, start: Node | None) -> tuple[Node, bytes, Writer]:
     """Return the directory that a new name goes into, the name, and what writes it."""
-    parent, slash, name = path.rstrip(b"/").rpartition(b"/")
-    if not name:
-        raise KernelError(EEXIST if path else ENOENT, f"{os.fsdecode(path)!r}: no name to give")
-    if name in {b".", b".."}:
-        raise KernelError(EINVAL, f"{os.fsdecode(path)}: no name to give")
+    directory, name = parent_of(vfs, path, start)
+    if name in {b"", b".", b".."}:
+        raise KernelError(EEXIST, f"{os.fsdecode(path)}: is there")
     if len(name) > NAME_LEN:
         raise KernelError(ENAMETOOLONG, f"name of {len(name)} bytes, wanted at most {NAME_LEN}")
-    directory = vfs.resolve(parent + b"/" if slash else b"./", start=start)
     return directory, name, writer_of(directory)
 
 
-def _new_place(vfs: Vfs, path: bytes, start: Node | None) -> tuple[Node, bytes, Writer]:
+def _new_place(vfs: Vfs, path: bytes, start: Node | None, *, is_directory: bool = False) -> tuple[Node, bytes, Writer]:
     if existing(vfs, path.rstrip(b"/") or path[:1], follow=False, start=start) is not None:
         raise KernelError(EEXIST, f"{os.fsdecode(path)}: is there")
+    if path.endswith(b"/") and not is_directory:
+        parent_of(vfs, path, start)
+        raise KernelError(ENOENT, f"{os.fsdecode(path)}: only a directory's name ends with a slash")
     return _place(vfs, path, start)
 
 
-def _removable(vfs: Vfs, path: bytes, start: Node | None) -> tuple[Node, bytes, Writer]:
-    node = vfs.resolve(path, follow=False, start=start)
-    if node.is_mount_root:
-        raise KernelError(EBUSY, f"{os.fsdecode(path)}: a file system is mounted here")
-    if path.rstrip(b"/").endswith(b"."):
-        raise KernelError(EINVAL, f"{os.fsdecode(path)}: no name to remove")
-    return _place(vfs, path, start)
+def _removable(vfs: Vfs, path: bytes, start: Node | None, dots: dict[bytes, int]) -> tuple[Node, bytes, Writer]:
+    """Return the directory that a name is taken from, the name, and what does it; `dots` are errnos for no names."""
+    directory, name = parent_of(vfs, path, start)
+    if name in dots:
+        raise KernelError(dots[name], f"{os.fsdecode(path)}: no name to remove")
+    return directory, name, writer_of(directory)
+
+
+def parent_of(vfs: Vfs, path: bytes, start: Node | None) -> tuple[Node, bytes]:
+    """Return the directory of a path's last name, and that name, empty for the root (filename_parentat)."""
+    parent, slash, name = path.rstrip(b"/").rpartition(b"/")
+    if not path:
+        raise KernelError(ENOENT, "empty path")
+    return vfs.resolve(parent + b"/" if slash or not name else b"./", start=start), name
+
+
+def _check_not_mounted(vfs: Vfs, node: Node) -> None:
+    if node.is_mount_root or vfs.is_mount_point(node):
+        raise KernelError(EBUSY, f"{os.fsdecode(node.path)}: a file system is mounted here")

@@ -204,8 +204,12 @@ class FileSystem(Protocol):
         """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
         ...
 
+    def hold(self, inode: Inode) -> None:
+        """Keep an inode, also when it loses its last name, until `release`: something of it is mounted elsewhere."""
+        ...
+
     def release(self, inode: Inode) -> None:
-        """End one open of a regular file."""
+        """End one open of a regular file, or one hold."""
         ...
 
     def statfs(self) -> StatFs:

@@ -11,17 +11,19 @@ Place = tuple[int, bytes]  # a directory by its inode number; what is none by it
 
 @dataclass(slots=True, eq=False)
 class Mount:
-    """A file system, or the part of one below inode `root`, at a place in the tree.
+    """A file system, or the part of one below inode `root`, whose place there is `root_place`, at a place in the tree.
 
-    `mountpoint` is the place that it covers, None for what the tree begins with. `children` are the mounts that cover
-    places of this one. `users` counts what keeps it from being unmounted: open files, mappings, working directories;
-    `writers` are the files open for writing, which keep it from becoming read-only.
+    `mountpoint` is the place that it covers, None for what the tree begins with, and `covers` what `children` of the
+    mount below, the mounts that cover places of it, have it under. `users` counts what keeps it from being unmounted:
+    open files, mappings, working directories; `writers` the files open for writing, which keep it from read-only.
     """
 
     file_system: "FileSystem"
     root: int
+    root_place: Place
     source: str  # what /proc/mounts shows first
     mountpoint: "Node | None" = None
+    covers: Place = (0, b"")
     flags: frozenset[str] = frozenset()  # ro, nosuid, nodev, noexec, noatime, nodiratime
     users: int = 0
     writers: int = 0
@@ -66,8 +68,10 @@ class Node(NamedTuple):
 
     @property
     def place(self) -> Place:
-        """What a mount that covers this place is kept under. A file has one for each of its names."""
-        if self.inode.is_dir or self.is_mount_root or self.parent is None:
+        """What a mount that covers this place is kept under. A file has one for each of its names (struct dentry)."""
+        if self.is_mount_root:
+            return self.mount.root_place
+        if self.inode.is_dir or self.parent is None:
             return self.inode.number, b""
         return self.parent.inode.number, self.name
 

@@ -105,7 +105,7 @@ def bind(kernel: "Kernel", source: Node, at: Node) -> Mount:
     Raises KernelError(ENOTDIR) for a directory over something else, or the other way round.
     """
     mount = source.mount
-    return kernel.vfs.graft(mount.file_system, at, root=source.inode.number, source=mount.source, flags=mount.flags)
+    return kernel.vfs.graft(mount.file_system, at, root=source, source=mount.source, flags=mount.flags)
 
 
 def remount(kernel: "Kernel", at: Node, options: MountOptions) -> None:

@@ -157,8 +157,11 @@ def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Node | None =
     if not flags & O_CREAT:
         node = vfs.resolve(path, follow=follow, start=start)
     else:
-        from vmguest.fs.changes import create, existing
+        from vmguest.fs.changes import create, existing, parent_of
 
+        if path.endswith(b"/"):
+            parent_of(vfs, path, start)
+            raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
         found = existing(vfs, path, follow=follow, start=start)
         if found is not None and exclusive:
             raise KernelError(EEXIST, f"{os.fsdecode(path)}: is there")

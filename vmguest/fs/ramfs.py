@@ -52,12 +52,12 @@ class RamFileSystem:
         return self._inodes[number]
 
     def lookup(self, directory: Inode, name: bytes) -> int | None:
-        """Return the inode number of a name in a directory, or None. Raises KernelError(ENOENT): it was removed."""
-        return self._live(directory).children.get(name)
+        """Return the inode number of a name in a directory, or None."""
+        return self._own(directory).children.get(name)
 
     def names(self, directory: Inode) -> Iterator[tuple[bytes, int]]:
         """Yield names and inode numbers of a directory, as they were when it was asked."""
-        yield from tuple(self._live(directory).children.items())
+        yield from tuple(self._own(directory).children.items())
 
     def readlink(self, inode: Inode) -> bytes:
         """Return a symbolic link's target."""
@@ -70,15 +70,19 @@ class RamFileSystem:
         own = self._own(inode)
         if own.data is None:
             raise KernelError(EISDIR if own.is_dir else EINVAL, f"inode {own.number}: not a regular file")
-        own.opens += 1
+        self.hold(own)
         return RamFile(own, own.data, self._storage)
 
     def open_writable(self, inode: Inode) -> "RamFile":
         """Open a regular file; every open can write."""
         return self.open(inode)
 
+    def hold(self, inode: Inode) -> None:
+        """Keep an inode, also when it loses its last name, until `release`."""
+        self._own(inode).opens += 1
+
     def release(self, inode: Inode) -> None:
-        """End one open; the last one of a file without a name frees it."""
+        """End one open or hold; the last one of what has no name frees it."""
         own = self._own(inode)
         own.opens -= 1
         self._forget_unused(own)
@@ -90,28 +94,28 @@ class RamFileSystem:
 
     def create(self, directory: Inode, name: bytes) -> RamInode:
         """Make an empty regular file."""
-        inode = self._new(stat.S_IFREG | 0o644)
+        inode = self._add(directory, name, stat.S_IFREG | 0o644)
         inode.data = FilePages(self._storage)
-        return self._add(directory, name, inode)
+        return inode
 
     def mkdir(self, directory: Inode, name: bytes) -> RamInode:
         """Make a directory."""
-        inode = self._new(stat.S_IFDIR | 0o755)
+        inode = self._add(directory, name, stat.S_IFDIR | 0o755)
         inode.links_count = 2
         self._own(directory).links_count += 1
-        return self._add(directory, name, inode)
+        return inode
 
     def symlink(self, directory: Inode, name: bytes, target: bytes) -> RamInode:
         """Make a symbolic link."""
-        inode = self._new(stat.S_IFLNK | 0o777)
+        inode = self._add(directory, name, stat.S_IFLNK | 0o777)
         inode.target, inode.size_bytes = target, len(target)
-        return self._add(directory, name, inode)
+        return inode
 
     def mknod(self, directory: Inode, name: bytes, mode: int, rdev: tuple[int, int]) -> RamInode:
         """Make the node of a device."""
-        inode = self._new(mode)
+        inode = self._add(directory, name, mode)
         inode.rdev = rdev
-        return self._add(directory, name, inode)
+        return inode
 
     def unlink(self, directory: Inode, name: bytes) -> None:
         """Remove a name of a file or link; its data goes with its last open. Raises KernelError(EISDIR)."""
@@ -132,7 +136,7 @@ class RamFileSystem:
         self._remove(directory, name)
         self._own(directory).links_count -= 1
         inode.links_count = 0
-        del self._inodes[inode.number]
+        self._forget_unused(inode)
 
     def set_mtime(self, inode: Inode, seconds: int) -> None:
         """Set the time of the last change."""
@@ -154,13 +158,6 @@ class RamFileSystem:
     def _own(self, inode: Inode) -> RamInode:
         return inode if isinstance(inode, RamInode) else self._inodes[inode.number]
 
-    def _live(self, directory: Inode) -> RamInode:
-        """Return a directory that is not removed: one may still stand in it (IS_DEADDIR)."""
-        own = self._own(directory)
-        if own.links_count == 0:
-            raise KernelError(ENOENT, f"inode {own.number}: the directory was removed")
-        return own
-
     def _new(self, mode: int) -> RamInode:
         self._last_number += 1
         now = int(time())
@@ -168,8 +165,11 @@ class RamFileSystem:
         self._inodes[inode.number] = inode
         return inode
 
-    def _add(self, directory: Inode, name: bytes, inode: RamInode) -> RamInode:
+    def _add(self, directory: Inode, name: bytes, mode: int) -> RamInode:
         own = self._own(directory)
+        if own.links_count == 0:  # somebody still stands in it (IS_DEADDIR)
+            raise KernelError(ENOENT, f"{name!r}: the directory was removed")
+        inode = self._new(mode)
         own.children[name] = inode.number
         own.mtime = own.ctime = inode.mtime
         return inode

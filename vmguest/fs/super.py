@@ -166,6 +166,9 @@ class Ext2FileSystem:
             return XipFile(self.volume, self._own(inode), self._opened, self._machine)
         return CachedFile(self._own(inode), self._pages, self._machine.storage)
 
+    def hold(self, inode: "Inode") -> None:
+        """Nothing is to be kept: names are not removed."""
+
     def release(self, inode: "Inode") -> None:
         """Nothing is held for one open file."""
 

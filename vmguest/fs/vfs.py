@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
-from vmguest.fs.mount import Mount, Node
+from vmguest.fs.mount import Mount, Node, Place
 from vmguest.machine import RealStorage
 
 if TYPE_CHECKING:
@@ -46,8 +46,7 @@ class Vfs:
     def mount(self, file_system: "FileSystem", at: str, flags: frozenset[str] = frozenset()) -> Mount:
         """Mount at a directory, which rootfs makes. Raises KernelError(ENOENT, ENOTDIR) where another lacks it."""
         if self._base is None and not _names(os.fsencode(at)):
-            self._base = Mount(file_system, file_system.root, file_system.source, flags=flags)
-            self._mounts.append(self._base)
+            self._base = self._add(file_system, file_system.source, flags)
             return self._base
         return self.graft(file_system, self._mount_point(os.fsencode(at)), flags=flags)
 
@@ -56,20 +55,19 @@ class Vfs:
         file_system: "FileSystem",
         node: Node,
         *,
-        root: int | None = None,
+        root: Node | None = None,
         source: str | None = None,
         flags: frozenset[str] = frozenset(),
     ) -> Mount:
-        """Mount over a place, the part below inode `root` where that is given; directories over directories only.
+        """Mount over a place, only the part below `root` where that is given; directories over directories only.
 
         `source` is what /proc/mounts shows, where that is not the file system's own. Raises KernelError(ENOTDIR).
         """
-        root = file_system.root if root is None else root
-        mount = Mount(file_system, root, file_system.source if source is None else source, node, flags)
-        if file_system.inode(mount.root).is_dir != node.inode.is_dir:
+        top = file_system.inode(file_system.root) if root is None else root.inode
+        if top.is_dir != node.inode.is_dir:
             raise KernelError(ENOTDIR, f"mount at {os.fsdecode(node.path)}: a directory goes over a directory only")
-        node.mount.children[node.place] = mount
-        self._mounts.append(mount)
+        mount = self._add(file_system, source or file_system.source, flags, root)
+        _cover(mount, node, node.place)
         return mount
 
     def populate(self) -> None:
@@ -84,25 +82,24 @@ class Vfs:
         root = self.root()
         there = self._child_or_none(root, name)
         if there is None or not there.is_mount_root:
-            mount = Mount(file_system, file_system.root, file_system.source, Node(root.mount, root.inode, name, root))
-            root.mount.children[root.inode.number, name] = mount
-            self._mounts.append(mount)
+            mount = self._add(file_system, file_system.source)
+            _cover(mount, Node(root.mount, root.inode, name, root), (root.inode.number, name))
 
     def umount(self, path: bytes, start: Node | None = None) -> None:
         """Unmount what was mounted last at a place. Raises KernelError: EBUSY in use, EINVAL nothing mounted there."""
         at = self.resolve(path, start=start)
         mount = at.mount
-        if not at.is_mount_root or mount.file_system is self._rootfs:
+        if not at.is_mount_root or (mount is self._base and mount.file_system is self._rootfs):
             raise KernelError(EINVAL, f"umount {os.fsdecode(at.path)}: not mounted")
         if mount.users or mount.children:
             found = f"in use {mount.users} times, {len(mount.children)} mounts on it"
             raise KernelError(EBUSY, f"umount {os.fsdecode(at.path)}: {found}")
         self._mounts.remove(mount)
+        mount.file_system.release(at.inode)
         if mount.mountpoint is None:
             self._base = None
         else:
-            below = mount.mountpoint.mount.children
-            del below[next(place for place, child in below.items() if child is mount)]
+            del mount.mountpoint.mount.children[mount.covers]
         if all(other.file_system is not mount.file_system for other in self._mounts):
             mount.file_system.unmount()
 
@@ -122,6 +119,8 @@ class Vfs:
             name = names.pop()
             if not node.inode.is_dir:
                 raise KernelError(ENOTDIR, f"{os.fsdecode(node.path)}: not a directory")
+            if name == b".":
+                continue
             if name == b"..":
                 node = self._cross(node.parent) if node.parent is not None else node
                 continue
@@ -193,24 +192,42 @@ class Vfs:
         while names:
             name = names.pop()
             lacks = node.mount.file_system is self._rootfs and self._rootfs.lookup(node.inode, name) is None
-            if self._rootfs is not None and lacks and name != b"..":
+            if self._rootfs is not None and lacks and name not in {b".", b".."}:
                 self._rootfs.mkdir(node.inode, name)
             node = self.resolve(name, start=node)
         if not node.inode.is_dir:
             raise KernelError(ENOTDIR, f"mount point {os.fsdecode(path)}: not a directory")
         return node
 
+    def is_mount_point(self, node: Node) -> bool:
+        """Whether something is mounted over a place, seen through whichever mount of its file system."""
+        system, place = node.mount.file_system, node.place
+        return any(
+            mount.covers == place and mount.mountpoint is not None and mount.mountpoint.mount.file_system is system
+            for mount in self._mounts
+        )
+
     def _make_rootfs(self) -> None:
         if self._rootfs is None:
             from vmguest.fs.ramfs import RamFileSystem
 
             self._rootfs = RamFileSystem(self._storage, "rootfs")
-            rootfs = Mount(self._rootfs, self._rootfs.root, self._rootfs.source)
+            rootfs = self._add(self._rootfs, self._rootfs.source)
             if self._base is not None:
-                self._base.mountpoint = _root_of(rootfs, b"", None)
-                rootfs.children[self._base.mountpoint.place] = self._base
+                place = _root_of(rootfs, b"", None)
+                _cover(self._base, place, place.place)
+                self._mounts.insert(0, self._mounts.pop())
             self._base = rootfs
-            self._mounts.insert(0, rootfs)
+
+    def _add(
+        self, file_system: "FileSystem", source: str, flags: frozenset[str] = frozenset(), root: Node | None = None
+    ) -> Mount:
+        inode = file_system.inode(file_system.root) if root is None else root.inode
+        file_system.hold(inode)
+        place = (inode.number, b"") if root is None else root.place
+        mount = Mount(file_system, inode.number, place, source, flags=flags)
+        self._mounts.append(mount)
+        return mount
 
 
 def writer_of(node: Node) -> "Writer":
@@ -221,10 +238,15 @@ def writer_of(node: Node) -> "Writer":
     return writer
 
 
+def _cover(mount: Mount, node: Node, place: Place) -> None:
+    mount.mountpoint, mount.covers = node, place
+    node.mount.children[place] = mount
+
+
 def _root_of(mount: Mount, name: bytes, parent: Node | None) -> Node:
     return Node(mount, mount.file_system.inode(mount.root), name, parent)
 
 
 def _names(path: bytes) -> list[bytes]:
     """Return a path's names, last first, so that pop() walks it."""
-    return [name for name in reversed(path.split(b"/")) if name not in {b"", b"."}]
+    return [name for name in reversed(path.split(b"/")) if name]

@@ -52,6 +52,9 @@ class VirtualFileSystem:
     page_cache_bytes = 0
     buffer_bytes = 0
 
+    def hold(self, inode: Inode) -> None:
+        """Nothing is to be kept: names here are not removed."""
+
     def release(self, inode: Inode) -> None:
         """Nothing is held for one open file."""
 

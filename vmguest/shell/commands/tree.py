@@ -1,7 +1,7 @@
 """Commands that change the tree: mkdir, mknod, rmdir, rm, touch, cp, ln, readlink."""
 
 import stat
-from errno import EEXIST, ENOENT, ENOTDIR
+from errno import EEXIST, EISDIR, ENOENT, ENOTDIR
 from time import time
 
 from dcss.errors import KernelError
@@ -75,9 +75,11 @@ def rm(context: Context) -> None:
 
 def _remove(context: Context, node: Node, recursive: bool) -> None:
     vfs = context.kernel.vfs
-    if not (node.inode.is_dir and recursive):
+    if not node.inode.is_dir:
         changes.unlink(vfs, node.path)
         return
+    if not recursive:
+        raise KernelError(EISDIR, f"{shown(node.path)}: is a directory")
     for child in vfs.children(node):
         _remove(context, child, recursive)
     changes.rmdir(vfs, node.path)

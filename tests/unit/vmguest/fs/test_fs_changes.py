@@ -58,7 +58,7 @@ def errno_of(call) -> int | None:  # noqa: ANN001
         (b"/tmp/f/x", ENOTDIR),
         (b"/tmp/loop", ELOOP),
         (b"/tmp/new/", EISDIR),
-        (b"/tmp/f/", ENOTDIR),
+        (b"/tmp/f/", EISDIR),
         (b"/tmp/" + b"n" * 256, ENAMETOOLONG),
         (b"/proc/new", EROFS),
         (b"/proc/version", EROFS),

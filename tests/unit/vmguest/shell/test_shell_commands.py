@@ -79,10 +79,12 @@ def test_copies_are_page_cache_and_equal(kernel: Kernel, contents: dict[bytes, b
         ("mkdir /tmp/a/b", "mkdir: cannot create directory '/tmp/a/b': No such file or directory\n"),
         ("echo > /tmp/f; mkdir -p /tmp/f/g", "mkdir: cannot create directory '/tmp/f/g': Not a directory\n"),
         ("rmdir /usr /tmp", "rmdir: failed to remove '/usr': Read-only file system\n"
-         "rmdir: failed to remove '/tmp': Device or resource busy\n"),
+         "rmdir: failed to remove '/tmp': Read-only file system\n"),
+        ("mkdir /tmp/m; mount -t tmpfs none /tmp/m; rmdir /tmp/m",
+         "rmdir: failed to remove '/tmp/m': Device or resource busy\n"),
         ("rm /nosuch /usr/lib/notes.txt /tmp", "rm: cannot remove '/nosuch': No such file or directory\n"
          "rm: cannot remove '/usr/lib/notes.txt': Read-only file system\n"
-         "rm: cannot remove '/tmp': Device or resource busy\n"),
+         "rm: cannot remove '/tmp': Is a directory\n"),
         ("rm -r / /tmp/..", "rm: refusing to remove '.', '..' or '/': '/'\n"
          "rm: refusing to remove '.', '..' or '/': '/tmp/..'\n"),
         ("mkdir /tmp/d; rm /tmp/d", "rm: cannot remove '/tmp/d': Is a directory\n"),
