@@ -90,8 +90,8 @@ class OpenFile:
         return done
 
     def truncate(self, size_bytes: int) -> None:
-        """Cut the file or let it grow by a hole. Raises KernelError: EBADF, EINVAL for a size below 0."""
-        self._writable().truncate(size_bytes)
+        """Cut the file or let it grow by a hole. Raises KernelError(EINVAL): not open for writing, a size below 0."""
+        self._writable(EINVAL).truncate(size_bytes)
 
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:
         """Move the position, and return it (generic_file_llseek: all that is not behind the end is data).
@@ -116,9 +116,9 @@ class OpenFile:
     def _writes_to_mount(self) -> bool:
         return self._target is not None and self._device is None
 
-    def _writable(self) -> "WritableFile":
+    def _writable(self, errno: int = EBADF) -> "WritableFile":
         if self._target is None:
-            raise KernelError(EBADF, f"{os.fsdecode(self.node.path)}: not open for writing")
+            raise KernelError(errno, f"{os.fsdecode(self.node.path)}: not open for writing")
         return self._target
 
     def __enter__(self) -> Self:
@@ -150,8 +150,10 @@ def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Node | None =
     """Open a path, as open(2) does; a file that O_CREAT makes has mode 0644.
 
     Raises KernelError: ENOENT, ENOTDIR, EISDIR, EEXIST, ELOOP (a link, with O_NOFOLLOW), EROFS, EACCES (a device, where
-    the mount says nodev), ENXIO (no such device).
+    the mount says nodev), ENXIO (no such device), EINVAL.
     """
+    if flags & O_CREAT and flags & O_DIRECTORY:  # Linux 6.4; before, that made a file and failed
+        raise KernelError(EINVAL, f"{os.fsdecode(path)}: O_CREAT makes no directory")
     exclusive = flags & O_CREAT and flags & O_EXCL
     follow = not (flags & O_NOFOLLOW or exclusive)
     if not flags & O_CREAT:
@@ -168,7 +170,7 @@ def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Node | None =
         node = create(vfs, path, start) if found is None else found
         if node.inode.is_dir:
             raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
-    if node.inode.is_symlink:
+    if node.inode.is_symlink and not flags & O_DIRECTORY:
         raise KernelError(ELOOP, f"{os.fsdecode(path)}: is a symbolic link")
     return open_node(vfs, node, flags)
 
@@ -177,18 +179,18 @@ def open_node(vfs: Vfs, node: Node, flags: int = O_RDONLY) -> OpenFile:
     """Open what is at a place. Raises KernelError as `open_file` does."""
     inode, kind = node.inode, stat.S_IFMT(node.inode.mode)
     writing = flags & O_ACCMODE != O_RDONLY
+    changing = writing or flags & O_TRUNC  # Linux empties a file that is opened for reading, too
     if flags & O_DIRECTORY and kind != stat.S_IFDIR:
         raise KernelError(ENOTDIR, f"{os.fsdecode(node.path)}: not a directory")
     if kind == stat.S_IFREG:
-        if not writing:
+        if not changing:
             return OpenFile(node, node.mount.file_system.open(inode), flags)
         target = writer_of(node).open_writable(inode)
-        opened = OpenFile(node, target, flags, target)
         if flags & O_TRUNC:
-            opened.truncate(0)
-        return opened
+            target.truncate(0)
+        return OpenFile(node, target, flags, target if writing else None)
     if kind == stat.S_IFDIR:
-        if writing:
+        if changing:
             raise KernelError(EISDIR, f"{os.fsdecode(node.path)}: is a directory")
         return OpenFile(node, DirectoryFile(), flags)
     if kind not in {stat.S_IFBLK, stat.S_IFCHR}:
