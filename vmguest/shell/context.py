@@ -99,6 +99,8 @@ def options(context: Context, flags: str, valued: str = "", repeated: str = "") 
             rest.extend(words)
         elif len(word) < 2 or not word.startswith(b"-"):
             rest.append(word)
+        elif word.startswith(b"--"):
+            raise UsageError(f"unrecognized option '{shown(word)}'")
         else:
             letters = os.fsdecode(word[1:])
             for index, letter in enumerate(letters):
