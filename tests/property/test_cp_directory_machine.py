@@ -78,10 +78,14 @@ class DirectoryMachine(RuleBasedStateMachine):
     @rule(name=names)
     def saveseg(self, name: str) -> None:
         return_code = self.cp.execute(f"SAVESEG {name}").return_code
-        if self.skeletons.pop(name, None) is None:
+        if name not in self.skeletons:
             assert return_code == 9002
             return
+        if name in self.available and self.available[name].content:
+            assert return_code == 9007  # the operator has nothing to put in its place
+            return
         assert return_code == 0
+        del self.skeletons[name]
         self.retire(self.available.get(name))
         self.available[name] = Version(name, b"", saved=True)
 
