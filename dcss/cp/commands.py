@@ -145,7 +145,7 @@ def _files(number: int) -> str:
 
 _FORMS: Mapping[str, tuple[int, Callable[[Sequence[Segment]], Iterator[str]]]] = {
     "MAP": (3, query.map_lines),
-    "USERS": (5, query.user_lines),
+    "USERS": (4, query.user_lines),
     "ATTRIBUTES": (4, query.attribute_lines),
 }
 

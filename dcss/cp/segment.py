@@ -70,11 +70,12 @@ class Segment:
 
     @property
     def shared_writable(self) -> bool:
-        """All ranges are SW or SN: what one guest stores in a shared load, all see.
+        """All pages are SW or SN: what one guest stores in a shared load, all see.
 
-        A mix with other types keeps its descriptors read-only, since one descriptor covers all ranges.
+        One descriptor covers all ranges, so a mix with other types keeps it read-only, and so do unlisted pages, which
+        are read-only beside shared ranges.
         """
-        return all(page_range.type.shared_writable for page_range in self.definition.ranges)
+        return self.definition.contiguous and all(each.type.shared_writable for each in self.definition.ranges)
 
 
 class Load(NamedTuple):

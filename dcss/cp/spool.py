@@ -177,10 +177,12 @@ class Spool:
     def set_aside(self, spid: int, reason: str) -> None:
         """Move a damaged file out of the way and note it in `findings`: the content first, then its manifest."""
         directory = self._open() / "damaged"
-        names = [
-            str(set_aside(path, directory)) for path in (self._content(spid), self._manifest(spid)) if path.exists()
-        ]
-        finding = f"spool file {spid:04d} is damaged: {reason}; set aside as {' and '.join(names)}"
+        paths = [path for path in (self._content(spid), self._manifest(spid)) if path.exists()]
+        try:
+            done = "set aside as " + " and ".join(str(set_aside(path, directory)) for path in paths)
+        except OSError as error:  # not served all the same; the next start finds it again
+            done = f"it could not be set aside: {error}"
+        finding = f"spool file {spid:04d} is damaged: {reason}; {done}"
         self.findings.append(finding)
         self.tell(finding)
 

@@ -177,6 +177,22 @@ def test_saveseg_keeps_what_the_guest_has(cp: ControlProgram, guests: list[RealG
     assert cp.files[2].owner == "A"
 
 
+def test_purged_storage_is_not_addressable(cp: ControlProgram, guests: list[RealGuest]) -> None:
+    """FACTS 2, after PURGESEG: beyond storage nothing answers, and a copy of its own is gone."""
+    saved(cp, "EW")
+    guest = guests[0]
+    guest.load("LIB", shared=False)
+    guest.store(FIRST, "written")
+    guest.unload("LIB")
+    assert own_pages(guest) == set()
+    guest.load("LIB", shared=False)
+    assert guest.read(FIRST) == CONTENT
+    guest.unload("LIB")
+    with pytest.raises(GuestDiedError) as died:
+        guest.read(FIRST)
+    assert died.value.signal == SIGSEGV
+
+
 def test_users_are_counted_right_when_guests_are_killed(cp: ControlProgram) -> None:
     """SIGKILL takes a guest out of the count of what it had loaded, old versions included."""
     saved(cp, "SR")

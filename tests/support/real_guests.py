@@ -19,6 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cli_system import own_path
+
 from dcss.abi.channel import MAX_PACKET_BYTES, send_reply
 from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE
 from dcss.cp.control import ControlProgram
@@ -46,10 +48,14 @@ class RealGuest:
         with port, orders:
             descriptors = [port.fileno(), orders.fileno()]
             command = [sys.executable, __file__, *map(str, descriptors)]
-            environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+            environment = {**os.environ, "PYTHONPATH": own_path()}
             self.process = subprocess.Popen(command, pass_fds=descriptors, env=environment)
         cp.register(name, storage_bytes=STORAGE_BYTES, namesave=namesave, privilege="EG", dump=self._dump)
-        self._window: int = self.ask("window")
+        try:
+            self._window: int = self.ask("window")
+        except BaseException:
+            self.end()
+            raise
 
     def load(self, name: str, *, shared: bool = True) -> None:
         """Load a segment, as dcssblk does."""
@@ -104,13 +110,19 @@ class RealGuest:
             ready, _, _ = select.select([self._port, self._orders], [], [], 30)
             assert ready, f"guest {self.name} does not answer to {order}"
             if self._orders in ready:
-                answer = self._orders.recv(1 << 16)
+                answer = self._received()
                 if not answer:
                     raise GuestDiedError(-self.process.wait())
                 return json.loads(answer)
             packet = self._port.recv(MAX_PACKET_BYTES)
             if packet:
                 send_reply(self._port, self._cp.handle(self.name, packet))
+
+    def _received(self) -> bytes:
+        try:
+            return self._orders.recv(1 << 16)
+        except ConnectionResetError:  # it ended before it read the order
+            return b""
 
     def end(self) -> None:
         """End it, whatever it does."""

@@ -281,6 +281,32 @@ def small_disk(directories: Path) -> Iterator[Path]:
 
 
 @needs("root")
+def test_a_disk_that_cannot_be_written_is_told_and_nothing_damaged_is_served(
+    segment: Run, small_disk: Path, tmp_path: Path, system: str
+) -> None:
+    for name in ("LIB", "BAD"):
+        segment("define", name, "20000-20000 SR")
+        segment("save", name)
+    spool = small_disk / "dcss" / system
+    (spool / "0002.content").write_bytes(b"x" * 4096)
+    remount_read_only = 1 | 32
+    assert ctypes.CDLL(None).mount(b"none", os.fsencode(small_disk), None, remount_read_only, None) == 0
+    status, out, err = segment("define", "NEW", "20000-20000 SR")
+    assert (status, err) == (3, "")
+    assert out.startswith("HCPDCS9004E segment NEW: ")
+    assert f"wanted {spool} writable by user {os.geteuid()}: mend that, or set XDG_STATE_HOME" in out
+    assert segment("purge", "LIB")[0] == 3
+    assert segment("load", "LIB")[0] == 0
+    for arguments in (("load", "BAD"), ("export", "BAD", tmp_path / "bad.img")):
+        status, out, err = segment(*arguments)
+        assert (status, out) == (3, "")
+        assert re.search(
+            r"warning: spool file 0002 is damaged: its content .*; it could not be set aside: .*Read-only", err
+        )
+    assert list(tmp_path.iterdir()) == []
+
+
+@needs("root")
 def test_a_full_disk_leaves_all_as_it_was(
     segment: Run, small_disk: Path, tree: Path, tmp_path: Path, system: str
 ) -> None:

@@ -303,6 +303,20 @@ def test_abbreviations(word: str, name: str) -> None:
     assert found.name == name
 
 
+@pytest.mark.parametrize(
+    ("word", "shows"),
+    [
+        ("MAP", "MAP"), ("MA", None), ("USER", "USERS"), ("USERS", "USERS"), ("USE", None), ("USERSS", None),
+        ("ATTR", "ATTRIBUTES"), ("ATTRIBUTES", "ATTRIBUTES"), ("ATT", None),
+    ],
+)  # fmt: skip
+def test_abbreviations_of_querys_options(cp: ControlProgram, word: str, shows: str | None) -> None:
+    """docs/cp.md's upper case; ours, since public texts do not say how short they may be."""
+    cp.execute("DEFSEG LIB 1-1 SR")
+    wanted = cp.execute(f"QUERY NSS {shows}") if shows else Response(3, (f"HCPCQU003E Invalid option - {word}",))
+    assert cp.execute(f"Q NSS {word}")[:2] == wanted[:2]
+
+
 def test_usage_is_there_for_every_command() -> None:
     assert all(command.usage.startswith(command.name) for command in COMMANDS)
 
