@@ -118,6 +118,11 @@ def _storage_of(host: Host, issuer: Issuer, skeleton: Segment) -> Fill:
     if dump is None:
         raise CommandError(messages.NO_STORAGE, userid=issuer.userid)
     definition = skeleton.definition
+    for pages in definition.ranges:
+        if pages.type.saved and not issuer.guest.addresses(pages):
+            raise CommandError(
+                messages.NOT_ADDRESSABLE, name=skeleton.name, userid=issuer.userid, pages=str(pages).split(" ")[0]
+            )
     return lambda write_fd: dump(write_fd, definition.start, definition.size_bytes)
 
 

@@ -47,6 +47,12 @@ NOTHING_TO_SAVE = Message(
 NOT_CP_WRITTEN = Message(
     "DCS", 9008, "E", "Storage {start:X}-{end:X} is not in pages of type SC of saved segment {name}; CP writes no other"
 )
+NOT_ADDRESSABLE = Message(
+    "DCS",
+    9009,
+    "E",
+    "Pages {pages} of saved segment {name} are not in the storage of {userid}, nothing was saved; load it first",
+)
 NOT_SAVED = Message("DCS", 9006, "E", "Saved segment {name} is defined and not saved yet; SAVESEG it first")
 
 

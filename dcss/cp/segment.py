@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from dcss.abi.diag64 import ReturnCode
-from dcss.abi.extmem import SegmentDefinition, SegmentName
+from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
 from dcss.cp.content import Fill
 from dcss.cp.shm import SharedObject
 from dcss.errors import DcssError
@@ -97,7 +97,7 @@ class Guest:
     """A virtual machine as CP knows it; `namesave` are the restricted segments, `privileges` the classes of its
     directory entry.
 
-    `dump` reads its storage for SAVESEG; without it, what the guest has not loaded is saved as zeros.
+    `dump` reads its storage for SAVESEG, what it has loaded included.
     """
 
     name: str
@@ -106,3 +106,12 @@ class Guest:
     privileges: frozenset[str] = frozenset("G")
     dump: Dump | None = None
     loads: dict[SegmentName, Load] = field(default_factory=dict)
+
+    def addresses(self, pages: PageRange) -> bool:
+        """Tell whether all of `pages` are storage of the guest: within its own, or in segments that it has loaded."""
+        definitions = [load.segment.definition for load in self.loads.values()]
+        reached = 0
+        for start, end in sorted([(0, self.storage_bytes), *((each.start, each.end + 1) for each in definitions)]):
+            if start <= max(reached, pages.start) < end:
+                reached = end
+        return reached > pages.end

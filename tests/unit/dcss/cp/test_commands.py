@@ -140,7 +140,9 @@ def test_purge_all_counts_both_kinds(cp: ControlProgram) -> None:
 def test_saveseg_of_a_name_in_use(cp: ControlProgram) -> None:
     cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"old"))
     assert load(cp, "A", "LIB") == b"old"
-    cp.register("MAINT", storage_bytes=0, dump=lambda fd, address, size: os.pwrite(fd, b"%x %x" % (address, size), 0))
+    cp.register(
+        "MAINT", storage_bytes=1 << 30, dump=lambda fd, address, size: os.pwrite(fd, b"%x %x" % (address, size), 0)
+    )
     maint = Issuer("MAINT", frozenset("EG"), cp.guests["MAINT"])
     cp.execute("DEFSEG LIB 20000-2001F SR", maint)
     check(cp.execute("SAVESEG LIB", maint), "HCPNSS440I Saved segment LIB was successfully saved in fileid 0002.")
@@ -263,7 +265,7 @@ def test_privilege_classes(cp: ControlProgram) -> None:
 
 
 def test_guest_whose_storage_cannot_be_read_saves_nothing(cp: ControlProgram) -> None:
-    cp.register("MAINT", storage_bytes=0)
+    cp.register("MAINT", storage_bytes=1 << 30)
     cp.execute("DEFSEG LIB 1-2 SR")
     check(
         cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"])),
@@ -277,7 +279,7 @@ def test_failing_spool_is_an_answer(cp: ControlProgram) -> None:
     def dump(write_fd: int, address: int, size_bytes: int) -> None:
         raise OSError(28, "No space left on device")
 
-    cp.register("MAINT", storage_bytes=0, dump=dump)
+    cp.register("MAINT", storage_bytes=1 << 30, dump=dump)
     cp.execute("DEFSEG LIB 1-2 SR")
     response = cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"]))
     assert response.return_code == 9004

@@ -113,7 +113,9 @@ def prepare(system: str, operation: str, image: Path) -> None:
 def perform(system: str, operation: str, image: Path) -> None:
     with ControlProgram(system) as cp:
         if operation == "saveseg":
-            cp.register("MAINT", storage_bytes=0, privilege="EG", dump=lambda fd, _address, _size: filler(NEW)(fd))
+            cp.register(
+                "MAINT", storage_bytes=1 << 30, privilege="EG", dump=lambda fd, _address, _size: filler(NEW)(fd)
+            )
             response = cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("EG"), cp.guests["MAINT"]))
             assert response.return_code == 0, response
         else:
