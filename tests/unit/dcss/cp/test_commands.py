@@ -187,6 +187,34 @@ def test_saveseg_of_the_operator_over_an_image_that_is_not_in_the_spool(cp: Cont
     assert cp.execute("SAVESEG LIB").return_code == 9007
 
 
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("1FF00-1FFFF SR", None),
+        ("1FF80-202FF SR", None),
+        ("1FF80-20300 SR", "1FF80-20300"),
+        ("20080-2017F SR", None),
+        ("20080-2017F SR 30000-30000 SN", None),
+        ("20080-2017F SR 30000-30000 SW", "30000-30000"),
+        ("20400-204FF SR", "20400-204FF"),
+    ],
+)
+def test_a_guest_saves_storage_and_segments_as_they_lie_side_by_side(
+    cp: ControlProgram, words: str, missing: str | None
+) -> None:
+    cp.register("MAINT", storage_bytes=0x20000000, dump=lambda *_: None)
+    for name, pages in (("B", "20100-202FF"), ("A", "20000-200FF"), ("C", "20500-205FF")):
+        cp.publish(define(name, f"{pages} SR"), filler(b""))
+        load(cp, "MAINT", name)
+    maint = Issuer("MAINT", frozenset("E"), cp.guests["MAINT"])
+    cp.execute(f"DEFSEG WIDE {words}", maint)
+    response = cp.execute("SAVESEG WIDE", maint)
+    if missing is None:
+        assert response.return_code == 0
+    else:
+        assert response.lines[0].startswith(f"HCPDCS9009E Pages {missing} of saved segment WIDE are not in the storage")
+
+
 def test_store_writes_what_cp_writes_and_nothing_else(cp: ControlProgram) -> None:
     cp.execute("DEFSEG MONDCSS 9000-90FF SC 9100-91FF SR")
     check(

@@ -45,15 +45,16 @@ def test_manifest_round_trips() -> None:
         assert Manifest.unpack(manifest.pack()) == manifest
 
 
-@pytest.mark.parametrize("position", range(0, len(MANIFEST.pack()), 7))
-def test_manifest_with_any_byte_changed_is_refused_or_the_same(position: int) -> None:
-    packed = bytearray(MANIFEST.pack())
-    packed[position] ^= 1
-    try:
-        found = Manifest.unpack(bytes(packed))
-    except ValueError:
-        return
-    assert found == MANIFEST  # only white space between JSON's tokens may differ
+def test_manifest_with_any_bit_changed_or_cut_short_is_refused() -> None:
+    packed = MANIFEST.pack()
+    for position in range(len(packed)):
+        with pytest.raises(ValueError):
+            Manifest.unpack(packed[:position])
+        for bit in range(8):
+            changed = bytearray(packed)
+            changed[position] ^= 1 << bit
+            with pytest.raises(ValueError):
+                Manifest.unpack(bytes(changed))
 
 
 def test_nothing_is_made_where_nothing_is_saved(system: str) -> None:
