@@ -188,6 +188,11 @@ class SegmentDefinition:
         return self.ranges[-1].end
 
     @property
+    def contiguous(self) -> bool:
+        """No page between the first and the last is in no range."""
+        return sum(each.pages for each in self.ranges) << PAGE_SHIFT == self.size_bytes
+
+    @property
     def size_bytes(self) -> int:
         """Bytes from the first page to the last."""
         return self.end - self.start + 1

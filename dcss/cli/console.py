@@ -4,11 +4,15 @@ import contextlib
 import re
 import signal
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.operator import operator_of
+from dcss.cli.operator import exit_status, operator_of
 from dcss.errors import DcssError
+
+if TYPE_CHECKING:
+    from dcss.cp.commands import Response
 
 PROMPT = "CP> "
 _HISTORY_LINES = 1000
@@ -31,30 +35,34 @@ def converse(system: str) -> None:
             except KeyboardInterrupt:
                 click.echo()
                 continue
-            word = line.upper().split()[:1]
-            if _is_one_of(word, _ENDS):
+            if _is_one_of(line, _ENDS):
                 return
-            if _is_one_of(word, _HELP):
-                for each in help_lines():
-                    click.echo(each)
-            else:
-                _execute(system, line)
+            _execute(system, line)
 
 
 def execute_lines(system: str, lines: Iterable[str]) -> int:
-    """Execute the lines of a file up to QUIT or LOGOFF, and return how many CP refused. Raises DcssError."""
-    refused = 0
+    """Execute the lines of a file up to QUIT or LOGOFF, and return the highest exit status. Raises DcssError."""
+    status = 0
     for line in lines:
-        word = line.upper().split()[:1]
-        if _is_one_of(word, _ENDS):
+        if _is_one_of(line, _ENDS):
             break
-        if word:
-            with operator_of(system) as operator:
-                response = operator.command(line)
-            for each in response.lines:
-                click.echo(each)
-            refused += response.return_code != 0
-    return refused
+        response = execute(system, line)
+        for each in response.lines:
+            click.echo(each)
+        status = max(status, exit_status(response))
+    return status
+
+
+def execute(system: str, line: str) -> "Response":
+    """Execute one line: HELP here, all else at the CP of `system`. Raises DcssError."""
+    from dcss.cp.commands import Response
+
+    if _is_one_of(line, _HELP):
+        return Response(0, tuple(help_lines()))
+    if not line.strip():
+        return Response(0, ())
+    with operator_of(system) as operator:
+        return operator.command(line)
 
 
 def help_lines() -> Iterator[str]:
@@ -71,8 +79,7 @@ def help_lines() -> Iterator[str]:
 def _execute(system: str, line: str) -> None:
     # A new operator for each line: a system may have come up or gone down since the last, and no lock is held between.
     try:
-        with operator_of(system) as operator:
-            response = operator.command(line)
+        response = execute(system, line)
     except DcssError as error:
         click.echo(f"dcss: {error}", err=True)
         return
@@ -80,7 +87,8 @@ def _execute(system: str, line: str) -> None:
         click.echo(each)
 
 
-def _is_one_of(word: list[str], known: dict[str, int]) -> bool:
+def _is_one_of(line: str, known: dict[str, int]) -> bool:
+    word = line.upper().split()[:1]
     return any(len(typed) >= shortest and name.startswith(typed) for typed in word for name, shortest in known.items())
 
 

@@ -4,8 +4,9 @@ import sys
 
 import click
 
-from dcss.cli.operator import operator_of, response_document, system_option
-from dcss.cli.options import EXIT_REFUTED, json_option, print_json
+from dcss.cli.console import converse, execute, execute_lines
+from dcss.cli.operator import exit_status, response_document, system_option
+from dcss.cli.options import json_option, print_json
 
 
 @click.command("cp")
@@ -21,23 +22,21 @@ def command(words: tuple[str, ...], system: str, as_json: bool) -> int:
     dcss cp --system demo
 
     z/VM's abbreviations hold. The console ends with QUIT, LOGOFF or Ctrl-D; HELP lists the commands. Lines of a pipe
-    are executed one after the other. Exit status: 1 where CP refuses a command, with its message on stdout.
+    are executed one after the other. Exit status: 1 where CP refuses a command, 3 where its spool fails, with the
+    message on stdout.
     """
     line = " ".join(words)
     if not line and as_json:
         raise click.UsageError("--json needs a COMMAND: one document for one command.")
     if not line:
-        from dcss.cli.console import converse, execute_lines
-
         if sys.stdin.isatty():
             converse(system)
             return 0
-        return EXIT_REFUTED if execute_lines(system, sys.stdin) else 0
-    with operator_of(system) as operator:
-        response = operator.command(line)
+        return execute_lines(system, sys.stdin)
+    response = execute(system, line)
     if as_json:
         print_json({"system": system, "command": line, **response_document(response), "files": response.data})
     else:
         for each in response.lines:
             click.echo(each)
-    return EXIT_REFUTED if response.return_code else 0
+    return exit_status(response)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
+from dcss.cli.options import EXIT_FAILED, EXIT_REFUTED
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
 
 if TYPE_CHECKING:
@@ -50,6 +51,15 @@ class Operator(Protocol):
 def response_document(response: "Response") -> dict[str, object]:
     """Return what the documents of `dcss cp` and `dcss segment` have in common."""
     return {"return_code": response.return_code, "lines": list(response.lines)}
+
+
+def exit_status(response: "Response") -> int:
+    """Return a command's exit status: what CP refuses is not what failed, a full disk for one."""
+    from dcss.cp.messages import SPOOL_FAILED
+
+    if response.return_code == SPOOL_FAILED.number:
+        return EXIT_FAILED
+    return EXIT_REFUTED if response.return_code else 0
 
 
 @contextmanager

@@ -10,8 +10,8 @@ import click
 
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.cli.image import SizeType
-from dcss.cli.operator import operator_of, response_document, system_option
-from dcss.cli.options import EXIT_REFUTED, json_option, print_json
+from dcss.cli.operator import exit_status, operator_of, response_document, system_option
+from dcss.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
     from dcss.cp.commands import Response
@@ -69,6 +69,8 @@ def define(
 @json_option
 def save(name: str, image: Path | None, system: str, as_json: bool) -> int:
     """Save a defined segment (SAVESEG): without --image its pages are zeros, ready for a guest to fill.
+
+    Zeros never take the place of content: where NAME has some, CP refuses.
 
     An older segment of that name which guests use is theirs until the last of them has left it; new loads get the new
     one.
@@ -193,4 +195,4 @@ def _tell(system: str, response: "Response", done: str = "", *, as_json: bool, *
         for row in rows if done else ():
             size_bytes = sum(each["last_page"] + 1 - each["first_page"] for each in row["ranges"]) * PAGE_SIZE
             click.echo(f"{row['name']}: file {row['file']:04d}, {fmt_bytes(size_bytes)}, {done}")
-    return EXIT_REFUTED if response.return_code else 0
+    return exit_status(response)

@@ -45,6 +45,8 @@ def imported(
         size_bytes = file.stat().st_size
     except OSError as error:
         raise ConfigError(f"{file}: found {error.strerror}, wanted a file to import") from error
+    if not file.is_file():
+        raise ConfigError(f"{file}: found no regular file, wanted one to import; a directory becomes an image by save")
     manifest = manifest_of(file)
     try:
         if not manifest.exists():

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from dcss.cp import messages, query
-from dcss.cp.content import Fill
+from dcss.cp.content import Fill, is_blank
 from dcss.cp.definition import parse_definition, parse_name
 from dcss.cp.directory import Directory
 from dcss.cp.messages import CommandError
 from dcss.cp.saved import SavedSegments
 from dcss.cp.segment import OPERATOR, Guest, Segment
-from dcss.errors import SpoolError
+from dcss.cp.storage import DamagedError
+from dcss.cp.store import store
+from dcss.errors import PublishError, SpoolError
 
 
 class Response(NamedTuple):
@@ -58,7 +60,7 @@ class Command:
 def execute(host: Host, line: str, issuer: Issuer = THE_OPERATOR) -> Response:
     """Execute one command line. Raises nothing for a command that is wrong: that is a response."""
     words = line.upper().split()
-    if not words:
+    if not words or words[0].startswith("*"):  # a comment, for logs and scripts
         return Response(0, ())
     command = find_command(words[0])
     try:
@@ -67,7 +69,7 @@ def execute(host: Host, line: str, issuer: Issuer = THE_OPERATOR) -> Response:
         return command.run(host, issuer, words[1:])
     except CommandError as error:
         return Response(error.return_code, (error.line,))
-    except SpoolError as error:
+    except (SpoolError, PublishError, DamagedError) as error:
         return Response(messages.SPOOL_FAILED.number, (messages.SPOOL_FAILED.line(reason=error),))
 
 
@@ -89,12 +91,12 @@ def _saveseg(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:
     if not words:
         raise CommandError(messages.MISSING_OPERAND)
     if len(words) > 1:
-        raise CommandError(messages.INVALID_OPTION, option=words[1])
+        raise CommandError(messages.EXTRA_OPTIONS, option=words[1])
     name = parse_name(words[0])
     skeleton = host.directory.skeletons.get(name)
     if skeleton is None:
         raise CommandError(messages.NO_SKELETON, name=name)
-    return saved_response(host.saved.save(name, _storage_of(issuer, skeleton), owner=issuer.userid))
+    return saved_response(host.saved.save(name, _storage_of(host, issuer, skeleton), owner=issuer.userid, drop=True))
 
 
 def saved_response(saved: Segment) -> Response:
@@ -102,14 +104,25 @@ def saved_response(saved: Segment) -> Response:
     return Response(0, (messages.SAVED.line(name=saved.name, spid=saved.spid),), query.rows([saved]))
 
 
-def _storage_of(issuer: Issuer, skeleton: Segment) -> Fill:
-    """Return what writes the issuer's storage at the segment's addresses: for the operator, who has none, zeros."""
+def _storage_of(host: Host, issuer: Issuer, skeleton: Segment) -> Fill:
+    """Return what writes the issuer's storage at the segment's addresses.
+
+    The operator has none: from here a segment begins as zeros, and no content that there is gets lost to them.
+    """
     if issuer.guest is None:
+        older = host.directory.available.get(skeleton.name)
+        if older is not None and not is_blank(older.definition, older.saved_digest):
+            raise CommandError(messages.NOTHING_TO_SAVE, name=skeleton.name, userid=issuer.userid, spid=older.spid)
         return lambda _: None
     dump = issuer.guest.dump
     if dump is None:
         raise CommandError(messages.NO_STORAGE, userid=issuer.userid)
     definition = skeleton.definition
+    for pages in definition.ranges:
+        if pages.type.saved and not issuer.guest.addresses(pages):
+            raise CommandError(
+                messages.NOT_ADDRESSABLE, name=skeleton.name, userid=issuer.userid, pages=str(pages).split(" ")[0]
+            )
     return lambda write_fd: dump(write_fd, definition.start, definition.size_bytes)
 
 
@@ -119,7 +132,7 @@ def _purge(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:  # noq
         raise CommandError(messages.MISSING_OPERAND)
     found, rest = _select(host, operands)
     if rest:
-        raise CommandError(messages.INVALID_OPTION, option=rest[0])
+        raise CommandError(messages.EXTRA_OPTIONS, option=rest[0])
     gone = pending = 0
     for segment in found:
         in_use = bool(segment.users)
@@ -137,13 +150,15 @@ def _files(number: int) -> str:
 
 _FORMS: Mapping[str, tuple[int, Callable[[Sequence[Segment]], Iterator[str]]]] = {
     "MAP": (3, query.map_lines),
-    "USERS": (5, query.user_lines),
+    "USERS": (4, query.user_lines),
     "ATTRIBUTES": (4, query.attribute_lines),
 }
 
 
 def _query(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:
     if words and _abbreviates(words[0], "USERID", 6):
+        if len(words) > 1:
+            raise CommandError(messages.EXTRA_OPTIONS, option=words[1])
         return Response(0, (f"{issuer.userid:<8} AT {host.system.upper()}",))
     if "E" not in issuer.privileges:
         raise CommandError(messages.INVALID_QUERY, option=" ".join(words[:1]))
@@ -157,6 +172,10 @@ def _query(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:
             raise CommandError(messages.CONFLICTING_OPTION, option=word)
         lines = form
     return Response(0, tuple(lines(found)) if found else ("NO NSS FILES",), query.rows(found))
+
+
+def _store(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:  # noqa: ARG001
+    return Response(0, ("STORE COMPLETE",), query.rows([store(host.directory, _after_nss(words))]))
 
 
 def _after_nss(words: Sequence[str]) -> Sequence[str]:
@@ -191,6 +210,7 @@ COMMANDS = (
     Command("DEFSEG", 6, frozenset("E"), "DEFSEG name page-page type [...] [LOADNSHR | RSTD] [SECURE]", _defseg),
     Command("SAVESEG", 7, frozenset("E"), "SAVESEG name", _saveseg),
     Command("PURGE", 3, frozenset("E"), "PURGE NSS {ALL | NAME name | file}", _purge),
+    Command("STORE", 3, frozenset("C"), "STORE NSS name hexaddress hexdata [...]", _store),
     Command(
         "QUERY",
         1,

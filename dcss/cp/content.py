@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dcss.abi.extmem import SegmentDefinition, SegmentType
+from dcss.abi.extmem import PAGE_SHIFT, SegmentDefinition, SegmentType
 from dcss.errors import PublishError
 
 Fill = Callable[[int], None]  # writes a segment's content to a descriptor positioned at 0; may be called again later
@@ -55,17 +55,36 @@ def check_image(definition: SegmentDefinition, image_bytes: int | None) -> None:
         )
 
 
-def write_content(definition: SegmentDefinition, fill: Fill, write_fd: int, *, saved_only: bool = False) -> None:
-    """Write a new object or file, whose bytes are zero: `fill`, then zeros where `zero_runs` says so.
+def write_content(
+    definition: SegmentDefinition, fill: Fill, write_fd: int, *, saved_only: bool = False, drop: bool = False
+) -> None:
+    """Write a new object or file, whose bytes are zero: `fill`, which leaves zeros where `zero_runs` says so.
 
-    `saved_only` is for the spool: it does not keep what CP writes into pages of type SC.
+    `saved_only` is for the spool: it does not keep what CP writes into pages of type SC. Raises PublishError where
+    `fill` wrote elsewhere too, or with `drop` makes that zero: a guest's storage holds anything there, an image that
+    does would be cut.
     """
     if not _any_shows_content(definition):
         return
     os.lseek(write_fd, 0, os.SEEK_SET)
     fill(write_fd)
     for run in zero_runs(definition, saved_only=saved_only):
-        _zero(write_fd, run)
+        if drop:
+            _zero(write_fd, run)
+        else:
+            _check_zero(definition, write_fd, run)
+
+
+def is_blank(definition: SegmentDefinition, digest: str | None) -> bool:
+    """Tell whether a content is zeros alone: its types show none, or `digest` is that of zeros."""
+    if not _any_shows_content(definition):
+        return True
+    if digest is None:
+        return False
+    zeros = hashlib.sha256()
+    for offset_bytes in range(0, definition.size_bytes, len(_ZEROS)):
+        zeros.update(memoryview(_ZEROS)[: definition.size_bytes - offset_bytes])
+    return zeros.hexdigest() == digest
 
 
 def rewrite_content(definition: SegmentDefinition, fill: Fill, write_fd: int) -> None:
@@ -94,6 +113,22 @@ def file_digest(descriptor: int) -> str:
 
 def _zero(write_fd: int, run: Run) -> None:
     # Written, not punched out: the pages stay reserved, and CP's mapping keeps its frames.
+    for part in _parts(run):
+        os.pwrite(write_fd, memoryview(_ZEROS)[: part.size_bytes], part.offset_bytes)
+
+
+def _check_zero(definition: SegmentDefinition, write_fd: int, run: Run) -> None:
+    for part in _parts(run):
+        found = os.pread(write_fd, part.size_bytes, part.offset_bytes)
+        if any(found):
+            page = (definition.start + part.offset_bytes + len(found) - len(found.lstrip(b"\0"))) >> PAGE_SHIFT
+            raise PublishError(
+                f"segment {definition.name}: its image has content in page {page:X}, which keeps none (of type SN,"
+                " EN or SC, or in no range); define that page as SR, SW, ER or EW, or leave the image out"
+            )
+
+
+def _parts(run: Run) -> Iterator[Run]:
     end_bytes = run.offset_bytes + run.size_bytes
     for offset_bytes in range(run.offset_bytes, end_bytes, len(_ZEROS)):
-        os.pwrite(write_fd, memoryview(_ZEROS)[: end_bytes - offset_bytes], offset_bytes)
+        yield Run(offset_bytes, min(len(_ZEROS), end_bytes - offset_bytes))

@@ -107,6 +107,10 @@ class ControlProgram:
         self._directory.bring_in(segment)
         return segment
 
+    def set_aside(self, segment: Segment, reason: str) -> None:
+        """Take a segment of the spool away that turned out not to be what was saved: no new load gets it."""
+        self._directory.set_aside(segment, reason)
+
     def register(
         self,
         guest: str,

@@ -90,9 +90,18 @@ class Directory:
         try:
             self._storage.bring_in(segment)
         except DamagedError as error:
-            self.purge(segment)
-            self._damaged(segment, str(error))
+            self.set_aside(segment, str(error))
             raise DamagedError(f"segment {segment.name}: {error}; it was set aside and is not served") from error
+
+    def set_aside(self, segment: Segment, reason: str) -> None:
+        """Take a segment away that turned out not to be what was saved; who has it loaded keeps what is in storage."""
+        self.purge(segment)
+        self._damaged(segment, reason)
+
+    def write(self, segment: Segment, offset_bytes: int, data: bytes) -> None:
+        """Write what CP writes, pages of type SC, for all to see. Raises PublishError, DamagedError."""
+        self.bring_in(segment)
+        self._storage.write(segment, offset_bytes, data)
 
     def load(self, guest: Guest, name: SegmentName, *, shared: bool, overlay: bool) -> Load:
         """Load the available version of `name`. What it overlaps in the guest is purged first, itself included.

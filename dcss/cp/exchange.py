@@ -11,6 +11,7 @@ from dcss.cp.durable import no_fault, write_all, write_durably
 from dcss.cp.manifest import Manifest
 from dcss.cp.saved import SavedSegments, saved_class
 from dcss.cp.segment import OPERATOR, Segment
+from dcss.cp.storage import DamagedError
 from dcss.errors import SpoolError
 
 
@@ -20,9 +21,10 @@ def manifest_of(image: Path) -> Path:
 
 
 def export_segment(segment: Segment, image: Path) -> Manifest:
-    """Write the saved content of `segment` to `image`, and its manifest. Raises SpoolError, ValueError for a skeleton.
+    """Write the saved content of `segment` to `image`, and its manifest.
 
-    Files of those names are replaced whole, or stay as they were.
+    Files of those names are replaced whole, or stay as they were. Raises SpoolError, DamagedError where the content is
+    not what was saved, ValueError for a skeleton.
     """
     fill = segment.fill
     if fill is None:
@@ -31,12 +33,10 @@ def export_segment(segment: Segment, image: Path) -> Manifest:
 
     def write(descriptor: int) -> None:
         os.posix_fallocate(descriptor, 0, segment.definition.size_bytes)
-        write_content(segment.definition, fill, descriptor, saved_only=True)
+        write_content(segment.definition, fill, descriptor, saved_only=True, drop=True)
         digests.append(file_digest(descriptor))
         if segment.saved_digest not in {None, digests[0]}:
-            raise SpoolError(
-                f"segment {segment.name}: its content has digest {digests[0]}, saved was {segment.saved_digest}"
-            )
+            raise DamagedError(f"its content has digest {digests[0]}, saved was {segment.saved_digest}")
 
     try:
         write_durably(image, write, no_fault)
@@ -50,8 +50,6 @@ def export_segment(segment: Segment, image: Path) -> Manifest:
             digests[0],
         )
         write_durably(manifest_of(image), lambda descriptor: write_all(descriptor, manifest.pack()), no_fault)
-    except SpoolError:
-        raise
     except OSError as error:
         raise SpoolError(f"segment {segment.name}: could not be exported to {image}: {error}") from error
     return manifest
@@ -102,6 +100,11 @@ def import_segment(
         definition, digest = manifest.definition, manifest.digest
     try:
         image_bytes = image.stat().st_size
+        if digest is not None and image_bytes != definition.size_bytes:
+            raise SpoolError(
+                f"segment {definition.name}: found {image_bytes} bytes, wanted the {definition.size_bytes} that were"
+                " exported; export it anew"
+            )
         return saved.store(definition, file_fill(image, advance), owner=owner, image_bytes=image_bytes, digest=digest)
     except OSError as error:  # SpoolError and PublishError are some
         raise SpoolError(f"{image}: could not be imported: {error}") from error

@@ -25,6 +25,7 @@ class Message(NamedTuple):
 UNKNOWN_COMMAND = Message("CMD", 1, "E", "Unknown CP command: {command}")
 INVALID_OPERAND = Message("CMD", 2, "E", "Invalid operand - {operand}")
 INVALID_OPTION = Message("CMD", 3, "E", "Invalid option - {option}")
+EXTRA_OPTIONS = INVALID_OPTION._replace(text="Invalid option - command contains extra option(s) starting with {option}")
 INVALID_QUERY = INVALID_OPTION._replace(module="CQU")
 INVALID_HEXDATA = Message("CMD", 5, "E", "Invalid hexdata - {hexdata}")
 CONFLICTING_OPTION = Message("CMD", 13, "E", "Conflicting option - {option}")
@@ -36,6 +37,22 @@ NO_SKELETON = Message("DCS", 9002, "E", "Saved segment {name} is not defined, or
 NO_SUCH_FILE = Message("DCS", 9003, "E", "System data file {file} does not exist")
 SPOOL_FAILED = Message("DCS", 9004, "E", "{reason}")
 NO_STORAGE = Message("DCS", 9005, "E", "The storage of {userid} cannot be read, nothing was saved")
+NOTHING_TO_SAVE = Message(
+    "DCS",
+    9007,
+    "E",
+    "Saved segment {name} has content (file {spid:04d}) and {userid} no storage to put in its place; save it from an"
+    " image (dcss segment save {name} --image SRC) or from a guest, or PURGE NSS {spid:04d} first",
+)
+NOT_CP_WRITTEN = Message(
+    "DCS", 9008, "E", "Storage {start:X}-{end:X} is not in pages of type SC of saved segment {name}; CP writes no other"
+)
+NOT_ADDRESSABLE = Message(
+    "DCS",
+    9009,
+    "E",
+    "Pages {pages} of saved segment {name} are not in the storage of {userid}, nothing was saved; load it first",
+)
 NOT_SAVED = Message("DCS", 9006, "E", "Saved segment {name} is defined and not saved yet; SAVESEG it first")
 
 

@@ -16,6 +16,7 @@ from dcss.cp.definition import parse_name
 from dcss.cp.exchange import export_segment, import_segment
 from dcss.cp.messages import CommandError
 from dcss.cp.segment import FileClass, Segment
+from dcss.cp.storage import DamagedError
 from dcss.errors import SpoolError
 
 
@@ -42,11 +43,18 @@ def import_image(
 
 
 def export(cp: ControlProgram, name: str, image: Path) -> Response:
-    """Write an available segment's saved content, and its manifest, to `image`. Raises SpoolError."""
+    """Write an available segment's saved content, and its manifest, to `image`.
+
+    Raises SpoolError, and DamagedError for a segment that is not what was saved, which is set aside.
+    """
 
     def write() -> Response:
         segment = _available(cp, parse_name(name.upper()))
-        export_segment(segment, image)
+        try:
+            export_segment(segment, image)
+        except DamagedError as error:
+            cp.set_aside(segment, str(error))
+            raise DamagedError(f"segment {segment.name}: {error}; it was set aside and is not served") from error
         return Response(0, (), query.rows([segment]))
 
     return _answer(write)

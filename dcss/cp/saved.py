@@ -28,14 +28,15 @@ class SavedSegments:
         self._spool.write(manifest)
         return self._enter(manifest)
 
-    def save(self, name: SegmentName, fill: Fill, *, owner: str = OPERATOR) -> Segment:
+    def save(self, name: SegmentName, fill: Fill, *, owner: str = OPERATOR, drop: bool = False) -> Segment:
         """SAVESEG: give the skeleton of `name` its content; it takes the place of the available segment of that name.
 
-        An older version in use stays for its users, as class P. Raises KeyError where no skeleton is defined, and
-        SpoolError, after which everything is as it was; what `fill` raises passes through likewise.
+        An older version in use stays for its users, as class P. What `fill` writes where the types keep nothing is an
+        error, or with `drop` made zero. Raises KeyError where no skeleton is defined, PublishError, and SpoolError,
+        after which everything is as it was; what `fill` raises passes through likewise.
         """
         skeleton = self._directory.skeletons[name]
-        return self._save(skeleton.spid, skeleton.definition, fill, owner)
+        return self._save(skeleton.spid, skeleton.definition, fill, owner, drop=drop)
 
     def store(
         self,
@@ -51,7 +52,7 @@ class SavedSegments:
         Raises PublishError, SpoolError; all is as it was then.
         """
         check_image(definition, image_bytes)
-        return self._save(self._directory.next_spid(), definition, fill, owner, digest)
+        return self._save(self._directory.next_spid(), definition, fill, owner, digest=digest)
 
     def purge(self, segment: Segment) -> None:
         """PURGE NSS for one file, transient ones included: gone at once, or with its last user. Raises SpoolError."""
@@ -59,10 +60,18 @@ class SavedSegments:
         self._directory.purge(segment)
 
     def _save(
-        self, spid: int, definition: SegmentDefinition, fill: Fill, owner: str, digest: str | None = None
+        self,
+        spid: int,
+        definition: SegmentDefinition,
+        fill: Fill,
+        owner: str,
+        *,
+        digest: str | None = None,
+        drop: bool = False,
     ) -> Segment:
         manifest = self._manifest(spid, saved_class(definition), definition, owner)
-        manifest = replace(manifest, digest=self._spool.write_content(manifest, fill, wanted_digest=digest))
+        found = self._spool.write_content(manifest, fill, wanted_digest=digest, drop=drop)
+        manifest = replace(manifest, digest=found)
         self._spool.commit(manifest)
         return self._enter(manifest)
 

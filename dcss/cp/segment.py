@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from dcss.abi.diag64 import ReturnCode
-from dcss.abi.extmem import SegmentDefinition, SegmentName
+from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
 from dcss.cp.content import Fill
 from dcss.cp.shm import SharedObject
 from dcss.errors import DcssError
@@ -70,11 +70,12 @@ class Segment:
 
     @property
     def shared_writable(self) -> bool:
-        """All ranges are SW or SN: what one guest stores in a shared load, all see.
+        """All pages are SW or SN: what one guest stores in a shared load, all see.
 
-        A mix with other types keeps its descriptors read-only, since one descriptor covers all ranges.
+        One descriptor covers all ranges, so a mix with other types keeps it read-only, and so do unlisted pages, which
+        are read-only beside shared ranges.
         """
-        return all(page_range.type.shared_writable for page_range in self.definition.ranges)
+        return self.definition.contiguous and all(each.type.shared_writable for each in self.definition.ranges)
 
 
 class Load(NamedTuple):
@@ -96,7 +97,7 @@ class Guest:
     """A virtual machine as CP knows it; `namesave` are the restricted segments, `privileges` the classes of its
     directory entry.
 
-    `dump` reads its storage for SAVESEG; without it, what the guest has not loaded is saved as zeros.
+    `dump` reads its storage for SAVESEG, what it has loaded included.
     """
 
     name: str
@@ -105,3 +106,12 @@ class Guest:
     privileges: frozenset[str] = frozenset("G")
     dump: Dump | None = None
     loads: dict[SegmentName, Load] = field(default_factory=dict)
+
+    def addresses(self, pages: PageRange) -> bool:
+        """Tell whether all of `pages` are storage of the guest: within its own, or in segments that it has loaded."""
+        definitions = [load.segment.definition for load in self.loads.values()]
+        reached = 0
+        for start, end in sorted([(0, self.storage_bytes), *((each.start, each.end + 1) for each in definitions)]):
+            if start <= max(reached, pages.start) < end:
+                reached = end
+        return reached > pages.end

@@ -7,7 +7,9 @@ start; what is damaged is moved to ``damaged/`` and reported.
 
 import os
 import re
+import shutil
 from collections.abc import Callable
+from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 
 from dcss.cp.content import Fill, file_digest, file_fill, write_content
@@ -15,7 +17,7 @@ from dcss.cp.durable import NEW_SUFFIX, FaultPoint, no_fault, remove_durably, se
 from dcss.cp.manifest import Manifest
 from dcss.cp.runtime import check_system_name, lock_directory, state_directory, state_root
 from dcss.cp.segment import FileClass
-from dcss.errors import SpoolError, SystemBusyError
+from dcss.errors import PublishError, SpoolError, SystemBusyError
 
 _FILE = re.compile(r"([0-9]{4})\.(manifest|content)", re.ASCII)
 
@@ -97,10 +99,12 @@ class Spool:
         try:
             self._write_manifest(manifest)
         except OSError as error:
-            raise self._error(manifest, error) from error
+            raise self._error(manifest, len(manifest.pack()), error) from error
 
-    def write_content(self, manifest: Manifest, fill: Fill, *, wanted_digest: str | None = None) -> str:
-        """Write the content of a file that is to be saved, and return its digest.
+    def write_content(
+        self, manifest: Manifest, fill: Fill, *, wanted_digest: str | None = None, drop: bool = False
+    ) -> str:
+        """Write the content of a file that is to be saved, and return its digest; `drop` as `content.write_content`.
 
         The content counts only once `commit` has written its manifest. Raises SpoolError, also where the digest is not
         the one that is wanted.
@@ -110,7 +114,7 @@ class Spool:
 
         def write(descriptor: int) -> None:
             os.posix_fallocate(descriptor, 0, definition.size_bytes)  # a full disk shows here, not as a short write
-            write_content(definition, fill, descriptor, saved_only=True)
+            write_content(definition, fill, descriptor, saved_only=True, drop=drop)
             size_bytes = os.fstat(descriptor).st_size
             if size_bytes != definition.size_bytes:
                 raise SpoolError(
@@ -120,16 +124,17 @@ class Spool:
             digests.append(file_digest(descriptor))
             if wanted_digest not in {None, digests[0]}:
                 raise SpoolError(
-                    f"segment {definition.name}: found content of digest {digests[0]}, wanted {wanted_digest}"
+                    f"segment {definition.name}: found content of digest {digests[0]}, wanted {wanted_digest}, as its"
+                    " manifest says; export it anew"
                 )
 
         try:
             self._open()
             write_durably(self._content(manifest.spid), write, self._fault)
-        except SpoolError:
+        except (SpoolError, PublishError):
             raise
         except OSError as error:
-            raise self._error(manifest, error) from error
+            raise self._error(manifest, definition.size_bytes, error) from error
         return digests[0]
 
     def commit(self, manifest: Manifest) -> None:
@@ -140,7 +145,7 @@ class Spool:
             if not self._is_committed(manifest):  # it is, where only what came after the rename failed
                 self._content(manifest.spid).unlink(missing_ok=True)
             if isinstance(error, OSError):
-                raise self._error(manifest, error) from error
+                raise self._error(manifest, len(manifest.pack()), error) from error
             raise
 
     def _is_committed(self, manifest: Manifest) -> bool:
@@ -172,10 +177,12 @@ class Spool:
     def set_aside(self, spid: int, reason: str) -> None:
         """Move a damaged file out of the way and note it in `findings`: the content first, then its manifest."""
         directory = self._open() / "damaged"
-        names = [
-            str(set_aside(path, directory)) for path in (self._content(spid), self._manifest(spid)) if path.exists()
-        ]
-        finding = f"spool file {spid:04d} is damaged: {reason}; set aside as {' and '.join(names)}"
+        paths = [path for path in (self._content(spid), self._manifest(spid)) if path.exists()]
+        try:
+            done = "set aside as " + " and ".join(str(set_aside(path, directory)) for path in paths)
+        except OSError as error:  # not served all the same; the next start finds it again
+            done = f"it could not be set aside: {error}"
+        finding = f"spool file {spid:04d} is damaged: {reason}; {done}"
         self.findings.append(finding)
         self.tell(finding)
 
@@ -192,8 +199,16 @@ class Spool:
     def _content(self, spid: int) -> Path:
         return self._open() / f"{spid:04d}.content"
 
-    def _error(self, manifest: Manifest, error: OSError) -> SpoolError:
-        return SpoolError(
-            f"segment {manifest.definition.name}: {manifest.definition.size_bytes} bytes could not be written to the"
-            f" spool of system {self.system}: {error}"
+    def _error(self, manifest: Manifest, size_bytes: int, error: OSError) -> SpoolError:
+        directory = self._directory or state_root() / self.system
+        text = (
+            f"segment {manifest.definition.name}: {size_bytes} bytes could not be written to the spool of system"
+            f" {self.system}: {error}"
         )
+        if error.errno in {ENOSPC, EDQUOT}:
+            there = next(each for each in (directory, *directory.parents) if each.is_dir())
+            free_bytes = shutil.disk_usage(there).free
+            text += f"; found {free_bytes} bytes free in {directory}: make room there, or purge segments (PURGE NSS)"
+        elif error.errno in {EACCES, EROFS, EPERM}:
+            text += f"; wanted {directory} writable by user {os.geteuid()}: mend that, or set XDG_STATE_HOME"
+        return SpoolError(text)

@@ -1,6 +1,7 @@
 """Segments in storage: objects made when a segment is first loaded, and renewed when users changed them."""
 
 import hashlib
+import os
 
 from dcss.cp.content import Fill, rewrite_content, write_content
 from dcss.cp.segment import Segment
@@ -54,6 +55,13 @@ class Storage:
         if segment.pristine is None:
             segment.pristine = self._make(segment)
         return segment.pristine.reader_fd
+
+    def write(self, segment: Segment, offset_bytes: int, data: bytes) -> None:
+        """CP's own write into pages of type SC. Raises PublishError, DamagedError where it is not in storage yet."""
+        stored = self.bring_in(segment)
+        os.pwrite(stored.write_fd, data, offset_bytes)
+        if segment.digest is not None:  # CP alone writes there: what it is to be is known again
+            segment.digest = hashlib.sha256(stored.buffer).hexdigest()
 
     def drop(self, segment: Segment) -> None:
         """Take a segment out of storage. Nothing happens where it is not there."""

@@ -11,10 +11,10 @@ from cli_system import Dcss
 PROMPT = "CP> "
 
 
-@contextmanager
-def console(dcss: Dcss) -> Iterator["pexpect.spawn[str]"]:
-    words = dcss.command("cp", "--system", dcss.system)
-    child = pexpect.spawn(
+def spawn(dcss: Dcss, *arguments: str) -> "pexpect.spawn[str]":
+    """Start a command at a terminal."""
+    words = dcss.command(*arguments, "--system", dcss.system)
+    return pexpect.spawn(
         words[0],
         words[1:],
         cwd=str(dcss.home),
@@ -23,6 +23,11 @@ def console(dcss: Dcss) -> Iterator["pexpect.spawn[str]"]:
         timeout=15,
         preexec_fn=dcss.become,
     )
+
+
+@contextmanager
+def console(dcss: Dcss) -> Iterator["pexpect.spawn[str]"]:
+    child = spawn(dcss, "cp")
     try:
         child.expect_exact(PROMPT)
         yield child
@@ -100,3 +105,29 @@ def test_tab_completes(dcss: Dcss) -> None:
         child.expect_exact("DEFSEG ")
         child.sendline("")
         child.expect_exact("HCPCMD026E")
+
+
+def test_abbreviations_complete_to_what_cp_takes(dcss: Dcss) -> None:
+    """Where USERS and USERID part, Tab stops at USER, which QUERY NSS takes."""
+    with console(dcss) as child:
+        say(child, "defseg lib 20000-2000f sr")
+        child.send("q ns\tus\t")
+        child.expect_exact("USER")
+        assert "FILE FILENAME FILETYPE CL USERS" in say(child, "")
+
+
+def test_segment_commands_show_progress_at_a_terminal_and_none_in_a_pipe(dcss: Dcss) -> None:
+    def done(*arguments: str) -> str:
+        child = spawn(dcss, "segment", *arguments)
+        child.expect(pexpect.EOF)
+        child.close()
+        assert child.exitstatus == 0
+        return str(child.before)
+
+    assert "successfully defined" in done("define", "LIB", "20000-201FF SR")
+    assert "save LIB" in done("save", "LIB", "--image", "tree")
+    assert "load LIB" in done("load", "LIB")
+    assert "export LIB" in done("export", "LIB", "lib.img")
+    assert "import LIB2" in done("import", "lib.img", "--name", "LIB2", "--at", "1G")
+    for arguments in (("load", "LIB"), ("export", "LIB", "lib.img"), ("import", "lib.img")):
+        assert dcss("segment", *arguments, "--system", dcss.system).stderr == ""

@@ -135,6 +135,31 @@ def test_import_load_export_and_refusals_at_a_running_cp(dcss: Dcss) -> None:
     assert dcss.json("verify")["verdict"] == "verified"
 
 
+def test_guests_see_at_once_what_cp_writes(dcss: Dcss) -> None:
+    """FACTS 1.1, SC: read only to guests, CP writes; docs/cp.md, "What CP writes"."""
+    dcss(
+        "up",
+        dcss.config(SHARERS, segment='  - {name: LIB, define: ["20000-201FF SC"], image: {directory: tree}}'),
+        "-d",
+    )
+    (object_,) = dcss.objects()
+    library = (dcss.home / "tree/usr/lib/lib00.so").read_bytes()
+    address = 0x20000000 + Path("/dev/shm", object_).read_bytes().index(library)
+    words = ("exec", "G02", "--", "head", "-c", "7", "/usr/lib/lib00.so")
+    assert dcss(*words).stdout.encode() == library[:7]
+    store = f"STORE NSS LIB {address:X} {b'written'.hex()}"
+    assert dcss("cp", store, "--system", dcss.system).stdout == "STORE COMPLETE\n"
+    assert dcss(*words).stdout == "written"
+    verdict = dcss.json("verify")  # it is the same frame still, and the digest that CP left
+    assert verdict["verdict"] == "verified"
+    assert "digest is as published" in next(
+        claim["detail"] for claim in verdict["claims"] if claim["claim"] == "protection-holds"
+    )
+    assert dcss("cp", store.replace(f"{address:X}", "30000000"), "--system", dcss.system, status=1).stdout.startswith(
+        "HCPDCS9008E Storage 30000000-30000006 is not in pages of type SC of saved segment LIB"
+    )
+
+
 def test_a_guest_that_is_killed_uses_nothing(dcss: Dcss) -> None:
     dcss("up", dcss.config(SHARERS, segment=SAVED), "-d")
     os.kill(dcss.pid_of("G02"), signal.SIGKILL)

@@ -9,6 +9,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from dcss.cp.commands import Issuer
 from dcss.cp.control import ControlProgram
 
 PLACES = {"LIB": "20000-2000F SR", "APP": "20010-2001F SW", "SECRET": "20100-20100 EW"}
@@ -46,7 +47,16 @@ class DirectoryMachine(RuleBasedStateMachine):
     def begin(self) -> None:
         self.cp = ControlProgram(self.system)
         for guest in GUESTS:
-            self.cp.register(guest, storage_bytes=0, namesave=frozenset({"SECRET"} if guest == "A" else ()))
+            self.register(guest)
+
+    def register(self, guest: str) -> None:
+        self.cp.register(
+            guest,
+            storage_bytes=0,
+            namesave=frozenset({"SECRET"} if guest == "A" else ()),
+            privilege="EG",
+            dump=lambda write_fd, _address, _size_bytes: os.pwrite(write_fd, b"%06d" % self.counter, 0),
+        )
 
     def teardown(self) -> None:
         if hasattr(self, "cp"):
@@ -78,12 +88,29 @@ class DirectoryMachine(RuleBasedStateMachine):
     @rule(name=names)
     def saveseg(self, name: str) -> None:
         return_code = self.cp.execute(f"SAVESEG {name}").return_code
-        if self.skeletons.pop(name, None) is None:
+        if name not in self.skeletons:
             assert return_code == 9002
             return
+        if name in self.available and self.available[name].content:
+            assert return_code == 9007  # the operator has nothing to put in its place
+            return
         assert return_code == 0
+        del self.skeletons[name]
         self.retire(self.available.get(name))
         self.available[name] = Version(name, b"", saved=True)
+
+    @rule(guest=guests, name=names)
+    def guest_saves(self, guest: str, name: str) -> None:
+        content = self.new_content()
+        issuer = Issuer(guest, frozenset("EG"), self.cp.guests[guest])
+        return_code = self.cp.execute(f"SAVESEG {name}", issuer).return_code
+        if name not in self.skeletons or (guest, name) not in self.loads:
+            assert return_code == (9009 if name in self.skeletons else 9002)
+            return
+        assert return_code == 0
+        del self.skeletons[name]
+        self.retire(self.available.get(name))
+        self.available[name] = Version(name, content, saved=True)
 
     @rule(name=names)
     def import_(self, name: str) -> None:
@@ -146,7 +173,7 @@ class DirectoryMachine(RuleBasedStateMachine):
     @rule(guest=guests)
     def guest_dies(self, guest: str) -> None:
         self.cp.release(guest)
-        self.cp.register(guest, storage_bytes=0, namesave=frozenset({"SECRET"} if guest == "A" else ()))
+        self.register(guest)
         for held, name in list(self.loads):
             if held == guest:
                 self.drop(guest, name)

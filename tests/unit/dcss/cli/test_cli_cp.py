@@ -98,6 +98,17 @@ def test_lines_of_a_pipe_are_executed_up_to_quit(dcss: Run, system: str, monkeyp
     assert dcss("cp", "--system", system) == (1, UNKNOWN_COMMAND.line(command="NONSENSE") + "\n" + MAP, "")
 
 
+def test_help_and_comments_are_answered_wherever_a_line_comes_from(
+    dcss: Run, system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = "".join(f"{line}\n" for line in console.help_lines())
+    assert dcss("cp", "--system", system, "help") == (0, wanted, "")
+    assert json.loads(dcss("cp", "--system", system, "?", "--json")[1])["lines"] == wanted.splitlines()
+    assert dcss("cp", "--system", system, "* the libraries") == (0, "", "")
+    monkeypatch.setattr("sys.stdin", io.StringIO("* the libraries\ndefseg lib 20000-2000f sr\nhelp\n"))
+    assert dcss("cp", "--system", system) == (0, DEFINED + wanted, "")
+
+
 def test_json_without_a_command_is_a_usage_error(dcss: Run, system: str) -> None:
     status, out, err = dcss("cp", "--system", system, "--json")
     assert (status, out) == (2, "")
@@ -143,4 +154,4 @@ def test_help_names_every_command_and_completion_knows_its_words() -> None:
     ("typed", "ends"), [("quit", True), ("LOGOFF now", True), ("log", True), ("lo", False), ("q", False), ("", False)]
 )
 def test_what_ends_the_console(typed: str, ends: bool) -> None:
-    assert console._is_one_of(typed.upper().split()[:1], console._ENDS) is ends
+    assert console._is_one_of(typed, console._ENDS) is ends

@@ -3,6 +3,8 @@
 import ctypes
 import json
 import os
+import re
+import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -196,6 +198,28 @@ def test_what_cannot_be_imported_is_told_and_changes_nothing(segment: Run, tmp_p
     found, out, err = segment("import", image)
     assert (found, out) == (3, "")
     assert f"{image}: could not be imported: segment LIB: found content of digest" in err
+    assert "as its manifest says; export it anew" in err
+    for size_bytes in (0, 4095, 4097):
+        os.truncate(image, size_bytes)
+        assert segment("import", image) == (
+            3,
+            "",
+            f"dcss: {image}: could not be imported: segment LIB: found {size_bytes} bytes, wanted the 4096 that were"
+            " exported; export it anew\n",
+        )
+    manifest = Path(f"{image}.manifest")
+    whole = manifest.read_bytes()
+    os.truncate(image, 4096)
+    for damaged in (b"", whole[: len(whole) // 2], whole[:-1], whole.replace(b"SR", b"SW")):
+        manifest.write_bytes(damaged)
+        found, out, err = segment("import", image)
+        assert (found, out) == (3, "")
+        assert err.startswith(f"dcss: {manifest}: not a manifest of an exported segment: ")
+    assert segment("import", tmp_path, "--name", "DIR", "--at", "1G") == (
+        2,
+        "",
+        f"{tmp_path}: found no regular file, wanted one to import; a directory becomes an image by save\n",
+    )
     assert [line.split()[0] for line in segment("query")[1].splitlines()[1:]] == ["0001"]
 
 
@@ -229,6 +253,22 @@ def test_damaged_content_is_found_set_aside_and_never_served(segment: Run, direc
     assert segment("query")[1] == "NO NSS FILES\n"
 
 
+def test_damaged_content_is_not_exported_but_set_aside(
+    segment: Run, directories: Path, tmp_path: Path, system: str
+) -> None:
+    segment("define", "LIB", "20000-20000 SR")
+    segment("save", "LIB")
+    spool = directories / "xdg_state_home/dcss" / system
+    (spool / "0001.content").write_bytes(b"x" * 4096)
+    status, out, err = segment("export", "LIB", tmp_path / "lib.img")
+    assert (status, out) == (3, "")
+    assert "warning: spool file 0001 is damaged: its content has digest" in err
+    assert "it was set aside and is not served" in err
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(os.listdir(spool / "damaged")) == ["0001.content.1", "0001.manifest.1"]  # noqa: PTH208
+    assert segment("query")[1] == "NO NSS FILES\n"
+
+
 @pytest.fixture
 def small_disk(directories: Path) -> Iterator[Path]:
     """Have the spool on a file system of 3 MiB."""
@@ -238,6 +278,32 @@ def small_disk(directories: Path) -> Iterator[Path]:
         pytest.skip(f"cannot mount a tmpfs: {os.strerror(ctypes.get_errno())}")
     yield disk
     libc.umount2(os.fsencode(disk), 0)
+
+
+@needs("root")
+def test_a_disk_that_cannot_be_written_is_told_and_nothing_damaged_is_served(
+    segment: Run, small_disk: Path, tmp_path: Path, system: str
+) -> None:
+    for name in ("LIB", "BAD"):
+        segment("define", name, "20000-20000 SR")
+        segment("save", name)
+    spool = small_disk / "dcss" / system
+    (spool / "0002.content").write_bytes(b"x" * 4096)
+    remount_read_only = 1 | 32
+    assert ctypes.CDLL(None).mount(b"none", os.fsencode(small_disk), None, remount_read_only, None) == 0
+    status, out, err = segment("define", "NEW", "20000-20000 SR")
+    assert (status, err) == (3, "")
+    assert out.startswith("HCPDCS9004E segment NEW: ")
+    assert f"wanted {spool} writable by user {os.geteuid()}: mend that, or set XDG_STATE_HOME" in out
+    assert segment("purge", "LIB")[0] == 3
+    assert segment("load", "LIB")[0] == 0
+    for arguments in (("load", "BAD"), ("export", "BAD", tmp_path / "bad.img")):
+        status, out, err = segment(*arguments)
+        assert (status, out) == (3, "")
+        assert re.search(
+            r"warning: spool file 0002 is damaged: its content .*; it could not be set aside: .*Read-only", err
+        )
+    assert list(tmp_path.iterdir()) == []
 
 
 @needs("root")
@@ -253,13 +319,24 @@ def test_a_full_disk_leaves_all_as_it_was(
     for arguments, status in (
         (("save", "LIB", "--image", tree), 3),
         (("import", tmp_path / "big", "--name", "BIG", "--at", "1G"), 3),
-        (("save", "LIB"), 1),  # a command of CP, which answers in its own form
+        (("import", tmp_path / "big", "--name", "LIB", "--at", "1G"), 3),
     ):
         found, out, err = segment(*arguments)
         assert found == status
-        assert "No space left on device" in err + out
+        assert "No space left on device" in err
+        assert re.search(rf"found [0-9]+ bytes free in {spool}: make room there, or purge segments", err)
         assert {path.name: path.stat().st_size for path in spool.iterdir()} == before
     assert segment("load", "LIB") == (0, "LIB: file 0001, 1.0 MiB, content as saved\n", "")
+    segment("define", "BIG", "60000-603FF SR")
+    for arguments in (("save", "BIG"), ("define", "BIG", "60000-603FF SR")):
+        status, out, err = segment(*arguments)  # a command of CP, which answers in its own form
+        assert (status, err) == (3, "")
+        assert out.startswith("HCPDCS9004E segment BIG: ")
+        assert "No space left on device" in out
+        assert segment("query")[1].splitlines()[-1].split()[7] == "S"
+        filler = small_disk / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(small_disk).free))
+    filler.unlink()
     full = small_disk / "x.img"
     (small_disk / "filler").write_bytes(bytes(9 << 18))
     found, out, err = segment("export", "LIB", full)

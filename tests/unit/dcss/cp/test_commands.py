@@ -1,5 +1,6 @@
 """CP's commands: z/VM's columns and message form, abbreviations, privilege classes."""
 
+import hashlib
 import os
 import pickle
 import re
@@ -65,12 +66,14 @@ def test_map_is_z_vms_to_the_column(cp: ControlProgram) -> None:
 def test_map_of_several_ranges_and_high_pages(cp: ControlProgram) -> None:
     cp.execute("DEFSEG A 100-1FF EW 200-2FF EN")
     cp.execute("DEFSEG HIGH 7FFFF00-7FFFFFF SR")
+    cp.execute("DEFSEG SIX 100000-1000FF SC")
     check(
         cp.execute("Q NSS ALL MAP"),
         "FILE FILENAME FILETYPE MINSIZE BEGPAG ENDPAG TYPE CL #USERS PARMREGS VMGROUP",
         "0001 A        DCSS     N/A     00100  001FF  EW   S   00000 N/A      N/A",
         "                               00200  002FF  EN",
         "0002 HIGH     DCSS     N/A     7FFFF00 7FFFFFF SR   S   00000 N/A      N/A",
+        "0003 SIX      CPDCSS   N/A     100000 1000FF SC   S   00000 N/A      N/A",
     )
 
 
@@ -137,7 +140,9 @@ def test_purge_all_counts_both_kinds(cp: ControlProgram) -> None:
 def test_saveseg_of_a_name_in_use(cp: ControlProgram) -> None:
     cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"old"))
     assert load(cp, "A", "LIB") == b"old"
-    cp.register("MAINT", storage_bytes=0, dump=lambda fd, address, size: os.pwrite(fd, b"%x %x" % (address, size), 0))
+    cp.register(
+        "MAINT", storage_bytes=1 << 30, dump=lambda fd, address, size: os.pwrite(fd, b"%x %x" % (address, size), 0)
+    )
     maint = Issuer("MAINT", frozenset("EG"), cp.guests["MAINT"])
     cp.execute("DEFSEG LIB 20000-2001F SR", maint)
     check(cp.execute("SAVESEG LIB", maint), "HCPNSS440I Saved segment LIB was successfully saved in fileid 0002.")
@@ -151,6 +156,102 @@ def test_saveseg_of_a_name_in_use(cp: ControlProgram) -> None:
     assert list(cp.files) == [2]
 
 
+def test_saveseg_of_the_operator_loses_no_content(cp: ControlProgram) -> None:
+    """z/VM saves the storage of who says it. The operator has none here: zeros, but never over content."""
+    cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"words"))
+    cp.execute("DEFSEG LIB 20000-2001F SR")
+    check(
+        cp.execute("SAVESEG LIB"),
+        "HCPDCS9007E Saved segment LIB has content (file 0001) and OPERATOR no storage to put in its place; save it"
+        " from an image (dcss segment save LIB --image SRC) or from a guest, or PURGE NSS 0001 first",
+        return_code=9007,
+    )
+    assert {spid: file.file_class.value for spid, file in cp.files.items()} == {1: "A", 2: "S"}
+    assert load(cp, "A", "LIB") == b"words"
+    cp.execute("PURGE NSS 0001")
+    check(cp.execute("SAVESEG LIB"), "HCPNSS440I Saved segment LIB was successfully saved in fileid 0002.")
+    assert os.pread(cp.loaded("A")["LIB"].descriptor, 5, 0) == b"words"  # who has it, keeps it
+
+
+@pytest.mark.parametrize("kind", ["SR", "SN", "SC"])
+def test_saveseg_of_the_operator_over_zeros(cp: ControlProgram, kind: str) -> None:
+    for spid in (1, 2):
+        cp.execute(f"DEFSEG LIB 20000-2{spid}00F {kind}")
+        check(cp.execute("SAVESEG LIB"), f"HCPNSS440I Saved segment LIB was successfully saved in fileid {spid:04d}.")
+    assert list(cp.files) == [2]
+
+
+def test_saveseg_of_the_operator_over_an_image_that_is_not_in_the_spool(cp: ControlProgram) -> None:
+    cp.publish(define("LIB", "20000-2000F SR"), filler(b""))
+    cp.execute("DEFSEG LIB 20000-2001F SR")
+    assert cp.execute("SAVESEG LIB").return_code == 9007
+
+
+@pytest.mark.parametrize(
+    ("words", "missing"),
+    [
+        ("1FF00-1FFFF SR", None),
+        ("1FF80-202FF SR", None),
+        ("1FF80-20300 SR", "1FF80-20300"),
+        ("20080-2017F SR", None),
+        ("20080-2017F SR 30000-30000 SN", None),
+        ("20080-2017F SR 30000-30000 SW", "30000-30000"),
+        ("20400-204FF SR", "20400-204FF"),
+    ],
+)
+def test_a_guest_saves_storage_and_segments_as_they_lie_side_by_side(
+    cp: ControlProgram, words: str, missing: str | None
+) -> None:
+    cp.register("MAINT", storage_bytes=0x20000000, dump=lambda *_: None)
+    for name, pages in (("B", "20100-202FF"), ("A", "20000-200FF"), ("C", "20500-205FF")):
+        cp.publish(define(name, f"{pages} SR"), filler(b""))
+        load(cp, "MAINT", name)
+    maint = Issuer("MAINT", frozenset("E"), cp.guests["MAINT"])
+    cp.execute(f"DEFSEG WIDE {words}", maint)
+    response = cp.execute("SAVESEG WIDE", maint)
+    if missing is None:
+        assert response.return_code == 0
+    else:
+        assert response.lines[0].startswith(f"HCPDCS9009E Pages {missing} of saved segment WIDE are not in the storage")
+
+
+def test_store_writes_what_cp_writes_and_nothing_else(cp: ControlProgram) -> None:
+    cp.execute("DEFSEG MONDCSS 9000-90FF SC 9100-91FF SR")
+    check(
+        cp.execute("STORE NSS MONDCSS 9000000 00"),
+        "HCPDCS9006E Saved segment MONDCSS is defined and not saved yet; SAVESEG it first",
+        return_code=9006,
+    )
+    cp.execute("SAVESEG MONDCSS")
+    response = cp.execute("sto nss mondcss 9000ffe c1c2c3c4 f0")
+    check(response, "STORE COMPLETE")
+    segment = cp.files[1]
+    assert bytes(segment.object.buffer[0xFFC:0x1004]) == b"\0\0\xc1\xc2\xc3\xc4\xf0\0"
+    assert segment.digest == hashlib.sha256(segment.object.buffer).hexdigest()
+    for operands, answer in (
+        ("90FFFFF 00", None),
+        ("90FFFFF 0000", "HCPDCS9008E Storage 90FFFFF-9100000 is not in pages of type SC of saved segment MONDCSS"),
+        ("8FFFFFF 0000", "HCPDCS9008E Storage 8FFFFFF-9000000 is not"),
+        ("9100000 00", "HCPDCS9008E"),
+        ("9000000 0", "HCPCMD005E Invalid hexdata - 0"),
+        ("9000000 00 XY", "HCPCMD005E Invalid hexdata - XY"),
+        ("X 00", "HCPCMD005E Invalid hexdata - X"),
+    ):
+        found = cp.execute(f"STORE NSS MONDCSS {operands}").lines[0]
+        assert found.startswith(answer or "STORE COMPLETE")
+    assert segment.object.buffer[0x100000 - 1 :].tobytes().count(0) == 0x100001
+    check(
+        cp.execute("STORE NSS MONDCSS 9000000 00", Issuer("LINUX01", frozenset("EG"))),
+        "HCPCMD001E Unknown CP command: STORE",
+        return_code=1,
+    )
+
+
+def test_comments_are_no_commands(cp: ControlProgram) -> None:
+    check(cp.execute("* the libraries"))
+    check(cp.execute("*the libraries", Issuer("LINUX01", frozenset("G"))))
+
+
 @pytest.mark.parametrize(
     ("line", "answer", "return_code"),
     [
@@ -158,12 +259,16 @@ def test_saveseg_of_a_name_in_use(cp: ControlProgram) -> None:
         ("DEFSE LIB 1-2 SR", "HCPCMD001E Unknown CP command: DEFSE", 1),
         ("PU NSS ALL", "HCPCMD001E Unknown CP command: PU", 1),
         ("SAVESEG", "HCPCMD026E Operand missing or invalid", 26),
-        ("SAVESEG A B", "HCPCMD003E Invalid option - B", 3),
+        ("SAVESEG A B", "HCPCMD003E Invalid option - command contains extra option(s) starting with B", 3),
         ("SAVESEG LIB", "HCPDCS9002E Saved segment LIB is not defined, or is saved already; DEFSEG it first", 9002),
         ("PURGE", "HCPCMD026E Operand missing or invalid", 26),
         ("PURGE NSS", "HCPCMD026E Operand missing or invalid", 26),
         ("PURGE NSS NAME", "HCPCMD026E Operand missing or invalid", 26),
-        ("PURGE NSS ALL MAP", "HCPCMD003E Invalid option - MAP", 3),
+        ("PURGE NSS ALL MAP", "HCPCMD003E Invalid option - command contains extra option(s) starting with MAP", 3),
+        ("QUERY USERID A", "HCPCMD003E Invalid option - command contains extra option(s) starting with A", 3),
+        ("STORE", "HCPCMD026E Operand missing or invalid", 26),
+        ("STORE NSS LIB 20000000", "HCPCMD026E Operand missing or invalid", 26),
+        ("STORE NSS LIB 20000000 00", "HCPDCS9003E System data file LIB does not exist", 9003),
         ("QUERY", "HCPCMD026E Operand missing or invalid", 26),
         ("QUERY DASD", "HCPCQU003E Invalid option - DASD", 3),
         ("QUERY NSS SIDEWAYS", "HCPCQU003E Invalid option - SIDEWAYS", 3),
@@ -188,7 +293,7 @@ def test_privilege_classes(cp: ControlProgram) -> None:
 
 
 def test_guest_whose_storage_cannot_be_read_saves_nothing(cp: ControlProgram) -> None:
-    cp.register("MAINT", storage_bytes=0)
+    cp.register("MAINT", storage_bytes=1 << 30)
     cp.execute("DEFSEG LIB 1-2 SR")
     check(
         cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"])),
@@ -202,7 +307,7 @@ def test_failing_spool_is_an_answer(cp: ControlProgram) -> None:
     def dump(write_fd: int, address: int, size_bytes: int) -> None:
         raise OSError(28, "No space left on device")
 
-    cp.register("MAINT", storage_bytes=0, dump=dump)
+    cp.register("MAINT", storage_bytes=1 << 30, dump=dump)
     cp.execute("DEFSEG LIB 1-2 SR")
     response = cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"]))
     assert response.return_code == 9004
@@ -219,12 +324,27 @@ def test_failing_spool_is_an_answer(cp: ControlProgram) -> None:
         ("PURG", "PURGE"),
         ("DEFSEG", "DEFSEG"),
         ("SAVESEG", "SAVESEG"),
+        ("STO", "STORE"),
     ],
 )
 def test_abbreviations(word: str, name: str) -> None:
     found = find_command(word)
     assert found is not None
     assert found.name == name
+
+
+@pytest.mark.parametrize(
+    ("word", "shows"),
+    [
+        ("MAP", "MAP"), ("MA", None), ("USER", "USERS"), ("USERS", "USERS"), ("USE", None), ("USERSS", None),
+        ("ATTR", "ATTRIBUTES"), ("ATTRIBUTES", "ATTRIBUTES"), ("ATT", None),
+    ],
+)  # fmt: skip
+def test_abbreviations_of_querys_options(cp: ControlProgram, word: str, shows: str | None) -> None:
+    """docs/cp.md's upper case; ours, since public texts do not say how short they may be."""
+    cp.execute("DEFSEG LIB 1-1 SR")
+    wanted = cp.execute(f"QUERY NSS {shows}") if shows else Response(3, (f"HCPCQU003E Invalid option - {word}",))
+    assert cp.execute(f"Q NSS {word}")[:2] == wanted[:2]
 
 
 def test_usage_is_there_for_every_command() -> None:

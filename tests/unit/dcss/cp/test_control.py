@@ -159,12 +159,24 @@ def test_sn_is_zero_at_first_load_each_time(cp: ControlProgram) -> None:
         diag(cp, "A", PURGESEG, "ZERO")
 
 
-def test_ranges_that_are_not_saved_and_gaps_read_as_zeros(cp: ControlProgram) -> None:
+@pytest.mark.parametrize(
+    ("page", "keeps"), [(0, True), (1, False), (2, False), (3, True), (0x100, False), (0x101, True)]
+)
+def test_an_image_has_content_only_where_its_segment_shows_it(cp: ControlProgram, page: int, keeps: bool) -> None:
     definition = define("MIX", "20000-20000 SR", "20002-20002 SN", "20003-20003 SC", "20100-20100 EN", "20101-20101 EW")
-    segment = cp.publish(definition, filler(b"x" * definition.size_bytes))
-    pages = {page for page in range(0x102) if segment.object.buffer[page * 4096] == ord("x")}
-    assert pages == {0, 3, 0x101}
-    assert set(segment.object.buffer[4096 : 3 * 4096]) == {0}
+
+    def fill(write_fd: int) -> None:
+        os.pwrite(write_fd, b"x", page * 4096 + 17)
+
+    if keeps:
+        buffer = cp.publish(definition, fill).object.buffer
+        assert bytes(buffer) == bytes(page * 4096 + 17) + b"x" + bytes(len(buffer) - page * 4096 - 18)
+    else:
+        with pytest.raises(
+            PublishError, match=rf"MIX: its image has content in page {0x20000 + page:X}, which keeps none"
+        ):
+            cp.publish(definition, fill)
+        assert objects_of(cp.system) == []
 
 
 def test_close_unlinks_everything_and_frees_the_lock() -> None:

@@ -21,7 +21,7 @@ def cp() -> Iterator[ControlProgram]:
         running.register("LINUX01", storage_bytes=1 << 28)
         running.register(
             "MAINT",
-            storage_bytes=1 << 28,
+            storage_bytes=1 << 30,
             privilege="EG",
             dump=lambda fd, _address, _size: os.pwrite(fd, b"storage of MAINT", 0),
         )

@@ -262,6 +262,29 @@ def test_mixed_types_stay_read_only(cp: ControlProgram) -> None:
         os.pwrite(descriptor, b"x", 0)
 
 
+def test_unlisted_pages_of_a_shared_megabyte_are_read_only(cp: ControlProgram) -> None:
+    """FACTS 1.1: nobody writes what no range lists, so the one descriptor is read-only; without a gap it is not."""
+    for name, second, refused in (("GAP", "60010-60017 SW", True), ("NONE", "60008-60017 SN", False)):
+        cp.publish(define(name, "60000-60007 SW", second), filler(b"words"))
+        descriptor = diag(cp, LOADSHRX, name.ljust(8).encode("cp037")).descriptor
+        assert os.pread(descriptor, 5, 0) == b"words"
+        if refused:
+            with pytest.raises(PermissionError):
+                mmap.mmap(descriptor, 0, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
+        else:
+            mmap.mmap(descriptor, 0, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE).close()
+
+
+def test_unlisted_pages_of_an_exclusive_megabyte_are_the_guests_own(cp: ControlProgram) -> None:
+    """FACTS 1.1: as EN, zero at first, and nobody else's."""
+    segment = cp.publish(define("GAP", "60000-60007 EW", "60010-60017 EW"), filler(b"words"))
+    descriptor = diag(cp, LOADSHRX, b"\xc7\xc1\xd7\x40\x40\x40\x40\x40").descriptor
+    with mmap.mmap(descriptor, 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as memory:
+        assert memory[0x8000] == 0
+        memory[0x8000] = 1
+    assert bytes(segment.object.buffer[0x8000:0x10000]) == bytes(0x8000)
+
+
 def test_content_that_cannot_be_renewed_is_a_paging_error(cp: ControlProgram) -> None:
     calls = []
 

@@ -12,6 +12,7 @@ from dcss_test_support import needs
 from dcss.abi.extmem import SegmentName
 from dcss.cp.control import ControlProgram
 from dcss.cp.exchange import export_segment, import_segment, manifest_of, moved, read_exported
+from dcss.cp.storage import DamagedError
 from dcss.errors import SpoolError
 
 LIB = define("LIB", "20000-2000F SR", "20010-20010 SN", secure=True)
@@ -93,7 +94,7 @@ def test_damaged_spool_is_not_exported(cp: ControlProgram, tmp_path: Path) -> No
     content = next(Path(os.environ["XDG_STATE_HOME"], "dcss", cp.system).glob("*.content"))
     content.write_bytes(b"\xff" * (len(CONTENT) + 4096))
     (tmp_path / "image").write_bytes(b"there before")
-    with pytest.raises(SpoolError, match="saved was"):
+    with pytest.raises(DamagedError, match="saved was"):
         export_segment(segment, tmp_path / "image")
     assert (tmp_path / "image").read_bytes() == b"there before"
 

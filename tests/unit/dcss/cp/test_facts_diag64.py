@@ -17,7 +17,10 @@ STORAGE_BYTES = 0x10000000
 
 
 class Call(NamedTuple):
-    """One DIAG X'64' after those of `before`, and the condition code, Rx and Ry that it leaves; None is any."""
+    """One DIAG X'64' after those of `before`, and the condition code, Rx and Ry that it leaves; None is any.
+
+    `shared` is the mode in which the segment is loaded then, None where it is not.
+    """
 
     fact: str
     subcode: int
@@ -26,26 +29,27 @@ class Call(NamedTuple):
     rx: int | None
     ry: int | None
     before: tuple[tuple[int, str], ...] = ()
+    shared: bool | None = None
 
 
 CALLS = (
-    Call("2-00-LOADSHR", LOADSHR, "LIB", 0, START, END),
-    Call("2-04-LOADNSHR", LOADNSHR, "LIB", 0, START, END),
+    Call("2-00-LOADSHR", LOADSHR, "LIB", 0, START, END, shared=True),
+    Call("2-04-LOADNSHR", LOADNSHR, "LIB", 0, START, END, shared=False),
     Call("2-08-PURGESEG", PURGESEG, "LIB", 0, None, None, ((LOADSHR, "LIB"),)),
     Call("2-0C-FINDSEG", FINDSEG, "LIB", 1, START, END),
-    Call("2-10-LOADNOLY", LOADNOLY, "LIB", 0, START, END),
-    Call("2-20-LOADSHRX", LOADSHRX, "HIGH", 0, 0x100000000, 0x100000FFF),
-    Call("2-24-LOADNSRX", LOADNSRX, "HIGH", 0, 0x100000000, 0x100000FFF),
+    Call("2-10-LOADNOLY", LOADNOLY, "LIB", 0, START, END, shared=True),
+    Call("2-20-LOADSHRX", LOADSHRX, "HIGH", 0, 0x100000000, 0x100000FFF, shared=True),
+    Call("2-24-LOADNSRX", LOADNSRX, "HIGH", 0, 0x100000000, 0x100000FFF, shared=False),
     Call("2-2C-FINDSEGX", FINDSEGX, "HIGH", 1, 0x100000000, 0x100000FFF),
-    Call("2-20-below-2G", LOADSHRX, "LIB", 0, START, END),
+    Call("2-20-below-2G", LOADSHRX, "LIB", 0, START, END, shared=True),
     Call("2-00-above-2G", LOADSHR, "HIGH", 2, RX, None),
-    Call("2-load-cc0", LOADSHRX, "LIB", 0, START, END),
-    Call("2-load-cc1", LOADSHRX, "INSIDE", 1, 0x100000, 0x1FFFFF),
+    Call("2-load-cc0", LOADSHRX, "LIB", 0, START, END, shared=True),
+    Call("2-load-cc1", LOADSHRX, "INSIDE", 1, 0x100000, 0x1FFFFF, shared=True),
     Call("2-load-cc2", LOADSHRX, "NOSUCH", 2, RX, 44),
     Call("2-purge-cc0", PURGESEG, "LIB", 0, None, None, ((LOADSHRX, "LIB"),)),
     Call("2-purge-cc1", PURGESEG, "LIB", 1, None, None),
     Call("2-purge-cc2", PURGESEG, "NOSUCH", 2, RX, 44),
-    Call("2-find-cc0", FINDSEGX, "LIB", 0, START, END, ((LOADSHRX, "LIB"),)),
+    Call("2-find-cc0", FINDSEGX, "LIB", 0, START, END, ((LOADSHRX, "LIB"),), shared=True),
     Call("2-find-cc1", FINDSEGX, "LIB", 1, START, END),
     Call("2-find-cc2", FINDSEGX, "NOSUCH", 2, RX, 44),
     Call("2-code-44", LOADSHRX, "SKELETON", 2, RX, 44),
@@ -89,6 +93,8 @@ def test_registers_and_condition_codes(cp: ControlProgram, call: Call) -> None:
     assert condition_code == call.condition_code
     assert call.rx in {None, rx}
     assert call.ry in {None, ry}
+    load = cp.loaded("G").get(call.name)
+    assert (None if load is None else load.shared) is call.shared
 
 
 def test_2_probe(cp: ControlProgram) -> None:

@@ -1,6 +1,7 @@
 """What an operator asks of CP beyond commands: images saved, imported, exported, brought in; refusals are answers."""
 
 import os
+import struct
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,6 +75,24 @@ def test_a_damaged_segment_is_set_aside_and_named(cp: ControlProgram) -> None:
         bring_in(cp, "LIB")
     assert cp.findings[0].startswith("spool file 0001 is damaged: its content has digest ")
     assert bring_in(cp, "LIB").return_code == 9003
+
+
+def test_a_damaged_segment_is_set_aside_when_it_is_exported_and_its_users_keep_it(
+    cp: ControlProgram, tmp_path: Path
+) -> None:
+    cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"good"))
+    cp.register("G", storage_bytes=0)
+    reply = cp.handle("G", struct.pack(">QQQ8s", 0x64, 0, 0x20, "LIB     ".encode("cp037")))
+    with spooled(cp, 1).open("r+b") as content:
+        content.write(b"evil")
+    (tmp_path / "x").write_bytes(b"what was there")
+    with pytest.raises(DamagedError, match=r"segment LIB: .*saved was .*; it was set aside and is not served"):
+        export(cp, "LIB", tmp_path / "x")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"what was there")]
+    assert [(file.file_class, file.users) for file in cp.files.values()] == [("P", {"G"})]
+    assert os.pread(reply.descriptor, 4, 0) == b"good"
+    cp.release("G")
+    assert (dict(cp.files), objects_of(cp.system)) == ({}, [])
 
 
 def test_out_and_in_again(cp: ControlProgram, tmp_path: Path) -> None:
