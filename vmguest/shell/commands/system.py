@@ -1,8 +1,12 @@
-"""Commands about the guest as a whole: free, dmesg, uname, hostname."""
+"""Commands about the guest as a whole: free, dmesg, uname, hostname, vmcp."""
 
+import os
+
+from dcss.abi.channel import MAX_BLOCK_BYTES
+from vmguest.cpcmd import cpcmd
 from vmguest.fs.procfs import KERNEL_RELEASE, KERNEL_VERSION, memory
 from vmguest.shell.commands.format import human
-from vmguest.shell.context import Command, Context, UsageError, operands, options
+from vmguest.shell.context import Command, Context, UsageError, operands, options, shown
 
 _COLUMNS = ("total", "used", "free", "shared", "buff/cache", "available")
 _SHIFT = {"b": 0, "k": 10, "m": 20, "g": 30}
@@ -58,9 +62,27 @@ def hostname(context: Context) -> None:
     context.out.line(context.kernel.name)
 
 
+def vmcp(context: Context) -> None:
+    """Have CP execute a command and print its response; in upper case, unless -k. Statuses are vmcp(8)'s."""
+    given, words = options(context, "k")
+    command = " ".join(shown(word) for word in operands(words))
+    if "k" not in given:
+        command = command.upper()
+    try:
+        response = cpcmd(context.kernel.machine, command, MAX_BLOCK_BYTES)
+    except UnicodeEncodeError as error:
+        raise UsageError(f"'{command}': CP's commands are EBCDIC, code page 037") from error
+    context.out.write(os.fsencode(response.text))
+    if response.missing_bytes:
+        context.fail(f"the response was cut, {response.missing_bytes} bytes are missing", 2)
+    elif response.return_code:
+        context.fail(f"non-zero CP response for command '{command}': #{response.return_code}")
+
+
 COMMANDS = {
     b"dmesg": Command(dmesg, "dmesg"),
     b"free": Command(free, "free [-hbkmg]"),
     b"hostname": Command(hostname, "hostname"),
     b"uname": Command(uname, "uname [-asnrvm]"),
+    b"vmcp": Command(vmcp, "vmcp [-k] COMMAND..."),
 }

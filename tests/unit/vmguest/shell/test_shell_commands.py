@@ -344,3 +344,20 @@ def test_dcssblk_is_worked_through_sysfs(kernel: Kernel) -> None:
     busy = sh(kernel, "echo A > /sys/devices/dcssblk/remove")
     assert busy.status != 0
     assert "dcssblk: Device A cannot be removed while it is in use" in kernel.log.messages("warn")
+
+
+def test_vmcp_has_cp_execute_commands(bare: Kernel) -> None:
+    assert out(bare, "vmcp query userid").startswith(b"LINUX    AT ")
+    assert out(bare, "vmcp defseg new 3000-30ff sw; vmcp 'saveseg new'").count(b"successfully") == 2
+    assert b"NEW " in out(bare, "vmcp q nss map")
+    ran = sh(bare, "vmcp nonsense")
+    assert (ran.status, ran.out) == (1, b"HCPCMD001E Unknown CP command: NONSENSE\n")
+    assert ran.err == "vmcp: non-zero CP response for command 'NONSENSE': #1\n"
+    assert b"nonsense" in sh(bare, "vmcp -k nonsense").out
+    assert sh(bare, "vmcp").status == sh(bare, "vmcp '\u2603'").status == 2
+
+
+def test_vmcp_of_a_guest_without_class_e(bare: Kernel, control_program: ControlProgram) -> None:
+    control_program.guests["LINUX"].privileges = frozenset("G")
+    assert sh(bare, "vmcp q nss").out == b"HCPCQU003E Invalid option - NSS\n"
+    assert out(bare, "vmcp q userid").startswith(b"LINUX")
