@@ -33,6 +33,7 @@ def check_guests(draft: Draft) -> Iterator[Problem]:
                 told.add((lower, upper))
                 yield _overlap(draft, lower, upper, guest)
     yield from _names(draft)
+    yield from _order(draft)
 
 
 def segments_of(guest: GuestModel, draft: Draft) -> list[str]:
@@ -140,6 +141,39 @@ def _names(draft: Draft) -> Iterator[Problem]:
             wanted = f"a name of its own (guests[{owner[taken]}] has it)"
             yield Problem(("guests", index, "name"), f"'{taken}' again", wanted)
         owner |= dict.fromkeys(names, index)
+
+
+def _order(draft: Draft) -> Iterator[Problem]:
+    """Yield what is wrong with `after:`: names that no guest has, and circles, in which none could start."""
+    guests = draft.model.guests
+    entries = {guest.name: index for index, guest in enumerate(guests) if draft.sound("guests", index, "name")}
+    for index, guest in enumerate(guests):
+        for place, name in enumerate(guest.after):
+            if name not in entries and draft.sound("guests", index, "after", place):
+                hint = did_you_mean(name, list(entries))
+                yield Problem(("guests", index, "after", place), f"'{name}'", "the name of a guest of this file", hint)
+    told: set[str] = set()
+    for name, index in entries.items():
+        circle = _circle(draft, entries, name)
+        if circle and not told & set(circle):
+            told.update(circle)
+            found = " after ".join([*circle, circle[0]])
+            yield Problem(("guests", index, "after"), found, "guests that can start, one after the other")
+
+
+def _circle(draft: Draft, entries: dict[str, int], name: str) -> list[str]:
+    """Return the entries from `name` on that lead back to it, none where they do not."""
+    trails = [[name]]
+    seen = set()
+    while trails:
+        trail = trails.pop()
+        for other in draft.model.guests[entries[trail[-1]]].after:
+            if other == name:
+                return trail
+            if other in entries and other not in seen:
+                seen.add(other)
+                trails.append([*trail, other])
+    return []
 
 
 def guest_names(guest: GuestModel) -> list[str]:

@@ -134,6 +134,7 @@ def _guests(guest: GuestModel, drafted: Draft, where: str) -> list[GuestPlan]:
     devices = tuple(dcssblk)
     mounts = tuple(MountPlan(mount.device, mount.at, tuple(mount.options)) for mount in guest.mounts)
     steps = tuple(_step(step) for step in guest.run)
+    after = tuple(name for other in drafted.model.guests if other.name in guest.after for name in guest_names(other))
     return [
         GuestPlan(
             name=name,
@@ -144,6 +145,7 @@ def _guests(guest: GuestModel, drafted: Draft, where: str) -> list[GuestPlan]:
             expect=guest.expect,
             run=steps,
             where=where,
+            after=after,
             restart=guest.restart,
             namesave=tuple(guest.namesave),
             privilege=guest.privilege,

@@ -250,6 +250,9 @@ class GuestModel(Model):
         "shared", description="shared; copies for a baseline; nothing for one that no claim is about"
     )
     run: list[StepModel] = Field([], description="its workload, in order")
+    after: list[Name] = Field(
+        [], description="guests of this file whose `run:` lists must have ended well before it starts"
+    )
     restart: Restart = Field("no", description="on-failure: start it again when it fails or is killed")
 
 

@@ -94,6 +94,7 @@ class GuestPlan:
     expect: Expectation
     run: tuple[Step, ...]
     where: str
+    after: tuple[str, ...] = ()  # names of guests, each of a `count:` on its own
     restart: Restart = "no"
     namesave: tuple[str, ...] = ()
     privilege: str = "G"

@@ -40,7 +40,21 @@ WRONG_CONFIGS = (
         _guest("{name: A, stroage: 64M}"),
         (
             "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, namesave,"
-            " privilege, dcssblk, mounts, expect, run, restart (did you mean storage?)",
+            " privilege, dcssblk, mounts, expect, run, after, restart (did you mean storage?)",
+        ),
+    ),
+    WrongConfig(
+        "after-nobody",
+        _guest("{name: A, count: 2, after: [BB]}") + "  - {name: B}\n",
+        ("6: guests[0].after[0]: found 'BB', wanted the name of a guest of this file (did you mean B?)",),
+    ),
+    WrongConfig(
+        "after-in-a-circle",
+        _guest("{name: A, after: [B]}")
+        + "  - {name: B, after: [C]}\n  - {name: C, after: [A]}\n  - {name: D, after: [D]}\n",
+        (
+            "6: guests[0].after: found A after B after C after A, wanted guests that can start, one after the other",
+            "9: guests[3].after: found D after D, wanted guests that can start, one after the other",
         ),
     ),
     WrongConfig(
