@@ -16,7 +16,7 @@ from dcss.control.protocol import Output
 from dcss.errors import LaunchError
 
 SYSFS = "/sys/devices/dcssblk"
-SEGMENT_BYTES = 1 << 20
+SEGMENT_BYTES = 1 << 17
 _PAGES = SEGMENT_BYTES >> 12
 # Two of them exist for each of EN, SN and SC, whose content the spool does not keep, and more of the others.
 _TYPES = ("SR", "ER", "EW", "SW", "SR", "ER", "EW", "SW", "SR", "ER", "EW", "SW", "SR", "ER", "SN", "EN", "SC", "SN")
@@ -48,10 +48,10 @@ class StormSegment:
 
 
 def storm_segments() -> list[StormSegment]:
-    """Return twenty segments of 1 MiB, 4 MiB apart: every type, transient and saved, two of them of two ranges."""
+    """Return twenty segments of 128 KiB, 1 MiB apart: every type, transient and saved, two of them of two ranges."""
     segments = []
     for number in range(20):
-        first = 0x20000 + number * 4 * _PAGES
+        first = 0x20000 + number * 0x100
         last, middle = first + _PAGES - 1, first + _PAGES // 2
         if number < len(_TYPES):
             ranges = (f"{first:X}-{last:X} {_TYPES[number]}",)
@@ -122,6 +122,13 @@ class StormSystem:
             steps.append(f"echo {segment.name} > remove")
         status, _, err = self.shell(guest, f"cd {SYSFS} && {' && '.join(steps)}")
         assert (status, err) == (0, ""), (guest, status, err)
+
+    def load_some(self, guest: StormGuest) -> None:
+        """Have a guest that has nothing load five segments."""
+        names = random.Random(guest.name).sample(tuple(self.segments), 5)
+        done = self.shell(guest.name, "; ".join(f"echo {name} > {SYSFS}/add" for name in names))
+        assert done == (0, "", ""), (guest, done)
+        guest.loaded = set(names)
 
 
 class Worker:
@@ -201,7 +208,7 @@ class Operator:
         actions: list[Callable[[StormSegment], None]] = [self._save, self._purge, self._query, self._export]
         while time.monotonic() < until:
             self._random.choice(actions)(self._random.choice(tuple(self._storm.segments.values())))
-            time.sleep(self._random.uniform(0, 0.05))
+            time.sleep(self._random.uniform(0, 0.1))
 
     def _save(self, segment: StormSegment) -> None:
         self._storm.save_new(segment, self._random.randrange(1 << 16))
