@@ -13,6 +13,7 @@ from typing import Any
 
 from dcss.control.client import Client
 from dcss.control.protocol import Output
+from dcss.cp.runtime import runtime_directory
 from dcss.errors import LaunchError
 
 SYSFS = "/sys/devices/dcssblk"
@@ -95,6 +96,12 @@ class StormSystem:
         status = int(self.ask("exec", guest=guest, command=command, on_output=hear)["exit_status"])
         return status, heard["stdout"].decode(), heard["stderr"].decode()
 
+    def last_words(self, guest: StormGuest) -> str:
+        """Return what CP's log and a guest's own have of it."""
+        directory = runtime_directory() / self.system
+        journal = [line for line in (directory / "cp.log").read_text().splitlines() if f" {guest.name}:" in line]
+        return "\n".join([*journal[-5:], *(directory / f"{guest.name}.log").read_text().splitlines()[-10:]])
+
     def cp(self, command: str, return_codes: tuple[int, ...] = (0,)) -> list[dict[str, Any]]:
         """Give CP a command, which must answer with one of these codes; return its data."""
         response = self.ask("cp", command=command)
@@ -143,10 +150,13 @@ class Worker:
         """Act until an instant of the monotonic clock."""
         while time.monotonic() < until:
             guest = self._random.choice(self._guests)
-            if guest.name in self._may_kill and self._random.random() < 0.01:
-                self._kill(guest)
-            else:
-                self._act(guest)
+            try:
+                if guest.name in self._may_kill and self._random.random() < 0.01:
+                    self._kill(guest)
+                else:
+                    self._act(guest)
+            except Exception as error:
+                raise AssertionError(f"{guest}: {error}\n{self._storm.last_words(guest)}") from error
 
     def _act(self, guest: StormGuest) -> None:
         name = self._random.choice(tuple(self._storm.segments))

@@ -22,7 +22,10 @@ class UsageError(Exception):
 
 @dataclass(slots=True)
 class Context:
-    """One run of one command: `name` and `arguments` are its words, `directory` the shell's working directory."""
+    """One run of one command: `name` and `arguments` are its words, `directory` the shell's working directory.
+
+    `pause` is the shell's; a command that runs others passes it on.
+    """
 
     kernel: Kernel
     name: str
@@ -30,6 +33,7 @@ class Context:
     out: Stream
     err: Stream
     directory: bytes
+    pause: Callable[[], None] = lambda: None
     status: int = 0
 
     def path(self, argument: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from errno import EINVAL, ENOENT
 
@@ -23,11 +23,15 @@ Words = Sequence[str | bytes]
 
 
 class Shell:
-    """One shell of a guest: it starts at `directory`, and what `cd` says holds until its end."""
+    """One shell of a guest: it starts at `directory`, and what `cd` says holds until its end.
 
-    def __init__(self, kernel: Kernel, directory: bytes = b"/") -> None:
+    `pause` is called before each command; where it raises ConnectionError, no further command runs.
+    """
+
+    def __init__(self, kernel: Kernel, directory: bytes = b"/", *, pause: Callable[[], None] = lambda: None) -> None:
         self.kernel = kernel
         self.directory = directory
+        self._pause = pause
 
     def run(self, command: str | bytes | Words, stdout: Sink, stderr: Sink) -> int:
         """Run a line, or the command that words make; return the exit status of what ran last.
@@ -49,6 +53,7 @@ class Shell:
         status = 0
         for parsed in commands:
             if parsed.when is None or (parsed.when == 0) == (status == 0):
+                self._pause()
                 status = self._guarded(parsed, out, err)
         return status
 
@@ -92,7 +97,7 @@ class Shell:
         command = COMMANDS.get(words[0])
         if command is None:
             return self._no_command(words[0], err)
-        context = Context(self.kernel, shown(words[0]), words[1:], out, err, self.directory)
+        context = Context(self.kernel, shown(words[0]), words[1:], out, err, self.directory, self._pause)
         try:
             command.run(context)
             out.flush()
