@@ -25,9 +25,9 @@ WORKERS = 6
 SAMPLE = 5  # guests that are never killed and whose kernel log is full from the start: only a leak can grow there
 LOG_LINES = 1000  # vmguest.printk.RING_LINES
 WARM_UP_SECONDS = 20.0  # in which the allocator meets its high-water mark: as many versions pending as later
-# One small object (64 bytes) that each call leaves behind would be more after 16000 calls, a minute has some 20000. Five
-# storms of 25 seconds, one after the other, were seen to add 70 KiB in all.
-CP_GROWTH_BYTES = 1 << 20
+# A hundred bytes that each call leaves behind would be more, after the 20000 calls of a minute. Half of it was seen, where
+# more versions were pending at once than in the warm-up; five storms of 25 seconds in a row added 70 KiB in all.
+CP_GROWTH_BYTES = 2 << 20
 # Two pages for each of some 200 starts would be more.
 SERVER_GROWTH_BYTES = 1 << 20
 # Of the sample's mean. A page for each of a guest's 60 loads would be more. Some 50 KiB were seen: the fork server's pages
