@@ -17,8 +17,8 @@ CONGESTED_BYTES = 1 << 18  # whoever sends a stream should pause when so much wa
 class Conversation:
     """One request and its answer. `dispatch` gets the request; `closed` is called once, when all is over.
 
-    Set `drained` to be told once that all that waited to be sent has been, or that the client has gone, and `gone` to be
-    told once that it has gone before it had its answer.
+    Set `drained` to be told once that all that waited to be sent has been, or that the client has gone, and `gone` to
+    be told once that it has gone before it had its answer.
     """
 
     def __init__(

@@ -17,6 +17,7 @@ import selectors
 import signal
 import socket
 import sys
+import traceback
 from errno import EMFILE, ENOMEM
 from typing import NoReturn
 
@@ -138,6 +139,8 @@ def _become_guest(spec: GuestSpec, descriptors: list[int], reservation: Reservat
             os.dup2(source, target)
         os.closerange(_FIRST_UNUSED, _HIGHEST)
         status = run_guest(spec, reservation, socket.socket(fileno=_PORT), socket.socket(fileno=_CONSOLE))
+    except BaseException:  # a fault of ours, whose words would go with the process
+        os.write(_STDERR, traceback.format_exc().encode(errors="replace"))
     finally:
         os._exit(status)
 

@@ -25,14 +25,14 @@ WORKERS = 6
 SAMPLE = 5  # guests that are never killed and whose kernel log is full from the start: only a leak can grow there
 LOG_LINES = 1000  # vmguest.printk.RING_LINES
 WARM_UP_SECONDS = 20.0  # in which the allocator meets its high-water mark: as many versions pending as later
-# A hundred bytes that each call leaves behind would be more, after the 20000 calls of a minute. Half of it was seen, where
-# more versions were pending at once than in the warm-up; five storms of 25 seconds in a row added 70 KiB in all.
+# A hundred bytes that each call leaves behind would be more, after the 20000 calls of a minute. Half of it was seen,
+# where more versions were pending at once than in the warm-up; five storms of 25 seconds in a row added 70 KiB in all.
 CP_GROWTH_BYTES = 2 << 20
 # Two pages for each of some 200 starts would be more.
 SERVER_GROWTH_BYTES = 1 << 20
-# Of the sample's mean. A page for each of a guest's 60 loads would be more. Some 50 KiB were seen: the fork server's pages
-# are copied the first time that a guest writes them, and one of five took a new arena of its allocator (128 KiB).
-GUEST_GROWTH_BYTES = 96 << 10
+# Of the sample, which loads a thousand times more before it is measured again: 256 bytes a load would be more. Up to
+# 150 KiB were seen, however many the loads: the allocator takes memory by 128 KiB.
+GUEST_GROWTH_BYTES = 256 << 10
 _OBJECT = re.compile(r"/dev/shm/dcss\.[^ ]+\.(S[0-9][0-9])\.[0-9]+")
 
 
@@ -114,13 +114,19 @@ def rage(user: Dcss, storm: StormSystem, guests: list[StormGuest], seconds: floa
 
 
 def settle(storm: StormSystem, guests: list[StormGuest]) -> None:
-    """Have everything purged, and each segment brought in in every way: what stays then is the same each time."""
+    """Have everything purged, each segment brought in in every way, and the sample's logs filled.
+
+    What stays then is the same each time, but for what leaks.
+    """
     for guest in guests:
         if guest.loaded:
             line = "; ".join(f"echo {name} > {SYSFS}/remove" for name in sorted(guest.loaded))
             assert storm.shell(guest.name, line) == (0, "", ""), guest
             guest.loaded.clear()
     storm.every_segment_once(guests[0].name)
+    for guest in guests[:SAMPLE]:
+        for _ in range(LOG_LINES // 250):
+            storm.shell(guest.name, f"cd {SYSFS}; {'echo S00 > add; echo S00 > remove; ' * 250}")
 
 
 def weather(user: Dcss, seconds: float) -> Counter[str]:
@@ -129,9 +135,6 @@ def weather(user: Dcss, seconds: float) -> Counter[str]:
     guests = [StormGuest(name, pid) for name, pid in pids.items() if not name.startswith("W")]
     for guest in guests:
         storm.every_segment_once(guest.name)
-    for guest in guests[:SAMPLE]:
-        for _ in range(LOG_LINES // 250):
-            storm.shell(guest.name, f"cd {SYSFS}; {'echo S00 > add; echo S00 > remove; ' * 250}")
     rage(user, storm, guests, min(WARM_UP_SECONDS, seconds))
     settle(storm, guests)
     before = measure(user, guests[:SAMPLE])
@@ -175,12 +178,12 @@ def assert_nothing_leaked(before: Figures, after: Figures) -> None:
     assert after.objects == before.objects
     assert after.cp_bytes - before.cp_bytes < CP_GROWTH_BYTES
     assert after.server_bytes - before.server_bytes < SERVER_GROWTH_BYTES
-    growth_bytes = [after.guest_bytes[name] - then_bytes for name, then_bytes in before.guest_bytes.items()]
-    assert mean(growth_bytes) < GUEST_GROWTH_BYTES, growth_bytes
+    for name, then_bytes in before.guest_bytes.items():
+        assert after.guest_bytes[name] - then_bytes < GUEST_GROWTH_BYTES, name
 
 
 @pytest.mark.slow
 def test_two_hundred_guests_for_a_minute(user: Dcss) -> None:
     counts = weather(user, float(os.environ.get("DCSS_STORM_SECONDS", "60")))
-    wanted = {"loads", "purges", "versions", "NSS purged", "killed", "killed while loading", "access changes", "queries"}
-    assert wanted <= (+counts).keys(), counts
+    wanted = ("loads", "purges", "access changes", "versions", "NSS purged", "killed while loading", "queries")
+    assert all(counts[what] for what in wanted), counts
