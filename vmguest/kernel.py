@@ -1,19 +1,24 @@
 """The guest kernel of engine `process`: machine, segments, block driver and names, put together and started."""
 
 import socket
-from errno import ENXIO
+from typing import TYPE_CHECKING
 
 from dcss.abi.extmem import PAGE_SIZE
-from dcss.errors import KernelError
 from vmguest.block.dcssblk import Dcssblk
 from vmguest.console import Books
 from vmguest.extmem import Extmem
-from vmguest.fs.super import Ext2FileSystem
-from vmguest.fs.vfs import Mount, Vfs
+from vmguest.fs.devices import Devices
+from vmguest.fs.mount import Mount
+from vmguest.fs.namespace import mount_at_boot
+from vmguest.fs.options import parse_options
+from vmguest.fs.vfs import Vfs
 from vmguest.hostmem import Reservation
 from vmguest.machine import Machine
 from vmguest.printk import KernelLog
 from vmguest.workload import Process
+
+if TYPE_CHECKING:
+    from vmguest.fs.sysfs import Directory
 
 
 class Kernel:
@@ -35,28 +40,26 @@ class Kernel:
         self.machine = Machine(reservation, storage_bytes, port)
         self.extmem = Extmem(self.machine, self.log)
         self.dcssblk = Dcssblk(self.machine, self.extmem, self.log)
-        self.vfs = Vfs(self.machine.storage, self._populate)
+        self.devices = Devices(self.dcssblk, self.machine.storage)
+        self.vfs = Vfs(self.machine.storage, self._populate, self.devices.open)
         self.process = Process(self.machine, self.vfs)
 
     def mount(self, device: str, at: str, options: tuple[str, ...]) -> Mount:
-        """Mount ext2 from a block device, /dev/ before its name or not. Raises KernelError."""
-        name = device.removeprefix("/dev/")
-        block_device = self.dcssblk.by_name(name)
-        if block_device is None:
-            raise KernelError(ENXIO, f"mount {device} at {at}: no such block device")
-        file_system = Ext2FileSystem(block_device, options, self.machine, self.log)
-        try:
-            return self.vfs.mount(file_system, at)
-        except KernelError:
-            file_system.unmount()
-            raise
+        """Mount ext2 from a block device, /dev/ before its name or not, as at boot. Raises KernelError."""
+        return mount_at_boot(self, device, at, parse_options(options))
+
+    def sysfs_tree(self) -> "Directory":
+        """Return what /sys shows now."""
+        from vmguest.block.attributes import tree_of
+
+        return tree_of(self.dcssblk)
 
     def books(self) -> Books:
         """Return the guest's own account."""
         systems = {id(mount.file_system): mount.file_system for mount in self.vfs.mounts}.values()
         return Books(
             sum(system.page_cache_bytes for system in systems),
-            sum(system.buffer_bytes for system in systems),
+            sum(system.buffer_bytes for system in systems) + self.devices.buffer_pages * PAGE_SIZE,
             self.process.anonymous_pages * PAGE_SIZE,
         )
 

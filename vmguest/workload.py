@@ -10,9 +10,11 @@ from functools import lru_cache
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
-from vmguest.fs.file import RegularFile
+from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mapping import UserMapping
-from vmguest.fs.vfs import Node, OpenFile, Vfs
+from vmguest.fs.mount import Node
+from vmguest.fs.open import OpenFile, open_node
+from vmguest.fs.vfs import Vfs
 from vmguest.machine import Machine
 
 READ_BUFFER_PAGES = 256
@@ -20,10 +22,11 @@ _WILDCARDS = re.compile(rb"[*?\[]")
 
 
 class Process:
-    """The guest's one user process: what it holds open and mapped, and its anonymous memory."""
+    """The guest's one user process: its descriptors, what it has mapped, and its anonymous memory."""
 
     def __init__(self, machine: Machine, vfs: Vfs) -> None:
         self.anonymous_pages = 0
+        self.descriptors = Descriptors(vfs)
         self._machine = machine
         self._vfs = vfs
         self._mapped: list[tuple[OpenFile, UserMapping | None]] = []
@@ -37,10 +40,14 @@ class Process:
         """Map every regular file that matches, each once, and keep it mapped; return how many files that were."""
         files = 0
         for node in self._matches(pattern):
-            opened = OpenFile(node)
-            size_bytes = node.inode.size_bytes  # 0 for a file of /proc, which has no pages
-            mapping = opened.file.mmap(0, hostmem.pages(size_bytes)) if size_bytes else None
-            self._mapped.append((opened, mapping))
+            number = self.descriptors.install(open_node(self._vfs, node))
+            try:
+                opened = self.descriptors.get(number)
+                size_bytes = node.inode.size_bytes  # 0 for a file of /proc, which has no pages
+                mapping = opened.file.mmap(0, hostmem.pages(size_bytes)) if size_bytes else None
+                self._mapped.append((opened.hold(), mapping))
+            finally:
+                self.descriptors.close(number)
             files += 1
         return files
 
@@ -56,12 +63,14 @@ class Process:
             self._machine.storage.release(frame, READ_BUFFER_PAGES)
 
     def _read_all(self, node: Node, buffer: memoryview) -> int:
-        with OpenFile(node) as opened:
-            file: RegularFile = opened.file
-            position = 0
-            while count := file.read(position, buffer):
-                position += count
-            return position
+        number = self.descriptors.install(open_node(self._vfs, node))
+        try:
+            opened = self.descriptors.get(number)
+            while opened.read(buffer):
+                pass
+            return opened.position
+        finally:
+            self.descriptors.close(number)
 
     def _matches(self, pattern: str) -> Iterator[Node]:
         seen: set[tuple[int, int]] = set()
@@ -127,7 +136,7 @@ def _walk(vfs: Vfs, directory: Node, names: list[bytes], places: set[int]) -> It
     matchers = [(place, None if names[place] == b"**" else compiled(names[place]).match) for place in places]
     for child in vfs.children(directory):
         is_dir = child.inode.is_dir
-        name = os.fsdecode(child.path.rpartition(b"/")[2])
+        name = os.fsdecode(child.name)
         reached = set()
         for place, matches in matchers:
             if matches is None:

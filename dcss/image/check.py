@@ -57,7 +57,7 @@ def check_image(buffer: bytes | bytearray | memoryview | mmap) -> CheckResult:
 def _read_superblock(source: BufferSource) -> SbInfo | Finding:
     log = KernelLog(_DEVICE, ignored)
     try:
-        info = fill_super(source, log, read_only=True, xip=False, silent=True, logical_block_size_bytes=512)
+        info = fill_super(source, log, read_only=True, in_place=None, silent=True, logical_block_size_bytes=512)
     except KernelError as error:
         cause, message = refusal(error), error.strerror or ""
         if "s_magic" in cause or "unable to read superblock" in message or "unsupported optional" in message:

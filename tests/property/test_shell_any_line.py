@@ -53,4 +53,4 @@ def test_any_lines(image: Path, tmp_path_factory: pytest.TempPathFactory, lines:
                 books, used = kernel.books(), STORAGE_BYTES - kernel.machine.storage.free_bytes
                 # The prefix area and the page of DIAGNOSE's operands are the kernel's own.
                 assert used == books.page_cache_bytes + books.buffer_bytes + books.anonymous_bytes + 3 * 4096
-                assert not any(mount.open_files for mount in kernel.vfs.mounts)
+                assert not any(mount.users for mount in kernel.vfs.mounts)

@@ -11,10 +11,13 @@ from dcss.abi.channel import MAX_PACKET_BYTES, Request, send_reply
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
 from dcss.cp.control import ControlProgram
 from vmguest import hostmem
+from vmguest.fs.open import O_APPEND, O_CREAT, O_TRUNC, O_WRONLY
 from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
 
 STORAGE_BYTES = 64 << 20
+WRITE = O_WRONLY | O_CREAT | O_TRUNC
+APPEND = O_WRONLY | O_CREAT | O_APPEND
 
 
 @cache

@@ -17,6 +17,7 @@ from vmguest.printk import KernelLog
 DCSSBLK_MAJOR = 252  # the kernel gives the driver any that is free
 MAX_NAME = 8
 PARM_LEN = 400
+DAX_ALIGNMENT_BYTES = 2 << 20
 _LOCAL = "(local)"
 _MIXABLE = frozenset({Type.EW, Type.EN, Type.EWEN})
 
@@ -43,6 +44,11 @@ class DcssblkDevice:
     def segment_name(self) -> str:
         """The name under /sys/devices/dcssblk."""
         return self.segments[0].name
+
+    @property
+    def dax_supported(self) -> bool:
+        """Whether start and size are multiples of 2 MiB, which Linux wants of a DCSS for DAX since 2025."""
+        return (self.start | self.size_bytes) % DAX_ALIGNMENT_BYTES == 0
 
     @property
     def use_count(self) -> int:

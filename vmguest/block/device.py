@@ -21,6 +21,11 @@ class BlockDevice(Protocol):
     read_only: bool
     direct_accessible: bool
 
+    @property
+    def dax_supported(self) -> bool:
+        """Whether a file system may be mounted from it with dax."""
+        ...
+
     def open(self) -> "Opened":
         """Add a user. Raises KernelError(ENODEV) where the device is gone."""
         ...

@@ -4,6 +4,16 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from vmguest.fs.file import RegularFile
+from vmguest.fs.options import MountOptions
+
+TYPES = (  # what can be mounted, as /proc/filesystems lists it
+    ("nodev", "sysfs"),
+    ("nodev", "rootfs"),
+    ("nodev", "proc"),
+    ("nodev", "tmpfs"),
+    ("nodev", "devtmpfs"),
+    ("", "ext2"),
+)
 
 
 class StatFs(NamedTuple):
@@ -33,6 +43,11 @@ class Inode(Protocol):
     @property
     def size_bytes(self) -> int:
         """i_size."""
+        ...
+
+    @property
+    def rdev(self) -> tuple[int, int]:
+        """Major and minor number of a device's node, (0, 0) for anything else."""
         ...
 
     @property
@@ -116,6 +131,10 @@ class Writer(Protocol):
         """Make a symbolic link."""
         ...
 
+    def mknod(self, directory: Inode, name: bytes, mode: int, rdev: tuple[int, int]) -> Inode:
+        """Make the node of a device."""
+        ...
+
     def unlink(self, directory: Inode, name: bytes) -> None:
         """Remove a name; what it named goes with its last name and its last open."""
         ...
@@ -191,6 +210,10 @@ class FileSystem(Protocol):
 
     def statfs(self) -> StatFs:
         """Return how full it is."""
+        ...
+
+    def remount(self, options: MountOptions) -> None:
+        """Change options of what is mounted. Raises KernelError: EINVAL, EACCES, EROFS; then nothing has changed."""
         ...
 
     def unmount(self) -> None:

@@ -2,16 +2,14 @@
 
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from errno import EINVAL, EISDIR, ENODEV
+from errno import EINVAL, EISDIR
 from typing import TYPE_CHECKING, NamedTuple
 
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.block.dcssblk import DCSSBLK_MAJOR
-from vmguest.fs.file import Actor, clip, copy_pieces, send_pieces
-from vmguest.fs.filesystem import Inode, StatFs
-from vmguest.fs.mapping import UserMapping
+from vmguest.fs.filesystem import TYPES, Inode
+from vmguest.fs.virtual import TextFile, VirtualFileSystem, VirtualInode
 from vmguest.machine import PREFIX_AREA_PAGES
 
 if TYPE_CHECKING:
@@ -53,7 +51,7 @@ def _devices(_kernel: "Kernel") -> str:
 
 
 def _filesystems(_kernel: "Kernel") -> str:
-    return "nodev\tsysfs\nnodev\trootfs\nnodev\tproc\nnodev\ttmpfs\n\text2\n"
+    return "".join(f"{nodev}\t{name}\n" for nodev, name in TYPES)
 
 
 def _iomem(kernel: "Kernel") -> str:
@@ -76,8 +74,7 @@ def _meminfo(kernel: "Kernel") -> str:
 
 def _mounts(kernel: "Kernel") -> str:
     return "".join(
-        f"{m.file_system.source} {_escaped(m.at)} {m.file_system.type_name} {','.join(m.file_system.options)} 0 0\n"
-        for m in kernel.vfs.mounts
+        f"{m.source} {_escaped(m.at)} {m.file_system.type_name} {','.join(m.options)} 0 0\n" for m in kernel.vfs.mounts
     )
 
 
@@ -103,63 +100,7 @@ def _escaped(path: bytes) -> str:
     return "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in text)
 
 
-@dataclass(frozen=True, slots=True)
-class ProcInode:
-    """The root directory or one file; a file's size is 0 until it is read, as in Linux."""
-
-    number: int
-    mode: int
-    links_count: int = 1
-    size_bytes: int = 0
-    uid: int = 0
-    gid: int = 0
-    blocks_512: int = 0
-    atime: int = 0
-    mtime: int = 0
-    ctime: int = 0
-    is_symlink: bool = False
-
-    @property
-    def is_dir(self) -> bool:
-        """The root."""
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_regular(self) -> bool:
-        """Anything else."""
-        return stat.S_ISREG(self.mode)
-
-
-class ProcFile:
-    """An open file of /proc: what was true when it was opened."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content = memoryview(content)
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes that there are to read."""
-        return len(self._content)
-
-    def read(self, position: int, buffer: memoryview) -> int:
-        """Copy bytes into `buffer`."""
-        return copy_pieces(self._pieces(position, len(buffer)), buffer)
-
-    def sendfile(self, position: int, count: int, actor: Actor) -> int:
-        """Hand the text to `actor`."""
-        return send_pieces(self._pieces(position, count), actor)
-
-    def mmap(self, first_page: int, pages: int) -> UserMapping:
-        """Refuse: there is no page to map."""
-        raise KernelError(ENODEV, f"mmap of {pages} pages from page {first_page}: a file of /proc has none")
-
-    def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
-        end = clip(self, position, count)
-        if position < end:
-            yield self._content[position:end]
-
-
-class ProcFileSystem:
+class ProcFileSystem(VirtualFileSystem):
     """The mounted /proc of one guest kernel."""
 
     type_name = source = "proc"
@@ -167,17 +108,15 @@ class ProcFileSystem:
     options: tuple[str, ...] = ("ro",)
     device_number = (0, 2)
     writer = None
-    page_cache_bytes = 0
-    buffer_bytes = 0
 
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
 
-    def inode(self, number: int) -> ProcInode:
+    def inode(self, number: int) -> VirtualInode:
         """Return an inode."""
         if number == _ROOT:
-            return ProcInode(number, stat.S_IFDIR | 0o555, links_count=2)
-        return ProcInode(number, stat.S_IFREG | 0o444)
+            return VirtualInode(number, stat.S_IFDIR | 0o555, links_count=2)
+        return VirtualInode(number, stat.S_IFREG | 0o444)
 
     def lookup(self, directory: Inode, name: bytes) -> int | None:
         """Return the inode number of a file, or None."""
@@ -192,19 +131,9 @@ class ProcFileSystem:
         """Refuse: there are no links here."""
         raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
 
-    def open(self, inode: Inode) -> ProcFile:
+    def open(self, inode: Inode) -> TextFile:
         """Make a file's text. Raises KernelError(EISDIR) for the root."""
         if inode.is_dir:
             raise KernelError(EISDIR, "/proc: is a directory")
         _, text_of = _FILES[inode.number - _ROOT - 1]
-        return ProcFile(text_of(self._kernel).encode(errors="surrogateescape"))
-
-    def release(self, inode: Inode) -> None:
-        """Nothing is held for one open file."""
-
-    def statfs(self) -> StatFs:
-        """Return nothing: it has no blocks."""
-        return StatFs(PAGE_SIZE, 0, 0, 0, 0, 0)
-
-    def unmount(self) -> None:
-        """Nothing is held."""
+        return TextFile(text_of(self._kernel).encode(errors="surrogateescape"))

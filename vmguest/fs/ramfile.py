@@ -24,6 +24,7 @@ class RamInode:
     mode: int
     links_count: int = 1
     size_bytes: int = 0
+    rdev: tuple[int, int] = (0, 0)
     uid: int = 0
     gid: int = 0
     atime: int = 0

@@ -5,13 +5,14 @@ Its data is page cache, as in Linux, and there is no other copy. Names and inode
 
 import stat
 from collections.abc import Iterator
-from errno import EINVAL, EISDIR, ENOTDIR, ENOTEMPTY
+from errno import EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY
 from time import time
 
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.fs.filesystem import Inode, StatFs
 from vmguest.fs.frames import FilePages
+from vmguest.fs.options import MountOptions, refuse_data
 from vmguest.fs.ramfile import RamFile, RamInode
 from vmguest.machine import RealStorage
 
@@ -20,21 +21,26 @@ class RamFileSystem:
     """A mounted file system in real storage; `type_name` is rootfs or tmpfs. It is its own Writer."""
 
     root = 1
-    options: tuple[str, ...] = ("rw",)
     buffer_bytes = 0
 
     def __init__(self, storage: RealStorage, type_name: str, minor: int = 1) -> None:
         self.type_name = self.source = type_name
         self.device_number = (0, minor)
+        self.read_only = False
         self._storage = storage
         self._inodes: dict[int, RamInode] = {}
         self._last_number = 0
         self._new(stat.S_IFDIR | 0o755).links_count = 2
 
     @property
-    def writer(self) -> "RamFileSystem":
-        """Itself: it is always mounted read-write."""
-        return self
+    def options(self) -> tuple[str, ...]:
+        """The options in force."""
+        return ("ro",) if self.read_only else ("rw",)
+
+    @property
+    def writer(self) -> "RamFileSystem | None":
+        """Itself, unless it is mounted read-only."""
+        return None if self.read_only else self
 
     @property
     def page_cache_bytes(self) -> int:
@@ -46,12 +52,12 @@ class RamFileSystem:
         return self._inodes[number]
 
     def lookup(self, directory: Inode, name: bytes) -> int | None:
-        """Return the inode number of a name in a directory, or None."""
-        return self._own(directory).children.get(name)
+        """Return the inode number of a name in a directory, or None. Raises KernelError(ENOENT): it was removed."""
+        return self._live(directory).children.get(name)
 
     def names(self, directory: Inode) -> Iterator[tuple[bytes, int]]:
         """Yield names and inode numbers of a directory, as they were when it was asked."""
-        yield from tuple(self._own(directory).children.items())
+        yield from tuple(self._live(directory).children.items())
 
     def readlink(self, inode: Inode) -> bytes:
         """Return a symbolic link's target."""
@@ -101,6 +107,12 @@ class RamFileSystem:
         inode.target, inode.size_bytes = target, len(target)
         return self._add(directory, name, inode)
 
+    def mknod(self, directory: Inode, name: bytes, mode: int, rdev: tuple[int, int]) -> RamInode:
+        """Make the node of a device."""
+        inode = self._new(mode)
+        inode.rdev = rdev
+        return self._add(directory, name, inode)
+
     def unlink(self, directory: Inode, name: bytes) -> None:
         """Remove a name of a file or link; its data goes with its last open. Raises KernelError(EISDIR)."""
         inode = self._inodes[self._own(directory).children[name]]
@@ -119,6 +131,7 @@ class RamFileSystem:
             raise KernelError(ENOTEMPTY, f"{name!r}: {len(inode.children)} names in it")
         self._remove(directory, name)
         self._own(directory).links_count -= 1
+        inode.links_count = 0
         del self._inodes[inode.number]
 
     def set_mtime(self, inode: Inode, seconds: int) -> None:
@@ -126,6 +139,11 @@ class RamFileSystem:
         own = self._own(inode)
         own.atime = own.mtime = seconds
         own.ctime = int(time())
+
+    def remount(self, options: MountOptions) -> None:
+        """Make it read-only, or writable again. Raises KernelError(EINVAL) for options that it does not know."""
+        refuse_data(self.type_name, options)
+        self.read_only = bool(options.read_only)
 
     def unmount(self) -> None:
         """Give every frame back."""
@@ -135,6 +153,13 @@ class RamFileSystem:
 
     def _own(self, inode: Inode) -> RamInode:
         return inode if isinstance(inode, RamInode) else self._inodes[inode.number]
+
+    def _live(self, directory: Inode) -> RamInode:
+        """Return a directory that is not removed: one may still stand in it (IS_DEADDIR)."""
+        own = self._own(directory)
+        if own.links_count == 0:
+            raise KernelError(ENOENT, f"inode {own.number}: the directory was removed")
+        return own
 
     def _new(self, mode: int) -> RamInode:
         self._last_number += 1

@@ -1,10 +1,11 @@
 """Mount ext2 from a block device of the guest: in place with xip, else through the page cache (ext2_fill_super)."""
 
+import re
 from collections.abc import Iterator
-from errno import EINVAL, EISDIR
-from typing import TYPE_CHECKING
+from errno import EACCES, EINVAL, EISDIR, EROFS
+from typing import TYPE_CHECKING, NoReturn
 
-from dcss.abi.ext2 import ROOT_INO
+from dcss.abi.ext2 import RO_COMPAT_SUPPORTED, ROOT_INO
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.block.dcssblk import DCSSBLK_MAJOR
@@ -13,6 +14,7 @@ from vmguest.fs.ext2.inode import Inode as Ext2Inode
 from vmguest.fs.ext2.source import BufferSource
 from vmguest.fs.ext2.volume import Volume
 from vmguest.fs.file import RegularFile
+from vmguest.fs.options import MountOptions
 from vmguest.fs.pagecache import BufferCache, CachedFile, PageCache
 from vmguest.fs.xip import XipFile
 from vmguest.machine import Machine
@@ -21,26 +23,29 @@ from vmguest.printk import KernelLog
 if TYPE_CHECKING:
     from vmguest.fs.filesystem import Inode, StatFs
 
-KNOWN_OPTIONS = frozenset({"ro", "xip"})
+_WITHOUT_EFFECT = re.compile(  # on what only reads; Documentation/filesystems/ext2.txt of Linux 3.13
+    r"bsddf|minixdf|(no)?grpid|bsdgroups|sysvgroups|nocheck|check=none|debug|oldalloc|orlov|nobh|(no)?user_xattr|(no)?acl"
+    r"|(no|usr|grp)?quota|(no)?reservation|errors=(continue|panic|remount-ro)|res[ug]id=\d+"
+)
 
 
 class Ext2FileSystem:
-    """A mounted ext2 (struct super_block): one open of its device, the volume, and how file data is reached."""
+    """A mounted ext2 (struct super_block): one open of its device, the volume, and how file data is reached.
+
+    It is mounted read-only, always. Where that was not asked for, the log says so. `in_place` is the option that has
+    files read and mapped where they lie: xip, or dax, which is its name since Linux 4.0; None where they are copied.
+    """
 
     type_name = "ext2"
     root = ROOT_INO
 
-    def __init__(self, device: BlockDevice, options: tuple[str, ...], machine: Machine, log: KernelLog) -> None:
-        unknown = sorted(set(options) - KNOWN_OPTIONS)
-        if unknown:
-            log.log("err", f'EXT2-fs ({device.name}): error: unrecognized mount option "{unknown[0]}" or missing value')
-            raise KernelError(EINVAL, f"mount option {unknown[0]}: unknown, wanted some of {sorted(KNOWN_OPTIONS)}")
+    def __init__(self, device: BlockDevice, options: MountOptions, machine: Machine, log: KernelLog) -> None:
         self.device = device
         self.source = f"/dev/{device.name}"
-        self.xip = "xip" in options
-        if self.xip and not device.direct_accessible:
-            log.log("warn", f"EXT2-fs ({device.name}): warning: ignoring xip option - not supported by bdev")
-            self.xip = False
+        self._log = log
+        if device.read_only and not options.read_only:
+            raise KernelError(EACCES, f"{device.name}: is read-only, wanted mount option ro")
+        self.in_place = self._in_place(options.data)
         self._machine = machine
         self._opened = device.open()
         try:
@@ -49,19 +54,71 @@ class Ext2FileSystem:
                 self._blocks,
                 device=device.name,
                 read_only=True,
-                xip=self.xip,
+                xip=self.in_place == "xip",
+                dax=self.in_place == "dax",
+                silent=options.silent,
                 logical_block_size_bytes=device.logical_block_size_bytes,
                 log=log.log,
             )
+            if options.read_only is False:
+                self._refuse_writing()
         except BaseException:
             device.release(self._opened)
             raise
+        if options.read_only is None:
+            self._say("warn", "warning: mounted read-only, this version does not write ext2")
         self._pages = PageCache(self.volume, self._opened, machine.storage)
 
     @property
     def options(self) -> tuple[str, ...]:
         """The options in force, as /proc/mounts shows them."""
-        return ("ro", "xip") if self.xip else ("ro",)
+        return ("ro",) if self.in_place is None else ("ro", self.in_place)
+
+    def remount(self, options: MountOptions) -> None:
+        """Change options as ext2_remount does: xip and dax stay as they are, whatever is asked for.
+
+        Raises KernelError: EACCES for rw on a read-only device, EINVAL, EROFS for rw.
+        """
+        if options.read_only is False and self.device.read_only:
+            raise KernelError(EACCES, f"{self.device.name}: is read-only, and cannot be mounted rw")
+        wanted = self._in_place(options.data) or self.in_place
+        if wanted is not None and self.volume.block_size_bytes != PAGE_SIZE:
+            self._say("warn", f"warning: unsupported blocksize for {wanted}")
+            raise KernelError(EINVAL, f"{self.device.name}: blocks of {self.volume.block_size_bytes} bytes")
+        if options.read_only is False:
+            features = self.volume.superblock.s_feature_ro_compat & ~int(RO_COMPAT_SUPPORTED)
+            if features:
+                self._say(
+                    "warn", f"warning: couldn't remount RDWR because of unsupported optional features ({features:x})."
+                )
+                raise KernelError(EROFS, f"{self.device.name}: features {features:#x}")
+            self._refuse_writing()
+        if wanted != self.in_place:
+            self._say("warn", f"warning: refusing change of {wanted} flag with busy inodes while remounting")
+
+    def _refuse_writing(self) -> NoReturn:
+        self._say("err", "error: this version does not write ext2, mount it with ro")
+        raise KernelError(EROFS, f"{self.device.name}: wanted mount option ro")
+
+    def _in_place(self, data: tuple[str, ...]) -> str | None:
+        """Return xip or dax where the options ask for it and the device can do it. Raises KernelError(EINVAL)."""
+        for option in data:
+            if option not in {"xip", "dax"} and _WITHOUT_EFFECT.fullmatch(option) is None:
+                self._say("err", f'error: unrecognized mount option "{option}" or missing value')
+                raise KernelError(EINVAL, f"mount option {option}: unknown to ext2")
+        if "dax" in data:
+            self._say("warn", "DAX enabled. Warning: EXPERIMENTAL, use at your own risk")
+            if self.device.dax_supported:
+                return "dax"
+            self._say("err", "DAX unsupported by block device. Turning off DAX.")
+        elif "xip" in data:
+            if self.device.direct_accessible:
+                return "xip"
+            self._say("warn", "warning: ignoring xip option - not supported by bdev")
+        return None
+
+    def _say(self, level: str, message: str) -> None:
+        self._log.log(level, f"EXT2-fs ({self.device.name}): {message}")
 
     @property
     def writer(self) -> None:
@@ -105,7 +162,7 @@ class Ext2FileSystem:
         """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
         if not inode.is_regular:
             raise KernelError(EISDIR if inode.is_dir else EINVAL, f"inode {inode.number}: not a regular file")
-        if self.xip:
+        if self.in_place:
             return XipFile(self.volume, self._own(inode), self._opened, self._machine)
         return CachedFile(self._own(inode), self._pages, self._machine.storage)
 
@@ -137,6 +194,6 @@ class Ext2FileSystem:
         return inode if isinstance(inode, Ext2Inode) else self.volume.inode(inode.number)
 
     def _block_source(self, opened: Opened) -> BufferSource | BufferCache:
-        if self.xip:
+        if self.in_place:
             return BufferSource(self.device.direct_access(opened, 0, self.device.size_bytes).view())
         return BufferCache(opened, self._machine.storage)

@@ -2,15 +2,13 @@
 
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from errno import EACCES, EINVAL, EIO, EISDIR, ENODEV, ENOENT, EPERM
+from errno import EACCES, EINVAL, EIO, EISDIR, ENOENT, EPERM
 from typing import NamedTuple, NoReturn
 
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import KernelError
-from vmguest.fs.file import Actor, clip, copy_pieces, send_pieces
-from vmguest.fs.filesystem import Inode, StatFs
-from vmguest.fs.mapping import UserMapping
+from vmguest.fs.filesystem import Inode
+from vmguest.fs.virtual import TextFile, VirtualFileSystem, VirtualInode
 
 Path = tuple[bytes, ...]
 _ROOT = 1
@@ -34,60 +32,12 @@ Directory = dict[bytes, "Directory | Attribute | Link"]
 Entry = Directory | Attribute | Link
 
 
-@dataclass(frozen=True, slots=True)
-class SysInode:
-    """One directory, attribute or link."""
-
-    number: int
-    mode: int
-    size_bytes: int
-    links_count: int = 1
-    uid: int = 0
-    gid: int = 0
-    blocks_512: int = 0
-    atime: int = 0
-    mtime: int = 0
-    ctime: int = 0
-
-    @property
-    def is_dir(self) -> bool:
-        """S_ISDIR."""
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_symlink(self) -> bool:
-        """S_ISLNK."""
-        return stat.S_ISLNK(self.mode)
-
-    @property
-    def is_regular(self) -> bool:
-        """S_ISREG."""
-        return stat.S_ISREG(self.mode)
-
-
-class AttributeFile:
+class AttributeFile(TextFile):
     """An open attribute: shows what was true at its opening, stores what is written."""
 
     def __init__(self, attribute: Attribute) -> None:
+        super().__init__(attribute.show().encode() if attribute.show is not None else b"")
         self._attribute = attribute
-        self._text = memoryview(attribute.show().encode() if attribute.show is not None else b"")
-
-    @property
-    def size_bytes(self) -> int:
-        """Bytes that there are to read."""
-        return len(self._text)
-
-    def read(self, position: int, buffer: memoryview) -> int:
-        """Copy the text. Raises KernelError(EIO) where the attribute cannot be read, as sysfs does."""
-        return copy_pieces(self._pieces(position, len(buffer)), buffer)
-
-    def sendfile(self, position: int, count: int, actor: Actor) -> int:
-        """Hand the text to `actor`."""
-        return send_pieces(self._pieces(position, count), actor)
-
-    def mmap(self, first_page: int, pages: int) -> UserMapping:
-        """Refuse: there is no page to map."""
-        raise KernelError(ENODEV, f"mmap of {pages} pages from page {first_page}: an attribute has none")
 
     def write(self, position: int, data: bytes | memoryview) -> int:
         """Store a text. Raises KernelError: EIO where the attribute takes none, else what the driver says."""
@@ -102,20 +52,16 @@ class AttributeFile:
     def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
         if self._attribute.show is None:
             raise KernelError(EIO, "this attribute cannot be read")
-        end = clip(self, position, count)
-        if position < end:
-            yield self._text[position:end]
+        return super()._pieces(position, count)
 
 
-class SysFileSystem:
+class SysFileSystem(VirtualFileSystem):
     """A mounted /sys; `tree` returns what it shows now. It is its own Writer, which stores and makes no names."""
 
     type_name = source = "sysfs"
     root = _ROOT
     options: tuple[str, ...] = ("rw",)
     device_number = (0, 4)
-    page_cache_bytes = 0
-    buffer_bytes = 0
 
     def __init__(self, tree: Callable[[], Directory]) -> None:
         self._tree = tree
@@ -126,14 +72,14 @@ class SysFileSystem:
         """What is written goes to attributes."""
         return self
 
-    def inode(self, number: int) -> SysInode:
+    def inode(self, number: int) -> VirtualInode:
         """Return an inode. Raises KernelError(ENOENT) where its device is gone."""
         entry = self._entry(self._paths[number])
         if isinstance(entry, dict):
-            return SysInode(number, stat.S_IFDIR | 0o755, 0, links_count=2)
+            return VirtualInode(number, stat.S_IFDIR | 0o755, 0, links_count=2)
         if isinstance(entry, Link):
-            return SysInode(number, stat.S_IFLNK | 0o777, len(entry.target))
-        return SysInode(number, stat.S_IFREG | entry.mode, PAGE_SIZE)
+            return VirtualInode(number, stat.S_IFLNK | 0o777, len(entry.target))
+        return VirtualInode(number, stat.S_IFREG | entry.mode, PAGE_SIZE)
 
     def lookup(self, directory: Inode, name: bytes) -> int | None:
         """Return the inode number of a name, or None."""
@@ -168,23 +114,13 @@ class SysFileSystem:
             raise KernelError(EACCES, f"inode {inode.number}: permission denied")
         return self.open(inode)
 
-    def release(self, inode: Inode) -> None:
-        """Nothing is held for one open file."""
-
     def _refuse(self, *_names: object, **_named: object) -> NoReturn:
         raise KernelError(EPERM, "in sysfs, names are made and removed by drivers")
 
-    create = mkdir = symlink = unlink = rmdir = _refuse
+    create = mkdir = mknod = symlink = unlink = rmdir = _refuse
 
     def set_mtime(self, inode: Inode, seconds: int) -> None:
         """Do nothing: times are not kept."""
-
-    def statfs(self) -> StatFs:
-        """Return nothing: it has no blocks."""
-        return StatFs(PAGE_SIZE, 0, 0, 0, 0, 0)
-
-    def unmount(self) -> None:
-        """Nothing is held."""
 
     def _entry(self, path: Path) -> Entry:
         entry: Entry = self._tree()

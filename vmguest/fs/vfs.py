@@ -1,89 +1,75 @@
-"""Names: mounts, and the walk from a path to an inode across them."""
+"""Names: the tree of mounts, and the walk from a path to an inode across them (fs/namei.c, fs/namespace.c)."""
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from errno import EBUSY, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
-from typing import TYPE_CHECKING, NamedTuple, Self
+from errno import EBUSY, EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, EROFS
+from typing import TYPE_CHECKING
 
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
+from vmguest.fs.mount import Mount, Node
 from vmguest.machine import RealStorage
 
-if TYPE_CHECKING:  # what a guest need not know, a fork server need not load in between
-    from vmguest.fs.file import RegularFile
-    from vmguest.fs.filesystem import FileSystem, Inode
+if TYPE_CHECKING:
+    from vmguest.fs.devices import DeviceFile
+    from vmguest.fs.filesystem import FileSystem, Inode, Writer
     from vmguest.fs.ramfs import RamFileSystem
 
 MAX_SYMLINKS = 40
 PATH_MAX = 4096
-ON_DEMAND = frozenset({b"proc", b"sys", b"tmp"})  # in /, mounted when somebody asks for one of them
-
-
-@dataclass(slots=True, eq=False)
-class Mount:
-    """One mounted file system; `open_files` keeps it from being unmounted."""
-
-    file_system: "FileSystem"
-    at: bytes
-    open_files: int = 0
-
-
-class Node(NamedTuple):
-    """A place in the tree: an inode of a mounted file system, and the path that led there."""
-
-    mount: Mount
-    inode: "Inode"
-    path: bytes
-
-
-class OpenFile:
-    """An open file: keeps its mount busy until closed. `file` is given where it has been opened in another way."""
-
-    def __init__(self, node: Node, file: "RegularFile | None" = None) -> None:
-        self.node = node
-        self.file: RegularFile = node.mount.file_system.open(node.inode) if file is None else file
-        node.mount.open_files += 1
-        self._open = True
-
-    def close(self) -> None:
-        """Let the mount go; closing twice is one close."""
-        if self._open:
-            self._open = False
-            self.node.mount.open_files -= 1
-            self.node.mount.file_system.release(self.node.inode)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+ON_DEMAND = frozenset({b"dev", b"proc", b"sys", b"tmp"})  # in /, mounted when somebody asks for one of them
 
 
 class Vfs:
-    """The mounts of a guest by path, over rootfs, which gets the directories that mounts need.
+    """The mounts of a guest, over rootfs, which gets the directories that mounts of its boot need.
 
     rootfs is made when somebody needs it: most guests mount something else at / and never do. `populate` is called
-    once, when the first path leads to one of `ON_DEMAND`; it calls `attach` for them.
+    once, when the first path leads to one of `ON_DEMAND`; it calls `attach` for them. `open_device` opens the device
+    that a node stands for, whatever file system the node is in.
     """
 
-    def __init__(self, storage: RealStorage, populate: Callable[[], None]) -> None:
+    def __init__(
+        self, storage: RealStorage, populate: Callable[[], None], open_device: "Callable[[Inode], DeviceFile]"
+    ) -> None:
+        self.open_device = open_device
         self._storage = storage
         self._rootfs: RamFileSystem | None = None
-        self._mounts: dict[bytes, list[Mount]] = {}
+        self._base: Mount | None = None  # what the tree begins with
+        self._mounts: list[Mount] = []
         self._populate: Callable[[], None] | None = populate
-        self._attached: list[bytes] = []
 
     @property
-    def mounts(self) -> list[Mount]:
-        """All mounts, also those that others cover, in the order of their paths; rootfs first, once it is needed."""
-        return [mount for _, stack in sorted(self._mounts.items()) for mount in stack]
+    def mounts(self) -> tuple[Mount, ...]:
+        """All mounts, also those that others cover, in the order in which they were made; rootfs first, if needed."""
+        return tuple(self._mounts)
 
-    def mount(self, file_system: "FileSystem", at: str) -> Mount:
+    def mount(self, file_system: "FileSystem", at: str, flags: frozenset[str] = frozenset()) -> Mount:
         """Mount at a directory, which rootfs makes. Raises KernelError(ENOENT, ENOTDIR) where another lacks it."""
-        path = self._mount_point(os.fsencode(at))
-        mount = Mount(file_system, path)
-        self._mounts.setdefault(path, []).append(mount)
+        if self._base is None and not _names(os.fsencode(at)):
+            self._base = Mount(file_system, file_system.root, file_system.source, flags=flags)
+            self._mounts.append(self._base)
+            return self._base
+        return self.graft(file_system, self._mount_point(os.fsencode(at)), flags=flags)
+
+    def graft(
+        self,
+        file_system: "FileSystem",
+        node: Node,
+        *,
+        root: int | None = None,
+        source: str | None = None,
+        flags: frozenset[str] = frozenset(),
+    ) -> Mount:
+        """Mount over a place, the part below inode `root` where that is given; directories over directories only.
+
+        `source` is what /proc/mounts shows, where that is not the file system's own. Raises KernelError(ENOTDIR).
+        """
+        root = file_system.root if root is None else root
+        mount = Mount(file_system, root, file_system.source if source is None else source, node, flags)
+        if file_system.inode(mount.root).is_dir != node.inode.is_dir:
+            raise KernelError(ENOTDIR, f"mount at {os.fsdecode(node.path)}: a directory goes over a directory only")
+        node.mount.children[node.place] = mount
+        self._mounts.append(mount)
         return mount
 
     def populate(self) -> None:
@@ -95,129 +81,148 @@ class Vfs:
 
     def attach(self, file_system: "FileSystem", name: bytes) -> None:
         """Mount at /`name`, unless something is; the root need not have that directory, and may be read-only."""
-        path = b"/" + name
-        if path not in self._mounts:
-            self._mounts[path] = [Mount(file_system, path)]
-            self._attached.append(path)
+        root = self.root()
+        there = self._child_or_none(root, name)
+        if there is None or not there.is_mount_root:
+            mount = Mount(file_system, file_system.root, file_system.source, Node(root.mount, root.inode, name, root))
+            root.mount.children[root.inode.number, name] = mount
+            self._mounts.append(mount)
 
-    def umount(self, at: str) -> None:
-        """Unmount what was mounted last at `at`. Raises KernelError: EBUSY in use, EINVAL nothing mounted there."""
-        path = self.resolve(os.fsencode(at)).path
-        stack = self._mounts.get(path, [])
-        if not stack or stack[-1].file_system is self._rootfs:
-            raise KernelError(EINVAL, f"umount {at}: not mounted")
-        below = [other for other in self._mounts if other != path and other.startswith(path.rstrip(b"/") + b"/")]
-        if stack[-1].open_files or below:
-            raise KernelError(EBUSY, f"umount {at}: {stack[-1].open_files} open files, {len(below)} mounts below")
-        stack.pop().file_system.unmount()
-        if not stack:
-            del self._mounts[path]
-            if path in self._attached:
-                self._attached.remove(path)
+    def umount(self, path: bytes, start: Node | None = None) -> None:
+        """Unmount what was mounted last at a place. Raises KernelError: EBUSY in use, EINVAL nothing mounted there."""
+        at = self.resolve(path, start=start)
+        mount = at.mount
+        if not at.is_mount_root or mount.file_system is self._rootfs:
+            raise KernelError(EINVAL, f"umount {os.fsdecode(at.path)}: not mounted")
+        if mount.users or mount.children:
+            found = f"in use {mount.users} times, {len(mount.children)} mounts on it"
+            raise KernelError(EBUSY, f"umount {os.fsdecode(at.path)}: {found}")
+        self._mounts.remove(mount)
+        if mount.mountpoint is None:
+            self._base = None
+        else:
+            below = mount.mountpoint.mount.children
+            del below[next(place for place, child in below.items() if child is mount)]
+        if all(other.file_system is not mount.file_system for other in self._mounts):
+            mount.file_system.unmount()
 
-    def resolve(self, path: bytes, *, follow: bool = True) -> Node:
-        """Walk a path, through symbolic links and mounts. Raises KernelError: ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG."""
+    def resolve(self, path: bytes, *, follow: bool = True, start: Node | None = None) -> Node:
+        """Walk a path, through symbolic links and mounts; a relative one begins at `start`, or the root.
+
+        Raises KernelError: ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG.
+        """
         if len(path) >= PATH_MAX:
             raise KernelError(ENAMETOOLONG, f"path of {len(path)} bytes, wanted less than {PATH_MAX}")
-        trail = [self.root()]
+        if not path:
+            raise KernelError(ENOENT, "empty path")
+        node = self.root() if start is None or path.startswith(b"/") else start
         names = _names(path)
         links = 0
         while names:
             name = names.pop()
-            if not trail[-1].inode.is_dir:
-                raise KernelError(ENOTDIR, f"{os.fsdecode(trail[-1].path)}: not a directory")
+            if not node.inode.is_dir:
+                raise KernelError(ENOTDIR, f"{os.fsdecode(node.path)}: not a directory")
             if name == b"..":
-                del trail[max(1, len(trail) - 1) :]
+                node = self._cross(node.parent) if node.parent is not None else node
                 continue
-            node = self._child(trail[-1], name)
-            if not node.inode.is_symlink or not (names or follow or path.endswith(b"/")):
-                trail.append(node)
+            child = self._child(node, name)
+            if not child.inode.is_symlink or not (names or follow or path.endswith(b"/")):
+                node = child
                 continue
             links += 1
             if links > MAX_SYMLINKS:
                 raise KernelError(ELOOP, f"{os.fsdecode(path)}: more than {MAX_SYMLINKS} symbolic links")
-            target = node.mount.file_system.readlink(node.inode)
+            target = child.mount.file_system.readlink(child.inode)
             names.extend(_names(target))
             if target.startswith(b"/"):
-                del trail[1:]
-        if path.endswith(b"/") and not trail[-1].inode.is_dir:
-            raise KernelError(ENOTDIR, f"{os.fsdecode(trail[-1].path)}: not a directory")
-        return trail[-1]
-
-    def open(self, path: bytes) -> OpenFile:
-        """Open a regular file by path."""
-        return OpenFile(self.resolve(path))
+                node = self.root()
+        if path.endswith(b"/") and not node.inode.is_dir:
+            raise KernelError(ENOTDIR, f"{os.fsdecode(node.path)}: not a directory")
+        return node
 
     def children(self, directory: Node) -> Iterator[Node]:
         """Yield what a directory holds, mounts in place of what they cover."""
-        attached = self._attached if directory.path == b"/" else []
-        for name, number in directory.mount.file_system.names(directory.inode):
-            node = self._enter(directory, name, number)
-            if node.path not in attached:
-                yield node
-        for path in sorted(attached):
-            yield self._top(path)
+        mount, number = directory.mount, directory.inode.number
+        attached = {name: child for (parent, name), child in mount.children.items() if name and parent == number}
+        for name, child_number in mount.file_system.names(directory.inode):
+            if name not in attached:
+                yield self._cross(Node(mount, mount.file_system.inode(child_number), name, directory))
+        for name, child in sorted(attached.items()):
+            yield self._cross(_root_of(child, name, directory))
 
     def root(self) -> Node:
         """Return /."""
-        if b"/" not in self._mounts:
+        if self._base is None:
             self._make_rootfs()
-        return self._top(b"/")
-
-    def is_mount_point(self, path: bytes) -> bool:
-        """Whether something is mounted at a path."""
-        return path in self._mounts
+        assert self._base is not None
+        return self._cross(_root_of(self._base, b"", None))
 
     def _child(self, directory: Node, name: bytes) -> Node:
         if len(name) > NAME_LEN:
             raise KernelError(ENAMETOOLONG, f"name of {len(name)} bytes, wanted at most {NAME_LEN}")
-        if self._populate is not None and name in ON_DEMAND and directory.path == b"/":
+        if self._populate is not None and name in ON_DEMAND and directory.parent is None:
             self.populate()
-        path = _join(directory.path, name)
-        if path in self._mounts:
-            return self._top(path)
-        number = directory.mount.file_system.lookup(directory.inode, name)
+            directory = self.root()
+        child = self._child_or_none(directory, name)
+        if child is None:
+            where = os.fsdecode(Node(directory.mount, directory.inode, name, directory).path)
+            raise KernelError(ENOENT, f"{where}: no such file or directory")
+        return child
+
+    def _child_or_none(self, directory: Node, name: bytes) -> Node | None:
+        """Return what a name in a directory leads to, mounts crossed."""
+        mount = directory.mount
+        named = mount.children.get((directory.inode.number, name)) if mount.children else None
+        if named is not None:
+            return self._cross(_root_of(named, name, directory))
+        number = mount.file_system.lookup(directory.inode, name)
         if number is None:
-            raise KernelError(ENOENT, f"{os.fsdecode(path)}: no such file or directory")
-        return Node(directory.mount, directory.mount.file_system.inode(number), path)
+            return None
+        return self._cross(Node(mount, mount.file_system.inode(number), name, directory))
 
-    def _enter(self, directory: Node, name: bytes, number: int) -> Node:
-        path = _join(directory.path, name)
-        if path in self._mounts:
-            return self._top(path)
-        return Node(directory.mount, directory.mount.file_system.inode(number), path)
+    def _cross(self, node: Node) -> Node:
+        """Return the root of what is mounted last over a place, or the place itself (follow_mount)."""
+        while node.mount.children and (child := node.mount.children.get(node.place)) is not None:
+            node = _root_of(child, node.name, node.parent)
+        return node
 
-    def _top(self, path: bytes) -> Node:
-        mount = self._mounts[path][-1]
-        return Node(mount, mount.file_system.inode(mount.file_system.root), path)
-
-    def _mount_point(self, path: bytes) -> bytes:
-        """Return a directory's path; what it lacks is made where that is on rootfs."""
-        names = _names(path)
-        if not names:
-            return b"/"
+    def _mount_point(self, path: bytes) -> Node:
+        """Return a directory's place; what it lacks is made where that is on rootfs."""
         node = self.root()
-        done = b""
+        names = _names(path)
         while names:
             name = names.pop()
-            done += b"/" + name
-            if node.mount.file_system is self._rootfs and self._rootfs.lookup(node.inode, name) is None:
+            lacks = node.mount.file_system is self._rootfs and self._rootfs.lookup(node.inode, name) is None
+            if self._rootfs is not None and lacks and name != b"..":
                 self._rootfs.mkdir(node.inode, name)
-            node = self.resolve(done)
+            node = self.resolve(name, start=node)
         if not node.inode.is_dir:
             raise KernelError(ENOTDIR, f"mount point {os.fsdecode(path)}: not a directory")
-        return node.path
+        return node
 
     def _make_rootfs(self) -> None:
         if self._rootfs is None:
             from vmguest.fs.ramfs import RamFileSystem
 
             self._rootfs = RamFileSystem(self._storage, "rootfs")
-            self._mounts.setdefault(b"/", []).insert(0, Mount(self._rootfs, b"/"))
+            rootfs = Mount(self._rootfs, self._rootfs.root, self._rootfs.source)
+            if self._base is not None:
+                self._base.mountpoint = _root_of(rootfs, b"", None)
+                rootfs.children[self._base.mountpoint.place] = self._base
+            self._base = rootfs
+            self._mounts.insert(0, rootfs)
 
 
-def _join(directory: bytes, name: bytes) -> bytes:
-    return directory.rstrip(b"/") + b"/" + name
+def writer_of(node: Node) -> "Writer":
+    """Return what changes the file system of a place. Raises KernelError(EROFS) where it is mounted read-only."""
+    writer = node.mount.file_system.writer
+    if writer is None or "ro" in node.mount.flags:
+        raise KernelError(EROFS, f"{os.fsdecode(node.path)}: mounted read-only")
+    return writer
+
+
+def _root_of(mount: Mount, name: bytes, parent: Node | None) -> Node:
+    return Node(mount, mount.file_system.inode(mount.root), name, parent)
 
 
 def _names(path: bytes) -> list[bytes]:

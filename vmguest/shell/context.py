@@ -4,11 +4,12 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import ENOENT, EUCLEAN
+from errno import EISDIR, EUCLEAN
 from typing import NamedTuple
 
 from dcss.errors import Ext2FormatError, KernelError
-from vmguest.fs.vfs import Node, OpenFile
+from vmguest.fs.mount import Node
+from vmguest.fs.open import O_RDONLY, OpenFile, open_file
 from vmguest.kernel import Kernel
 from vmguest.shell.streams import Stream
 
@@ -24,7 +25,8 @@ class UsageError(Exception):
 class Context:
     """One run of one command: `name` and `arguments` are its words, `directory` the shell's working directory.
 
-    `pause` is the shell's; a command that runs others passes it on.
+    A command that changes `directory` leaves the old one to its shell, which holds it. `pause` is the shell's; a command
+    that runs others passes it on.
     """
 
     kernel: Kernel
@@ -32,23 +34,21 @@ class Context:
     arguments: Sequence[bytes]
     out: Stream
     err: Stream
-    directory: bytes
+    directory: Node
     pause: Callable[[], None] = lambda: None
     status: int = 0
 
-    def path(self, argument: bytes) -> bytes:
-        """Return the path that an argument means, from the root. Raises KernelError(ENOENT) for an empty one."""
-        if not argument:
-            raise KernelError(ENOENT, "empty path")
-        return absolute(self.directory, argument)
-
     def node(self, argument: bytes, *, follow: bool = True) -> Node:
         """Return what an argument names."""
-        return self.kernel.vfs.resolve(self.path(argument), follow=follow)
+        return self.kernel.vfs.resolve(argument, follow=follow, start=self.directory)
 
-    def open(self, argument: bytes) -> OpenFile:
-        """Open a regular file. Raises KernelError(EISDIR) for a directory."""
-        return OpenFile(self.node(argument))
+    def open(self, argument: bytes, flags: int = O_RDONLY) -> OpenFile:
+        """Open what is read or written as bytes. Raises KernelError(EISDIR) for a directory."""
+        opened = open_file(self.kernel.vfs, argument, flags, self.directory)
+        if opened.node.inode.is_dir:
+            opened.close()
+            raise KernelError(EISDIR, f"{shown(argument)}: is a directory")
+        return opened
 
     def fail(self, text: str, status: int = FAILED) -> None:
         """Write one line of error, and end with this status at the end."""
@@ -71,11 +71,6 @@ class Context:
             return opened.file.sendfile(0, opened.file.size_bytes if count is None else count, self.out.take)
 
 
-def absolute(directory: bytes, path: bytes) -> bytes:
-    """Return a path from the root; a relative one begins at `directory`."""
-    return path if path.startswith(b"/") else directory.rstrip(b"/") + b"/" + path
-
-
 def reason(kernel: Kernel, error: KernelError | Ext2FormatError) -> str:
     """Return the text of an error's errno, as libc has it; what lies behind a damaged image goes to the log."""
     if isinstance(error, Ext2FormatError):
@@ -91,10 +86,11 @@ class Command(NamedTuple):
     usage: str
 
 
-def options(context: Context, flags: str, valued: str = "") -> tuple[dict[str, bytes], list[bytes]]:
+def options(context: Context, flags: str, valued: str = "", repeated: str = "") -> tuple[dict[str, bytes], list[bytes]]:
     """Return the options given, with their values, and the words that are left; -- ends options.
 
-    `flags` are letters without a value, `valued` letters with one, in the same word or the next.
+    `flags` are letters without a value, `valued` letters with one, in the same word or the next; the values of those in
+    `repeated` are joined by commas where they are given more than once.
     Raises UsageError for any other.
     """
     given: dict[str, bytes] = {}
@@ -116,7 +112,7 @@ def options(context: Context, flags: str, valued: str = "") -> tuple[dict[str, b
                 value = os.fsencode(letters[index + 1 :]) or next(words, None)
                 if value is None:
                     raise UsageError(f"option requires an argument -- '{letter}'")
-                given[letter] = value
+                given[letter] = given[letter] + b"," + value if letter in given and letter in repeated else value
                 break
     return given, rest
 

@@ -5,23 +5,24 @@ import re
 from collections.abc import Iterator
 
 from dcss.errors import Ext2FormatError, KernelError
-from vmguest.fs.vfs import Node, Vfs
+from vmguest.fs.mount import Node
+from vmguest.fs.vfs import Vfs
 from vmguest.shell.parser import Word
 from vmguest.workload import compiled
 
 _SPECIAL = re.compile(rb"[*?\[]")
 
 
-def expand(vfs: Vfs, directory: bytes, word: Word) -> list[bytes]:
+def expand(vfs: Vfs, directory: Node, word: Word) -> list[bytes]:
     """Return the paths that match a word, relative ones from `directory`; the word itself where none does."""
     literal = b"".join(fragment.text for fragment in word)
     if not any(not fragment.quoted and _SPECIAL.search(fragment.text) for fragment in word):
         return [literal]
     pattern = b"".join(f.text if not f.quoted else _SPECIAL.sub(rb"[\g<0>]", f.text) for f in word)
     names = pattern.split(b"/")
-    start, prefix = (b"/", b"/") if pattern.startswith(b"/") else (directory, b"")
+    start, prefix = (vfs.root(), b"/") if pattern.startswith(b"/") else (directory, b"")
     try:
-        found = list(_match(vfs, vfs.resolve(start + b"/"), prefix, [name for name in names if name]))
+        found = list(_match(vfs, start, prefix, [name for name in names if name]))
     except (KernelError, Ext2FormatError):
         found = []  # what cannot be listed matches nothing, as in any shell; the command says why
     return sorted(found) or [literal]
@@ -34,7 +35,7 @@ def _match(vfs: Vfs, directory: Node, prefix: bytes, names: list[bytes]) -> Iter
             yield prefix + shown
             continue
         try:
-            inside = vfs.resolve(node.path) if node.inode.is_symlink else node
+            inside = vfs.resolve(shown, start=directory) if node.inode.is_symlink else node
         except KernelError:
             continue  # a link that leads nowhere has no names behind it
         if inside.inode.is_dir:
@@ -45,13 +46,12 @@ def _named(vfs: Vfs, directory: Node, name: bytes) -> Iterator[tuple[Node, bytes
     """Yield what a name of the pattern stands for in a directory, with the name to show."""
     if not _SPECIAL.search(name):
         try:
-            yield vfs.resolve(directory.path.rstrip(b"/") + b"/" + name, follow=False), name
+            yield vfs.resolve(name, follow=False, start=directory), name
         except KernelError:
             return
         return
     matches = compiled(name).match
     hidden = name.startswith(b".")
     for child in vfs.children(directory):
-        shown = child.path.rpartition(b"/")[2]
-        if matches(os.fsdecode(shown)) and (hidden or not shown.startswith(b".")):
-            yield child, shown
+        if matches(os.fsdecode(child.name)) and (hidden or not child.name.startswith(b".")):
+            yield child, child.name

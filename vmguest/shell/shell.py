@@ -4,12 +4,13 @@ import os
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from errno import EINVAL, ENOENT
+from errno import EINVAL
 
 from dcss.errors import Ext2FormatError, KernelError
-from vmguest.fs.changes import OpenForWriting, open_for_writing
+from vmguest.fs.mount import Node
+from vmguest.fs.open import O_APPEND, O_CREAT, O_TRUNC, O_WRONLY, OpenFile, open_file
 from vmguest.kernel import Kernel
-from vmguest.shell.context import FAILED, USAGE, Context, UsageError, absolute, reason, shown
+from vmguest.shell.context import FAILED, USAGE, Context, UsageError, reason, shown
 from vmguest.shell.globbing import expand
 from vmguest.shell.parser import Command, Redirection, ShellSyntaxError, parse_line, parse_words
 from vmguest.shell.streams import OutputError, Sink, Stream
@@ -23,14 +24,17 @@ Words = Sequence[str | bytes]
 
 
 class Shell:
-    """One shell of a guest: it starts at `directory`, and what `cd` says holds until its end.
+    """One shell of a guest: it starts at `directory`, the root if None, and what `cd` says holds until its end.
 
-    `pause` is called before each command; where it raises ConnectionError, no further command runs.
+    Where it stands is in use, as the working directory of any process is. `pause` is called before each command; where
+    it raises ConnectionError, no further command runs.
     """
 
-    def __init__(self, kernel: Kernel, directory: bytes = b"/", *, pause: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, kernel: Kernel, directory: Node | None = None, *, pause: Callable[[], None] = lambda: None
+    ) -> None:
         self.kernel = kernel
-        self.directory = directory
+        self._directory = directory
         self._pause = pause
 
     def run(self, command: str | bytes | Words, stdout: Sink, stderr: Sink) -> int:
@@ -51,11 +55,19 @@ class Shell:
             err.flush()
             return USAGE
         status = 0
-        for parsed in commands:
-            if parsed.when is None or (parsed.when == 0) == (status == 0):
-                self._pause()
-                status = self._guarded(parsed, out, err)
+        self._move_to(self._directory or self.kernel.vfs.root())
+        try:
+            for parsed in commands:
+                if parsed.when is None or (parsed.when == 0) == (status == 0):
+                    self._pause()
+                    status = self._guarded(parsed, out, err)
+        finally:
+            self._standing.release()
         return status
+
+    def _move_to(self, directory: Node) -> None:
+        directory.hold()
+        self._standing = directory
 
     def _guarded(self, command: Command, out: Stream, err: Stream) -> int:
         try:
@@ -73,7 +85,7 @@ class Shell:
             err.flush()
 
     def _redirected(self, command: Command, out: Stream, err: Stream) -> int:
-        words = [path for word in command.words for path in expand(self.kernel.vfs, self.directory, word)]
+        words = [path for word in command.words for path in expand(self.kernel.vfs, self._standing, word)]
         with ExitStack() as stack:
             for redirection in command.redirections:
                 try:
@@ -84,12 +96,12 @@ class Shell:
                 out = Stream(file.write)  # as in any shell every file is opened, and the last one is written to
             return self._execute(words, out, err)
 
-    def _open(self, redirection: Redirection) -> OpenForWriting:
-        targets = expand(self.kernel.vfs, self.directory, redirection.target)
-        if len(targets) != 1 or not targets[0]:
-            raise KernelError(ENOENT if not targets[0] else EINVAL, "redirection: wanted one file")
-        path = absolute(self.directory, targets[0])
-        return open_for_writing(self.kernel.vfs, path, append=redirection.append)
+    def _open(self, redirection: Redirection) -> OpenFile:
+        targets = expand(self.kernel.vfs, self._standing, redirection.target)
+        if len(targets) != 1:
+            raise KernelError(EINVAL, "redirection: wanted one file")
+        flags = O_WRONLY | O_CREAT | (O_APPEND if redirection.append else O_TRUNC)
+        return open_file(self.kernel.vfs, targets[0], flags, self._standing)
 
     def _execute(self, words: list[bytes], out: Stream, err: Stream) -> int:
         if not words:
@@ -97,7 +109,7 @@ class Shell:
         command = COMMANDS.get(words[0])
         if command is None:
             return self._no_command(words[0], err)
-        context = Context(self.kernel, shown(words[0]), words[1:], out, err, self.directory, self._pause)
+        context = Context(self.kernel, shown(words[0]), words[1:], out, err, self._standing, self._pause)
         try:
             command.run(context)
             out.flush()
@@ -107,7 +119,9 @@ class Shell:
             context.fail(f"write error: {reason(self.kernel, error.cause)}")
         except (KernelError, Ext2FormatError) as error:
             context.fail(reason(self.kernel, error))
-        self.directory = context.directory
+        if context.directory is not self._standing:
+            self._standing.release()
+            self._move_to(context.directory)
         return context.status
 
     def _no_command(self, word: bytes, err: Stream) -> int:
@@ -115,7 +129,7 @@ class Shell:
             err.line(f"sh: {shown(word)}: command not found (`help` lists what there is)")
             return NOT_FOUND
         try:
-            node = self.kernel.vfs.resolve(absolute(self.directory, word))
+            node = self.kernel.vfs.resolve(word, start=self._standing)
         except (KernelError, Ext2FormatError) as error:
             err.line(f"sh: {shown(word)}: {reason(self.kernel, error)}")
             return NOT_FOUND

@@ -92,12 +92,21 @@ class KernelLog:
 
 
 def fill_super(
-    source: BlockSource, log: KernelLog, *, read_only: bool, xip: bool, silent: bool, logical_block_size_bytes: int
+    source: BlockSource,
+    log: KernelLog,
+    *,
+    read_only: bool,
+    in_place: str | None,
+    silent: bool,
+    logical_block_size_bytes: int,
 ) -> SbInfo:
-    """Read the superblock and return what it says, or raise KernelError(EINVAL) with the kernel's message."""
+    """Read the superblock and return what it says, or raise KernelError(EINVAL) with the kernel's message.
+
+    `in_place` is the mount option that asks for execution in place, xip or dax.
+    """
     superblock = _read_superblock(source, log, silent)
     _check_features(superblock, log, read_only)
-    block_size_bytes = _block_size_bytes(superblock, log, xip, silent, logical_block_size_bytes)
+    block_size_bytes = _block_size_bytes(superblock, log, in_place, silent, logical_block_size_bytes)
     inode_size_bytes, first_ino = _inode_size_bytes(superblock, log, block_size_bytes)
     _check_sizes(superblock, log, block_size_bytes, silent)
     return SbInfo(
@@ -112,7 +121,7 @@ def fill_super(
         has_filetype=bool(superblock.s_feature_incompat & Incompat.FILETYPE),
         has_wide_owners=not superblock.s_default_mount_opts & DEFM_UID16,
         read_only=read_only,
-        xip=xip,
+        xip=in_place is not None,
     )
 
 
@@ -158,13 +167,13 @@ def _check_features(superblock: Superblock, log: KernelLog, read_only: bool) -> 
 
 
 def _block_size_bytes(
-    superblock: Superblock, log: KernelLog, xip: bool, silent: bool, logical_block_size_bytes: int
+    superblock: Superblock, log: KernelLog, in_place: str | None, silent: bool, logical_block_size_bytes: int
 ) -> int:
     # A shift past 32 bits leaves nothing, as on s390; 1024 << 21 is negative in C, and refused like the rest.
     shift = superblock.s_log_block_size
     block_size_bytes = 1024 << shift & 0xFFFFFFFF if shift < 32 else 0
-    if xip and block_size_bytes != PAGE_SIZE:
-        log.refuse("error: unsupported blocksize for xip", silent=silent)
+    if in_place and block_size_bytes != PAGE_SIZE:
+        log.refuse(f"error: unsupported blocksize for {in_place}", silent=silent)
     if not max(1024, logical_block_size_bytes) <= block_size_bytes <= PAGE_SIZE:
         log.refuse(f"error: bad blocksize {block_size_bytes}")
     return block_size_bytes

@@ -62,6 +62,7 @@ class Volume:
         device: str = "dcssblk0",
         read_only: bool = True,
         xip: bool = False,
+        dax: bool = False,
         silent: bool = False,
         logical_block_size_bytes: int = 512,
         log: Log = ignored,
@@ -79,7 +80,7 @@ class Volume:
             source,
             kernel_log,
             read_only=read_only,
-            xip=xip,
+            in_place="xip" if xip else "dax" if dax else None,
             silent=silent,
             logical_block_size_bytes=logical_block_size_bytes,
         )

@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 from typing import NamedTuple
 
 from vmguest.fs.filesystem import Inode
-from vmguest.fs.vfs import Node
+from vmguest.fs.mount import Node
 from vmguest.shell.commands.format import full_time, list_time, owner, type_name
 from vmguest.shell.context import Command, Context, UsageError, number, operands, options, shown
 
@@ -41,13 +41,13 @@ def _list(context: Context, given: dict[str, bytes], directory: _Entry, headed: 
     entries: list[_Entry] = []
     with context.reporting(f"reading directory '{directory.name}'"):
         for child in context.kernel.vfs.children(directory.node):
-            name = shown(_base(child))
+            name = shown(child.name)
             if not name.startswith(".") or "a" in given or "A" in given:
                 entries.append(_Entry(name, child))
     entries.sort(key=_by_name)
     inside = [entry for entry in entries if entry.node.inode.is_dir]
     if "a" in given:
-        above = context.kernel.vfs.resolve(directory.node.path + b"/..")
+        above = context.kernel.vfs.resolve(b"..", start=directory.node)
         entries[:0] = [_Entry(".", directory.node), _Entry("..", above)]
     if headed:
         context.out.line(f"{directory.name}:")
@@ -77,20 +77,25 @@ def _row(given: dict[str, bytes], entry: _Entry) -> list[str]:
     name = entry.name
     if "l" in given:
         cells += [stat.filemode(inode.mode), str(inode.links_count), owner(inode.uid), owner(inode.gid)]
-        cells += [str(inode.size_bytes), list_time(inode.mtime)]
+        cells += [_size(inode), list_time(inode.mtime)]
         if inode.is_symlink:
             name += f" -> {shown(entry.node.mount.file_system.readlink(inode))}"
     return [*cells, name]
+
+
+def _size(inode: Inode) -> str:
+    """Return the size, or the numbers of a device in its place."""
+    if stat.S_ISBLK(inode.mode) or stat.S_ISCHR(inode.mode):
+        major, minor = inode.rdev
+        return f"{major}, {minor}"
+    return str(inode.size_bytes)
 
 
 def _by_name(entry: _Entry) -> bytes:
     return os.fsencode(entry.name)
 
 
-def _base(node: Node) -> bytes:
-    return node.path.rpartition(b"/")[2]
-
-
+_KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFBLK: "b", stat.S_IFCHR: "c"}
 _FIELDS: dict[str, Callable[[Inode], object]] = {
     "a": lambda inode: f"{stat.S_IMODE(inode.mode):o}",
     "A": lambda inode: stat.filemode(inode.mode),
@@ -166,7 +171,7 @@ def find(context: Context) -> None:
         test, value, *tests = tests
         if test == b"-name":
             pattern = shown(value)
-        elif test == b"-type" and value in {b"f", b"d", b"l"}:
+        elif test == b"-type" and shown(value) in _KINDS.values():
             wanted = shown(value)
         elif test == b"-maxdepth":
             depth = number(value, "levels")
@@ -184,16 +189,16 @@ def _below(context: Context, name: bytes, node: Node, depth: int | None) -> Iter
     yield name, node
     if node.inode.is_dir and depth != 0:
         for child in context.kernel.vfs.children(node):
-            inside = name.rstrip(b"/") + b"/" + _base(child)
+            inside = name.rstrip(b"/") + b"/" + child.name
             yield from _below(context, inside, child, None if depth is None else depth - 1)
 
 
 def _kind(inode: Inode) -> str:
-    return "d" if inode.is_dir else "l" if inode.is_symlink else "f" if inode.is_regular else "?"
+    return _KINDS.get(stat.S_IFMT(inode.mode), "?")
 
 
 COMMANDS = {
-    b"find": Command(find, "find [PATH]... [-name PATTERN] [-type f|d|l] [-maxdepth LEVELS]"),
+    b"find": Command(find, "find [PATH]... [-name PATTERN] [-type f|d|l|b|c] [-maxdepth LEVELS]"),
     b"ls": Command(ls, "ls [-laAiRd1] [FILE]..."),
     b"stat": Command(stat_command, "stat [-L] [-c FORMAT] FILE..."),
 }

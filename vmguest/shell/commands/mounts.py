@@ -1,29 +1,48 @@
 """Commands about mounts: mount, umount, df."""
 
-from dcss.errors import KernelError
-from vmguest.fs.vfs import Mount
+from vmguest.fs import namespace
+from vmguest.fs.filesystem import TYPES
+from vmguest.fs.mount import Mount
+from vmguest.fs.options import MountOptions, parse_options
 from vmguest.shell.commands.format import human
-from vmguest.shell.context import Command, Context, UsageError, operands, options, reason, shown
+from vmguest.shell.context import Command, Context, UsageError, operands, options, shown
 
 
 def mount(context: Context) -> None:
-    """List the mounts, or mount ext2 from a device at a directory that is there."""
-    given, words = options(context, "r", "to")
+    """List the mounts, or mount a file system, a directory or file at another place, or with other options."""
+    context.arguments = [word for given in context.arguments for word in _LONG.get(given, (given,))]
+    words, chosen, type_name = _parsed(context)
+    if type_name not in _TYPES:
+        raise UsageError(f"unknown filesystem type '{type_name}', wanted one of {', '.join(_TYPES)}")
     if not words:
         for mounted in context.kernel.vfs.mounts:
-            system = mounted.file_system
-            mount_line = f"{system.source} on {shown(mounted.at)} type {system.type_name}"
-            context.out.line(f"{mount_line} ({','.join(system.options)})")
+            line = f"{mounted.source} on {shown(mounted.at)} type {mounted.file_system.type_name}"
+            context.out.line(f"{line} ({','.join(mounted.options)})")
         return
-    device, at = operands(words, at_least=2, at_most=2)
-    if given.get("t", b"ext2") != b"ext2":
-        raise UsageError(f"unknown filesystem type '{shown(given['t'])}', wanted ext2")
+    if "remount" in chosen.verbs:
+        at = operands(words, at_most=2)[-1]
+        with context.reporting(f"remounting {shown(at)} failed"):
+            namespace.remount(context.kernel, context.node(at), chosen)
+        return
+    source, at = operands(words, at_least=2, at_most=2)
+    with context.reporting(f"mounting {shown(source)} on {shown(at)} failed"):
+        place = context.node(at)
+        if "bind" in chosen.verbs:
+            namespace.bind(context.kernel, context.node(source), place)
+        else:
+            device = context.node(source) if type_name == "ext2" else None
+            namespace.mount_new(context.kernel, shown(source), device, place, type_name=type_name, options=chosen)
+
+
+_LONG = {b"--bind": (b"-o", b"bind"), b"-B": (b"-o", b"bind")}
+_TYPES = tuple(name for _, name in TYPES if name != "rootfs")
+
+
+def _parsed(context: Context) -> tuple[list[bytes], MountOptions, str]:
+    given, words = options(context, "rw", "to", repeated="o")
     flags = [flag for flag in shown(given.get("o", b"")).split(",") if flag]
-    if "r" in given and "ro" not in flags:
-        flags.append("ro")
-    with context.reporting(f"mounting {shown(device)} on {shown(at)} failed"):
-        node = context.node(at)
-        context.kernel.mount(shown(device), shown(node.path), tuple(flags))
+    flags += [option for letter, option in (("r", "ro"), ("w", "rw")) if letter in given]
+    return words, parse_options(flags), shown(given.get("t", b"ext2"))
 
 
 def umount(context: Context) -> None:
@@ -31,9 +50,8 @@ def umount(context: Context) -> None:
     _, names = options(context, "")
     for name in operands(names):
         with context.reporting(f"can't unmount {shown(name)}"):
-            of_device = [m.at for m in context.kernel.vfs.mounts if m.file_system.source == shown(name)]
-            path = of_device[-1] if of_device else context.node(name).path
-            context.kernel.vfs.umount(shown(path))
+            of_device = [m.at for m in context.kernel.vfs.mounts if m.source == shown(name)]
+            context.kernel.vfs.umount(of_device[-1] if of_device else name, context.directory)
 
 
 def df(context: Context) -> None:
@@ -53,7 +71,7 @@ def df(context: Context) -> None:
         share = f"{-(-used * 100 // (used + available))}%" if used + available else "-"
         sizes = [blocks * full.block_size_bytes for blocks in (full.blocks, used, available)]
         cells = [human(size) if "h" in given else str(size >> 10) for size in sizes]
-        rows.append([mounted.file_system.source, *cells, share, shown(mounted.at)])
+        rows.append([mounted.source, *cells, share, shown(mounted.at)])
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     for row in rows:
         numbers = [f"{cell:>{width}}" for cell, width in zip(row[1:5], widths[1:], strict=True)]
@@ -61,15 +79,13 @@ def df(context: Context) -> None:
 
 
 def _on_top(context: Context, mounted: Mount) -> bool:
-    try:
-        return context.kernel.vfs.resolve(mounted.at).mount is mounted
-    except KernelError as error:
-        context.fail(f"{shown(mounted.at)}: {reason(context.kernel, error)}")
-        return False
+    return context.kernel.vfs.resolve(mounted.at).mount is mounted
 
 
 COMMANDS = {
     b"df": Command(df, "df [-hk] [FILE]..."),
-    b"mount": Command(mount, "mount [-t ext2] [-r] [-o OPTION,...] [DEVICE DIRECTORY]"),
+    b"mount": Command(
+        mount, "mount [-t ext2|tmpfs|proc|sysfs|devtmpfs] [-rwB] [-o OPTION,...] [DEVICE|DIRECTORY] [DIRECTORY]"
+    ),
     b"umount": Command(umount, "umount DIRECTORY|DEVICE..."),
 }

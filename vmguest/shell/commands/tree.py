@@ -1,12 +1,14 @@
-"""Commands that change the tree: mkdir, rmdir, rm, touch, cp, ln, readlink."""
+"""Commands that change the tree: mkdir, mknod, rmdir, rm, touch, cp, ln, readlink."""
 
+import stat
 from errno import EEXIST, ENOENT, ENOTDIR
 from time import time
 
 from dcss.errors import KernelError
 from vmguest.fs import changes
-from vmguest.fs.vfs import Node, OpenFile
-from vmguest.shell.context import Command, Context, UsageError, operands, options, shown
+from vmguest.fs.mount import Node
+from vmguest.fs.open import O_CREAT, O_TRUNC, O_WRONLY, open_node
+from vmguest.shell.context import Command, Context, UsageError, number, operands, options, shown
 
 
 def mkdir(context: Context) -> None:
@@ -17,22 +19,34 @@ def mkdir(context: Context) -> None:
             if "p" in given:
                 _make_parents(context, name)
             else:
-                changes.mkdir(context.kernel.vfs, context.path(name))
+                changes.mkdir(context.kernel.vfs, name, context.directory)
 
 
 def _make_parents(context: Context, name: bytes) -> None:
-    done = b""
-    parts = [part for part in context.path(name).split(b"/") if part]
+    done = b"/" if name.startswith(b"/") else b""
+    parts = [part for part in name.split(b"/") if part]
     for place, part in enumerate(parts, 1):
-        done += b"/" + part
+        done += part + b"/"
         try:
-            changes.mkdir(context.kernel.vfs, done)
+            changes.mkdir(context.kernel.vfs, done, context.directory)
         except KernelError as error:
             if error.errno != EEXIST:
                 raise
-            if not context.node(done).inode.is_dir:
+            if not context.node(done.rstrip(b"/")).inode.is_dir:
                 errno = EEXIST if place == len(parts) else ENOTDIR
                 raise KernelError(errno, f"{shown(done)}: not a directory") from error
+
+
+def mknod(context: Context) -> None:
+    """Make the node of a device."""
+    _, words = options(context, "")
+    name, kind, *numbers = operands(words, at_least=4, at_most=4)
+    if kind not in {b"b", b"c"}:
+        raise UsageError(f"invalid device type '{shown(kind)}'")
+    major, minor = (number(word, "device") for word in numbers)
+    mode = (stat.S_IFBLK if kind == b"b" else stat.S_IFCHR) | 0o644
+    with context.reporting(shown(name)):
+        changes.mknod(context.kernel.vfs, name, mode, (major, minor), context.directory)
 
 
 def rmdir(context: Context) -> None:
@@ -40,7 +54,7 @@ def rmdir(context: Context) -> None:
     _, names = options(context, "")
     for name in operands(names):
         with context.reporting(f"failed to remove '{shown(name)}'"):
-            changes.rmdir(context.kernel.vfs, context.path(name))
+            changes.rmdir(context.kernel.vfs, name, context.directory)
 
 
 def rm(context: Context) -> None:
@@ -75,7 +89,7 @@ def touch(context: Context) -> None:
     for name in operands(names):
         with context.reporting(f"cannot touch '{shown(name)}'"):
             if "c" not in given or _exists(context, name):
-                changes.touch(context.kernel.vfs, context.path(name), int(time()))
+                changes.touch(context.kernel.vfs, name, int(time()), context.directory)
 
 
 def _exists(context: Context, name: bytes) -> bool:
@@ -109,8 +123,8 @@ def _copy(context: Context, source: bytes, node: Node, place: bytes) -> None:
     else:
         with (
             context.reporting(f"cannot copy '{shown(source)}' to '{shown(place)}'"),
-            OpenFile(node) as opened,
-            changes.open_for_writing(context.kernel.vfs, context.path(place)) as copy,
+            open_node(context.kernel.vfs, node) as opened,
+            context.open(place, O_WRONLY | O_CREAT | O_TRUNC) as copy,
         ):
             opened.file.sendfile(0, opened.file.size_bytes, copy.write)
 
@@ -130,11 +144,11 @@ def ln(context: Context) -> None:
     with context.reporting(f"failed to create symbolic link '{shown(name)}'"):
         if "f" in given:
             try:
-                changes.unlink(context.kernel.vfs, context.path(name))
+                changes.unlink(context.kernel.vfs, name, context.directory)
             except KernelError as error:
                 if error.errno != ENOENT:
                     raise
-        changes.symlink(context.kernel.vfs, target, context.path(name))
+        changes.symlink(context.kernel.vfs, target, name, context.directory)
 
 
 def readlink(context: Context) -> None:
@@ -151,6 +165,7 @@ COMMANDS = {
     b"cp": Command(cp, "cp SOURCE... TARGET"),
     b"ln": Command(ln, "ln -s [-f] TARGET LINK"),
     b"mkdir": Command(mkdir, "mkdir [-p] DIRECTORY..."),
+    b"mknod": Command(mknod, "mknod NAME b|c MAJOR MINOR"),
     b"readlink": Command(readlink, "readlink [-f] FILE..."),
     b"rm": Command(rm, "rm [-rf] FILE..."),
     b"rmdir": Command(rmdir, "rmdir DIRECTORY..."),

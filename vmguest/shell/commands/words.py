@@ -23,7 +23,7 @@ def echo(context: Context) -> None:
 
 def pwd(context: Context) -> None:
     """Print the working directory."""
-    context.out.line(shown(context.directory))
+    context.out.line(shown(context.directory.path))
 
 
 def cd(context: Context) -> None:
@@ -34,14 +34,14 @@ def cd(context: Context) -> None:
         node = context.node(target)
         if not node.inode.is_dir:
             raise KernelError(ENOTDIR, f"{shown(target)}: not a directory")
-        context.directory = node.path
+        context.directory = node
 
 
 def env(context: Context) -> None:
     """Print the environment, which nothing changes."""
     if context.arguments:
         raise UsageError("it only prints the environment")
-    for name, value in (*_ENVIRONMENT.items(), ("PWD", shown(context.directory))):
+    for name, value in (*_ENVIRONMENT.items(), ("PWD", shown(context.directory.path))):
         context.out.line(f"{name}={value}")
 
 

@@ -15,11 +15,12 @@ from errno import (
 )
 
 import pytest
-from guest_harness import guest_kernel
+from guest_harness import APPEND, WRITE, guest_kernel
 
 from dcss.cp.control import ControlProgram
 from dcss.errors import KernelError
-from vmguest.fs.changes import mkdir, open_for_writing, rmdir, symlink, touch, unlink
+from vmguest.fs.changes import mkdir, rmdir, symlink, touch, unlink
+from vmguest.fs.open import open_file
 from vmguest.fs.vfs import Vfs
 
 
@@ -28,7 +29,7 @@ def vfs(control_program: ControlProgram) -> Iterator[Vfs]:
     with guest_kernel(control_program) as kernel:
         vfs = kernel.vfs
         mkdir(vfs, b"/tmp/d")
-        with open_for_writing(vfs, b"/tmp/f") as file:
+        with open_file(vfs, b"/tmp/f", WRITE) as file:
             file.write(b"content")
         symlink(vfs, b"f", b"/tmp/to-f")
         symlink(vfs, b"loop", b"/tmp/loop")
@@ -36,7 +37,7 @@ def vfs(control_program: ControlProgram) -> Iterator[Vfs]:
 
 
 def content(vfs: Vfs, path: bytes) -> bytes:
-    with vfs.open(path) as opened:
+    with open_file(vfs, path) as opened:
         buffer = memoryview(bytearray(opened.file.size_bytes))
         opened.file.read(0, buffer)
         return bytes(buffer)
@@ -64,16 +65,16 @@ def errno_of(call) -> int | None:  # noqa: ANN001
     ],
 )
 def test_files_that_cannot_be_opened_for_writing(vfs: Vfs, path: bytes, errno: int) -> None:
-    assert errno_of(lambda: open_for_writing(vfs, path)) == errno
+    assert errno_of(lambda: open_file(vfs, path, WRITE)) == errno
     assert content(vfs, b"/tmp/f") == b"content"
 
 
 def test_writing_goes_on_where_it_ended(vfs: Vfs) -> None:
-    with open_for_writing(vfs, b"/tmp/f", append=True) as file:
+    with open_file(vfs, b"/tmp/f", APPEND) as file:
         assert file.write(b" and") == 4
         assert file.write(memoryview(b" more")) == 5
     assert content(vfs, b"/tmp/f") == b"content and more"
-    with open_for_writing(vfs, b"/tmp/to-f") as file:
+    with open_file(vfs, b"/tmp/to-f", WRITE) as file:
         file.write(b"new")
     assert content(vfs, b"/tmp/f") == b"new"
     assert vfs.resolve(b"/tmp/to-f", follow=False).inode.is_symlink
@@ -82,23 +83,23 @@ def test_writing_goes_on_where_it_ended(vfs: Vfs) -> None:
 def test_a_link_that_leads_nowhere_is_followed_when_a_file_is_made(vfs: Vfs) -> None:
     symlink(vfs, b"/tmp/d/second", b"/tmp/first")
     symlink(vfs, b"third", b"/tmp/d/second")
-    open_for_writing(vfs, b"/tmp/first").close()
+    open_file(vfs, b"/tmp/first", WRITE).close()
     assert vfs.resolve(b"/tmp/d/third").inode.is_regular
     assert vfs.resolve(b"/tmp/first", follow=False).inode.is_symlink
     symlink(vfs, b"nosuch/deeper", b"/tmp/bad")
-    assert errno_of(lambda: open_for_writing(vfs, b"/tmp/bad")) == ENOENT
+    assert errno_of(lambda: open_file(vfs, b"/tmp/bad", WRITE)) == ENOENT
 
 
 def test_an_open_file_keeps_its_mount_busy_and_its_data(vfs: Vfs) -> None:
-    file = open_for_writing(vfs, b"/tmp/held")
+    file = open_file(vfs, b"/tmp/held", WRITE)
     unlink(vfs, b"/tmp/held")
     file.write(b"x" * 5000)
     assert vfs.resolve(b"/tmp").mount.file_system.page_cache_bytes == 3 * 4096  # two of it, one of f
-    assert errno_of(lambda: vfs.umount("/tmp")) == EBUSY
+    assert errno_of(lambda: vfs.umount(b"/tmp")) == EBUSY
     file.close()
     file.close()
     assert vfs.resolve(b"/tmp").mount.file_system.page_cache_bytes == 4096
-    vfs.umount("/tmp")
+    vfs.umount(b"/tmp")
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 from dcss_test_support import needs
-from guest_harness import definition, fill_with, guest_kernel
+from guest_harness import WRITE, definition, fill_with, guest_kernel
 from tree_images import make_tree, mke2fs
 
 from dcss.cp.control import ControlProgram
 from dcss.errors import KernelError
-from vmguest.fs.changes import open_for_writing
+from vmguest.fs.open import open_file
 from vmguest.kernel import Kernel
 
 pytestmark = needs("mke2fs")
@@ -31,7 +31,7 @@ def kernel(control_program: ControlProgram, tmp_path: Path) -> Iterator[Kernel]:
 
 
 def text(kernel: Kernel, name: str) -> str:
-    with kernel.vfs.open(b"/proc/" + name.encode()) as opened:
+    with open_file(kernel.vfs, b"/proc/" + name.encode()) as opened:
         buffer = memoryview(bytearray(opened.file.size_bytes))
         assert opened.file.read(0, buffer) == len(buffer)
         return bytes(buffer).decode()
@@ -49,6 +49,7 @@ def test_mounts(kernel: Kernel) -> None:
         "/dev/dcssblk0 / ext2 ro,xip 0 0",
         "proc /proc proc ro 0 0",
         "sysfs /sys sysfs rw 0 0",
+        "devtmpfs /dev devtmpfs ro 0 0",
         "tmpfs /tmp tmpfs rw 0 0",
     ]
     kernel.vfs.resolve(b"/tmp")
@@ -92,7 +93,7 @@ def test_meminfo_counts_copies_and_not_segments(kernel: Kernel) -> None:
 
 
 def test_an_open_file_stays_as_it_was(kernel: Kernel) -> None:
-    with kernel.vfs.open(b"/proc/iomem") as opened:
+    with open_file(kernel.vfs, b"/proc/iomem") as opened:
         kernel.dcssblk.remove("B")
         buffer = memoryview(bytearray(1000))
         assert b"B        (DCSS)" in bytes(buffer[: opened.file.read(0, buffer)])
@@ -103,13 +104,13 @@ def test_it_is_read_only_and_has_no_pages(kernel: Kernel) -> None:
     assert kernel.vfs.resolve(b"/proc/meminfo").inode.size_bytes == 0
     assert kernel.process.map("/proc/*") == len(list(kernel.vfs.children(kernel.vfs.resolve(b"/proc"))))
     assert kernel.process.mapped_pages == 0
-    with kernel.vfs.open(b"/proc/version") as opened, pytest.raises(KernelError) as caught:
+    with open_file(kernel.vfs, b"/proc/version") as opened, pytest.raises(KernelError) as caught:
         opened.file.mmap(0, 1)
     assert caught.value.errno == ENODEV
     for call, errno in (
-        (lambda: open_for_writing(kernel.vfs, b"/proc/version"), EROFS),
-        (lambda: open_for_writing(kernel.vfs, b"/proc/new"), EROFS),
-        (lambda: kernel.vfs.open(b"/proc"), EISDIR),
+        (lambda: open_file(kernel.vfs, b"/proc/version", WRITE), EROFS),
+        (lambda: open_file(kernel.vfs, b"/proc/new", WRITE), EROFS),
+        (lambda: open_file(kernel.vfs, b"/proc", WRITE), EISDIR),
         (lambda: kernel.vfs.mounts[-1].file_system.readlink(kernel.vfs.resolve(b"/proc").inode), EINVAL),
     ):
         with pytest.raises(KernelError) as caught:
@@ -129,7 +130,7 @@ def test_an_image_of_its_own_with_proc_and_tmp_is_covered(control_program: Contr
         assert sorted(names) == [b"/lost+found", b"/proc", b"/tmp"]
         assert kernel.vfs.resolve(b"/proc/version").mount.file_system.type_name == "proc"
         names = [node.path for node in kernel.vfs.children(kernel.vfs.resolve(b"/"))]
-        assert sorted(names) == [b"/lost+found", b"/proc", b"/sys", b"/tmp"]
+        assert sorted(names) == [b"/dev", b"/lost+found", b"/proc", b"/sys", b"/tmp"]
         assert list(kernel.vfs.children(kernel.vfs.resolve(b"/tmp"))) == []
 
 

@@ -5,12 +5,13 @@ from collections.abc import Iterator
 from errno import EACCES, EBUSY, EEXIST, EINVAL, EIO, ENAMETOOLONG, ENODEV, ENOENT, EPERM
 
 import pytest
-from guest_harness import definition, fill_with, guest_kernel
+from guest_harness import WRITE, definition, fill_with, guest_kernel
 
 from dcss.cp.control import ControlProgram
 from dcss.errors import KernelError
 from vmguest.block.attributes import flag_of, tree_of
-from vmguest.fs.changes import mkdir, open_for_writing
+from vmguest.fs.changes import mkdir
+from vmguest.fs.open import open_file
 from vmguest.fs.sysfs import SysFileSystem
 from vmguest.kernel import Kernel
 
@@ -25,13 +26,13 @@ def kernel(control_program: ControlProgram) -> Iterator[Kernel]:
 
 
 def echo(kernel: Kernel, text: str, path: str) -> None:
-    with open_for_writing(kernel.vfs, f"/sys/devices/dcssblk/{path}".encode()) as file:
+    with open_file(kernel.vfs, f"/sys/devices/dcssblk/{path}".encode(), WRITE) as file:
         file.write(f"{text}\n".encode())
 
 
 def cat(kernel: Kernel, path: str) -> str:
     buffer = memoryview(bytearray(100))
-    with kernel.vfs.open(path.encode()) as opened:
+    with open_file(kernel.vfs, path.encode()) as opened:
         return bytes(buffer[: opened.file.read(0, buffer)]).decode()
 
 
@@ -111,7 +112,7 @@ def test_add_and_remove_cannot_be_read_and_nothing_else_be_made(kernel: Kernel) 
     with refused(EPERM):
         mkdir(kernel.vfs, b"/sys/devices/mine")
     with refused(EPERM):
-        open_for_writing(kernel.vfs, b"/sys/devices/mine")
+        open_file(kernel.vfs, b"/sys/devices/mine", WRITE)
 
 
 @pytest.mark.parametrize(

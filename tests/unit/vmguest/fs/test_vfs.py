@@ -11,6 +11,7 @@ from tree_images import make_tree, mke2fs
 
 from dcss.cp.control import ControlProgram
 from dcss.errors import KernelError
+from vmguest.fs.open import open_file
 from vmguest.kernel import Kernel
 from vmguest.workload import glob
 
@@ -55,9 +56,9 @@ def test_paths_that_fail(kernel: Kernel, path: bytes, errno: int) -> None:
     assert caught.value.errno == errno
 
 
-def test_open_wants_a_regular_file(kernel: Kernel) -> None:
-    with pytest.raises(KernelError) as caught:
-        kernel.vfs.open(b"/usr")
+def test_a_directory_opens_and_has_no_bytes(kernel: Kernel) -> None:
+    with open_file(kernel.vfs, b"/usr") as opened, pytest.raises(KernelError) as caught:
+        opened.read(memoryview(bytearray(8)))
     assert caught.value.errno == EISDIR
 
 
@@ -69,12 +70,12 @@ def test_mounts_cover_and_keep_what_is_below_busy(kernel: Kernel) -> None:
     assert kernel.vfs.resolve(b"/lib/usr/lib/libone.so.1").mount.at == b"/usr/lib"
     assert kernel.vfs.resolve(b"/usr/lib/..").path == b"/usr"
     with pytest.raises(KernelError) as caught:
-        kernel.vfs.umount("/")
+        kernel.vfs.umount(b"/")
     assert caught.value.errno == EBUSY
-    kernel.vfs.umount("/usr/lib")
+    kernel.vfs.umount(b"/usr/lib")
     assert kernel.vfs.resolve(b"/usr/lib/libone.so.1").mount.at == b"/"
     with pytest.raises(KernelError) as caught:
-        kernel.vfs.umount("/usr/lib")
+        kernel.vfs.umount(b"/usr/lib")
     assert caught.value.errno == EINVAL
 
 

@@ -97,7 +97,7 @@ def test_copies_are_page_cache_and_equal(kernel: Kernel, contents: dict[bytes, b
         ("df /nosuch", "df: /nosuch: No such file or directory\n"),
         ("umount /usr", "umount: can't unmount /usr: Invalid argument\n"),
         ("umount /", "umount: can't unmount /: Device or resource busy\n"),
-        ("mount /dev/dcssblk9 /tmp", "mount: mounting /dev/dcssblk9 on /tmp failed: No such device or address\n"),
+        ("mount /dev/dcssblk9 /tmp", "mount: mounting /dev/dcssblk9 on /tmp failed: No such file or directory\n"),
         ("mount /dev/dcssblk1 /nosuch", "mount: mounting /dev/dcssblk1 on /nosuch failed: No such file or directory\n"),
         ("mount /dev/dcssblk1 /usr/lib/notes.txt",
          "mount: mounting /dev/dcssblk1 on /usr/lib/notes.txt failed: Not a directory\n"),
@@ -118,11 +118,11 @@ def test_mkdir_touch_rm_ln_and_readlink(bare: Kernel) -> None:
     )
     assert out(bare, "ln -s /etc /tmp/e; ln -s x /tmp/e; readlink /etc/x") == b"x\n"
     assert out(bare, "rm -rf /tmp/a /tmp/nosuch /tmp/e; ls /tmp; touch -c /tmp/no; ls /tmp") == b""
-    assert out(bare, "mkdir /x; rmdir /x; ls /") == b"etc\nproc\nroot\nsys\ntmp\n"
+    assert out(bare, "mkdir /x; rmdir /x; ls /") == b"dev\netc\nmnt\nproc\nroot\nsys\ntmp\n"
 
 
 def test_ls(kernel: Kernel) -> None:
-    assert out(kernel, "ls / /usr") == b"/:\netc\nlib\nlost+found\nproc\nsys\ntmp\nusr\n\n/usr:\nlib\n"
+    assert out(kernel, "ls / /usr") == b"/:\ndev\netc\nlib\nlost+found\nproc\nsys\ntmp\nusr\n\n/usr:\nlib\n"
     assert out(kernel, "ls -d / /usr; cd /usr; ls; ls lib/notes.txt .") == b"/\n/usr\nlib\nlib/notes.txt\n\n.:\nlib\n"
     assert out(kernel, "cd /tmp; echo > .h; ls; ls -A; ls -a") == b".h\n.\n..\n.h\n"
     assert out(kernel, "ls /lib/libone.so; ls -l /lib").endswith(b" /lib -> usr/lib\n")
@@ -176,7 +176,7 @@ def test_find(kernel: Kernel) -> None:
         b"/usr\n/usr/lib\n/usr/lib/deep\n/usr/lib/deep/er\n./deep/er/libthree.so\n./loop\n"
     )
     found = sh(kernel, "find / -maxdepth 1 -type d").lines
-    assert sorted(found) == ["/", "/etc", "/lost+found", "/proc", "/sys", "/tmp", "/usr"]
+    assert sorted(found) == ["/", "/dev", "/etc", "/lost+found", "/proc", "/sys", "/tmp", "/usr"]
     assert out(kernel, "find /proc -name 'm*'") == b"/proc/meminfo\n/proc/mounts\n"
     for wrong in ("find / -size 1", "find / -type x", "find / -name", "find / -maxdepth x"):
         assert sh(kernel, wrong).status == 2, wrong
@@ -236,13 +236,14 @@ def test_mount_lists_mounts_and_umount_ends_them(kernel: Kernel, contents: dict[
         "/dev/dcssblk0 on / type ext2 (ro,xip)",
         "proc on /proc type proc (ro)",
         "sysfs on /sys type sysfs (rw)",
+        "devtmpfs on /dev type devtmpfs (ro)",
         "tmpfs on /tmp type tmpfs (rw)",
         "/dev/dcssblk1 on /tmp/m type ext2 (ro,xip)",
     ]
     assert (
         out(kernel, "cat /tmp/m/usr/lib/notes.txt; umount /dev/dcssblk1; ls /tmp/m") == contents[b"usr/lib/notes.txt"]
     )
-    out(kernel, "cd /tmp; mount -r dcssblk1 m; umount m")
+    out(kernel, "cd /tmp; mount -r /dev/dcssblk1 m; umount m")
     assert "unknown filesystem type 'ext4'" in sh(kernel, "mount -t ext4 /dev/dcssblk1 /tmp/m").err
 
 

@@ -1,0 +1,57 @@
+"""/dev: a node for each disk that dcssblk has now, and null (devtmpfs)."""
+
+import stat
+from collections.abc import Iterator
+from errno import EINVAL, EISDIR, ENOENT
+
+from dcss.errors import KernelError
+from vmguest.block.dcssblk import DCSSBLK_MAJOR, Dcssblk
+from vmguest.fs.devices import NULL
+from vmguest.fs.file import RegularFile
+from vmguest.fs.filesystem import Inode
+from vmguest.fs.virtual import VirtualFileSystem, VirtualInode
+
+_ROOT, _NULL, _FIRST_DISK = 1, 2, 16
+
+
+class DevFileSystem(VirtualFileSystem):
+    """A mounted /dev. Nodes come and go with their devices; names of one's own are made elsewhere (mknod)."""
+
+    type_name = source = "devtmpfs"
+    root = _ROOT
+    options: tuple[str, ...] = ("ro",)
+    device_number = (0, 5)
+    writer = None
+
+    def __init__(self, driver: Dcssblk) -> None:
+        self._driver = driver
+
+    def inode(self, number: int) -> VirtualInode:
+        """Return an inode. Raises KernelError(ENOENT) where its device is gone."""
+        if number == _ROOT:
+            return VirtualInode(number, stat.S_IFDIR | 0o755, links_count=2)
+        if number == _NULL:
+            return VirtualInode(number, stat.S_IFCHR | 0o666, rdev=NULL)
+        minor = number - _FIRST_DISK
+        if minor not in self._driver.devices:
+            raise KernelError(ENOENT, f"/dev/dcssblk{minor}: the device is gone")
+        return VirtualInode(number, stat.S_IFBLK | 0o660, rdev=(DCSSBLK_MAJOR, minor))
+
+    def lookup(self, directory: Inode, name: bytes) -> int | None:
+        """Return the inode number of a node, or None."""
+        return dict(self.names(directory)).get(name)
+
+    def names(self, directory: Inode) -> Iterator[tuple[bytes, int]]:
+        """Yield names and inode numbers."""
+        if directory.is_dir:
+            yield b"null", _NULL
+            for minor, device in tuple(self._driver.devices.items()):
+                yield device.name.encode(), _FIRST_DISK + minor
+
+    def readlink(self, inode: Inode) -> bytes:
+        """Refuse: there are no links here. Raises KernelError(EINVAL)."""
+        raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
+
+    def open(self, inode: Inode) -> RegularFile:
+        """Refuse: nothing here is a regular file. Raises KernelError(EISDIR)."""
+        raise KernelError(EISDIR, f"/dev inode {inode.number}: not a regular file")

@@ -1,0 +1,171 @@
+"""Device nodes: a number becomes a device, and an open node a file on it (fs/block_dev.c, drivers/char/mem.c)."""
+
+import stat
+from collections.abc import Iterator
+from errno import EINVAL, ENODEV, ENOSPC, ENOTBLK, ENXIO
+from typing import TYPE_CHECKING, Protocol
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.errors import KernelError
+from vmguest import hostmem
+from vmguest.block.dcssblk import DCSSBLK_MAJOR, Dcssblk
+from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice
+from vmguest.fs.file import Actor, clip, copy_pieces, send_pieces
+from vmguest.fs.filesystem import Inode, WritableFile
+from vmguest.fs.mapping import UserMapping
+from vmguest.machine import RealStorage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NULL = (1, 3)
+WINDOW_PAGES = 64
+
+
+class DeviceFile(WritableFile, Protocol):
+    """An open device node."""
+
+    def close(self) -> None:
+        """End the open."""
+        ...
+
+
+class Devices:
+    """The devices of a guest by type and number. `buffer_pages` are what open block devices have copied just now."""
+
+    def __init__(self, dcssblk: Dcssblk, storage: RealStorage) -> None:
+        self.buffer_pages = 0
+        self._dcssblk = dcssblk
+        self._storage = storage
+
+    def block_device(self, inode: Inode) -> BlockDevice:
+        """Return the disk that a node stands for. Raises KernelError: ENOTBLK it is no block device, ENXIO no disk."""
+        if not stat.S_ISBLK(inode.mode):
+            raise KernelError(ENOTBLK, f"inode {inode.number}: {stat.filemode(inode.mode)}, wanted a block device")
+        major, minor = inode.rdev
+        device = self._dcssblk.devices.get(minor) if major == DCSSBLK_MAJOR else None
+        if device is None:
+            raise KernelError(ENXIO, f"block device {major}:{minor}: there is none")
+        return device
+
+    def open(self, inode: Inode) -> DeviceFile:
+        """Open a node. Raises KernelError(ENXIO) where there is no such device."""
+        if stat.S_ISBLK(inode.mode):
+            return BlockFile(self.block_device(inode), self._storage, self._count)
+        if inode.rdev == NULL:
+            return NullFile()
+        major, minor = inode.rdev
+        raise KernelError(ENXIO, f"character device {major}:{minor}: there is none")
+
+    def _count(self, pages: int) -> None:
+        self.buffer_pages += pages
+
+
+class BlockFile:
+    """An open block device: its bytes pass through a window of copies in real storage, given back at the close.
+
+    What is written is on the device when the call returns. `count` is told of pages taken, and given back.
+    """
+
+    def __init__(self, device: BlockDevice, storage: RealStorage, count: "Callable[[int], None]") -> None:
+        self._device = device
+        self._opened = device.open()
+        self._storage = storage
+        self._count = count
+        self._frame: int | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """The disk's size."""
+        return self._device.size_bytes
+
+    def read(self, position: int, buffer: memoryview) -> int:
+        """Copy bytes of the disk into `buffer`."""
+        return copy_pieces(self._pieces(position, len(buffer)), buffer)
+
+    def sendfile(self, position: int, count: int, actor: Actor) -> int:
+        """Hand copies of the disk's bytes to `actor`."""
+        return send_pieces(self._pieces(position, count), actor)
+
+    def mmap(self, first_page: int, pages: int) -> UserMapping:
+        """Refuse: of a disk only files are mapped. Raises KernelError(ENODEV)."""
+        raise KernelError(ENODEV, f"{self._device.name}: mmap of {pages} pages at {first_page}: mount it instead")
+
+    def write(self, position: int, data: bytes | memoryview) -> int:
+        """Copy bytes to the disk, up to its end; return how many. Raises KernelError: EIO, EINVAL, ENOSPC there."""
+        if position < 0:
+            raise KernelError(EINVAL, f"{self._device.name}: write at {position}: wanted no negative number")
+        if data and position >= self.size_bytes:
+            raise KernelError(ENOSPC, f"{self._device.name}: write at {position}: it ends at {self.size_bytes}")
+        view = memoryview(data)[: self.size_bytes - position]
+        done = 0
+        while done < len(view):
+            start, offset = divmod(position + done, PAGE_SIZE)
+            size_bytes = min(len(view) - done, WINDOW_PAGES * PAGE_SIZE - offset)
+            window = self._window(hostmem.pages(offset + size_bytes))
+            if offset or size_bytes % PAGE_SIZE:
+                self._transfer(start, window)  # what is written only in part must be there first
+            window[offset : offset + size_bytes] = view[done : done + size_bytes]
+            self._transfer(start, window, write=True)
+            done += size_bytes
+        return done
+
+    def truncate(self, size_bytes: int) -> None:
+        """Do nothing: a disk keeps its size, whatever O_TRUNC says."""
+
+    def close(self) -> None:
+        """Give the window back, and end this use of the disk."""
+        if self._frame is not None:
+            self._storage.release(self._frame, WINDOW_PAGES)
+            self._count(-WINDOW_PAGES)
+            self._frame = None
+        self._device.release(self._opened)
+
+    def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
+        end = clip(self, position, count)
+        while position < end:
+            start, offset = divmod(position, PAGE_SIZE)
+            size_bytes = min(end - position, WINDOW_PAGES * PAGE_SIZE - offset)
+            window = self._window(hostmem.pages(offset + size_bytes))
+            self._transfer(start, window)
+            yield window[offset : offset + size_bytes].toreadonly()
+            position += size_bytes
+
+    def _window(self, pages: int) -> memoryview:
+        if self._frame is None:
+            self._frame = self._storage.allocate(WINDOW_PAGES)
+            self._count(WINDOW_PAGES)
+        return hostmem.view(self._storage.address(self._frame), pages * PAGE_SIZE)
+
+    def _transfer(self, page: int, window: memoryview, *, write: bool = False) -> None:
+        assert self._frame is not None
+        move = self._device.write if write else self._device.read
+        move(self._opened, page * SECTORS_PER_PAGE, self._storage.address(self._frame), len(window))
+
+
+class NullFile:
+    """/dev/null: takes everything, holds nothing."""
+
+    size_bytes = 0
+
+    def read(self, position: int, buffer: memoryview) -> int:  # noqa: ARG002
+        """Return 0: the end."""
+        return 0
+
+    def sendfile(self, position: int, count: int, actor: Actor) -> int:  # noqa: ARG002
+        """Return 0: nothing to hand on."""
+        return 0
+
+    def mmap(self, first_page: int, pages: int) -> UserMapping:
+        """Refuse. Raises KernelError(ENODEV)."""
+        raise KernelError(ENODEV, f"mmap of {pages} pages from page {first_page}: /dev/null has none")
+
+    def write(self, position: int, data: bytes | memoryview) -> int:  # noqa: ARG002
+        """Take it."""
+        return len(data)
+
+    def truncate(self, size_bytes: int) -> None:
+        """Do nothing."""
+
+    def close(self) -> None:
+        """Nothing is held."""

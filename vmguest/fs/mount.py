@@ -1,0 +1,81 @@
+"""Mounts and places in the tree that they make (struct mount, struct path): what the walk of paths works on."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:  # what a guest need not know, a fork server need not load in between
+    from vmguest.fs.filesystem import FileSystem, Inode
+
+Place = tuple[int, bytes]  # a directory by its inode number; what is none by its directory's number and its name
+
+
+@dataclass(slots=True, eq=False)
+class Mount:
+    """A file system, or the part of one below inode `root`, at a place in the tree.
+
+    `mountpoint` is the place that it covers, None for what the tree begins with. `children` are the mounts that cover
+    places of this one. `users` counts what keeps it from being unmounted: open files, mappings, working directories;
+    `writers` are the files open for writing, which keep it from becoming read-only.
+    """
+
+    file_system: "FileSystem"
+    root: int
+    source: str  # what /proc/mounts shows first
+    mountpoint: "Node | None" = None
+    flags: frozenset[str] = frozenset()  # ro, nosuid, nodev, noexec, noatime, nodiratime
+    users: int = 0
+    writers: int = 0
+    children: dict[Place, "Mount"] = field(default_factory=dict)
+
+    @property
+    def at(self) -> bytes:
+        """The path of the place that it covers."""
+        return b"/" if self.mountpoint is None else self.mountpoint.path
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The options in force, as /proc/mounts shows them: ro or rw, those of the mount, those of the file system."""
+        access, *others = self.file_system.options
+        if "ro" in self.flags:
+            access = "ro"
+        return (access, *sorted(self.flags - {"ro"}), *others)
+
+
+class Node(NamedTuple):
+    """A place in the tree (struct path): an inode of a mount, and the name by which `parent` led to it."""
+
+    mount: Mount
+    inode: "Inode"
+    name: bytes = b""
+    parent: "Node | None" = None
+
+    @property
+    def path(self) -> bytes:
+        """The path from the root."""
+        names = []
+        node: Node | None = self
+        while node is not None and node.parent is not None:
+            names.append(node.name)
+            node = node.parent
+        return b"/" + b"/".join(reversed(names))
+
+    @property
+    def is_mount_root(self) -> bool:
+        """Whether something is mounted here."""
+        return self.inode.number == self.mount.root
+
+    @property
+    def place(self) -> Place:
+        """What a mount that covers this place is kept under. A file has one for each of its names."""
+        if self.inode.is_dir or self.is_mount_root or self.parent is None:
+            return self.inode.number, b""
+        return self.parent.inode.number, self.name
+
+    def hold(self) -> "Node":
+        """Keep the mount from being unmounted, until `release`."""
+        self.mount.users += 1
+        return self
+
+    def release(self) -> None:
+        """End a `hold`."""
+        self.mount.users -= 1

@@ -1,0 +1,197 @@
+"""Open files (struct file) and how they come to be: open(2) with its flags, on files, directories and devices."""
+
+import os
+import stat
+from errno import EACCES, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENODEV, ENOTDIR, ENXIO
+from typing import TYPE_CHECKING, Self
+
+from dcss.errors import KernelError
+from vmguest.fs.mount import Node
+from vmguest.fs.vfs import Vfs, writer_of
+
+if TYPE_CHECKING:
+    from vmguest.fs.devices import DeviceFile
+    from vmguest.fs.file import Actor, RegularFile
+    from vmguest.fs.filesystem import WritableFile
+    from vmguest.fs.mapping import UserMapping
+
+# asm-generic/fcntl.h, which s390 uses
+O_RDONLY, O_WRONLY, O_RDWR, O_ACCMODE = 0, 1, 2, 3
+O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 0o100, 0o200, 0o1000, 0o2000
+O_DIRECTORY, O_NOFOLLOW = 0o200000, 0o400000
+
+SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE = range(5)
+
+
+class OpenFile:
+    """One open of a file: its position is shared by all descriptors that came of it, and it keeps its mount busy.
+
+    It lives until everybody who holds it has closed it: descriptors, and mappings made from it. `target` is `file`
+    where it can be written, `device` where it is a device, which is closed at the end.
+    """
+
+    __slots__ = ("_device", "_holders", "_target", "file", "flags", "node", "position")
+
+    def __init__(
+        self,
+        node: Node,
+        file: "RegularFile",
+        flags: int,
+        target: "WritableFile | None" = None,
+        device: "DeviceFile | None" = None,
+    ) -> None:
+        self.node = node.hold()
+        self.file = file
+        self.flags = flags
+        self.position = 0
+        self._target = target
+        self._device = device
+        self._holders = 1
+        node.mount.writers += self._writes_to_mount
+
+    def hold(self) -> Self:
+        """Count one more holder, which will `close` it too."""
+        self._holders += 1
+        return self
+
+    def close(self) -> None:
+        """Count one holder less; the last one ends the open. Closing what has ended does nothing."""
+        if self._holders:
+            self._holders -= 1
+            if self._holders == 0:
+                self.node.mount.writers -= self._writes_to_mount
+                self.node.release()
+                if self._device is not None:
+                    self._device.close()
+                elif self.node.inode.is_regular:
+                    self.node.mount.file_system.release(self.node.inode)
+
+    def read(self, buffer: memoryview) -> int:
+        """Copy bytes from the position on, and move it; return how many. Raises KernelError: EBADF, EISDIR."""
+        if self.flags & O_ACCMODE == O_WRONLY:
+            raise KernelError(EBADF, f"{os.fsdecode(self.node.path)}: not open for reading")
+        count = self.file.read(self.position, buffer)
+        self.position += count
+        return count
+
+    def write(self, data: bytes | memoryview) -> int:
+        """Write all of `data` at the position, with O_APPEND at the end, and move it; return how much that is.
+
+        Raises KernelError: EBADF where it is not open for writing, ENOSPC where room ran out in between.
+        """
+        target = self._writable()
+        if self.flags & O_APPEND:
+            self.position = target.size_bytes
+        view, done = memoryview(data), 0
+        while done < len(view):
+            count = target.write(self.position, view[done:])
+            self.position += count
+            done += count
+        return done
+
+    def truncate(self, size_bytes: int) -> None:
+        """Cut the file or let it grow by a hole. Raises KernelError: EBADF, EINVAL for a size below 0."""
+        self._writable().truncate(size_bytes)
+
+    def seek(self, offset: int, whence: int = SEEK_SET) -> int:
+        """Move the position, and return it (generic_file_llseek: all that is not behind the end is data).
+
+        Raises KernelError: EINVAL before the beginning or for another `whence`, ENXIO data or hole behind the end.
+        """
+        size_bytes = self.file.size_bytes
+        if whence in {SEEK_DATA, SEEK_HOLE}:
+            if not 0 <= offset < size_bytes:
+                raise KernelError(ENXIO, f"seek to {offset}: the file has {size_bytes} bytes")
+            target = offset if whence == SEEK_DATA else size_bytes
+        elif whence in {SEEK_SET, SEEK_CUR, SEEK_END}:
+            target = offset + (0, self.position, size_bytes)[whence]
+        else:
+            raise KernelError(EINVAL, f"seek: whence {whence}, wanted 0 to 4")
+        if target < 0:
+            raise KernelError(EINVAL, f"seek to {target}: before the beginning")
+        self.position = target
+        return target
+
+    @property
+    def _writes_to_mount(self) -> bool:
+        return self._target is not None and self._device is None
+
+    def _writable(self) -> "WritableFile":
+        if self._target is None:
+            raise KernelError(EBADF, f"{os.fsdecode(self.node.path)}: not open for writing")
+        return self._target
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class DirectoryFile:
+    """An open directory: there are no bytes in it, only names, which `Vfs.children` yields."""
+
+    size_bytes = 0
+
+    def read(self, position: int, buffer: memoryview) -> int:
+        """Refuse. Raises KernelError(EISDIR)."""
+        raise KernelError(EISDIR, f"read of {len(buffer)} bytes at {position}: is a directory")
+
+    def sendfile(self, position: int, count: int, actor: "Actor") -> int:
+        """Refuse, as Linux does for what has no pages. Raises KernelError(EINVAL)."""
+        raise KernelError(EINVAL, f"sendfile of {count} bytes at {position} to {actor}: is a directory")
+
+    def mmap(self, first_page: int, pages: int) -> "UserMapping":
+        """Refuse. Raises KernelError(ENODEV)."""
+        raise KernelError(ENODEV, f"mmap of {pages} pages from {first_page}: is a directory")
+
+
+def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Node | None = None) -> OpenFile:
+    """Open a path, as open(2) does; a file that O_CREAT makes has mode 0644.
+
+    Raises KernelError: ENOENT, ENOTDIR, EISDIR, EEXIST, ELOOP (a link, with O_NOFOLLOW), EROFS, EACCES (a device, where
+    the mount says nodev), ENXIO (no such device).
+    """
+    exclusive = flags & O_CREAT and flags & O_EXCL
+    follow = not (flags & O_NOFOLLOW or exclusive)
+    if not flags & O_CREAT:
+        node = vfs.resolve(path, follow=follow, start=start)
+    else:
+        from vmguest.fs.changes import create, existing
+
+        found = existing(vfs, path, follow=follow, start=start)
+        if found is not None and exclusive:
+            raise KernelError(EEXIST, f"{os.fsdecode(path)}: is there")
+        node = create(vfs, path, start) if found is None else found
+        if node.inode.is_dir:
+            raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
+    if node.inode.is_symlink:
+        raise KernelError(ELOOP, f"{os.fsdecode(path)}: is a symbolic link")
+    return open_node(vfs, node, flags)
+
+
+def open_node(vfs: Vfs, node: Node, flags: int = O_RDONLY) -> OpenFile:
+    """Open what is at a place. Raises KernelError as `open_file` does."""
+    inode, kind = node.inode, stat.S_IFMT(node.inode.mode)
+    writing = flags & O_ACCMODE != O_RDONLY
+    if flags & O_DIRECTORY and kind != stat.S_IFDIR:
+        raise KernelError(ENOTDIR, f"{os.fsdecode(node.path)}: not a directory")
+    if kind == stat.S_IFREG:
+        if not writing:
+            return OpenFile(node, node.mount.file_system.open(inode), flags)
+        target = writer_of(node).open_writable(inode)
+        opened = OpenFile(node, target, flags, target)
+        if flags & O_TRUNC:
+            opened.truncate(0)
+        return opened
+    if kind == stat.S_IFDIR:
+        if writing:
+            raise KernelError(EISDIR, f"{os.fsdecode(node.path)}: is a directory")
+        return OpenFile(node, DirectoryFile(), flags)
+    if kind not in {stat.S_IFBLK, stat.S_IFCHR}:
+        found = stat.filemode(inode.mode)
+        raise KernelError(ENXIO, f"{os.fsdecode(node.path)}: {found}, wanted a file, a directory or a device")
+    if "nodev" in node.mount.flags:
+        raise KernelError(EACCES, f"{os.fsdecode(node.path)}: mounted with nodev")
+    device = vfs.open_device(inode)
+    return OpenFile(node, device, flags, device if writing else None, device)

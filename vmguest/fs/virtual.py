@@ -1,0 +1,96 @@
+"""What file systems without storage share (procfs, sysfs, devtmpfs): inodes made at each look, and text as a file."""
+
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from errno import ENODEV
+
+from dcss.abi.extmem import PAGE_SIZE
+from dcss.errors import KernelError
+from vmguest.fs.file import Actor, clip, copy_pieces, send_pieces
+from vmguest.fs.filesystem import Inode, StatFs
+from vmguest.fs.mapping import UserMapping
+from vmguest.fs.options import MountOptions, refuse_data
+
+
+@dataclass(frozen=True, slots=True)
+class VirtualInode:
+    """An inode that nothing keeps: number, type and permissions; its times and owners are 0."""
+
+    number: int
+    mode: int
+    size_bytes: int = 0
+    links_count: int = 1
+    rdev: tuple[int, int] = (0, 0)
+    uid: int = 0
+    gid: int = 0
+    blocks_512: int = 0
+    atime: int = 0
+    mtime: int = 0
+    ctime: int = 0
+
+    @property
+    def is_dir(self) -> bool:
+        """S_ISDIR."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_symlink(self) -> bool:
+        """S_ISLNK."""
+        return stat.S_ISLNK(self.mode)
+
+    @property
+    def is_regular(self) -> bool:
+        """S_ISREG."""
+        return stat.S_ISREG(self.mode)
+
+
+class VirtualFileSystem:
+    """The part of a FileSystem that one without blocks, copies and options of its own has in common with the others."""
+
+    type_name: str
+    page_cache_bytes = 0
+    buffer_bytes = 0
+
+    def release(self, inode: Inode) -> None:
+        """Nothing is held for one open file."""
+
+    def statfs(self) -> StatFs:
+        """Return nothing: it has no blocks."""
+        return StatFs(PAGE_SIZE, 0, 0, 0, 0, 0)
+
+    def remount(self, options: MountOptions) -> None:
+        """Nothing changes. Raises KernelError(EINVAL) for options that it does not know."""
+        refuse_data(self.type_name, options)
+
+    def unmount(self) -> None:
+        """Nothing is held."""
+
+
+class TextFile:
+    """An open file whose text was made when it was opened."""
+
+    def __init__(self, text: bytes) -> None:
+        self._text = memoryview(text)
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes that there are to read."""
+        return len(self._text)
+
+    def read(self, position: int, buffer: memoryview) -> int:
+        """Copy the text."""
+        return copy_pieces(self._pieces(position, len(buffer)), buffer)
+
+    def sendfile(self, position: int, count: int, actor: Actor) -> int:
+        """Hand the text to `actor`."""
+        return send_pieces(self._pieces(position, count), actor)
+
+    def mmap(self, first_page: int, pages: int) -> UserMapping:
+        """Refuse: there is no page to map."""
+        raise KernelError(ENODEV, f"mmap of {pages} pages from page {first_page}: this file has none")
+
+    def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
+        end = clip(self, position, count)
+        if position < end:
+            yield self._text[position:end]
