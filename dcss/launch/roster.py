@@ -145,6 +145,11 @@ class Roster:
     def _hypercall(self, guest: Guest) -> None:
         try:
             packet = guest.port.recv(MAX_PACKET_BYTES + 1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return  # said to be readable, and is not: the kernel may be wrong about that, select(2) says
+        except OSError:
+            packet = b""  # it ended, and the fork server says how
+        try:
             if packet:
                 send_reply(guest.port, self._cp.handle(guest.name, packet))
                 return

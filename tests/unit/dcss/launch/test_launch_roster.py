@@ -1,6 +1,7 @@
 """What a roster makes of the order in which news of a guest arrive; the fork server and CP are played."""
 
 import os
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -92,6 +93,20 @@ def test_a_guest_is_ready_with_its_verdict(
     loop.turn(1)
     assert member.state is State.READY
     roster.stop(member)
+    os.waitpid(pid, 0)
+
+
+def test_a_port_that_only_seemed_readable_is_no_reason_to_kill_a_guest(
+    server: PlayedServer, member_and_roster: tuple[Member, Roster, Loop]
+) -> None:
+    """In storms epoll said so, now and then, of a port that had nothing to read."""
+    member, roster, loop = member_and_roster
+    pid = start(server, loop)
+    assert member.guest is not None
+    roster._hypercall(member.guest)
+    assert member.guest.pidfd is not None
+    assert not select.select([member.guest.pidfd], [], [], 0.5)[0], "it was killed"
+    member.guest.kill()
     os.waitpid(pid, 0)
 
 
