@@ -29,10 +29,12 @@ class PlayedServer:
     def __init__(self) -> None:
         self.control, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.reservation = SimpleNamespace(window=0)
+        self.ports: list[socket.socket] = []
         self.consoles: list[socket.socket] = []
         self.events: list[Started | Ended] = []
 
-    def spawn(self, _spec: object, _port: socket.socket, console: socket.socket, _log: int) -> bool:
+    def spawn(self, _spec: object, port: socket.socket, console: socket.socket, _log: int) -> bool:
+        self.ports.append(port.dup())
         self.consoles.append(console.dup())
         return True
 
@@ -49,7 +51,7 @@ class PlayedServer:
 def server() -> Iterator[PlayedServer]:
     server = PlayedServer()
     yield server
-    for each in (server.control, server.theirs, *server.consoles):
+    for each in (server.control, server.theirs, *server.ports, *server.consoles):
         each.close()
 
 
