@@ -1,9 +1,10 @@
 """What crosses a guest's console: SEQPACKET packets, one kind each, none as long as 64 KiB.
 
     guest -> host   V verdict   O, E what a command wrote to stdout, stderr   X its exit status   B books
-    host -> guest   exec NUL-separated words   books
+    host -> guest   exec NUL-separated words   books   cancel
 
-A guest that is in its `run:` list does not listen: it answers after its verdict, one request after the other.
+A guest that is in its `run:` list does not listen: it answers after its verdict, one request after the other. It looks
+for `cancel` where a command can be left without harm: before each command of a line, and before each piece of output.
 """
 
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ OUTPUT_BYTES = 60 << 10  # of one O or E packet: whole pages, so that a file's p
 VERDICT, STDOUT, STDERR, STATUS, BOOKS = b"V", b"O", b"E", b"X", b"B"
 EXEC_REQUEST = b"exec\0"
 BOOKS_REQUEST = b"books\0"
+CANCEL_REQUEST = b"cancel\0"  # end the command that runs; nothing happens where it has ended
 
 EXIT_STATUS = Struct("<i")
 _BOOKS = Struct("<QQQ")

@@ -166,7 +166,7 @@ class Client:
         return f"system {self.system}: its CP (process {self.peer.pid})"
 
     def close(self) -> None:
-        """Close the connection; a command that was started in a guest runs to its end."""
+        """Close the connection; a command that was started in a guest, and runs still, is cancelled."""
         self._socket.close()
 
     def __enter__(self) -> Self:

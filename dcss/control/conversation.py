@@ -17,7 +17,8 @@ CONGESTED_BYTES = 1 << 18  # whoever sends a stream should pause when so much wa
 class Conversation:
     """One request and its answer. `dispatch` gets the request; `closed` is called once, when all is over.
 
-    Set `drained` to be told once that all that waited to be sent has been, or that the client has gone.
+    Set `drained` to be told once that all that waited to be sent has been, or that the client has gone, and `gone` to
+    be told once that it has gone before it had its answer.
     """
 
     def __init__(
@@ -30,6 +31,7 @@ class Conversation:
         fault: Callable[[str], None],
     ) -> None:
         self.drained: Callable[[], None] | None = None
+        self.gone: Callable[[], None] | None = None
         self._socket, self._loop, self._dispatch, self._closed = sock, loop, dispatch, closed
         self._fault = fault
         self._received = bytearray()
@@ -86,6 +88,9 @@ class Conversation:
         drained, self.drained = self.drained, None
         if drained is not None:
             drained()
+        gone, self.gone = self.gone, None
+        if gone is not None and not self._finished:
+            gone()
         self._closed(self)
 
     def _finish(self, line: bytes) -> None:

@@ -6,16 +6,14 @@ import socket
 import subprocess
 import sys
 from contextlib import suppress
-from errno import EMFILE
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from dcss.errors import LaunchError
-from dcss.launch.limits import explain
+from dcss.launch.forkserver import PACKET_BYTES, pack_kill
 from vmguest.bootstrap import GuestSpec
 from vmguest.hostmem import Reservation
 
-PACKET_BYTES = 1 << 17
 _ENDS_SECONDS = 1.0  # a process closes its sockets a moment before it can be waited for
 _ROOT = Path(__file__).resolve().parents[2]
 # Neither site nor the environment can put anything into a guest: only the standard library and this source tree.
@@ -23,11 +21,14 @@ _PROGRAM = "import sys; sys.path.insert(0, {root!r}); from dcss.launch.forkserve
 
 
 class Started(NamedTuple):
-    """A guest process exists; the descriptor refers to it for good, whatever becomes of its number."""
+    """A guest process exists; the descriptor refers to it for good, whatever becomes of its number.
+
+    It is None where this process has no number left for one (EMFILE): the kernel leaves it out of the packet.
+    """
 
     name: str
     pid: int
-    pidfd: int
+    pidfd: int | None
 
 
 class Refused(NamedTuple):
@@ -80,7 +81,8 @@ class ForkServer:
     def spawn(self, spec: GuestSpec, port: socket.socket, console: socket.socket, log: int) -> bool:
         """Ask for a guest with these descriptors; False where the server must first be heard, since its queue is full.
 
-        Raises LaunchError where the server is gone, or the specification is too long for one packet.
+        Raises LaunchError where the server is gone, or the specification is too long for one packet, and OSError where
+        the kernel has no memory for it.
         """
         _ = self.reservation
         packet = spec.pack()
@@ -93,7 +95,20 @@ class ForkServer:
             socket.send_fds(self.control, [packet], [port.fileno(), console.fileno(), log], socket.MSG_DONTWAIT)
         except BlockingIOError:
             return False
-        except OSError as error:
+        except ConnectionError as error:
+            raise self._gone(error) from error
+        return True
+
+    def kill(self, pid: int) -> bool:
+        """Have the server kill a guest that this process has no descriptor of; False where its queue is full.
+
+        Raises LaunchError where the server is gone.
+        """
+        try:
+            self.control.send(pack_kill(pid), socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except ConnectionError as error:
             raise self._gone(error) from error
         return True
 
@@ -105,10 +120,8 @@ class ForkServer:
             return None
         name = str(message["name"])
         match message["event"]:
-            case "started" if not descriptors:  # the kernel leaves out what it has no number for
-                raise LaunchError(f"guest {name}: {explain(OSError(EMFILE, os.strerror(EMFILE)))}")
             case "started":
-                return Started(name, int(message["pid"]), descriptors[0])
+                return Started(name, int(message["pid"]), descriptors[0] if descriptors else None)
             case "refused":
                 return Refused(name, str(message["reason"]))
             case _:

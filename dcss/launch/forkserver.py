@@ -2,7 +2,8 @@
 
 It is exec'd before the first segment is published, so no guest inherits what CP holds. A SEQPACKET socket leads to CP:
 
-    CP -> server    a GuestSpec, with the guest's hypercall socket, console socket and log as descriptors
+    CP -> server    a GuestSpec, with the guest's hypercall socket, console socket and log as descriptors;
+                    kill and a guest's process id
     server -> CP    hello with the addresses that it reserved; then, for each guest, started with a pidfd and then
                     ended, or refused with the reason
 """
@@ -16,7 +17,8 @@ import selectors
 import signal
 import socket
 import sys
-from errno import EMFILE
+import traceback
+from errno import EMFILE, ENOMEM
 from typing import NoReturn
 
 from dcss.launch.heap import fill_holes
@@ -31,10 +33,21 @@ PACKET_BYTES = 1 << 17  # the longest GuestSpec
 _LOG, _STDERR, _PORT, _CONSOLE = 1, 2, 3, 4
 _FIRST_UNUSED = 5
 _HIGHEST = 1 << 20
+_KILL = b"kill "  # and a process id; every other request is a GuestSpec, which is JSON
+
+
+def pack_kill(pid: int) -> bytes:
+    """Return the packet that has a guest killed, which CP has no descriptor of."""
+    return _KILL + str(pid).encode()
 
 
 def preload() -> None:
     """Import what guests import only where they need it, so that none has to find and load a module of its own."""
+    import vmguest.block.attributes
+    import vmguest.fs.devfs
+    import vmguest.fs.procfs
+    import vmguest.fs.ramfs
+    import vmguest.fs.sysfs
     import vmguest.populate
     import vmguest.shell.serve  # noqa: F401
 
@@ -58,7 +71,10 @@ def serve(control: socket.socket) -> None:
                     return
                 if not packet:
                     return
-                _answer(control, selector, packet, descriptors, reservation)
+                if packet.startswith(_KILL):
+                    _kill(selector, int(packet[len(_KILL) :]))
+                else:
+                    _answer(control, selector, packet, descriptors, reservation)
             else:
                 name, pid = key.data
                 selector.unregister(key.fd)
@@ -74,10 +90,14 @@ def _answer(
     descriptors: list[int],
     reservation: Reservation,
 ) -> None:
-    """Start the guest that CP asks for, or say why that cannot be."""
+    """Start the guest that CP asks for, or say why that cannot be: that is this guest's failure, and no other's."""
     spec = GuestSpec.unpack(packet)
     try:
         pid, pidfd = _spawn(spec, descriptors, reservation)
+    except MemoryError:
+        reason = explain_fork(OSError(ENOMEM, os.strerror(ENOMEM)))
+        _send(control, {"event": "refused", "name": spec.name, "reason": reason}, None)
+        return
     except OSError as error:
         _send(control, {"event": "refused", "name": spec.name, "reason": explain_fork(error)}, None)
         return
@@ -86,6 +106,13 @@ def _answer(
             os.close(descriptor)
     selector.register(pidfd, selectors.EVENT_READ, (spec.name, pid))
     _send(control, {"event": "started", "name": spec.name, "pid": pid}, pidfd)
+
+
+def _kill(selector: selectors.BaseSelector, pid: int) -> None:
+    """Kill a guest; one that has ended is not there any more, and its number may be another process's."""
+    for key in selector.get_map().values():
+        if key.data is not None and key.data[1] == pid:
+            signal.pidfd_send_signal(key.fd, signal.SIGKILL)
 
 
 def _spawn(spec: GuestSpec, descriptors: list[int], reservation: Reservation) -> tuple[int, int]:
@@ -117,6 +144,8 @@ def _become_guest(spec: GuestSpec, descriptors: list[int], reservation: Reservat
             os.dup2(source, target)
         os.closerange(_FIRST_UNUSED, _HIGHEST)
         status = run_guest(spec, reservation, socket.socket(fileno=_PORT), socket.socket(fileno=_CONSOLE))
+    except BaseException:  # a fault of ours, whose words would go with the process
+        os.write(_STDERR, traceback.format_exc().encode(errors="replace"))
     finally:
         os._exit(status)
 

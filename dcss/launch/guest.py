@@ -76,6 +76,12 @@ class Guest:
         self._send(packet)
         self.exec_sink = on_output
 
+    def cancel_exec(self) -> None:
+        """Have the command that is under way end where it can be left; X comes then. Nothing happens without one."""
+        if self.exec_sink is not None and self.ready:
+            with suppress(LaunchError):  # its console is full: it reads nothing, whatever it is told
+                self._send(console.CANCEL_REQUEST)
+
     def ask_books(self) -> None:
         """Ask for the guest's books: `books` changes when the answer comes, after a command that is under way."""
         self._check_ready("books")

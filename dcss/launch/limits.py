@@ -6,8 +6,8 @@ from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
 from dcss.errors import LaunchError
 
 _PER_GUEST = 3  # port, console, pidfd
-_PER_SEGMENT = 4  # writer, reader, and two while it is made
-_OTHERS = 256  # clients, logs, what a proof opens for a moment
+_PER_SEGMENT = 6  # writer, reader and mapping; twice, where its saved content is kept beside what guests write (SW)
+_OTHERS = 256  # versions pending purge (three each), clients, logs, what a proof opens for a moment
 
 
 def raise_descriptor_limit(guests: int, segments: int) -> None:

@@ -104,6 +104,7 @@ class Requests:
                 client.drained = self._system.roster.hold(member)
 
         member.guest.start_exec(words, heard)
+        client.gone = member.guest.cancel_exec
 
     def _guest(self, client: Conversation, arguments: Arguments) -> None:
         member, action = self._member(arguments), arguments.get("action")

@@ -6,6 +6,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
+from errno import EMFILE
 
 from dcss.abi.channel import MAX_PACKET_BYTES, send_reply
 from dcss.config.plan import GuestPlan, Step, SystemPlan
@@ -22,6 +23,7 @@ from vmguest.bootstrap import GuestSpec
 # The server forks one guest after the other; more requests than it can have in its queue would only wait there.
 SPAWNS_IN_FLIGHT = 8
 _LAST_WORD_SECONDS = 2.0  # for so long a guest may live on that said it failed
+_AGAIN_SECONDS = 0.05  # until the server is asked again whose queue was full
 
 
 class Roster:
@@ -91,11 +93,14 @@ class Roster:
         """Wait until every process has ended, which the fork server's end has brought about, and close everything."""
         for member in self.members.values():
             guest = member.guest
-            if guest is not None and guest.pidfd is not None:
+            if guest is None:
+                continue
+            if guest.pid is not None and guest.exit_status is None:
+                # The server has ended, so the guest is this process's child, and its number its own.
+                which, number = (os.P_PID, guest.pid) if guest.pidfd is None else (os.P_PIDFD, guest.pidfd)
                 with suppress(ChildProcessError):  # the fork server had waited for it
-                    os.waitid(os.P_PIDFD, guest.pidfd, os.WEXITED)
-            if guest is not None:
-                guest.close()
+                    os.waitid(which, number, os.WEXITED)
+            guest.close()
 
     def _pump(self) -> None:
         while self._queue and self._in_flight < SPAWNS_IN_FLIGHT:
@@ -140,6 +145,11 @@ class Roster:
     def _hypercall(self, guest: Guest) -> None:
         try:
             packet = guest.port.recv(MAX_PACKET_BYTES + 1, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return  # said to be readable, and is not: the kernel may be wrong about that, select(2) says
+        except OSError:
+            packet = b""  # it ended, and the fork server says how
+        try:
             if packet:
                 send_reply(guest.port, self._cp.handle(guest.name, packet))
                 return
@@ -182,12 +192,21 @@ class Roster:
         assert guest is not None, "the server starts what it is asked for"
         self._in_flight -= 1
         guest.pid, guest.pidfd = event.pid, event.pidfd
+        if event.pidfd is None:
+            # It cannot be held, so it shall not be: it is not heard, and fails when it has ended.
+            member.reason = explain(OSError(EMFILE, os.strerror(EMFILE)))
+            self._kill_by_server(event.pid)
+            return
         # Not heard before: SAVESEG reads the process's storage, and what sends nonsense is killed.
         self._loop.watch(guest.port, lambda: self._hypercall(guest))
         self._loop.watch(guest.console, lambda: self._console(member, guest))
         self._enter(member, State.RUNNING)
         if not member.wanted:
             guest.kill()
+
+    def _kill_by_server(self, pid: int) -> None:
+        if not self._fork_server.kill(pid):
+            self._loop.after(_AGAIN_SECONDS, lambda: self._kill_by_server(pid))
 
     def _ended(self, member: Member, status: int) -> None:
         guest = member.guest
@@ -196,7 +215,9 @@ class Roster:
         self._cp.release(member.name)
         self._close(guest)
         verdict = guest.verdict
-        if verdict is not None and verdict.exit_status != 0:
+        if member.reason:
+            self._failed(member, State.FAILED, member.reason)
+        elif verdict is not None and verdict.exit_status != 0:
             self._failed(member, State.FAILED, verdict.message or f"failed with status {verdict.exit_status}")
         elif status < 0:
             self._failed(member, State.KILLED, f"killed by {signal_name(-status)}")

@@ -1,13 +1,17 @@
 """From segments' plans to shared memory: all are planned first, so their sizes are known before any is made."""
 
+import os
 from dataclasses import dataclass
+from tempfile import TemporaryFile
 
 from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE, PageRange, SegmentDefinition, SegmentName
 from dcss.config.plan import SegmentPlan, SystemPlan
-from dcss.cp.content import shows_content
+from dcss.cp.content import Fill, check_image, file_digest, shows_content, write_content
 from dcss.cp.control import ControlProgram
+from dcss.cp.runtime import state_directory
 from dcss.cp.shm import check_space
-from dcss.errors import ConfigError, LaunchError
+from dcss.cp.storage import DamagedError
+from dcss.errors import ConfigError, LaunchError, SpoolError
 from dcss.image.build import ImagePlan, plan_image
 from dcss.launch.places import check_places
 from dcss.report.progress import Progress
@@ -26,6 +30,7 @@ class _Planned:
 def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progress) -> None:
     """Bring every segment of the plan into storage: its image, which `save:` saves first, or the saved segment.
 
+    An image that is saved already, byte by byte and in that place, is not saved again: the file stays the one it was.
     Nothing is made where not all of them have room. Raises ConfigError, ImageError, PublishError, SpoolError,
     LaunchError, and DamagedError where a saved segment is not what was saved.
     """
@@ -50,14 +55,59 @@ def _publish_image(
     def fill(descriptor: int) -> None:
         image.write(descriptor, progress.advance)
 
-    progress.phase(f"{'save' if save else 'publish'} {definition.name}", image.content_bytes, "bytes")
+    compare = save and _may_be_saved(cp, definition)
+    verb = "compare" if compare else "save" if save else "publish"
+    progress.phase(f"{verb} {definition.name}", image.content_bytes, "bytes")
     for note in image.notes:
         progress.warn(f"segment {definition.name}: {note}")
-    if save:
+    if compare:
+        check_image(definition, image.size_bytes)
+        _save_what_differs(cp, definition, fill, progress)
+    elif save:
         cp.saved.store(definition, fill, image_bytes=image.size_bytes)
         _load(cp, definition, progress)
     else:
         cp.publish(definition, fill, image_bytes=image.size_bytes)
+
+
+def _may_be_saved(cp: ControlProgram, definition: SegmentDefinition, digest: str | None = None) -> bool:
+    """Whether the spool holds a segment of this definition and, where it is known, this digest."""
+    held = cp.available.get(definition.name)
+    if held is None or held.saved_digest is None or held.definition != definition:
+        return False
+    return digest is None or held.saved_digest == digest
+
+
+def _save_what_differs(cp: ControlProgram, definition: SegmentDefinition, fill: Fill, progress: Progress) -> None:
+    """Load the saved segment where `fill` writes the same content; otherwise save that, and load it."""
+    try:
+        # Where there is room for a segment, and no name that a crash would leave.
+        with TemporaryFile(dir=state_directory() / cp.system) as content:
+            write_content(definition, fill, content.fileno(), saved_only=True)
+            if _may_be_saved(cp, definition, file_digest(content.fileno())):
+                try:
+                    _load(cp, definition, progress)
+                except DamagedError:  # it is set aside, and told: its manifest had the digest, its content has not
+                    pass
+                else:
+                    return
+            progress.phase(f"save {definition.name}")
+            cp.saved.store(definition, _copy_of(content.fileno()))
+    except OSError as error:
+        raise SpoolError(
+            f"segment {definition.name}: {definition.size_bytes} bytes could not be written to the spool of system"
+            f" {cp.system}: {error}"
+        ) from error
+    _load(cp, definition, progress)
+
+
+def _copy_of(source_fd: int) -> Fill:
+    def fill(write_fd: int) -> None:
+        offset_bytes, size_bytes = 0, os.fstat(source_fd).st_size
+        while offset_bytes < size_bytes:
+            offset_bytes += os.sendfile(write_fd, source_fd, offset_bytes, size_bytes - offset_bytes)
+
+    return fill
 
 
 def _load(cp: ControlProgram, definition: SegmentDefinition, progress: Progress) -> None:

@@ -25,7 +25,8 @@ class UsageError(Exception):
 class Context:
     """One run of one command: `name` and `arguments` are its words, `directory` the shell's working directory.
 
-    A command that changes `directory` leaves the old one to its shell, which holds it.
+    A command that changes `directory` leaves the old one to its shell, which holds it. `pause` is the shell's; a
+    command that runs others passes it on.
     """
 
     kernel: Kernel
@@ -34,6 +35,7 @@ class Context:
     out: Stream
     err: Stream
     directory: Node
+    pause: Callable[[], None] = lambda: None
     status: int = 0
 
     def node(self, argument: bytes, *, follow: bool = True) -> Node:

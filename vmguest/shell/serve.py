@@ -6,15 +6,33 @@ import socket
 import sys
 
 from dcss.errors import StepError
-from vmguest.console import EXIT_STATUS, OUTPUT_BYTES, STATUS, STDERR, STDOUT, unpack_exec
+from vmguest.console import (
+    CANCEL_REQUEST,
+    EXIT_STATUS,
+    OUTPUT_BYTES,
+    STATUS,
+    STDERR,
+    STDOUT,
+    unpack_exec,
+)
 from vmguest.kernel import Kernel
 from vmguest.shell.shell import Shell
 from vmguest.shell.streams import Sink
 
+CANCELLED = 130  # a shell's status of a command that Ctrl-C (SIGINT) ended
+
+
+class CancelledError(ConnectionError):
+    """Whoever asked for the command has gone: no command goes on then, as where a sink is gone."""
+
 
 def serve_exec(kernel: Kernel, console: socket.socket, packet: bytes) -> None:
     """Run the command of an exec packet and send its output and status. Raises OSError where the host is gone."""
-    status = Shell(kernel).run(unpack_exec(packet), _sender(console, STDOUT), _sender(console, STDERR))
+    out, err = _sender(console, STDOUT), _sender(console, STDERR)
+    try:
+        status = Shell(kernel, pause=lambda: _check_cancelled(console)).run(unpack_exec(packet), out, err)
+    except CancelledError:
+        status = CANCELLED
     console.send(STATUS + EXIT_STATUS.pack(status), socket.MSG_NOSIGNAL)
 
 
@@ -32,10 +50,22 @@ def exec_step(kernel: Kernel, words: tuple[str, ...]) -> None:
         raise StepError(f"exec {shlex.join(words)}: exit status {status}")
 
 
+def _check_cancelled(console: socket.socket) -> None:
+    """Raise CancelledError where the host says so; whatever else it says stays for later."""
+    try:
+        head = console.recv(len(CANCEL_REQUEST), socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return
+    if head == CANCEL_REQUEST:
+        console.recv(len(CANCEL_REQUEST))
+        raise CancelledError("cancelled by the host")
+
+
 def _sender(console: socket.socket, kind: bytes) -> Sink:
     def send(data: bytes | memoryview) -> None:
         view = memoryview(data)
         for start in range(0, len(view), OUTPUT_BYTES):
+            _check_cancelled(console)
             # Gathered by the host's kernel: a file's bytes go from the segment into the socket, and not through Python.
             console.sendmsg([kind, view[start : start + OUTPUT_BYTES]], [], socket.MSG_NOSIGNAL)
 

@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from errno import EINVAL
 
@@ -26,12 +26,16 @@ Words = Sequence[str | bytes]
 class Shell:
     """One shell of a guest: it starts at `directory`, the root if None, and what `cd` says holds until its end.
 
-    Where it stands is in use, as the working directory of any process is.
+    Where it stands is in use, as the working directory of any process is. `pause` is called before each command; where
+    it raises ConnectionError, no further command runs.
     """
 
-    def __init__(self, kernel: Kernel, directory: Node | None = None) -> None:
+    def __init__(
+        self, kernel: Kernel, directory: Node | None = None, *, pause: Callable[[], None] = lambda: None
+    ) -> None:
         self.kernel = kernel
         self._directory = directory
+        self._pause = pause
 
     def run(self, command: str | bytes | Words, stdout: Sink, stderr: Sink) -> int:
         """Run a line, or the command that words make; return the exit status of what ran last.
@@ -55,6 +59,7 @@ class Shell:
         try:
             for parsed in commands:
                 if parsed.when is None or (parsed.when == 0) == (status == 0):
+                    self._pause()
                     status = self._guarded(parsed, out, err)
         finally:
             self._standing.release()
@@ -104,7 +109,7 @@ class Shell:
         command = COMMANDS.get(words[0])
         if command is None:
             return self._no_command(words[0], err)
-        context = Context(self.kernel, shown(words[0]), words[1:], out, err, self._standing)
+        context = Context(self.kernel, shown(words[0]), words[1:], out, err, self._standing, self._pause)
         try:
             command.run(context)
             out.flush()

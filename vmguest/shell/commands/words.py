@@ -62,7 +62,7 @@ def sh(context: Context) -> None:
     operands(words, at_least=0, at_most=0)
     if "c" not in given:
         raise UsageError("there is no terminal to read from")
-    shell = Shell(context.kernel, context.directory)
+    shell = Shell(context.kernel, context.directory, pause=context.pause)
     context.out.flush()
     context.status = shell.run(given["c"], context.out.pass_on, context.err.pass_on)
 

@@ -304,3 +304,18 @@ def test_another_user_is_turned_away() -> None:
         assert process.communicate()[0] == "b''\n"
         served.server.close()
         served.loop.close()
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_who_works_for_a_client_hears_that_it_went_without_its_answer(served: Served, *, answered: bool) -> None:
+    client = served.connect()
+    client.sendall(request("wait"))
+    served.turn()
+    (waiting,) = served.waiting
+    gone: list[bool] = []
+    waiting.gone = lambda: gone.append(True)
+    if answered:
+        waiting.finish({})
+    client.close()
+    served.turn()
+    assert gone == ([] if answered else [True])

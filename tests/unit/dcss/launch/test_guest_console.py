@@ -16,6 +16,7 @@ from dcss.launch.guest import Guest
 from vmguest.console import (
     BOOKS,
     BOOKS_REQUEST,
+    CANCEL_REQUEST,
     EXIT_STATUS,
     PACKET_BYTES,
     STATUS,
@@ -93,6 +94,18 @@ def test_a_command_is_heard_from_its_first_byte_to_its_status(stage: Stage) -> N
         (b"X", EXIT_STATUS.pack(-3)),
     ]
     stage.guest.start_exec(["ls"], stage.sink)  # the next one may come now
+
+
+def test_only_a_command_that_runs_is_cancelled(stage: Stage) -> None:
+    stage.ready()
+    stage.guest.cancel_exec()
+    stage.guest.start_exec(["first"], stage.sink)
+    stage.guest.cancel_exec()
+    stage.says(STATUS + EXIT_STATUS.pack(130))
+    stage.guest.cancel_exec()
+    stage.guest.start_exec(["second"], stage.sink)
+    heard = [stage.console.recv(100) for _ in range(3)]
+    assert heard == [b"exec\0first", CANCEL_REQUEST, b"exec\0second"]
 
 
 def test_a_sink_may_start_the_next_command(stage: Stage) -> None:

@@ -1,6 +1,7 @@
 """What a roster makes of the order in which news of a guest arrive; the fork server and CP are played."""
 
 import os
+import select
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,10 +29,12 @@ class PlayedServer:
     def __init__(self) -> None:
         self.control, self.theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.reservation = SimpleNamespace(window=0)
+        self.ports: list[socket.socket] = []
         self.consoles: list[socket.socket] = []
         self.events: list[Started | Ended] = []
 
-    def spawn(self, _spec: object, _port: socket.socket, console: socket.socket, _log: int) -> bool:
+    def spawn(self, _spec: object, port: socket.socket, console: socket.socket, _log: int) -> bool:
+        self.ports.append(port.dup())
         self.consoles.append(console.dup())
         return True
 
@@ -48,7 +51,7 @@ class PlayedServer:
 def server() -> Iterator[PlayedServer]:
     server = PlayedServer()
     yield server
-    for each in (server.control, server.theirs, *server.consoles):
+    for each in (server.control, server.theirs, *server.ports, *server.consoles):
         each.close()
 
 
@@ -92,6 +95,20 @@ def test_a_guest_is_ready_with_its_verdict(
     loop.turn(1)
     assert member.state is State.READY
     roster.stop(member)
+    os.waitpid(pid, 0)
+
+
+def test_a_port_that_only_seemed_readable_is_no_reason_to_kill_a_guest(
+    server: PlayedServer, member_and_roster: tuple[Member, Roster, Loop]
+) -> None:
+    """In storms epoll said so, now and then, of a port that had nothing to read."""
+    member, roster, loop = member_and_roster
+    pid = start(server, loop)
+    assert member.guest is not None
+    roster._hypercall(member.guest)
+    assert member.guest.pidfd is not None
+    assert not select.select([member.guest.pidfd], [], [], 0.5)[0], "it was killed"
+    member.guest.kill()
     os.waitpid(pid, 0)
 
 

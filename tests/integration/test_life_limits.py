@@ -1,0 +1,117 @@
+"""A limit of the machine that is met while the system is up: the guest that meets it fails, and the others live on."""
+
+import errno
+import os
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cli_system import Dcss
+from dcss_test_support import needs
+from system_harness import guest, system_plan
+
+from dcss.launch import forkclient
+from dcss.launch.member import State
+from dcss.launch.system import System
+from dcss.report.progress import SilentProgress
+
+CLONE_NEWPID = 0x20000000
+
+
+def process(dcss: Dcss, wanted: str) -> int:
+    (pid,) = [pid for pid, name in dcss.processes().items() if name == wanted]
+    return pid
+
+
+def descriptors(pid: int) -> set[int]:
+    return {int(name) for name in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208
+
+
+@contextmanager
+def none_left(pid: int) -> Iterator[None]:
+    """Leave a process no number for one more descriptor."""
+    used = descriptors(pid)
+    first_free = next(number for number in range(len(used) + 1) if number not in used)
+    soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (first_free, hard))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_no_descriptor_left_for_a_started_guest_fails_that_guest_alone(dcss: Dcss) -> None:
+    """The fork server is held while it is asked for a guest, so that CP runs out just before it hears of it."""
+    dcss("up", dcss.guests(3), "-d")
+    cp, server = process(dcss, "dcss:cp"), process(dcss, "dcss:forkserver")
+    dcss("guest", "stop", "G02")
+    before = descriptors(cp)
+    os.kill(server, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        starting = pool.submit(dcss, "guest", "start", "G02", status=None)
+        end = time.monotonic() + 10
+        while len(descriptors(cp)) < len(before) + 3:  # its port, its console, and the client that waits
+            assert time.monotonic() < end, "CP did not ask for the guest"
+            time.sleep(0.01)
+        time.sleep(0.2)
+        with none_left(cp):
+            os.kill(server, signal.SIGCONT)
+            started = starting.result()
+    assert "Too many open files: all " in started.stdout + started.stderr, started
+    form = dcss.ps()["guests"][1]
+    assert (form["state"], form["pid"], form["exit_status"]) == ("failed", None, 71)
+    assert "descriptors are in use (RLIMIT_NOFILE); raise the limit" in form["reason"]
+    assert "dcss:G02" not in dcss.processes().values()
+    assert dcss.states() == {"G01": "ready", "G02": "failed", "G03": "ready"}
+    assert descriptors(cp) == before
+    dcss("guest", "start", "G02")
+    assert dcss.json("verify")["verdict"] == "verified"
+    dcss("down")
+    dcss.assert_nothing_left()
+
+
+def test_no_descriptor_left_to_ask_for_a_guest_fails_that_guest_alone(dcss: Dcss) -> None:
+    dcss("up", dcss.guests(2), "-d")
+    cp = process(dcss, "dcss:cp")
+    os.kill(dcss.pid_of("G02"), signal.SIGKILL)
+    dcss.wait_for("G02", "killed")
+    first_free = max(descriptors(cp)) + 2  # one for the client that asks
+    hard = resource.prlimit(cp, resource.RLIMIT_NOFILE)[1]
+    before = resource.prlimit(cp, resource.RLIMIT_NOFILE, (first_free, hard))
+    failed = dcss("guest", "start", "G02", status=None)
+    resource.prlimit(cp, resource.RLIMIT_NOFILE, before)
+    assert "Too many open files" in failed.stdout + failed.stderr
+    assert dcss.states() == {"G01": "ready", "G02": "failed"}
+    dcss("guest", "start", "G02")
+    assert dcss.states() == {"G01": "ready", "G02": "ready"}
+
+
+@needs("root")
+def test_a_fork_without_memory_fails_that_guest_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """fork(2) says ENOMEM in a process id namespace whose first process has ended: memory need not run out for it."""
+    unshare = f"import ctypes; ctypes.CDLL(None).unshare({CLONE_NEWPID}); "
+    monkeypatch.setattr(forkclient, "_PROGRAM", unshare + forkclient._PROGRAM)
+    with System(system_plan(tmp_path, guest("A"), guest("B")), SilentProgress()) as system:
+        system.publish()
+        system.launch()
+        members = system.roster.members
+        end = time.monotonic() + 20
+        while any(member.guest is None or not member.state.settled for member in members.values()):
+            first = members["A"].guest
+            if first is not None and first.pid is not None:
+                first.kill()
+            system.poll(1)
+            assert time.monotonic() < end, members
+        system.roster.start(members["B"])
+        while not members["B"].state.settled:
+            system.poll(1)
+        assert members["B"].state is State.FAILED
+        assert members["B"].outcome().exit_status == 71
+        assert members["B"].reason.startswith(f"fork: {os.strerror(errno.ENOMEM)}; free memory")
+        assert members["B"].name not in system.cp.guests
+        assert system.fork_server._process.poll() is None, "the fork server ended"
