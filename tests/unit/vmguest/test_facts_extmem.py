@@ -1,7 +1,7 @@
 """docs/facts.md, section 3: extmem.c's order of checks, errno and messages; the row's name is its id there."""
 
 from collections.abc import Callable
-from errno import EAGAIN, EBUSY, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, EOPNOTSUPP, EPERM, ERANGE
+from errno import EAGAIN, EBUSY, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, ERANGE
 from typing import NamedTuple
 
 import pytest
@@ -224,6 +224,7 @@ def test_3_save_loses_options(cp: ControlProgram) -> None:
 
 TEXTS = {
     ENOENT: "DCSS X cannot be loaded or queried",
+    ENOSYS: "DCSS X cannot be loaded or queried without z/VM",
     EIO: "Loading or querying DCSS X resulted in a hardware error",
     EOPNOTSUPP: "DCSS X has multiple page ranges and cannot be loaded or queried",
     ENOSPC: "DCSS X overlaps with used storage and cannot be loaded",
