@@ -5,33 +5,18 @@ A step is `PATH=TEXT`, a store into an attribute below /sys/devices/dcssblk, or 
 that the guest logs meanwhile.
 """
 
-import re
 from collections.abc import Iterator
-from errno import EBUSY, EEXIST, EINVAL, EIO, ENAMETOOLONG, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP, ERANGE
+from errno import EBUSY, EEXIST, EINVAL, EIO, ENAMETOOLONG, ENODEV, ENOENT, ENOSPC, EOPNOTSUPP
 from typing import NamedTuple
 
 import pytest
-from guest_harness import definition, guest_kernel
+from dcssblk_stage import MIB, PLACES, SECTORS, Guest
+from guest_harness import guest_kernel
 
-from dcss.abi.extmem import PAGE_SIZE, SegmentName, SegmentType
+from dcss.abi.extmem import PAGE_SIZE
 from dcss.cp.control import ControlProgram
-from dcss.errors import KernelError, StaleReferenceError
-from vmguest.block.attributes import tree_of
-from vmguest.block.dcssblk import DcssblkDevice
-from vmguest.block.device import Opened
-from vmguest.fs.sysfs import Attribute, AttributeFile, Directory, Link
-from vmguest.kernel import Kernel
-
-MIB = 1 << 20
-TYPES = [each for each in SegmentType if each is not SegmentType.EWEN]
-# What CP defines and saves when a step first names it.
-PLACES = {"LIB": "20000-200FF SR", "MORE": "20100-201FF SR", "THIRD": "20200-202FF SR", "FAR": "20400-204FF SR"}
-PLACES |= {"NEAR": "20500-2057F SR", "NEXT": "20580-205FF SR", "LOW": "00300-003FF SR", "TYPESW": "20300-203FF SW"}
-PLACES |= {"EW": "30000-300FF EW", "EN": "30100-301FF EN", "ER": "30200-302FF ER", "EW2": "30300-303FF EW"}
-PLACES |= {"MIX": "30400-304FF EW 30500-305FF EN", "EN2": "30600-306FF EN", "TWO": "40000-400FF SR 40100-401FF SN"}
-PLACES |= {"SW": "50000-500FF SW", "SN": "50100-501FF SN", "MON": "50200-502FF SC"}
-PLACES |= {"SECRET": "60000-600FF SR RSTD"}
-SECTORS = 2048  # of one megabyte
+from dcss.errors import KernelError
+from vmguest.fs.sysfs import Attribute, Link
 
 
 class Row(NamedTuple):
@@ -45,12 +30,11 @@ class Row(NamedTuple):
     devices: dict[str, str]
 
 
-def loaded(name: str, mode: str = "in shared access mode") -> str:
-    first, last, kind = PLACES[name].split()[0].split("-")[0], PLACES[name].split()[-2].split("-")[1], "EW/EN-MIXED"
-    if len(PLACES[name].split()) == 2:
-        kind = PLACES[name].split()[1]
-    place = f"of range {int(first, 16) << 12:016x} to {(int(last, 16) << 12) + 4095:016x}"
-    return f"info extmem: DCSS {name} {place} and type {kind} loaded {mode}"
+def loaded(name: str) -> str:
+    words = PLACES[name].replace("-", " ").split()
+    start, end = int(words[0], 16) << 12, (int(words[-2], 16) << 12) + PAGE_SIZE - 1
+    kind = words[2] if len(words) == 3 else "EW/EN-MIXED"
+    return f"info extmem: DCSS {name} of range {start:016x} to {end:016x} and type {kind} loaded in shared access mode"
 
 
 def made(names: str, mebibytes: int = 1) -> str:
@@ -312,74 +296,6 @@ SAVES = (
 )
 
 
-class Guest:
-    """A guest, its opens by device, and what is below its /sys/devices/dcssblk."""
-
-    def __init__(self, cp: ControlProgram, kernel: Kernel) -> None:
-        self.cp = cp
-        self.kernel = kernel
-        self.opens: dict[str, list[Opened]] = {}
-
-    def device(self, name: str) -> DcssblkDevice:
-        device = self.kernel.dcssblk.by_segment(name)
-        assert device is not None
-        return device
-
-    def define(self, text: str) -> None:
-        """Have CP save the segments that a text names."""
-        for name in set(re.findall(r"\w+", text.upper())) & PLACES.keys() - self.cp.available.keys():
-            assert self.cp.execute(f"DEFSEG {name} {PLACES[name]}").return_code == 0
-            assert self.cp.execute(f"SAVESEG {name}").return_code == 0
-
-    def do(self, step: str) -> None:
-        """Take one step. Raises KernelError as a system call would return it."""
-        if step.startswith("add="):
-            self.define(step)
-        verb, _, name = step.partition(" ")
-        if verb == "cp":
-            assert self.cp.execute(name).return_code == 0
-        elif verb == "open":
-            self.opens.setdefault(name, []).append(self.device(name).open())
-        elif verb == "close":
-            self.device(name).release(self.opens[name].pop())
-        else:
-            path, _, text = step.partition("=")
-            assert AttributeFile(self.attribute(path)).write(0, text.encode()) == len(text)  # "returns count"
-
-    def attribute(self, path: str) -> Attribute:
-        found = self.tree()
-        for name in path.encode().split(b"/"):
-            assert isinstance(found, dict)
-            found = found[name]
-        assert isinstance(found, Attribute)
-        return found
-
-    def tree(self) -> Directory:
-        devices = tree_of(self.kernel.dcssblk)[b"devices"]
-        assert isinstance(devices, dict)
-        found = devices[b"dcssblk"]
-        assert isinstance(found, dict)
-        return found
-
-    def show(self, path: str) -> str:
-        show = self.attribute(path).show
-        assert show is not None
-        return show()
-
-    def log(self) -> list[str]:
-        return [f"{level} {message}" for _, level, message in self.kernel.log._ring]
-
-    def page(self, text: bytes = b"", pages: int = 1) -> int:
-        """Return the host address of new storage that begins with `text`."""
-        frame = self.kernel.machine.storage.allocate(pages)
-        self.kernel.machine.storage.view(frame * PAGE_SIZE, len(text))[:] = text
-        return self.kernel.machine.storage.address(frame)
-
-    def bytes_at(self, address: int, size_bytes: int) -> bytes:
-        storage = self.kernel.machine.storage
-        return bytes(storage.view(address - storage.base, size_bytes))
-
-
 @pytest.fixture
 def guest(control_program: ControlProgram) -> Iterator[Guest]:
     with guest_kernel(control_program) as kernel:
@@ -446,109 +362,6 @@ def test_4_first_name(guest: Guest) -> None:
     device = guest.device("THIRD")
     assert (device.start, device.size_bytes) == (0x20000000, 3 * MIB)
     assert guest.show("THIRD/seglist") == "THIRD\nLIB\nMORE\n"
-
-
-@pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.name)
-def test_4_add_read_only(control_program: ControlProgram, kind: SegmentType) -> None:
-    control_program.publish(definition("KIND", f"20000-200FF {kind.name}"), lambda _: None)
-    with guest_kernel(control_program) as kernel:
-        guest = Guest(control_program, kernel)
-        guest.do("add=KIND")
-        read_only = kind.name in {"SR", "ER", "SC"}
-        assert guest.device("KIND").read_only is read_only
-        if kind is not SegmentType.SC:
-            guest.do("KIND/shared=0")
-            assert guest.device("KIND").read_only is False
-            guest.do("KIND/shared=1")
-            assert guest.device("KIND").read_only is read_only
-
-
-@pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.name)
-def test_4_io_write_by_type(control_program: ControlProgram, kind: SegmentType) -> None:
-    control_program.publish(definition("KIND", f"20000-200FF {kind.name}"), lambda _: None)
-    with guest_kernel(control_program) as kernel:
-        guest = Guest(control_program, kernel)
-        guest.do("add=kind")
-        device = guest.device("KIND")
-        opened = device.open()
-        page = guest.page(b"written")
-        if kind.name in {"SR", "ER", "SC"}:
-            with pytest.raises(KernelError) as caught:
-                device.write(opened, 8, page, PAGE_SIZE)
-            assert caught.value.errno == EIO
-            assert guest.log()[-1] == "warn dcssblk: Writing to KIND failed because it is a read-only device"
-        else:
-            device.write(opened, 8, page, PAGE_SIZE)
-            back = guest.page()
-            device.read(opened, 8, back, PAGE_SIZE)
-            assert guest.bytes_at(back, 7) == b"written"
-        stored = control_program.available[SegmentName("KIND")].object.buffer
-        assert bytes(stored[PAGE_SIZE : PAGE_SIZE + 7]) == (b"written" if kind.name in {"SW", "SN"} else bytes(7))
-
-
-def test_4_io_write_exclusive(guest: Guest) -> None:
-    guest.do("add=LIB:MORE")
-    guest.do("LIB/shared=0")
-    device = guest.device("LIB")
-    opened = device.open()
-    device.write(opened, SECTORS, guest.page(b"mine"), PAGE_SIZE)
-    back = guest.page()
-    device.read(opened, SECTORS, back, PAGE_SIZE)
-    assert guest.bytes_at(back, 4) == b"mine"
-    device.release(opened)
-    guest.do("LIB/shared=1")
-    opened = device.open()
-    device.read(opened, SECTORS, back, PAGE_SIZE)
-    assert guest.bytes_at(back, 4) == bytes(4)  # not saved, so gone
-
-
-def test_4_io_write_names_the_device(guest: Guest) -> None:
-    guest.do("add=MORE:LIB")
-    device = guest.device("MORE")
-    with pytest.raises(KernelError):
-        device.write(device.open(), 0, guest.page(), PAGE_SIZE)
-    assert guest.log()[-1] == "warn dcssblk: Writing to MORE failed because it is a read-only device"
-
-
-@pytest.mark.parametrize(
-    ("fact", "sector", "size_bytes", "offset"),
-    [
-        ("4-io-sector", 1, PAGE_SIZE, 0),
-        ("4-io-sector", 7, PAGE_SIZE, 0),
-        ("4-io-size", 0, 512, 0),
-        ("4-io-size", 8, PAGE_SIZE + 1, 0),
-        ("4-io-buffer", 0, PAGE_SIZE, 8),
-        ("4-io-end", SECTORS, PAGE_SIZE, 0),
-        ("4-io-end", SECTORS - 8, 2 * PAGE_SIZE, 0),
-    ],
-)
-def test_4_io(guest: Guest, fact: str, sector: int, size_bytes: int, offset: int) -> None:
-    guest.do("add=SW")
-    device = guest.device("SW")
-    opened = device.open()
-    address = guest.page(b"x" * 4 * PAGE_SIZE, 4) + offset
-    for transfer in (device.read, device.write):
-        with pytest.raises(KernelError) as caught:
-            transfer(opened, sector, address, size_bytes)
-        assert caught.value.errno == EIO, fact
-    assert guest.bytes_at(address, 2 * PAGE_SIZE) == b"x" * 2 * PAGE_SIZE
-    assert bytes(guest.cp.available[SegmentName("SW")].object.buffer) == bytes(MIB)
-    device.read(opened, SECTORS - 8, guest.page(), PAGE_SIZE)  # the last page is inside
-
-
-def test_4_io_spans_segments(guest: Guest) -> None:
-    """Bytes that lie in two segments, which are two objects on the host, by one transfer and by one reference."""
-    guest.do("add=EN2:MIX")
-    device = guest.device("EN2")
-    opened = device.open()
-    sector = 2 * SECTORS - 8
-    device.write(opened, sector, guest.page(b"a" * PAGE_SIZE + b"b" * PAGE_SIZE, 2), 2 * PAGE_SIZE)
-    back = guest.page(pages=2)
-    device.read(opened, sector, back, 2 * PAGE_SIZE)
-    assert guest.bytes_at(back, 2 * PAGE_SIZE) == b"a" * PAGE_SIZE + b"b" * PAGE_SIZE
-    reference = device.direct_access(opened, sector, 2 * PAGE_SIZE)
-    assert bytes(reference.view()) == b"a" * PAGE_SIZE + b"b" * PAGE_SIZE
-    assert reference.page_frame == 0x305FF
 
 
 def test_4_open(guest: Guest) -> None:
@@ -628,7 +441,7 @@ def names_of(guest: Guest) -> dict[str, tuple[str, str]]:
         ("4-segments-length", "lib" + 396 * ",", {"dcssblk0": ("LIB\n", "1\n")}),
     ],
 )
-def test_4_segments(guest: Guest, fact: str, parameter: str, devices: dict[str, tuple[str, str]]) -> None:
+def test_segments(guest: Guest, fact: str, parameter: str, devices: dict[str, tuple[str, str]]) -> None:
     guest.define(parameter)
     guest.kernel.dcssblk.load_module(parameter)
     assert names_of(guest) == devices, fact
@@ -640,44 +453,3 @@ def test_4_segments_too_long(guest: Guest) -> None:
     guest.kernel.dcssblk.load_module("lib" + 397 * ",")
     assert names_of(guest) == {}
     assert guest.log() == ["err dcssblk.segments: string doesn't fit in 399 chars."]
-
-
-def test_4_direct_access(guest: Guest) -> None:
-    """Address and frame of a page; no check of type or mode, so read-only and shared segments are referred to too."""
-    guest.do("add=MON")
-    device = guest.device("MON")
-    reference = device.direct_access(device.open(), 16, PAGE_SIZE)
-    assert reference.page_frame == 0x50202
-    assert reference.kernel_address == guest.kernel.machine.absolute(0x50202)
-
-
-@pytest.mark.parametrize(
-    ("fact", "sector", "pages", "errno"),
-    [
-        ("4-direct-access-einval", 4, 1, EINVAL),
-        ("4-direct-access-einval", SECTORS + 1, 1, EINVAL),
-        ("4-direct-access-erange", SECTORS, 1, ERANGE),
-        ("4-direct-access-erange", SECTORS - 8, 2, ERANGE),
-    ],
-)
-def test_4_direct_access_refuses(guest: Guest, fact: str, sector: int, pages: int, errno: int) -> None:
-    guest.do("add=LIB")
-    device = guest.device("LIB")
-    opened = device.open()
-    assert device.direct_access(opened, SECTORS - 8, PAGE_SIZE).page_frame == 0x200FF
-    with pytest.raises(KernelError) as caught:
-        device.direct_access(opened, sector, pages * PAGE_SIZE)
-    assert caught.value.errno == errno, fact
-
-
-def test_4_direct_access_enodev(guest: Guest) -> None:
-    guest.do("add=LIB")
-    device = guest.device("LIB")
-    opened = device.open()
-    device.release(opened)
-    guest.do("remove=LIB")
-    with pytest.raises(StaleReferenceError) as stale:
-        device.direct_access(opened, 0, PAGE_SIZE)
-    with pytest.raises(KernelError) as gone:
-        device.open()
-    assert stale.value.errno == gone.value.errno == ENODEV
