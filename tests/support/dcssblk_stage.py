@@ -54,7 +54,11 @@ class Guest:
             self.device(name).release(self.opens[name].pop())
         else:
             path, _, text = step.partition("=")
-            assert AttributeFile(self.attribute(path)).write(0, text.encode()) == len(text)  # "returns count"
+            self.store(path, text)
+
+    def store(self, path: str, text: str) -> None:
+        """Write an attribute below /sys/devices/dcssblk. Raises KernelError as write(2) would return it."""
+        assert AttributeFile(self.attribute(path)).write(0, text.encode()) == len(text)
 
     def attribute(self, path: str) -> Attribute:
         found = self.tree()
