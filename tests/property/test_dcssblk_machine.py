@@ -27,7 +27,7 @@ guests = st.sampled_from(GUESTS)
 numbers = st.integers(0, 11)  # which of what there is
 pages = st.integers(0, 600)  # which page of a disk, the one behind its end included
 together = st.sampled_from(["A:B", "b:a", "C:A:B", "a:b:c", "B:C", "D:E", "E:D", "MIX:D2", "d2:mix"])
-apart = st.sampled_from(["A:C", "S:T", "R:D", "A:A", "C:B:OVER", "B:OVER", "A:B:TOOLONGNAME", "D:E:NOSUCH"])
+apart = st.sampled_from(["A:C", "S:T", "R:E", "A:A", "C:B:OVER", "B:OVER", "A:B:TOOLONGNAME", "D:E:NOSUCH"])
 typos = st.sampled_from(["", ":", "A:", ":A", "A::B", " A", "A ", "NOSUCH", "TOOLONGNAME", "\n", "\0A"])
 writable = st.sampled_from(["d", "D", "E", "s", "S", "T", "MIX"])
 single = st.one_of(st.sampled_from(sorted(DEFINITIONS)), writable)
@@ -49,6 +49,7 @@ class DcssblkMachine(RuleBasedStateMachine):
         self.cp = self.stack.enter_context(control_program())
         self.model_cp = ModelCp()
         self.written = 0
+        self.touched: set[int] = set()
         self.guests: dict[str, Guest] = {}
         self.contexts: dict[str, ExitStack] = {}
         self.models: dict[str, ModelGuest] = {}
@@ -106,11 +107,17 @@ class DcssblkMachine(RuleBasedStateMachine):
     def remove(self, guest: str, text: str, ending: str) -> None:
         assert self.store(guest, "remove", text + ending) == self.models[guest].remove(text + ending)
 
+    @rule(guest=guests, text=st.one_of(together, apart))
+    def add_several(self, guest: str, text: str) -> None:
+        self.add(guest, text, "\n")
+
     @precondition(has_device)
-    @rule(guest=guests, number=numbers, ending=endings)
-    def remove_device(self, guest: str, number: int, ending: str) -> None:
+    @rule(guest=guests, number=numbers, member=numbers, ending=endings)
+    def remove_device(self, guest: str, number: int, member: int, ending: str) -> None:
+        """By its name, or that of another member."""
         guest = self.with_device(guest)
-        self.remove(guest, self.pick(guest, number)[1].names[0].lower(), ending)
+        names = self.pick(guest, number)[1].names
+        self.remove(guest, names[member % len(names)].lower(), ending)
 
     @precondition(has_device)
     @rule(guest=guests, number=numbers, text=flags)
@@ -132,27 +139,55 @@ class DcssblkMachine(RuleBasedStateMachine):
         self.models[guest].module(entries)
 
     @precondition(has_device)
-    @rule(guest=guests, number=numbers, member=numbers)
-    def add_again(self, guest: str, number: int, member: int) -> None:
+    @rule(guest=guests, number=numbers, member=numbers, text=right, page=pages)
+    def add_again(self, guest: str, number: int, member: int, text: str, page: int) -> None:
         """The one way to have a segment twice: a blank behind its name makes it another name, and not another one."""
         guest = self.with_device(guest)
         names = self.pick(guest, number)[1].names
         self.add(guest, f"{names[member % len(names)]} ", "")
+        self.shared(guest, number, text)
+        if self.models[guest].devices:
+            self.write(guest, number, page, 2)
 
     @rule(guest=guests, text=st.one_of(together, writable), page=pages, local=st.booleans(), saved=st.booleans())
     def edit(self, guest: str, text: str, page: int, local: bool, saved: bool) -> None:
-        """The administrator's way: add, exclusive, write, save, remove."""
+        """The administrator's way: add, exclusive, write, save, remove, and add for all."""
         self.add(guest, text, "\n")
-        device = self.models[guest].named(text.split(":", maxsplit=1)[0].upper())
-        if device is not None:
-            number = [*self.models[guest].devices.values()].index(device)
-            if local:
-                self.shared(guest, number, "0\n")
-            if device in self.models[guest].devices.values():
-                self.write(guest, number, page, 1)
-                if saved:
-                    self.save(guest, number, "1\n")
-                    self.remove(guest, text.split(":", maxsplit=1)[0], "\n")
+        number = self.number_of(guest, text)
+        if number is not None and local:
+            self.shared(guest, number, "0\n")
+            number = self.number_of(guest, text)
+        if number is not None:
+            self.write(guest, number, page, 1)
+            if saved:
+                self.save(guest, number, "1\n")
+                self.remove(guest, text.partition(":")[0], "\n")
+                for each in GUESTS:
+                    self.add(each, text, "\n")
+
+    @rule(guest=guests, text=st.one_of(together, writable), page=pages)
+    def work_together(self, guest: str, text: str, page: int) -> None:
+        """Both guests have a disk, and one writes to it."""
+        for each in GUESTS:
+            self.add(each, text, "\n")
+        number = self.number_of(guest, text)
+        if number is not None:
+            self.write(guest, number, page, 2)
+
+    @precondition(has_device)
+    @rule(guest=guests, number=numbers, page=pages, texts=st.lists(right, min_size=1, max_size=2))
+    def save_while_open(self, guest: str, number: int, page: int, texts: list[str]) -> None:
+        guest = self.with_device(guest)
+        self.open(guest, number)
+        self.write(guest, number, page, 1)
+        for text in texts:
+            self.save(guest, number, text)
+        self.release(guest, len(self.opens[guest]) - 1)
+
+    def number_of(self, guest: str, text: str) -> int | None:
+        """Which of the guest's devices has the name that a text begins with."""
+        device = self.models[guest].named(text.partition(":")[0].upper())
+        return None if device is None else [*self.models[guest].devices.values()].index(device)
 
     # transfers
 
@@ -179,6 +214,7 @@ class DcssblkMachine(RuleBasedStateMachine):
         page %= len(model.pages) + 1
         texts = [b"%08d" % (self.written + i) for i in range(count)]
         self.written += count
+        self.touched |= {model.pages.start + page + i for i in range(count)}
         errno = self._transfer(guest, real, page, texts, writing=True)
         model.opens += 1
         assert errno == self.models[guest].write(model, page, texts)
@@ -228,11 +264,15 @@ class DcssblkMachine(RuleBasedStateMachine):
     # CP
 
     @precondition(has_device)
-    @rule(guest=guests, number=numbers, member=numbers, define=st.booleans())
-    def operator_meddles(self, guest: str, number: int, member: int, define: bool) -> None:
-        """Purge a segment that a guest has loaded, or save an empty one over it."""
-        names = self.pick(self.with_device(guest), number)[1].names
-        self.operator(names[member % len(names)].rstrip(), define)
+    @rule(guest=guests, number=numbers, member=numbers, define=st.booleans(), texts=st.lists(right, max_size=3))
+    def operator_meddles(self, guest: str, number: int, member: int, define: bool, texts: list[str]) -> None:
+        """Purge a segment that a guest has loaded, or save an empty one over it; then the guest reloads."""
+        guest = self.with_device(guest)
+        device = self.pick(guest, number)[1]
+        self.operator(device.names[member % len(device.names)].rstrip(), define)
+        for text in texts:
+            if device in self.models[guest].devices.values():
+                self.shared(guest, [*self.models[guest].devices.values()].index(device), text)
 
     @rule(name=st.sampled_from(sorted(DEFINITIONS)), define=st.booleans())
     def operator(self, name: str, define: bool) -> None:
@@ -289,10 +329,10 @@ class DcssblkMachine(RuleBasedStateMachine):
             machine = self.guests[name].kernel.machine
             for segment in model.loaded:
                 seen = model.seen(segment)
-                for page in {*seen, pages_of(segment)[0], pages_of(segment)[-1]}:
+                for page in self.touched & {*pages_of(segment)}:
                     found = bytes(hostmem.view(machine.absolute(page), TEXT_BYTES))
                     assert found == seen.get(page, bytes(TEXT_BYTES)), (name, segment, hex(page))
 
 
-DcssblkMachine.TestCase.settings = settings(stateful_step_count=50)
+DcssblkMachine.TestCase.settings = settings(stateful_step_count=40)
 TestDcssblkMachine = DcssblkMachine.TestCase
