@@ -123,6 +123,7 @@ def test_3_3_six_ranges(cp: ControlProgram) -> None:
     with guest_kernel(cp) as kernel:
         segment = kernel.extmem.segment_load("SIX", do_nonshared=False)
         assert (segment.start, segment.end, segment.type) == (0x40000000, 0x405FFFFF, SegmentType.EWEN)
+        assert [each.first_page for each in segment.ranges] == list(range(0x40000, 0x40600, 0x100))
 
 
 def test_3_type_loads_nothing(cp: ControlProgram) -> None:
@@ -278,6 +279,7 @@ def test_3_probe_of_an_old_cp(old_cp: ControlProgram) -> None:
     with guest_kernel(old_cp) as kernel:
         segment = kernel.extmem.segment_load("SIX", do_nonshared=False)
         assert (segment.start, segment.end, segment.type) == (0x40000000, 0x405FFFFF, SegmentType.EWEN)
+        assert [each.first_page for each in segment.ranges] == list(range(0x40000, 0x40600, 0x100))
         kernel.extmem.segment_modify_shared("SIX", do_nonshared=True)
         kernel.extmem.segment_unload("SIX")
         assert kernel.calls.functions() == [  # type: ignore[attr-defined]
