@@ -190,20 +190,34 @@ class Machine:
     def map_user(self, address: int, first_page: int, pages: int) -> int:
         """Map absolute pages read-only at user level, all present, and return the host address that they are at.
 
-        Attached storage is mapped at `address`. Real storage is private memory, which the host can map only once: its
-        pages are found where they are.
+        Shared attached storage is mapped at `address`, from as many objects as the pages lie in. Private memory the
+        host can map only once: real storage, and attached storage of which pages may have been written, are found
+        where they are.
         """
+        pieces = self._shared_pieces(first_page, pages)
+        if sum(length for _, _, length in pieces) != pages:
+            return self.absolute(first_page)
+        for storage, start, length in pieces:
+            hostmem.map_object(
+                address + (start - first_page) * PAGE_SIZE,
+                length * PAGE_SIZE,
+                storage.descriptor,
+                storage.offset + (start - storage.first_page) * PAGE_SIZE,
+                writable=False,
+                private=False,
+                populate=True,
+            )
+        return address
+
+    def _shared_pieces(self, first_page: int, pages: int) -> list[tuple[AttachedStorage, int, int]]:
+        """Return what attached storage, not private, has of a run of pages: storage, first page, length in pages."""
+        pieces = []
         for storage in self._attached:
-            within = first_page - storage.first_page
-            if within >= 0 and within + pages <= storage.pages:
-                offset = storage.offset + within * PAGE_SIZE
-                if storage.private:
-                    break  # written pages exist in the window only, so a second mapping would not show them
-                hostmem.map_object(
-                    address, pages * PAGE_SIZE, storage.descriptor, offset, writable=False, private=False, populate=True
-                )
-                return address
-        return self.absolute(first_page)
+            start = max(first_page, storage.first_page)
+            end = min(first_page + pages, storage.first_page + storage.pages)
+            if start < end and not storage.private:
+                pieces.append((storage, start, end - start))
+        return pieces
 
     def user_range(self, pages: int) -> int:
         """Return the start of `pages` unused pages of user addresses. Raises KernelError(ENOMEM) for none."""

@@ -1,4 +1,4 @@
-"""A guest kernel inside the test process, with a real CP answering its hypercalls from a thread."""
+"""Guest kernels inside the test process, with a real CP answering their hypercalls from a thread each."""
 
 import os
 import socket
@@ -21,8 +21,8 @@ APPEND = O_WRONLY | O_CREAT | O_APPEND
 
 
 @cache
-def reservation() -> Reservation:
-    """Reserve the guest's addresses, once for all tests of this process."""
+def reservation(slot: int = 0) -> Reservation:
+    """Reserve a guest's addresses, once for all tests of this process; guests at the same time have a slot each."""
     return hostmem.reserve()
 
 
@@ -31,19 +31,18 @@ def definition(name: str, words: str = "20000-200FF SR") -> SegmentDefinition:
     return SegmentDefinition(SegmentName(name), tuple(PageRange.parse(w) for w in words.split(",")))
 
 
-def dump_storage(descriptor: int, address: int, size_bytes: int) -> None:
-    """Write absolute storage of the one guest in this process to a descriptor, as CP asks for it in SAVESEG."""
-    os.write(descriptor, hostmem.view(reservation().window + address, size_bytes))
-
-
 class Answering:
     """Serves one guest's hypercalls; `packets` keeps what crossed the socket."""
 
-    def __init__(self, cp: ControlProgram, guest: str, storage_bytes: int) -> None:
+    def __init__(self, cp: ControlProgram, guest: str, storage_bytes: int, window: int) -> None:
         self.packets: list[bytes] = []
         self.port, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._cp = cp
         self._guest = guest
+
+        def dump_storage(descriptor: int, address: int, size_bytes: int) -> None:
+            os.write(descriptor, hostmem.view(window + address, size_bytes))
+
         cp.register(guest, storage_bytes=storage_bytes, privilege="EG", dump=dump_storage)
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
@@ -65,17 +64,20 @@ class Answering:
 
 
 @contextmanager
-def guest_kernel(cp: ControlProgram, name: str = "LINUX", storage_bytes: int = STORAGE_BYTES) -> Iterator[Kernel]:
+def guest_kernel(
+    cp: ControlProgram, name: str = "LINUX", storage_bytes: int = STORAGE_BYTES, *, slot: int = 0
+) -> Iterator[Kernel]:
     """Yield a running kernel; its `calls` attribute is the Answering that serves it."""
-    answering = Answering(cp, name, storage_bytes)
+    place = reservation(slot)
+    answering = Answering(cp, name, storage_bytes, place.window)
     try:
-        kernel = Kernel(reservation(), storage_bytes, answering.port)
+        kernel = Kernel(place, storage_bytes, answering.port)
         kernel.calls = answering  # type: ignore[attr-defined]
         yield kernel
     finally:
         answering.close()
-        hostmem.unmap(reservation().window, reservation().window_bytes)
-        hostmem.unmap(reservation().user_area, reservation().user_area_bytes)
+        hostmem.unmap(place.window, place.window_bytes)
+        hostmem.unmap(place.user_area, place.user_area_bytes)
 
 
 def fill_with(content: bytes):  # noqa: ANN201 - a Fill

@@ -7,7 +7,7 @@
 /sys/block/dcssblkN/dev, ro, size                   0444
 """
 
-from errno import EINVAL
+from errno import EBUSY, EINVAL
 
 from dcss.abi.ext2 import SECTOR_SIZE
 from dcss.errors import KernelError
@@ -15,10 +15,16 @@ from vmguest.block.dcssblk import DCSSBLK_MAJOR, Dcssblk, DcssblkDevice
 from vmguest.fs.sysfs import Attribute, Directory, Link
 
 
-def flag_of(text: str) -> bool:
-    """Read what shared and save take: 0 or 1, and a newline or nothing behind it. Raises KernelError(EINVAL)."""
-    if text[:1] not in {"0", "1"} or text[1:2] not in {"", "\n", "\0"}:
-        raise KernelError(EINVAL, f"{text.strip()!r}: wanted 0 or 1")
+def flag_of(text: str, *, busy: bool = False) -> bool:
+    """Read what shared and save take: 0 or 1, and a newline or nothing behind it.
+
+    Raises KernelError: EINVAL for anything else, but EBUSY where only the first character is wrong and the device is
+    `busy`, since shared_store() looks at that in between.
+    """
+    if text[1:2] not in {"", "\n", "\0"}:
+        raise KernelError(EINVAL, f"{text.strip()!r}: wanted 0 or 1, and nothing behind it")
+    if text[:1] not in {"0", "1"}:
+        raise KernelError(EBUSY if busy else EINVAL, f"{text.strip()!r}: wanted 0 or 1")
     return text[0] == "1"
 
 
@@ -38,7 +44,7 @@ def _device(driver: Dcssblk, device: DcssblkDevice) -> Directory:
     name = device.segment_name
 
     def set_shared(text: str) -> None:
-        driver.set_shared(name, shared=flag_of(text))
+        driver.set_shared(name, shared=flag_of(text, busy=device.use_count > 0))
 
     def save(text: str) -> None:
         driver.save(name, wanted=flag_of(text))
@@ -46,7 +52,7 @@ def _device(driver: Dcssblk, device: DcssblkDevice) -> Directory:
     return {
         b"block": Link(b"../../../block/" + device.name.encode()),
         b"save": Attribute(lambda: f"{device.save_pending:d}\n", save, 0o600),
-        b"seglist": Attribute(lambda: "".join(f"{segment.name}\n" for segment in device.segments), mode=0o400),
+        b"seglist": Attribute(lambda: "".join(f"{member.name}\n" for member in device.members), mode=0o400),
         b"shared": Attribute(lambda: f"{device.is_shared:d}\n", set_shared, 0o600),
     }
 

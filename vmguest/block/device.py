@@ -35,11 +35,11 @@ class BlockDevice(Protocol):
         ...
 
     def read(self, opened: "Opened", sector: int, address: int, size_bytes: int) -> None:
-        """Copy whole pages from `sector` on to `address`, in one transfer. Raises KernelError(EIO)."""
+        """Copy whole pages from `sector` on to the page at `address`, in one transfer. Raises KernelError(EIO)."""
         ...
 
     def write(self, opened: "Opened", sector: int, address: int, size_bytes: int) -> None:
-        """Copy whole pages from `address` to `sector` on, in one transfer. Raises KernelError(EIO)."""
+        """Copy whole pages from the page at `address` to `sector` on, in one transfer. Raises KernelError(EIO)."""
         ...
 
     def direct_access(self, opened: "Opened", sector: int, size_bytes: int) -> "DirectAccess":
@@ -82,9 +82,15 @@ class DirectAccess:
 def check_request(device: BlockDevice, sector: int, size_bytes: int) -> None:
     """Raise KernelError(EIO) unless a transfer is of whole pages, on page boundaries and inside the device."""
     aligned = sector % SECTORS_PER_PAGE == 0 and size_bytes % PAGE_SIZE == 0
-    if not aligned or sector < 0 or size_bytes <= 0 or sector * SECTOR_SIZE + size_bytes > device.size_bytes:
+    if not aligned or sector < 0 or size_bytes < 0 or sector * SECTOR_SIZE + size_bytes > device.size_bytes:
         raise KernelError(
             EIO,
             f"{device.name}: transfer of {size_bytes} bytes at sector {sector}, wanted whole pages on page boundaries"
             f" within {device.size_bytes} bytes",
         )
+
+
+def check_buffer(device: BlockDevice, address: int) -> None:
+    """Raise KernelError(EIO) unless a transfer's other end is on a page boundary too."""
+    if address % PAGE_SIZE:
+        raise KernelError(EIO, f"{device.name}: transfer to or from {address:#x}, wanted a page boundary")

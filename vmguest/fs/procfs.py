@@ -55,9 +55,7 @@ def _filesystems(_kernel: "Kernel") -> str:
 
 
 def _iomem(kernel: "Kernel") -> str:
-    lines = [f"{0:08x}-{kernel.machine.storage.size_bytes - 1:08x} : System RAM\n"]
-    lines += [f"{s.start:08x}-{s.end:08x} : {s.name:8} (DCSS)\n" for s in kernel.extmem.segments()]
-    return "".join(lines)
+    return "".join(f"{r.start:08x}-{r.end:08x} : {r.name}\n" for r in kernel.extmem.iomem)
 
 
 def _meminfo(kernel: "Kernel") -> str:

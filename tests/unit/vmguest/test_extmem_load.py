@@ -21,9 +21,9 @@ def test_load_maps_the_segment_at_its_absolute_address(control_program: ControlP
         assert (segment.start, segment.end, segment.type) == (0x20000000, 0x200FFFFF, SegmentType.SR)
         at = kernel.machine.reservation.window + 0x20000000
         assert bytes(hostmem.view(at, PAGE_SIZE)) == CONTENT
-        assert kernel.calls.functions() == [Diag64.SEGEXTX, Diag64.LOADSHRX]  # type: ignore[attr-defined]
+        assert kernel.calls.functions() == [Diag64.FINDSEGX, Diag64.SEGEXTX, Diag64.LOADSHRX]  # type: ignore[attr-defined]
         assert kernel.log.messages("info") == [
-            "extmem: DCSS LIB of range 0000000020000000 to 00000000200fffff and type SR loaded in shared access mode"
+            "extmem: DCSS lib of range 0000000020000000 to 00000000200fffff and type SR loaded in shared access mode"
         ]
         assert control_program.users("LIB") == 1
         kernel.extmem.segment_unload("LIB")
