@@ -20,6 +20,7 @@ EX_OSERR = 71  # sysexits.h: "system error (e.g., can't fork)": the exit status 
 class State(StrEnum):
     """What `dcss ps` shows of a guest."""
 
+    WAITING = "waiting"  # for guests that it comes after
     STARTING = "starting"  # its process is asked for
     RUNNING = "running"  # in its `run:` list
     READY = "ready"  # its `run:` list ended well
@@ -31,7 +32,7 @@ class State(StrEnum):
     @property
     def settled(self) -> bool:
         """Nothing more happens by itself."""
-        return self not in {State.STARTING, State.RUNNING, State.RESTARTING}
+        return self not in {State.WAITING, State.STARTING, State.RUNNING, State.RESTARTING}
 
 
 @dataclass(slots=True, eq=False)

@@ -55,6 +55,13 @@ class Roster:
         """The first start of every guest has come to something."""
         return not self._unsettled
 
+    def launch(self) -> None:
+        """Start every guest, those with `after:` once all that they come after are ready. Raises LaunchError."""
+        for member in self.members.values():
+            if member.plan.after:
+                self._enter(member, State.WAITING)
+        self.start(*(member for member in self.members.values() if not member.plan.after))
+
     def start(self, *members: Member) -> None:
         """Start guests that have no process, as soon as it is their turn. Raises LaunchError: the server is gone."""
         for member in members:
@@ -252,9 +259,22 @@ class Roster:
         if member.name in self._unsettled:
             self._unsettled.remove(member.name)
             self._settled(member)
+            self._release_waiting(member)
         waiters, member.waiters = member.waiters, []
         for waiter in waiters:
             waiter()
+
+    def _release_waiting(self, settled: Member) -> None:
+        """Start the guests that waited for this one alone, or fail them where it is not ready."""
+        for member in self.members.values():
+            if member.state is not State.WAITING or settled.name not in member.plan.after:
+                continue
+            if settled.state is not State.READY:
+                member.reason = f"not started, since it comes after {settled.name}, which is {settled.state}"
+                self._journal.note(f"guest {member.name}: {member.reason}")
+                self._enter(member, State.FAILED)
+            elif not self._unsettled.intersection(member.plan.after):
+                self.start(member)
 
     def _close(self, guest: Guest) -> None:
         self._loop.forget(guest.port)

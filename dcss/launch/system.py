@@ -94,7 +94,7 @@ class System:
         self.free_before_bytes = free_memory_bytes()
         self._progress.phase("start guests", len(self.plan.guests), "guests")
         self.phase = "starting"
-        self.roster.start(*self.roster.members.values())
+        self.roster.launch()
 
     def wait(self) -> None:
         """Serve guests until each one's `run:` list has ended, well or not. Raises TakenDownError, LaunchError."""

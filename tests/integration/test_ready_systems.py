@@ -1,0 +1,95 @@
+"""The systems under configs/ run as they are, and each is verified; and the order of guests that come after others."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+from cli_system import Dcss
+
+CONFIGS = Path(__file__).parents[2] / "configs"
+SLOW = {"demo", "hundred"}  # `make demo` runs the first, in every run of CI
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
+        for path in sorted(CONFIGS.glob("*.yaml"))
+    ],
+)
+def test_a_ready_system_is_verified(dcss: Dcss, config: Path) -> None:
+    """With a name of its own, so that it may run beside another's."""
+    text = config.read_text().replace(f"system: {config.stem}\n", f"system: {dcss.system}\n")
+    (dcss.home / "ready.yaml").write_text(text)
+    done = dcss.json("run", dcss.home / "ready.yaml")
+    assert done["verify"]["verdict"] == "verified"
+    assert all(guest["exit_status"] == 0 for guest in done["guests"])
+    assert done["measure"]["totals"]["saved_bytes"] > 0
+    assert yaml.safe_load(config.read_text())["system"] == config.stem
+    dcss.assert_nothing_left()
+
+
+def test_the_administrators_segment_is_what_was_prepared_and_outlives_the_system(dcss: Dcss) -> None:
+    """Twice: the second time there is a version to replace."""
+    text = (CONFIGS / "administrator.yaml").read_text().replace("administrator\n", f"{dcss.system}\n")
+    image = dcss.home / "master.img"
+    dcss("image", "build", dcss.home / "tree", "-o", image)
+    text = text[: text.index("    image:")] + f"    image: {{ext2: {image}}}\n" + text[text.index("\nguests:") :]
+    (dcss.home / "admin.yaml").write_text(text)
+    for spid in (3, 6):
+        done = dcss.json("run", dcss.home / "admin.yaml")
+        shared = [file for file in done["verify"]["files"] if file["segment"] == "MYDCSS"]
+        assert len(shared) == 20
+        assert all(file["guests"] == ["USER01", "USER02", "USER03"] and file["shared"] for file in shared)
+        (saved,) = dcss.json("segment", "query", "--system", dcss.system)["segments"]
+        assert (saved["name"], saved["class"], saved["file"]) == ("MYDCSS", "A", spid)
+    dcss("segment", "export", "MYDCSS", dcss.home / "saved.img", "--system", dcss.system)
+    content, saved_content = image.read_bytes(), (dcss.home / "saved.img").read_bytes()
+    assert saved_content[: len(content)] == content
+    assert len(saved_content) == 0x1800 << 12
+    assert not any(saved_content[len(content) :])
+
+
+def test_a_guest_starts_when_those_before_it_are_ready(dcss: Dcss) -> None:
+    """LAST maps what FIRST and both of PAIR have put into a segment that all share, in the order of their starts."""
+    segment = "  - {name: BOARD, define: [20000-200FF SN]}"
+    config = dcss.config(
+        'name: LAST, after: [PAIR], expect: nothing, run: [{exec: "head -c 6 /dev/dcssblk0"}]',
+        'name: FIRST, expect: nothing, run: [{exec: "echo first > /dev/dcssblk0"}]',
+        'name: PAIR, count: 2, after: [FIRST], expect: nothing, run: [{exec: "head -c 6 /dev/dcssblk0"}]',
+        segment=segment,
+    )
+    dcss("up", config, "-d")
+    assert dcss.states() == dict.fromkeys(["LAST", "FIRST", "PAIR01", "PAIR02"], "ready")
+    for guest in ("PAIR01", "PAIR02", "LAST"):
+        assert "first" in dcss("logs", guest).stdout
+    pids = {guest["name"]: guest["pid"] for guest in dcss.ps()["guests"]}
+    assert pids["FIRST"] < min(pids["PAIR01"], pids["PAIR02"]) < max(pids["PAIR01"], pids["PAIR02"]) < pids["LAST"]
+
+
+def test_what_comes_after_a_guest_that_failed_fails_and_is_not_started(dcss: Dcss) -> None:
+    config = dcss.config(
+        'name: A, expect: nothing, run: [{exec: ["false"]}]',
+        "name: B, after: [A], restart: on-failure, expect: nothing",
+        "name: C, after: [B], expect: nothing",
+        "name: D, expect: nothing",
+    )
+    done = dcss("run", config, "--json", status=3)
+    outcomes = {guest["name"]: guest for guest in json.loads(done.stdout)["guests"]}
+    assert outcomes["D"]["exit_status"] == 0
+    assert [outcomes[name]["exit_status"] for name in "ABC"] == [1, 71, 71]
+    assert outcomes["B"]["log"] == "not started, since it comes after A, which is failed"
+    assert outcomes["C"]["log"] == "not started, since it comes after B, which is failed"
+    assert outcomes["B"]["log"] in dcss("run", config, status=3).stdout
+
+
+def test_a_guest_that_waits_can_be_stopped_and_started_by_hand(dcss: Dcss) -> None:
+    config = dcss.config(
+        'name: A, expect: nothing, run: [{exec: "echo NOSUCH > /sys/devices/dcssblk/add"}]',
+        "name: B, after: [A], expect: nothing",
+    )
+    dcss("up", config, "-d", status=3)
+    assert dcss.states() == {"A": "failed", "B": "failed"}
+    dcss("guest", "start", "B")
+    assert dcss.states()["B"] == "ready"
