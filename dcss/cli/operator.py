@@ -5,12 +5,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
 from dcss.cli.options import EXIT_FAILED, EXIT_REFUTED
+from dcss.cli.systems import running_systems
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
 
 if TYPE_CHECKING:
@@ -22,8 +24,14 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 10.0  # another command of this kind holds the spool for an instant, a starting CP until it listens
 _LOOK_SECONDS = 0.05
 
+DEFAULT_SYSTEM = "default"  # DESIGN.md, section 9: the spool where no system is named
+
 system_option = click.option(
-    "--system", default="default", show_default=True, metavar="SYSTEM", help="The system whose CP and spool is meant."
+    "--system",
+    default=DEFAULT_SYSTEM,
+    show_default=True,
+    metavar="SYSTEM",
+    help="The system whose CP and spool is meant.",
 )
 
 
@@ -78,8 +86,20 @@ def operator_of(system: str) -> Iterator[Operator]:
     if cp is None:
         yield _Remote(system)
         return
+    if system == DEFAULT_SYSTEM:
+        _tell_what_runs()
     with cp:
         yield _Local(cp)
+
+
+@cache
+def _tell_what_runs() -> None:
+    """Say once that systems run which this command, that names none, does not mean."""
+    if running := running_systems():
+        names = " or ".join(f"--system {name}" for name in running)
+        click.echo(
+            f"note: this is the spool of system {DEFAULT_SYSTEM}, which does not run; one that does: {names}", err=True
+        )
 
 
 def _own_cp(system: str) -> "ControlProgram | None":

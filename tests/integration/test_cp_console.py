@@ -131,3 +131,15 @@ def test_segment_commands_show_progress_at_a_terminal_and_none_in_a_pipe(dcss: D
     assert "import LIB2" in done("import", "lib.img", "--name", "LIB2", "--at", "1G")
     for arguments in (("load", "LIB"), ("export", "LIB", "lib.img"), ("import", "lib.img")):
         assert dcss("segment", *arguments, "--system", dcss.system).stderr == ""
+
+
+def test_who_names_no_system_is_told_of_one_that_runs(dcss: Dcss) -> None:
+    dcss("up", dcss.guests(1), "-d")
+    done = dcss("cp", "query nss")
+    assert done.stdout == "NO NSS FILES\n"
+    assert done.stderr == (
+        f"note: this is the spool of system default, which does not run; one that does: --system {dcss.system}\n"
+    )
+    assert dcss("cp", "query nss", "--system", dcss.system).stderr == ""
+    dcss("down")
+    assert dcss("cp", "query nss").stderr == ""

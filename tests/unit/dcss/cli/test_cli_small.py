@@ -56,7 +56,7 @@ def test_init_elsewhere(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_init_of_an_unknown_system_lists_the_known(capfd: pytest.CaptureFixture[str]) -> None:
     assert run("init", "demmo") == 2
-    assert capfd.readouterr().err.startswith("dcss init: found 'demmo', wanted one of demo, hundred")
+    assert capfd.readouterr().err.startswith("dcss init: found 'demmo', wanted one of administrator, demo, hundred")
 
 
 def test_init_lists_every_ready_system_with_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
