@@ -74,6 +74,9 @@ class DcssblkMachine(RuleBasedStateMachine):
         self.opens[name] = []
 
     def saveseg(self, name: str) -> None:
+        """Put an empty segment in a segment's place, which CP does not take for one that the operator saves over it."""
+        if name in self.model_cp.available:
+            assert self.cp.execute(f"PURGE NSS NAME {name}").return_code == 0
         assert self.cp.execute(f"DEFSEG {name} {DEFINITIONS[name]}").return_code == 0
         assert self.cp.execute(f"SAVESEG {name}").return_code == 0
         self.model_cp.save(name, {})
@@ -266,7 +269,7 @@ class DcssblkMachine(RuleBasedStateMachine):
     @precondition(has_device)
     @rule(guest=guests, number=numbers, member=numbers, define=st.booleans(), texts=st.lists(right, max_size=3))
     def operator_meddles(self, guest: str, number: int, member: int, define: bool, texts: list[str]) -> None:
-        """Purge a segment that a guest has loaded, or save an empty one over it; then the guest reloads."""
+        """Purge a segment that a guest has loaded, or put an empty one in its place; then the guest reloads."""
         guest = self.with_device(guest)
         device = self.pick(guest, number)[1]
         self.operator(device.names[member % len(device.names)].rstrip(), define)
@@ -276,7 +279,7 @@ class DcssblkMachine(RuleBasedStateMachine):
 
     @rule(name=st.sampled_from(sorted(DEFINITIONS)), define=st.booleans())
     def operator(self, name: str, define: bool) -> None:
-        """Purge a segment, or save an empty one over it."""
+        """Purge a segment, or put an empty one in its place."""
         if define:
             self.saveseg(name)
         elif name in self.model_cp.available:
