@@ -12,6 +12,7 @@ from dcss.config.problems import Location, Problem, did_you_mean
 
 MAX_NAME_CHARACTERS = 8
 MAX_GUESTS = 99_999  # of one system; more than Linux gives processes by default
+MAX_SEGMENTS_CHARACTERS = 399  # DCSSBLK_PARM_LEN of drivers/s390/block/dcssblk.c, less the NUL
 VERBS = ("map", "read", "exec")
 _LISTED_DEVICES = 8
 
@@ -64,6 +65,13 @@ def _devices(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]
             if name in taken:
                 yield Problem((*at, "dcssblk", index), f"'{name}' again", "each segment in one device only")
             taken.add(name)
+    if draft.sound(*at, "dcssblk") and draft.sound("segments"):
+        devices = [segment.name for segment in draft.model.segments] if guest.dcssblk is None else guest.dcssblk
+        characters = len(",".join(devices))
+        if characters > MAX_SEGMENTS_CHARACTERS:
+            found = f"{len(devices)} devices, {characters} characters as the driver's segments="
+            wanted = f"at most {MAX_SEGMENTS_CHARACTERS}, as Linux takes"
+            yield Problem((*at, "dcssblk"), found, wanted, "add others in the guest, by /sys/devices/dcssblk/add")
 
 
 def _mounts(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]:

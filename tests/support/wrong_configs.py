@@ -44,6 +44,18 @@ WRONG_CONFIGS = (
         ),
     ),
     WrongConfig(
+        "more-devices-than-the-driver-takes",
+        "segments:\n"
+        + "".join(
+            f"  - {{name: SEGM{n:04d}, define: [{0x20000 + n * 256:X}-{0x200FF + n * 256:X} SN]}}\n" for n in range(45)
+        )
+        + "guests:\n  - {name: A, dcssblk: [SEGM0000]}\n  - {name: B}\n",
+        (
+            "49: guests[1].dcssblk: found 45 devices, 404 characters as the driver's segments=, wanted at most 399, as"
+            " Linux takes (add others in the guest, by /sys/devices/dcssblk/add)",
+        ),
+    ),
+    WrongConfig(
         "after-nobody",
         _guest("{name: A, count: 2, after: [BB]}") + "  - {name: B}\n",
         ("6: guests[0].after[0]: found 'BB', wanted the name of a guest of this file (did you mean B?)",),
