@@ -1,6 +1,5 @@
 """Inodes and open files of a file system in real storage."""
 
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from errno import EINVAL, ENOMEM, ENOSPC
@@ -12,12 +11,13 @@ from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.fs.file import Actor, check_pages, clip, copy_pieces, send_pieces
 from vmguest.fs.frames import FilePages
+from vmguest.fs.inode import TypedByMode
 from vmguest.fs.mapping import UserMapping, UserRun
 from vmguest.machine import RealStorage
 
 
 @dataclass(slots=True, eq=False)
-class RamInode:
+class RamInode(TypedByMode):
     """A file, a directory with its `children`, or a symbolic link with its `target`."""
 
     number: int
@@ -34,21 +34,6 @@ class RamInode:
     children: dict[bytes, int] = field(default_factory=dict)
     target: bytes = b""
     data: FilePages | None = None
-
-    @property
-    def is_dir(self) -> bool:
-        """A directory."""
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_symlink(self) -> bool:
-        """A symbolic link."""
-        return stat.S_ISLNK(self.mode)
-
-    @property
-    def is_regular(self) -> bool:
-        """A regular file."""
-        return self.data is not None
 
     @property
     def pages(self) -> int:

@@ -1,6 +1,5 @@
 """What file systems without storage share (procfs, sysfs, devtmpfs): inodes made at each look, and text as a file."""
 
-import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from errno import ENODEV
@@ -9,12 +8,13 @@ from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.fs.file import Actor, clip, copy_pieces, send_pieces
 from vmguest.fs.filesystem import Inode, StatFs
+from vmguest.fs.inode import TypedByMode
 from vmguest.fs.mapping import UserMapping
 from vmguest.fs.options import MountOptions, refuse_data
 
 
 @dataclass(frozen=True, slots=True)
-class VirtualInode:
+class VirtualInode(TypedByMode):
     """An inode that nothing keeps: number, type and permissions; its times and owners are 0."""
 
     number: int
@@ -28,21 +28,6 @@ class VirtualInode:
     atime: int = 0
     mtime: int = 0
     ctime: int = 0
-
-    @property
-    def is_dir(self) -> bool:
-        """S_ISDIR."""
-        return stat.S_ISDIR(self.mode)
-
-    @property
-    def is_symlink(self) -> bool:
-        """S_ISLNK."""
-        return stat.S_ISLNK(self.mode)
-
-    @property
-    def is_regular(self) -> bool:
-        """S_ISREG."""
-        return stat.S_ISREG(self.mode)
 
 
 class VirtualFileSystem:
