@@ -28,6 +28,10 @@ def process(dcss: Dcss, wanted: str) -> int:
     return pid
 
 
+# Root may be without CAP_SYS_RESOURCE, which another user's limits want.
+of_this_user = pytest.mark.parametrize("dcss", ["self"], indirect=True)
+
+
 def descriptors(pid: int) -> set[int]:
     return {int(name) for name in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208
 
@@ -45,6 +49,7 @@ def none_left(pid: int) -> Iterator[None]:
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (soft, hard))
 
 
+@of_this_user
 def test_no_descriptor_left_for_a_started_guest_fails_that_guest_alone(dcss: Dcss) -> None:
     """The fork server is held while it is asked for a guest, so that CP runs out just before it hears of it."""
     dcss("up", dcss.guests(3), "-d")
@@ -75,6 +80,7 @@ def test_no_descriptor_left_for_a_started_guest_fails_that_guest_alone(dcss: Dcs
     dcss.assert_nothing_left()
 
 
+@of_this_user
 def test_no_descriptor_left_to_ask_for_a_guest_fails_that_guest_alone(dcss: Dcss) -> None:
     dcss("up", dcss.guests(2), "-d")
     cp = process(dcss, "dcss:cp")

@@ -59,7 +59,9 @@ def start(user: Dcss) -> StormSystem:
     for number in range(3):
         (user.home / f"small/lib/{number}").write_bytes(random.Random(number).randbytes(9_000))
     for number in range(8):
-        (user.home / f"{number}.content").write_bytes(random.Random(number).randbytes(SEGMENT_BYTES))
+        content = random.Random(number).randbytes(SEGMENT_BYTES)
+        (user.home / f"{number}.content").write_bytes(content)
+        (user.home / f"{number}-less.content").write_bytes(content[: SEGMENT_BYTES // 2])
     library = "  - {name: LIB, at: 0x10000000, image: {directory: tree}}"
     segments = "\n".join([library, *(segment.yaml for segment in storm_segments())])
     shown = "expect: nothing, dcssblk: []"

@@ -53,12 +53,12 @@ def storm_segments() -> list[StormSegment]:
     segments = []
     for number in range(20):
         first = 0x20000 + number * 0x100
-        last, middle = first + _PAGES - 1, first + _PAGES // 2
+        last, behind_image = first + _PAGES - 1, first + _PAGES * 3 // 4
         if number < len(_TYPES):
             ranges = (f"{first:X}-{last:X} {_TYPES[number]}",)
         else:
-            ranges = (f"{first:X}-{middle - 1:X} EW", f"{middle:X}-{last:X} EN")
-        image = not ranges[0].endswith("N")
+            ranges = (f"{first:X}-{behind_image - 1:X} EW", f"{behind_image:X}-{last:X} EN")
+        image = not ranges[0].endswith(("N", "SC"))
         segments.append(StormSegment(f"S{number:02d}", ranges, image, image and number % 2 == 0))
     return segments
 
@@ -115,7 +115,8 @@ class StormSystem:
         if not segment.image:
             self.cp(f"SAVESEG {segment.name}")
             return
-        content = self._contents / f"{seed % 8}.content"
+        whole = "" if len(segment.ranges) == 1 else "-less"  # what lies in pages of type EN would be refused
+        content = self._contents / f"{seed % 8}{whole}.content"
         response = self.ask("segment", action="save", name=segment.name, content=str(content))
         assert response["return_code"] == 0, response
 
