@@ -67,7 +67,11 @@ class Reply(NamedTuple):
 
 
 def send_reply(sock: socket.socket, reply: Reply) -> None:
-    """Send one reply without waiting. Raises BlockingIOError where the peer does not read, OSError where it is gone."""
+    """Send one reply without waiting.
+
+    Raises BlockingIOError where the peer does not read, ConnectionError where it is gone, and another OSError where the
+    reply could not be sent (unix(7): ETOOMANYREFS for its descriptor), so that the peer waits for it still.
+    """
     packet = REPLY.pack(reply.condition_code, reply.rx, reply.ry) + reply.block
     ancillary = []
     if reply.descriptor is not None:

@@ -111,7 +111,7 @@ def _storage_of(host: Host, issuer: Issuer, skeleton: Segment) -> Fill:
     """
     if issuer.guest is None:
         older = host.directory.available.get(skeleton.name)
-        if older is not None and not is_blank(older.definition, older.saved_digest):
+        if older is not None and not is_blank(older.definition, older.saved_digest or older.digest):
             raise CommandError(messages.NOTHING_TO_SAVE, name=skeleton.name, userid=issuer.userid, spid=older.spid)
         return lambda _: None
     dump = issuer.guest.dump

@@ -21,13 +21,13 @@ class Run(NamedTuple):
     size_bytes: int
 
 
-def shows_content(kind: SegmentType) -> bool:
+def _shows_content(kind: SegmentType) -> bool:
     """Tell whether pages of this type show what was put into them before the first load; SC is written by CP itself."""
     return kind.saved or kind is SegmentType.SC
 
 
 def _any_shows_content(definition: SegmentDefinition) -> bool:
-    return any(shows_content(page_range.type) for page_range in definition.ranges)
+    return any(_shows_content(page_range.type) for page_range in definition.ranges)
 
 
 def zero_runs(definition: SegmentDefinition, *, saved_only: bool) -> Iterator[Run]:
@@ -38,7 +38,7 @@ def zero_runs(definition: SegmentDefinition, *, saved_only: bool) -> Iterator[Ru
         end_bytes = page_range.end - definition.start + 1
         if start_bytes > offset_bytes:
             yield Run(offset_bytes, start_bytes - offset_bytes)
-        if not (page_range.type.saved if saved_only else shows_content(page_range.type)):
+        if not (page_range.type.saved if saved_only else _shows_content(page_range.type)):
             yield Run(start_bytes, end_bytes - start_bytes)
         offset_bytes = end_bytes
 

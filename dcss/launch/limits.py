@@ -1,7 +1,7 @@
 """The kernel's limits that a system of many guests meets first, and how to raise them."""
 
 import resource
-from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
+from errno import EAGAIN, EMFILE, ENFILE, ENOMEM, ETOOMANYREFS
 
 from dcss.errors import LaunchError
 
@@ -31,6 +31,12 @@ def explain(error: OSError) -> str:
         return f"{words}: all {limit} descriptors are in use (RLIMIT_NOFILE); raise the limit: ulimit -Hn"
     if error.errno == ENFILE:
         return f"{words}: no descriptor is left on this machine; raise fs.file-max: sysctl -w fs.file-max=NUMBER"
+    if error.errno == ETOOMANYREFS:  # unix(7)
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return (
+            f"{words}: more than {limit} descriptors of this user are on their way through sockets (RLIMIT_NOFILE);"
+            " raise the limit: ulimit -Hn"
+        )
     return words
 
 

@@ -149,22 +149,32 @@ class Roster:
         )
         return True
 
-    def _hypercall(self, guest: Guest) -> None:
+    def _hypercall(self, member: Member, guest: Guest) -> None:
+        packet = b""
         try:
             packet = guest.port.recv(MAX_PACKET_BYTES + 1, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return  # said to be readable, and is not: the kernel may be wrong about that, select(2) says
-        except OSError:
-            packet = b""  # it ended, and the fork server says how
+        except ConnectionError:
+            pass  # it ended, and the fork server says how
+        except OSError as error:
+            self._give_up(member, guest, f"CP could not take its hypercall: {explain(error)}")
         try:
             if packet:
                 send_reply(guest.port, self._cp.handle(guest.name, packet))
                 return
-        except BlockingIOError:
-            guest.kill()  # it sends and does not read: the others must not wait for it
-        except OSError:
+        except ConnectionError:
             pass  # it ended, and the fork server says how
+        except BlockingIOError:  # the others must not wait for it
+            self._give_up(member, guest, "it makes hypercalls and does not read CP's replies")
+        except OSError as error:  # without a reply it would wait for ever
+            self._give_up(member, guest, f"CP could not reply to its hypercall: {explain(error)}")
         self._loop.forget(guest.port)
+
+    def _give_up(self, member: Member, guest: Guest, reason: str) -> None:
+        """End a guest that cannot go on, which has then failed for `reason`."""
+        member.reason = reason
+        guest.kill()
 
     def _console(self, member: Member, guest: Guest) -> None:
         before = guest.verdict
@@ -205,7 +215,7 @@ class Roster:
             self._kill_by_server(event.pid)
             return
         # Not heard before: SAVESEG reads the process's storage, and what sends nonsense is killed.
-        self._loop.watch(guest.port, lambda: self._hypercall(guest))
+        self._loop.watch(guest.port, lambda: self._hypercall(member, guest))
         self._loop.watch(guest.console, lambda: self._console(member, guest))
         self._enter(member, State.RUNNING)
         if not member.wanted:

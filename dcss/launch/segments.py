@@ -6,7 +6,7 @@ from tempfile import TemporaryFile
 
 from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE, PageRange, SegmentDefinition, SegmentName
 from dcss.config.plan import SegmentPlan, SystemPlan
-from dcss.cp.content import Fill, check_image, file_digest, shows_content, write_content
+from dcss.cp.content import Fill, check_image, file_digest, write_content
 from dcss.cp.control import ControlProgram
 from dcss.cp.runtime import state_directory
 from dcss.cp.shm import check_space
@@ -128,7 +128,7 @@ def _planned(cp: ControlProgram, plan: SegmentPlan) -> _Planned:
         return _Planned(plan, saved.definition, saved=True)
     sized = plan.definition is not None or plan.size_bytes is not None
     definition = _definition(plan, plan.size_bytes or 0) if sized else None
-    if definition is None or any(shows_content(each.type) for each in definition.ranges):
+    if definition is None or any(each.type.saved for each in definition.ranges):
         raise ConfigError(
             f"{plan.where}: segment {plan.name}: found no image:, and no saved segment {plan.name} in the spool of"
             f" system {cp.system}; give it an image, or save one (dcss segment define and save, --system {cp.system})"

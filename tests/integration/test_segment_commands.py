@@ -160,6 +160,21 @@ def test_guests_see_at_once_what_cp_writes(dcss: Dcss) -> None:
     )
 
 
+def test_what_cp_writes_begins_as_zeros_without_an_image(dcss: Dcss) -> None:
+    """FACTS 1.1, SC: data saved: no. What an operator defines and saves to replace it takes its place."""
+    config = dcss.config("name: G, expect: nothing", segment='  - {name: MON, define: ["20000-200FF SC"]}')
+    dcss("up", config, "-d")
+    (object_,) = dcss.objects()
+    assert not any(Path("/dev/shm", object_).read_bytes())
+    assert users(dcss) == {1: ("A", ["G"])}
+    segment(dcss, "define", "MON", "20000-200FF SC")
+    assert segment(dcss, "save", "MON") == ["HCPNSS440I Saved segment MON was successfully saved in fileid 0002."]
+    assert users(dcss) == {1: ("P", ["G"]), 2: ("A", [])}
+    dcss("down", dcss.system)
+    mixed = dcss.config("name: G", segment='  - {name: MIX, define: ["20000-200FF SC", "20100-201FF SR"]}')
+    assert "segment MIX: found no image:" in dcss("run", mixed, status=2).stderr
+
+
 def test_a_guest_that_is_killed_uses_nothing(dcss: Dcss) -> None:
     dcss("up", dcss.config(SHARERS, segment=SAVED), "-d")
     os.kill(dcss.pid_of("G02"), signal.SIGKILL)

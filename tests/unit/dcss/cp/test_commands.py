@@ -181,10 +181,12 @@ def test_saveseg_of_the_operator_over_zeros(cp: ControlProgram, kind: str) -> No
     assert list(cp.files) == [2]
 
 
-def test_saveseg_of_the_operator_over_an_image_that_is_not_in_the_spool(cp: ControlProgram) -> None:
-    cp.publish(define("LIB", "20000-2000F SR"), filler(b""))
-    cp.execute("DEFSEG LIB 20000-2001F SR")
-    assert cp.execute("SAVESEG LIB").return_code == 9007
+@pytest.mark.parametrize("kind", ["SR", "SC"])
+def test_saveseg_of_the_operator_over_what_is_not_in_the_spool(cp: ControlProgram, kind: str) -> None:
+    for content, return_code in ((b"words", 9007), (b"", 0)):
+        cp.publish(define("LIB", f"20000-2000F {kind}"), filler(content))
+        cp.execute("DEFSEG LIB 20000-2001F SR")
+        assert cp.execute("SAVESEG LIB").return_code == return_code
 
 
 @pytest.mark.parametrize(

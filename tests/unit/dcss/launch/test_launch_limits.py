@@ -1,7 +1,7 @@
 """Limits of the machine, and how to raise them."""
 
 import resource
-from errno import EAGAIN, EIO, EMFILE, ENFILE, ENOMEM
+from errno import EAGAIN, EIO, EMFILE, ENFILE, ENOMEM, ETOOMANYREFS
 
 import pytest
 
@@ -17,6 +17,7 @@ def error(number: int) -> OSError:
 def test_each_limit_is_named_with_what_raises_it() -> None:
     assert "RLIMIT_NOFILE" in explain(error(EMFILE))
     assert "fs.file-max" in explain(error(ENFILE))
+    assert "RLIMIT_NOFILE" in explain(error(ETOOMANYREFS))
     assert explain(error(EIO)) == "words"
     assert "RLIMIT_NPROC" in explain_fork(error(EAGAIN))
     assert "pids.max" in explain_fork(error(EAGAIN))

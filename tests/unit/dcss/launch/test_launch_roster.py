@@ -1,7 +1,9 @@
 """What a roster makes of the order in which news of a guest arrive; the fork server and CP are played."""
 
+import errno
 import os
 import select
+import signal
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,7 @@ from system_harness import guest
 from dcss.config.plan import SystemPlan
 from dcss.control.loop import Loop
 from dcss.cp.control import ControlProgram
+from dcss.launch import roster as roster_module
 from dcss.launch.forkclient import Ended, ForkServer, Started
 from dcss.launch.journal import Journal
 from dcss.launch.member import Member, State
@@ -59,7 +62,10 @@ def server() -> Iterator[PlayedServer]:
 def member_and_roster(server: PlayedServer, tmp_path: Path) -> Iterator[tuple[Member, Roster, Loop]]:
     loop, journal = Loop(), Journal(tmp_path)
     cp: Any = SimpleNamespace(
-        lock=SimpleNamespace(directory=tmp_path), register=lambda *_, **__: None, release=lambda _: None
+        lock=SimpleNamespace(directory=tmp_path),
+        register=lambda *_, **__: None,
+        release=lambda _: None,
+        handle=lambda *_: None,
     )
     roster = Roster(
         SystemPlan("played", (), (guest("G"),), tmp_path / "played.yaml"),
@@ -105,11 +111,72 @@ def test_a_port_that_only_seemed_readable_is_no_reason_to_kill_a_guest(
     member, roster, loop = member_and_roster
     pid = start(server, loop)
     assert member.guest is not None
-    roster._hypercall(member.guest)
+    roster._hypercall(member, member.guest)
     assert member.guest.pidfd is not None
     assert not select.select([member.guest.pidfd], [], [], 0.5)[0], "it was killed"
     member.guest.kill()
     os.waitpid(pid, 0)
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOBUFS, "CP could not reply to its hypercall: No buffer space available"),
+        (errno.ETOOMANYREFS, "CP could not reply to its hypercall: Too many references: cannot splice: more than "),
+        (errno.EBADF, "CP could not reply to its hypercall: Bad file descriptor"),
+        (errno.EAGAIN, "it makes hypercalls and does not read CP's replies"),
+    ],
+)
+def test_a_guest_that_gets_no_reply_fails_and_says_why(
+    server: PlayedServer,
+    member_and_roster: tuple[Member, Roster, Loop],
+    monkeypatch: pytest.MonkeyPatch,
+    number: int,
+    told: str,
+) -> None:
+    """Left alone it would wait in its hypercall for ever."""
+    member, _, loop = member_and_roster
+    pid = start(server, loop)
+    fail_to_reply(monkeypatch, number)
+    server.ports[0].send(b"hypercall")
+    loop.turn(1)
+    assert member.guest is not None
+    assert member.guest.pidfd is not None
+    killed = bool(select.select([member.guest.pidfd], [], [], 5)[0])
+    os.kill(pid, signal.SIGKILL)
+    server.tell(Ended("G", pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+    loop.turn(1)
+    assert killed, "it was left waiting"
+    assert member.state is State.FAILED
+    assert member.outcome().log.startswith(told)
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNRESET])
+def test_a_guest_that_ended_before_its_reply_is_heard_no_more(
+    server: PlayedServer, member_and_roster: tuple[Member, Roster, Loop], monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    member, _, loop = member_and_roster
+    pid = start(server, loop)
+    fail_to_reply(monkeypatch, number)
+    for _ in range(2):
+        server.ports[0].send(b"hypercall")
+    for _ in range(3):
+        loop.turn(0)
+    assert member.guest is not None
+    assert member.guest.port.recv(16) == b"hypercall", "the second one was read too"
+    os.kill(pid, signal.SIGTERM)
+    server.tell(Ended("G", pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+    loop.turn(1)
+    assert (member.state, member.reason) == (State.KILLED, "")
+
+
+def fail_to_reply(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Have CP's replies fail with an error number; OSError makes the class that belongs to it."""
+
+    def send_reply(_port: socket.socket, _reply: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(roster_module, "send_reply", send_reply)
 
 
 def test_whoever_stops_a_guest_hears_of_its_end_and_not_that_it_became_ready(
