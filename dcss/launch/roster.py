@@ -46,6 +46,12 @@ class Roster:
         self._cp, self._fork_server, self._loop, self._journal = cp, fork_server, loop, journal
         self._settled = settled
         self._unsettled = set(self.members)
+        self._missing = {guest.name: len(guest.after) for guest in plan.guests}  # how many are to be ready before
+        self._behind: dict[str, list[Member]] = {}  # what comes after a guest
+        for member in self.members.values():
+            for name in member.plan.after:
+                self._behind.setdefault(name, []).append(member)
+        self._just_settled: deque[Member] = deque()
         self._queue: deque[Member] = deque()
         self._in_flight = 0
         loop.watch(fork_server.control, self._fork_event)
@@ -269,22 +275,28 @@ class Roster:
         if member.name in self._unsettled:
             self._unsettled.remove(member.name)
             self._settled(member)
-            self._release_waiting(member)
+            self._just_settled.append(member)
+            if len(self._just_settled) == 1:  # else whoever emptied the queue comes to it: a row may be long
+                self._release_waiting()
         waiters, member.waiters = member.waiters, []
         for waiter in waiters:
             waiter()
 
-    def _release_waiting(self, settled: Member) -> None:
-        """Start the guests that waited for this one alone, or fail them where it is not ready."""
-        for member in self.members.values():
-            if member.state is not State.WAITING or settled.name not in member.plan.after:
-                continue
-            if settled.state is not State.READY:
-                member.reason = f"not started, since it comes after {settled.name}, which is {settled.state}"
-                self._journal.note(f"guest {member.name}: {member.reason}")
-                self._enter(member, State.FAILED)
-            elif not self._unsettled.intersection(member.plan.after):
-                self.start(member)
+    def _release_waiting(self) -> None:
+        """Start the guests that waited for what settled alone, or fail them where it is not ready."""
+        while self._just_settled:
+            settled = self._just_settled[0]
+            for member in self._behind.get(settled.name, ()):
+                self._missing[member.name] -= 1
+                if member.state is not State.WAITING:
+                    continue
+                if settled.state is not State.READY:
+                    member.reason = f"not started, since it comes after {settled.name}, which is {settled.state}"
+                    self._journal.note(f"guest {member.name}: {member.reason}")
+                    self._enter(member, State.FAILED)
+                elif not self._missing[member.name]:
+                    self.start(member)
+            self._just_settled.popleft()
 
     def _close(self, guest: Guest) -> None:
         self._loop.forget(guest.port)

@@ -57,6 +57,9 @@ BEGIN: list[Operation] = [("mkdir", "/a"), ("mkdir", "/a/b"), ("mkdir", "/b"), (
 )
 @example([("bind", "/a", "/b"), ("remount", "/b", "remount,bind,ro"), ("mkdir", "/b/c"), ("mkdir", "/a/c")])
 @example([("chdir", "/a/b"), ("rmdir", "/a/b"), ("mkdir", "a"), ("list", "."), ("chdir", ".."), ("where",)])
+@example([("chdir", "/a/b"), ("rmdir", "/a/b"), ("bind", ".", "/b"), ("tmpfs", "."), ("chdir", "/"), ("umount", "/b")])
+@example([("chdir", "/a"), ("tmpfs", "."), ("bind", "..", "."), ("umount", "."), ("umount", "."), ("umount", ".")])
+@example([("chdir", "/a"), ("tmpfs", "."), ("tmpfs", "."), ("mkdir", "/a/c"), ("umount", "."), ("list", "/a")])
 def test_names_and_mounts_are_the_kernels(steps: list[Operation]) -> None:
     script = [*BEGIN, *steps, *looks]
     with control_program() as cp, guest_kernel(cp) as kernel:

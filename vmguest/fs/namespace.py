@@ -99,13 +99,14 @@ def without_device(kernel: "Kernel", type_name: str, options: MountOptions) -> "
     return DevFileSystem(kernel.dcssblk)
 
 
-def bind(kernel: "Kernel", source: Node, at: Node) -> Mount:
+def bind(kernel: "Kernel", source: Node, at: Node, flags: frozenset[str] = frozenset()) -> Mount:
     """Show what is at `source` at another place too, without what is mounted below it.
 
-    Raises KernelError(ENOTDIR) for a directory over something else, or the other way round.
+    It has the flags of what it shows, or where `flags` are given those, for which mount(8) calls mount(2) once more.
+    Raises KernelError: ENOTDIR for a directory over something else, or the other way round, ENOENT one was removed.
     """
     mount = source.mount
-    return kernel.vfs.graft(mount.file_system, at, root=source, source=mount.source, flags=mount.flags)
+    return kernel.vfs.graft(mount.file_system, at, root=source, source=mount.source, flags=flags or mount.flags)
 
 
 def remount(kernel: "Kernel", at: Node, options: MountOptions) -> None:

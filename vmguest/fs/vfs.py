@@ -61,8 +61,14 @@ class Vfs:
     ) -> Mount:
         """Mount over a place, only the part below `root` where that is given; directories over directories only.
 
-        `source` is what /proc/mounts shows, where that is not the file system's own. Raises KernelError(ENOTDIR).
+        It goes over what lies over that place already, which a working directory may be below. `source` is what
+        /proc/mounts shows, where that is not the file system's own. Raises KernelError: ENOTDIR, and ENOENT where the
+        place, or `root`, was removed while somebody stood in it.
         """
+        node = self._cross(node)
+        for place in (node, root or node):
+            if place.inode.links_count == 0:
+                raise KernelError(ENOENT, f"mount at {os.fsdecode(node.path)}: {os.fsdecode(place.path)} was removed")
         top = file_system.inode(file_system.root) if root is None else root.inode
         if top.is_dir != node.inode.is_dir:
             raise KernelError(ENOTDIR, f"mount at {os.fsdecode(node.path)}: a directory goes over a directory only")
@@ -87,7 +93,7 @@ class Vfs:
 
     def umount(self, path: bytes, start: Node | None = None) -> None:
         """Unmount what was mounted last at a place. Raises KernelError: EBUSY in use, EINVAL nothing mounted there."""
-        at = self.resolve(path, start=start)
+        at = self._cross(self.resolve(path, start=start))  # a working directory may be below what covers it
         mount = at.mount
         if not at.is_mount_root or (mount is self._base and mount.file_system is self._rootfs):
             raise KernelError(EINVAL, f"umount {os.fsdecode(at.path)}: not mounted")

@@ -4,7 +4,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from errno import EISDIR, EUCLEAN
+from errno import EISDIR, EOVERFLOW, EUCLEAN
 from typing import NamedTuple
 
 from dcss.errors import Ext2FormatError, KernelError
@@ -15,6 +15,7 @@ from vmguest.shell.streams import Stream
 
 FAILED = 1
 USAGE = 2
+_MAX_DIGITS = 19  # 64 bits hold them whatever they are
 
 
 class UsageError(Exception):
@@ -120,10 +121,13 @@ def options(context: Context, flags: str, valued: str = "", repeated: str = "") 
 
 
 def number(text: bytes, what: str) -> int:
-    """Return a decimal number of 0 or more. Raises UsageError."""
+    """Return a decimal number of 0 or more, of up to 19 digits. Raises UsageError."""
     if not text.isdigit():
         raise UsageError(f"invalid number of {what}: '{shown(text)}'")
-    return int(text)
+    digits = text.lstrip(b"0") or b"0"
+    if len(digits) > _MAX_DIGITS:
+        raise UsageError(f"invalid number of {what}: '{shown(text)}': {os.strerror(EOVERFLOW)}")
+    return int(digits)
 
 
 def operands(words: list[bytes], at_least: int = 1, at_most: int | None = None) -> list[bytes]:

@@ -31,13 +31,19 @@ def ls(context: Context) -> None:
             (directories if listed else files).append(_Entry(shown(name), node))
     _print(context, given, sorted(files, key=_by_name))
     headed = "R" in given or len(names) > 1
-    for index, entry in enumerate(sorted(directories, key=_by_name)):
-        if files or index:
+    left = sorted(directories, key=_by_name, reverse=True)
+    separated = bool(files)
+    while left:
+        if separated:
             context.out.line("")
-        _list(context, given, entry, headed)
+        separated = True
+        inside = _list(context, given, left.pop(), headed)
+        if "R" in given:
+            left += reversed(inside)
 
 
-def _list(context: Context, given: dict[str, bytes], directory: _Entry, headed: bool) -> None:
+def _list(context: Context, given: dict[str, bytes], directory: _Entry, headed: bool) -> list[_Entry]:
+    """List a directory, and return the directories in it."""
     entries: list[_Entry] = []
     with context.reporting(f"reading directory '{directory.name}'"):
         for child in context.kernel.vfs.children(directory.node):
@@ -45,19 +51,17 @@ def _list(context: Context, given: dict[str, bytes], directory: _Entry, headed: 
             if not name.startswith(".") or "a" in given or "A" in given:
                 entries.append(_Entry(name, child))
     entries.sort(key=_by_name)
-    inside = [entry for entry in entries if entry.node.inode.is_dir]
+    above = f"{directory.name.rstrip('/')}/"
+    inside = [_Entry(above + entry.name, entry.node) for entry in entries if entry.node.inode.is_dir]
     if "a" in given:
-        above = context.kernel.vfs.resolve(b"..", start=directory.node)
-        entries[:0] = [_Entry(".", directory.node), _Entry("..", above)]
+        parent = context.kernel.vfs.resolve(b"..", start=directory.node)
+        entries[:0] = [_Entry(".", directory.node), _Entry("..", parent)]
     if headed:
         context.out.line(f"{directory.name}:")
     if "l" in given:
         context.out.line(f"total {sum(entry.node.inode.blocks_512 for entry in entries) // _BLOCKS_512_PER_KIB}")
     _print(context, given, entries)
-    if "R" in given:
-        for entry in inside:
-            context.out.line("")
-            _list(context, given, _Entry(f"{directory.name.rstrip('/')}/{entry.name}", entry.node), headed)
+    return inside
 
 
 def _print(context: Context, given: dict[str, bytes], entries: list[_Entry]) -> None:
@@ -186,11 +190,14 @@ def find(context: Context) -> None:
 
 
 def _below(context: Context, name: bytes, node: Node, depth: int | None) -> Iterator[tuple[bytes, Node]]:
-    yield name, node
-    if node.inode.is_dir and depth != 0:
-        for child in context.kernel.vfs.children(node):
-            inside = name.rstrip(b"/") + b"/" + child.name
-            yield from _below(context, inside, child, None if depth is None else depth - 1)
+    left = [(name, node, 0)]
+    while left:
+        name, node, level = left.pop()
+        yield name, node
+        if node.inode.is_dir and level != depth:
+            above = name.rstrip(b"/") + b"/"
+            inside = [(above + child.name, child, level + 1) for child in context.kernel.vfs.children(node)]
+            left += reversed(inside)
 
 
 def _kind(inode: Inode) -> str:

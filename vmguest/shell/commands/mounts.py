@@ -1,5 +1,8 @@
 """Commands about mounts: mount, umount, df."""
 
+from errno import EINVAL
+
+from dcss.errors import KernelError
 from vmguest.fs import namespace
 from vmguest.fs.filesystem import TYPES
 from vmguest.fs.mount import Mount
@@ -28,7 +31,7 @@ def mount(context: Context) -> None:
     with context.reporting(f"mounting {shown(source)} on {shown(at)} failed"):
         place = context.node(at)
         if "bind" in chosen.verbs:
-            namespace.bind(context.kernel, context.node(source), place)
+            namespace.bind(context.kernel, context.node(source), place, chosen.mount_flags)
         else:
             device = context.node(source) if type_name == "ext2" else None
             namespace.mount_new(context.kernel, shown(source), device, place, type_name=type_name, options=chosen)
@@ -50,8 +53,10 @@ def umount(context: Context) -> None:
     _, names = options(context, "")
     for name in operands(names):
         with context.reporting(f"can't unmount {shown(name)}"):
-            of_device = [m.at for m in context.kernel.vfs.mounts if m.source == shown(name)]
-            context.kernel.vfs.umount(of_device[-1] if of_device else name, context.directory)
+            of_device = [mounted for mounted in context.kernel.vfs.mounts if mounted.source == shown(name)]
+            if of_device and not _on_top(context, of_device[-1]):
+                raise KernelError(EINVAL, f"{shown(of_device[-1].at)}: something else is mounted over it")
+            context.kernel.vfs.umount(of_device[-1].at if of_device else name, context.directory)
 
 
 def df(context: Context) -> None:
@@ -79,7 +84,11 @@ def df(context: Context) -> None:
 
 
 def _on_top(context: Context, mounted: Mount) -> bool:
-    return context.kernel.vfs.resolve(mounted.at).mount is mounted
+    """Whether the path of a mount leads to it, and to nothing that covers it or a directory above."""
+    try:
+        return context.kernel.vfs.resolve(mounted.at).mount is mounted
+    except KernelError:
+        return False
 
 
 COMMANDS = {

@@ -1,7 +1,7 @@
 """Commands that change the tree: mkdir, mknod, rmdir, rm, touch, cp, ln, readlink."""
 
 import stat
-from errno import EEXIST, EISDIR, ENOENT, ENOTDIR
+from errno import EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR
 from time import time
 
 from dcss.errors import KernelError
@@ -9,6 +9,8 @@ from vmguest.fs import changes
 from vmguest.fs.mount import Node
 from vmguest.fs.open import O_CREAT, O_TRUNC, O_WRONLY, open_node
 from vmguest.shell.context import Command, Context, UsageError, number, operands, options, shown
+
+_MAJORS, _MINORS = 1 << 12, 1 << 20  # linux/kdev_t.h
 
 
 def mkdir(context: Context) -> None:
@@ -46,6 +48,8 @@ def mknod(context: Context) -> None:
     major, minor = (number(word, "device") for word in numbers)
     mode = (stat.S_IFBLK if kind == b"b" else stat.S_IFCHR) | 0o644
     with context.reporting(shown(name)):
+        if major >= _MAJORS or minor >= _MINORS:
+            raise KernelError(EINVAL, f"device {major}:{minor}: wanted numbers below {_MAJORS} and {_MINORS}")
         changes.mknod(context.kernel.vfs, name, mode, (major, minor), context.directory)
 
 
@@ -75,14 +79,19 @@ def rm(context: Context) -> None:
 
 def _remove(context: Context, node: Node, recursive: bool) -> None:
     vfs = context.kernel.vfs
-    if not node.inode.is_dir:
-        changes.unlink(vfs, node.path)
-        return
-    if not recursive:
+    if node.inode.is_dir and not recursive:
         raise KernelError(EISDIR, f"{shown(node.path)}: is a directory")
-    for child in vfs.children(node):
-        _remove(context, child, recursive)
-    changes.rmdir(vfs, node.path)
+    if node.parent is None:
+        raise KernelError(EBUSY, "/: is the root")
+    left = [node]
+    while left:  # by name from where it was found: its path may lead elsewhere, over mounts, or be too long
+        node = left[-1]
+        inside = list(vfs.children(node)) if node.inode.is_dir else []
+        if inside:
+            left += reversed(inside)
+        else:
+            (changes.rmdir if node.inode.is_dir else changes.unlink)(vfs, node.name, node.parent)
+            left.pop()
 
 
 def touch(context: Context) -> None:

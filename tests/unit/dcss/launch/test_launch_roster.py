@@ -13,11 +13,11 @@ from typing import Any, cast
 import pytest
 from system_harness import guest
 
-from dcss.config.plan import SystemPlan
+from dcss.config.plan import GuestPlan, SystemPlan
 from dcss.control.loop import Loop
 from dcss.cp.control import ControlProgram
 from dcss.launch import roster as roster_module
-from dcss.launch.forkclient import Ended, ForkServer, Started
+from dcss.launch.forkclient import Ended, ForkServer, Refused, Started
 from dcss.launch.journal import Journal
 from dcss.launch.member import Member, State
 from dcss.launch.roster import Roster
@@ -34,18 +34,18 @@ class PlayedServer:
         self.reservation = SimpleNamespace(window=0)
         self.ports: list[socket.socket] = []
         self.consoles: list[socket.socket] = []
-        self.events: list[Started | Ended] = []
+        self.events: list[Started | Refused | Ended] = []
 
     def spawn(self, _spec: object, port: socket.socket, console: socket.socket, _log: int) -> bool:
         self.ports.append(port.dup())
         self.consoles.append(console.dup())
         return True
 
-    def tell(self, event: Started | Ended) -> None:
+    def tell(self, event: Started | Refused | Ended) -> None:
         self.events.append(event)
         self.theirs.send(b"event")
 
-    def event(self) -> Started | Ended:
+    def event(self) -> Started | Refused | Ended:
         self.control.recv(16)
         return self.events.pop(0)
 
@@ -58,23 +58,27 @@ def server() -> Iterator[PlayedServer]:
         each.close()
 
 
-@pytest.fixture
-def member_and_roster(server: PlayedServer, tmp_path: Path) -> Iterator[tuple[Member, Roster, Loop]]:
-    loop, journal = Loop(), Journal(tmp_path)
+def roster_of(guests: tuple[GuestPlan, ...], server: PlayedServer, loop: Loop, journal: Journal, at: Path) -> Roster:
     cp: Any = SimpleNamespace(
-        lock=SimpleNamespace(directory=tmp_path),
+        lock=SimpleNamespace(directory=at),
         register=lambda *_, **__: None,
         release=lambda _: None,
         handle=lambda *_: None,
     )
-    roster = Roster(
-        SystemPlan("played", (), (guest("G"),), tmp_path / "played.yaml"),
+    return Roster(
+        SystemPlan("played", (), guests, at / "played.yaml"),
         cp=cast(ControlProgram, cp),
         fork_server=cast(ForkServer, server),
         loop=loop,
         journal=journal,
         settled=lambda _: None,
     )
+
+
+@pytest.fixture
+def member_and_roster(server: PlayedServer, tmp_path: Path) -> Iterator[tuple[Member, Roster, Loop]]:
+    loop, journal = Loop(), Journal(tmp_path)
+    roster = roster_of((guest("G"),), server, loop, journal, tmp_path)
     member = roster.members["G"]
     roster.start(member)
     yield member, roster, loop
@@ -195,3 +199,20 @@ def test_whoever_stops_a_guest_hears_of_its_end_and_not_that_it_became_ready(
     for _ in range(3):
         loop.turn(0)
     assert told == [State.STOPPED]
+
+
+def test_a_row_of_guests_longer_than_pythons_stack_fails_with_its_first(server: PlayedServer, tmp_path: Path) -> None:
+    count = 2000
+    guests = tuple(guest(f"G{n}", after=(f"G{n - 1}",) if n else ()) for n in range(count))
+    loop, journal = Loop(), Journal(tmp_path)
+    roster = roster_of(guests, server, loop, journal, tmp_path)
+    roster.launch()
+    members = list(roster.members.values())
+    assert {member.state for member in members[1:]} == {State.WAITING}
+    server.tell(Refused("G0", "no memory"))
+    loop.turn(1)
+    assert {member.state for member in members} == {State.FAILED}
+    assert roster.all_settled
+    assert members[-1].reason == f"not started, since it comes after G{count - 2}, which is failed"
+    loop.close()
+    journal.close()

@@ -100,6 +100,32 @@ def test_bind_of_read_only_is_of_that_mount_alone(kernel: Kernel) -> None:
     assert [line for line in sh(kernel, "mount").lines if " /tmp/b " in line] == ["tmpfs on /tmp/b type tmpfs (ro)"]
 
 
+def test_options_given_with_a_bind_are_the_new_mounts(kernel: Kernel) -> None:
+    out(kernel, "mkdir /tmp/a /tmp/b; mount -o bind,ro,nodev /tmp/a /tmp/b; echo x > /tmp/a/f")
+    assert sh(kernel, "echo y > /tmp/b/f").err == "sh: /tmp/b/f: Read-only file system\n"
+    assert sh(kernel, "mount").lines[-1] == "tmpfs on /tmp/b type tmpfs (ro,nodev)"
+
+
+def test_what_is_covered_is_not_unmounted_by_its_source(kernel: Kernel) -> None:
+    out(kernel, "mkdir /tmp/m; mount -o ro,xip /dev/dcssblk1 /tmp/m; mount -t tmpfs over /tmp/m")
+    wanted = "umount: can't unmount /dev/dcssblk1: Invalid argument\n"
+    assert sh(kernel, "umount /dev/dcssblk1").err == wanted
+    assert sh(kernel, "mount").lines[-1] == "over on /tmp/m type tmpfs (rw)"
+    assert sh(kernel, "umount over; mount -t tmpfs over /tmp; umount /dev/dcssblk1").err == wanted
+    assert out(kernel, "umount over; umount /dev/dcssblk1; ls /tmp") == b"m\n"
+
+
+def test_df_leaves_out_what_no_path_leads_to(kernel: Kernel) -> None:
+    out(kernel, "mkdir /tmp/m; mount -t tmpfs under /tmp/m; mount -t tmpfs over /tmp")
+    assert [line.split()[0] for line in sh(kernel, "df").lines] == ["Filesystem", "/dev/dcssblk0", "over"]
+
+
+def test_rm_removes_what_it_found_below_a_mount(kernel: Kernel) -> None:
+    line = "cd /tmp; touch f; mkdir d; touch d/x; mount -t tmpfs over /tmp; touch /tmp/f; mkdir /tmp/d; rm -r f d; ls"
+    assert out(kernel, line) == b""
+    assert out(kernel, "ls /tmp") == b"d\nf\n"
+
+
 def test_remounting_waits_for_nobody_who_writes(kernel: Kernel) -> None:
     kernel.vfs.populate()
     assert sh(kernel, "echo > /tmp/log; mount -o remount,ro /tmp > /tmp/log").err == (

@@ -123,6 +123,29 @@ def test_mkdir_touch_rm_ln_and_readlink(bare: Kernel) -> None:
     assert out(bare, "mkdir /x; rmdir /x; ls /") == b"dev\netc\nmnt\nproc\nroot\nsys\ntmp\n"
 
 
+def test_trees_deeper_than_pythons_stack(bare: Kernel) -> None:
+    deep = b"a/" * 1200
+    out(bare, [b"mkdir", b"-p", b"/tmp/" + deep])
+    assert len(out(bare, "find /tmp").splitlines()) == 1201
+    assert out(bare, "ls -R /tmp").endswith(b"a:\n")
+    assert out(bare, "rm -r /tmp/a; ls /tmp") == b""
+    assert sh(bare, "ln -s / /tmp/l; rm -r /tmp/l/").err == "rm: cannot remove '/tmp/l/': Device or resource busy\n"
+
+
+@pytest.mark.parametrize("digits", ["9" * 20, "9" * 5000])
+def test_numbers_that_no_register_holds_are_refused(bare: Kernel, digits: str) -> None:
+    ran = sh(bare, f"head -n {digits} /etc/hostname")
+    assert ran.status == 2
+    assert ran.err.startswith(f"head: invalid number of lines: '{digits}': Value too large")
+    assert out(bare, f"head -n {'0' * 5000}1 /etc/hostname") == b"LINUX\n"
+
+
+def test_mknod_takes_numbers_that_a_device_can_have(bare: Kernel) -> None:
+    wrong = sh(bare, "mknod /tmp/x b 4096 0; mknod /tmp/x c 0 1048576")
+    assert wrong.err == "mknod: /tmp/x: Invalid argument\n" * 2
+    assert out(bare, "mknod /tmp/x b 4095 1048575; ls -l /tmp/x").startswith(b"brw-r--r-- 1 root root 4095, 1048575 ")
+
+
 def test_ls(kernel: Kernel) -> None:
     assert out(kernel, "ls / /usr") == b"/:\ndev\netc\nlib\nlost+found\nproc\nsys\ntmp\nusr\n\n/usr:\nlib\n"
     assert out(kernel, "ls -d / /usr; cd /usr; ls; ls lib/notes.txt .") == b"/\n/usr\nlib\nlib/notes.txt\n\n.:\nlib\n"
