@@ -1,7 +1,7 @@
 """`dcss segment`: saved segments, for scripts: define, save, load, query, purge, import, export."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,14 @@ if TYPE_CHECKING:
     from dcss.cp.commands import Response
     from dcss.report.progress import Progress
 
+Row = dict[str, Any]  # of a segment, as `--json` shows it
 _path = click.Path(path_type=Path)
+_CONTENT = {
+    "as-saved": "content as saved",
+    "as-published": "content as published, which is not saved",
+    "written-by-cp": "CP has written into its content (STORE NSS)",
+    "written-by-guests": "content as guests wrote it, or write it now",
+}
 _TYPES = ("SW", "EW", "SR", "ER", "SN", "EN", "SC")
 
 
@@ -90,14 +97,15 @@ def save(name: str, image: Path | None, system: str, as_json: bool) -> int:
 @system_option
 @json_option
 def load(name: str, system: str, as_json: bool) -> int:
-    """Bring a saved segment into storage, and check that its content is what was saved.
+    """Bring a segment into storage, check that its content is what was saved, and say what it is.
 
-    A running system keeps it there for the guests to come. What is damaged is set aside, and reported.
+    A running system keeps it there for the guests to come. Where CP (STORE NSS) or guests have written into it, the
+    content is no more what was saved, and that is said. What is damaged is set aside, and reported.
     """
     with operator_of(system) as operator, _progress() as progress:
         progress.phase(f"load {name.upper()}")
         response = operator.load(name)
-    return _tell(system, response, "content as saved", as_json=as_json)
+    return _tell(system, response, lambda row: _CONTENT[row["content"]], as_json=as_json)
 
 
 @command.command("query")
@@ -168,7 +176,7 @@ def export(name: str, file: Path, system: str, as_json: bool) -> int:
     with operator_of(system) as operator, _progress() as progress:
         progress.phase(f"export {name.upper()}")
         response = operator.export(name, file)
-    return _tell(system, response, f"written to {file}", as_json=as_json, file=str(file))
+    return _tell(system, response, lambda _: f"written to {file}", as_json=as_json, file=str(file))
 
 
 @contextmanager
@@ -182,17 +190,21 @@ def _progress() -> "Iterator[Progress]":
         progress.close()
 
 
-def _tell(system: str, response: "Response", done: str = "", *, as_json: bool, **more: str) -> int:
-    """Show a response, and return the exit status; `done` is said of the segment where CP has no line for it."""
+def _tell(
+    system: str, response: "Response", done: Callable[[Row], str] | None = None, *, as_json: bool, **more: str
+) -> int:
+    """Show a response, and return the exit status; `done` says of a segment what CP has no line for."""
     from dcss.report.units import fmt_bytes
 
-    rows: list[dict[str, Any]] = response.data or []
+    rows: list[Row] = response.data or []
     if as_json:
         print_json({"system": system, **response_document(response), "segments": rows, **more})
     else:
         for line in response.lines:
             click.echo(line)
-        for row in rows if done else ():
+        if done is None:
+            return exit_status(response)
+        for row in rows:
             size_bytes = sum(each["last_page"] + 1 - each["first_page"] for each in row["ranges"]) * PAGE_SIZE
-            click.echo(f"{row['name']}: file {row['file']:04d}, {fmt_bytes(size_bytes)}, {done}")
+            click.echo(f"{row['name']}: file {row['file']:04d}, {fmt_bytes(size_bytes)}, {done(row)}")
     return exit_status(response)

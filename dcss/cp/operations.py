@@ -5,6 +5,7 @@ A request that CP refuses is a response with a message; what fails (a full disk,
 
 import hashlib
 from collections.abc import Callable, Iterator
+from enum import StrEnum
 from pathlib import Path
 
 from dcss.abi.extmem import SegmentDefinition, SegmentName
@@ -18,6 +19,15 @@ from dcss.cp.messages import CommandError
 from dcss.cp.segment import FileClass, Segment
 from dcss.cp.storage import DamagedError
 from dcss.errors import SpoolError
+
+
+class Content(StrEnum):
+    """What a segment in storage holds, as far as CP knows who may write there."""
+
+    AS_SAVED = "as-saved"
+    AS_PUBLISHED = "as-published"  # a segment that the spool does not keep
+    WRITTEN_BY_CP = "written-by-cp"
+    WRITTEN_BY_GUESTS = "written-by-guests"  # or may be: they have a writable descriptor, and it is not as saved
 
 
 def save_image(cp: ControlProgram, name: str, fill: Fill, *, image_bytes: int | None = None) -> Response:
@@ -63,6 +73,7 @@ def export(cp: ControlProgram, name: str, image: Path) -> Response:
 def bring_in(cp: ControlProgram, name: str) -> Response:
     """Bring an available segment into storage and check its digest, also where it was there already.
 
+    Its row says by `content` what it holds, a `Content`: where CP or guests may write, that need not be what was saved.
     Raises PublishError, SpoolError; a segment that is not what was saved is set aside.
     """
 
@@ -70,13 +81,25 @@ def bring_in(cp: ControlProgram, name: str) -> Response:
         segment = _available(cp, parse_name(name.upper()))
         was_in = segment.stored is not None
         cp.open(segment.name)
-        if was_in and segment.digest is not None:
-            digest = hashlib.sha256(segment.object.buffer).hexdigest()
-            if digest != segment.digest:
-                raise SpoolError(f"segment {segment.name}: found content of digest {digest}, wanted {segment.digest}")
-        return Response(0, (), query.rows([segment]))
+        content = _content(segment) if was_in else Content.AS_SAVED  # only the spool has what is not in storage
+        return Response(0, (), [row | {"content": content.value} for row in query.rows([segment])])
 
     return _answer(load)
+
+
+def _content(segment: Segment) -> Content:
+    """Return what a segment in storage holds. Raises SpoolError where that is not what it has to be."""
+    found = hashlib.sha256(segment.object.buffer).hexdigest()
+    wanted = segment.digest
+    if wanted is None and not (segment.written or segment.written_by_cp):
+        wanted = segment.saved_digest  # guests may write by its types, and none has had the means yet
+    if wanted not in {None, found}:
+        raise SpoolError(f"segment {segment.name}: found content of digest {found}, wanted {wanted}")
+    if found == segment.saved_digest:
+        return Content.AS_SAVED
+    if segment.written:
+        return Content.WRITTEN_BY_GUESTS
+    return Content.WRITTEN_BY_CP if segment.written_by_cp else Content.AS_PUBLISHED
 
 
 def _skeleton(cp: ControlProgram, name: SegmentName) -> Segment:

@@ -53,6 +53,7 @@ class Segment:
     digest: str | None = None  # of what is in storage, None where guests may change that (SW, SN)
     users: set[str] = field(default_factory=set)
     written: bool = False  # a guest was given a writable descriptor since the content was last written
+    written_by_cp: bool = False  # what is in storage has been changed by STORE NSS
     stored: SharedObject | None = None
     pristine: SharedObject | None = None  # the saved content of a segment that guests may change, for non-shared loads
 

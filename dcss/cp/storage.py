@@ -60,6 +60,7 @@ class Storage:
         """CP's own write into pages of type SC. Raises PublishError, DamagedError where it is not in storage yet."""
         stored = self.bring_in(segment)
         os.pwrite(stored.write_fd, data, offset_bytes)
+        segment.written_by_cp = True
         if segment.digest is not None:  # CP alone writes there: what it is to be is known again
             segment.digest = hashlib.sha256(stored.buffer).hexdigest()
 

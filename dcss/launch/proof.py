@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dcss.launch.subjects import guest_books, segment_users, subject_of
+from dcss.launch.trim import give_back_free_memory
 from dcss.report.results import MeasureResult, VerifyResult
 
 if TYPE_CHECKING:
@@ -16,7 +17,10 @@ def verify_system(system: "System", evidence_path: Path | None = None) -> Verify
     """Judge the claims about the guests that live. Raises LaunchError where one of them ends meanwhile."""
     from dcss.verify.verdict import verify
 
-    return verify(subject_of(system), evidence_path=evidence_path)
+    try:
+        return verify(subject_of(system), evidence_path=evidence_path)
+    finally:
+        give_back_free_memory()  # otherwise CP keeps tens of MB of page tables' copies until its end
 
 
 def measure_system(system: "System", limits: Iterable[str] = ()) -> MeasureResult:

@@ -150,6 +150,7 @@ def test_guests_see_at_once_what_cp_writes(dcss: Dcss) -> None:
     store = f"STORE NSS LIB {address:X} {b'written'.hex()}"
     assert dcss("cp", store, "--system", dcss.system).stdout == "STORE COMPLETE\n"
     assert dcss(*words).stdout == "written"
+    assert segment(dcss, "load", "LIB")[0].endswith(", CP has written into its content (STORE NSS)")
     verdict = dcss.json("verify")  # it is the same frame still, and the digest that CP left
     assert verdict["verdict"] == "verified"
     assert "digest is as published" in next(

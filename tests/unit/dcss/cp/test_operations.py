@@ -67,6 +67,45 @@ def test_bringing_in_checks_the_digest(cp: ControlProgram) -> None:
         bring_in(cp, "LIB")
 
 
+def content_of(cp: ControlProgram) -> object:
+    (row,) = bring_in(cp, "LIB").data or []
+    return row["content"]
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_bringing_in_tells_what_cp_wrote(cp: ControlProgram, saved: bool) -> None:
+    put = cp.saved.store if saved else cp.publish
+    put(define("LIB", "20000-2000F SC", "20010-2001F SR"), filler(b""))
+    before = "as-saved" if saved else "as-published"
+    assert [content_of(cp), content_of(cp)] == [before, before]
+    cp.execute("STORE NSS LIB 20000000 C3D7")
+    assert content_of(cp) == "written-by-cp"
+    if saved:
+        cp.execute("STORE NSS LIB 20000000 0000")
+        assert content_of(cp) == "as-saved"
+
+
+@pytest.mark.parametrize("saved", [True, False])
+def test_bringing_in_tells_what_guests_wrote(cp: ControlProgram, saved: bool) -> None:
+    put = cp.saved.store if saved else cp.publish
+    put(define("LIB", "20000-2000F SW"), filler(b"good"))
+    before = "as-saved" if saved else "as-published"
+    assert [content_of(cp), content_of(cp)] == [before, before]
+    cp.register("G", storage_bytes=0)
+    reply = cp.handle("G", struct.pack(">QQQ8s", 0x64, 0, 0x20, "LIB     ".encode("cp037")))
+    if saved:
+        assert content_of(cp) == "as-saved"  # it has written nothing yet
+    os.pwrite(reply.descriptor, b"word", 0)
+    assert content_of(cp) == "written-by-guests"
+
+
+def test_bringing_in_checks_what_guests_may_write_until_one_can(cp: ControlProgram) -> None:
+    cp.saved.store(define("LIB", "20000-2000F SW"), filler(b"good"))
+    os.pwrite(cp.open(define("LIB", "1-1 SR").name).object.write_fd, b"evil", 0)
+    with pytest.raises(SpoolError, match=r"segment LIB: found content of digest \w+, wanted \w+"):
+        bring_in(cp, "LIB")
+
+
 def test_a_damaged_segment_is_set_aside_and_named(cp: ControlProgram) -> None:
     cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"good"))
     with spooled(cp, 1).open("r+b") as content:
