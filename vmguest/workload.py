@@ -133,6 +133,22 @@ def _reachable(names: list[bytes], places: set[int]) -> set[int]:
 
 def _walk(vfs: Vfs, directory: Node, names: list[bytes], places: set[int]) -> Iterator[Node]:
     """Match a directory's children against every place that the pattern has reached, so each is looked at once."""
+    walks = [_matched(vfs, directory, names, places)]  # one a level: a tree may be deeper than Python's stack
+    while walks:
+        found = next(walks[-1], None)
+        if found is None:
+            walks.pop()
+            continue
+        child, reached = found
+        if len(names) in reached:
+            reached.remove(len(names))
+            yield child
+        if reached and child.inode.is_dir:
+            walks.append(_matched(vfs, child, names, reached))
+
+
+def _matched(vfs: Vfs, directory: Node, names: list[bytes], places: set[int]) -> Iterator[tuple[Node, set[int]]]:
+    """Yield each child that matches at one of the `places`, and the places in the pattern that it reaches."""
     matchers = [(place, None if names[place] == b"**" else compiled(names[place]).match) for place in places]
     for child in vfs.children(directory):
         is_dir = child.inode.is_dir
@@ -144,11 +160,5 @@ def _walk(vfs: Vfs, directory: Node, names: list[bytes], places: set[int]) -> It
                     reached.add(place)
             elif matches(name):
                 reached.add(place + 1)
-        if not reached:
-            continue
-        reached = _reachable(names, reached)
-        if len(names) in reached:
-            reached.remove(len(names))
-            yield child
-        if is_dir and reached:
-            yield from _walk(vfs, child, names, reached)
+        if reached:
+            yield child, _reachable(names, reached)

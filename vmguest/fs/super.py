@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from contextlib import ExitStack
 from errno import EACCES, EINVAL, EISDIR, EROFS
 from typing import TYPE_CHECKING, NoReturn
 
@@ -48,8 +49,10 @@ class Ext2FileSystem:
         self.in_place = self._in_place(options.data)
         self._machine = machine
         self._opened = device.open()
-        try:
+        with ExitStack() as undo:
+            undo.callback(device.release, self._opened)
             self._blocks = self._block_source(self._opened)
+            undo.callback(self._blocks.close)
             self.volume = Volume.mount(
                 self._blocks,
                 device=device.name,
@@ -62,9 +65,7 @@ class Ext2FileSystem:
             )
             if options.read_only is False:
                 self._refuse_writing()
-        except BaseException:
-            device.release(self._opened)
-            raise
+            undo.pop_all()
         if options.read_only is None:
             self._say("warn", "warning: mounted read-only, this version does not write ext2")
         self._pages = PageCache(self.volume, self._opened, machine.storage)

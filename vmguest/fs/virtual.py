@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from errno import ENODEV
+from errno import ENODEV, EROFS
 
 from dcss.abi.extmem import PAGE_SIZE
 from dcss.errors import KernelError
@@ -34,6 +34,7 @@ class VirtualFileSystem:
     """The part of a FileSystem that one without blocks, copies and options of its own has in common with the others."""
 
     type_name: str
+    options: tuple[str, ...]
     page_cache_bytes = 0
     buffer_bytes = 0
 
@@ -48,8 +49,10 @@ class VirtualFileSystem:
         return StatFs(PAGE_SIZE, 0, 0, 0, 0, 0)
 
     def remount(self, options: MountOptions) -> None:
-        """Nothing changes. Raises KernelError(EINVAL) for options that it does not know."""
+        """Nothing changes. Raises KernelError: EINVAL an unknown option, EROFS rw where it is ro for good."""
         refuse_data(self.type_name, options)
+        if options.read_only is False and "ro" in self.options:
+            raise KernelError(EROFS, f"{self.type_name}: cannot be written to")
 
     def unmount(self) -> None:
         """Nothing is held."""

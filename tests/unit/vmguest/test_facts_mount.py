@@ -94,6 +94,8 @@ class Refused(NamedTuple):
 REFUSED = (
     Refused("5-rw-on-read-only", "RO", "rw,xip", EACCES, None),
     Refused("5-rw", "RW", "rw,xip", EROFS, "EXT2-fs ({}): error: this version does not write ext2, mount it with ro"),
+    Refused("5-rw-copied", "RW", "rw", EROFS,
+            "EXT2-fs ({}): error: this version does not write ext2, mount it with ro"),
     Refused("5-unknown", "RO", "ro,fast", EINVAL,
             'EXT2-fs ({}): error: unrecognized mount option "fast" or missing value'),
     Refused("5-missing-value", "RO", "ro,errors=", EINVAL,
@@ -107,11 +109,12 @@ REFUSED = (
 
 @pytest.mark.parametrize("case", REFUSED, ids=lambda case: case.fact)
 def test_mounts_that_are_refused(kernel: Kernel, case: Refused) -> None:
-    before = len(kernel.log.messages("err"))
+    before, free_bytes = len(kernel.log.messages("err")), kernel.machine.storage.free_bytes
     with pytest.raises(KernelError) as caught:
         kernel.mount(DISK[case.segment], "/mnt", tuple(case.asked.split(",")))
     assert caught.value.errno == case.errno
     assert kernel.log.messages("err")[before:] == ([] if case.log is None else [case.log.format(DISK[case.segment])])
+    assert kernel.machine.storage.free_bytes == free_bytes
     kernel.dcssblk.remove(case.segment)  # nothing holds the disk
 
 

@@ -6,7 +6,7 @@ from dcss.errors import KernelError
 from vmguest.fs import namespace
 from vmguest.fs.filesystem import TYPES
 from vmguest.fs.mount import Mount
-from vmguest.fs.options import MountOptions, parse_options
+from vmguest.fs.options import parse_options
 from vmguest.shell.commands.format import human
 from vmguest.shell.context import Command, Context, UsageError, operands, options, shown
 
@@ -14,7 +14,8 @@ from vmguest.shell.context import Command, Context, UsageError, operands, option
 def mount(context: Context) -> None:
     """List the mounts, or mount a file system, a directory or file at another place, or with other options."""
     context.arguments = [word for given in context.arguments for word in _LONG.get(given, (given,))]
-    words, chosen, type_name = _parsed(context)
+    words, flags, type_name = _parsed(context)
+    chosen = parse_options(flags)
     if type_name not in _TYPES:
         raise UsageError(f"unknown filesystem type '{type_name}', wanted one of {', '.join(_TYPES)}")
     if not words:
@@ -25,7 +26,11 @@ def mount(context: Context) -> None:
     if "remount" in chosen.verbs:
         at = operands(words, at_most=2)[-1]
         with context.reporting(f"remounting {shown(at)} failed"):
-            namespace.remount(context.kernel, context.node(at), chosen)
+            place = context.node(at)
+            access, *_ = place.mount.options
+            # mount(2) drops the flags that it is not told again: mount(8) says those in force first
+            in_force = (access, *place.mount.flags)
+            namespace.remount(context.kernel, place, parse_options((*in_force, *flags)))
         return
     source, at = operands(words, at_least=2, at_most=2)
     with context.reporting(f"mounting {shown(source)} on {shown(at)} failed"):
@@ -41,11 +46,11 @@ _LONG = {b"--bind": (b"-o", b"bind"), b"-B": (b"-o", b"bind")}
 _TYPES = tuple(name for _, name in TYPES if name != "rootfs")
 
 
-def _parsed(context: Context) -> tuple[list[bytes], MountOptions, str]:
+def _parsed(context: Context) -> tuple[list[bytes], list[str], str]:
     given, words = options(context, "rw", "to", repeated="o")
     flags = [flag for flag in shown(given.get("o", b"")).split(",") if flag]
     flags += [option for letter, option in (("r", "ro"), ("w", "rw")) if letter in given]
-    return words, parse_options(flags), shown(given.get("t", b"ext2"))
+    return words, flags, shown(given.get("t", b"ext2"))
 
 
 def umount(context: Context) -> None:

@@ -106,6 +106,18 @@ def test_options_given_with_a_bind_are_the_new_mounts(kernel: Kernel) -> None:
     assert sh(kernel, "mount").lines[-1] == "tmpfs on /tmp/b type tmpfs (ro,nodev)"
 
 
+def test_remounting_keeps_the_flags_that_it_does_not_name(kernel: Kernel) -> None:
+    out(kernel, "mkdir /tmp/m; mount -t tmpfs -o nodev,noexec t /tmp/m")
+    for options, in_force in (
+        ("ro", "ro,nodev,noexec"),
+        ("nosuid", "ro,nodev,noexec,nosuid"),
+        ("rw,dev", "rw,noexec,nosuid"),
+        ("bind,ro", "ro,noexec,nosuid"),
+    ):
+        out(kernel, f"mount -o remount,{options} /tmp/m")
+        assert sh(kernel, "mount").lines[-1] == f"t on /tmp/m type tmpfs ({in_force})"
+
+
 def test_what_is_covered_is_not_unmounted_by_its_source(kernel: Kernel) -> None:
     out(kernel, "mkdir /tmp/m; mount -o ro,xip /dev/dcssblk1 /tmp/m; mount -t tmpfs over /tmp/m")
     wanted = "umount: can't unmount /dev/dcssblk1: Invalid argument\n"

@@ -57,6 +57,14 @@ def test_dev_has_a_node_for_each_disk_while_there_is_one(kernel: Kernel) -> None
     assert errno_of(b"/dev/dcssblk0", kernel) == ENOENT
 
 
+def test_remounting_what_cannot_be_written_for_writing_is_refused(kernel: Kernel) -> None:
+    for place in ("/dev", "/proc"):
+        out(kernel, f"mount -o remount,nosuid {place}")
+        wanted = f"mount: remounting {place} failed: Read-only file system\n"
+        assert sh(kernel, f"mount -o remount,rw {place}").err == wanted
+    out(kernel, "mount -o remount,rw /sys")
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(position=st.integers(0, SIZE_BYTES + PAGE_SIZE), size_bytes=st.integers(0, 80 * PAGE_SIZE))
 def test_reading_gives_the_disks_bytes(kernel: Kernel, position: int, size_bytes: int) -> None:

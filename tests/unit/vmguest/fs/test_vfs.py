@@ -1,5 +1,6 @@
 """Paths, links, mounts, patterns."""
 
+import sys
 from collections.abc import Iterator
 from errno import EBUSY, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENXIO
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import pytest
 from dcss_test_support import needs
 from guest_harness import definition, fill_with, guest_kernel
+from shell_support import out
 from tree_images import make_tree, mke2fs
 
 from dcss.cp.control import ControlProgram
@@ -138,3 +140,10 @@ def test_map_takes_each_inode_once_and_fails_for_nothing(kernel: Kernel) -> None
     with pytest.raises(KernelError, match="matches no regular file") as caught:
         kernel.process.map("/usr/lib/*.dll")
     assert caught.value.errno == ENOENT
+
+
+def test_glob_goes_to_the_bottom_of_a_tree_that_is_deeper_than_pythons_stack(kernel: Kernel) -> None:
+    levels = sys.getrecursionlimit() + 100
+    out(kernel, "cd /tmp" + "; mkdir d; cd d" * levels + "; touch bottom")
+    (bottom,) = glob(kernel.vfs, b"/tmp/**/bottom")
+    assert bottom.path.count(b"/d") == levels
