@@ -52,7 +52,11 @@ class BufferCache:
             return frame
         frame = self._storage.allocate(pages)
         whole = min(pages * PAGE_SIZE, (self.size_bytes - first * PAGE_SIZE) // PAGE_SIZE * PAGE_SIZE)
-        self._opened.device.read(self._opened, first * SECTORS_PER_PAGE, self._storage.address(frame), whole)
+        try:
+            self._opened.device.read(self._opened, first * SECTORS_PER_PAGE, self._storage.address(frame), whole)
+        except OSError:
+            self._storage.release(frame, pages)
+            raise
         self._frames.update((first + i, frame + i) for i in range(pages))
         self._runs.append((frame, pages))
         self.pages += pages

@@ -147,7 +147,8 @@ class RamFileSystem:
     def remount(self, options: MountOptions) -> None:
         """Make it read-only, or writable again. Raises KernelError(EINVAL) for options that it does not know."""
         refuse_data(self.type_name, options)
-        self.read_only = bool(options.read_only)
+        if options.read_only is not None:
+            self.read_only = options.read_only
 
     def unmount(self) -> None:
         """Give every frame back."""

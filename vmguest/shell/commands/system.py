@@ -1,14 +1,18 @@
 """Commands about the guest as a whole: free, dmesg, uname, hostname, vmcp."""
 
 import os
+from errno import EINVAL
 
 from dcss.abi.channel import MAX_BLOCK_BYTES
+from dcss.abi.diag08 import MAX_COMMAND_BYTES
+from dcss.errors import KernelError
 from vmguest.cpcmd import cpcmd
 from vmguest.fs.procfs import KERNEL_RELEASE, KERNEL_VERSION, memory
 from vmguest.shell.commands.format import human
-from vmguest.shell.context import Command, Context, UsageError, operands, options, shown
+from vmguest.shell.context import Command, Context, UsageError, operands, options, reason, shown
 
 _COLUMNS = ("total", "used", "free", "shared", "buff/cache", "available")
+_VMCP_BUF, _VMCP_LIN, _VMCP_OPT = 2, 3, 4  # response cut, an error of Linux, wrong options
 _SHIFT = {"b": 0, "k": 10, "m": 20, "g": 30}
 
 
@@ -64,19 +68,26 @@ def hostname(context: Context) -> None:
 
 def vmcp(context: Context) -> None:
     """Have CP execute a command and print its response; in upper case, unless -k. Statuses are vmcp(8)'s."""
-    given, words = options(context, "k")
-    command = " ".join(shown(word) for word in operands(words))
-    if "k" not in given:
-        command = command.upper()
     try:
+        given, words = options(context, "k")
+        command = " ".join(shown(word) for word in operands(words))
+        if "k" not in given:
+            command = command.upper()
+        if len(command) > MAX_COMMAND_BYTES:  # cut, it would be another one
+            raise KernelError(EINVAL, f"CP command of {len(command)} bytes, wanted at most {MAX_COMMAND_BYTES}")
         response = cpcmd(context.kernel.machine, command, MAX_BLOCK_BYTES)
-    except UnicodeEncodeError as error:
-        raise UsageError(f"'{command}': CP's commands are EBCDIC, code page 037") from error
-    context.out.write(os.fsencode(response.text))
-    if response.missing_bytes:
-        context.fail(f"the response was cut, {response.missing_bytes} bytes are missing", 2)
-    elif response.return_code:
-        context.fail(f"non-zero CP response for command '{command}': #{response.return_code}")
+    except UsageError as error:
+        context.fail(f"{error}\nusage: {COMMANDS[b'vmcp'].usage}", _VMCP_OPT)
+    except UnicodeEncodeError:
+        context.fail(f"'{command}': CP's commands are EBCDIC, code page 037", _VMCP_OPT)
+    except KernelError as error:
+        context.fail(reason(context.kernel, error), _VMCP_LIN)
+    else:
+        context.out.write(os.fsencode(response.text))
+        if response.missing_bytes:
+            context.fail(f"the response was cut, {response.missing_bytes} bytes are missing", _VMCP_BUF)
+        elif response.return_code:
+            context.fail(f"non-zero CP response for command '{command}': #{response.return_code}")
 
 
 COMMANDS = {

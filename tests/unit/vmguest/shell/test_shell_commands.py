@@ -377,7 +377,16 @@ def test_vmcp_has_cp_execute_commands(bare: Kernel) -> None:
     assert (ran.status, ran.out) == (1, b"HCPCMD001E Unknown CP command: NONSENSE\n")
     assert ran.err == "vmcp: non-zero CP response for command 'NONSENSE': #1\n"
     assert "'nonsense'" in sh(bare, "vmcp -k nonsense").err
-    assert sh(bare, "vmcp").status == sh(bare, "vmcp '\u2603'").status == 2
+    assert sh(bare, "vmcp").status == sh(bare, "vmcp -x q").status == sh(bare, "vmcp '\u2603'").status == 4
+
+
+def test_vmcp_gives_no_command_that_was_cut_and_says_what_linux_refused(bare: Kernel) -> None:
+    longest = "defseg long 3000-30ff sw".ljust(240, "x")
+    assert sh(bare, ["vmcp", longest]).status == 1
+    assert sh(bare, ["vmcp", f"{longest} "]) == (3, b"", "vmcp: Invalid argument\n")
+    assert out(bare, "vmcp q nss") == b"NO NSS FILES\n"
+    bare.machine.storage.allocate(bare.machine.storage.free_bytes // PAGE_SIZE)
+    assert sh(bare, "vmcp q userid") == (3, b"", "vmcp: Cannot allocate memory\n")
 
 
 def test_vmcp_of_a_guest_without_class_e(bare: Kernel, control_program: ControlProgram) -> None:
