@@ -1,7 +1,7 @@
 """docs/facts.md, section 5: what mount options do, with the kernel's messages; the row's name is its id there."""
 
 from collections.abc import Iterator
-from errno import EACCES, EBUSY, EINVAL, EROFS
+from errno import EACCES, EBUSY, EINVAL, EIO, EROFS
 from pathlib import Path
 from typing import NamedTuple
 
@@ -223,3 +223,15 @@ def test_5_one_file_system_for_all_mounts_of_a_disk(kernel: Kernel) -> None:
     assert kernel.vfs.resolve(b"/second/usr/lib/libone.so.1").inode.is_regular
     kernel.vfs.umount(b"/second")
     kernel.dcssblk.remove("RO")
+
+
+def test_a_disk_that_cannot_be_read_costs_no_storage(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise KernelError(EIO, "no such sector")
+
+    kernel.vfs.populate()
+    free_bytes = kernel.machine.storage.free_bytes
+    monkeypatch.setattr(DcssblkDevice, "read", refuse)
+    with pytest.raises(KernelError):
+        kernel.mount(DISK["RO"], "/mnt", ("ro",))
+    assert kernel.machine.storage.free_bytes == free_bytes
