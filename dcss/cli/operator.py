@@ -141,15 +141,17 @@ class _Local:
 
     def save(self, name: str, fill: "Fill") -> "Response":
         from dcss.cp.operations import save_image
+        from dcss.cp.steps import at_once
 
-        return save_image(self._cp, name, fill)
+        return at_once(save_image(self._cp, name, fill))
 
     def import_image(
         self, image: Path, definition: "SegmentDefinition", digest: str | None, advance: Callable[[int], None]
     ) -> "Response":
         from dcss.cp.operations import import_image
+        from dcss.cp.steps import at_once
 
-        return import_image(self._cp, image, definition, digest, advance)
+        return at_once(import_image(self._cp, image, definition, digest, advance))
 
     def load(self, name: str) -> "Response":
         from dcss.cp.operations import bring_in
@@ -158,8 +160,9 @@ class _Local:
 
     def export(self, name: str, image: Path) -> "Response":
         from dcss.cp.operations import export
+        from dcss.cp.steps import at_once
 
-        return export(self._cp, name, image)
+        return at_once(export(self._cp, name, image))
 
 
 class _Remote:

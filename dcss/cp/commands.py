@@ -14,6 +14,7 @@ from dcss.cp.directory import Directory
 from dcss.cp.messages import CommandError
 from dcss.cp.saved import SavedSegments
 from dcss.cp.segment import OPERATOR, Guest, Segment
+from dcss.cp.steps import Steps, at_once
 from dcss.cp.storage import DamagedError
 from dcss.cp.store import store
 from dcss.errors import PublishError, SpoolError
@@ -54,10 +55,15 @@ class Command:
     shortest: int
     privileges: frozenset[str]
     usage: str
-    run: Callable[[Host, Issuer, Sequence[str]], Response]
+    run: Callable[[Host, Issuer, Sequence[str]], Response | Steps[Response]]
 
 
 def execute(host: Host, line: str, issuer: Issuer = THE_OPERATOR) -> Response:
+    """Execute one command line at once. Raises nothing for a command that is wrong: that is a response."""
+    return at_once(execute_steps(host, line, issuer))
+
+
+def execute_steps(host: Host, line: str, issuer: Issuer = THE_OPERATOR) -> Steps[Response]:
     """Execute one command line. Raises nothing for a command that is wrong: that is a response."""
     words = line.upper().split()
     if not words or words[0].startswith("*"):  # a comment, for logs and scripts
@@ -66,7 +72,8 @@ def execute(host: Host, line: str, issuer: Issuer = THE_OPERATOR) -> Response:
     try:
         if command is None or not command.privileges & issuer.privileges:  # CP does not tell the two apart
             raise CommandError(messages.UNKNOWN_COMMAND, command=words[0])
-        return command.run(host, issuer, words[1:])
+        response = command.run(host, issuer, words[1:])
+        return response if isinstance(response, Response) else (yield from response)
     except CommandError as error:
         return Response(error.return_code, (error.line,))
     except (SpoolError, PublishError, DamagedError) as error:
@@ -82,21 +89,26 @@ def _abbreviates(word: str, name: str, shortest: int) -> bool:
     return len(word) >= shortest and name.startswith(word)
 
 
-def _defseg(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:
-    skeleton = host.saved.define(parse_definition(words), owner=issuer.userid)
+def _defseg(host: Host, issuer: Issuer, words: Sequence[str]) -> Steps[Response]:
+    definition = parse_definition(words)
+    yield from host.saved.turn()
+    skeleton = host.saved.define(definition, owner=issuer.userid)
     return Response(0, (messages.DEFINED.line(name=skeleton.name, spid=skeleton.spid),), query.rows([skeleton]))
 
 
-def _saveseg(host: Host, issuer: Issuer, words: Sequence[str]) -> Response:
+def _saveseg(host: Host, issuer: Issuer, words: Sequence[str]) -> Steps[Response]:
     if not words:
         raise CommandError(messages.MISSING_OPERAND)
     if len(words) > 1:
         raise CommandError(messages.EXTRA_OPTIONS, option=words[1])
     name = parse_name(words[0])
+    yield from host.saved.turn()
     skeleton = host.directory.skeletons.get(name)
     if skeleton is None:
         raise CommandError(messages.NO_SKELETON, name=name)
-    return saved_response(host.saved.save(name, _storage_of(host, issuer, skeleton), owner=issuer.userid, drop=True))
+    storage = _storage_of(host, issuer, skeleton)
+    saved = yield from host.saved.save_steps(name, storage, owner=issuer.userid, drop=True)
+    return saved_response(saved)
 
 
 def saved_response(saved: Segment) -> Response:

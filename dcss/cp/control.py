@@ -9,7 +9,7 @@ from dcss.abi.channel import Reply, Request
 from dcss.abi.diag08 import DIAGNOSE_08
 from dcss.abi.diag64 import DIAGNOSE_64, ConditionCode
 from dcss.abi.extmem import SegmentDefinition, SegmentName
-from dcss.cp.commands import THE_OPERATOR, Host, Issuer, Response, execute
+from dcss.cp.commands import THE_OPERATOR, Host, Issuer, Response, execute_steps
 from dcss.cp.content import Fill, check_image
 from dcss.cp.diag08 import diagnose_08
 from dcss.cp.diag64 import diagnose_64
@@ -20,6 +20,7 @@ from dcss.cp.runtime import SystemLock, sweep
 from dcss.cp.saved import SavedSegments, now, saved_class
 from dcss.cp.segment import OPERATOR, Dump, Guest, Load, Segment
 from dcss.cp.spool import Spool
+from dcss.cp.steps import Steps, at_once
 from dcss.cp.storage import Storage
 from dcss.errors import PublishError
 
@@ -130,6 +131,10 @@ class ControlProgram:
         self._guests[guest] = Guest(guest, storage_bytes, namesave, frozenset(privilege), dump)
 
     def handle(self, guest: str, packet: bytes) -> Reply:
+        """Do `handle_steps` at once."""
+        return at_once(self.handle_steps(guest, packet))
+
+    def handle_steps(self, guest: str, packet: bytes) -> Steps[Reply]:
         """Answer one hypercall packet of a registered guest. Raises nothing, whatever the guest sends.
 
         A descriptor in the reply stays CP's own: send it, do not close it.
@@ -142,12 +147,16 @@ class ControlProgram:
         if request.diagnose == DIAGNOSE_64:
             return diagnose_64(self._directory, caller, request)
         if request.diagnose == DIAGNOSE_08:
-            return diagnose_08(self._host, caller, request)
+            return (yield from diagnose_08(self._host, caller, request))
         return Reply(ConditionCode.UNSUPPORTED, request.rx, request.ry)
 
     def execute(self, command: str, issuer: Issuer = THE_OPERATOR) -> Response:
+        """Do `execute_steps` at once."""
+        return at_once(self.execute_steps(command, issuer))
+
+    def execute_steps(self, command: str, issuer: Issuer = THE_OPERATOR) -> Steps[Response]:
         """Execute one line of a CP console. Raises nothing for a command that is wrong: that is a response."""
-        return execute(self._host, command, issuer)
+        return execute_steps(self._host, command, issuer)
 
     def release(self, guest: str) -> None:
         """Forget a guest that ended, and all that it had loaded. Nothing happens where it is not registered."""

@@ -10,14 +10,15 @@ from dcss.abi.diag08 import (
     RequestHead,
 )
 from dcss.abi.diag64 import ConditionCode
-from dcss.cp.commands import Host, Issuer, execute
+from dcss.cp.commands import Host, Issuer, execute_steps
 from dcss.cp.segment import Guest
+from dcss.cp.steps import Steps
 
 RESPONSE_STORED = ConditionCode.DONE
 RESPONSE_CUT = 1
 
 
-def diagnose_08(host: Host, guest: Guest, request: Request) -> Reply:
+def diagnose_08(host: Host, guest: Guest, request: Request) -> Steps[Reply]:
     """Answer one DIAGNOSE X'08' of `guest`. Raises nothing, whatever the guest sends.
 
     The return code is that of the last command.
@@ -32,7 +33,7 @@ def diagnose_08(host: Host, guest: Guest, request: Request) -> Reply:
     return_code = 0
     lines: list[str] = []
     for line in command.decode("cp037").split(LINE_END):
-        response = execute(host, line, issuer)
+        response = yield from execute_steps(host, line, issuer)
         return_code = response.return_code
         lines += response.lines
     if not request.ry & RESPONSE_IN_BUFFER:

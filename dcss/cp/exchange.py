@@ -11,6 +11,7 @@ from dcss.cp.durable import no_fault, write_all, write_durably
 from dcss.cp.manifest import Manifest
 from dcss.cp.saved import SavedSegments, saved_class
 from dcss.cp.segment import OPERATOR, Segment
+from dcss.cp.steps import Steps
 from dcss.cp.storage import DamagedError
 from dcss.errors import SpoolError
 
@@ -89,7 +90,7 @@ def import_segment(
     digest: str | None = None,
     owner: str = OPERATOR,
     advance: Callable[[int], None] = lambda _: None,
-) -> Segment:
+) -> Steps[Segment]:
     """Save a segment from an image: an exported one, or with `definition` any file.
 
     Raises SpoolError where the content is not what its manifest, or `digest`, says, PublishError where it does not fit.
@@ -105,6 +106,7 @@ def import_segment(
                 f"segment {definition.name}: found {image_bytes} bytes, wanted the {definition.size_bytes} that were"
                 " exported; export it anew"
             )
-        return saved.store(definition, file_fill(image, advance), owner=owner, image_bytes=image_bytes, digest=digest)
+        fill = file_fill(image, advance)
+        return (yield from saved.store_steps(definition, fill, owner=owner, image_bytes=image_bytes, digest=digest))
     except OSError as error:  # SpoolError and PublishError are some
         raise SpoolError(f"{image}: could not be imported: {error}") from error

@@ -53,6 +53,9 @@ NOT_ADDRESSABLE = Message(
     "E",
     "Pages {pages} of saved segment {name} are not in the storage of {userid}, nothing was saved; load it first",
 )
+PURGED_MEANWHILE = Message(
+    "DCS", 9010, "E", "Saved segment {name} was purged while it was being saved; nothing was saved, DEFSEG it again"
+)
 NOT_SAVED = Message("DCS", 9006, "E", "Saved segment {name} is defined and not saved yet; SAVESEG it first")
 
 

@@ -17,6 +17,7 @@ from dcss.cp.definition import parse_name
 from dcss.cp.exchange import export_segment, import_segment
 from dcss.cp.messages import CommandError
 from dcss.cp.segment import FileClass, Segment
+from dcss.cp.steps import Steps
 from dcss.cp.storage import DamagedError
 from dcss.errors import SpoolError
 
@@ -30,15 +31,17 @@ class Content(StrEnum):
     WRITTEN_BY_GUESTS = "written-by-guests"  # or may be: they have a writable descriptor, and it is not as saved
 
 
-def save_image(cp: ControlProgram, name: str, fill: Fill, *, image_bytes: int | None = None) -> Response:
+def save_image(cp: ControlProgram, name: str, fill: Fill, *, image_bytes: int | None = None) -> Steps[Response]:
     """SAVESEG with the content that `fill` writes. Raises PublishError, SpoolError; all is as it was then."""
 
-    def save() -> Response:
+    def save() -> Steps[Response]:
+        yield from cp.saved.turn()
         skeleton = _skeleton(cp, parse_name(name.upper()))
         check_image(skeleton.definition, image_bytes)
-        return saved_response(cp.saved.save(skeleton.name, fill))
+        saved = yield from cp.saved.save_steps(skeleton.name, fill)
+        return saved_response(saved)
 
-    return _answer(save)
+    return _answer(save())
 
 
 def import_image(
@@ -47,27 +50,30 @@ def import_image(
     definition: SegmentDefinition,
     digest: str | None,
     advance: Callable[[int], None] = lambda _: None,
-) -> Response:
+) -> Steps[Response]:
     """Define and save a segment from a file; `digest` is the one that it must have. Raises SpoolError."""
-    return saved_response(import_segment(cp.saved, image, definition=definition, digest=digest, advance=advance))
+    saved = yield from import_segment(cp.saved, image, definition=definition, digest=digest, advance=advance)
+    return saved_response(saved)
 
 
-def export(cp: ControlProgram, name: str, image: Path) -> Response:
+def export(cp: ControlProgram, name: str, image: Path) -> Steps[Response]:
     """Write an available segment's saved content, and its manifest, to `image`.
 
     Raises SpoolError, and DamagedError for a segment that is not what was saved, which is set aside.
     """
 
-    def write() -> Response:
+    def write() -> Steps[Response]:
+        yield from cp.saved.turn()
         segment = _available(cp, parse_name(name.upper()))
-        try:
-            export_segment(segment, image)
-        except DamagedError as error:
-            cp.set_aside(segment, str(error))
-            raise DamagedError(f"segment {segment.name}: {error}; it was set aside and is not served") from error
+        with cp.saved.alone():
+            try:
+                yield lambda: export_segment(segment, image)
+            except DamagedError as error:
+                cp.set_aside(segment, str(error))
+                raise DamagedError(f"segment {segment.name}: {error}; it was set aside and is not served") from error
         return Response(0, (), query.rows([segment]))
 
-    return _answer(write)
+    return _answer(write())
 
 
 def bring_in(cp: ControlProgram, name: str) -> Response:
@@ -76,15 +82,14 @@ def bring_in(cp: ControlProgram, name: str) -> Response:
     Its row says by `content` what it holds, a `Content`: where CP or guests may write, that need not be what was saved.
     Raises PublishError, SpoolError; a segment that is not what was saved is set aside.
     """
-
-    def load() -> Response:
+    try:
         segment = _available(cp, parse_name(name.upper()))
-        was_in = segment.stored is not None
-        cp.open(segment.name)
-        content = _content(segment) if was_in else Content.AS_SAVED  # only the spool has what is not in storage
-        return Response(0, (), [row | {"content": content.value} for row in query.rows([segment])])
-
-    return _answer(load)
+    except CommandError as error:
+        return _refusal(error)
+    was_in = segment.stored is not None
+    cp.open(segment.name)
+    content = _content(segment) if was_in else Content.AS_SAVED  # only the spool has what is not in storage
+    return Response(0, (), [row | {"content": content.value} for row in query.rows([segment])])
 
 
 def _content(segment: Segment) -> Content:
@@ -122,8 +127,12 @@ def _skeletons(cp: ControlProgram, name: SegmentName) -> Iterator[Segment]:
     return (each for each in cp.files.values() if each.name == name and each.file_class is FileClass.SKELETON)
 
 
-def _answer(action: Callable[[], Response]) -> Response:
+def _answer(steps: Steps[Response]) -> Steps[Response]:
     try:
-        return action()
+        return (yield from steps)
     except CommandError as error:
-        return Response(error.return_code, (error.line,))
+        return _refusal(error)
+
+
+def _refusal(error: CommandError) -> Response:
+    return Response(error.return_code, (error.line,))

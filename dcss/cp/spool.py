@@ -101,13 +101,22 @@ class Spool:
         except OSError as error:
             raise self._error(manifest, len(manifest.pack()), error) from error
 
+    def open_for(self, manifest: Manifest) -> None:
+        """Make and lock the spool's directory, where that was not done yet. Raises SpoolError."""
+        try:
+            self._open()
+        except (SpoolError, SystemBusyError):
+            raise
+        except OSError as error:
+            raise self._error(manifest, manifest.definition.size_bytes, error) from error
+
     def write_content(
         self, manifest: Manifest, fill: Fill, *, wanted_digest: str | None = None, drop: bool = False
     ) -> str:
         """Write the content of a file that is to be saved, and return its digest; `drop` as `content.write_content`.
 
-        The content counts only once `commit` has written its manifest. Raises SpoolError, also where the digest is not
-        the one that is wanted.
+        The content counts only once `commit` has written its manifest. After `open_for` it may be called from any
+        thread. Raises SpoolError, also where the digest is not the one that is wanted.
         """
         definition = manifest.definition
         digests: list[str] = []
@@ -128,14 +137,19 @@ class Spool:
                     " manifest says; export it anew"
                 )
 
+        self.open_for(manifest)
         try:
-            self._open()
             write_durably(self._content(manifest.spid), write, self._fault)
         except (SpoolError, PublishError):
             raise
         except OSError as error:
             raise self._error(manifest, definition.size_bytes, error) from error
         return digests[0]
+
+    def discard_content(self, spid: int) -> None:
+        """Remove a content that was written, where it was, and never counted."""
+        if self._directory is not None:
+            self._content(spid).unlink(missing_ok=True)
 
     def commit(self, manifest: Manifest) -> None:
         """Make a content that was written count. Where that fails, the content is removed. Raises SpoolError."""

@@ -2,6 +2,7 @@
 
 import os
 import select
+from contextlib import ExitStack
 from dataclasses import dataclass
 from errno import EIO, ESRCH
 from pathlib import Path
@@ -28,8 +29,12 @@ class GuestStorage:
         if guest.pid is None or guest.pidfd is None:
             raise OSError(ESRCH, f"guest {guest.name} has no process to read its storage from")
         start, end = self.window + address, self.window + address + size_bytes
-        memory = os.open(f"/proc/{guest.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-        try:
+        with ExitStack() as stack:
+            # Its own: CP closes the guest's when that ends, while this may go on in another thread.
+            pidfd = os.dup(guest.pidfd)
+            stack.callback(os.close, pidfd)
+            memory = os.open(f"/proc/{guest.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, memory)
             readable = [vma for vma in parse_maps(Path(f"/proc/{guest.pid}/maps").read_bytes()) if _is_readable(vma)]
             for vma in readable:
                 low, high = max(vma.start, start), min(vma.end, end)
@@ -37,10 +42,8 @@ class GuestStorage:
                     _copy(memory, low, write_fd, low - start, high - low)
             # Its ranges could have been cut short, and its number given to another, only by its end.
             gone = not readable or not os.pread(memory, 1, readable[0].start)
-            if gone or select.select([guest.pidfd], [], [], 0)[0]:
+            if gone or guest.exit_status is not None or select.select([pidfd], [], [], 0)[0]:
                 raise OSError(ESRCH, f"guest {guest.name} ended while its storage was read")
-        finally:
-            os.close(memory)
 
 
 def _is_readable(vma: Vma) -> bool:

@@ -5,6 +5,7 @@ The result is a response: return code, lines, and what they say as data. docs/co
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Protocol
 
 from dcss.control.conversation import Conversation
 from dcss.control.protocol import Arguments
@@ -15,24 +16,39 @@ from dcss.cp.control import ControlProgram
 from dcss.cp.definition import parse_definition
 from dcss.cp.messages import CommandError
 from dcss.cp.operations import bring_in, export, import_image, save_image
+from dcss.cp.steps import Steps
 from dcss.errors import ConfigError, LaunchError
+from dcss.launch.errands import Outcome
 
-Action = Callable[[ControlProgram, Arguments], Response]
+Action = Callable[[ControlProgram, Arguments], Steps[Response]]
 
 
-def operator_handlers(cp: ControlProgram) -> Mapping[str, Handler]:
-    """Return the handlers by the request's name. CP serves nobody else while it copies: one save at a time."""
+class Runner(Protocol):
+    """Runs steps and tells what they came to, as `Errands.run` does."""
+
+    def __call__(self, steps: Steps[Response], done: Callable[[Outcome[Response]], None]) -> object:
+        """`done` is called once, at once or later."""
+
+
+def operator_handlers(cp: ControlProgram, run: Runner) -> Mapping[str, Handler]:
+    """Return the handlers by the request's name; what takes long is given to `run`."""
+
+    def answer(client: Conversation, steps: Steps[Response]) -> None:
+        run(steps, lambda outcome: client.attempt(lambda: client.finish(response_form(outcome()))))
 
     def command(client: Conversation, arguments: Arguments) -> None:
-        client.finish(response_form(cp.execute(_text(arguments, "command"))))
+        answer(client, cp.execute_steps(_text(arguments, "command")))
 
     def segment(client: Conversation, arguments: Arguments) -> None:
+        if arguments.get("action") == "load":
+            client.finish(response_form(bring_in(cp, _text(arguments, "name"))))
+            return
         action = _ACTIONS.get(str(arguments.get("action")))
         if action is None:
             raise ConfigError(
-                f"segment: action: found {arguments.get('action')!r}, wanted one of {', '.join(_ACTIONS)}"
+                f"segment: action: found {arguments.get('action')!r}, wanted one of load, {', '.join(_ACTIONS)}"
             )
-        client.finish(response_form(action(cp, arguments)))
+        answer(client, action(cp, arguments))
 
     return {"cp": command, "segment": segment}
 
@@ -42,12 +58,12 @@ def response_form(response: Response) -> Arguments:
     return {"return_code": response.return_code, "lines": list(response.lines), "files": response.data}
 
 
-def _save(cp: ControlProgram, arguments: Arguments) -> Response:
+def _save(cp: ControlProgram, arguments: Arguments) -> Steps[Response]:
     content = _path(arguments, "content")
     return save_image(cp, _text(arguments, "name"), file_fill(content), image_bytes=_size_bytes(content))
 
 
-def _import(cp: ControlProgram, arguments: Arguments) -> Response:
+def _import(cp: ControlProgram, arguments: Arguments) -> Steps[Response]:
     digest = arguments.get("digest")
     if digest is not None:
         digest = _text(arguments, "digest")
@@ -55,7 +71,7 @@ def _import(cp: ControlProgram, arguments: Arguments) -> Response:
         definition = parse_definition(_text(arguments, "define").upper().split())
     except CommandError as error:
         return Response(error.return_code, (error.line,))
-    return import_image(cp, _path(arguments, "image"), definition, digest)
+    return (yield from import_image(cp, _path(arguments, "image"), definition, digest))
 
 
 def _text(arguments: Arguments, key: str) -> str:
@@ -82,6 +98,5 @@ def _size_bytes(path: Path) -> int:
 _ACTIONS: Mapping[str, Action] = {
     "save": _save,
     "import": _import,
-    "load": lambda cp, arguments: bring_in(cp, _text(arguments, "name")),
     "export": lambda cp, arguments: export(cp, _text(arguments, "name"), _path(arguments, "image")),
 }

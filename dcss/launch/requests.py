@@ -43,7 +43,7 @@ class Requests:
             "exec": self._exec,
             "guest": self._guest,
             "down": self._down,
-            **operator_handlers(self._system.cp),
+            **operator_handlers(self._system.cp, self._system.errands.run),
         }
 
     def _ping(self, client: Conversation, _: Arguments) -> None:

@@ -8,11 +8,12 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from errno import EMFILE
 
-from dcss.abi.channel import MAX_PACKET_BYTES, send_reply
+from dcss.abi.channel import MAX_PACKET_BYTES, Reply, send_reply
 from dcss.config.plan import GuestPlan, Step, SystemPlan
 from dcss.control.loop import Loop
 from dcss.cp.control import ControlProgram
 from dcss.launch.dump import GuestStorage
+from dcss.launch.errands import Errands, Outcome
 from dcss.launch.forkclient import Ended, ForkServer, Refused, Started
 from dcss.launch.guest import Guest
 from dcss.launch.journal import Journal, utc_now
@@ -39,12 +40,13 @@ class Roster:
         cp: ControlProgram,
         fork_server: ForkServer,
         loop: Loop,
+        errands: Errands,
         journal: Journal,
         settled: Callable[[Member], None],
     ) -> None:
         self.members = {guest.name: Member(guest) for guest in plan.guests}
         self._cp, self._fork_server, self._loop, self._journal = cp, fork_server, loop, journal
-        self._settled = settled
+        self._errands, self._settled = errands, settled
         self._unsettled = set(self.members)
         self._missing = {guest.name: len(guest.after) for guest in plan.guests}  # how many are to be ready before
         self._behind: dict[str, list[Member]] = {}  # what comes after a guest
@@ -165,17 +167,33 @@ class Roster:
             pass  # it ended, and the fork server says how
         except OSError as error:
             self._give_up(member, guest, f"CP could not take its hypercall: {explain(error)}")
+        waited = False
+
+        def answer(outcome: Outcome[Reply]) -> None:
+            if self._reply(member, guest, outcome()) and waited:
+                self._loop.watch(guest.port, lambda: self._hypercall(member, guest))
+
+        if packet:
+            waited = not self._errands.run(self._cp.handle_steps(guest.name, packet), answer)
+        if waited or not packet:
+            self._loop.forget(guest.port)  # one hypercall at a time
+
+    def _reply(self, member: Member, guest: Guest, reply: Reply) -> bool:
+        """Send a reply; return False to a guest that hears none any more."""
+        if guest.port.fileno() < 0:  # it ended while it waited
+            return False
         try:
-            if packet:
-                send_reply(guest.port, self._cp.handle(guest.name, packet))
-                return
+            send_reply(guest.port, reply)
         except ConnectionError:
             pass  # it ended, and the fork server says how
         except BlockingIOError:  # the others must not wait for it
             self._give_up(member, guest, "it makes hypercalls and does not read CP's replies")
         except OSError as error:  # without a reply it would wait for ever
             self._give_up(member, guest, f"CP could not reply to its hypercall: {explain(error)}")
+        else:
+            return True
         self._loop.forget(guest.port)
+        return False
 
     def _give_up(self, member: Member, guest: Guest, reason: str) -> None:
         """End a guest that cannot go on, which has then failed for `reason`."""

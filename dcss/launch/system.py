@@ -12,6 +12,7 @@ from dcss.control.server import ControlServer
 from dcss.cp.control import ControlProgram
 from dcss.cp.interrupts import interrupts_held
 from dcss.errors import ConfigError, LaunchError
+from dcss.launch.errands import Errands
 from dcss.launch.forkclient import ForkServer
 from dcss.launch.guest import Guest
 from dcss.launch.journal import Echo, Journal, utc_now
@@ -59,6 +60,8 @@ class System:
             if self.cp.swept:
                 self.journal.note(f"removed what a CP that was killed left: {', '.join(self.cp.swept)}")
             self.cp.tell_findings(self._warn)
+            self.errands = Errands(self.loop)
+            stack.callback(self.errands.close)
             stack.callback(self._close_guests)
             # Exec'd before anything is published: no guest can inherit what CP holds.
             self.fork_server = ForkServer(self.journal.descriptor)
@@ -68,6 +71,7 @@ class System:
                 cp=self.cp,
                 fork_server=self.fork_server,
                 loop=self.loop,
+                errands=self.errands,
                 journal=self.journal,
                 settled=self._settled,
             )
@@ -131,6 +135,8 @@ class System:
 
     def _serve_clients(self) -> None:
         self.poll(0)
+        while self.errands.working and not self.ending:  # a client's save: what is published next waits its turn
+            self.poll(None)
         self._check_ending()
 
     def _check_ending(self) -> None:

@@ -2,10 +2,16 @@
 
 import os
 import signal
+import socket
+import time
+from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE
 
 from cli_system import GUEST, MAP, Dcss, make_libraries
+
+from dcss.control.address import socket_path
+from dcss.control.protocol import Request
 
 SAVED = '  - {name: LIB, define: ["20000-201FF SR"], image: {directory: tree}, save: true}'
 FROM_SPOOL = "  - {name: LIB}"
@@ -222,6 +228,50 @@ def test_commands_at_the_same_time_wait_for_each_other(dcss: Dcss) -> None:
     answers = sorted(process.communicate(timeout=30)[0].split("fileid ")[1] for process in started)
     assert answers == [f"{number:04d}.\n" for number in range(1, 5)]
     assert len(segment(dcss, "query")) == 5
+
+
+def test_a_running_cp_serves_guests_and_others_while_it_saves(dcss: Dcss) -> None:
+    """FACTS 1.1: a second DEFSEG waits; nobody else does. The import hangs in an image that nobody has written yet."""
+    dcss("up", dcss.config(SHARERS, "name: G, expect: nothing", segment=SAVED), "-d")
+    image = dcss.home / "image"
+    os.mkfifo(image)
+    request = {"action": "import", "image": str(image), "define": "NEW 40000-400FF SR", "digest": None}
+    with socket.socket(socket.AF_UNIX) as importing, socket_path(dcss.directory) as path:
+        importing.connect(path)
+        importing.sendall(Request("segment", request).pack())
+        spool = dcss.home / "state/dcss" / dcss.system
+        wait_until((spool / "0002.content.new").exists)
+        defining = dcss.start("segment", "define", "TWO", "50000-500FF SR", "--system", dcss.system, stdout=PIPE)
+        assert users(dcss) == {1: ("A", ["G", "G01", "G02"])}
+        dcss("exec", "G", "--", "sh", "-c", "cd /sys/devices/dcssblk && echo LIB > remove && echo LIB > add")
+        assert users(dcss) == {1: ("A", ["G", "G01", "G02"])}
+        assert dcss.json("verify")["verdict"] == "verified"
+        assert defining.poll() is None
+        assert (spool / "0002.content.new").exists()
+        image.open("wb").close()
+        assert "could not be imported" in importing.makefile().readline()
+    assert defining.communicate(timeout=30)[0].endswith("was successfully defined in fileid 0003.\n")
+    assert not list(spool.glob("0002.*"))
+
+
+def test_a_save_under_way_does_not_keep_a_system_from_going_down(dcss: Dcss) -> None:
+    dcss("up", dcss.config("name: G, expect: nothing", segment=SAVED), "-d")
+    (dcss.home / "big").write_bytes(b"")
+    os.truncate(dcss.home / "big", 512 << 20)
+    saving = dcss.start("segment", "import", "big", "--name", "NEW", "--at", "1G", "--system", dcss.system, stderr=PIPE)
+    wait_until((dcss.home / "state/dcss" / dcss.system / "0002.content.new").exists)
+    dcss("down", dcss.system)
+    assert "ended before it answered" in saving.communicate(timeout=30)[1]
+    assert [row.split()[1] for row in segment(dcss, "query")[1:]] == ["LIB"]
+    assert not list((dcss.home / "state/dcss" / dcss.system).glob("0002.*"))
+    dcss.assert_nothing_left()
+
+
+def wait_until(is_so: Callable[[], bool], seconds: float = 20.0) -> None:
+    until = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.005)
 
 
 def test_a_guest_moves_to_the_new_version_from_inside(dcss: Dcss) -> None:

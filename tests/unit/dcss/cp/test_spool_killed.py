@@ -17,6 +17,7 @@ from cp_test_support import define, filler, objects_of, private_directories, uni
 from dcss.cp.commands import Issuer
 from dcss.cp.control import ControlProgram
 from dcss.cp.exchange import export_segment, import_segment
+from dcss.cp.steps import at_once
 
 LIB = define("LIB", "20000-2000F SR", "20010-20013 SN")
 OLD, NEW = (letter * 65536 for letter in (b"o", b"n"))
@@ -119,7 +120,7 @@ def perform(system: str, operation: str, image: Path) -> None:
             response = cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("EG"), cp.guests["MAINT"]))
             assert response.return_code == 0, response
         else:
-            import_segment(cp.saved, image)
+            at_once(import_segment(cp.saved, image))
 
 
 def run(system: str, operation: str, image: Path, countdown: int) -> tuple[int, list[str]]:

@@ -123,6 +123,19 @@ def test_so_is_one_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch, seen: in
             dumped(storage, 0, MEBIBYTE)
 
 
+def test_so_is_one_whose_end_cp_took_note_of_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its number may be another process's by then, and that of its pidfd another descriptor's."""
+    with guest_with(lambda window: hostmem.map_storage(window, MEBIBYTE)) as storage:
+
+        def parse_maps(text: bytes) -> list[Vma]:
+            storage.guest.exit_status = -9
+            return maps.parse_maps(text)
+
+        monkeypatch.setattr(dump, "parse_maps", parse_maps)
+        with pytest.raises(OSError, match="guest A ended while its storage was read"):
+            dumped(storage, 0, MEBIBYTE)
+
+
 def test_a_guest_without_a_process_has_no_storage() -> None:
     with guest_with(lambda _: None) as storage:
         pid, storage.guest.pid = storage.guest.pid, None

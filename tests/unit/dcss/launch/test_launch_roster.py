@@ -5,6 +5,7 @@ import os
 import select
 import signal
 import socket
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,10 +14,13 @@ from typing import Any, cast
 import pytest
 from system_harness import guest
 
+from dcss.abi.channel import REPLY, Reply
 from dcss.config.plan import GuestPlan, SystemPlan
 from dcss.control.loop import Loop
 from dcss.cp.control import ControlProgram
+from dcss.cp.steps import Steps
 from dcss.launch import roster as roster_module
+from dcss.launch.errands import Errands
 from dcss.launch.forkclient import Ended, ForkServer, Refused, Started
 from dcss.launch.journal import Journal
 from dcss.launch.member import Member, State
@@ -35,11 +39,17 @@ class PlayedServer:
         self.ports: list[socket.socket] = []
         self.consoles: list[socket.socket] = []
         self.events: list[Started | Refused | Ended] = []
+        self.errands: Errands
+        self.copied = threading.Event()  # CP's work on the hypercall "long" ends with it
 
     def spawn(self, _spec: object, port: socket.socket, console: socket.socket, _log: int) -> bool:
         self.ports.append(port.dup())
         self.consoles.append(console.dup())
         return True
+
+    def end_errands(self) -> None:
+        self.copied.set()
+        self.errands.close()
 
     def tell(self, event: Started | Refused | Ended) -> None:
         self.events.append(event)
@@ -59,17 +69,24 @@ def server() -> Iterator[PlayedServer]:
 
 
 def roster_of(guests: tuple[GuestPlan, ...], server: PlayedServer, loop: Loop, journal: Journal, at: Path) -> Roster:
+    def handled(_: str, packet: bytes) -> Steps[Reply]:
+        if packet == b"long":
+            yield server.copied.wait
+        return Reply(0, len(packet))
+
+    server.errands = Errands(loop)
     cp: Any = SimpleNamespace(
         lock=SimpleNamespace(directory=at),
         register=lambda *_, **__: None,
         release=lambda _: None,
-        handle=lambda *_: None,
+        handle_steps=handled,
     )
     return Roster(
         SystemPlan("played", (), guests, at / "played.yaml"),
         cp=cast(ControlProgram, cp),
         fork_server=cast(ForkServer, server),
         loop=loop,
+        errands=server.errands,
         journal=journal,
         settled=lambda _: None,
     )
@@ -84,6 +101,7 @@ def member_and_roster(server: PlayedServer, tmp_path: Path) -> Iterator[tuple[Me
     yield member, roster, loop
     if member.guest is not None:
         member.guest.close()
+    server.end_errands()
     loop.close()
     journal.close()
 
@@ -155,6 +173,47 @@ def test_a_guest_that_gets_no_reply_fails_and_says_why(
     assert member.outcome().log.startswith(told)
 
 
+def test_a_guest_whose_hypercall_takes_long_is_answered_when_it_is_done(
+    server: PlayedServer, member_and_roster: tuple[Member, Roster, Loop]
+) -> None:
+    """What it sends before that waits, and the loop goes on."""
+    member, _, loop = member_and_roster
+    pid = start(server, loop)
+    port = server.ports[0]
+    port.settimeout(10)
+    for packet in (b"long", b"short"):
+        port.send(packet)
+    for _ in range(3):
+        loop.turn(0)
+    server.consoles[0].send(READY)
+    loop.turn(1)
+    assert member.state is State.READY
+    assert not select.select([port], [], [], 0)[0]
+    server.copied.set()
+    while not select.select([port], [], [], 0)[0]:
+        loop.turn(1)
+    loop.turn(1)
+    assert [REPLY.unpack(port.recv(64))[1] for _ in range(2)] == [len(b"long"), len(b"short")]
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+def test_a_guest_that_ended_in_a_long_hypercall_needs_no_reply(
+    server: PlayedServer, member_and_roster: tuple[Member, Roster, Loop]
+) -> None:
+    member, _, loop = member_and_roster
+    pid = start(server, loop)
+    server.ports[0].send(b"long")
+    loop.turn(1)
+    os.kill(pid, signal.SIGKILL)
+    server.tell(Ended("G", pid, os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])))
+    loop.turn(1)
+    assert member.state is State.KILLED
+    server.copied.set()
+    loop.turn(1)
+    assert (member.state, member.reason) == (State.KILLED, "")
+
+
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.ECONNRESET])
 def test_a_guest_that_ended_before_its_reply_is_heard_no_more(
     server: PlayedServer, member_and_roster: tuple[Member, Roster, Loop], monkeypatch: pytest.MonkeyPatch, number: int
@@ -214,5 +273,6 @@ def test_a_row_of_guests_longer_than_pythons_stack_fails_with_its_first(server: 
     assert {member.state for member in members} == {State.FAILED}
     assert roster.all_settled
     assert members[-1].reason == f"not started, since it comes after G{count - 2}, which is failed"
+    server.end_errands()
     loop.close()
     journal.close()

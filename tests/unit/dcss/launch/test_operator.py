@@ -1,7 +1,7 @@
 """What CP's control socket answers to `cp` and `segment`, and what it refuses to take for a request."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
@@ -9,9 +9,12 @@ import pytest
 from cp_test_support import control_program, define, filler
 
 from dcss.control.conversation import Conversation
+from dcss.cp.commands import Response
 from dcss.cp.control import ControlProgram
 from dcss.cp.exchange import manifest_of
+from dcss.cp.steps import Steps, at_once
 from dcss.errors import ConfigError, DcssError, LaunchError
+from dcss.launch.errands import Outcome
 from dcss.launch.operator import operator_handlers
 
 Answer = dict[str, Any]
@@ -33,8 +36,14 @@ def ask(cp: ControlProgram, request: str, **arguments: object) -> Answer:
         def finish(self, result: Answer) -> None:
             self.answer = result
 
+        def attempt(self, action: Callable[[], None]) -> None:
+            action()
+
+    def run(steps: Steps[Response], done: Callable[[Outcome[Response]], None]) -> None:
+        done(lambda: at_once(steps))
+
     client = Client()
-    operator_handlers(cp)[request](cast(Conversation, client), arguments)
+    operator_handlers(cp, run)[request](cast(Conversation, client), arguments)
     return client.answer
 
 
@@ -72,7 +81,7 @@ def test_refusals_are_answers(cp: ControlProgram) -> None:
 @pytest.mark.parametrize(
     ("arguments", "error", "told"),
     [
-        ({"action": "fly"}, ConfigError, "segment: action: found 'fly', wanted one of save, import, load, export"),
+        ({"action": "fly"}, ConfigError, "segment: action: found 'fly', wanted one of load, save, import, export"),
         ({}, ConfigError, "segment: action: found None"),
         ({"action": "load"}, ConfigError, "request: name: found None, wanted text"),
         ({"action": "save", "name": "LIB", "content": "relative"}, ConfigError, "wanted an absolute path"),
