@@ -42,7 +42,7 @@ looks = [
 BEGIN: list[Operation] = [("mkdir", "/a"), ("mkdir", "/a/b"), ("mkdir", "/b"), ("create", "/c")]
 
 
-@settings(max_examples=300, phases=[Phase.explicit, Phase.generate])
+@settings(phases=[Phase.explicit, Phase.generate])
 @given(steps=st.lists(operations, min_size=4, max_size=16))
 @example(
     [("tmpfs", "/a"), ("mkdir", "/a/c"), ("bind", "/a/c", "/b"), ("chdir", "/b"), ("umount", "/b"), ("mkdir", "x")]

@@ -36,7 +36,7 @@ def wait_until_free(dcss: Dcss, seconds: float) -> None:
     ],
 )
 def test_the_rest_of_a_command_is_not_run(dcss: Dcss, rest: str) -> None:
-    (dcss.home / "tree/large").write_bytes(bytes(range(250)) * (LARGE_BYTES // 250))
+    (dcss.home / "tree/large").write_bytes(bytes(range(125)) * (LARGE_BYTES // 125))
     dcss("up", dcss.guests(2), "-d")
     pid = dcss.pid_of("G01")
     assert interrupted(dcss, f"echo begin{rest}; echo end > /tmp/end") == 130
