@@ -66,6 +66,7 @@ class SysFileSystem(VirtualFileSystem):
     def __init__(self, tree: Callable[[], Directory]) -> None:
         self._tree = tree
         self._paths: list[Path] = [(), ()]  # by inode number; a path keeps its number
+        self._numbers: dict[Path, int] = {(): _ROOT}
 
     @property
     def writer(self) -> "SysFileSystem":
@@ -131,7 +132,7 @@ class SysFileSystem(VirtualFileSystem):
         return entry
 
     def _number(self, path: Path) -> int:
-        if path in self._paths[_ROOT:]:
-            return self._paths.index(path, _ROOT)
-        self._paths.append(path)
-        return len(self._paths) - 1
+        number = self._numbers.setdefault(path, len(self._paths))
+        if number == len(self._paths):
+            self._paths.append(path)
+        return number
