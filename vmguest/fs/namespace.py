@@ -29,7 +29,7 @@ def mount_at_boot(kernel: "Kernel", device: str, at: str, options: MountOptions)
     try:
         return kernel.vfs.mount(file_system, at, options.mount_flags)
     except KernelError:
-        release_unused(kernel, file_system)
+        kernel.vfs.release_unused(file_system)
         raise
 
 
@@ -51,7 +51,7 @@ def mount_new(
     try:
         return kernel.vfs.graft(file_system, at, source=source, flags=options.mount_flags)
     except KernelError:
-        release_unused(kernel, file_system)
+        kernel.vfs.release_unused(file_system)
         raise
 
 
@@ -126,9 +126,3 @@ def remount(kernel: "Kernel", at: Node, options: MountOptions) -> None:
         mount.file_system.remount(options)
     keep = frozenset({"ro"}) & mount.flags if options.read_only is None else frozenset()
     mount.flags = options.mount_flags | keep
-
-
-def release_unused(kernel: "Kernel", file_system: "FileSystem") -> None:
-    """Unmount a file system that is not mounted anywhere after all."""
-    if all(mount.file_system is not file_system for mount in kernel.vfs.mounts):
-        file_system.unmount()

@@ -106,8 +106,12 @@ class Vfs:
             self._base = None
         else:
             del mount.mountpoint.mount.children[mount.covers]
-        if all(other.file_system is not mount.file_system for other in self._mounts):
-            mount.file_system.unmount()
+        self.release_unused(mount.file_system)
+
+    def release_unused(self, file_system: "FileSystem") -> None:
+        """Unmount a file system that no mount is of, any more or after all."""
+        if all(mount.file_system is not file_system for mount in self._mounts):
+            file_system.unmount()
 
     def resolve(self, path: bytes, *, follow: bool = True, start: Node | None = None) -> Node:
         """Walk a path, through symbolic links and mounts; a relative one begins at `start`, or the root.

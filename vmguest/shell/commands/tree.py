@@ -104,13 +104,7 @@ def touch(context: Context) -> None:
 
 
 def _exists(context: Context, name: bytes) -> bool:
-    try:
-        context.node(name)
-    except KernelError as error:
-        if error.errno != ENOENT:
-            raise
-        return False
-    return True
+    return changes.existing(context.kernel.vfs, name, start=context.directory) is not None
 
 
 def cp(context: Context) -> None:
