@@ -23,8 +23,8 @@ import json, sys, time
 started = float(sys.argv[1])
 from pathlib import Path
 from dcss.config.load import load_plan
-from dcss.launch.system import System
-from dcss.report.progress import SilentProgress
+from dcss.system.system import System
+from dcss.progress import SilentProgress
 plan = load_plan(Path(sys.argv[2]))
 with System(plan, SilentProgress()) as system:
     before = time.monotonic()
@@ -44,7 +44,7 @@ print(json.dumps({"publish": published - before, "ready": ready - started - (pub
 BARE = """
 import gc, json, os, signal, sys, time
 sys.path.insert(0, sys.argv[2])
-from dcss.launch.forkserver import hostmem
+from dcss.engines.process.forkserver import hostmem
 size_bytes, count = int(sys.argv[3]), int(sys.argv[4])
 reservation = hostmem.reserve()
 writer = os.open("/dev/shm/dcss-bench", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)

@@ -88,7 +88,7 @@ def libraries(limit_bytes: int) -> Iterator[Path]:
 def system(guests: int, size_bytes: int) -> Iterator[tuple[object, int]]:
     """A system of `guests` that share `size_bytes` of libraries, and how many mappings each has."""
     from dcss.abi.extmem import SegmentType
-    from dcss.account.subjects import AddressRange, GuestSubject, SegmentSubject, SystemSubject
+    from dcss.account.targets import AddressRange, GuestTarget, SegmentTarget, SystemTarget
 
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     server = subprocess.Popen([sys.executable, __file__, "--serve", str(theirs.fileno())], pass_fds=[theirs.fileno()])
@@ -107,7 +107,7 @@ def system(guests: int, size_bytes: int) -> Iterator[tuple[object, int]]:
                 page += len(content) // PAGE
         descriptor = os.open(path, os.O_RDONLY)
         address = map_pages(None, page, mmap.PROT_READ, mmap.MAP_SHARED | POPULATE, descriptor)
-        subject = SegmentSubject(
+        target = SegmentTarget(
             "LIB", SegmentType.SR, f"/{path.name}", descriptor, address, page * PAGE, digest.hexdigest(), tuple(files)
         )
         areas = [AddressRange(start, start + RESERVED) for start in (window, user_area)]
@@ -116,8 +116,8 @@ def system(guests: int, size_bytes: int) -> Iterator[tuple[object, int]]:
         for number in range(guests):
             socket.send_fds(ours, [orders], [descriptor])
             pid = int(ours.recv(32))
-            members.append(GuestSubject(f"G{number:03}", "process", (pid,), "shared", 0, *areas))
-        yield SystemSubject("bench", os.getpid(), (server.pid,), tuple(members), (subject,)), len(files)
+            members.append(GuestTarget(f"G{number:03}", "process", (pid,), "shared", 0, *areas))
+        yield SystemTarget("bench", os.getpid(), (server.pid,), tuple(members), (target,)), len(files)
     finally:
         server.kill()
         server.wait()
@@ -129,13 +129,13 @@ def cpu_seconds() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def one_round(subject: object) -> dict[str, float]:
+def one_round(target: object) -> dict[str, float]:
     """CPU seconds of each part of verify, made as verify makes them, and of reading alone."""
-    from dcss.verify.books_close import judge_books
-    from dcss.verify.observe import Observer
-    from dcss.verify.one_frame import judge_one_frame
-    from dcss.verify.protection import judge_protection
-    from dcss.verify.published import Published
+    from dcss.verify.claims.books_close import judge_books
+    from dcss.verify.claims.one_frame import judge_one_frame
+    from dcss.verify.claims.protection import judge_protection
+    from dcss.verify.segment_view import SegmentView
+    from dcss.verify.snapshot import Observer
     from dcss.verify.verdict import open_descriptors, search_memory, verify
 
     seconds: dict[str, float] = {}
@@ -146,28 +146,28 @@ def one_round(subject: object) -> dict[str, float]:
         seconds[name] = cpu_seconds() - started
         return found
 
-    segments = [Published.of(segment) for segment in subject.segments]
-    sighting = timed("looking at all processes", lambda: Observer(subject, segments, frames=True).look(None))
+    segments = [SegmentView.of(segment) for segment in target.segments]
+    snapshot = timed("looking at all processes", lambda: Observer(target, segments, frames=True).look(None))
     claims = [
-        timed("claim 1, one-frame-per-page", lambda: judge_one_frame(sighting, segments, frames=True)[0]),
-        timed("claim 3, books-close", lambda: judge_books(sighting, segments, frames=True)),
+        timed("claim 1, one-frame-per-page", lambda: judge_one_frame(snapshot, segments, frames=True)[0]),
+        timed("claim 3, books-close", lambda: judge_books(snapshot, segments, frames=True)),
     ]
-    opened, _ = timed("descriptors", lambda: open_descriptors(sighting))
-    claims.append(timed("claim 4, protection-holds", lambda: judge_protection(sighting, segments, opened)))
+    opened, _ = timed("descriptors", lambda: open_descriptors(snapshot))
+    claims.append(timed("claim 4, protection-holds", lambda: judge_protection(snapshot, segments, opened)))
     claims += timed(
         "claim 2, no-hidden-copies",
-        lambda: search_memory(sighting, sighting.guests, segments, opened, None, frames=True),
+        lambda: search_memory(snapshot, snapshot.guests, segments, opened, None, frames=True),
     )
     assert all(claim.holds for claim in claims), claims
-    timed("floor: pagemaps read", lambda: [read_pagemap(guest) for guest in sighting.guests])
-    timed("floor: private pages read", lambda: read_private(sighting))
-    result = timed("verify, the whole", lambda: verify(subject))
+    timed("floor: pagemaps read", lambda: [read_pagemap(guest) for guest in snapshot.guests])
+    timed("floor: private pages read", lambda: read_private(snapshot))
+    result = timed("verify, the whole", lambda: verify(target))
     assert result.verdict == "verified", result.claims
     return seconds
 
 
 def read_pagemap(guest: object) -> int:
-    start = guest.subject.user_area.start // PAGE
+    start = guest.target.user_area.start // PAGE
     mapped = sum(segment.mapped.sum() for segment in guest.segments) + 2000
     descriptor = os.open(f"/proc/{guest.pids[0]}/pagemap", os.O_RDONLY)
     try:
@@ -176,7 +176,7 @@ def read_pagemap(guest: object) -> int:
         os.close(descriptor)
 
 
-def read_private(sighting: object) -> None:
+def read_private(snapshot: object) -> None:
     """Read each private frame once, a call a run, into one buffer."""
     import numpy as np
 
@@ -184,7 +184,7 @@ def read_private(sighting: object) -> None:
 
     seen = np.zeros(0, np.uint64)
     buffer = memoryview(bytearray(64 << 20))
-    for space in [*sighting.other_spaces, *(space for guest in sighting.guests for space in guest.spaces)]:
+    for space in [*snapshot.other_spaces, *(space for guest in snapshot.guests for space in guest.spaces)]:
         frames = frames_of(space.entries)
         fresh = ~is_file(space.entries)
         if len(seen):
@@ -202,8 +202,8 @@ def read_private(sighting: object) -> None:
 
 def main() -> None:
     guests, mib, rounds = (int(word) for word in (*sys.argv[1:], *("100", "100", "4")[len(sys.argv) - 1 :])[:3])
-    with system(guests, mib << 20) as (subject, mappings):
-        measured = [one_round(subject) for _ in range(rounds)][1:]
+    with system(guests, mib << 20) as (target, mappings):
+        measured = [one_round(target) for _ in range(rounds)][1:]
     medians = {name: statistics.median(seconds[name] for seconds in measured) for name in measured[0]}
     print(f"{guests} guests, {mib} MiB, {mappings} mappings each; CPU seconds, median of {rounds - 1} rounds")
     for name, seconds in medians.items():

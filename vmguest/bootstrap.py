@@ -8,8 +8,8 @@ import traceback
 from time import monotonic
 from typing import NamedTuple
 
+from dcss.abi.console import BOOKS, BOOKS_REQUEST, EXEC_REQUEST, PACKET_BYTES, VERDICT, Verdict
 from dcss.errors import DcssError
-from vmguest.console import BOOKS, BOOKS_REQUEST, EXEC_REQUEST, PACKET_BYTES, VERDICT, Verdict
 from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
 from vmguest.workload import STEPS

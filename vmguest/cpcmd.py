@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from dcss.abi.diag08 import MAX_COMMAND_BYTES, RESPONSE_IN_BUFFER
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from vmguest import hostmem
 from vmguest.machine import Machine
 

@@ -17,7 +17,8 @@ from dcss.abi.diag64 import (
     Qout64,
     Qrange,
 )
-from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE, PageRange, SegmentType
+from dcss.abi.extmem import PageRange, SegmentType
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from vmguest.machine import Diagnosed, Machine, ProgramCheckError
 
 _NAME_AREA, _QIN_AREA, _QOUT_AREA = 0, 64, 128  # places in the page that holds operands of DIAGNOSE

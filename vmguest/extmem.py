@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from errno import EAGAIN, EBUSY, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, ENOSYS, EOPNOTSUPP, EPERM, ERANGE
 
 from dcss.abi.diag64 import LINUX_RANGES, ReturnCode
-from dcss.abi.extmem import MAX_DCSS_ADDR, PAGE_SHIFT, SEGMENT_SIZE, PageRange, SegmentName, SegmentType
+from dcss.abi.extmem import MAX_DCSS_ADDR, SEGMENT_SIZE, PageRange, SegmentName, SegmentType
+from dcss.abi.page import PAGE_SHIFT
 from dcss.errors import HypercallError, KernelError
 from vmguest.cpcmd import cpcmd
 from vmguest.dcss_diag import NEW_SUBCODES, DcssDiag, SegmentExtent

@@ -10,7 +10,8 @@ import os
 from errno import ENOMEM
 from typing import NamedTuple
 
-from dcss.abi.extmem import MAX_DCSS_ADDR, PAGE_SIZE
+from dcss.abi.extmem import MAX_DCSS_ADDR
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 
 PROT_NONE = 0

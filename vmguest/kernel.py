@@ -3,9 +3,9 @@
 import socket
 from typing import TYPE_CHECKING
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.console import Books
+from dcss.abi.page import PAGE_SIZE
 from vmguest.block.dcssblk import Dcssblk
-from vmguest.console import Books
 from vmguest.extmem import Extmem
 from vmguest.fs.devices import Devices
 from vmguest.fs.mount import Mount

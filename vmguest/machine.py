@@ -5,10 +5,10 @@ import socket
 from errno import EINVAL, ENOMEM
 from typing import NamedTuple
 
-from dcss.abi.channel import Request, call
 from dcss.abi.diag08 import DIAGNOSE_08, LENGTH_MASK, REQUEST_HEAD
 from dcss.abi.diag64 import DIAGNOSE_64, NAME_SIZE_BYTES, QIN64, Diag64, Qin64
-from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE
+from dcss.abi.hypercall import Request, call
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.hostmem import Reservation

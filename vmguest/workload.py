@@ -7,7 +7,7 @@ from errno import ENOENT
 from fnmatch import translate
 from functools import lru_cache
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.fs.descriptors import Descriptors

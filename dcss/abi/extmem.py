@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import NewType, Self
 
-PAGE_SIZE = 4096
-PAGE_SHIFT = 12
+from dcss.abi.page import PAGE_SHIFT
+
 SEGMENT_SIZE = 1 << 20  # the unit in which z/VM shares storage: one megabyte
 MAX_DCSS_ADDR = 512 << 30  # asm/extmem.h: a DCSS lies below this absolute address
 MAX_DCSS_BYTES = 2047 << 20  # z/VM: one DCSS spans less than 2 GiB
@@ -20,7 +20,6 @@ MAX_RANGES = 64  # per DEFSEG (unconfirmed)
 _EBCDIC = codecs.lookup("cp037")  # here, because a guest that imports the codec itself pays 650 KiB of copied pages
 
 AbsoluteAddress = NewType("AbsoluteAddress", int)  # in a guest's absolute storage
-PageFrameNumber = NewType("PageFrameNumber", int)  # a frame of the host, as pagemap shows it
 
 
 class SegmentName(str):

@@ -8,7 +8,7 @@ import os
 
 import numpy as np
 
-from dcss.abi.extmem import PAGE_SHIFT
+from dcss.abi.page import PAGE_SHIFT
 from dcss.abi.pagemap import ENTRY_SIZE_BYTES
 from dcss.account.pagemap import Entries, Pagemap, frames_of
 

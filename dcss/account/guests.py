@@ -9,25 +9,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.frames import hidden_because, map_counts
 from dcss.account.machine import free_memory_bytes
 from dcss.account.pagemap import Entries, Flags, frames_of, is_exclusive, is_file, is_present
 from dcss.account.proc import ProcessGoneError, family
 from dcss.account.smaps import read_rollup, read_status
 from dcss.account.space import AddressSpace, Object
-from dcss.account.subjects import GuestSubject, SegmentSubject, SystemSubject
+from dcss.account.targets import GuestTarget, SegmentTarget, SystemTarget
 from dcss.account.totals import totals_of
 from dcss.errors import LaunchError, MeasurementDeniedError
-from dcss.report.results import (
-    GuestAccount,
-    GuestBooks,
-    HostBooks,
-    MachineBooks,
-    MeasureResult,
-    SegmentAccount,
-    Totals,
-)
+from dcss.results import GuestAccount, GuestBooks, HostBooks, MachineBooks, MeasureResult, SegmentAccount, Totals
 
 _SETTLE_TRIES = 5
 _SETTLE_SECONDS = 0.01
@@ -52,7 +44,7 @@ class _Segments:
     pages: int
 
     @classmethod
-    def of(cls, segments: tuple[SegmentSubject, ...]) -> "_Segments":
+    def of(cls, segments: tuple[SegmentTarget, ...]) -> "_Segments":
         starts: dict[Object, int] = {}
         pages = 0
         for segment in segments:
@@ -63,7 +55,7 @@ class _Segments:
 
 
 def measure(
-    system: SystemSubject,
+    system: SystemTarget,
     guest_books: Mapping[str, StatedBooks],
     segment_users: Mapping[str, int],
     *,
@@ -108,7 +100,7 @@ def measure(
     )
 
 
-def _segment_account(segment: SegmentSubject, users: int) -> SegmentAccount:
+def _segment_account(segment: SegmentTarget, users: int) -> SegmentAccount:
     # The kernel counts an object's pages in blocks of 512 bytes.
     resident_bytes = os.fstat(segment.descriptor).st_blocks * 512
     return SegmentAccount(segment.name, segment.shm_name, segment.size_bytes, resident_bytes, users)
@@ -126,7 +118,7 @@ def _settled(read: Callable[[], _Sight]) -> tuple[_Sight, bool]:
     return last, False
 
 
-def _look(guest: GuestSubject, segments: _Segments, hidden: str | None) -> _Sight:
+def _look(guest: GuestTarget, segments: _Segments, hidden: str | None) -> _Sight:
     for _ in range(_SETTLE_TRIES):
         try:
             return _look_once(guest, family(guest.pids), segments, hidden)
@@ -136,7 +128,7 @@ def _look(guest: GuestSubject, segments: _Segments, hidden: str | None) -> _Sigh
     raise LaunchError(f"guest {guest.name}: the processes that it forks end faster than their books can be read")
 
 
-def _look_once(guest: GuestSubject, pids: tuple[int, ...], segments: _Segments, hidden: str | None) -> _Sight:
+def _look_once(guest: GuestTarget, pids: tuple[int, ...], segments: _Segments, hidden: str | None) -> _Sight:
     page_table_bytes = sum(read_status(pid).get("VmPTE", 0) for pid in pids)
     host = HostBooks(None, None, None, page_table_bytes)
     try:
@@ -161,7 +153,7 @@ def _look_once(guest: GuestSubject, pids: tuple[int, ...], segments: _Segments, 
     return _Sight(pids, replace(host, uss_bytes=uss_bytes), mapped, limits)
 
 
-def _mapped_pages(space: AddressSpace, guest: GuestSubject, segments: _Segments) -> Flags:
+def _mapped_pages(space: AddressSpace, guest: GuestTarget, segments: _Segments) -> Flags:
     mapped = np.zeros(segments.pages, np.bool_)
     for wanted, start in segments.starts.items():
         found = space.of_object(wanted, guest.user_area)

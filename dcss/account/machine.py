@@ -7,7 +7,7 @@ could be reclaimed and has been seen wrong by 600 MiB. MemFree plus the lists is
 import re
 from pathlib import Path
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.account.smaps import parse_fields
 
 _PER_CPU_COUNT = re.compile(rb"^ +count: +(\d+)$", re.MULTILINE)

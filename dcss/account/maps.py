@@ -5,8 +5,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-from dcss.abi.extmem import PAGE_SHIFT
-from dcss.account.proc import read_book
+from dcss.abi.page import PAGE_SHIFT
+from dcss.account.proc import read_proc
 
 # The path is the rest of the line, blanks and all; " (deleted)" is part of it.
 _LINE = re.compile(rb"([0-9a-f]+)-([0-9a-f]+) (\S{4}) ([0-9a-f]+) ([0-9a-f]+):([0-9a-f]+) ([0-9]+) *(.*)", re.DOTALL)
@@ -63,4 +63,4 @@ def parse_maps(text: bytes) -> list[Vma]:
 
 def read_maps(pid: int) -> list[Vma]:
     """Read the memory ranges of process `pid`."""
-    return parse_maps(read_book(pid, "maps"))
+    return parse_maps(read_proc(pid, "maps"))

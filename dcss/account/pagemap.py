@@ -14,7 +14,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from dcss.abi.extmem import PAGE_SHIFT
+from dcss.abi.page import PAGE_SHIFT
 from dcss.abi.pagemap import (
     ENTRY_SIZE_BYTES,
     PM_FILE,
@@ -24,7 +24,7 @@ from dcss.abi.pagemap import (
     PM_PRESENT,
     PM_SWAP,
 )
-from dcss.account.proc import ProcessGoneError, book_errors, open_book
+from dcss.account.proc import ProcessGoneError, open_proc, proc_errors
 from dcss.account.smaps import read_smaps
 
 Entries = npt.NDArray[np.uint64]
@@ -76,7 +76,7 @@ class Pagemap(AbstractContextManager["Pagemap"]):
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
-        self._descriptor = open_book(pid, "pagemap")
+        self._descriptor = open_proc(pid, "pagemap")
         self._used: list[tuple[int, int]] | None = None
 
     def __enter__(self) -> Self:
@@ -89,7 +89,7 @@ class Pagemap(AbstractContextManager["Pagemap"]):
         """Return the entries of `pages` virtual pages from page number `first_page` on."""
         entries = np.empty(pages, np.uint64)
         done = 0
-        with book_errors(self._pid, "pagemap"):
+        with proc_errors(self._pid, "pagemap"):
             while done < pages:
                 offset = (first_page + done) * ENTRY_SIZE_BYTES
                 length = os.preadv(self._descriptor, [entries[done:].data], offset)
@@ -119,7 +119,7 @@ class Pagemap(AbstractContextManager["Pagemap"]):
                     _SCAN_ARGUMENT.size, 0, start, end, 0, regions.ctypes.data, len(regions), 0, 0, 0, wanted, wanted
                 )
             )
-            with book_errors(self._pid, "pagemap"):
+            with proc_errors(self._pid, "pagemap"):
                 count = fcntl.ioctl(self._descriptor, _PAGEMAP_SCAN, argument, True)
             bounds = (regions[:count, :2] >> np.uint64(PAGE_SHIFT)).tolist()
             runs += [(first, last - first) for first, last in bounds]

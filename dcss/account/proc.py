@@ -24,7 +24,7 @@ class ProcessGoneError(LaunchError):
 
 
 @contextlib.contextmanager
-def book_errors(pid: int, book: str) -> Iterator[None]:
+def proc_errors(pid: int, book: str) -> Iterator[None]:
     """Turn an OSError at /proc/PID/`book` into ProcessGoneError or MeasurementDeniedError."""
     try:
         yield
@@ -48,17 +48,17 @@ def _ended(pid: int) -> bool:
     return state in {b"Z", b"X"}
 
 
-def open_book(pid: int, book: str) -> int:
+def open_proc(pid: int, book: str) -> int:
     """Open /proc/PID/`book` for reading and return the descriptor."""
-    with book_errors(pid, book):
+    with proc_errors(pid, book):
         return os.open(f"/proc/{pid}/{book}", os.O_RDONLY | os.O_CLOEXEC)
 
 
-def read_book(pid: int, book: str) -> bytes:
+def read_proc(pid: int, book: str) -> bytes:
     """Read /proc/PID/`book` whole. A process without memory (a zombie) counts as gone."""
-    descriptor = open_book(pid, book)
+    descriptor = open_proc(pid, book)
     try:
-        with book_errors(pid, book):
+        with proc_errors(pid, book):
             parts = []
             while part := os.read(descriptor, READ_BYTES):
                 parts.append(part)

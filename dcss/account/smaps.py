@@ -7,7 +7,7 @@ matches by prefix. Huge pages of hugetlbfs have fields of their own, which Rss a
 from dataclasses import dataclass
 
 from dcss.account.maps import Vma, parse_line
-from dcss.account.proc import read_book
+from dcss.account.proc import read_proc
 
 _KB = 1024
 
@@ -58,14 +58,14 @@ def _mapping(head: bytes, block: list[bytes]) -> MappingBooks:
 
 def read_smaps(pid: int) -> list[MappingBooks]:
     """Read every mapping's books of process `pid`; walks all its page tables."""
-    return parse_smaps(read_book(pid, "smaps"))
+    return parse_smaps(read_proc(pid, "smaps"))
 
 
 def read_rollup(pid: int) -> dict[str, int]:
     """Read the sums over all mappings of process `pid` (Linux 4.14 and later), in bytes."""
-    return parse_fields(read_book(pid, "smaps_rollup"))
+    return parse_fields(read_proc(pid, "smaps_rollup"))
 
 
 def read_status(pid: int) -> dict[str, int]:
     """Read the fields of status given in kB, such as VmPTE, in bytes; a zombie has none of them."""
-    return parse_fields(read_book(pid, "status"))
+    return parse_fields(read_proc(pid, "status"))

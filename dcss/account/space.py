@@ -6,10 +6,10 @@ from typing import NamedTuple, Self
 
 import numpy as np
 
-from dcss.abi.extmem import PAGE_SHIFT
+from dcss.abi.page import PAGE_SHIFT
 from dcss.account.maps import Vma, read_maps
 from dcss.account.pagemap import Entries, Pagemap, Pages, is_file, is_populated
-from dcss.account.subjects import AddressRange
+from dcss.account.targets import AddressRange
 
 _SPARSE_PRIVATE_PAGES = 1 << 12  # from 16 MiB on, private ranges are mostly reserved rather than used
 _SPARSE_FILE_PAGES = 1 << 18

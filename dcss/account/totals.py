@@ -4,9 +4,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.account.pagemap import Flags
-from dcss.report.results import Totals
+from dcss.results import Totals
 
 
 def totals_of(mapped: Iterable[Flags]) -> Totals:

@@ -12,7 +12,7 @@ from dcss.cli.operator import exit_status, operator_of
 from dcss.errors import DcssError
 
 if TYPE_CHECKING:
-    from dcss.cp.commands import Response
+    from dcss.cp.console.commands import Response
 
 PROMPT = "CP> "
 _HISTORY_LINES = 1000
@@ -55,7 +55,7 @@ def execute_lines(system: str, lines: Iterable[str]) -> int:
 
 def execute(system: str, line: str) -> "Response":
     """Execute one line: HELP here, all else at the CP of `system`. Raises DcssError."""
-    from dcss.cp.commands import Response
+    from dcss.cp.console.commands import Response
 
     if _is_one_of(line, _HELP):
         return Response(0, tuple(help_lines()))
@@ -67,7 +67,7 @@ def execute(system: str, line: str) -> "Response":
 
 def help_lines() -> Iterator[str]:
     """Yield what HELP shows: how each command is used, and how short its name may be."""
-    from dcss.cp.commands import COMMANDS
+    from dcss.cp.console.commands import COMMANDS
 
     for command in COMMANDS:
         yield from command.usage.split("; ")
@@ -105,7 +105,7 @@ def _interruptible() -> Iterator[None]:
 @contextlib.contextmanager
 def _line_editing() -> Iterator[None]:
     """Have input() edit lines, complete words with Tab, and remember lines from one console to the next."""
-    from dcss.cp.runtime import state_directory
+    from dcss.host.paths import state_directory
 
     try:
         import readline

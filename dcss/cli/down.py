@@ -10,7 +10,7 @@ from dcss.cli.systems import chosen, system_argument
 from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dcss.control.client import FoundSystem
+    from dcss.rpc.client import FoundSystem
 
 DOWN_SECONDS = 300.0
 
@@ -29,7 +29,7 @@ def command(system: str | None, everything: bool, as_json: bool) -> None:
 
     What a CP that was killed left behind is removed too. Where nothing runs there is nothing to do: that is no error.
     """
-    from dcss.control.client import Life, find_systems
+    from dcss.rpc.client import Life, find_systems
 
     if everything and system is not None:
         raise ConfigError(f"dcss down: found both --all and {system}, wanted one of them")
@@ -53,11 +53,12 @@ def command(system: str | None, everything: bool, as_json: bool) -> None:
 
 
 def _take_down(found: "FoundSystem") -> dict[str, Any]:
-    from dcss.control.client import Client, Life
+    from dcss.rpc.client import Client, Life
 
     began = time.monotonic()
     if found.life is Life.DEAD:
-        from dcss.cp.runtime import SystemLock, sweep
+        from dcss.cp.lock import SystemLock
+        from dcss.cp.sweep import sweep
 
         with SystemLock(found.name) as lock:
             removed = sweep(lock)
@@ -69,7 +70,7 @@ def _take_down(found: "FoundSystem") -> dict[str, Any]:
 
 def _swept(system: str | None) -> list[dict[str, Any]]:
     """Remove what CPs left in /dev/shm whose runtime directory is gone as well: of `system`, or of all."""
-    from dcss.cp.runtime import sweep_all
+    from dcss.cp.sweep import sweep_all
 
     began = time.monotonic()
     return [_dead(name, removed, began) for name, removed in sweep_all(system).items()]

@@ -10,7 +10,7 @@ from dcss.cli.systems import chosen, guest_argument, system_option
 from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dcss.control.protocol import Output
+    from dcss.rpc.protocol import Output
 
 
 @click.command("exec")
@@ -29,7 +29,7 @@ def command(guest: str, words: tuple[str, ...], system: str | None, as_json: boo
 
     What it writes goes to stdout and stderr, byte by byte, as it comes.
     """
-    from dcss.control.client import Client
+    from dcss.rpc.client import Client
 
     if not words:
         raise ConfigError("dcss exec: found no command, wanted one after --")

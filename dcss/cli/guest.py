@@ -53,7 +53,7 @@ def restart(guest: str, system: str | None, as_json: bool) -> int:
 
 
 def _act(action: str, guest: str, system: str | None, *, as_json: bool) -> int:
-    from dcss.control.client import Client
+    from dcss.rpc.client import Client
 
     with Client(chosen(system)) as client:
         # Without a limit of time: a `run:` list takes as long as it takes.

@@ -12,8 +12,8 @@ from dcss.cli.options import EXIT_REFUTED, json_option, print_json
 from dcss.errors import ImageError
 
 if TYPE_CHECKING:
-    from vmguest.fs.ext2.inode import Inode
-    from vmguest.fs.ext2.volume import Volume
+    from dcss.ext2.inode import Inode
+    from dcss.ext2.volume import Volume
 
 _SHOWN_FILES = 20
 
@@ -64,7 +64,8 @@ def build(source: Path, output: Path, address: int | None, size_bytes: int | Non
     Large files are aligned for --at. The same input gives the same bytes.
     """
     from dcss.image.make import make_image, wanted_images
-    from dcss.report.progress import SilentProgress, progress_for
+    from dcss.progress import SilentProgress
+    from dcss.report.progress import progress_for
     from dcss.report.units import fmt_bytes, fmt_count
 
     # The tree of an image has no cycles, and this process ends with it: searching it for garbage would be a tenth of

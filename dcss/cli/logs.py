@@ -13,7 +13,7 @@ from dcss.cli.systems import complete_guest, running_systems, system_option
 from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dcss.control.client import FoundSystem
+    from dcss.rpc.client import FoundSystem
 
 _LOOK_SECONDS = 0.1
 _READ_BYTES = 1 << 16
@@ -77,7 +77,7 @@ def _copy(log: BinaryIO, pid: int | None) -> None:
 
 def _found(system: str | None) -> "FoundSystem":
     """Return the system that is meant. Where none runs that is the one, if any, whose CP was killed."""
-    from dcss.control.client import find_systems
+    from dcss.rpc.client import find_systems
 
     found = find_systems()
     running = running_systems()

@@ -17,9 +17,9 @@ from dcss.errors import ConfigError, LaunchError, SystemBusyError
 
 if TYPE_CHECKING:
     from dcss.abi.extmem import SegmentDefinition
-    from dcss.cp.commands import Response
-    from dcss.cp.content import Fill
-    from dcss.cp.control import ControlProgram
+    from dcss.cp.console.commands import Response
+    from dcss.cp.program import ControlProgram
+    from dcss.cp.segments.content import Fill
 
 BUSY_SECONDS = 10.0  # another command of this kind holds the spool for an instant, a starting CP until it listens
 _LOOK_SECONDS = 0.05
@@ -63,7 +63,7 @@ def response_document(response: "Response") -> dict[str, object]:
 
 def exit_status(response: "Response") -> int:
     """Return a command's exit status: what CP refuses is not what failed, a full disk for one."""
-    from dcss.cp.messages import SPOOL_FAILED
+    from dcss.cp.console.messages import SPOOL_FAILED
 
     if response.return_code == SPOOL_FAILED.number:
         return EXIT_FAILED
@@ -76,7 +76,7 @@ def operator_of(system: str) -> Iterator[Operator]:
 
     Raises ConfigError for a name that no system can have, SystemBusyError where a CP runs that does not listen.
     """
-    from dcss.cp.runtime import check_system_name
+    from dcss.host.paths import check_system_name
 
     try:
         check_system_name(system)
@@ -104,7 +104,7 @@ def _tell_what_runs() -> None:
 
 def _own_cp(system: str) -> "ControlProgram | None":
     """Return a CP for this command alone, or None where one runs that listens."""
-    from dcss.cp.control import ControlProgram
+    from dcss.cp.program import ControlProgram
 
     until = time.monotonic() + BUSY_SECONDS
     while not _listens(system):
@@ -121,7 +121,7 @@ def _own_cp(system: str) -> "ControlProgram | None":
 
 
 def _listens(system: str) -> bool:
-    from dcss.control.client import Client
+    from dcss.rpc.client import Client
 
     try:
         Client(system).close()
@@ -141,17 +141,17 @@ class _Local:
 
     def save(self, name: str, fill: "Fill") -> "Response":
         from dcss.cp.operations import save_image
-        from dcss.cp.steps import at_once
+        from dcss.cp.steps import run_to_completion
 
-        return at_once(save_image(self._cp, name, fill))
+        return run_to_completion(save_image(self._cp, name, fill))
 
     def import_image(
         self, image: Path, definition: "SegmentDefinition", digest: str | None, advance: Callable[[int], None]
     ) -> "Response":
         from dcss.cp.operations import import_image
-        from dcss.cp.steps import at_once
+        from dcss.cp.steps import run_to_completion
 
-        return at_once(import_image(self._cp, image, definition, digest, advance))
+        return run_to_completion(import_image(self._cp, image, definition, digest, advance))
 
     def load(self, name: str) -> "Response":
         from dcss.cp.operations import bring_in
@@ -160,9 +160,9 @@ class _Local:
 
     def export(self, name: str, image: Path) -> "Response":
         from dcss.cp.operations import export
-        from dcss.cp.steps import at_once
+        from dcss.cp.steps import run_to_completion
 
-        return at_once(export(self._cp, name, image))
+        return run_to_completion(export(self._cp, name, image))
 
 
 class _Remote:
@@ -175,7 +175,7 @@ class _Remote:
         return self._ask("cp", command=line)
 
     def save(self, name: str, fill: "Fill") -> "Response":
-        from dcss.cp.runtime import state_directory
+        from dcss.host.paths import state_directory
 
         # Written here, so that CP serves its guests meanwhile; beside the spool, which has to have room for it anyway.
         with tempfile.TemporaryFile(dir=state_directory(), buffering=0) as content:
@@ -186,7 +186,7 @@ class _Remote:
     def import_image(
         self, image: Path, definition: "SegmentDefinition", digest: str | None, advance: Callable[[int], None]
     ) -> "Response":
-        from dcss.cp.definition import definition_words
+        from dcss.cp.console.definition import definition_words
 
         del advance  # CP copies it in one go
         words = definition_words(definition)
@@ -199,8 +199,8 @@ class _Remote:
         return self._ask("segment", action="export", name=name, image=str(image.absolute()))
 
     def _ask(self, request: str, **arguments: Any) -> "Response":
-        from dcss.control.client import Client
-        from dcss.cp.commands import Response
+        from dcss.cp.console.commands import Response
+        from dcss.rpc.client import Client
 
         with Client(self._system) as client:
             result = client.ask(request, **arguments)

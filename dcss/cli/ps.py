@@ -11,7 +11,7 @@ from dcss.cli.systems import ANSWER_SECONDS, system_argument
 from dcss.errors import ConfigError, LaunchError
 
 if TYPE_CHECKING:
-    from dcss.control.client import FoundSystem
+    from dcss.rpc.client import FoundSystem
 
 
 @click.command("ps")
@@ -27,7 +27,7 @@ def command(system: str | None, as_json: bool) -> None:
 
     Without SYSTEM all systems of this user are shown. Where none runs that is said, with exit status 0.
     """
-    from dcss.control.client import Client, Life, find_systems
+    from dcss.rpc.client import Client, Life, find_systems
 
     found = [each for each in find_systems() if system in {None, each.name}]
     if system is not None and not found:
@@ -60,7 +60,7 @@ def command(system: str | None, as_json: bool) -> None:
 
 def _standing(found: "FoundSystem") -> str:
     """Return the line of a system that cannot be asked."""
-    from dcss.control.client import Life
+    from dcss.rpc.client import Life
 
     cp = f"{found.name}: its CP (process {found.pid or 'unknown'})"
     if found.life is Life.STARTING:

@@ -11,7 +11,7 @@ from dcss.cli.options import EXIT_FAILED, EXIT_REFUTED, json_option, print_json
 from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dcss.report.results import RunResult
+    from dcss.results import RunResult
 
 
 @click.command("run")
@@ -41,7 +41,7 @@ def command(config: Path, as_json: bool, evidence: Path | None, verbose: bool) -
     plan = load_plan(config)
     if evidence is not None:
         check_evidence_path(evidence)
-    from dcss.launch.run import run_system
+    from dcss.system.run import run_system
 
     progress = progress_for(sys.stderr)
     try:

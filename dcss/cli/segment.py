@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.cli.image import SizeType
 from dcss.cli.operator import exit_status, operator_of, response_document, system_option
 from dcss.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
-    from dcss.cp.commands import Response
-    from dcss.report.progress import Progress
+    from dcss.cp.console.commands import Response
+    from dcss.progress import Progress
 
 Row = dict[str, Any]  # of a segment, as `--json` shows it
 _path = click.Path(path_type=Path)
@@ -181,7 +181,8 @@ def export(name: str, file: Path, system: str, as_json: bool) -> int:
 
 @contextmanager
 def _progress() -> "Iterator[Progress]":
-    from dcss.report.progress import SilentProgress, progress_for
+    from dcss.progress import SilentProgress
+    from dcss.report.progress import progress_for
 
     progress = progress_for(sys.stderr) if sys.stderr.isatty() else SilentProgress(sys.stderr)
     try:

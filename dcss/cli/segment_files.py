@@ -3,16 +3,17 @@
 from pathlib import Path
 from typing import Any
 
-from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE, PageRange, SegmentDefinition, SegmentName, SegmentType
+from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.cli.operator import Operator
-from dcss.cp import messages
-from dcss.cp.commands import Response
-from dcss.cp.exchange import manifest_of, moved, read_exported
-from dcss.cp.messages import CommandError
+from dcss.cp.console import messages
+from dcss.cp.console.commands import Response
+from dcss.cp.console.messages import CommandError
+from dcss.cp.spool.transfer import manifest_of, moved, read_exported
 from dcss.errors import ConfigError
 from dcss.image.build import plan_image
 from dcss.image.sources.kind import source_of
-from dcss.report.progress import Progress
+from dcss.progress import Progress
 
 
 def save_image(operator: Operator, name: str, image: Path, progress: Progress) -> Response:

@@ -22,7 +22,7 @@ def complete_guest(context: click.Context, _: click.Parameter, incomplete: str) 
     """Complete the name of a guest of the system named, or of all that run."""
     from click.shell_completion import CompletionItem
 
-    from dcss.control.client import Client
+    from dcss.rpc.client import Client
 
     named = context.params.get("system")
     names = []
@@ -41,7 +41,7 @@ guest_argument = click.argument("guest", shell_complete=complete_guest)
 
 def running_systems() -> list[str]:
     """Return the names of this user's systems that are up."""
-    from dcss.control.client import Life, find_systems
+    from dcss.rpc.client import Life, find_systems
 
     return [found.name for found in find_systems() if found.life is Life.UP]
 
@@ -60,7 +60,7 @@ def chosen(system: str | None) -> str:
 
 def ask(system: str | None, request: str, **arguments: Any) -> dict[str, Any]:
     """Make one request to the system that is meant, and return its result. Raises ConfigError and LaunchError."""
-    from dcss.control.client import Client
+    from dcss.rpc.client import Client
 
     with Client(chosen(system)) as client:
         return client.ask(request, **arguments)  # it takes as long as it takes; where CP ends, so does this

@@ -32,7 +32,7 @@ def command(config: Path, detach: bool, as_json: bool) -> int:
     from dcss.report.standing_view import failed_guests
 
     plan = load_plan(config)
-    from dcss.launch.up import up_here, up_in_background
+    from dcss.system.up import up_here, up_in_background
 
     began = time.monotonic()
     progress = progress_for(sys.stderr)

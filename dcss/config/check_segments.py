@@ -4,13 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from dcss.abi.extmem import (
-    MAX_DCSS_ADDR,
-    PAGE_SIZE,
-    PageRange,
-    SegmentDefinition,
-    SegmentName,
-)
+from dcss.abi.extmem import MAX_DCSS_ADDR, PageRange, SegmentDefinition, SegmentName
+from dcss.abi.page import PAGE_SIZE
 from dcss.config.draft import Draft
 from dcss.config.models import ImageModel, SegmentModel
 from dcss.config.problems import Location, Problem

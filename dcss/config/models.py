@@ -16,7 +16,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from dcss.abi.extmem import MAX_DCSS_ADDR, MAX_DCSS_BYTES, PAGE_SIZE, PageRange, SegmentName
+from dcss.abi.extmem import MAX_DCSS_ADDR, MAX_DCSS_BYTES, PageRange, SegmentName
+from dcss.abi.page import PAGE_SIZE
 from dcss.config.problems import Location, WrongValueError
 from dcss.config.size import parse_size
 

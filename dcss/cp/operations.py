@@ -9,16 +9,16 @@ from enum import StrEnum
 from pathlib import Path
 
 from dcss.abi.extmem import SegmentDefinition, SegmentName
-from dcss.cp import messages, query
-from dcss.cp.commands import Response, saved_response
-from dcss.cp.content import Fill, check_image
-from dcss.cp.control import ControlProgram
-from dcss.cp.definition import parse_name
-from dcss.cp.exchange import export_segment, import_segment
-from dcss.cp.messages import CommandError
-from dcss.cp.segment import FileClass, Segment
+from dcss.cp.console import messages, query
+from dcss.cp.console.commands import Response, saved_response
+from dcss.cp.console.definition import parse_name
+from dcss.cp.console.messages import CommandError
+from dcss.cp.program import ControlProgram
+from dcss.cp.segments.content import Fill, check_image
+from dcss.cp.segments.segment import FileClass, Segment
+from dcss.cp.segments.storage import DamagedError
+from dcss.cp.spool.transfer import export_segment, import_segment
 from dcss.cp.steps import Steps
-from dcss.cp.storage import DamagedError
 from dcss.errors import SpoolError
 
 

@@ -11,7 +11,7 @@ Answer = TypeVar("Answer")
 Steps = Generator[Work | None, None, Answer]
 
 
-def at_once(steps: Steps[Answer]) -> Answer:
+def run_to_completion(steps: Steps[Answer]) -> Answer:
     """Do all the steps here and now, and return their answer. Raises what they raise."""
     try:
         work = next(steps)

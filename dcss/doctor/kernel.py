@@ -1,6 +1,6 @@
 """What the kernel's settings allow. Source: Documentation/admin-guide of Linux (mm, sysctl/vm, LSM/Yama)."""
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.doctor.machine import Finding, Machine
 
 _DEFAULT_MAP_COUNT = 65530  # DEFAULT_MAX_MAP_COUNT of include/linux/mm.h

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 from dcss.config.plan import Ext2Source, ImageSource
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.copy import Progress, Transfer, copy_files
+from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
+from dcss.ext2.mkfs.image import PlacedImage, place
+from dcss.ext2.mkfs.tree import RegularFile
 from dcss.image.sources import read_tree
 from dcss.image.sources.ready import ReadyImage, read_ready_image
-from dcss.image.tree import RegularFile
-from dcss.image.writer.copy import Progress, Transfer, copy_files
-from dcss.image.writer.geometry import BLOCK_SIZE_BYTES
-from dcss.image.writer.image import PlacedImage, place
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,14 +6,14 @@ from typing import Final
 
 from dcss.abi.ext2 import RO_COMPAT_SUPPORTED, RoCompat
 from dcss.errors import Ext2FormatError, ImageError, KernelError
-from dcss.image.audit.directories import check_directories
-from dcss.image.audit.findings import Audit, Finding
-from dcss.image.audit.groups import check_descriptors, check_groups, check_superblock
-from dcss.image.audit.inodes import check_inodes
+from dcss.ext2.fsck.directories import check_directories
+from dcss.ext2.fsck.findings import Audit, Finding
+from dcss.ext2.fsck.groups import check_descriptors, check_groups, check_superblock
+from dcss.ext2.fsck.inodes import check_inodes
+from dcss.ext2.source import BufferSource
+from dcss.ext2.super import KernelLog, SbInfo, fill_super, ignored
+from dcss.ext2.volume import Volume
 from dcss.image.opened import refusal
-from vmguest.fs.ext2.source import BufferSource
-from vmguest.fs.ext2.super import KernelLog, SbInfo, fill_super, ignored
-from vmguest.fs.ext2.volume import Volume
 
 _DEVICE: Final = "image"
 

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
+from dcss.ext2.inode import Inode
 from dcss.image.map import HUGE_PAGE_BYTES, Content, FileMap, ImageMap
 from dcss.report.layout import Column, table
 from dcss.report.style import Style
 from dcss.report.units import fmt_bytes, fmt_count
-from vmguest.fs.ext2.inode import Inode
 
 _SIGNS: Final[dict[Content, str]] = {"huge": "#", "large": "=", "small": "-", "metadata": "M", "free": "."}
 LEGEND: Final = "# file data that huge pages map   = large file, small pages   - small file   M metadata   . free"

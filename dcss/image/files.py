@@ -3,11 +3,11 @@
 from mmap import mmap
 from typing import NamedTuple
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import Ext2FormatError, KernelError
+from dcss.ext2.source import BufferSource
+from dcss.ext2.volume import Volume
 from dcss.image.opened import refusal
-from vmguest.fs.ext2.source import BufferSource
-from vmguest.fs.ext2.volume import Volume
 
 Buffer = bytes | bytearray | memoryview | mmap
 

@@ -7,10 +7,10 @@ import stat
 from collections.abc import Iterator
 from typing import Any, BinaryIO, Final
 
+from dcss.ext2.inode import Inode
+from dcss.ext2.volume import Volume
 from dcss.image.draw import Listed
 from dcss.image.opened import OpenedImage
-from vmguest.fs.ext2.inode import Inode
-from vmguest.fs.ext2.volume import Volume
 
 _CHUNK_BYTES: Final = 3 << 20  # a multiple of 3: base64 then goes on where it stopped
 _TYPES: Final = {

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple
 from dcss.config.plan import DirectorySource, ImageSource, TarSource
 from dcss.errors import ConfigError, ImageError
 from dcss.image.build import plan_image
-from dcss.report.progress import Progress
+from dcss.progress import Progress
 
 _CONFIG_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 

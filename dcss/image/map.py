@@ -6,13 +6,13 @@ from mmap import mmap
 from pathlib import Path
 from typing import Final, Literal
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import ImageError
+from dcss.ext2.indirect import Run
+from dcss.ext2.inode import Inode
+from dcss.ext2.source import BufferSource
+from dcss.ext2.volume import Volume
 from dcss.image.opened import mounted
-from vmguest.fs.ext2.indirect import Run
-from vmguest.fs.ext2.inode import Inode
-from vmguest.fs.ext2.source import BufferSource
-from vmguest.fs.ext2.volume import Volume
 
 HUGE_PAGE_BYTES: Final = 2 << 20
 LARGE_BYTES: Final = 1 << 20  # from here on the builder aligns a file

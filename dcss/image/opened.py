@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dcss.errors import Ext2FormatError, ImageError, KernelError
-from vmguest.fs.ext2.source import BufferSource
-from vmguest.fs.ext2.volume import Volume
+from dcss.ext2.source import BufferSource
+from dcss.ext2.volume import Volume
 
 
 @contextmanager

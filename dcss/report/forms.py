@@ -1,7 +1,7 @@
 """JSON documents back to results: what a command gets from CP, it shows as `dcss run` shows its own."""
 
 from dcss.report.jsonform import JsonForm
-from dcss.report.results import (
+from dcss.results import (
     Claim,
     FileProof,
     GuestAccount,

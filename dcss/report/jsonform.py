@@ -4,7 +4,7 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-from dcss.report.results import MeasureResult, RunResult, VerifyResult
+from dcss.results import MeasureResult, RunResult, VerifyResult
 
 JsonForm = dict[str, Any]
 

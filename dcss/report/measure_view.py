@@ -5,10 +5,10 @@ from itertools import groupby
 from typing import NamedTuple
 
 from dcss.report.layout import Column, prose, table
-from dcss.report.results import GuestAccount, MeasureResult
 from dcss.report.style import Style
 from dcss.report.units import fmt_bytes, fmt_count
 from dcss.report.verify_view import NOTE_INDENT
+from dcss.results import GuestAccount, MeasureResult
 
 UNKNOWN = "n/a"
 _MIB = 1 << 20

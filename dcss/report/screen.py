@@ -4,10 +4,10 @@ from collections.abc import Iterable
 
 from dcss.report.layout import paint_first, prose, visible
 from dcss.report.measure_view import books_lines, guest_lines, saving_lines, segment_lines
-from dcss.report.results import GuestOutcome, MeasureResult, RunResult, VerifyResult
 from dcss.report.style import Style
 from dcss.report.units import fmt_count, fmt_seconds
 from dcss.report.verify_view import NOTE_INDENT, claim_lines, file_lines, method_lines, verdict_lines
+from dcss.results import GuestOutcome, MeasureResult, RunResult, VerifyResult
 
 _LOG_LINES = 12
 _FAILED_SHOWN = 5

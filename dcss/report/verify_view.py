@@ -1,10 +1,10 @@
 """A verdict as text: what is proved in one line, then each claim with its mark, then what spoils it."""
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.report.layout import Column, paint_first, prose, table, visible
-from dcss.report.results import Claim, FileProof, VerifyResult
 from dcss.report.style import Style
 from dcss.report.units import fmt_bytes, fmt_count
+from dcss.results import Claim, FileProof, VerifyResult
 
 _UNSHARED_SHOWN = 10
 NOTE_INDENT = 13  # of what stands at the foot of a page

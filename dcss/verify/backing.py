@@ -11,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from dcss.account.maps import Vma
-from dcss.account.proc import read_book
+from dcss.account.proc import read_proc
 
 _MEMORY_FILE_SYSTEMS = frozenset({b"tmpfs", b"devtmpfs", b"ramfs", b"hugetlbfs"})
 # f_type of statfs(2), for file systems that no mount table shows: include/uapi/linux/magic.h
@@ -59,7 +59,7 @@ class Backings:
         if namespace in self._namespaces:
             return
         self._namespaces.add(namespace)
-        for line in read_book(pid, "mountinfo").splitlines():
+        for line in read_proc(pid, "mountinfo").splitlines():
             left, _, right = line.partition(b" - ")
             major, minor = left.split()[2].split(b":")
             is_memory = right.split()[0] in _MEMORY_FILE_SYSTEMS

@@ -6,7 +6,7 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from dcss.account.proc import book_errors, read_book
+from dcss.account.proc import proc_errors, read_proc
 
 _SYS_PIDFD_GETFD = 438  # the same on every architecture: Linux 5.6, include/uapi/asm-generic/unistd.h
 _O_PATH = 0o10000000
@@ -40,7 +40,7 @@ class OpenFile(NamedTuple):
     @property
     def writable(self) -> bool:
         """Whether it was opened for writing, as fdinfo has it."""
-        for line in read_book(self.pid, f"fdinfo/{self.number}").splitlines():
+        for line in read_proc(self.pid, f"fdinfo/{self.number}").splitlines():
             if line.startswith(b"flags:"):
                 flags = int(line.split()[1], 8)
                 return flags & os.O_ACCMODE != os.O_RDONLY and not flags & _O_PATH
@@ -50,7 +50,7 @@ class OpenFile(NamedTuple):
 def open_files(pid: int) -> list[OpenFile]:
     """Return the regular files that process `pid` has open. Errors as dcss.account.proc has them."""
     found = []
-    with book_errors(pid, "fd"):
+    with proc_errors(pid, "fd"):
         links = list(Path(f"/proc/{pid}/fd").iterdir())
     for link in links:
         try:

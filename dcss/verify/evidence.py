@@ -12,25 +12,25 @@ from typing import Any
 
 import numpy as np
 
-from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.frames import map_counts
 from dcss.account.maps import Vma
 from dcss.account.pagemap import Entries, frames_of, is_file, is_present
 from dcss.account.space import AddressSpace
-from dcss.account.subjects import AddressRange, GuestSubject, SystemSubject
-from dcss.report.results import VerifyResult
-from dcss.verify.published import Published
+from dcss.account.targets import AddressRange, GuestTarget, SystemTarget
+from dcss.results import VerifyResult
+from dcss.verify.segment_view import SegmentView
 
 
 class Evidence:
     """Collects the records of one look at a system; a new look begins anew."""
 
-    def __init__(self, system: SystemSubject, *, frames: bool) -> None:
+    def __init__(self, system: SystemTarget, *, frames: bool) -> None:
         self._system = system
         self._frames = frames
         self._lines: list[str] = []
 
-    def segments(self, segments: Sequence[Published], cp_entries: Sequence[Entries]) -> None:
+    def segments(self, segments: Sequence[SegmentView], cp_entries: Sequence[Entries]) -> None:
         """Begin: the system, its guests, and each segment with CP's frames and what the kernel counts for them."""
         # Books that moved are looked at again: what was seen before does not count.
         self._lines.clear()
@@ -43,7 +43,7 @@ class Evidence:
             self.add(
                 "segment",
                 segment=segment.name,
-                shm=segment.subject.shm_name,
+                shm=segment.target.shm_name,
                 pages=segment.pages,
                 present=is_present(entries).astype(int).tolist(),
                 frames=frames.tolist(),
@@ -51,7 +51,7 @@ class Evidence:
                 files=files,
             )
 
-    def mappings(self, space: AddressSpace, role: str, segment: Published, vmas: list[Vma]) -> None:
+    def mappings(self, space: AddressSpace, role: str, segment: SegmentView, vmas: list[Vma]) -> None:
         """Add one process's mappings of one segment: `role` is cp, other, or the guest's name."""
         runs = []
         for vma in vmas:
@@ -74,7 +74,7 @@ class Evidence:
         if runs:
             self.add("mappings", pid=space.pid, role=role, segment=segment.name, mappings=runs)
 
-    def strangers(self, guest: str, pid: int, vmas: list[Vma]) -> None:
+    def foreign_mappings(self, guest: str, pid: int, vmas: list[Vma]) -> None:
         """Add what lies in a guest's ranges and is backed by no segment."""
         for vma in vmas:
             self.add("stranger", guest=guest, pid=pid, address=vma.start, pages=vma.pages, path=os.fsdecode(vma.path))
@@ -96,7 +96,7 @@ class Evidence:
         return "frames" if self._frames else "mappings"
 
 
-def _guest(guest: GuestSubject) -> dict[str, Any]:
+def _guest(guest: GuestTarget) -> dict[str, Any]:
     def bounds(addresses: AddressRange) -> list[int]:
         return [addresses.start, addresses.end]
 
@@ -110,7 +110,7 @@ def _guest(guest: GuestSubject) -> dict[str, Any]:
     }
 
 
-def _files(segment: Published) -> list[tuple[str, list[int]]]:
+def _files(segment: SegmentView) -> list[tuple[str, list[int]]]:
     files = segment.files
     return [
         (path, files.pages[start : start + count].tolist())

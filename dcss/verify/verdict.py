@@ -10,29 +10,29 @@ from typing import Literal
 from dcss.account.frames import hidden_because
 from dcss.account.proc import ProcessGoneError
 from dcss.account.space import AddressSpace
-from dcss.account.subjects import GuestSubject, SystemSubject
+from dcss.account.targets import GuestTarget, SystemTarget
 from dcss.errors import LaunchError, MeasurementDeniedError
-from dcss.report.results import Claim, VerifyResult
+from dcss.results import Claim, VerifyResult
 from dcss.verify.backing import Backings
-from dcss.verify.baselines import judge_baselines
-from dcss.verify.books_close import judge_books
-from dcss.verify.contents import Contents
+from dcss.verify.claims.baselines import judge_baselines
+from dcss.verify.claims.books_close import judge_books
+from dcss.verify.claims.no_copies import Process, judge_no_copies
+from dcss.verify.claims.one_frame import judge_one_frame
+from dcss.verify.claims.protection import judge_protection
 from dcss.verify.descriptors import OpenFile, open_files
 from dcss.verify.evidence import Evidence
-from dcss.verify.memory import Searchable, search_processes
-from dcss.verify.no_copies import Process, judge_no_copies
-from dcss.verify.objects import Collector, Reachable, host_files
-from dcss.verify.observe import GuestSight, Observer, Sighting
-from dcss.verify.one_frame import judge_one_frame
-from dcss.verify.protection import judge_protection
-from dcss.verify.published import Published
-from dcss.verify.search import Searcher
+from dcss.verify.search.page_contents import Contents
+from dcss.verify.search.process_memory import Searchable, search_processes
+from dcss.verify.search.searcher import Searcher
+from dcss.verify.search.shared_objects import Collector, Reachable, host_files
+from dcss.verify.segment_view import SegmentView
+from dcss.verify.snapshot import GuestView, Observer, Snapshot
 
 _LOOKS = 3
 _SETTLE_SECONDS = 0.02
 
 
-def verify(system: SystemSubject, *, evidence_path: Path | None = None) -> VerifyResult:
+def verify(system: SystemTarget, *, evidence_path: Path | None = None) -> VerifyResult:
     """Judge every claim about `system` and return the verdict; must run in CP's own process.
 
     The verdict is `verified` if no claim is refuted and claim 1 holds. `evidence_path` takes what was seen. Raises
@@ -47,28 +47,28 @@ def verify(system: SystemSubject, *, evidence_path: Path | None = None) -> Verif
         raise LaunchError(f"{owners[0] if owners else f'system {system.name}'}: {error}") from error
 
 
-def _verify(system: SystemSubject, evidence_path: Path | None) -> VerifyResult:
+def _verify(system: SystemTarget, evidence_path: Path | None) -> VerifyResult:
     started = _cpu_seconds()
     hidden = hidden_because()
     frames = hidden is None
-    segments = [Published.of(segment) for segment in system.segments]
+    segments = [SegmentView.of(segment) for segment in system.segments]
     evidence = None if evidence_path is None else Evidence(system, frames=frames)
     observer = Observer(system, segments, frames=frames)
     for look in range(_LOOKS):
         # Reclaim, migration or a guest at work: a page may be away for a moment.
         time.sleep(_SETTLE_SECONDS * look)
-        sighting = observer.look(evidence)
-        one_frame, files = judge_one_frame(sighting, segments, frames=frames)
-        books = judge_books(sighting, segments, frames=frames)
+        snapshot = observer.look(evidence)
+        one_frame, files = judge_one_frame(snapshot, segments, frames=frames)
+        books = judge_books(snapshot, segments, frames=frames)
         if one_frame.holds is not False and books.holds is not False:
             break
-    sharing = [guest for guest in sighting.guests if guest.subject.expect == "shared"]
-    opened, closed = open_descriptors(sighting)
-    no_copies, *baselines = search_memory(sighting, sharing, segments, opened, evidence, frames=frames)
+    sharing = [guest for guest in snapshot.guests if guest.target.expect == "shared"]
+    opened, closed = open_descriptors(snapshot)
+    no_copies, *baselines = search_memory(snapshot, sharing, segments, opened, evidence, frames=frames)
     if no_copies.holds and closed:
         # Shared memory may be held open without being mapped.
         no_copies = Claim(no_copies.claim, None, f"not all descriptors could be seen: {closed[0]}")
-    protection = judge_protection(sighting, segments, opened)
+    protection = judge_protection(snapshot, segments, opened)
     claims = (one_frame, no_copies, books, protection, *baselines)
     verdict: Literal["verified", "refuted"] = "verified"
     if one_frame.holds is not True or any(claim.holds is False for claim in claims):
@@ -82,9 +82,9 @@ def _verify(system: SystemSubject, evidence_path: Path | None) -> VerifyResult:
 
 
 def search_memory(
-    sighting: Sighting,
-    sharing: list[GuestSight],
-    segments: list[Published],
+    snapshot: Snapshot,
+    sharing: list[GuestView],
+    segments: list[SegmentView],
     opened: dict[str, list[OpenFile]],
     evidence: Evidence | None,
     *,
@@ -95,8 +95,8 @@ def search_memory(
     objects = {segment.object for segment in segments}
     searcher = Searcher(Contents.of(segments))
     # The fork server first: what guests inherited is then found there, and searched once.
-    owned: list[tuple[GuestSubject | None, AddressSpace]] = [(None, space) for space in sighting.other_spaces]
-    owned += [(guest.subject, space) for guest in sighting.guests for space in guest.spaces]
+    owned: list[tuple[GuestTarget | None, AddressSpace]] = [(None, space) for space in snapshot.other_spaces]
+    owned += [(guest.target, space) for guest in snapshot.guests for space in guest.spaces]
     searched = [
         Searchable.of(space, objects, backings, shared=guest is not None and guest.expect == "copies")
         for guest, space in owned
@@ -105,7 +105,7 @@ def search_memory(
         Process(guest, one, found)
         for (guest, _), one, found in zip(owned, searched, search_processes(searcher, searched), strict=True)
     ]
-    reachable = _reachable(sighting, sharing, objects, opened, backings)
+    reachable = _reachable(snapshot, sharing, objects, opened, backings)
     own = [process for process in processes if process.guest is None or process.guest.expect == "shared"]
     no_copies, copies = judge_no_copies(searcher, sharing, own, reachable)
     if evidence is not None:
@@ -114,39 +114,39 @@ def search_memory(
             evidence.add("search", pid=process.searched.space.pid, role=role, pages=len(process.searched.pages))
         for copy in copies:
             evidence.add("copy", **copy._asdict())
-    baselines = [guest for guest in sighting.guests if guest.subject.expect == "copies"]
+    baselines = [guest for guest in snapshot.guests if guest.target.expect == "copies"]
     if not baselines:
         return [no_copies]
     return [no_copies, judge_baselines(searcher.contents, baselines, processes, frames=frames)]
 
 
 def _reachable(
-    sighting: Sighting,
-    sharing: list[GuestSight],
+    snapshot: Snapshot,
+    sharing: list[GuestView],
     objects: set[tuple[int, int]],
     opened: dict[str, list[OpenFile]],
     backings: Backings,
 ) -> Sequence[Reachable]:
-    collector = Collector(objects, host_files(sighting.other_spaces), backings)
+    collector = Collector(objects, host_files(snapshot.other_spaces), backings)
     for guest in sharing:
         for space in guest.spaces:
-            collector.add_space(guest.subject.name, space)
-        for file in opened[guest.subject.name]:
-            collector.add_file(guest.subject.name, file)
+            collector.add_space(guest.target.name, space)
+        for file in opened[guest.target.name]:
+            collector.add_file(guest.target.name, file)
     return list(collector.found.values())
 
 
-def open_descriptors(sighting: Sighting) -> tuple[dict[str, list[OpenFile]], list[str]]:
+def open_descriptors(snapshot: Snapshot) -> tuple[dict[str, list[OpenFile]], list[str]]:
     """Return each guest's open files, and why some could not be seen."""
     opened: dict[str, list[OpenFile]] = {}
     closed: list[str] = []
-    for guest in sighting.guests:
-        opened[guest.subject.name] = []
+    for guest in snapshot.guests:
+        opened[guest.target.name] = []
         for space in guest.spaces:
             try:
-                opened[guest.subject.name] += open_files(space.pid)
+                opened[guest.target.name] += open_files(space.pid)
             except MeasurementDeniedError as error:
-                closed.append(f"guest {guest.subject.name}: {error}")
+                closed.append(f"guest {guest.target.name}: {error}")
     return opened, closed
 
 

@@ -14,7 +14,7 @@ PAGE = 4096
 READER = """
 import mmap, sys
 from ext2_test_support import read_everything
-from vmguest.fs.ext2.source import BufferSource
+from dcss.ext2.source import BufferSource
 
 with open(sys.argv[1], "rb") as image:
     source = BufferSource(mmap.mmap(image.fileno(), 0, prot=mmap.PROT_READ))

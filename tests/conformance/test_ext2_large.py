@@ -8,7 +8,7 @@ import pytest
 from dcss_test_support import needs
 from ext2_test_support import CountingSource, debugfs, e2fs, make_image, map_image
 
-from vmguest.fs.ext2.volume import Volume
+from dcss.ext2.volume import Volume
 
 pytestmark = needs("mke2fs", "debugfs")
 

@@ -11,9 +11,9 @@ import pytest
 from dcss_test_support import needs
 from ext2_test_support import content, debugfs, e2fs, make_image, map_image
 
-from vmguest.fs.ext2.inode import Inode
-from vmguest.fs.ext2.source import BufferSource
-from vmguest.fs.ext2.volume import Volume
+from dcss.ext2.inode import Inode
+from dcss.ext2.source import BufferSource
+from dcss.ext2.volume import Volume
 
 pytestmark = needs("mke2fs", "debugfs")
 

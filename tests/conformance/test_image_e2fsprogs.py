@@ -10,10 +10,10 @@ from image_support import Read, build, digest, e2fsck_findings, run_tool
 
 from dcss.config.plan import DirectorySource
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.blockmap import MAX_FILE_BYTES
 from dcss.image.build import plan_image
 from dcss.image.check import check_image
 from dcss.image.map import HUGE_PAGE_BYTES, map_image
-from dcss.image.writer.blockmap import MAX_FILE_BYTES
 
 pytestmark = needs("e2fsck", "debugfs", "dumpe2fs", "mke2fs")
 

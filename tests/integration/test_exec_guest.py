@@ -12,12 +12,12 @@ from dcss_test_support import needs
 from system_harness import COPIED, guest, system_plan, wait_gone
 from tree_images import make_tree, mke2fs
 
+from dcss.abi.console import EXIT_STATUS, STATUS, STDERR, STDOUT
 from dcss.config.plan import GuestPlan, Step
 from dcss.errors import LaunchError
-from dcss.launch.proof import measure_system, verify_system
-from dcss.launch.system import System
-from dcss.report.progress import SilentProgress
-from vmguest.console import EXIT_STATUS, STATUS, STDERR, STDOUT
+from dcss.progress import SilentProgress
+from dcss.system.proof import measure_system, verify_system
+from dcss.system.system import System
 
 pytestmark = needs("mke2fs")
 MAP_ALL = ("map", "/usr/lib/**/*.so*")

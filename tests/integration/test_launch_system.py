@@ -13,8 +13,8 @@ from system_harness import COPIED, SYSTEM, alive, guest, objects, system_plan, w
 
 from dcss.config.plan import GuestPlan, MountPlan
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
-from dcss.launch.system import System
-from dcss.report.progress import SilentProgress
+from dcss.progress import SilentProgress
+from dcss.system.system import System
 
 pytestmark = needs("mke2fs")
 MAP_ALL = ("map", "/usr/lib/**/*.so*")
@@ -171,8 +171,8 @@ import sys, time
 from pathlib import Path
 sys.path[:0] = {paths!r}
 from system_harness import guest, system_plan
-from dcss.launch.system import System
-from dcss.report.progress import SilentProgress
+from dcss.system.system import System
+from dcss.progress import SilentProgress
 guests = [guest(f"G{{i}}", ("map", "/usr/lib/*.so*")) for i in range(3)]
 with System(system_plan(Path({tmp!r}), *guests, name={system!r}), SilentProgress()) as system:
     system.publish(); system.launch(); system.wait()

@@ -15,10 +15,10 @@ from cli_system import Dcss
 from dcss_test_support import needs
 from system_harness import guest, system_plan
 
-from dcss.launch import forkclient
-from dcss.launch.member import State
-from dcss.launch.system import System
-from dcss.report.progress import SilentProgress
+from dcss.engines.process import forkclient
+from dcss.progress import SilentProgress
+from dcss.system.guest import State
+from dcss.system.system import System
 
 CLONE_NEWPID = 0x20000000
 

@@ -10,8 +10,8 @@ from subprocess import PIPE
 
 from cli_system import GUEST, MAP, Dcss, make_libraries
 
-from dcss.control.address import socket_path
-from dcss.control.protocol import Request
+from dcss.rpc.address import socket_path
+from dcss.rpc.protocol import Request
 
 SAVED = '  - {name: LIB, define: ["20000-201FF SR"], image: {directory: tree}, save: true}'
 FROM_SPOOL = "  - {name: LIB}"

@@ -15,7 +15,7 @@ VICTIM = textwrap.dedent(
     """
     import os, signal, sys
     from dcss.cli.main import main
-    from dcss.cp.control import ControlProgram
+    from dcss.cp.program import ControlProgram
 
     countdown, log = int(sys.argv[1]), open(sys.argv[2], "a")
 

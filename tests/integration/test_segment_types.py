@@ -8,7 +8,7 @@ import pytest
 from cp_test_support import control_program, define, filler
 from real_guests import GuestDiedError, RealGuest, real_guests
 
-from dcss.cp.control import ControlProgram
+from dcss.cp.program import ControlProgram
 
 FIRST, PAGES = 0x20000, 256
 WORDS = f"{FIRST:X}-{FIRST + PAGES - 1:X}"

@@ -18,7 +18,8 @@ from claim_asserts import (
 from dcss_test_support import needs
 from segment_stage import ADDRESS, FILES, PAGES, Stage, disk_directory, map_all, map_file, order, random_content
 
-from dcss.abi.extmem import PAGE_SIZE, SegmentType
+from dcss.abi.extmem import SegmentType
+from dcss.abi.page import PAGE_SIZE
 from dcss.verify.verdict import verify
 
 pytestmark = needs("frames")

@@ -15,8 +15,8 @@ from dcss_test_support import needs
 from recompute_evidence import books_close, one_frame_per_page, read
 from segment_stage import ADDRESS, Stage, disk_directory, map_all, order, random_content
 
-from dcss.abi.extmem import PAGE_SIZE
-from dcss.report.results import VerifyResult
+from dcss.abi.page import PAGE_SIZE
+from dcss.results import VerifyResult
 from dcss.verify.verdict import verify
 
 pytestmark = needs("frames")

@@ -5,8 +5,8 @@ from claim_asserts import NO_COPIES, ONE_FRAME, assert_only_false, assert_verifi
 from dcss_test_support import needs
 from segment_stage import FILES, PAGES, File, Stage, map_all, map_file, order, random_content
 
-from dcss.abi.extmem import PAGE_SIZE
-from dcss.account.subjects import AddressRange
+from dcss.abi.page import PAGE_SIZE
+from dcss.account.targets import AddressRange
 from dcss.verify.verdict import verify
 
 pytestmark = needs("frames")
@@ -135,8 +135,8 @@ def test_empty_and_repetitive_pages_are_no_copies() -> None:
     # Zeros, one repeated byte, and a page with one odd byte, as an emptied directory has it, are everywhere.
     odd = bytearray(PAGE_SIZE)
     odd[5] = 0x10
-    dull = bytes(PAGE_SIZE) + b"\xff" * PAGE_SIZE + bytes(odd)
-    content = random_content(5) + dull
+    low_entropy = bytes(PAGE_SIZE) + b"\xff" * PAGE_SIZE + bytes(odd)
+    content = random_content(5) + low_entropy
     with Stage() as stage:
         stage.publish(content, (File(b"/a", ((0, 0, 8),)),))
         stage.guest([order("map", at=0, page=0, pages=8), order("hide", how="bytearray", page=5, pages=3)])

@@ -12,7 +12,7 @@ from segment_stage import Stage, map_all, order
 from dcss.account.space import AddressSpace
 from dcss.errors import LaunchError, MeasurementDeniedError
 from dcss.verify import verdict
-from dcss.verify.memory import ProcessMemory
+from dcss.verify.search.process_memory import ProcessMemory
 from dcss.verify.verdict import verify
 
 pytestmark = needs("frames")

@@ -10,8 +10,8 @@ import pytest
 from claim_asserts import BASELINES, BOOKS, NO_COPIES, ONE_FRAME, PROTECTION, assert_verified, detail
 from segment_stage import ADDRESS, PAGES, Order, Stage, map_all, order, without_privilege
 
-from dcss.abi.extmem import PAGE_SIZE
-from dcss.report.results import VerifyResult
+from dcss.abi.page import PAGE_SIZE
+from dcss.results import VerifyResult
 from dcss.verify.verdict import verify
 
 

@@ -5,10 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from segment_stage import unmapped
 
-from dcss.abi.extmem import PAGE_SIZE
-from dcss.verify.contents import DULL, Contents
-from dcss.verify.published import Bytes
-from dcss.verify.search import Searcher
+from dcss.abi.page import PAGE_SIZE
+from dcss.verify.search.page_contents import LOW_ENTROPY, Contents
+from dcss.verify.search.searcher import Searcher
+from dcss.verify.segment_view import Bytes
 
 # Pages between noise and emptiness, many of them alike.
 page = st.one_of(
@@ -37,9 +37,11 @@ def test_search_agrees_with_a_search_by_hand(pages: list[bytes], pieces: list[tu
 
     hits = Searcher(contents).search(read, np.arange(len(memory) // PAGE_SIZE)).hits
     found = set(zip(hits.addresses.tolist(), hits.contents.tolist(), strict=True))
-    telling = {pages[i]: int(contents.of_page[0][i]) for i in range(len(pages)) if contents.of_page[0][i] != DULL}
+    distinctive = {
+        pages[i]: int(contents.of_page[0][i]) for i in range(len(pages)) if contents.of_page[0][i] != LOW_ENTROPY
+    }
     by_hand = set()
-    for wanted, number in telling.items():
+    for wanted, number in distinctive.items():
         at = memory.find(wanted)
         while at >= 0:
             by_hand.add((at, number))
@@ -47,4 +49,4 @@ def test_search_agrees_with_a_search_by_hand(pages: list[bytes], pieces: list[tu
     assert found == by_hand
     for index, wanted in enumerate(pages):
         rare = min(np.count_nonzero(segment.content[index] != byte) for byte in np.unique(segment.content[index]))
-        assert (int(contents.of_page[0][index]) == DULL) == (rare < 16), wanted
+        assert (int(contents.of_page[0][index]) == LOW_ENTROPY) == (rare < 16), wanted

@@ -4,10 +4,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.account.pagemap import Flags
 from dcss.account.totals import totals_of
-from dcss.report.results import Totals
+from dcss.results import Totals
 
 PAGES = 40
 guests = st.lists(st.sets(st.integers(0, PAGES - 1)), max_size=8)

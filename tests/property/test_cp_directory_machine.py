@@ -9,8 +9,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dcss.cp.commands import Issuer
-from dcss.cp.control import ControlProgram
+from dcss.cp.console.commands import Issuer
+from dcss.cp.program import ControlProgram
 
 PLACES = {"LIB": "20000-2000F SR", "APP": "20010-2001F SW", "SECRET": "20100-20100 EW"}
 GUESTS = ("A", "B")

@@ -8,9 +8,9 @@ from cp_test_support import control_program, define, filler
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcss.abi.channel import MAX_PACKET_BYTES
 from dcss.abi.diag64 import ReturnCode
-from dcss.cp.control import ControlProgram
+from dcss.abi.hypercall import MAX_PACKET_BYTES
+from dcss.cp.program import ControlProgram
 
 NAMES = ["LIB", "APP", "RW", "HIGH", "SECRET", "NOTHERE"]
 names = st.one_of(

@@ -8,7 +8,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dcss.abi.channel import Reply
+from dcss.abi.hypercall import Reply
 
 # Pages in hex; OVER shares a megabyte with LIB, NEXT begins in the one after it.
 PLACES = {"LIB": (0x20000, 0x2000F), "OVER": (0x20010, 0x2001F), "NEXT": (0x20100, 0x20100), "LOW": (0x800, 0x80F)}

@@ -6,8 +6,8 @@ from ext2_test_support import TinyImage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmguest.fs.ext2.inode import Inode
-from vmguest.fs.ext2.volume import Volume
+from dcss.ext2.inode import Inode
+from dcss.ext2.volume import Volume
 
 PER_BLOCK = 256
 BLOCKS = 4096

@@ -8,7 +8,7 @@ import pytest
 from ext2_fuzz import BASES, EXPECTED, SECONDS_PER_CASE, Damage, Recipe, damaged, exercise, run, sound, time_limit
 from ext2_test_support import read_everything
 
-from vmguest.fs.ext2.source import BufferSource
+from dcss.ext2.source import BufferSource
 
 TESTS = Path(__file__).parent.parent
 CORPUS = sorted((TESTS / "corpus" / "ext2").glob("*.json"))
@@ -48,7 +48,7 @@ def test_recipes_are_the_same_every_time(tmp_path: Path) -> None:
 def test_a_fault_is_found_kept_and_made_small(tmp_path: Path) -> None:
     # The reader no longer notices an indirect block that it met before: pointers in circles take for ever.
     broken = (
-        "import runpy, sys, vmguest.fs.ext2.indirect as indirect\n"
+        "import runpy, sys, dcss.ext2.indirect as indirect\n"
         "indirect._Map._enter = lambda self, block: None\n"
         f"sys.argv = ['fuzz', '--cases', '250', '--seed', '2', '--keep', {str(tmp_path)!r}]\n"
         "sys.path.insert(0, 'support')\n"

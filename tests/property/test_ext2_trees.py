@@ -11,9 +11,9 @@ from ext2_test_support import content, make_image, map_image
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmguest.fs.ext2.inode import Inode
-from vmguest.fs.ext2.source import BufferSource
-from vmguest.fs.ext2.volume import Volume
+from dcss.ext2.inode import Inode
+from dcss.ext2.source import BufferSource
+from dcss.ext2.volume import Volume
 
 pytestmark = needs("mke2fs")
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from image_support import Read, build
 
 from dcss.errors import Ext2FormatError, ImageError, KernelError
-from dcss.image.audit.findings import MAX_FINDINGS
+from dcss.ext2.fsck.findings import MAX_FINDINGS
 from dcss.image.check import check_image
 from dcss.image.files import image_files
 from dcss.image.map import map_image

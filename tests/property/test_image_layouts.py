@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcss.errors import ImageError
-from dcss.image.writer.geometry import BLOCKS_PER_GROUP
-from dcss.image.writer.layout import HUGE_PAGE_BLOCKS, LARGE_BLOCKS, Demand, Extent, Layout, lay_out
+from dcss.ext2.mkfs.geometry import BLOCKS_PER_GROUP
+from dcss.ext2.mkfs.layout import HUGE_PAGE_BLOCKS, LARGE_BLOCKS, Demand, Extent, Layout, lay_out
 
 LENGTHS = st.one_of(st.integers(1, 20), st.integers(1, 600), st.integers(1, 3000), st.integers(1, 70_000))
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shell_support import sh
 from tree_images import make_tree, mke2fs
 
-from dcss.cp.control import ControlProgram
+from dcss.cp.program import ControlProgram
 from vmguest.shell.table import COMMANDS
 
 pytestmark = needs("mke2fs")

@@ -1,6 +1,6 @@
 """What tests of claims have in common: naming the claims, and checking that exactly some of them fail."""
 
-from dcss.report.results import VerifyResult
+from dcss.results import VerifyResult
 
 ONE_FRAME, NO_COPIES, BOOKS, PROTECTION, BASELINES = (
     "one-frame-per-page",

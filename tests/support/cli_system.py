@@ -205,7 +205,7 @@ def others_python() -> tuple[str, str] | None:
     for executable, path in ((sys.executable, SOURCE), (system, f"{SOURCE}:{sysconfig.get_path('purelib')}")):
         with contextlib.suppress(OSError):
             done = subprocess.run(
-                [executable, "-c", "import dcss.launch.up, numpy, click"],
+                [executable, "-c", "import dcss.system.up, numpy, click"],
                 cwd="/",
                 env={**os.environ, "PYTHONPATH": path},
                 user=NOBODY,

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
-from dcss.cp.control import ControlProgram
+from dcss.cp.program import ControlProgram
 
 _numbers = count(1)
 

@@ -2,8 +2,9 @@
 
 import re
 
-from dcss.abi.extmem import PAGE_SIZE, SegmentType
-from dcss.cp.control import ControlProgram
+from dcss.abi.extmem import SegmentType
+from dcss.abi.page import PAGE_SIZE
+from dcss.cp.program import ControlProgram
 from vmguest.block.attributes import tree_of
 from vmguest.block.dcssblk import DcssblkDevice
 from vmguest.block.device import Opened

@@ -21,9 +21,9 @@ from ext2_test_support import CountingSource, TinyImage, attributes_block, read_
 
 from dcss.abi.ext2 import DIR_ENTRY_HEAD, GROUP_DESC, RAW_INODE, SUPERBLOCK_OFFSET, RawInode, Superblock
 from dcss.errors import Ext2FormatError, KernelError
-from vmguest.fs.ext2.inode import Inode
-from vmguest.fs.ext2.source import BufferSource
-from vmguest.fs.ext2.volume import Volume
+from dcss.ext2.inode import Inode
+from dcss.ext2.source import BufferSource
+from dcss.ext2.volume import Volume
 
 SECONDS_PER_CASE = 5.0
 EXPECTED = (KernelError, Ext2FormatError)

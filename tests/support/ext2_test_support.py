@@ -28,9 +28,9 @@ from dcss.abi.ext2 import (
     RawInode,
     Superblock,
 )
-from vmguest.fs.ext2.inode import Inode
-from vmguest.fs.ext2.source import BlockSource, BufferSource
-from vmguest.fs.ext2.volume import Volume
+from dcss.ext2.inode import Inode
+from dcss.ext2.source import BlockSource, BufferSource
+from dcss.ext2.volume import Volume
 
 FIRST_FREE_INODE = 12
 ZEROS = bytes(1 << 20)

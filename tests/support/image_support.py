@@ -13,12 +13,12 @@ from typing import Any
 from dcss_test_support import tool
 
 from dcss.config.plan import DirectorySource, ImageSource
+from dcss.ext2.inode import Inode
+from dcss.ext2.source import BufferSource
+from dcss.ext2.volume import Volume
 from dcss.image.build import ImagePlan, plan_image
 from dcss.image.listing import write_content
 from dcss.image.opened import OpenedImage
-from vmguest.fs.ext2.inode import Inode
-from vmguest.fs.ext2.source import BufferSource
-from vmguest.fs.ext2.volume import Volume
 
 _WHOLE_BYTES = 64 << 20
 _CLEAN = re.compile(r"(Pass [1-5]: .*|.*: \d+/\d+ files \(.* non-contiguous\), \d+/\d+ blocks)")

@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from dcss.control.client import Client
-from dcss.control.protocol import Output
-from dcss.cp.runtime import runtime_directory
 from dcss.errors import LaunchError
+from dcss.host.paths import runtime_directory
+from dcss.rpc.client import Client
+from dcss.rpc.protocol import Output
 
 SYSFS = "/sys/devices/dcssblk"
 SEGMENT_BYTES = 1 << 17

@@ -1,6 +1,6 @@
 """Results of a run that never was, in the shapes that the screen must show well."""
 
-from dcss.report.results import (
+from dcss.results import (
     Claim,
     FileProof,
     GuestAccount,

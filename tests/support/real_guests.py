@@ -21,9 +21,9 @@ from typing import Any
 
 from cli_system import own_path
 
-from dcss.abi.channel import MAX_PACKET_BYTES, send_reply
-from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE
-from dcss.cp.control import ControlProgram
+from dcss.abi.hypercall import MAX_PACKET_BYTES, send_reply
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.cp.program import ControlProgram
 
 STORAGE_BYTES = 64 << 20
 PRESENT, FILE_OR_SHARED = 1 << 63, 1 << 61  # bits of /proc/PID/pagemap

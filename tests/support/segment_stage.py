@@ -19,9 +19,10 @@ from typing import Any, NamedTuple, Self, TypeVar
 
 import numpy as np
 
-from dcss.abi.extmem import PAGE_SIZE, SegmentType
-from dcss.account.subjects import AddressRange, GuestSubject, SegmentSubject, SystemSubject
-from dcss.verify.published import FilePages, Published
+from dcss.abi.extmem import SegmentType
+from dcss.abi.page import PAGE_SIZE
+from dcss.account.targets import AddressRange, GuestTarget, SegmentTarget, SystemTarget
+from dcss.verify.segment_view import FilePages, SegmentView
 
 ACTOR = Path(__file__).with_name("segment_actor.py")
 NOBODY = 65534
@@ -61,11 +62,11 @@ def random_content(pages: int = PAGES, seed: int = 1) -> bytes:
     return np.random.default_rng(seed).integers(0, 256, pages * PAGE_SIZE, np.uint8).tobytes()
 
 
-def unmapped(content: bytes, files: tuple[File, ...] = (), name: str = "LIB") -> Published:
+def unmapped(content: bytes, files: tuple[File, ...] = (), name: str = "LIB") -> SegmentView:
     """A segment that lives in an array: nothing of it is in shared memory, and nobody maps it."""
     rows = np.frombuffer(content, np.uint8).reshape(-1, PAGE_SIZE)
-    subject = SegmentSubject(name, SegmentType.SR, "/none", -1, 0, len(content), None, files)
-    return Published(subject, (1, 2), rows, FilePages.of(files, len(rows)))
+    target = SegmentTarget(name, SegmentType.SR, "/none", -1, 0, len(content), None, files)
+    return SegmentView(target, (1, 2), rows, FilePages.of(files, len(rows)))
 
 
 def order(verb: str, **arguments: Any) -> Order:
@@ -89,8 +90,8 @@ class Stage:
     """One system. CP is this very process; leaving the context ends all processes and unlinks the objects."""
 
     def __init__(self) -> None:
-        self.segments: list[SegmentSubject] = []
-        self.guests: list[GuestSubject] = []
+        self.segments: list[SegmentTarget] = []
+        self.guests: list[GuestTarget] = []
         self._stack = ExitStack()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control = self._stack.enter_context(ours)
@@ -112,7 +113,7 @@ class Stage:
         name: str = "LIB",
         kind: SegmentType = SegmentType.SR,
         digest: str | None = "",
-    ) -> SegmentSubject:
+    ) -> SegmentTarget:
         """Put a segment into shared memory and map it; `digest` is that of the content unless given."""
         content = random_content() if content is None else content
         path = Path(f"/dev/shm/dcss-test-{os.getpid()}-{name}")
@@ -125,20 +126,20 @@ class Stage:
         address = _libc.mmap(None, len(content), mmap.PROT_READ, mmap.MAP_SHARED | POPULATE, reader, 0)
         self._stack.callback(_libc.munmap, address, len(content))
         digest = hashlib.sha256(content).hexdigest() if digest == "" else digest
-        subject = SegmentSubject(name, kind, f"/{path.name}", reader, address, len(content), digest, files)
-        self.segments.append(subject)
-        return subject
+        target = SegmentTarget(name, kind, f"/{path.name}", reader, address, len(content), digest, files)
+        self.segments.append(target)
+        return target
 
     def path(self, index: int = 0) -> Path:
         """The segment's object."""
         return Path("/dev/shm" + self.segments[index].shm_name)
 
-    def guest(self, orders: list[Order], *, expect: Any = "shared", **more: Any) -> GuestSubject:
+    def guest(self, orders: list[Order], *, expect: Any = "shared", **more: Any) -> GuestTarget:
         """Start a guest and wait until it has done its orders."""
         socket.send_fds(self._control, [json.dumps(orders).encode()], [s.descriptor for s in self.segments])
         reply = json.loads(self._control.recv(1 << 16))
         assert reply["answer"] == "ready", reply["answer"]
-        subject = GuestSubject(
+        target = GuestTarget(
             name=f"LINUX{len(self.guests) + 1:02}",
             engine="process",
             pids=(reply["pid"],),
@@ -148,8 +149,8 @@ class Stage:
             user_area=self.user_area,
             **more,
         )
-        self.guests.append(subject)
-        return subject
+        self.guests.append(target)
+        return target
 
     def fork_server_keeps(self) -> None:
         """Let the fork server read the first segment into its own memory, which guests then inherit."""
@@ -157,9 +158,9 @@ class Stage:
         assert self._control.recv(16) == b"kept"
 
     @property
-    def system(self) -> SystemSubject:
+    def system(self) -> SystemTarget:
         """The system as CP would describe it."""
-        return SystemSubject("stage", os.getpid(), (self.server.pid,), tuple(self.guests), tuple(self.segments))
+        return SystemTarget("stage", os.getpid(), (self.server.pid,), tuple(self.guests), tuple(self.segments))
 
     def __enter__(self) -> Self:
         return self

@@ -5,13 +5,13 @@ from pathlib import Path
 
 from dcss_test_support import tool
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 
 HOLE_AT_PAGE = 3
 
 
 def make_tree(root: Path) -> dict[bytes, bytes]:
-    """Make files of telling sizes under `root`; return content by path."""
+    """Make files of distinctive sizes under `root`; return content by path."""
     contents = {
         b"usr/lib/libone.so.1": bytes(range(256)) * 4000,
         b"usr/lib/libtwo.so.2": b"two" * 70_000,

@@ -8,8 +8,8 @@ from itertools import pairwise
 from typing import NamedTuple
 
 from dcss.abi.ext2 import SECTOR_SIZE
-from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE
 from dcss.abi.extmem import SegmentType as Type
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.block.device import SECTORS_PER_PAGE, DirectAccess, Opened, check_buffer, check_request

@@ -5,7 +5,7 @@ from errno import EIO, ENODEV
 from typing import Protocol
 
 from dcss.abi.ext2 import SECTOR_SIZE
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError, StaleReferenceError
 from vmguest import hostmem
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from errno import EINVAL, ENODEV, ENOSPC, ENOTBLK, ENXIO
 from typing import TYPE_CHECKING, Protocol
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.block.dcssblk import DCSSBLK_MAJOR, Dcssblk

@@ -4,7 +4,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.fs.xip import ZERO_PAGE

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from errno import EFAULT
 from typing import NamedTuple
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 

@@ -6,12 +6,12 @@ for what it reads gets ENOMEM, and its account shows each byte.
 
 from collections.abc import Iterator
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import Ext2FormatError
+from dcss.ext2.inode import Inode
+from dcss.ext2.volume import Volume
 from vmguest import hostmem
 from vmguest.block.device import SECTORS_PER_PAGE, Opened
-from vmguest.fs.ext2.inode import Inode
-from vmguest.fs.ext2.volume import Volume
 from vmguest.fs.file import Actor, check_pages, clip, copy_pieces, send_pieces
 from vmguest.fs.mapping import UserMapping, UserRun
 from vmguest.machine import RealStorage

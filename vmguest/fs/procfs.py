@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from errno import EINVAL, EISDIR
 from typing import TYPE_CHECKING, NamedTuple
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.block.dcssblk import DCSSBLK_MAJOR
 from vmguest.fs.filesystem import TYPES, Inode

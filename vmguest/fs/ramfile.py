@@ -6,7 +6,7 @@ from errno import EINVAL, ENOMEM, ENOSPC
 from time import time
 
 from dcss.abi.ext2 import SECTOR_SIZE
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.fs.file import Actor, check_pages, clip, copy_pieces, send_pieces

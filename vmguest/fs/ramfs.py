@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from errno import EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY
 from time import time
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.fs.filesystem import Inode, StatFs
 from vmguest.fs.frames import FilePages

@@ -7,13 +7,13 @@ from errno import EACCES, EINVAL, EISDIR, EROFS
 from typing import TYPE_CHECKING, NoReturn
 
 from dcss.abi.ext2 import RO_COMPAT_SUPPORTED, ROOT_INO
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
+from dcss.ext2.inode import Inode as Ext2Inode
+from dcss.ext2.source import BufferSource
+from dcss.ext2.volume import Volume
 from vmguest.block.dcssblk import DCSSBLK_MAJOR
 from vmguest.block.device import BlockDevice, Opened
-from vmguest.fs.ext2.inode import Inode as Ext2Inode
-from vmguest.fs.ext2.source import BufferSource
-from vmguest.fs.ext2.volume import Volume
 from vmguest.fs.file import RegularFile
 from vmguest.fs.options import MountOptions
 from vmguest.fs.pagecache import BufferCache, CachedFile, PageCache

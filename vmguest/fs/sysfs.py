@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from errno import EACCES, EINVAL, EIO, EISDIR, ENOENT, EPERM
 from typing import NamedTuple, NoReturn
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.fs.filesystem import Inode
 from vmguest.fs.virtual import TextFile, VirtualFileSystem, VirtualInode

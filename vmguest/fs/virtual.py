@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from errno import ENODEV, EROFS
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.fs.file import Actor, clip, copy_pieces, send_pieces
 from vmguest.fs.filesystem import Inode, StatFs

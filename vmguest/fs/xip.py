@@ -7,12 +7,12 @@ frames at user addresses, one call for each run of contiguous blocks. A hole rea
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import HoleError
+from dcss.ext2.inode import Inode
+from dcss.ext2.volume import Volume
 from vmguest import hostmem
 from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice, DirectAccess, Opened
-from vmguest.fs.ext2.inode import Inode
-from vmguest.fs.ext2.volume import Volume
 from vmguest.fs.file import Actor, check_pages, clip, copy_pieces, send_pieces
 from vmguest.fs.mapping import UserMapping, UserRun
 from vmguest.machine import Machine

@@ -5,16 +5,8 @@ import shlex
 import socket
 import sys
 
+from dcss.abi.console import CANCEL_REQUEST, EXIT_STATUS, OUTPUT_BYTES, STATUS, STDERR, STDOUT, unpack_exec
 from dcss.errors import StepError
-from vmguest.console import (
-    CANCEL_REQUEST,
-    EXIT_STATUS,
-    OUTPUT_BYTES,
-    STATUS,
-    STDERR,
-    STDOUT,
-    unpack_exec,
-)
 from vmguest.kernel import Kernel
 from vmguest.shell.shell import Shell
 from vmguest.shell.streams import Sink

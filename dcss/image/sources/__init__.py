@@ -1,8 +1,8 @@
 """Where an image's content comes from: each module turns one kind of source into a tree."""
 
 from dcss.config.plan import DirectorySource, FilesSource, TarSource
+from dcss.ext2.mkfs.tree import Tree
 from dcss.image.sources.directory import read_directory
-from dcss.image.tree import Tree
 
 
 def read_tree(source: FilesSource | DirectorySource | TarSource) -> Tree:

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.tree import DataRun, Store, StreamStore
 from dcss.image.sources.host import HostFile
-from dcss.image.tree import DataRun, Store, StreamStore
 
 _READ_AHEAD_BYTES: Final = 1 << 16
 _SKIP_BYTES: Final = 1 << 20

@@ -5,8 +5,8 @@ import stat
 
 from dcss.config.plan import DirectorySource
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.tree import Directory, Node, Tree
 from dcss.image.sources.host import host_error, lstat, read_node
-from dcss.image.tree import Directory, Node, Tree
 
 
 def read_directory(source: DirectorySource) -> Tree:

@@ -8,9 +8,9 @@ from typing import Final, NamedTuple
 
 from dcss.config.plan import FilesSource
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.tree import Directory, Node, Tree, made_directory, walk
 from dcss.image.sources.host import host_error, read_attributes, read_node
 from dcss.image.sources.patterns import match_pattern
-from dcss.image.tree import Directory, Node, Tree, made_directory, walk
 
 _MAX_LINKS: Final = 40  # as the kernel's MAXSYMLINKS
 

@@ -6,9 +6,9 @@ import stat
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import ImageError
-from dcss.image.tree import Attributes, DataRun, Directory, Node, RegularFile, Special, Symlink
+from dcss.ext2.mkfs.tree import Attributes, DataRun, Directory, Node, RegularFile, Special, Symlink
 
 _NO_XATTRS: Final = frozenset({errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES})
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dcss.errors import ImageError
-from dcss.image.tree import Directory, Node, Symlink, made_directory
+from dcss.ext2.mkfs.tree import Directory, Node, Symlink, made_directory
 
 WHITEOUT: Final = b".wh."
 OPAQUE: Final = b".wh..wh..opq"

@@ -7,8 +7,8 @@ from typing import Final, NamedTuple
 from dcss.abi.ext2 import MAGIC, SUPERBLOCK_OFFSET
 from dcss.config.plan import Ext2Source
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.tree import DataRun
 from dcss.image.sources.host import HostFile, data_runs, host_error
-from dcss.image.tree import DataRun
 
 _MAGIC_OFFSET: Final = SUPERBLOCK_OFFSET + 56
 

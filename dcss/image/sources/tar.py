@@ -14,10 +14,10 @@ from typing import Final, Self
 
 from dcss.config.plan import TarSource
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.tree import Attributes, DataRun, Directory, Node, RegularFile, Special, Symlink, Tree
 from dcss.image.sources.archive import Archive, Span, unpacked
 from dcss.image.sources.host import HostFile, host_error
 from dcss.image.sources.overlay import Overlay
-from dcss.image.tree import Attributes, DataRun, Directory, Node, RegularFile, Special, Symlink, Tree
 
 _XATTR_HEADERS: Final = "SCHILY.xattr."
 _ACL_HEADERS: Final = "SCHILY.acl."

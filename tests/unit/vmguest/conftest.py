@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from dcss.cp.control import ControlProgram
+from dcss.cp.program import ControlProgram
 
 
 @pytest.fixture

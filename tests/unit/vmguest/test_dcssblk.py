@@ -6,8 +6,8 @@ from errno import EBUSY, EINVAL, ENODEV, ERANGE
 import pytest
 from guest_harness import definition, fill_with, guest_kernel
 
-from dcss.abi.extmem import PAGE_SIZE
-from dcss.cp.control import ControlProgram
+from dcss.abi.page import PAGE_SIZE
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError, StaleReferenceError
 from vmguest import hostmem
 from vmguest.kernel import Kernel

@@ -6,8 +6,9 @@ import pytest
 from guest_harness import definition, fill_with, guest_kernel
 
 from dcss.abi.diag64 import Diag64
-from dcss.abi.extmem import PAGE_SIZE, SegmentType
-from dcss.cp.control import ControlProgram
+from dcss.abi.extmem import SegmentType
+from dcss.abi.page import PAGE_SIZE
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest import hostmem
 

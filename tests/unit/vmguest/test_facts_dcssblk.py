@@ -13,8 +13,8 @@ import pytest
 from dcssblk_stage import MIB, PLACES, SECTORS, Guest
 from guest_harness import guest_kernel
 
-from dcss.abi.extmem import PAGE_SIZE
-from dcss.cp.control import ControlProgram
+from dcss.abi.page import PAGE_SIZE
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.sysfs import Attribute, Link
 

@@ -7,8 +7,9 @@ import pytest
 from dcssblk_stage import MIB, SECTORS, TYPES, Guest
 from guest_harness import definition, guest_kernel
 
-from dcss.abi.extmem import PAGE_SIZE, SegmentName, SegmentType
-from dcss.cp.control import ControlProgram
+from dcss.abi.extmem import SegmentName, SegmentType
+from dcss.abi.page import PAGE_SIZE
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError, StaleReferenceError
 
 

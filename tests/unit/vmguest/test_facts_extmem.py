@@ -7,11 +7,12 @@ from typing import NamedTuple
 import pytest
 from guest_harness import definition, fill_with, guest_kernel
 
-from dcss.abi.channel import Request
 from dcss.abi.diag64 import Diag64
-from dcss.abi.extmem import PAGE_SIZE, SegmentName, SegmentType
-from dcss.cp import diag64
-from dcss.cp.control import ControlProgram
+from dcss.abi.extmem import SegmentName, SegmentType
+from dcss.abi.hypercall import Request
+from dcss.abi.page import PAGE_SIZE
+from dcss.cp.diag import diag64
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest import extmem as driver
 from vmguest.dcss_diag import DcssDiag

@@ -10,7 +10,7 @@ from dcss_test_support import needs
 from guest_harness import definition, fill_with, guest_kernel
 from tree_images import make_tree, mke2fs
 
-from dcss.cp.control import ControlProgram
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.block.dcssblk import DcssblkDevice
 from vmguest.fs import namespace

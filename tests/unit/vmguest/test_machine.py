@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcss.abi.diag64 import Diag64
-from dcss.abi.extmem import PAGE_SIZE
-from dcss.cp.control import ControlProgram
+from dcss.abi.page import PAGE_SIZE
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.machine import PageRuns, ProgramCheckError, RealStorage
 

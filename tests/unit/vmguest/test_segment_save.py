@@ -5,8 +5,8 @@ from errno import ENODEV
 import pytest
 from guest_harness import definition, fill_with, guest_kernel
 
-from dcss.abi.extmem import PAGE_SIZE
-from dcss.cp.control import ControlProgram
+from dcss.abi.page import PAGE_SIZE
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.cpcmd import cpcmd

@@ -3,8 +3,8 @@
 import os
 from errno import EINVAL
 
-from dcss.abi.channel import MAX_BLOCK_BYTES
 from dcss.abi.diag08 import MAX_COMMAND_BYTES
+from dcss.abi.hypercall import MAX_BLOCK_BYTES
 from dcss.errors import KernelError
 from vmguest.cpcmd import cpcmd
 from vmguest.fs.procfs import KERNEL_RELEASE, KERNEL_VERSION, memory

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dcss.abi.channel import MAX_PACKET_BYTES, Reply, Request, call, send_reply
+from dcss.abi.hypercall import MAX_PACKET_BYTES, Reply, Request, call, send_reply
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ import pytest
 from dcss_test_support import needs
 from segment_stage import ADDRESS, FILES, PAGES, Stage, map_all, map_file, order, random_content, without_privilege
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.account.guests import measure
 from dcss.errors import LaunchError
-from dcss.report.results import GuestAccount, MeasureResult, Totals
+from dcss.results import GuestAccount, MeasureResult, Totals
 
 BOOKS = (0, 0, 0)
 

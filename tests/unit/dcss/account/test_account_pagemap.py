@@ -12,7 +12,7 @@ import pytest
 from dcss_test_support import needs
 from segment_stage import without_privilege
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.abi.pagemap import PM_FILE, PM_GUARD_REGION, PM_MMAP_EXCLUSIVE, PM_PRESENT, PM_SWAP
 from dcss.account.frames import hidden_because, map_counts
 from dcss.account.pagemap import (
@@ -25,7 +25,7 @@ from dcss.account.pagemap import (
     runs_of,
 )
 from dcss.account.space import AddressSpace, cut, spread
-from dcss.account.subjects import AddressRange
+from dcss.account.targets import AddressRange
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.mmap.restype = ctypes.c_void_p

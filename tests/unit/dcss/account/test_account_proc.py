@@ -15,7 +15,7 @@ from segment_stage import Stage, order, without_privilege
 from dcss.account.machine import free_memory_bytes, parse_per_cpu_pages
 from dcss.account.maps import read_maps
 from dcss.account.pagemap import Pagemap
-from dcss.account.proc import ProcessGoneError, family, read_book
+from dcss.account.proc import ProcessGoneError, family, read_proc
 from dcss.account.smaps import read_rollup
 from dcss.errors import LaunchError, MeasurementDeniedError
 
@@ -57,7 +57,7 @@ def test_gone_error_travels_between_processes() -> None:
 @needs("root")
 def test_books_of_another_user_are_closed() -> None:
     def look() -> None:
-        read_book(1, "pagemap")
+        read_proc(1, "pagemap")
 
     with pytest.raises(MeasurementDeniedError, match="/proc/1/pagemap: Permission denied"):
         without_privilege(look)

@@ -10,8 +10,8 @@ from cp_test_support import objects_of, private_directories, unique_system
 
 from dcss.cli import console
 from dcss.cli.main import main
-from dcss.cp.control import ControlProgram
-from dcss.cp.messages import UNKNOWN_COMMAND
+from dcss.cp.console.messages import UNKNOWN_COMMAND
+from dcss.cp.program import ControlProgram
 
 Run = Callable[..., tuple[int, str, str]]
 DEFINED = "HCPNSD440I Saved segment LIB was successfully defined in fileid 0001.\n"

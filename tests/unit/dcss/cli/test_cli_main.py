@@ -18,7 +18,7 @@ from dcss.cli import main as entry
 from dcss.cli.interrupts import SignalledError, signals_interrupt
 from dcss.errors import ConfigError, ImageError, LaunchError, PublishError
 
-HEAVY = ("pydantic", "rich", "numpy", "yaml", "posix_ipc", "psutil", "dcss.config", "dcss.launch", "dcss.report")
+HEAVY = ("pydantic", "rich", "numpy", "yaml", "posix_ipc", "psutil", "dcss.config", "dcss.system", "dcss.report")
 
 
 def python(code: str, **options: object) -> "subprocess.CompletedProcess[str]":

@@ -12,8 +12,8 @@ from made_up_results import made_up_run
 
 from dcss.cli.main import main
 from dcss.config.plan import SystemPlan
-from dcss.report.progress import Progress
-from dcss.report.results import GuestOutcome, RunResult
+from dcss.progress import Progress
+from dcss.results import GuestOutcome, RunResult
 
 CONFIG = "segments: [{name: LIB, at: 1G, image: {files: [/x]}}]\nguests: [{name: A}]\n"
 Runner = Callable[..., int]
@@ -35,9 +35,9 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:
                 raise result
             return result
 
-        module = ModuleType("dcss.launch.run")
+        module = ModuleType("dcss.system.run")
         module.run_system = run_system  # type: ignore[attr-defined]
-        monkeypatch.setitem(sys.modules, "dcss.launch.run", module)
+        monkeypatch.setitem(sys.modules, "dcss.system.run", module)
         with pytest.raises(SystemExit) as ended:
             main(["run", str(path), *arguments])
         return int(ended.value.code or 0)

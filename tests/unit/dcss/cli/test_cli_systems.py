@@ -8,10 +8,10 @@ import pytest
 
 from dcss.cli import systems
 from dcss.cli.systems import chosen
-from dcss.control.address import socket_path
-from dcss.control.client import Client, Life, find_systems
-from dcss.cp.runtime import SystemLock
+from dcss.cp.lock import SystemLock
 from dcss.errors import ConfigError, LaunchError
+from dcss.rpc.address import socket_path
+from dcss.rpc.client import Client, Life, find_systems
 
 
 @pytest.fixture(autouse=True)

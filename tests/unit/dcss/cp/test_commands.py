@@ -9,9 +9,9 @@ from collections.abc import Iterator
 import pytest
 from cp_test_support import control_program, define, filler
 
-from dcss.cp.commands import COMMANDS, Issuer, Response, find_command
-from dcss.cp.control import ControlProgram
-from dcss.cp.messages import INVALID_OPERAND, CommandError
+from dcss.cp.console.commands import COMMANDS, Issuer, Response, find_command
+from dcss.cp.console.messages import INVALID_OPERAND, CommandError
+from dcss.cp.program import ControlProgram
 
 LOADSHRX = 0x20
 

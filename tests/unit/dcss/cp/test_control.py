@@ -17,8 +17,8 @@ from cp_test_support import (
     unique_system,
 )
 
-from dcss.abi.channel import Reply
-from dcss.cp.control import ControlProgram
+from dcss.abi.hypercall import Reply
+from dcss.cp.program import ControlProgram
 from dcss.errors import PublishError, SystemBusyError
 
 LOADSHRX, LOADNSRX, PURGESEG, FINDSEGX = 0x20, 0x24, 0x08, 0x2C

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
-from dcss.cp.definition import definition_words, parse_definition
-from dcss.cp.messages import CommandError
+from dcss.cp.console.definition import definition_words, parse_definition
+from dcss.cp.console.messages import CommandError
 
 TYPES = [kind for kind in SegmentType if kind is not SegmentType.EWEN]
 

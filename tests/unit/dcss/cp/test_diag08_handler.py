@@ -9,8 +9,8 @@ from cp_test_support import control_program
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcss.abi.channel import MAX_BLOCK_BYTES, Reply
-from dcss.cp.control import ControlProgram
+from dcss.abi.hypercall import MAX_BLOCK_BYTES, Reply
+from dcss.cp.program import ControlProgram
 
 RESPONSE = 0x40000000
 

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 import pytest
 from cp_test_support import control_program, define, filler
 
-from dcss.abi.channel import Reply, Request, send_reply
-from dcss.cp.control import ControlProgram
+from dcss.abi.hypercall import Reply, Request, send_reply
+from dcss.cp.program import ControlProgram
 
 # A name in EBCDIC, from the code page chart: L=D3 I=C9 B=C2, blank=40.
 LIB = bytes([0xD3, 0xC9, 0xC2, 0x40, 0x40, 0x40, 0x40, 0x40])

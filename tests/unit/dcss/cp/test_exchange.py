@@ -10,10 +10,10 @@ from cp_test_support import control_program, define, filler, private_directories
 from dcss_test_support import needs
 
 from dcss.abi.extmem import SegmentName
-from dcss.cp.control import ControlProgram
-from dcss.cp.exchange import export_segment, import_segment, manifest_of, moved, read_exported
-from dcss.cp.steps import at_once
-from dcss.cp.storage import DamagedError
+from dcss.cp.program import ControlProgram
+from dcss.cp.segments.storage import DamagedError
+from dcss.cp.spool.transfer import export_segment, import_segment, manifest_of, moved, read_exported
+from dcss.cp.steps import run_to_completion
 from dcss.errors import SpoolError
 
 LIB = define("LIB", "20000-2000F SR", "20010-20010 SN", secure=True)
@@ -37,7 +37,7 @@ def test_round_trip_into_another_system(image: Path) -> None:
     assert image.read_bytes() == CONTENT + bytes(4096)
     copied: list[int] = []
     with control_program() as other:
-        segment = at_once(import_segment(other.saved, image, owner="ADMIN", advance=copied.append))
+        segment = run_to_completion(import_segment(other.saved, image, owner="ADMIN", advance=copied.append))
         assert (segment.definition, segment.owner, segment.spid) == (LIB, "ADMIN", 1)
         assert bytes(other.open(LIB.name).object.buffer) == CONTENT + bytes(4096)
     assert sum(copied) == len(CONTENT) + 4096
@@ -59,13 +59,13 @@ def test_damaged_image_is_not_imported(cp: ControlProgram, image: Path) -> None:
     with image.open("r+b") as content:
         content.write(b"\xff")
     with pytest.raises(SpoolError, match=r"lib.ext2: .* found content of digest \w+, wanted \w+"):
-        at_once(import_segment(cp.saved, image))
+        run_to_completion(import_segment(cp.saved, image))
     manifest_of(image).write_bytes(b"[]")
     with pytest.raises(SpoolError, match=r"lib.ext2.manifest: not a manifest of an exported segment"):
-        at_once(import_segment(cp.saved, image))
+        run_to_completion(import_segment(cp.saved, image))
     manifest_of(image).unlink()
     with pytest.raises(SpoolError, match="No such file"):
-        at_once(import_segment(cp.saved, image))
+        run_to_completion(import_segment(cp.saved, image))
     assert set(cp.files) == before
     assert len(list(Path(os.environ["XDG_STATE_HOME"], "dcss", cp.system).iterdir())) == 2  # content and manifest
 
@@ -73,7 +73,7 @@ def test_damaged_image_is_not_imported(cp: ControlProgram, image: Path) -> None:
 def test_a_segment_can_be_imported_elsewhere_and_under_another_name(cp: ControlProgram, image: Path) -> None:
     manifest = read_exported(image)
     definition = moved(manifest.definition, name=SegmentName("COPY"), start=0x40100000)
-    segment = at_once(import_segment(cp.saved, image, definition=definition, digest=manifest.digest))
+    segment = run_to_completion(import_segment(cp.saved, image, definition=definition, digest=manifest.digest))
     assert segment.definition == define("COPY", "40100-4010F SR", "40110-40110 SN", secure=True)
     assert bytes(cp.open(segment.name).object.buffer[: len(CONTENT)]) == CONTENT
     with pytest.raises(ValueError, match=r"wanted first-last in ascending order|wanted pages up to"):
@@ -83,11 +83,11 @@ def test_a_segment_can_be_imported_elsewhere_and_under_another_name(cp: ControlP
 def test_any_file_can_be_imported_where_its_place_is_given(cp: ControlProgram, tmp_path: Path) -> None:
     path = tmp_path / "plain"
     path.write_bytes(b"plain")
-    segment = at_once(import_segment(cp.saved, path, definition=define("PLAIN", "20000-20000 SR")))
+    segment = run_to_completion(import_segment(cp.saved, path, definition=define("PLAIN", "20000-20000 SR")))
     assert bytes(cp.open(segment.name).object.buffer) == b"plain".ljust(4096, b"\0")
     path.write_bytes(bytes(4097))
     with pytest.raises(SpoolError, match="plain: could not be imported: segment PLAIN: needs 4097 bytes for its image"):
-        at_once(import_segment(cp.saved, path, definition=define("PLAIN", "20000-20000 SR")))
+        run_to_completion(import_segment(cp.saved, path, definition=define("PLAIN", "20000-20000 SR")))
 
 
 def test_damaged_spool_is_not_exported(cp: ControlProgram, tmp_path: Path) -> None:

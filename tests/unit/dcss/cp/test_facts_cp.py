@@ -9,8 +9,8 @@ import pytest
 from cp_test_support import private_directories, unique_system
 
 from dcss.abi.extmem import SegmentName
-from dcss.cp.commands import Issuer
-from dcss.cp.control import ControlProgram
+from dcss.cp.console.commands import Issuer
+from dcss.cp.program import ControlProgram
 
 DEFINED = "HCPNSD440I Saved segment {} was successfully defined in fileid {:04d}."
 SAVED = "HCPNSS440I Saved segment {} was successfully saved in fileid {:04d}."

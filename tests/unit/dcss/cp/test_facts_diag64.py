@@ -7,7 +7,7 @@ from typing import NamedTuple
 import pytest
 from cp_test_support import control_program, define, filler
 
-from dcss.cp.control import ControlProgram
+from dcss.cp.program import ControlProgram
 
 LOADSHR, LOADNSHR, PURGESEG, FINDSEG, LOADNOLY, SEGEXT = 0x00, 0x04, 0x08, 0x0C, 0x10, 0x18
 LOADSHRX, LOADNSRX, FINDSEGX, SEGEXTX = 0x20, 0x24, 0x2C, 0x38

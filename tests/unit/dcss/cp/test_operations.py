@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from cp_test_support import control_program, define, filler, objects_of
 
-from dcss.cp.control import ControlProgram
-from dcss.cp.exchange import manifest_of
 from dcss.cp.operations import bring_in, export, import_image, save_image
-from dcss.cp.steps import at_once
-from dcss.cp.storage import DamagedError
+from dcss.cp.program import ControlProgram
+from dcss.cp.segments.storage import DamagedError
+from dcss.cp.spool.transfer import manifest_of
+from dcss.cp.steps import run_to_completion
 from dcss.errors import PublishError, SpoolError
 
 
@@ -28,17 +28,20 @@ def spooled(cp: ControlProgram, spid: int) -> Path:
 
 def test_an_image_is_saved_into_a_skeleton(cp: ControlProgram) -> None:
     cp.execute("DEFSEG LIB 20000-2000F SR")
-    response = at_once(save_image(cp, "lib", filler(b"image"), image_bytes=5))
+    response = run_to_completion(save_image(cp, "lib", filler(b"image"), image_bytes=5))
     assert response.lines == ("HCPNSS440I Saved segment LIB was successfully saved in fileid 0001.",)
     assert [(row["file"], row["class"], row["saved"]) for row in response.data or []] == [(1, "A", True)]
     assert spooled(cp, 1).read_bytes() == b"image".ljust(65536, b"\0")
 
 
 def test_what_cp_refuses_is_a_response(cp: ControlProgram, tmp_path: Path) -> None:
-    answers = [at_once(save_image(cp, "LIB", pytest.fail)), at_once(save_image(cp, "NO.NAME", pytest.fail))]
-    answers += [bring_in(cp, "LIB"), at_once(export(cp, "LIB", tmp_path / "x"))]
+    answers = [
+        run_to_completion(save_image(cp, "LIB", pytest.fail)),
+        run_to_completion(save_image(cp, "NO.NAME", pytest.fail)),
+    ]
+    answers += [bring_in(cp, "LIB"), run_to_completion(export(cp, "LIB", tmp_path / "x"))]
     cp.execute("DEFSEG LIB 20000-2000F SR")
-    answers += [bring_in(cp, "LIB"), at_once(export(cp, "LIB", tmp_path / "x"))]
+    answers += [bring_in(cp, "LIB"), run_to_completion(export(cp, "LIB", tmp_path / "x"))]
     assert [(answer.return_code, *answer.lines) for answer in answers] == [
         (9002, "HCPDCS9002E Saved segment LIB is not defined, or is saved already; DEFSEG it first"),
         (2, "HCPCMD002E Invalid operand - NO.NAME"),
@@ -53,7 +56,7 @@ def test_what_cp_refuses_is_a_response(cp: ControlProgram, tmp_path: Path) -> No
 def test_an_image_that_does_not_fit_changes_nothing(cp: ControlProgram) -> None:
     cp.execute("DEFSEG LIB 20000-2000F SR")
     with pytest.raises(PublishError, match="needs 65537 bytes for its image, has 65536"):
-        at_once(save_image(cp, "LIB", pytest.fail, image_bytes=65537))
+        run_to_completion(save_image(cp, "LIB", pytest.fail, image_bytes=65537))
     assert cp.files[1].file_class == "S"
 
 
@@ -127,7 +130,7 @@ def test_a_damaged_segment_is_set_aside_when_it_is_exported_and_its_users_keep_i
         content.write(b"evil")
     (tmp_path / "x").write_bytes(b"what was there")
     with pytest.raises(DamagedError, match=r"segment LIB: .*saved was .*; it was set aside and is not served"):
-        at_once(export(cp, "LIB", tmp_path / "x"))
+        run_to_completion(export(cp, "LIB", tmp_path / "x"))
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"what was there")]
     assert [(file.file_class, file.users) for file in cp.files.values()] == [("P", {"G"})]
     assert os.pread(reply.descriptor, 4, 0) == b"good"
@@ -138,10 +141,10 @@ def test_a_damaged_segment_is_set_aside_when_it_is_exported_and_its_users_keep_i
 def test_out_and_in_again(cp: ControlProgram, tmp_path: Path) -> None:
     cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"carried"))
     image = tmp_path / "lib.img"
-    assert at_once(export(cp, "LIB", image)).return_code == 0
+    assert run_to_completion(export(cp, "LIB", image)).return_code == 0
     assert manifest_of(image).exists()
     parts: list[int] = []
-    response = at_once(import_image(cp, image, define("LIB2", "30000-3000F EW"), None, parts.append))
+    response = run_to_completion(import_image(cp, image, define("LIB2", "30000-3000F EW"), None, parts.append))
     assert response.lines == ("HCPNSS440I Saved segment LIB2 was successfully saved in fileid 0002.",)
     assert spooled(cp, 2).read_bytes() == spooled(cp, 1).read_bytes()
     assert sum(parts) == 65536

@@ -11,15 +11,17 @@ from pathlib import Path
 import pytest
 from cp_test_support import objects_of, private_directories, unique_system
 
-from dcss.cp.runtime import SystemLock, runtime_directory, state_directory, sweep, sweep_all
+from dcss.cp.lock import SystemLock
+from dcss.cp.sweep import sweep, sweep_all
 from dcss.errors import DcssError, SystemBusyError
+from dcss.host.paths import runtime_directory, state_directory
 
 # A CP in a process of its own: publishes one segment, says so, and waits to be killed.
 CP_PROCESS = textwrap.dedent(
     """
     import os, sys
     from cp_test_support import define, filler
-    from dcss.cp.control import ControlProgram
+    from dcss.cp.program import ControlProgram
     cp = ControlProgram(sys.argv[1])
     cp.publish(define("LIB", "20000-2000F SW"), filler(b"content"))
     (cp.lock.directory / "socket").write_text("x")

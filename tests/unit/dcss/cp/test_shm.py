@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from cp_test_support import filler, objects_of, open_descriptors, unique_system
 
-from dcss.cp import shm
-from dcss.cp.shm import ObjectName, SharedObject, check_space
+from dcss.cp.segments import shm
+from dcss.cp.segments.shm import ObjectName, SharedObject, check_space
 from dcss.errors import PublishError
 
 SIZE_BYTES = 64 * 4096

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from cp_test_support import define, filler, private_directories, unique_system
 
-from dcss.cp import durable
-from dcss.cp.control import ControlProgram
-from dcss.cp.manifest import Manifest
-from dcss.cp.segment import FileClass
-from dcss.cp.spool import Spool
-from dcss.cp.storage import DamagedError
+from dcss.cp.program import ControlProgram
+from dcss.cp.segments.segment import FileClass
+from dcss.cp.segments.storage import DamagedError
+from dcss.cp.spool.manifest import Manifest
+from dcss.cp.spool.spool import Spool
 from dcss.errors import PublishError, SpoolError, SystemBusyError
+from dcss.host import files as durable
 
 LIB = define("LIB", "20000-2000F SR")
 MANIFEST = Manifest(3, 7, FileClass.AVAILABLE, LIB, "MAINT", "2026-01-02T03:04:05+00:00", "ab" * 32)

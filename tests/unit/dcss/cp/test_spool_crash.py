@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from cp_test_support import define, filler, objects_of, private_directories, unique_system
 
-from dcss.cp.control import ControlProgram
+from dcss.cp.program import ControlProgram
 
 LIB = define("LIB", "20000-2000F SR")
 OLD, NEW = (letter * 65536 for letter in (b"o", b"n"))
@@ -19,7 +19,7 @@ VICTIM = textwrap.dedent(
     """
     import os, signal, sys
     from cp_test_support import define, filler
-    from dcss.cp.control import ControlProgram
+    from dcss.cp.program import ControlProgram
 
     LIB = define("LIB", "20000-2000F SR")
     countdown = int(sys.argv[3])

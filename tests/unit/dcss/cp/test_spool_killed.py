@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 from cp_test_support import define, filler, objects_of, private_directories, unique_system
 
-from dcss.cp.commands import Issuer
-from dcss.cp.control import ControlProgram
-from dcss.cp.exchange import export_segment, import_segment
-from dcss.cp.steps import at_once
+from dcss.cp.console.commands import Issuer
+from dcss.cp.program import ControlProgram
+from dcss.cp.spool.transfer import export_segment, import_segment
+from dcss.cp.steps import run_to_completion
 
 LIB = define("LIB", "20000-2000F SR", "20010-20013 SN")
 OLD, NEW = (letter * 65536 for letter in (b"o", b"n"))
@@ -120,7 +120,7 @@ def perform(system: str, operation: str, image: Path) -> None:
             response = cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("EG"), cp.guests["MAINT"]))
             assert response.return_code == 0, response
         else:
-            at_once(import_segment(cp.saved, image))
+            run_to_completion(import_segment(cp.saved, image))
 
 
 def run(system: str, operation: str, image: Path, countdown: int) -> tuple[int, list[str]]:

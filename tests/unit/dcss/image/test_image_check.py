@@ -8,7 +8,7 @@ from image_support import Read, build
 
 from dcss.abi.ext2 import GROUP_DESC, RAW_INODE, SUPERBLOCK, SUPERBLOCK_OFFSET, GroupDesc, RawInode, Superblock
 from dcss.errors import ImageError
-from dcss.image.audit.findings import MAX_FINDINGS
+from dcss.ext2.fsck.findings import MAX_FINDINGS
 from dcss.image.check import check_image
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from made_up_results import made_up_run
 
 from dcss.report.jsonform import measure_form, run_form, to_json, verify_form
-from dcss.report.results import Totals
+from dcss.results import Totals
 
 Shape = Any  # a type, a tuple of types, {name: shape}, or [shape]
 

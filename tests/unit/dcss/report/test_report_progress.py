@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from dcss.report.progress import BarProgress, PlainProgress, Progress, SilentProgress, fmt_amount, progress_for
+from dcss.progress import Progress, SilentProgress
+from dcss.report.progress import BarProgress, PlainProgress, fmt_amount, progress_for
 
 
 class Terminal(io.StringIO):

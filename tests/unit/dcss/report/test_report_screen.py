@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from made_up_results import HIDDEN, made_up_run
 
-from dcss.report.results import Claim, GuestOutcome, RunResult, Totals
 from dcss.report.screen import measure_screen, run_screen, verify_screen
 from dcss.report.style import Style
+from dcss.results import Claim, GuestOutcome, RunResult, Totals
 
 GOLDEN = Path(__file__).parent / "golden"
 PLAIN = Style(width=100)

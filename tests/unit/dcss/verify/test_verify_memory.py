@@ -8,16 +8,16 @@ import pytest
 from dcss_test_support import needs
 from segment_stage import FILES, PAGES, Stage, map_all, random_content, unmapped
 
-from dcss.abi.extmem import PAGE_SHIFT, PAGE_SIZE
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.pagemap import Entries
 from dcss.account.space import AddressSpace
-from dcss.verify import memory
-from dcss.verify.contents import Contents
-from dcss.verify.memory import Searchable, search_processes
-from dcss.verify.observe import Observer
-from dcss.verify.one_frame import judge_one_frame
-from dcss.verify.published import Bytes, Published
-from dcss.verify.search import Found, Searcher
+from dcss.verify.claims.one_frame import judge_one_frame
+from dcss.verify.search.page_contents import Contents
+from dcss.verify.search.process_memory import Searchable, search_processes
+from dcss.verify.search.searcher import Found, Searcher
+from dcss.verify.search import process_memory as memory
+from dcss.verify.segment_view import Bytes, SegmentView
+from dcss.verify.snapshot import Observer
 
 
 class MadeUp:
@@ -129,7 +129,7 @@ def test_page_of_the_object_in_another_frame_is_wrong(monkeypatch: pytest.Monkey
             return space
 
         monkeypatch.setattr(AddressSpace, "read", classmethod(lie))
-        segments = [Published.of(segment) for segment in stage.segments]
+        segments = [SegmentView.of(segment) for segment in stage.segments]
         by_frames, by_mappings = (
             judge_one_frame(Observer(stage.system, segments, frames=frames).look(None), segments, frames=frames)
             for frames in (True, False)
@@ -144,14 +144,14 @@ def test_page_of_the_object_in_another_frame_is_wrong(monkeypatch: pytest.Monkey
 @needs("frames")
 def test_pages_absent_from_cps_own_mapping_prove_nothing() -> None:
     with Stage() as stage:
-        subject = stage.publish()
+        target = stage.publish()
         stage.guest(map_all())
-        segments = [Published.of(subject)]
+        segments = [SegmentView.of(target)]
         observer = Observer(stage.system, segments, frames=True)
-        sighting = observer.look(None)
-        sighting.cp_entries[0][:3] = 0
-        claim, _ = judge_one_frame(sighting, segments, frames=True)
-    assert claim.detail == f"segment LIB: 3 pages absent from CP's own mapping at {subject.address:#x}"
+        snapshot = observer.look(None)
+        snapshot.cp_entries[0][:3] = 0
+        claim, _ = judge_one_frame(snapshot, segments, frames=True)
+    assert claim.detail == f"segment LIB: 3 pages absent from CP's own mapping at {target.address:#x}"
     assert len(FILES) == 3
     assert segments[0].pages == PAGES
     assert stage.system.cp_pid == os.getpid()

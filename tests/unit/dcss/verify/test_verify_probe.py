@@ -13,14 +13,14 @@ import pytest
 from dcss_test_support import needs
 from segment_stage import Stage, disk_directory, random_content
 
-from dcss.verify import probe as probe_module
-from dcss.verify import protection
 from dcss.verify.backing import Backings, open_object
+from dcss.verify.claims import probe as probe_module
+from dcss.verify.claims import protection
+from dcss.verify.claims.probe import probe
+from dcss.verify.claims.protection import judge_protection
 from dcss.verify.descriptors import duplicate, open_files
-from dcss.verify.observe import Observer
-from dcss.verify.probe import probe
-from dcss.verify.protection import judge_protection
-from dcss.verify.published import Published
+from dcss.verify.segment_view import SegmentView
+from dcss.verify.snapshot import Observer
 from dcss.verify.wording import count, first_few
 
 SIZE_BYTES = 4 * 4096
@@ -87,9 +87,9 @@ class TestJudging:
             monkeypatch.setattr(protection, "_PROBE", directory / "probe.py")
             if "sleep" in code:
                 monkeypatch.setattr(protection, "_PROBE_SECONDS", 1)
-            segments = [Published.of(stage.publish())]
-            sighting = Observer(stage.system, segments, frames=False).look(None)
-            claim = judge_protection(sighting, segments, {})
+            segments = [SegmentView.of(stage.publish())]
+            snapshot = Observer(stage.system, segments, frames=False).look(None)
+            claim = judge_protection(snapshot, segments, {})
             return claim.holds, claim.detail
 
     def test_store_that_goes_through_refutes(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from segment_stage import File, random_content, unmapped
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.account.pagemap import Pages
-from dcss.verify.anchors import ALIGNMENTS, Anchors
-from dcss.verify.contents import DULL, Contents
-from dcss.verify.published import NO_FILE, Bytes, FilePages
-from dcss.verify.search import Searcher
+from dcss.verify.search.anchors import ALIGNMENTS, Anchors
+from dcss.verify.search.page_contents import LOW_ENTROPY, Contents
+from dcss.verify.search.searcher import Searcher
+from dcss.verify.segment_view import NO_FILE, Bytes, FilePages
 
 
 class Memory:
@@ -109,7 +109,7 @@ def test_dull_pages_are_not_searched() -> None:
     enough[100:116] = bytes(range(1, 17))
     pages = [bytes(PAGE_SIZE), b"\xff" * PAGE_SIZE, bytes(few), bytes(enough)]
     contents = Contents.of([unmapped(b"".join(pages))])
-    assert [int(content != DULL) for content in contents.of_page[0]] == [0, 0, 0, 1]
+    assert [int(content != LOW_ENTROPY) for content in contents.of_page[0]] == [0, 0, 0, 1]
     assert search(Searcher(contents), Memory(bytes(77) + b"".join(pages))) == [(77 + 3 * PAGE_SIZE, 3)]
 
 
@@ -117,7 +117,7 @@ def test_dull_is_judged_wherever_the_odd_bytes_are() -> None:
     for places in (np.linspace(0, 4095, 33).astype(int)[:15], np.arange(15), np.arange(4081, 4096)):
         page = np.full(PAGE_SIZE, 7, np.uint8)
         page[places] = 9
-        assert Contents.of([unmapped(page.tobytes())]).of_page[0].tolist() == [DULL]
+        assert Contents.of([unmapped(page.tobytes())]).of_page[0].tolist() == [LOW_ENTROPY]
 
 
 AWKWARD = {

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from shell_support import out, sh
 from tree_images import make_tree, mke2fs
 
-from dcss.abi.extmem import PAGE_SIZE
-from dcss.cp.control import ControlProgram
+from dcss.abi.page import PAGE_SIZE
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.devices import WINDOW_PAGES
 from vmguest.fs.open import O_RDWR, O_TRUNC, O_WRONLY, OpenFile, open_file

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tree_images import HOLE_AT_PAGE, make_tree, mke2fs
 
-from dcss.abi.extmem import PAGE_SIZE
-from dcss.cp.control import ControlProgram
+from dcss.abi.page import PAGE_SIZE
+from dcss.cp.program import ControlProgram
 from dcss.errors import HoleError, KernelError, StaleReferenceError
 from vmguest import hostmem
 from vmguest.fs.file import readv

@@ -17,7 +17,7 @@ from errno import (
 import pytest
 from guest_harness import APPEND, WRITE, guest_kernel
 
-from dcss.cp.control import ControlProgram
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.changes import mkdir, rmdir, symlink, touch, unlink
 from vmguest.fs.open import open_file

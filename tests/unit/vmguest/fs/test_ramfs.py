@@ -8,7 +8,7 @@ from guest_harness import reservation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dcss.abi.extmem import PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.fs.frames import FilePages

@@ -7,7 +7,7 @@ from errno import EACCES, EBUSY, EEXIST, EINVAL, EIO, ENAMETOOLONG, ENODEV, ENOE
 import pytest
 from guest_harness import WRITE, definition, fill_with, guest_kernel
 
-from dcss.cp.control import ControlProgram
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.block.attributes import flag_of, tree_of
 from vmguest.fs.changes import mkdir

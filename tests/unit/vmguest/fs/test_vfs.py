@@ -11,7 +11,7 @@ from guest_harness import definition, fill_with, guest_kernel
 from shell_support import out
 from tree_images import make_tree, mke2fs
 
-from dcss.cp.control import ControlProgram
+from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.open import open_file
 from vmguest.kernel import Kernel

@@ -7,7 +7,7 @@ import pytest
 from guest_harness import definition, fill_with, guest_kernel
 from tree_images import make_tree, mke2fs
 
-from dcss.cp.control import ControlProgram
+from dcss.cp.program import ControlProgram
 from vmguest.kernel import Kernel
 
 

@@ -11,8 +11,8 @@ import pytest
 from guest_harness import guest_kernel
 from shell_support import out, sh
 
-from dcss.abi.extmem import PAGE_SIZE
-from dcss.cp.control import ControlProgram
+from dcss.abi.page import PAGE_SIZE
+from dcss.cp.program import ControlProgram
 from vmguest.kernel import Kernel
 from vmguest.shell.commands.format import human, list_time
 from vmguest.shell.shell import Shell

@@ -5,8 +5,8 @@ import pytest
 
 from dcss.config.plan import FilesSource
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.tree import Directory, Node, RegularFile, Symlink, Tree
 from dcss.image.sources.files import read_files
-from dcss.image.tree import Directory, Node, RegularFile, Symlink, Tree
 
 
 @pytest.fixture

@@ -6,9 +6,9 @@ import pytest
 
 from dcss.config.plan import DirectorySource
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.tree import DataRun, Directory, RegularFile, Special, Symlink
 from dcss.image.sources.directory import read_directory
 from dcss.image.sources.host import HostFile, data_runs, lstat, read_node
-from dcss.image.tree import DataRun, Directory, RegularFile, Special, Symlink
 
 
 def node(path: Path) -> object:

@@ -3,8 +3,8 @@ import stat
 import pytest
 
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.tree import Attributes, Directory, Node, Special, Symlink
 from dcss.image.sources.overlay import Overlay
-from dcss.image.tree import Attributes, Directory, Node, Special, Symlink
 
 
 def file(mtime_s: int = 0) -> Node:

@@ -13,8 +13,8 @@ from image_support import Read, build, digest
 
 from dcss.config.plan import TarSource
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.tree import Directory, Node, RegularFile, Special, Symlink
 from dcss.image.sources.tar import read_tar
-from dcss.image.tree import Directory, Node, RegularFile, Special, Symlink
 
 MODES = ["w:", "w:gz", "w:bz2", "w:xz"]
 

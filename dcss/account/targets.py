@@ -1,0 +1,97 @@
+"""What an account or a verdict is about: process ids, shared memory objects and address ranges, nothing a guest says.
+
+Whoever started the processes builds these: CP knows the ranges from the fork server that it started.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from dcss.abi.extmem import SegmentType
+
+Origin = Literal["kernel", "engine", "program"]
+
+
+@dataclass(frozen=True, slots=True)
+class AddressRange:
+    """Host addresses from `start` up to, but without, `end`."""
+
+    start: int
+    end: int
+
+    def __contains__(self, address: int) -> bool:
+        return self.start <= address < self.end
+
+    def overlaps(self, start: int, end: int) -> bool:
+        """Say whether any byte of `start` up to `end` lies inside."""
+        return start < self.end and self.start < end
+
+
+class FileRuns(Protocol):
+    """One file of a segment's image; dcss.image.files.FileExtents is one."""
+
+    @property
+    def path(self) -> bytes:
+        """Path in the image, as bytes."""
+        ...
+
+    @property
+    def runs(self) -> Sequence[tuple[int, int, int]]:
+        """(first page in the file, first page in the segment, pages); holes are left out."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentTarget:
+    """One published segment.
+
+    `descriptor` is CP's own, `address` that of CP's own populated mapping of the whole object; `digest` is the
+    SHA-256 (hex) of its content when it was published, None where the content may change.
+    """
+
+    name: str
+    type: SegmentType
+    shm_name: str
+    descriptor: int
+    address: int
+    size_bytes: int
+    digest: str | None
+    files: Sequence[FileRuns] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GuestTarget:
+    """One guest: its processes, what it was told to do, and the two ranges that the fork server reserved for it.
+
+    `window` is its absolute address space, `user_area` where files are mapped at user level. `origins` says whose
+    memory an address is, where it is not the guest kernel's. `non_shared` names the objects of segments that it loaded
+    non-shared: what it writes there becomes its own.
+    """
+
+    name: str
+    engine: str
+    pids: tuple[int, ...]
+    expect: Literal["shared", "copies", "nothing"]
+    storage_bytes: int
+    window: AddressRange
+    user_area: AddressRange
+    origins: tuple[tuple[AddressRange, Origin], ...] = ()
+    non_shared: frozenset[str] = frozenset()
+
+    def origin_of(self, address: int) -> Origin:
+        """Return whose memory `address` is."""
+        for addresses, origin in self.origins:
+            if address in addresses:
+                return origin
+        return "kernel"
+
+
+@dataclass(frozen=True, slots=True)
+class SystemTarget:
+    """One running system; `other_pids` are processes of ours that are neither CP nor a guest: the fork server."""
+
+    name: str
+    cp_pid: int
+    other_pids: tuple[int, ...]
+    guests: tuple[GuestTarget, ...]
+    segments: tuple[SegmentTarget, ...]

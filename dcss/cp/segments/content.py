@@ -1,0 +1,135 @@
+"""What a segment's bytes are when its first user comes: the saved content where a range keeps it, zeros elsewhere."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from dcss.abi.extmem import SegmentDefinition, SegmentType
+from dcss.abi.page import PAGE_SHIFT
+from dcss.errors import PublishError
+
+Fill = Callable[[int], None]  # writes a segment's content to a descriptor positioned at 0; may be called again later
+_ZEROS = bytes(1 << 20)
+_COPY_BYTES = 16 << 20  # a part that progress is told of
+
+
+class Run(NamedTuple):
+    """Consecutive bytes of a segment, from its start."""
+
+    offset_bytes: int
+    size_bytes: int
+
+
+def _shows_content(kind: SegmentType) -> bool:
+    """Tell whether pages of this type show what was put into them before the first load; SC is written by CP itself."""
+    return kind.saved or kind is SegmentType.SC
+
+
+def _any_shows_content(definition: SegmentDefinition) -> bool:
+    return any(_shows_content(page_range.type) for page_range in definition.ranges)
+
+
+def zero_runs(definition: SegmentDefinition, *, saved_only: bool) -> Iterator[Run]:
+    """Yield what reads as zeros at first: ranges of type SN and EN, those of SC when saved, the gaps between ranges."""
+    offset_bytes = 0
+    for page_range in definition.ranges:
+        start_bytes = page_range.start - definition.start
+        end_bytes = page_range.end - definition.start + 1
+        if start_bytes > offset_bytes:
+            yield Run(offset_bytes, start_bytes - offset_bytes)
+        if not (page_range.type.saved if saved_only else _shows_content(page_range.type)):
+            yield Run(start_bytes, end_bytes - start_bytes)
+        offset_bytes = end_bytes
+
+
+def check_image(definition: SegmentDefinition, image_bytes: int | None) -> None:
+    """Raise PublishError where an image of `image_bytes` cannot be the segment's content; None is not known yet."""
+    if image_bytes is not None and image_bytes > definition.size_bytes:
+        raise PublishError(
+            f"segment {definition.name}: needs {image_bytes} bytes for its image, has {definition.size_bytes}"
+        )
+    if image_bytes and not _any_shows_content(definition):
+        raise PublishError(
+            f"segment {definition.name}: given an image, but pages of types SN and EN read as zeros at first"
+        )
+
+
+def write_content(
+    definition: SegmentDefinition, fill: Fill, write_fd: int, *, saved_only: bool = False, drop: bool = False
+) -> None:
+    """Write a new object or file, whose bytes are zero: `fill`, which leaves zeros where `zero_runs` says so.
+
+    `saved_only` is for the spool: it does not keep what CP writes into pages of type SC. Raises PublishError where
+    `fill` wrote elsewhere too, or with `drop` makes that zero: a guest's storage holds anything there, an image that
+    does would be cut.
+    """
+    if not _any_shows_content(definition):
+        return
+    os.lseek(write_fd, 0, os.SEEK_SET)
+    fill(write_fd)
+    for run in zero_runs(definition, saved_only=saved_only):
+        if drop:
+            _zero(write_fd, run)
+        else:
+            _check_zero(definition, write_fd, run)
+
+
+def is_blank(definition: SegmentDefinition, digest: str | None) -> bool:
+    """Tell whether a content is zeros alone: its types show none, or `digest` is that of zeros."""
+    if not _any_shows_content(definition):
+        return True
+    if digest is None:
+        return False
+    zeros = hashlib.sha256()
+    for offset_bytes in range(0, definition.size_bytes, len(_ZEROS)):
+        zeros.update(memoryview(_ZEROS)[: definition.size_bytes - offset_bytes])
+    return zeros.hexdigest() == digest
+
+
+def rewrite_content(definition: SegmentDefinition, fill: Fill, write_fd: int) -> None:
+    """Write an object again that guests have written to."""
+    _zero(write_fd, Run(0, definition.size_bytes))
+    write_content(definition, fill, write_fd)
+
+
+def file_fill(path: Path, advance: Callable[[int], None] = lambda _: None) -> Fill:
+    """Return a `Fill` that copies the file at `path`; `advance` is told the bytes of each part."""
+
+    def fill(write_fd: int) -> None:
+        with path.open("rb", buffering=0) as source:
+            while copied_bytes := os.sendfile(write_fd, source.fileno(), None, _COPY_BYTES):
+                advance(copied_bytes)
+
+    return fill
+
+
+def file_digest(descriptor: int) -> str:
+    """Return the SHA-256 in hex of all that `descriptor` has."""
+    with open(descriptor, "rb", closefd=False) as content:
+        content.seek(0)
+        return hashlib.file_digest(content, "sha256").hexdigest()
+
+
+def _zero(write_fd: int, run: Run) -> None:
+    # Written, not punched out: the pages stay reserved, and CP's mapping keeps its frames.
+    for part in _parts(run):
+        os.pwrite(write_fd, memoryview(_ZEROS)[: part.size_bytes], part.offset_bytes)
+
+
+def _check_zero(definition: SegmentDefinition, write_fd: int, run: Run) -> None:
+    for part in _parts(run):
+        found = os.pread(write_fd, part.size_bytes, part.offset_bytes)
+        if found.count(0) < len(found):
+            page = (definition.start + part.offset_bytes + len(found) - len(found.lstrip(b"\0"))) >> PAGE_SHIFT
+            raise PublishError(
+                f"segment {definition.name}: its image has content in page {page:X}, which keeps none (of type SN,"
+                " EN or SC, or in no range); define that page as SR, SW, ER or EW, or leave the image out"
+            )
+
+
+def _parts(run: Run) -> Iterator[Run]:
+    end_bytes = run.offset_bytes + run.size_bytes
+    for offset_bytes in range(run.offset_bytes, end_bytes, len(_ZEROS)):
+        yield Run(offset_bytes, min(len(_ZEROS), end_bytes - offset_bytes))

@@ -1,0 +1,226 @@
+"""One named POSIX shared memory object: the storage of one version of one segment.
+
+CP creates it exclusively, reserves every page, has it filled, and keeps a read-only mapping with all frames present.
+Names are ``/dcss.SYSTEM.LABEL.NUMBER``; LABEL has no dot, so that names of systems `a` and `a.b` are never confused.
+"""
+
+import contextlib
+import ctypes
+import fcntl
+import mmap
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import posix_ipc
+
+from dcss.abi.page import PAGE_SIZE
+from dcss.errors import PublishError
+from dcss.host.signals import interrupts_held
+
+SHM_DIRECTORY = Path("/dev/shm")
+OBJECT_MODE = 0o440  # nobody, the owner included, opens it for writing by name
+MAX_SAME_NAME = 10_000
+_STAT_BLOCK_BYTES = 512
+_SHARED_AND_PRESENT = mmap.MAP_SHARED | mmap.MAP_POPULATE
+_OBJECT_FILE = re.compile(r"dcss\.(?P<system>.+)\.(?P<label>[A-Za-z0-9@#$_-]+)\.(?P<number>[0-9]+)", re.ASCII)
+
+
+class ObjectName(NamedTuple):
+    """The parts of an object's name."""
+
+    system: str
+    label: str
+    number: int
+
+    def __str__(self) -> str:
+        return f"/dcss.{self.system}.{self.label}.{self.number}"
+
+    @classmethod
+    def parse(cls, file_name: str) -> Self | None:
+        """Read the name of a file in /dev/shm; None where it is not one of ours."""
+        match = _OBJECT_FILE.fullmatch(file_name)
+        return cls(match["system"], match["label"], int(match["number"])) if match else None
+
+
+class SharedObject:
+    """A shared memory object of `size_bytes`, filled by `fill(write_fd)` and mapped read-only at `address`.
+
+    `number` is the first number tried in its name; where that name is taken, by another user's system for one, the
+    next is. `write_fd` stays in CP; `reader_fd` is read-only, lives as long as the object, and may be sent, never
+    closed, by others. `registry` holds the object from before it exists until it is closed, so that an interrupt at
+    any instant leaves someone who knows what to remove. Raises PublishError, after which nothing of the object is left.
+    """
+
+    __slots__ = (
+        "_keeper_fd",
+        "_map",
+        "_registry",
+        "address",
+        "buffer",
+        "device",
+        "inode",
+        "name",
+        "reader_fd",
+        "size_bytes",
+        "write_fd",
+    )
+
+    def __init__(
+        self,
+        system: str,
+        label: str,
+        size_bytes: int,
+        fill: Callable[[int], None],
+        *,
+        number: int = 1,
+        registry: set["SharedObject"] | None = None,
+    ) -> None:
+        if size_bytes <= 0 or size_bytes % PAGE_SIZE:
+            raise ValueError(f"object {label}: found {size_bytes} bytes, wanted a positive multiple of {PAGE_SIZE}")
+        self.size_bytes = size_bytes
+        self.write_fd = self.reader_fd = self._keeper_fd = -1
+        self._map: mmap.mmap | None = None
+        self.name = ""
+        self._registry = set() if registry is None else registry
+        check_space(label, size_bytes)
+        self._registry.add(self)
+        try:
+            self._create(ObjectName(system, label, number))
+            self._fill(label, fill)
+        except (OSError, posix_ipc.Error) as error:
+            self.close()
+            if isinstance(error, PublishError):
+                raise
+            raise PublishError(
+                f"segment {label}: {size_bytes} bytes could not be put into /dev/shm: {error}"
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _create(self, wanted: ObjectName) -> None:
+        """Create under the first free number, with a descriptor whose lock tells sweepers that a CP lives."""
+        for number in range(wanted.number, wanted.number + MAX_SAME_NAME):
+            name = str(wanted._replace(number=number))
+            with interrupts_held():
+                try:
+                    self.write_fd = posix_ipc.SharedMemory(name, posix_ipc.O_CREX, mode=OBJECT_MODE).fd
+                except posix_ipc.ExistentialError:
+                    continue
+                self.name = name
+                self._keeper_fd = self.reader()
+            os.fchmod(self.write_fd, OBJECT_MODE)  # whatever the umask is
+            fcntl.flock(self._keeper_fd, fcntl.LOCK_EX)
+            if os.fstat(self._keeper_fd).st_nlink:
+                return
+            self._close_descriptors()  # a sweep took it for a leftover before it was locked
+        raise PublishError(f"segment {wanted.label}: no free name among {MAX_SAME_NAME} from {wanted} in /dev/shm")
+
+    def _fill(self, label: str, fill: Callable[[int], None]) -> None:
+        os.posix_fallocate(self.write_fd, 0, self.size_bytes)  # a full /dev/shm shows here, not as SIGBUS later
+        fill(self.write_fd)
+        status = os.fstat(self.write_fd)
+        if status.st_size != self.size_bytes:
+            raise PublishError(
+                f"segment {label}: its content has {status.st_size} bytes, wanted at most {self.size_bytes}"
+            )
+        if status.st_blocks * _STAT_BLOCK_BYTES < self.size_bytes:
+            os.posix_fallocate(self.write_fd, 0, self.size_bytes)  # an image gives up what it leaves blank
+        self.device, self.inode = status.st_dev, status.st_ino
+        with interrupts_held():
+            self.reader_fd = self.reader()
+            # Populated, so that this process's page table names every frame. The mapping keeps a duplicate of the
+            # keeper, and with it the lock.
+            self._map = mmap.mmap(self._keeper_fd, self.size_bytes, _SHARED_AND_PRESENT, mmap.PROT_READ)
+            os.close(self._keeper_fd)
+            self._keeper_fd = -1
+        self.buffer = memoryview(self._map)
+        self.address = _address_of(self._map)
+
+    def reader(self) -> int:
+        """Open a read-only descriptor of the object, also after it was unlinked. The caller closes it."""
+        return os.open(f"/proc/self/fd/{self.write_fd}", os.O_RDONLY | os.O_CLOEXEC)
+
+    def unlink(self) -> None:
+        """Remove the name, once; mappings and descriptors stay good."""
+        name, self.name = self.name, ""
+        if name:
+            with contextlib.suppress(posix_ipc.ExistentialError):  # someone removed it by hand
+                posix_ipc.unlink_shared_memory(name)
+
+    def close(self) -> None:
+        """Unlink, unmap, close. A view that someone still holds of `buffer` keeps the mapping until it goes."""
+        with interrupts_held():
+            self.unlink()
+            self._close_descriptors()
+            if self._map is not None:
+                with contextlib.suppress(AttributeError):  # interrupted before there was a view
+                    self.buffer.release()
+                with contextlib.suppress(BufferError):
+                    self._map.close()
+                self._map = None
+            self._registry.discard(self)
+
+    def _close_descriptors(self) -> None:
+        for descriptor in (self.write_fd, self.reader_fd, self._keeper_fd):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.write_fd = self.reader_fd = self._keeper_fd = -1
+
+
+def check_space(label: str, size_bytes: int) -> None:
+    """Raise PublishError where /dev/shm or the machine's memory has no room for `size_bytes` more."""
+    limits = os.statvfs(SHM_DIRECTORY)
+    available_bytes, total_bytes = limits.f_bavail * limits.f_frsize, limits.f_blocks * limits.f_frsize
+    if size_bytes > available_bytes:
+        raise PublishError(
+            f"segment {label}: needs {_mebibytes(size_bytes)} in /dev/shm, found {_mebibytes(available_bytes)}"
+            f" available of {_mebibytes(total_bytes)}; enlarge it: mount -o remount,size=SIZE /dev/shm, or docker run"
+            " --shm-size=SIZE (Docker's default is 64 MiB)"
+        )
+    memory_bytes = _available_memory_bytes()
+    if size_bytes > memory_bytes:
+        raise PublishError(
+            f"segment {label}: needs {_mebibytes(size_bytes)} of memory, found {_mebibytes(memory_bytes)} available"
+            " (MemAvailable and SwapFree of /proc/meminfo)"
+        )
+
+
+def _available_memory_bytes() -> int:
+    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
+    return sum(int(fields[name].split()[0]) << 10 for name in ("MemAvailable", "SwapFree"))
+
+
+def _mebibytes(size_bytes: int) -> str:
+    return f"{size_bytes} bytes ({size_bytes / (1 << 20):.1f} MiB)"
+
+
+class _PyBuffer(ctypes.Structure):
+    """Py_buffer of CPython's stable ABI (Include/pybuffer.h)."""
+
+    _fields_ = (
+        ("buf", ctypes.c_void_p),
+        ("obj", ctypes.c_void_p),
+        ("len", ctypes.c_ssize_t),
+        ("itemsize", ctypes.c_ssize_t),
+        ("readonly", ctypes.c_int),
+        ("ndim", ctypes.c_int),
+        ("format", ctypes.c_char_p),
+        ("shape", ctypes.c_void_p),
+        ("strides", ctypes.c_void_p),
+        ("suboffsets", ctypes.c_void_p),
+        ("internal", ctypes.c_void_p),
+    )
+
+
+def _address_of(mapping: mmap.mmap) -> int:
+    # ctypes' from_buffer refuses read-only mappings; the C API does not.
+    view = _PyBuffer()
+    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(mapping), ctypes.byref(view), 0)
+    address: int | None = view.buf
+    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
+    assert address is not None  # a mapping of at least one page has an address
+    return address

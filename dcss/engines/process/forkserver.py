@@ -1,0 +1,165 @@
+"""The fork server: has everything imported that a guest needs, and forks one process per guest.
+
+It is exec'd before the first segment is published, so no guest inherits what CP holds. A SEQPACKET socket leads to CP:
+
+    CP -> server    a GuestSpec, with the guest's hypercall socket, console socket and log as descriptors;
+                    kill and a guest's process id
+    server -> CP    hello with the addresses that it reserved; then, for each guest, started with a pidfd and then
+                    ended, or refused with the reason
+"""
+
+import array
+import fcntl
+import gc
+import json
+import os
+import selectors
+import signal
+import socket
+import sys
+import traceback
+from errno import EMFILE, ENOMEM
+from typing import NoReturn
+
+from dcss.engines.process.heap import fill_holes
+from dcss.host.prctl import die_with, set_name
+from dcss.host.rlimits import explain_fork
+from vmguest import hostmem
+from vmguest.bootstrap import CRASHED, GuestSpec, run_guest
+from vmguest.hostmem import Reservation
+from vmguest.workload import prepare
+
+PACKET_BYTES = 1 << 17  # the longest GuestSpec
+_LOG, _STDERR, _PORT, _CONSOLE = 1, 2, 3, 4
+_FIRST_UNUSED = 5
+_HIGHEST = 1 << 20
+_KILL = b"kill "  # and a process id; every other request is a GuestSpec, which is JSON
+
+
+def pack_kill(pid: int) -> bytes:
+    """Return the packet that has a guest killed, which CP has no descriptor of."""
+    return _KILL + str(pid).encode()
+
+
+def preload() -> None:
+    """Import what guests import only where they need it, so that none has to find and load a module of its own."""
+    import vmguest.block.attributes
+    import vmguest.fs.devfs
+    import vmguest.fs.procfs
+    import vmguest.fs.ramfs
+    import vmguest.fs.sysfs
+    import vmguest.populate
+    import vmguest.shell.serve  # noqa: F401
+
+
+def serve(control: socket.socket) -> None:
+    """Serve until CP closes its end; then end, and every guest with it."""
+    reservation = hostmem.reserve()
+    preload()
+    _send(control, {"event": "hello", "reservation": reservation}, None)
+    gc.collect()
+    fill_holes()
+    gc.freeze()
+    selector = selectors.DefaultSelector()
+    selector.register(control, selectors.EVENT_READ)
+    while True:
+        for key, _ in selector.select():
+            if key.fileobj is control:
+                try:
+                    packet, descriptors, _, _ = socket.recv_fds(control, PACKET_BYTES, 3)
+                except ConnectionResetError:
+                    return
+                if not packet:
+                    return
+                if packet.startswith(_KILL):
+                    _kill(selector, int(packet[len(_KILL) :]))
+                else:
+                    _answer(control, selector, packet, descriptors, reservation)
+            else:
+                name, pid = key.data
+                selector.unregister(key.fd)
+                os.close(key.fd)
+                status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+                _send(control, {"event": "ended", "name": name, "pid": pid, "status": status}, None)
+
+
+def _answer(
+    control: socket.socket,
+    selector: selectors.BaseSelector,
+    packet: bytes,
+    descriptors: list[int],
+    reservation: Reservation,
+) -> None:
+    """Start the guest that CP asks for, or say why that cannot be: that is this guest's failure, and no other's."""
+    spec = GuestSpec.unpack(packet)
+    try:
+        pid, pidfd = _spawn(spec, descriptors, reservation)
+    except MemoryError:
+        reason = explain_fork(OSError(ENOMEM, os.strerror(ENOMEM)))
+        _send(control, {"event": "refused", "name": spec.name, "reason": reason}, None)
+        return
+    except OSError as error:
+        _send(control, {"event": "refused", "name": spec.name, "reason": explain_fork(error)}, None)
+        return
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
+    selector.register(pidfd, selectors.EVENT_READ, (spec.name, pid))
+    _send(control, {"event": "started", "name": spec.name, "pid": pid}, pidfd)
+
+
+def _kill(selector: selectors.BaseSelector, pid: int) -> None:
+    """Kill a guest; one that has ended is not there any more, and its number may be another process's."""
+    for key in selector.get_map().values():
+        if key.data is not None and key.data[1] == pid:
+            signal.pidfd_send_signal(key.fd, signal.SIGKILL)
+
+
+def _spawn(spec: GuestSpec, descriptors: list[int], reservation: Reservation) -> tuple[int, int]:
+    if len(descriptors) != 3:  # the kernel leaves out what it has no number for
+        raise OSError(EMFILE, os.strerror(EMFILE))
+    for verb, *words in spec.run:
+        if verb != "exec":
+            prepare(*words)
+    server = os.getpid()
+    pid = os.fork()
+    if pid == 0:
+        _become_guest(spec, descriptors, reservation, server)
+    try:
+        return pid, os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
+def _become_guest(spec: GuestSpec, descriptors: list[int], reservation: Reservation, server: int) -> NoReturn:
+    status = CRASHED
+    try:
+        die_with(server)
+        set_name(f"dcss:{spec.name}")
+        # Copies above the targets first, so that no dup2 closes a descriptor that is still to be placed.
+        port, console, log = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, _FIRST_UNUSED) for descriptor in descriptors)
+        for source, target in ((port, _PORT), (console, _CONSOLE), (log, _LOG), (log, _STDERR)):
+            os.dup2(source, target)
+        os.closerange(_FIRST_UNUSED, _HIGHEST)
+        status = run_guest(spec, reservation, socket.socket(fileno=_PORT), socket.socket(fileno=_CONSOLE))
+    except BaseException:  # a fault of ours, whose words would go with the process
+        os.write(_STDERR, traceback.format_exc().encode(errors="replace"))
+    finally:
+        os._exit(status)
+
+
+def _send(control: socket.socket, message: dict[str, object], descriptor: int | None) -> None:
+    ancillary = []
+    if descriptor is not None:
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+    control.sendmsg([json.dumps(message).encode()], ancillary)
+
+
+def main() -> None:
+    """Entry of the exec'd server: its arguments are the control socket's descriptor and CP's process id."""
+    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
+    die_with(parent)
+    set_name("dcss:forkserver")
+    serve(socket.socket(fileno=descriptor))

@@ -1,0 +1,64 @@
+"""A guest's absolute storage, read by CP when the guest has it saved (SAVESEG); it waits in its hypercall meanwhile."""
+
+import os
+import select
+from contextlib import ExitStack
+from dataclasses import dataclass
+from errno import EIO, ESRCH
+from pathlib import Path
+
+from dcss.account.maps import Vma, parse_maps
+from dcss.system.instance import Guest
+
+CHUNK_BYTES = 4 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class GuestStorage:
+    """The absolute storage of a guest process: absolute address A lies at host address `window` + A."""
+
+    guest: Guest
+    window: int
+
+    def dump(self, write_fd: int, address: int, size_bytes: int) -> None:
+        """Write `size_bytes` from absolute `address` to the start of a file that reads as zeros.
+
+        What the guest has not mapped is left out. Raises OSError where the guest has no process, or ends meanwhile.
+        """
+        guest = self.guest
+        if guest.pid is None or guest.pidfd is None:
+            raise OSError(ESRCH, f"guest {guest.name} has no process to read its storage from")
+        start, end = self.window + address, self.window + address + size_bytes
+        with ExitStack() as stack:
+            # Its own: CP closes the guest's when that ends, while this may go on in another thread.
+            pidfd = os.dup(guest.pidfd)
+            stack.callback(os.close, pidfd)
+            memory = os.open(f"/proc/{guest.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, memory)
+            readable = [vma for vma in parse_maps(Path(f"/proc/{guest.pid}/maps").read_bytes()) if _is_readable(vma)]
+            for vma in readable:
+                low, high = max(vma.start, start), min(vma.end, end)
+                if low < high:
+                    _copy(memory, low, write_fd, low - start, high - low)
+            # Its ranges could have been cut short, and its number given to another, only by its end.
+            gone = not readable or not os.pread(memory, 1, readable[0].start)
+            if gone or guest.exit_status is not None or select.select([pidfd], [], [], 0)[0]:
+                raise OSError(ESRCH, f"guest {guest.name} ended while its storage was read")
+
+
+def _is_readable(vma: Vma) -> bool:
+    # The reserved window itself is PROT_NONE, and [vvar] and the like cannot be read by others.
+    return vma.permissions[0] == "r" and not vma.path.startswith(b"[v")
+
+
+def _copy(memory: int, address: int, write_fd: int, offset_bytes: int, size_bytes: int) -> None:
+    buffer = memoryview(bytearray(min(size_bytes, CHUNK_BYTES)))
+    done_bytes = 0
+    while done_bytes < size_bytes:
+        read_bytes = os.preadv(memory, [buffer[: size_bytes - done_bytes]], address + done_bytes)
+        if read_bytes == 0:
+            raise OSError(EIO, f"its memory ends at {address + done_bytes:#x}, wanted {size_bytes - done_bytes} bytes")
+        part = buffer[:read_bytes]
+        while part:
+            written_bytes = os.pwrite(write_fd, part, offset_bytes + done_bytes)
+            part, done_bytes = part[written_bytes:], done_bytes + written_bytes

@@ -1,0 +1,60 @@
+"""What a check found, and what it gathers on the way."""
+
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import Final, Literal, NamedTuple
+
+from dcss.ext2.super import SbInfo
+from dcss.ext2.volume import Volume
+
+Kind = Literal["superblock", "group", "inode", "blocks", "directory", "links", "xattr", "bitmap", "count"]
+
+MAX_FINDINGS: Final = 1000  # a badly damaged image would give one for each of its inodes
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that is wrong: of what kind, where, and what was found and wanted."""
+
+    kind: Kind
+    where: str
+    detail: str
+
+
+class Use(NamedTuple):
+    """Blocks that something needs; `owner` is what messages call it."""
+
+    first: int
+    blocks: int
+    owner: str
+
+
+@dataclass(slots=True)
+class Audit:
+    """A check under way."""
+
+    info: SbInfo
+    volume: Volume
+    findings: list[Finding] = field(default_factory=list)
+    suppressed: int = 0  # findings past MAX_FINDINGS
+    uses: list[Use] = field(default_factory=list)
+    modes: dict[int, int] = field(default_factory=dict)  # of inodes in use
+    links: dict[int, int] = field(default_factory=dict)
+    references: Counter[int] = field(default_factory=Counter)
+    xattr_blocks: Counter[int] = field(default_factory=Counter)
+    indirect_blocks: set[int] = field(default_factory=set)  # each is followed once, however many inodes name it
+    bad_groups: set[int] = field(default_factory=set)
+
+    @property
+    def groups(self) -> range:
+        """The groups that begin before the image's end."""
+        superblock = self.info.superblock
+        inside_blocks = self.info.block_limit - superblock.s_first_data_block
+        return range(min(self.info.group_count, -(-inside_blocks // superblock.s_blocks_per_group)))
+
+    def add(self, kind: Kind, where: str, detail: str) -> None:
+        """Note a finding."""
+        if len(self.findings) < MAX_FINDINGS:
+            self.findings.append(Finding(kind, where, detail))
+        else:
+            self.suppressed += 1

@@ -1,0 +1,166 @@
+"""Inodes one by one: types, sizes, block maps, attributes. Which are in use is read from the tables, not bitmaps."""
+
+from collections.abc import Iterator
+from stat import S_IFMT, S_IFREG
+from typing import Final
+
+from dcss.abi.ext2 import (
+    BAD_INO,
+    BLOCK_POINTERS,
+    DIND_BLOCK,
+    RAW_INODE,
+    RESIZE_INO,
+    ROOT_INO,
+    Compat,
+    RawInode,
+)
+from dcss.errors import Ext2FormatError, KernelError
+from dcss.ext2.fsck.attributes import check_attribute_blocks
+from dcss.ext2.fsck.findings import Audit, Use
+from dcss.ext2.inode import FILE_TYPES, Inode
+from dcss.ext2.inode import decode as decode_inode
+
+_DTIME_AT: Final = 20  # i_dtime and i_links_count in struct ext2_inode
+_LINKS_AT: Final = 26
+_SECTOR_BYTES: Final = 512
+_INDEX_FL: Final = 0x1000  # EXT2_INDEX_FL of fs/ext2/ext2.h
+_IMAGIC_FL: Final = 0x2000
+
+
+def check_inodes(audit: Audit) -> None:
+    """Look at every inode in use."""
+    for number, view in _in_use(audit):
+        inode = decode_inode(audit.info, number, view)
+        audit.modes[number] = inode.mode
+        audit.links[number] = inode.links_count
+        try:
+            _check_inode(audit, inode, RawInode._make(RAW_INODE.unpack(view)))
+        except (Ext2FormatError, KernelError) as error:
+            audit.add("inode", f"inode {number}", str(error))
+    if ROOT_INO not in audit.modes:
+        audit.add("inode", f"inode {ROOT_INO}", "found no root directory, wanted one")
+    check_attribute_blocks(audit)
+
+
+def _in_use(audit: Audit) -> Iterator[tuple[int, memoryview]]:
+    """Yield number and 128 bytes of every inode with links, and of the one that keeps the bad blocks."""
+    import numpy as np
+
+    info, per_group = audit.info, audit.info.superblock.s_inodes_per_group
+    for group in audit.groups:
+        if group in audit.bad_groups:
+            continue
+        start = audit.volume.group(group).bg_inode_table * info.block_size_bytes
+        table = info.source.bytes_at(start, per_group * info.inode_size_bytes)
+        words = np.frombuffer(table, dtype="<u2").reshape(per_group, -1)
+        mode, dtime, links = words[:, 0], words[:, _DTIME_AT // 2 : _DTIME_AT // 2 + 2], words[:, _LINKS_AT // 2]
+        for index in np.flatnonzero((links == 0) & (mode != 0) & ~dtime.any(axis=1)).tolist():
+            audit.add("inode", f"inode {group * per_group + index + 1}", "i_dtime: found 0, wanted when it was deleted")
+        used = set(np.flatnonzero(links).tolist())
+        if group == 0:
+            used.add(BAD_INO - 1)
+        for index in sorted(used):
+            at = index * info.inode_size_bytes
+            yield group * per_group + index + 1, table[at : at + RAW_INODE.size]
+
+
+def _check_inode(audit: Audit, inode: Inode, raw: RawInode) -> None:
+    number, where = inode.number, f"inode {inode.number}"
+    if number == BAD_INO:
+        _check_bad_blocks_inode(audit, inode, raw)
+        return
+    if number == RESIZE_INO:
+        # Its map lists the blocks kept for descriptors, which belong to their groups; only the map's root is its own.
+        if inode.block_pointers[DIND_BLOCK]:
+            audit.uses.append(Use(inode.block_pointers[DIND_BLOCK], 1, where))
+        return
+    if number < audit.info.first_ino and number != ROOT_INO and not inode.mode:
+        return
+    if S_IFMT(inode.mode) not in FILE_TYPES or (number == ROOT_INO and not inode.is_dir):
+        wanted = "a directory: this is the root" if number == ROOT_INO else "the type of a file"
+        audit.add("inode", where, f"i_mode: found {inode.mode:#o}, wanted {wanted}")
+        return
+    _check_fields(audit, inode, raw)
+    _check_attributes(audit, inode)
+    if inode.has_block_map:
+        _check_blocks(audit, inode)
+    elif not inode.is_symlink and inode.size_bytes:
+        audit.add("inode", where, f"i_size: found {inode.size_bytes} of a device, FIFO or socket, wanted 0")
+    if inode.is_symlink:
+        _check_symlink(audit, inode)
+
+
+def _check_bad_blocks_inode(audit: Audit, inode: Inode, raw: RawInode) -> None:
+    """It has blocks and nothing else."""
+    found = {"i_mode": inode.mode, "i_uid": raw.i_uid, "i_gid": raw.i_gid, "i_links_count": inode.links_count}
+    for name, value in {**found, "i_file_acl": inode.file_acl}.items():
+        if value:
+            audit.add("inode", f"inode {BAD_INO}", f"{name}: found {value}, wanted 0: it keeps the bad blocks")
+    _check_blocks(audit, inode._replace(mode=S_IFREG))
+
+
+def _check_fields(audit: Audit, inode: Inode, raw: RawInode) -> None:
+    where = f"inode {inode.number}"
+    if inode.dtime:
+        audit.add("inode", where, f"i_dtime: found {inode.dtime}, wanted 0: it has links")
+    for name, flag, feature in (("imagic", _IMAGIC_FL, Compat.IMAGIC_INODES), ("index", _INDEX_FL, Compat.DIR_INDEX)):
+        if inode.flags & flag and not audit.info.superblock.s_feature_compat & feature:
+            audit.add(
+                "inode", where, f"i_flags: found the {name} flag, wanted none: the superblock has no such feature"
+            )
+    wanted_zero = {"i_faddr": raw.i_faddr, "i_frag": raw.i_frag, "i_fsize": raw.i_fsize}
+    if not inode.is_regular:
+        wanted_zero["i_dir_acl"] = raw.i_dir_acl
+    for name, found in wanted_zero.items():
+        if found:
+            audit.add("inode", where, f"{name}: found {found}, wanted 0")
+
+
+def _check_blocks(audit: Audit, inode: Inode) -> None:
+    """Gather what the inode maps, also past its size, and compare with what it says."""
+    where, block_size = f"inode {inode.number}", audit.info.block_size_bytes
+    indirect = 0
+    for block in audit.volume.indirect_blocks(inode):
+        audit.uses.append(Use(block, 1, f"{where}'s indirect block"))
+        if block in audit.indirect_blocks:
+            return  # noted as used twice; what it maps has been looked at
+        audit.indirect_blocks.add(block)
+        indirect += 1
+    data_blocks = end_block = 0
+    for run in audit.volume.runs(inode, 0, audit.volume.max_file_blocks):
+        if run.disk_block:
+            audit.uses.append(Use(run.disk_block, run.blocks, where))
+            data_blocks += run.blocks
+            end_block = run.file_block + run.blocks
+    if inode.number == BAD_INO:
+        return  # its counts say nothing
+    blocks = data_blocks + indirect + bool(inode.file_acl)
+    wanted = blocks * block_size // _SECTOR_BYTES
+    if inode.blocks_512 != wanted:
+        audit.add("inode", where, f"i_blocks: found {inode.blocks_512}, wanted {wanted} for {blocks} blocks")
+    if inode.is_dir and inode.size_bytes != end_block * block_size:
+        audit.add("inode", where, f"i_size: found {inode.size_bytes}, wanted {end_block * block_size}: its blocks")
+    elif end_block and inode.size_bytes < (end_block - 1) * block_size:
+        audit.add(
+            "inode", where, f"i_size: found {inode.size_bytes}, wanted over {(end_block - 1) * block_size}: its blocks"
+        )
+
+
+def _check_symlink(audit: Audit, inode: Inode) -> None:
+    where = f"inode {inode.number}"
+    target = audit.volume.readlink(inode)
+    if len(target) != inode.size_bytes:
+        audit.add("inode", where, f"i_size: found {inode.size_bytes}, wanted {len(target)}: the link's target")
+    if inode.is_fast_symlink:
+        held: bytes | memoryview = BLOCK_POINTERS.pack(*inode.block_pointers)
+    else:
+        block_size = audit.info.block_size_bytes
+        held = audit.info.source.bytes_at(inode.block_pointers[0] * block_size, block_size)
+    if any(held[inode.size_bytes : inode.size_bytes + 1]):
+        audit.add("inode", where, f"found {held[inode.size_bytes]} after the link's target, wanted a NUL")
+
+
+def _check_attributes(audit: Audit, inode: Inode) -> None:
+    if inode.file_acl:
+        audit.xattr_blocks[inode.file_acl] += 1
+        audit.volume.xattrs(inode)

@@ -1,0 +1,141 @@
+"""Inodes: where they lie and what they say (ext2_get_inode and ext2_iget of fs/ext2/inode.c).
+
+Inodes larger than 128 bytes hold more, such as extended attributes and nanoseconds. That is ext4's; ext2 ignores it.
+"""
+
+from collections.abc import Callable
+from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
+from typing import NamedTuple
+
+from dcss.abi.ext2 import BLOCK_POINTERS, N_BLOCKS, RAW_INODE, ROOT_INO, SECTOR_SIZE, GroupDesc
+from dcss.ext2.super import SbInfo
+
+FILE_TYPES = frozenset({S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK})
+FAST_SYMLINK_MAX_BYTES = N_BLOCKS * 4 - 1
+
+
+class Inode(NamedTuple):
+    """An inode as it was when it was read. Times are seconds since 1970, signed; owners have 32 bits."""
+
+    number: int
+    mode: int
+    uid: int
+    gid: int
+    size_bytes: int
+    atime: int
+    ctime: int
+    mtime: int
+    dtime: int
+    links_count: int
+    blocks_512: int  # sectors of 512 bytes, indirect blocks and the block of attributes among them
+    flags: int
+    generation: int
+    file_acl: int  # block of extended attributes, or 0
+    block_pointers: tuple[int, ...]  # 15
+    is_fast_symlink: bool  # block_pointers are the target's bytes
+
+    @property
+    def is_dir(self) -> bool:
+        """A directory."""
+        return self.mode & 0xF000 == S_IFDIR
+
+    @property
+    def is_regular(self) -> bool:
+        """A regular file."""
+        return self.mode & 0xF000 == S_IFREG
+
+    @property
+    def is_symlink(self) -> bool:
+        """A symbolic link, fast or slow."""
+        return self.mode & 0xF000 == S_IFLNK
+
+    @property
+    def is_device(self) -> bool:
+        """A character or block device."""
+        return S_IFMT(self.mode) in (S_IFCHR, S_IFBLK)
+
+    @property
+    def has_block_map(self) -> bool:
+        """block_pointers name blocks: a regular file, a directory or a slow symbolic link."""
+        file_type = self.mode & 0xF000
+        return file_type in (S_IFREG, S_IFDIR) or (file_type == S_IFLNK and not self.is_fast_symlink)
+
+    @property
+    def rdev(self) -> tuple[int, int]:
+        """Major and minor number of a device, or (0, 0). The old form is in the first word, the new in the second."""
+        if not self.is_device:
+            return 0, 0
+        old, new = self.block_pointers[:2]
+        if old:
+            return old >> 8 & 0xFF, old & 0xFF
+        return new >> 8 & 0xFFF, new & 0xFF | new >> 12 & 0xFFF00
+
+
+def read_inode(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> Inode:
+    """Read an inode that is in use, or raise Ext2FormatError; `group` reads descriptors."""
+    check_number(info, number)
+    inode = read_slot(info, group, number)
+    check_in_use(info, inode)
+    return inode
+
+
+def read_slot(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> Inode:
+    """Read what the inode table says at `number`, whatever it says."""
+    block_group, index = divmod(number - 1, info.superblock.s_inodes_per_group)
+    offset = group(block_group).bg_inode_table * info.block_size_bytes + index * info.inode_size_bytes
+    return decode(info, number, info.source.bytes_at(offset, RAW_INODE.size))
+
+
+def check_number(info: SbInfo, number: int) -> None:
+    """Raise Ext2FormatError for a number that names no file: out of range, or reserved (but for the root)."""
+    if not (info.first_ino <= number <= info.superblock.s_inodes_count or number == ROOT_INO):
+        wanted = f"{ROOT_INO} or {info.first_ino}..{info.superblock.s_inodes_count}"
+        raise info.damaged("ext2_get_inode", "bad inode number", number, wanted)
+
+
+def check_in_use(info: SbInfo, inode: Inode) -> None:
+    """Raise Ext2FormatError for an inode that is deleted, or of no type, or of a size that no file can have."""
+    where = f"inode {inode.number}"
+    if inode.links_count == 0 and (inode.mode == 0 or inode.dtime):
+        raise info.damaged(where, "i_links_count", f"0, deleted inode referenced (i_dtime {inode.dtime})", "at least 1")
+    if S_IFMT(inode.mode) not in FILE_TYPES:
+        raise info.damaged(where, "i_mode", f"{inode.mode:#o}", "the type of a file")
+    if inode.size_bytes >> 63:
+        raise info.damaged(where, "i_size", inode.size_bytes, "less than 2 to the 63rd")
+
+
+def decode(info: SbInfo, number: int, view: memoryview) -> Inode:
+    """Decode the 128 bytes of `view`. Nothing is judged here, so that a checker can look at any inode."""
+    # fmt: off
+    (mode, uid, size_bytes, atime, ctime, mtime, dtime, gid, links_count, blocks_512, flags, _osd1, pointers,
+     generation, file_acl, size_high, _faddr, _frag, _fsize, _pad, uid_high, gid_high, _osd2) = RAW_INODE.unpack(view)
+    # fmt: on
+    file_type = mode & 0xF000
+    if file_type == S_IFREG:
+        size_bytes |= size_high << 32
+    if info.has_wide_owners:
+        uid |= uid_high << 16
+        gid |= gid_high << 16
+    ea_sectors = info.block_size_bytes // SECTOR_SIZE if file_acl else 0
+    return Inode(
+        number,
+        mode,
+        uid,
+        gid,
+        size_bytes,
+        _signed(atime),
+        _signed(ctime),
+        _signed(mtime),
+        dtime,
+        links_count,
+        blocks_512,
+        flags,
+        generation,
+        file_acl,
+        BLOCK_POINTERS.unpack(pointers),
+        file_type == S_IFLNK and blocks_512 == ea_sectors,
+    )
+
+
+def _signed(seconds: int) -> int:
+    return seconds - (seconds >> 31 << 32)

@@ -1,0 +1,206 @@
+"""File content on its way into an image: what lies together is written together, and no more than a buffer is held."""
+
+import os
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Sequence
+from io import BufferedReader
+from itertools import accumulate
+from threading import Event, Lock, Thread
+from typing import Final, NamedTuple
+
+from dcss.errors import ImageError
+from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
+from dcss.ext2.mkfs.layout import Run
+from dcss.ext2.mkfs.tree import DataRun, FileStore, RegularFile, Store, StreamStore
+
+_BUFFER_BYTES: Final = 1 << 20
+_FILE_COST_BYTES: Final = 20_000  # opening a file takes as long as copying so much
+_WORTH_A_THREAD_BYTES: Final = 16 << 20
+
+Progress = Callable[[int], None]
+
+
+class Transfer(NamedTuple):
+    """Bytes to be copied: from an offset of their store to an offset of the image."""
+
+    image_offset: int
+    store: Store
+    source_offset: int
+    length_bytes: int
+
+
+def transfers(file: RegularFile, runs: Sequence[Run]) -> Iterable[Transfer]:
+    """Return what is to be copied of a file whose data lies in `runs`."""
+    if len(runs) == 1 and len(file.data) == 1:
+        (file_block, disk_block, _), (file_offset, source_offset, length) = runs[0], file.data[0]
+        at = disk_block * BLOCK_SIZE_BYTES + file_offset - file_block * BLOCK_SIZE_BYTES
+        return (Transfer(at, file.store, source_offset, length),)
+    return _cut(file.store, file.data, runs)
+
+
+def _cut(store: Store, data: Sequence[DataRun], runs: Sequence[Run]) -> Iterable[Transfer]:
+    number = 0
+    for file_offset, source_offset, length in data:
+        done = 0
+        while done < length:
+            start = file_offset + done
+            while start >= (runs[number].file_block + runs[number].blocks) * BLOCK_SIZE_BYTES:
+                number += 1
+            run = runs[number]
+            inside = start - run.file_block * BLOCK_SIZE_BYTES
+            here = min(length - done, run.blocks * BLOCK_SIZE_BYTES - inside)
+            yield Transfer(run.disk_block * BLOCK_SIZE_BYTES + inside, store, source_offset + done, here)
+            done += here
+
+
+class Copier:
+    """Copies into the image behind descriptor `fd`, which must read as zeros wherever nothing is written."""
+
+    def __init__(self, fd: int, progress: Progress | None) -> None:
+        self._fd = fd
+        self._progress = progress
+        self._buffer = memoryview(bytearray(_BUFFER_BYTES))
+        self._start = 0  # where in the image the buffer belongs
+        self._filled = 0
+        self._content = 0  # of what is in the buffer, the bytes that are not padding
+
+    def copy_files(self, wanted: Sequence[Transfer], stop: Event | None = None) -> None:
+        """Copy, in order of the image, from stores that can be read anywhere, until done or `stop` is set."""
+        opened: FileStore | None = None
+        source = -1
+        try:
+            for image_offset, store, source_offset, length in wanted:
+                if store is not opened:
+                    if stop is not None and stop.is_set():
+                        return
+                    if source >= 0:
+                        os.close(source)
+                        source, opened = -1, None
+                    assert not isinstance(store, StreamStore)
+                    source, opened = store.open(), store
+                self._seek(image_offset)
+                self._read(source, source_offset, length)
+            self._flush()
+        finally:
+            if source >= 0:
+                os.close(source)
+
+    def copy_stream(self, store: StreamStore, wanted: list[Transfer]) -> None:
+        """Copy from one stream, front to back."""
+        wanted.sort(key=lambda transfer: transfer.source_offset)
+        with store.open_stream() as stream:
+            at = 0
+            for image_offset, _, source_offset, length in wanted:
+                _skip(stream, source_offset - at)
+                self._seek(image_offset)
+                self._read_stream(stream, length)
+                at = source_offset + length
+            self._flush()
+
+    def _seek(self, image_offset: int) -> None:
+        """Go on at `image_offset`; the rest of a block before it is filled with zeros, so that writes stay long."""
+        end = self._start + self._filled
+        gap = image_offset - end
+        if not 0 <= gap < BLOCK_SIZE_BYTES or self._filled + gap >= _BUFFER_BYTES:
+            self._flush()
+            self._start = image_offset
+            return
+        if gap:
+            self._buffer[self._filled : self._filled + gap] = bytes(gap)
+            self._filled += gap
+
+    def _read(self, source: int, offset: int, length: int) -> None:
+        while length:
+            free = self._buffer[self._filled : self._filled + length]
+            count = os.preadv(source, [free], offset)
+            if not count:
+                raise ImageError(f"a source file ended at byte {offset} while it was read; build the image again")
+            offset, length = offset + count, length - count
+            self._take(count)
+
+    def _read_stream(self, stream: BufferedReader, length: int) -> None:
+        while length:
+            count = stream.readinto(self._buffer[self._filled : self._filled + length])
+            if not count:
+                raise ImageError("a compressed source became shorter while it was read; build the image again")
+            length -= count
+            self._take(count)
+
+    def _take(self, count: int) -> None:
+        self._filled += count
+        self._content += count
+        if self._filled == _BUFFER_BYTES:
+            self._flush()
+
+    def _flush(self) -> None:
+        if not self._filled:
+            return
+        write_all(self._fd, self._buffer[: self._filled], self._start)
+        if self._progress is not None:
+            self._progress(self._content)
+        self._start += self._filled
+        self._filled = self._content = 0
+
+
+def copy_files(fd: int, wanted: list[Transfer], progress: Progress | None) -> None:
+    """Copy from stores that can be read anywhere, by two threads where there is work for two processors.
+
+    Raises ImageError for a source that changed since it was planned, and for an image that cannot be written.
+    """
+    wanted.sort(key=lambda transfer: transfer.image_offset)
+    half = _half(wanted) if len(os.sched_getaffinity(0)) > 1 else 0
+    if not half:
+        Copier(fd, progress).copy_files(wanted)
+        return
+    lock, stop = Lock(), Event()
+    failures: list[BaseException] = []
+
+    def report(count: int) -> None:
+        if progress is not None:
+            with lock:
+                progress(count)
+
+    def copy_second_half() -> None:
+        try:
+            Copier(fd, report).copy_files(wanted[half:], stop)
+        except BaseException as error:  # raised again by the thread that waits
+            failures.append(error)
+            stop.set()
+
+    helper = Thread(target=copy_second_half)
+    helper.start()
+    try:
+        Copier(fd, report).copy_files(wanted[:half], stop)
+    except BaseException:
+        stop.set()
+        raise
+    finally:
+        helper.join()
+    if failures:
+        raise failures[0]
+
+
+def _half(wanted: Sequence[Transfer]) -> int:
+    """Return where to cut the work in two, 0 where that is not worth while."""
+    costs = [transfer.length_bytes + _FILE_COST_BYTES for transfer in wanted]
+    total = sum(costs)
+    return bisect_left(list(accumulate(costs)), total // 2) if total >= _WORTH_A_THREAD_BYTES else 0
+
+
+def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
+    """Write all of `content` at `offset`. Raises ImageError, such as for a full file system."""
+    view = memoryview(content)
+    while view:
+        try:
+            count = os.pwrite(fd, view, offset)
+        except OSError as error:
+            raise ImageError(f"the image cannot be written at byte {offset}: {error.strerror}") from error
+        view, offset = view[count:], offset + count
+
+
+def _skip(stream: BufferedReader, length: int) -> None:
+    while length:
+        count = len(stream.read(min(length, _BUFFER_BYTES)))
+        if not count:
+            raise ImageError("a compressed source became shorter while it was read; build the image again")
+        length -= count

@@ -1,0 +1,201 @@
+"""A tree made into an ext2 image: everything is placed first, then streamed out."""
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from itertools import chain
+from typing import Final
+
+from dcss.abi.ext2 import BLOCK_POINTERS
+from dcss.errors import ImageError
+from dcss.ext2.mkfs.blockmap import BlockMap, check_file_size, count_indirect_blocks, direct_pointers
+from dcss.ext2.mkfs.copy import Copier, Progress, Transfer, copy_files, transfers, write_all
+from dcss.ext2.mkfs.directories import pack_directory
+from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES, INODE_SIZE_BYTES
+from dcss.ext2.mkfs.groups import Groups, group_metadata
+from dcss.ext2.mkfs.inodes import FAST_SYMLINK_BYTES, in_inode, pack_inode
+from dcss.ext2.mkfs.inventory import Inode, Inventory, take_inventory
+from dcss.ext2.mkfs.layout import Demand, Extent, Layout, Run, lay_out
+from dcss.ext2.mkfs.tree import DataRun, Directory, RegularFile, Special, StreamStore, Symlink, Tree
+
+_NO_POINTERS: Final = bytes(BLOCK_POINTERS.size)
+_BLANK_INODE: Final = bytes(INODE_SIZE_BYTES)
+_MAX_TARGET_BYTES: Final = BLOCK_SIZE_BYTES - 1  # ext2_symlink of fs/ext2/namei.c
+
+
+@dataclass(slots=True)
+class PlacedImage:
+    """An image whose every byte has its place; nothing is written yet."""
+
+    layout: Layout
+    inventory: Inventory
+    table: list[bytes]  # every inode from number 1 on
+    small: list[tuple[int, bytes]]  # (offset in the image, content) of directories, long links, extended attributes
+    maps: list[BlockMap]  # of the files that have indirect blocks
+    files: list[tuple[RegularFile, tuple[Run, ...]]]
+
+    def write(self, fd: int, progress: Progress | None) -> None:
+        """Write the image into `fd`, which reads as zeros. Its superblock comes last: a partial image is no image."""
+        digest = sha256()
+        groups = Groups(self.layout, self.inventory.last_number, self.inventory.directories)
+        for offset, content in _joined(self._metadata(groups)):
+            digest.update(content)
+            write_all(fd, content, offset)
+        self._copy(fd, progress)
+        for offset, content in groups.superblocks(digest.digest()):
+            write_all(fd, content, offset)
+
+    def _metadata(self, groups: Groups) -> Iterator[tuple[int, bytes]]:
+        yield from group_metadata(self.layout.geometry, groups, self.table)
+        yield from self.small
+        for block_map in self.maps:
+            for block, content in block_map.blocks():
+                yield block * BLOCK_SIZE_BYTES, content
+
+    def _copy(self, fd: int, progress: Progress | None) -> None:
+        anywhere: list[Transfer] = []
+        streamed: dict[StreamStore, list[Transfer]] = {}
+        for file, runs in self.files:
+            wanted = anywhere if not isinstance(file.store, StreamStore) else streamed.setdefault(file.store, [])
+            wanted += transfers(file, runs)
+        copy_files(fd, anywhere, progress)
+        for store, wanted in streamed.items():
+            Copier(fd, progress).copy_stream(store, wanted)
+
+
+def place(tree: Tree, address_bytes: int, limit_bytes: int | None) -> PlacedImage:
+    """Place everything that `tree` holds in an image that will lie at `address_bytes` and cover `limit_bytes` if given.
+
+    Raises ImageError for what ext2 cannot hold, and where the limit is too small.
+    """
+    inventory = take_inventory(tree)
+    contents = [_content(inode, inventory) for inode in inventory.inodes]
+    files = [
+        (inode, inode.node, _extents(inode.node.data))
+        for inode in inventory.inodes
+        if isinstance(inode.node, RegularFile)
+    ]
+    for inode, file, _ in files:
+        check_file_size(inode.path, file.size_bytes)
+    meta_blocks = len(inventory.xattr_blocks) + sum(count_indirect_blocks(extents) for _, _, extents in files)
+    for content in contents:
+        if content:
+            extent = Extent(0, -(-len(content) // BLOCK_SIZE_BYTES))
+            meta_blocks += extent.blocks + count_indirect_blocks([extent])
+    demand = Demand(inventory.last_number, meta_blocks, [extents for _, _, extents in files])
+    layout = lay_out(
+        demand, address_bytes // BLOCK_SIZE_BYTES, None if limit_bytes is None else limit_bytes // BLOCK_SIZE_BYTES
+    )
+    return _Placing(layout, inventory).run(contents)
+
+
+def _content(inode: Inode, inventory: Inventory) -> bytes:
+    """Return what a directory's or a long link's blocks hold; nothing for other nodes."""
+    node = inode.node
+    if isinstance(node, Directory):
+        return pack_directory(inode, inventory)
+    if not isinstance(node, Symlink) or len(node.target) < FAST_SYMLINK_BYTES:
+        return b""
+    if len(node.target) > _MAX_TARGET_BYTES:
+        raise ImageError(
+            f"{os.fsdecode(inode.path)}: the link holds {len(node.target)} bytes, ext2 at most {_MAX_TARGET_BYTES}"
+        )
+    return node.target
+
+
+def _extents(data: Sequence[DataRun]) -> tuple[Extent, ...]:
+    """Return which blocks hold data: those that any byte of it touches."""
+    if len(data) == 1 and not data[0].file_offset:
+        return (Extent(0, -(-data[0].length_bytes // BLOCK_SIZE_BYTES)),)
+    extents: list[Extent] = []
+    for file_offset, _, length in data:
+        first = file_offset // BLOCK_SIZE_BYTES
+        end = -(-(file_offset + length) // BLOCK_SIZE_BYTES)
+        if extents and first <= extents[-1].file_block + extents[-1].blocks:
+            first = extents[-1].file_block
+            extents.pop()
+        extents.append(Extent(first, end - first))
+    return tuple(extents)
+
+
+class _Placing:
+    """Gives blocks of metadata out, in order, while inodes are packed."""
+
+    def __init__(self, layout: Layout, inventory: Inventory) -> None:
+        blocks = chain.from_iterable(range(first, first + count) for first, count in layout.meta)
+        self._take: Callable[[], int] = blocks.__next__
+        self._image = PlacedImage(layout, inventory, [], [], [], [])
+
+    def run(self, contents: list[bytes]) -> PlacedImage:
+        image, inventory = self._image, self._image.inventory
+        placed = [self._place_content(content) if content else None for content in contents]
+        xattr_blocks = [self._take() for _ in inventory.xattr_blocks]
+        image.small += zip((block * BLOCK_SIZE_BYTES for block in xattr_blocks), inventory.xattr_blocks, strict=True)
+        image.table = [_BLANK_INODE] * inventory.last_number
+        runs_of_files = iter(image.layout.runs)
+        for inode, content, place in zip(inventory.inodes, contents, placed, strict=True):
+            xattr_block = 0 if inode.xattr_block is None else xattr_blocks[inode.xattr_block]
+            node = inode.node
+            if isinstance(node, RegularFile):
+                runs = next(runs_of_files)
+                packed = self._pack_file(inode, node, runs, xattr_block)
+            elif place is not None:
+                pointers, blocks = place
+                packed = pack_inode(inode, len(content), blocks, pointers, xattr_block)
+            else:
+                assert isinstance(node, Symlink | Special)
+                target_bytes = len(node.target) if isinstance(node, Symlink) else 0
+                packed = pack_inode(inode, target_bytes, 0, in_inode(node), xattr_block)
+            image.table[inode.number - 1] = packed
+        return image
+
+    def _place_content(self, content: bytes) -> tuple[bytes, int]:
+        """Place a directory's blocks or a long link's, and return i_block and how many blocks there are in all."""
+        runs: list[Run] = []
+        for file_block in range(-(-len(content) // BLOCK_SIZE_BYTES)):
+            block = self._take()
+            if runs and runs[-1].disk_block + runs[-1].blocks == block:
+                runs[-1] = runs[-1]._replace(blocks=runs[-1].blocks + 1)
+            else:
+                runs.append(Run(file_block, block, 1))
+        for run in runs:
+            part = content[run.file_block * BLOCK_SIZE_BYTES : (run.file_block + run.blocks) * BLOCK_SIZE_BYTES]
+            self._image.small.append((run.disk_block * BLOCK_SIZE_BYTES, part))
+        pointers, indirect_blocks = self._map(runs)
+        return pointers, -(-len(content) // BLOCK_SIZE_BYTES) + indirect_blocks
+
+    def _map(self, runs: Sequence[Run]) -> tuple[bytes, int]:
+        """Return i_block for data in `runs`, and how many indirect blocks it needs, which are placed."""
+        direct = direct_pointers(runs)
+        if direct is not None:
+            return direct, 0
+        block_map = BlockMap(runs, self._take)
+        if block_map.indirect_blocks:
+            self._image.maps.append(block_map)
+        return BLOCK_POINTERS.pack(*block_map.pointers), block_map.indirect_blocks
+
+    def _pack_file(self, inode: Inode, file: RegularFile, runs: tuple[Run, ...], xattr_block: int) -> bytes:
+        if not runs:
+            return pack_inode(inode, file.size_bytes, 0, _NO_POINTERS, xattr_block)
+        self._image.files.append((file, runs))
+        pointers, indirect_blocks = self._map(runs)
+        blocks = sum(run.blocks for run in runs) + indirect_blocks
+        return pack_inode(inode, file.size_bytes, blocks, pointers, xattr_block)
+
+
+def _joined(chunks: Iterator[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Join chunks that follow one another, up to about a megabyte."""
+    parts: list[bytes] = []
+    start = end = 0
+    for offset, content in chunks:
+        if parts and (offset != end or end - start >= 1 << 20):
+            yield start, b"".join(parts)
+            parts = []
+        if not parts:
+            start = offset
+        padding = -len(content) % BLOCK_SIZE_BYTES
+        parts += [content, bytes(padding)] if padding else [content]
+        end = offset + len(content) + padding
+    if parts:
+        yield start, b"".join(parts)

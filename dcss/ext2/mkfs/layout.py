@@ -1,0 +1,265 @@
+"""Where every block of an image lies, for execute-in-place.
+
+Metadata stands together at the front. A stretch of data of 1 MiB or more is laid so that its place in the file and its
+absolute address agree modulo 2 MiB: then huge pages can map it. What is smaller goes, largest first, into the tightest
+gap that takes it whole. Data is cut only where it does not fit between the metadata of two block groups (128 MiB).
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+from typing import Final, NamedTuple
+
+from dcss.errors import ImageError
+from dcss.ext2.mkfs.geometry import (
+    BLOCK_SIZE_BYTES,
+    BLOCKS_PER_GROUP,
+    MAX_BLOCKS,
+    MAX_INODES_PER_GROUP,
+    Geometry,
+    geometry_for,
+    groups_of,
+)
+
+HUGE_PAGE_BLOCKS: Final = (2 << 20) // BLOCK_SIZE_BYTES
+LARGE_BLOCKS: Final = (1 << 20) // BLOCK_SIZE_BYTES  # from here on data is aligned
+_BYTES_PER_SPARE_INODE: Final = 16384  # mke2fs's inode_ratio
+
+
+class Extent(NamedTuple):
+    """Blocks of a file that are not a hole."""
+
+    file_block: int
+    blocks: int
+
+
+class Run(NamedTuple):
+    """Blocks of a file that lie together on the disk."""
+
+    file_block: int
+    disk_block: int
+    blocks: int
+
+
+class Demand(NamedTuple):
+    """What is to be laid out: inodes, blocks of metadata, and each file's extents."""
+
+    inodes: int
+    meta_blocks: int
+    files: Sequence[tuple[Extent, ...]]
+
+
+class Layout(NamedTuple):
+    """Where everything lies: `blocks` of file system, `runs` by number of file, `free` as (first block, blocks)."""
+
+    geometry: Geometry
+    blocks: int
+    meta: tuple[tuple[int, int], ...]
+    runs: tuple[tuple[Run, ...], ...]
+    free: tuple[tuple[int, int], ...]
+
+
+def lay_out(demand: Demand, address_block: int, limit_blocks: int | None) -> Layout:
+    """Return the smallest layout, or one that covers `limit_blocks`. Raises ImageError where these are too few."""
+    smallest = _smallest(demand, address_block, cut=False)
+    if limit_blocks is None:
+        return smallest
+    spare_inodes = max(0, limit_blocks - smallest.blocks) * BLOCK_SIZE_BYTES // _BYTES_PER_SPARE_INODE
+    roomy = demand._replace(inodes=demand.inodes + spare_inodes)
+    for attempt, cut in ((roomy, False), (demand, False), (demand, True)):
+        try:
+            return _covering(attempt, address_block, limit_blocks, cut=cut)
+        except _FullError:
+            continue
+    needed_blocks = min(smallest.blocks, _smallest(demand, address_block, cut=True).blocks)
+    raise ImageError(
+        f"the image needs {needed_blocks * BLOCK_SIZE_BYTES} bytes, given are {limit_blocks * BLOCK_SIZE_BYTES}; "
+        "give it more or leave files out"
+    )
+
+
+def _too_many_blocks() -> ImageError:
+    return ImageError(f"the image needs more than {MAX_BLOCKS} blocks of 4 KiB, which ext2 cannot count")
+
+
+class _FullError(Exception):
+    """The blocks at hand do not take what is demanded."""
+
+
+def _smallest(demand: Demand, address_block: int, *, cut: bool) -> Layout:
+    data_blocks = sum(extent.blocks for extents in demand.files for extent in extents)
+    if data_blocks + demand.meta_blocks >= MAX_BLOCKS:
+        raise _too_many_blocks()  # before laying out 131,072 groups to find that out
+    fewest = -(-demand.inodes // MAX_INODES_PER_GROUP)
+    groups = max(groups_of(data_blocks + demand.meta_blocks + 1), fewest)
+    tried: set[int] = set()
+    while True:
+        tried.add(groups)
+        geometry = geometry_for(groups, demand.inodes)
+        layout = _Room(geometry, address_block, None, cut=cut).fill(demand)
+        wanted = max(groups_of(layout.blocks), fewest)
+        if groups_of(layout.blocks) == groups:
+            return layout
+        if wanted == groups or (wanted < groups and wanted in tried):
+            # Fewer groups hold too few inodes, or do not suffice as their inode tables are longer: some stay empty.
+            return _Room(geometry, address_block, geometry.first_free_block(groups - 1), cut=cut).fill(demand)
+        groups = wanted
+
+
+def _covering(demand: Demand, address_block: int, limit_blocks: int, *, cut: bool) -> Layout:
+    groups, blocks = max(groups_of(limit_blocks), 1), limit_blocks
+    try:
+        geometry = geometry_for(groups, demand.inodes)
+        if blocks < geometry.first_free_block(groups - 1) and groups > 1:
+            # The last group is too short for what it must hold of its own: the file system ends before it.
+            groups, blocks = groups - 1, (groups - 1) * BLOCKS_PER_GROUP
+            geometry = geometry_for(groups, demand.inodes)
+    except ImageError as error:
+        raise _FullError from error
+    return _Room(geometry, address_block, blocks, cut=cut).fill(demand)
+
+
+class _Room:
+    """Blocks that are still free, group by group, and what was given out.
+
+    Choices do not depend on the limit, which only ends them: so what is needed without one suffices as one.
+    """
+
+    def __init__(self, geometry: Geometry, address_block: int, limit_blocks: int | None, *, cut: bool) -> None:
+        self._geometry = geometry
+        self._address_block = address_block
+        self._covers_limit = limit_blocks is not None
+        self._limit_blocks = MAX_BLOCKS if limit_blocks is None else limit_blocks
+        self._cut = cut
+        self._fresh = self._stretches()
+        self._open: list[list[int]] = []  # [first free block, end] of the groups that large data is put into
+        self._gaps: list[tuple[int, int]] = []  # (blocks, first block), sorted
+        self._end = 0
+
+    def fill(self, demand: Demand) -> Layout:
+        """Return where everything goes. Raises _FullError."""
+        meta = tuple(self._take_meta(demand.meta_blocks))
+        runs: list[list[Run]] = [[] for _ in demand.files]
+        pieces = [
+            (-extent.blocks, number, extent.file_block)
+            for number, extents in enumerate(demand.files)
+            for extent in extents
+        ]
+        pieces.sort()
+        small = bisect_left(pieces, (-LARGE_BLOCKS + 1,))
+        for negative, number, file_block in pieces[:small]:
+            runs[number] += self._take_large(file_block, -negative)
+        for stretch in self._open:
+            self._close(stretch)
+        for negative, number, file_block in pieces[small:]:
+            runs[number].append(Run(file_block, self._take_small(-negative), -negative))
+        blocks = self._limit_blocks if self._covers_limit else self._end
+        free = sorted((first, min(count, blocks - first)) for count, first in self._gaps if first < blocks)
+        if self._covers_limit:
+            free += [(first, min(end, blocks) - first) for first, end in self._fresh if first < blocks]
+        return Layout(self._geometry, blocks, meta, tuple(tuple(sorted(each)) for each in runs), tuple(free))
+
+    def _stretches(self) -> Iterator[tuple[int, int]]:
+        """Yield (first free block, end) group by group; without a limit there is always one more."""
+        group = 0
+        while True:
+            first = self._geometry.first_free_block(group)
+            if self._covers_limit and group >= self._geometry.groups:
+                return
+            if first >= MAX_BLOCKS:
+                raise _too_many_blocks()
+            if group == 0:
+                self._reach(first)
+            yield first, (group + 1) * BLOCKS_PER_GROUP
+            group += 1
+
+    def _next_stretch(self) -> tuple[int, int]:
+        for stretch in self._fresh:
+            return stretch
+        raise _FullError
+
+    def _take_meta(self, blocks: int) -> Iterator[tuple[int, int]]:
+        first, end = self._next_stretch()
+        while blocks > end - first:
+            if end > first:
+                yield first, end - first
+            blocks -= end - first
+            first, end = self._next_stretch()
+        if blocks:
+            yield first, blocks
+        self._reach(first + blocks)
+        self._open.append([first + blocks, end])
+
+    def _take_large(self, file_block: int, blocks: int) -> Iterator[Run]:
+        """Yield where a file's blocks go: one run, unless they do not fit between two groups' metadata."""
+        between_blocks = BLOCKS_PER_GROUP - (self._geometry.first_free_block(1) - BLOCKS_PER_GROUP)
+        whole = blocks <= between_blocks - HUGE_PAGE_BLOCKS
+        if whole:
+            try:
+                yield self._take_aligned(file_block, blocks)
+            except _FullError:
+                if not self._cut:
+                    raise
+            else:
+                return
+        for stretch in self._open_stretches():
+            first = self._aligned(stretch[0], file_block)
+            count = min(blocks, min(stretch[1], self._limit_blocks) - first)
+            if count > 0:
+                self._give(stretch, first, count)
+                yield Run(file_block, first, count)
+                file_block, blocks = file_block + count, blocks - count
+            if not blocks:
+                return
+
+    def _take_aligned(self, file_block: int, blocks: int) -> Run:
+        for stretch in self._open_stretches():
+            first = self._aligned(stretch[0], file_block)
+            if first + blocks <= min(stretch[1], self._limit_blocks):
+                self._give(stretch, first, blocks)
+                return Run(file_block, first, blocks)
+        raise _FullError
+
+    def _open_stretches(self) -> Iterator[list[int]]:
+        """Yield the groups in use, then fresh ones. Raises _FullError after the last."""
+        yield from list(self._open)
+        while True:
+            stretch = list(self._next_stretch())
+            self._open.append(stretch)
+            yield stretch
+
+    def _aligned(self, block: int, file_block: int) -> int:
+        """Return the first block from `block` on whose address agrees with the file's block modulo 2 MiB."""
+        return block + (file_block - self._address_block - block) % HUGE_PAGE_BLOCKS
+
+    def _give(self, stretch: list[int], first: int, blocks: int) -> None:
+        if first > stretch[0]:
+            insort(self._gaps, (first - stretch[0], stretch[0]))
+        stretch[0] = first + blocks
+        self._reach(first + blocks)
+        if stretch[1] - stretch[0] < LARGE_BLOCKS:
+            self._open.remove(stretch)
+            self._close(stretch)
+
+    def _close(self, stretch: Sequence[int]) -> None:
+        """Leave what remains of a group to small data."""
+        first, end = stretch
+        if end > first:
+            insort(self._gaps, (end - first, first))
+
+    def _take_small(self, blocks: int) -> int:
+        gaps = self._gaps
+        while (number := bisect_left(gaps, (blocks, 0))) == len(gaps):
+            self._close(self._next_stretch())
+        count, first = gaps.pop(number)
+        if count > blocks:
+            insort(gaps, (count - blocks, first + blocks))
+        self._reach(first + blocks)
+        return first
+
+    def _reach(self, end: int) -> None:
+        """Note how far blocks are in use."""
+        if end > self._limit_blocks:
+            if self._covers_limit:
+                raise _FullError
+            raise _too_many_blocks()
+        self._end = max(self._end, end)

@@ -1,0 +1,154 @@
+"""A mounted ext2 volume: reads any image that the kernel's ext2 mounts, in place, without copying a block.
+
+All caches start empty, are bounded, and go with `invalidate`, which whoever changes the device calls:
+
+| cache | bound |
+| --- | --- |
+| inodes | 256 |
+| group descriptors | 64 |
+| names looked up, found or not | 512 |
+| indexes of directories (`dir.NameIndexes`) | 4 MiB, 8 bytes a name |
+
+The first three take about 300 KiB when full. Block maps are not cached: finding a block costs two microseconds, and a
+guest's memory is what this project saves.
+"""
+
+from collections.abc import Callable, Iterator
+from functools import lru_cache, partial
+
+from dcss.abi.ext2 import ROOT_INO, GroupDesc, Superblock
+from dcss.ext2 import dir as directories
+from dcss.ext2 import groups, indirect, namei, xattr
+from dcss.ext2.dir import DirEntry, NameIndexes
+from dcss.ext2.indirect import Run
+from dcss.ext2.inode import Inode, read_inode, read_slot
+from dcss.ext2.source import BlockSource
+from dcss.ext2.super import KernelLog, Log, SbInfo, fill_super, ignored, setup_super
+
+INODES_CACHED = 256
+GROUPS_CACHED = 64
+NAMES_CACHED = 512
+
+
+class Volume:
+    """One file system on one device. `mount` makes it.
+
+    Methods raise Ext2FormatError for damage (block, field, found, wanted) and KernelError with the errno of the system
+    call that would fail; whatever the source raises passes through.
+    """
+
+    def __init__(self, info: SbInfo, log: KernelLog, *, read_only: bool) -> None:
+        self._info = info
+        self._log = log
+        self.superblock: Superblock = info.superblock
+        self.device = info.device
+        self.block_size_bytes = info.block_size_bytes
+        self.block_count = info.superblock.s_blocks_count
+        self.group_count = info.group_count
+        self.max_file_blocks = indirect.max_file_blocks(info)
+        self.xip = info.xip
+        self.read_only = read_only
+        # Nothing here refers back to the volume: when the last reference goes, so does its hold on the device.
+        self._indexes = NameIndexes()
+        self._group = lru_cache(GROUPS_CACHED)(partial(groups.group_desc, info))
+        self._inode = lru_cache(INODES_CACHED)(partial(read_inode, info, self._group))
+        self._lookup = lru_cache(NAMES_CACHED)(partial(_find, info, self._inode, self._indexes))
+
+    @classmethod
+    def mount(
+        cls,
+        source: BlockSource,
+        *,
+        device: str = "dcssblk0",
+        read_only: bool = True,
+        xip: bool = False,
+        dax: bool = False,
+        silent: bool = False,
+        logical_block_size_bytes: int = 512,
+        log: Log = ignored,
+    ) -> "Volume":
+        """Check the superblock and the group descriptors, read nothing else, and return the volume.
+
+        `log` gets level ("err", "warn", "info") and line, `EXT2-fs (device): …`, as the kernel's log would. A refusal
+        is KernelError(EINVAL) with such a line; its `__cause__` is the Ext2FormatError that says what was found, where
+        there is one. `silent` leaves out what the kernel leaves out when it tries file systems in turn. Blocks smaller
+        than `logical_block_size_bytes` (4096 for dcssblk) are refused. `read_only` is True afterwards where the
+        revision is too new to write.
+        """
+        kernel_log = KernelLog(device, log)
+        info = fill_super(
+            source,
+            kernel_log,
+            read_only=read_only,
+            in_place="xip" if xip else "dax" if dax else None,
+            silent=silent,
+            logical_block_size_bytes=logical_block_size_bytes,
+        )
+        groups.check_descriptors(info, kernel_log)
+        return cls(info, kernel_log, read_only=setup_super(info, kernel_log))
+
+    def invalidate(self) -> None:
+        """Forget everything read from the device but the superblock; the next reads see what is there then."""
+        self._group.cache_clear()
+        self._inode.cache_clear()
+        self._lookup.cache_clear()
+        self._indexes.clear()
+
+    def group(self, number: int) -> GroupDesc:
+        """Return a group's descriptor, checked against its group."""
+        return self._group(number)
+
+    def root(self) -> Inode:
+        """Return the root directory. KernelError(EINVAL) where the kernel would refuse the mount for it."""
+        root = self._inode(ROOT_INO)
+        if not (root.is_dir and root.blocks_512 and root.size_bytes):
+            self._log.refuse("error: corrupt root inode, run e2fsck")
+        return root
+
+    def inode(self, number: int) -> Inode:
+        """Return an inode that is in use; a reserved number other than the root's, or a deleted inode, is damage."""
+        return self._inode(number)
+
+    def inode_slot(self, number: int) -> Inode:
+        """Return what the inode table says at `number` (1 and up), also for reserved, free and deleted inodes."""
+        return read_slot(self._info, self._group, number)
+
+    def get_block(self, inode: Inode, file_block: int) -> int:
+        """Return the device's block that holds a file's block, 0 for a hole (ext2_get_block); i_size plays no part."""
+        return indirect.get_block(self._info, inode, file_block)
+
+    def runs(self, inode: Inode, first_block: int = 0, block_count: int | None = None) -> Iterator[Run]:
+        """Yield the file's blocks as runs, each as long as it can be; holes are runs too. None: up to i_size."""
+        return indirect.runs(self._info, inode, first_block, block_count)
+
+    def indirect_blocks(self, inode: Inode) -> Iterator[int]:
+        """Yield the blocks that hold the file's pointers, also past i_size."""
+        return indirect.indirect_blocks(self._info, inode)
+
+    def lookup(self, directory: Inode, name: bytes) -> int | None:
+        """Return the inode number that `name` has in a directory, or None; KernelError ENOTDIR or ENAMETOOLONG."""
+        return self._lookup(directory.number, name)
+
+    def entries(self, directory: Inode) -> Iterator[DirEntry]:
+        """Yield a directory's entries, "." and ".." among them; an index of hashes in it is read as linear."""
+        return directories.entries(self._info, directory)
+
+    def readlink(self, inode: Inode) -> bytes:
+        """Return a symbolic link's target."""
+        return namei.readlink(self._info, inode)
+
+    def xattrs(self, inode: Inode) -> dict[bytes, bytes]:
+        """Return the extended attributes in the inode's attribute block; those inside large inodes are ext4's only."""
+        return xattr.xattrs(self._info, inode)
+
+    def resolve(self, path: bytes, *, follow: bool = True) -> Inode:
+        """Return the inode that a path names, from the root; KernelError ENOENT, ENOTDIR, ELOOP or ENAMETOOLONG."""
+        return namei.resolve(self, path, follow=follow)
+
+    def walk(self) -> Iterator[tuple[bytes, Inode]]:
+        """Yield path and inode of everything, the root as b"/" first, each directory before what it holds."""
+        return namei.walk(self._info, self)
+
+
+def _find(info: SbInfo, read: Callable[[int], Inode], indexes: NameIndexes, directory: int, name: bytes) -> int | None:
+    return indexes.find(info, read(directory), name)

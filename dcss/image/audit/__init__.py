@@ -1,1 +1,0 @@
-"""What `dcss.image.check` looks at, one module each: inodes, directories, groups."""

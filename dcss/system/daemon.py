@@ -1,0 +1,138 @@
+"""CP in the background: a process of its own session, whose caller hears through a pipe how far it is.
+
+The pipe carries lines of JSON, one for each call of a Progress, and at last `up` with the system's document or `error`.
+"""
+
+import json
+import os
+import signal
+import traceback
+from collections.abc import Callable
+from typing import Any, BinaryIO, NoReturn
+
+from dcss.errors import ConfigError, DcssError, ImageError, LaunchError
+from dcss.progress import Progress, Unit
+
+_ERRORS: dict[str, type[DcssError]] = {"ConfigError": ConfigError, "ImageError": ImageError}
+_FAULT = 70  # sysexits.h: EX_SOFTWARE
+_HIGHEST = 1 << 20
+
+
+class StartupNotifier:
+    """CP's end of the pipe, and a Progress. A caller that is gone, or was told that all is up, hears no more."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+
+    def phase(self, name: str, total: int | None = None, unit: Unit | None = None) -> None:
+        """Tell of a phase."""
+        self._tell("phase", name, total, unit)
+
+    def advance(self, amount: int = 1) -> None:
+        """Tell how far it is."""
+        self._tell("advance", amount)
+
+    def warn(self, text: str) -> None:
+        """Pass a warning on."""
+        self._tell("warn", text)
+
+    def close(self) -> None:
+        """Leave the end of the last phase to `up` and `error`."""
+
+    def up(self, form: dict[str, Any]) -> None:
+        """Tell that the system is up, and nothing from now on."""
+        self._tell("up", form)
+        self._leave()
+
+    def error(self, error: BaseException) -> None:
+        """Tell why there is no system."""
+        lines = list(error.findings) if isinstance(error, ConfigError) else [str(error) or repr(error)]
+        fault = "" if isinstance(error, DcssError | OSError) else "".join(traceback.format_exception(error))
+        self._tell("error", type(error).__name__, lines, fault)
+        self._leave()
+
+    def _tell(self, *message: object) -> None:
+        if self._descriptor < 0:
+            return
+        line = memoryview(json.dumps(message).encode() + b"\n")
+        try:
+            while line:
+                line = line[os.write(self._descriptor, line) :]
+        except OSError:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def start_in_background(serve: Callable[[StartupNotifier], None], progress: Progress) -> dict[str, Any]:
+    """Have a process of its own run `serve`, which must call `up`; return what it is called with.
+
+    What `serve` raises before is raised here, as ConfigError, ImageError or LaunchError. An interrupt ends the process
+    and passes through when it has taken everything down.
+    """
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    pid = os.fork()
+    if pid == 0:
+        _become_background(serve, writing)
+    os.close(writing)
+    with open(reading, "rb") as lines:
+        try:
+            return _follow(lines, progress, pid)
+        except KeyboardInterrupt:
+            os.kill(pid, signal.SIGTERM)  # not reaped yet, so its number is its own
+            os.waitpid(pid, 0)
+            raise
+
+
+def _follow(lines: BinaryIO, progress: Progress, pid: int) -> dict[str, Any]:
+    for line in lines:
+        kind, *arguments = json.loads(line)
+        match kind:
+            case "phase":
+                progress.phase(*arguments)
+            case "advance":
+                progress.advance(*arguments)
+            case "warn":
+                progress.warn(*arguments)
+            case "up":
+                form: dict[str, Any] = arguments[0]
+                return form
+            case _:
+                name, findings, fault = arguments
+                os.waitpid(pid, 0)  # all that it had made is gone
+                if fault:
+                    raise RuntimeError(f"a fault in CP\n{fault}")
+                raise _ERRORS.get(name, LaunchError)(*findings)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    how = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
+    raise LaunchError(f"CP (process {pid}) {how} before its system was up; its next start removes what it left")
+
+
+def _become_background(serve: Callable[[StartupNotifier], None], writing: int) -> NoReturn:
+    """Leave the caller's session, terminal, directory and descriptors; never return."""
+    status = _FAULT
+    try:
+        os.setsid()
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        os.chdir("/")
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+        pipe = 3
+        if writing != pipe:
+            os.dup2(writing, pipe, inheritable=False)
+        os.closerange(pipe + 1, _HIGHEST)
+        caller = StartupNotifier(pipe)
+        try:
+            serve(caller)
+            status = 0
+        except KeyboardInterrupt as error:
+            caller.error(LaunchError(f"CP was interrupted before its system was up: {error!r}"))
+            status = 0
+        except BaseException as error:
+            caller.error(error)
+    finally:
+        os._exit(status)

@@ -1,0 +1,38 @@
+"""CP's log: what happened to a system, one line each, in its runtime directory and, in the foreground, on a stream."""
+
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+
+JOURNAL_NAME = "cp.log"
+Echo = Callable[[str], None]
+
+
+def utc_now() -> str:
+    """Return this instant as ISO 8601 writes it, in UTC and whole seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+class SystemLog:
+    """The log of one CP, `descriptor` to write to it; `echo`, where given, hears each line without its time."""
+
+    def __init__(self, directory: Path, echo: Echo | None = None) -> None:
+        self.path = directory / JOURNAL_NAME
+        self.descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._echo = echo
+
+    def note(self, text: str) -> None:
+        """Write one line. A full disk loses it: that must not end CP."""
+        line = " ".join(text.splitlines())
+        with suppress(OSError):
+            os.write(self.descriptor, f"{utc_now()} {line}\n".encode(errors="surrogateescape"))
+        if self._echo is not None:
+            self._echo(line)
+
+    def close(self) -> None:
+        """Close it. May be called twice."""
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1

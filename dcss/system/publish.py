@@ -1,0 +1,163 @@
+"""From segments' plans to shared memory: all are planned first, so their sizes are known before any is made."""
+
+import os
+from dataclasses import dataclass
+from tempfile import TemporaryFile
+
+from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.config.plan import SegmentPlan, SystemPlan
+from dcss.cp.program import ControlProgram
+from dcss.cp.segments.content import Fill, check_image, file_digest, write_content
+from dcss.cp.segments.shm import check_space
+from dcss.cp.segments.storage import DamagedError
+from dcss.errors import ConfigError, LaunchError, SpoolError
+from dcss.host.paths import state_directory
+from dcss.image.build import ImagePlan, plan_image
+from dcss.progress import Progress
+from dcss.system.address_layout import check_address_layout
+
+
+@dataclass(frozen=True, slots=True)
+class _Planned:
+    """A segment that gets `image`; without one it is in the spool (`saved`), or begins as zeros."""
+
+    plan: SegmentPlan
+    definition: SegmentDefinition
+    image: ImagePlan | None = None
+    saved: bool = False
+
+
+def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progress) -> None:
+    """Bring every segment of the plan into storage: its image, which `save:` saves first, or the saved segment.
+
+    An image that is saved already, byte by byte and in that place, is not saved again: the file stays the one it was.
+    Nothing is made where not all of them have room. Raises ConfigError, ImageError, PublishError, SpoolError,
+    LaunchError, and DamagedError where a saved segment is not what was saved.
+    """
+    planned = [_planned(cp, segment) for segment in plan.segments]
+    check_address_layout({each.definition.name: each.definition for each in planned}, plan.guests)
+    if len(planned) > 1:  # one alone is checked when it is made
+        names = ", ".join(each.definition.name for each in planned)
+        check_space(names, sum(each.definition.size_bytes for each in planned))
+    for each in planned:
+        if each.image is not None:
+            _publish_image(cp, each.definition, each.image, progress, save=each.plan.save)
+        elif each.saved:
+            _load(cp, each.definition, progress)
+        else:
+            progress.phase(f"publish {each.definition.name}")
+            cp.publish(each.definition, lambda _: None)
+
+
+def _publish_image(
+    cp: ControlProgram, definition: SegmentDefinition, image: ImagePlan, progress: Progress, *, save: bool
+) -> None:
+    def fill(descriptor: int) -> None:
+        image.write(descriptor, progress.advance)
+
+    compare = save and _may_be_saved(cp, definition)
+    verb = "compare" if compare else "save" if save else "publish"
+    progress.phase(f"{verb} {definition.name}", image.content_bytes, "bytes")
+    for note in image.notes:
+        progress.warn(f"segment {definition.name}: {note}")
+    if compare:
+        check_image(definition, image.size_bytes)
+        _save_what_differs(cp, definition, fill, progress)
+    elif save:
+        cp.saved.store(definition, fill, image_bytes=image.size_bytes)
+        _load(cp, definition, progress)
+    else:
+        cp.publish(definition, fill, image_bytes=image.size_bytes)
+
+
+def _may_be_saved(cp: ControlProgram, definition: SegmentDefinition, digest: str | None = None) -> bool:
+    """Whether the spool holds a segment of this definition and, where it is known, this digest."""
+    held = cp.available.get(definition.name)
+    if held is None or held.saved_digest is None or held.definition != definition:
+        return False
+    return digest is None or held.saved_digest == digest
+
+
+def _save_what_differs(cp: ControlProgram, definition: SegmentDefinition, fill: Fill, progress: Progress) -> None:
+    """Load the saved segment where `fill` writes the same content; otherwise save that, and load it."""
+    try:
+        # Where there is room for a segment, and no name that a crash would leave.
+        with TemporaryFile(dir=state_directory() / cp.system) as content:
+            write_content(definition, fill, content.fileno(), saved_only=True)
+            if _may_be_saved(cp, definition, file_digest(content.fileno())):
+                try:
+                    _load(cp, definition, progress)
+                except DamagedError:  # it is set aside, and told: its manifest had the digest, its content has not
+                    pass
+                else:
+                    return
+            progress.phase(f"save {definition.name}")
+            cp.saved.store(definition, _copy_of(content.fileno()))
+    except OSError as error:
+        raise SpoolError(
+            f"segment {definition.name}: {definition.size_bytes} bytes could not be written to the spool of system"
+            f" {cp.system}: {error}"
+        ) from error
+    _load(cp, definition, progress)
+
+
+def _copy_of(source_fd: int) -> Fill:
+    def fill(write_fd: int) -> None:
+        offset_bytes, size_bytes = 0, os.fstat(source_fd).st_size
+        while offset_bytes < size_bytes:
+            offset_bytes += os.sendfile(write_fd, source_fd, offset_bytes, size_bytes - offset_bytes)
+
+    return fill
+
+
+def _load(cp: ControlProgram, definition: SegmentDefinition, progress: Progress) -> None:
+    progress.phase(f"load {definition.name}")
+    try:
+        cp.open(definition.name)
+    except KeyError:  # clients are served while others are published
+        raise LaunchError(f"segment {definition.name}: purged while the system was being published") from None
+
+
+def _planned(cp: ControlProgram, plan: SegmentPlan) -> _Planned:
+    if plan.image is not None:
+        image = plan_image(plan.image, address=plan.start_address or 0, size_bytes=plan.size_bytes)
+        return _Planned(plan, _definition(plan, image.size_bytes), image)
+    saved = cp.available.get(SegmentName(plan.name))
+    if saved is not None:
+        _check_saved(plan, saved.definition)
+        return _Planned(plan, saved.definition, saved=True)
+    sized = plan.definition is not None or plan.size_bytes is not None
+    definition = _definition(plan, plan.size_bytes or 0) if sized else None
+    if definition is None or any(each.type.saved for each in definition.ranges):
+        raise ConfigError(
+            f"{plan.where}: segment {plan.name}: found no image:, and no saved segment {plan.name} in the spool of"
+            f" system {cp.system}; give it an image, or save one (dcss segment define and save, --system {cp.system})"
+        )
+    return _Planned(plan, definition)
+
+
+def _check_saved(plan: SegmentPlan, saved: SegmentDefinition) -> None:
+    """Raise ConfigError where the plan says that the segment lies elsewhere than it was saved for."""
+    if plan.start_address is None:
+        return
+    wanted = _definition(plan, plan.size_bytes or saved.size_bytes)
+    if wanted.ranges != saved.ranges:
+        said, found = (", ".join(map(str, each.ranges)) for each in (wanted, saved))
+        raise ConfigError(
+            f"{plan.where}: segment {plan.name}: found {said}, wanted {found}, as it is saved; leave that out, or save"
+            " it anew"
+        )
+
+
+def _definition(plan: SegmentPlan, size_bytes: int) -> SegmentDefinition:
+    if plan.definition is not None:
+        return plan.definition
+    assert plan.start_address is not None, "at: stands where define: does not"
+    assert plan.type is not None, "at: gives it its default"
+    first_page = plan.start_address >> PAGE_SHIFT
+    pages = -(-size_bytes // PAGE_SIZE)
+    try:
+        return SegmentDefinition(SegmentName(plan.name), (PageRange(first_page, first_page + pages - 1, plan.type),))
+    except ValueError as error:
+        raise ConfigError(f"{plan.where}: {error}") from error

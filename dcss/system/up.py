@@ -1,0 +1,63 @@
+"""`dcss up`: a system that stays up until it is taken down, here or in the background."""
+
+import os
+import traceback
+from collections.abc import Callable
+from typing import Any
+
+from dcss.config.plan import SystemPlan
+from dcss.errors import DcssError
+from dcss.host.prctl import set_name
+from dcss.progress import Progress
+from dcss.system.daemon import StartupNotifier, start_in_background
+from dcss.system.log import Echo
+from dcss.system.status import system_form
+from dcss.system.system import System
+
+
+def up_here(
+    plan: SystemPlan, progress: Progress, *, echo: Echo, up: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Keep a system up in this process; return how it stood when a client had it taken down.
+
+    `up` is called with the system's document once every guest has settled, `echo` with each line of the journal.
+    Raises ConfigError, ImageError, PublishError, SystemBusyError, LaunchError; an interrupt passes through.
+    """
+    with System(plan, progress, echo=echo) as system:
+        _bring_up(system)
+        up(system_form(system))
+        system.serve()
+        return system_form(system)
+
+
+def up_in_background(plan: SystemPlan, progress: Progress) -> dict[str, Any]:
+    """Leave a system up in a process of its own, and return its document once every guest has settled.
+
+    Raises what `up_here` does.
+    """
+    return start_in_background(lambda caller: _serve(plan, caller), progress)
+
+
+def _serve(plan: SystemPlan, caller: StartupNotifier) -> None:
+    with System(plan, caller) as system:
+        for descriptor in (1, 2):  # where a fault of ours, or a library's, leaves its words
+            os.dup2(system.journal.descriptor, descriptor)
+        _bring_up(system)
+        caller.up(system_form(system))
+        try:
+            system.serve()
+        except KeyboardInterrupt:
+            system.journal.note("taken down by a signal")
+        except Exception as error:
+            told = str(error) if isinstance(error, DcssError) else traceback.format_exc()
+            system.journal.note(told)
+            system.cp.lock.keep = (system.journal.path.name,)  # whoever misses the system finds out why
+            raise
+
+
+def _bring_up(system: System) -> None:
+    set_name("dcss:cp")
+    system.publish()
+    system.launch()
+    system.wait()
+    system.journal.note(f"up with {len(system.plan.guests)} guests")

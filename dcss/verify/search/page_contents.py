@@ -1,0 +1,119 @@
+"""The distinct pages of all segments: pages that hold the same bytes are one content, low-entropy pages are none.
+
+A page has low entropy if fewer than 16 of its bytes differ from one repeated byte. The tail of an emptied directory
+is one byte and 4095 zeros, and unrelated memory holds such pages by chance.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dcss.abi.page import PAGE_SIZE
+from dcss.account.pagemap import Flags, Pages
+from dcss.verify.segment_view import NO_FILE, Bytes, SegmentView
+
+LOW_ENTROPY = -1
+_DISTINCTIVE_BYTES = 16
+_SAMPLES = 2 * _DISTINCTIVE_BYTES + 1  # of a low-entropy page's samples, more than half are the repeated byte
+_BATCH_PAGES = 512
+
+Words = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """Contents are numbered from 0; `of_page` has each segment page's number, or LOW_ENTROPY.
+
+    `segment` and `page` name for each content one page that holds it, a file's page where any file holds it.
+    """
+
+    segments: tuple[SegmentView, ...]
+    of_page: tuple[Pages, ...]
+    segment: Pages
+    page: Pages
+
+    @classmethod
+    def of(cls, segments: Sequence[SegmentView]) -> Self:
+        """Compare all pages of `segments` with each other."""
+        none = np.zeros(0, np.int64)
+        factors = np.random.default_rng().integers(0, 1 << 64, (PAGE_SIZE // 8, 2, 2), dtype=np.uint64)
+        digests = np.concatenate(
+            [none.astype(np.uint64), *(_digests(segment.content, factors) for segment in segments)]
+        )
+        distinctive = np.concatenate([none.astype(np.bool_), *(~_low_entropy(segment.content) for segment in segments)])
+        lengths = [segment.pages for segment in segments]
+        # Files' pages first: np.unique names the first page of each content.
+        in_file = np.concatenate([none, *(segment.files.owner for segment in segments)]) != NO_FILE
+        order = np.argsort(~in_file[distinctive], kind="stable")
+        rows = np.flatnonzero(distinctive)[order]
+        _, first, content = np.unique(digests[rows], return_index=True, return_inverse=True)
+        # A row is a page of all segments, one after the other.
+        of_row = np.full(len(digests), LOW_ENTROPY)
+        of_row[rows] = content
+        bounds = np.cumsum([0, *lengths])
+        named = rows[first]
+        segment_of = np.searchsorted(bounds, named, side="right") - 1
+        of_page = tuple(np.split(of_row, bounds[1:-1])) if lengths else ()
+        return cls(tuple(segments), of_page, segment_of, named - bounds[segment_of])
+
+    def __len__(self) -> int:
+        return len(self.page)
+
+    def bytes_at(self, contents: Pages, offsets: Pages | int, size_bytes: int) -> Bytes:
+        """Return `size_bytes` at `offsets` of each of `contents`, a row for each."""
+        places = self.page[contents] * PAGE_SIZE + offsets
+        if len(self.segments) == 1:
+            rows: Bytes = windows(self.segments[0].content.reshape(-1), size_bytes)[places]
+            return rows
+        found = np.empty((len(contents), size_bytes), np.uint8)
+        segments = self.segment[contents]
+        for index, segment in enumerate(self.segments):
+            mine = segments == index
+            found[mine] = windows(segment.content.reshape(-1), size_bytes)[places[mine]]
+        return found
+
+    def file_counts(self) -> Pages:
+        """Return for each content how many files hold it."""
+        holders = [
+            np.unique(np.stack((of_page[segment.files.pages], _file_of_page(segment) + (index << 32))), axis=1)
+            for index, (segment, of_page) in enumerate(zip(self.segments, self.of_page, strict=True))
+        ]
+        contents = np.concatenate([np.zeros(0, np.int64), *(pairs[0] for pairs in holders)])
+        return np.bincount(contents[contents != LOW_ENTROPY], minlength=len(self))
+
+
+def _file_of_page(segment: SegmentView) -> Pages:
+    return np.repeat(np.arange(len(segment.files.paths)), segment.files.counts)
+
+
+def windows(data: Bytes, size_bytes: int) -> Bytes:
+    """Return a view of every `size_bytes` long piece of `data`, a row for each byte that one can begin at."""
+    return np.lib.stride_tricks.sliding_window_view(data, size_bytes)
+
+
+def _digests(content: Bytes, factors: Words) -> Words:
+    """Hash each page to 64 bits that two different pages have in common with a chance of 2^-64.
+
+    Multilinear hashing of 32-bit words with random 64-bit factors: the upper halves of two such sums.
+    """
+    digests = np.empty(len(content), np.uint64)
+    for start in range(0, len(content), _BATCH_PAGES):
+        words = content[start : start + _BATCH_PAGES].view(np.uint64)
+        low, high = words & np.uint64(0xFFFFFFFF), words >> np.uint64(32)
+        first, second = (low @ factors[:, 0, i] + high @ factors[:, 1, i] for i in range(2))
+        digests[start : start + _BATCH_PAGES] = (first & np.uint64(0xFFFFFFFF << 32)) | second >> np.uint64(32)
+    return digests
+
+
+def _low_entropy(content: Bytes) -> Flags:
+    samples = content[:, np.linspace(0, PAGE_SIZE - 1, _SAMPLES).astype(np.int64)]
+    repeated = np.sort(samples, axis=1)[:, _SAMPLES // 2]
+    suspects = np.flatnonzero((samples == repeated[:, None]).sum(axis=1) > _SAMPLES // 2)
+    low_entropy = np.zeros(len(content), np.bool_)
+    for start in range(0, len(suspects), _BATCH_PAGES):
+        batch = suspects[start : start + _BATCH_PAGES]
+        low_entropy[batch] = (content[batch] != repeated[batch, None]).sum(axis=1) < _DISTINCTIVE_BYTES
+    return low_entropy

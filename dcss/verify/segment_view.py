@@ -1,0 +1,102 @@
+"""A published segment as the proof sees it: its content in CP's own mapping, its files by page, CP's frames."""
+
+import ctypes
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.account.pagemap import Entries, Flags, Pages
+from dcss.account.space import AddressSpace, Object, spread
+from dcss.account.targets import AddressRange, FileRuns, SegmentTarget
+
+Bytes = npt.NDArray[np.uint8]
+NO_FILE = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FilePages:
+    """The segment pages of files that have any, file after file.
+
+    `pages` holds them in one row, `starts` where each file begins in it, `counts` how many each has; `owner` says for
+    each page of the segment which file holds it (the last one, should several), or NO_FILE.
+    """
+
+    paths: tuple[str, ...]
+    pages: Pages
+    starts: Pages
+    counts: Pages
+    owner: Pages
+
+    @classmethod
+    def of(cls, files: Sequence[FileRuns], segment_pages: int) -> Self:
+        """Lay out `files`. Raises ValueError for a run that lies outside the segment."""
+        kept = [file for file in files if file.runs]
+        runs = [(index, page, count) for index, file in enumerate(kept) for _, page, count in file.runs]
+        for index, page, count in runs:
+            if not 0 <= page < page + count <= segment_pages:
+                path = os.fsdecode(kept[index].path)
+                found = f"pages {page} to {page + count - 1}"
+                raise ValueError(f"file {path}: found {found}, wanted pages of a segment of {segment_pages}")
+        owners, firsts, lengths = np.array(runs, np.int64).reshape(-1, 3).T
+        pages = spread(firsts, lengths)
+        counts = np.bincount(owners, weights=lengths, minlength=len(kept)).astype(np.int64)
+        owner = np.full(segment_pages, NO_FILE)
+        # Hard links are one inode and one entry; should runs overlap, the last file has the page.
+        owner[pages] = np.repeat(owners, lengths)
+        paths = tuple(os.fsdecode(file.path) for file in kept)
+        return cls(paths, pages, np.cumsum(counts) - counts, counts, owner)
+
+    def count(self, wanted: Flags) -> Pages:
+        """Return for each file how many of its pages are `wanted`, given for each page of the segment."""
+        if not len(self.paths):
+            return np.zeros(0, np.int64)
+        counts: Pages = np.add.reduceat(wanted[self.pages], self.starts, dtype=np.int64)
+        return counts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SegmentView:
+    """One segment; `content` is CP's mapping of it, a row for each page, never copied."""
+
+    target: SegmentTarget
+    object: Object
+    content: Bytes
+    files: FilePages
+
+    @classmethod
+    def of(cls, target: SegmentTarget) -> Self:
+        """Look at `target`, whose address must be mapped in this very process."""
+        status = os.fstat(target.descriptor)
+        pages = target.size_bytes >> PAGE_SHIFT
+        memory = (ctypes.c_uint8 * target.size_bytes).from_address(target.address)
+        content: Bytes = np.ctypeslib.as_array(memory).reshape(pages, PAGE_SIZE)
+        return cls(target, (status.st_dev, status.st_ino), content, FilePages.of(target.files, pages))
+
+    @property
+    def name(self) -> str:
+        """The segment's name."""
+        return self.target.name
+
+    @property
+    def pages(self) -> int:
+        """Pages of the segment."""
+        return len(self.content)
+
+    def touch(self) -> None:
+        """Read a byte of every page, so that each is present in CP's mapping."""
+        self.content[:, 0].sum()
+
+    def cp_entries(self, cp: AddressSpace) -> Entries:
+        """Return the pagemap entry of each page in CP's own mapping; 0 where that does not hold the page."""
+        address = self.target.address
+        found = cp.of_object(self.object, AddressRange(address, address + self.target.size_bytes))
+        entries = np.zeros(self.pages, np.uint64)
+        # A second mapping inside that range would shift the pages.
+        straight = found.object_pages == found.pages - (address >> PAGE_SHIFT)
+        entries[found.object_pages[straight]] = found.entries[straight]
+        return entries

@@ -1,0 +1,102 @@
+"""Ctrl-C at any instant: held where it may not cut, seen afterwards, and nothing is left in /dev/shm."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from cp_test_support import objects_of, private_directories, unique_system
+
+from dcss.host.signals import interrupts_held
+
+PUBLISHER = textwrap.dedent(
+    """
+    import os, sys
+    from cp_test_support import define, filler
+    from dcss.cp.program import ControlProgram
+
+    cp = ControlProgram(sys.argv[1])
+    print("ready", flush=True)
+    try:
+        while True:
+            cp.publish(define("LIB", "20000-2000F SR"), filler(b"x"))
+            cp.publish(define("RW", "30000-3000F SW"), filler(b"x"))
+    finally:
+        cp.close()
+    """
+)
+
+
+def test_interrupt_comes_after_the_block() -> None:
+    done = []
+
+    def body() -> None:
+        with interrupts_held():
+            signal.raise_signal(signal.SIGINT)
+            done.append("block")
+        done.append("not reached")
+
+    with pytest.raises(KeyboardInterrupt):
+        body()
+    assert done == ["block"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_error_in_the_block_wins_and_handlers_come_back() -> None:
+    def body() -> None:
+        with interrupts_held():
+            raise ValueError("mine")
+
+    with pytest.raises(ValueError, match="mine"):
+        body()
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_ignored_signals_stay_ignored_and_other_threads_do_nothing() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with interrupts_held():
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            signal.raise_signal(signal.SIGHUP)
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    done = []
+
+    def body() -> None:
+        with interrupts_held():
+            done.append(1)
+
+    thread = threading.Thread(target=body)
+    thread.start()
+    thread.join()
+    assert done == [1]
+
+
+def test_ctrl_c_while_publishing_leaves_nothing() -> None:
+    generator = random.Random(1)
+    with private_directories():
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
+        for _ in range(12):
+            system = unique_system("interrupt")
+            with subprocess.Popen(
+                [sys.executable, "-c", PUBLISHER, system],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=environment,
+            ) as process:
+                assert process.stdout
+                assert process.stdout.readline() == "ready\n"
+                time.sleep(generator.random() * 0.02)
+                process.send_signal(signal.SIGINT)
+                _, error_text = process.communicate(timeout=10)
+            assert error_text.rstrip().endswith("KeyboardInterrupt"), error_text
+            assert process.returncode == -signal.SIGINT
+            assert objects_of(system) == []
+            assert not Path(os.environ["XDG_RUNTIME_DIR"], "dcss", system).exists()

@@ -1,0 +1,52 @@
+"""What a proof freed goes back to the kernel, also below memory that is in use still."""
+
+import ctypes
+import os
+from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+import dcss.verify.verdict
+from dcss.account.proc import read_proc
+from dcss.account.smaps import parse_fields
+from dcss.system import proof
+from dcss.system.system import System
+
+BLOCK_BYTES = 100_000  # below malloc's threshold for mappings of their own
+BLOCKS = 400
+FREED_BYTES = BLOCK_BYTES * BLOCKS
+
+
+def anonymous_bytes() -> int:
+    return parse_fields(read_proc(os.getpid(), "smaps_rollup"))["Anonymous"]
+
+
+@pytest.fixture
+def holed() -> Iterator[None]:
+    """A heap with many free pages, and a block in use at its end."""
+    blocks = [bytearray(b"x" * BLOCK_BYTES) for _ in range(BLOCKS)]
+    last = bytearray(b"x" * BLOCK_BYTES)
+    del blocks
+    yield
+    del last
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_proof_gives_free_memory_back(holed: None, monkeypatch: pytest.MonkeyPatch, fails: bool) -> None:
+    if not hasattr(ctypes.CDLL(None), "malloc_trim"):
+        pytest.skip("a C library without malloc_trim")
+
+    def verify(*_: Any, **__: Any) -> None:
+        if fails:
+            raise ZeroDivisionError
+
+    monkeypatch.setattr(proof, "target_of", lambda _: None)
+    monkeypatch.setattr(dcss.verify.verdict, "verify", verify)
+    before = anonymous_bytes()
+    try:
+        proof.verify_system(cast(System, SimpleNamespace()))
+    except ZeroDivisionError:
+        assert fails
+    assert before - anonymous_bytes() > FREED_BYTES / 2

@@ -1,0 +1,119 @@
+"""A process in the background: what it tells its caller, and how it ends."""
+
+import io
+import os
+import signal
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcss.errors import ConfigError, ImageError, LaunchError, SystemBusyError
+from dcss.progress import SilentProgress
+from dcss.report.progress import PlainProgress
+from dcss.system.daemon import StartupNotifier, start_in_background
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+
+
+def start(serve: Any, stream: io.StringIO | None = None) -> dict[str, Any]:
+    return start_in_background(serve, SilentProgress() if stream is None else PlainProgress(stream))
+
+
+def descriptors(pid: int) -> set[str]:
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.add(os.readlink(link))  # noqa: PTH115
+    return found
+
+
+def test_progress_comes_through_and_up_returns_while_it_goes_on() -> None:
+    def serve(caller: StartupNotifier) -> None:
+        caller.phase("publish X", 10, "bytes")
+        caller.advance(4)
+        caller.advance(6)
+        caller.warn("mind the gap")
+        caller.phase("rest")
+        caller.up({"pid": os.getpid(), "session": os.getsid(0), "cwd": os.getcwd()})  # noqa: PTH109
+        time.sleep(60)
+
+    stream = io.StringIO()
+    form = start(serve, stream)
+    assert form["session"] == form["pid"] != os.getpid()
+    assert form["cwd"] == "/"
+    assert "publish X, 10 B, " in stream.getvalue()
+    assert "warning: mind the gap" in stream.getvalue()
+    end = time.monotonic() + 5
+    while (links := descriptors(form["pid"])) != {"/dev/null"}:  # the pipe is closed right after its last word
+        assert time.monotonic() < end, links
+    assert os.waitpid(form["pid"], os.WNOHANG) == (0, 0)
+    os.kill(form["pid"], signal.SIGKILL)
+    os.waitpid(form["pid"], 0)
+
+
+@pytest.mark.parametrize(
+    ("error", "kind", "text"),
+    [
+        (ConfigError("a.yaml:1: one", "a.yaml:2: two"), ConfigError, "a.yaml:1: one\na.yaml:2: two"),
+        (ImageError("too large"), ImageError, "too large"),
+        (SystemBusyError("runs"), LaunchError, "runs"),
+        (OSError(28, "No space left on device"), LaunchError, "No space left"),
+    ],
+)
+def test_errors_come_through(error: Exception, kind: type[Exception], text: str) -> None:
+    def serve(_: StartupNotifier) -> None:
+        raise error
+
+    with pytest.raises(kind) as caught:
+        start(serve)
+    assert type(caught.value) is kind
+    assert text in str(caught.value)
+
+
+def test_a_fault_comes_with_its_traceback() -> None:
+    def serve(_: StartupNotifier) -> None:
+        raise ZeroDivisionError("by nothing")
+
+    with pytest.raises(RuntimeError, match="by nothing") as caught:
+        start(serve)
+    assert "test_launch_background.py" in str(caught.value)
+
+
+def test_an_end_without_a_word_is_an_error() -> None:
+    with pytest.raises(LaunchError, match=r"CP \(process \d+\) ended by signal 9 before its system was up"):
+        start(lambda _: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(LaunchError, match="ended with status 0 before"):
+        start(lambda _: None)
+
+
+def test_an_interrupt_takes_it_down() -> None:
+    told: list[int] = []
+
+    class Interrupting(SilentProgress):
+        def phase(self, name: str, *_: Any) -> None:
+            told.append(int(name))
+            raise KeyboardInterrupt
+
+    def serve(caller: StartupNotifier) -> None:
+        signal.signal(signal.SIGTERM, lambda *_: os._exit(7))
+        caller.phase(str(os.getpid()))
+        time.sleep(60)
+
+    with pytest.raises(KeyboardInterrupt):
+        start_in_background(serve, Interrupting())
+    with pytest.raises(ProcessLookupError):
+        os.kill(told[0], 0)
+
+
+def test_a_caller_that_is_gone_is_not_missed() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    caller = StartupNotifier(writing)
+    caller.phase("one")
+    caller.advance()
+    caller.up({})
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(writing)

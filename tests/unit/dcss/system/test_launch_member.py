@@ -1,0 +1,81 @@
+"""When a guest is started again, and when it is left as it is."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from system_harness import guest
+
+from dcss.system import guest as members
+from dcss.system.guest import RESTART_DELAYS_SECONDS, Member, State
+
+
+class Clock:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.seconds = 1000.0
+        monkeypatch.setattr(members.time, "monotonic", lambda: self.seconds)
+        monkeypatch.setattr(members.time, "time", lambda: self.seconds)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return Clock(monkeypatch)
+
+
+def member(**changes: Any) -> Member:
+    return Member(guest("A", restart="on-failure", **changes))
+
+
+def fail(one: Member) -> float | None:
+    """Fail once as the roster does, and return the delay."""
+    delay = one.next_delay_seconds()
+    if delay is not None:
+        one.row += 1
+        one.enter(State.RESTARTING)
+        one.enter(State.STARTING)
+    return delay
+
+
+def test_without_a_policy_it_is_left() -> None:
+    assert Member(guest("A")).next_delay_seconds() is None
+
+
+def test_a_row_of_failures_waits_longer_each_time_and_ends(clock: Clock) -> None:
+    one = member()
+    assert [fail(one) for _ in range(6)] == [*RESTART_DELAYS_SECONDS, None]
+    assert list(RESTART_DELAYS_SECONDS) == sorted(RESTART_DELAYS_SECONDS)
+
+
+def test_a_steady_life_begins_a_new_row(clock: Clock) -> None:
+    one = member()
+    for _ in range(4):
+        fail(one)
+    one.enter(State.READY)
+    clock.seconds += 59
+    assert fail(one) == RESTART_DELAYS_SECONDS[4]
+    one.enter(State.READY)
+    clock.seconds += 60
+    assert fail(one) == RESTART_DELAYS_SECONDS[0]
+
+
+def test_what_is_stopped_stays(clock: Clock) -> None:
+    one = member()
+    one.wanted = False
+    assert fail(one) is None
+
+
+def test_since_is_of_the_state(clock: Clock) -> None:
+    one = member()
+    one.enter(State.RUNNING)
+    clock.seconds += 5
+    one.enter(State.RUNNING)
+    assert one.since_seconds == 1000
+    one.enter(State.READY)
+    assert one.since_seconds == 1005
+
+
+def test_what_was_refused_has_no_process(tmp_path: Path) -> None:
+    one = member()
+    one.reason = "fork: no more"
+    assert one.outcome().exit_status == 71
+    assert one.outcome().log == "fork: no more"

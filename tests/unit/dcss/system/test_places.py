@@ -1,0 +1,38 @@
+"""Guests and segments that cannot go together, told before anything is made."""
+
+import pytest
+
+from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
+from dcss.config.plan import GuestPlan
+from dcss.errors import ConfigError
+from dcss.system.address_layout import check_address_layout
+
+
+def segments(**words: str) -> dict[SegmentName, SegmentDefinition]:
+    return {
+        SegmentName(name): SegmentDefinition(SegmentName(name), (PageRange.parse(word),))
+        for name, word in words.items()
+    }
+
+
+def guest(*dcssblk: str, storage_bytes: int = 64 << 20, name: str = "G") -> GuestPlan:
+    return GuestPlan(name, "process", storage_bytes, dcssblk, (), "shared", (), "demo.yaml:9")
+
+
+def test_sound_places_pass() -> None:
+    check_address_layout(segments(A="4000-40FF SR", B="4100-41FF SR"), [guest("A:B"), guest("A(local)"), guest()])
+
+
+def test_findings_are_all_told_and_once_for_an_entry() -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_address_layout(
+            segments(A="3FFF-40FF SR", B="40FF-41FF SR"), [guest("A", "B", name="G01"), guest("A", "B", name="G02")]
+        )
+    assert [finding.replace("G02", "G01") for finding in caught.value.findings] == [
+        "demo.yaml:9: guest G01: found storage up to 0x4000000, wanted at most 0x3fff000, where segment A begins",
+        "demo.yaml:9: guest G01: found segments A and B in one megabyte, wanted them apart, since it loads both",
+    ]
+
+
+def test_segments_that_no_guest_loads_together_may_overlap() -> None:
+    check_address_layout(segments(A="4000-40FF SR", B="4080-41FF SR"), [guest("A"), guest("B")])
