@@ -42,7 +42,7 @@ class VerifyResult:
 
 
 @dataclass(frozen=True, slots=True)
-class GuestBooks:
+class GuestCounters:
     """What the guest itself instantiated: what z/VM would charge it."""
 
     xip_bytes: int | None
@@ -52,7 +52,7 @@ class GuestBooks:
 
 
 @dataclass(frozen=True, slots=True)
-class HostBooks:
+class HostCosts:
     """What this machine pays for the guest's processes, emulator included."""
 
     rss_bytes: int | None
@@ -69,8 +69,8 @@ class GuestAccount:
     engine: str
     pids: tuple[int, ...]
     storage_bytes: int
-    guest: GuestBooks
-    host: HostBooks
+    guest: GuestCounters
+    host: HostCosts
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +94,7 @@ class Totals:
 
 
 @dataclass(frozen=True, slots=True)
-class MachineBooks:
+class MachineMemory:
     """Free memory of the machine, before the first guest and now: MemFree plus the per-CPU lists of /proc/zoneinfo."""
 
     free_before_bytes: int
@@ -109,7 +109,7 @@ class MeasureResult:
     guests: tuple[GuestAccount, ...]
     segments: tuple[SegmentAccount, ...]
     totals: Totals
-    machine: MachineBooks | None = None
+    machine: MachineMemory | None = None
     limits: tuple[str, ...] = ()
 
 

@@ -8,7 +8,7 @@ import traceback
 from time import monotonic
 from typing import NamedTuple
 
-from dcss.abi.console import BOOKS, BOOKS_REQUEST, EXEC_REQUEST, PACKET_BYTES, VERDICT, Verdict
+from dcss.abi.console import COUNTERS, COUNTERS_REQUEST, EXEC_REQUEST, PACKET_BYTES, VERDICT, Verdict
 from dcss.errors import DcssError
 from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
@@ -62,7 +62,7 @@ def run_guest(spec: GuestSpec, reservation: Reservation, port: socket.socket, co
         kernel = boot(spec, reservation, port, sys.stdout.fileno())
         for step in spec.run:
             _run_step(kernel, *step)
-        verdict = Verdict(0, monotonic() - started, *kernel.books())
+        verdict = Verdict(0, monotonic() - started, *kernel.counters())
     except DcssError as error:
         verdict = _failed(FAILED, started, f"{spec.name}: {error}")
     except Exception as error:
@@ -87,8 +87,8 @@ def _serve(kernel: Kernel, console: socket.socket) -> None:
     """Answer requests until the host closes its side: the guest is taken down."""
     while packet := console.recv(PACKET_BYTES):
         try:
-            if packet == BOOKS_REQUEST:
-                console.send(BOOKS + kernel.books().pack(), socket.MSG_NOSIGNAL)
+            if packet == COUNTERS_REQUEST:
+                console.send(COUNTERS + kernel.counters().pack(), socket.MSG_NOSIGNAL)
             elif packet.startswith(EXEC_REQUEST):
                 from vmguest.shell.serve import serve_exec
 

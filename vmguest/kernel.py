@@ -3,7 +3,7 @@
 import socket
 from typing import TYPE_CHECKING
 
-from dcss.abi.console import Books
+from dcss.abi.console import Counters
 from dcss.abi.page import PAGE_SIZE
 from vmguest.block.dcssblk import Dcssblk
 from vmguest.extmem import Extmem
@@ -54,10 +54,10 @@ class Kernel:
 
         return tree_of(self.dcssblk)
 
-    def books(self) -> Books:
+    def counters(self) -> Counters:
         """Return the guest's own account."""
         systems = {id(mount.file_system): mount.file_system for mount in self.vfs.mounts}.values()
-        return Books(
+        return Counters(
             sum(system.page_cache_bytes for system in systems),
             sum(system.buffer_bytes for system in systems) + self.devices.buffer_pages * PAGE_SIZE,
             self.process.anonymous_pages * PAGE_SIZE,

@@ -14,17 +14,17 @@ from typing import NamedTuple
 PACKET_BYTES = (1 << 16) - 1
 OUTPUT_BYTES = 60 << 10  # of one O or E packet: whole pages, so that a file's pages are sent as they lie
 
-VERDICT, STDOUT, STDERR, STATUS, BOOKS = b"V", b"O", b"E", b"X", b"B"
+VERDICT, STDOUT, STDERR, STATUS, COUNTERS = b"V", b"O", b"E", b"X", b"B"
 EXEC_REQUEST = b"exec\0"
-BOOKS_REQUEST = b"books\0"
+COUNTERS_REQUEST = b"books\0"
 CANCEL_REQUEST = b"cancel\0"  # end the command that runs; nothing happens where it has ended
 
 EXIT_STATUS = Struct("<i")
-_BOOKS = Struct("<QQQ")
+_COUNTERS = Struct("<QQQ")
 _VERDICT = Struct("<idQQQ")
 
 
-class Books(NamedTuple):
+class Counters(NamedTuple):
     """What a guest instantiated, in bytes, by its own count."""
 
     page_cache_bytes: int
@@ -33,14 +33,14 @@ class Books(NamedTuple):
 
     def pack(self) -> bytes:
         """Return the books as the data of one B packet."""
-        return _BOOKS.pack(*self)
+        return _COUNTERS.pack(*self)
 
     @classmethod
-    def unpack(cls, data: bytes) -> "Books":
+    def unpack(cls, data: bytes) -> "Counters":
         """Read what `pack` made. Raises ValueError where a guest sent anything else."""
-        if len(data) != _BOOKS.size:
-            raise ValueError(f"books: found {len(data)} bytes, wanted {_BOOKS.size}")
-        return cls._make(_BOOKS.unpack(data))
+        if len(data) != _COUNTERS.size:
+            raise ValueError(f"counters: found {len(data)} bytes, wanted {_COUNTERS.size}")
+        return cls._make(_COUNTERS.unpack(data))
 
 
 class Verdict(NamedTuple):
@@ -68,9 +68,9 @@ class Verdict(NamedTuple):
         return cls(exit_status, seconds, page_cache, buffer, anonymous, message)
 
     @property
-    def books(self) -> Books:
+    def counters(self) -> Counters:
         """The books as they were when the list had ended."""
-        return Books(self.page_cache_bytes, self.buffer_bytes, self.anonymous_bytes)
+        return Counters(self.page_cache_bytes, self.buffer_bytes, self.anonymous_bytes)
 
 
 def pack_exec(words: Sequence[bytes]) -> bytes:

@@ -19,19 +19,19 @@ from dcss.account.space import AddressSpace, Object
 from dcss.account.targets import GuestTarget, SegmentTarget, SystemTarget
 from dcss.account.totals import totals_of
 from dcss.errors import LaunchError, MeasurementDeniedError
-from dcss.results import GuestAccount, GuestBooks, HostBooks, MachineBooks, MeasureResult, SegmentAccount, Totals
+from dcss.results import GuestAccount, GuestCounters, HostCosts, MachineMemory, MeasureResult, SegmentAccount, Totals
 
 _SETTLE_TRIES = 5
 _SETTLE_SECONDS = 0.01
 
-StatedBooks = tuple[int, int, int]
+StatedCounters = tuple[int, int, int]
 
 
 class _Sight(NamedTuple):
     """One reading of one guest's books; `mapped` says which segment pages its user mappings hold."""
 
     pids: tuple[int, ...]
-    host: HostBooks
+    host: HostCosts
     mapped: Flags | None
     limits: tuple[str, ...]
 
@@ -56,15 +56,15 @@ class _Segments:
 
 def measure(
     system: SystemTarget,
-    guest_books: Mapping[str, StatedBooks],
+    guest_counters: Mapping[str, StatedCounters],
     segment_users: Mapping[str, int],
     *,
     free_before_bytes: int | None = None,
 ) -> MeasureResult:
     """Return what each guest of `system` costs and what sharing saves.
 
-    `guest_books` holds page cache, buffer and anonymous bytes as each guest kernel states them, by guest name;
-    `segment_users` how many guests have loaded a segment, by its name. Books are read until two readings agree. What
+    `guest_counters` holds page cache, buffer and anonymous bytes as each guest kernel states them, by guest name;
+    `segment_users` how many guests have loaded a segment, by its name. Counters are read until two readings agree. What
     the kernel does not show to this user is None, with the reason in `limits`. Raises LaunchError where a guest ends
     meanwhile.
     """
@@ -75,7 +75,7 @@ def measure(
     accounts: list[GuestAccount] = []
     sharing: list[Flags | None] = []
     for guest in system.guests:
-        if not guest.pids or guest.name not in guest_books:
+        if not guest.pids or guest.name not in guest_counters:
             wanted = "the account of its own kernel" if guest.pids else "a process that runs"
             raise LaunchError(f"guest {guest.name}: wanted {wanted}, found none; it has not started, or ended early")
         sight, settled = _settled(partial(_look, guest, segments, hidden))
@@ -83,7 +83,7 @@ def measure(
         if not settled:
             limits.append(f"guest {guest.name}: its books still moved after {_SETTLE_TRIES} readings; this is the last")
         xip_bytes = None if sight.mapped is None else int(np.count_nonzero(sight.mapped)) * PAGE_SIZE
-        books = GuestBooks(xip_bytes, *guest_books[guest.name])
+        books = GuestCounters(xip_bytes, *guest_counters[guest.name])
         accounts.append(GuestAccount(guest.name, guest.engine, sight.pids, guest.storage_bytes, books, sight.host))
         if guest.expect == "shared":
             sharing.append(sight.mapped)
@@ -95,7 +95,7 @@ def measure(
         tuple(accounts),
         tuple(_segment_account(segment, segment_users.get(segment.name, 0)) for segment in system.segments),
         totals,
-        None if free_before_bytes is None else MachineBooks(free_before_bytes, free_memory_bytes()),
+        None if free_before_bytes is None else MachineMemory(free_before_bytes, free_memory_bytes()),
         tuple(dict.fromkeys(limits)),
     )
 
@@ -130,7 +130,7 @@ def _look(guest: GuestTarget, segments: _Segments, hidden: str | None) -> _Sight
 
 def _look_once(guest: GuestTarget, pids: tuple[int, ...], segments: _Segments, hidden: str | None) -> _Sight:
     page_table_bytes = sum(read_status(pid).get("VmPTE", 0) for pid in pids)
-    host = HostBooks(None, None, None, page_table_bytes)
+    host = HostCosts(None, None, None, page_table_bytes)
     try:
         # One walk by the kernel for a whole process; smaps would print every mapping.
         rollups = [read_rollup(pid) for pid in pids]

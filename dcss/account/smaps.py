@@ -13,7 +13,7 @@ _KB = 1024
 
 
 @dataclass(frozen=True, slots=True)
-class MappingBooks:
+class MappingFields:
     """One mapping of smaps: where, its fields in bytes, and VmFlags' two-letter words."""
 
     vma: Vma
@@ -33,9 +33,9 @@ def parse_fields(text: bytes) -> dict[str, int]:
     return fields
 
 
-def parse_smaps(text: bytes) -> list[MappingBooks]:
+def parse_smaps(text: bytes) -> list[MappingFields]:
     """Parse smaps: a head line as in maps, then `Name: value` lines, for each mapping."""
-    mappings: list[MappingBooks] = []
+    mappings: list[MappingFields] = []
     block: list[bytes] = []
     head: bytes | None = None
     for line in text.split(b"\n"):
@@ -51,12 +51,12 @@ def parse_smaps(text: bytes) -> list[MappingBooks]:
     return mappings
 
 
-def _mapping(head: bytes, block: list[bytes]) -> MappingBooks:
+def _mapping(head: bytes, block: list[bytes]) -> MappingFields:
     flags = next((line.split()[1:] for line in block if line.startswith(b"VmFlags:")), [])
-    return MappingBooks(parse_line(head), parse_fields(b"\n".join(block)), tuple(flag.decode() for flag in flags))
+    return MappingFields(parse_line(head), parse_fields(b"\n".join(block)), tuple(flag.decode() for flag in flags))
 
 
-def read_smaps(pid: int) -> list[MappingBooks]:
+def read_smaps(pid: int) -> list[MappingFields]:
     """Read every mapping's books of process `pid`; walks all its page tables."""
     return parse_smaps(read_proc(pid, "smaps"))
 

@@ -5,9 +5,9 @@ from dcss.results import (
     Claim,
     FileProof,
     GuestAccount,
-    GuestBooks,
-    HostBooks,
-    MachineBooks,
+    GuestCounters,
+    HostCosts,
+    MachineMemory,
     MeasureResult,
     SegmentAccount,
     Totals,
@@ -32,11 +32,11 @@ def measure_result(form: JsonForm) -> MeasureResult:
         tuple(_guest(guest) for guest in form["guests"]),
         tuple(SegmentAccount(**segment) for segment in form["segments"]),
         Totals(**form["totals"]),
-        None if machine is None else MachineBooks(**machine),
+        None if machine is None else MachineMemory(**machine),
         tuple(form["limits"]),
     )
 
 
 def _guest(form: JsonForm) -> GuestAccount:
-    books = {"pids": tuple(form["pids"]), "guest": GuestBooks(**form["guest"]), "host": HostBooks(**form["host"])}
+    books = {"pids": tuple(form["pids"]), "guest": GuestCounters(**form["guest"]), "host": HostCosts(**form["host"])}
     return GuestAccount(**form | books)

@@ -11,7 +11,7 @@ from time import monotonic
 from typing import Protocol
 
 from dcss.abi import console
-from dcss.abi.console import Books, Verdict
+from dcss.abi.console import Counters, Verdict
 from dcss.config.plan import GuestPlan
 from dcss.errors import LaunchError
 from dcss.results import GuestOutcome
@@ -40,7 +40,7 @@ class Guest:
     pid: int | None = None
     pidfd: int | None = None
     verdict: Verdict | None = None
-    books: Books | None = None  # the latest that it sent; its own word
+    counters: Counters | None = None  # the latest that it sent; its own word
     exit_status: int | None = None
     seconds: float = 0.0
     exec_sink: ExecSink | None = None
@@ -82,10 +82,10 @@ class Guest:
             with suppress(LaunchError):  # its console is full: it reads nothing, whatever it is told
                 self._send(console.CANCEL_REQUEST)
 
-    def ask_books(self) -> None:
-        """Ask for the guest's books: `books` changes when the answer comes, after a command that is under way."""
+    def request_counters(self) -> None:
+        """Ask for the guest's counters: `books` changes when the answer comes, after a command that is under way."""
         self._check_ready("books")
-        self._send(console.BOOKS_REQUEST)
+        self._send(console.COUNTERS_REQUEST)
 
     def hear(self) -> bool:
         """Read one packet that the guest sent, without waiting; False at its end. A wrong packet ends the guest."""
@@ -158,10 +158,10 @@ class Guest:
         """Take one packet. Raises ValueError for one that no guest of ours sends, or not now."""
         if kind == console.VERDICT and self.verdict is None:
             self.verdict = Verdict.unpack(data)
-            self.books = self.verdict.books
+            self.counters = self.verdict.counters
             self.seconds = monotonic() - self.started_at
-        elif kind == console.BOOKS:
-            self.books = Books.unpack(data)
+        elif kind == console.COUNTERS:
+            self.counters = Counters.unpack(data)
         elif self.exec_sink is None:
             raise ValueError(f"packet of kind {kind!r}: nothing was asked for")
         elif kind == console.STATUS and len(data) == console.EXIT_STATUS.size:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dcss.host.libc import give_back_free_memory
 from dcss.results import MeasureResult, VerifyResult
-from dcss.system.targets import guest_books, segment_users, target_of
+from dcss.system.targets import guest_counters, segment_users, target_of
 
 if TYPE_CHECKING:
     from dcss.system.system import System
@@ -30,7 +30,7 @@ def measure_system(system: "System", limits: Iterable[str] = ()) -> MeasureResul
     """
     from dcss.account.guests import measure
 
-    target, books = target_of(system), guest_books(system)
+    target, books = target_of(system), guest_counters(system)
     silent = [guest.name for guest in target.guests if guest.name not in books]
     target = replace(target, guests=tuple(guest for guest in target.guests if guest.name in books))
     result = measure(

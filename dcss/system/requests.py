@@ -18,11 +18,11 @@ from dcss.system.proof import measure_system, verify_system
 from dcss.system.status import guest_form, system_form
 
 if TYPE_CHECKING:
-    from dcss.abi.console import Books
+    from dcss.abi.console import Counters
     from dcss.system.instance import Guest
     from dcss.system.system import System
 
-_BOOKS_SECONDS = 1.0  # for so long `measure` waits for guests that answer late
+_COUNTERS_SECONDS = 1.0  # for so long `measure` waits for guests that answer late
 _LOOK_SECONDS = 0.005
 _NAMES_SHOWN = 8
 
@@ -67,18 +67,22 @@ class Requests:
                 limits.append(_stale(guest))
                 continue
             try:
-                guest.ask_books()
+                guest.request_counters()
             except LaunchError:  # it has not read what it was asked before
                 limits.append(_stale(guest))
                 continue
-            asked.append((guest, guest.books))
-        self._measure_when_told(client, asked, limits, monotonic() + _BOOKS_SECONDS)
+            asked.append((guest, guest.counters))
+        self._measure_when_told(client, asked, limits, monotonic() + _COUNTERS_SECONDS)
 
     def _measure_when_told(
-        self, client: ClientConnection, asked: Sequence[tuple["Guest", "Books | None"]], limits: list[str], until: float
+        self,
+        client: ClientConnection,
+        asked: Sequence[tuple["Guest", "Counters | None"]],
+        limits: list[str],
+        until: float,
     ) -> None:
         """Answer `measure` once each guest that lives has books that are not those of before, or the time is over."""
-        silent = [(guest, before) for guest, before in asked if guest.ready and guest.books is before]
+        silent = [(guest, before) for guest, before in asked if guest.ready and guest.counters is before]
         if silent and monotonic() < until:
             self._system.loop.after(
                 _LOOK_SECONDS,

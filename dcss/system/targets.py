@@ -72,9 +72,9 @@ def _objects(segment: Segment) -> Iterator[tuple[str, SharedObject]]:
         yield f"{name}.saved", segment.pristine
 
 
-def guest_books(system: "System") -> dict[str, tuple[int, int, int]]:
+def guest_counters(system: "System") -> dict[str, tuple[int, int, int]]:
     """Return each guest's own account, the latest that it sent: page cache, buffer and anonymous bytes."""
-    return {guest.name: guest.books for guest in system.guests.values() if guest.books is not None}
+    return {guest.name: guest.counters for guest in system.guests.values() if guest.counters is not None}
 
 
 def _guest(system: "System", guest: Guest, pid: int, window: AddressRange, user_area: AddressRange) -> GuestTarget:

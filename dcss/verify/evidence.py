@@ -32,7 +32,7 @@ class Evidence:
 
     def segments(self, segments: Sequence[SegmentView], cp_entries: Sequence[Entries]) -> None:
         """Begin: the system, its guests, and each segment with CP's frames and what the kernel counts for them."""
-        # Books that moved are looked at again: what was seen before does not count.
+        # Counters that moved are looked at again: what was seen before does not count.
         self._lines.clear()
         self.add("system", system=self._system.name, evidence=self._level, page_bytes=PAGE_SIZE)
         for guest in self._system.guests:

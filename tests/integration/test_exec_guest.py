@@ -128,11 +128,11 @@ def test_a_guest_that_is_killed_during_a_command_ends_it(running: Running) -> No
 
 
 def test_books_follow_what_commands_instantiate(running: Running, made: tuple[Path, dict[str, bytes]]) -> None:
-    def books(name: str) -> int:
+    def counters(name: str) -> int:
         member = running.system.guests[name]
-        before = member.books
-        member.ask_books()
-        while member.books is before:
+        before = member.counters
+        member.request_counters()
+        while member.counters is before:
             running.system.poll(10)
         account = next(g for g in measure_system(running.system).guests if g.name == name)
         return account.guest.page_cache_bytes
@@ -195,8 +195,8 @@ def test_steps_run_in_turn_and_their_output_is_the_log(tmp_path: Path) -> None:
         good, bad, wrong = (system.guests[name] for name in ("GOOD", "BAD", "WRONG"))
         assert good.ready
         assert "to a file\n1 /tmp/x\nlib\n" in good.log_path.read_text()
-        assert good.books is not None
-        assert good.books.page_cache_bytes == 4096
+        assert good.counters is not None
+        assert good.counters.page_cache_bytes == 4096
         outcome = bad.outcome()
         assert outcome.exit_status == 1
         assert outcome.log.splitlines()[-3:] == [

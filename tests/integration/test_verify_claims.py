@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from claim_asserts import (
     BASELINES,
-    BOOKS,
+    COUNTERS,
     NO_COPIES,
     ONE_FRAME,
     PROTECTION,
@@ -37,7 +37,7 @@ def test_honest_guests_are_verified() -> None:
     assert_verified(result)
     assert result.evidence == "frames"
     assert result.limits == ()
-    assert [claim.claim for claim in result.claims] == [ONE_FRAME, NO_COPIES, BOOKS, PROTECTION]
+    assert [claim.claim for claim in result.claims] == [ONE_FRAME, NO_COPIES, COUNTERS, PROTECTION]
     names = ("LINUX01", "LINUX02", "LINUX03")
     assert [(f.path, f.pages, f.checked_pages, f.guests, f.distinct_frames, f.shared) for f in result.files] == [
         ("/lib/one.so", 40, 40, names, 40, True),
@@ -46,7 +46,7 @@ def test_honest_guests_are_verified() -> None:
     ]
     assert "73 pages of 3 files, mapped by 3 guests" in detail(result, ONE_FRAME)
     # CP: 96; each guest: at least its files. As many as the kernel counts.
-    assert "96 frames in 5 processes" in detail(result, BOOKS)
+    assert "96 frames in 5 processes" in detail(result, COUNTERS)
     assert result.cpu_seconds > 0
 
 
@@ -209,7 +209,7 @@ class TestBooksClose:
                     signal.pause()
             os.read(started, 1)
             try:
-                reason = assert_only_false(verify(stage.system), BOOKS)
+                reason = assert_only_false(verify(stage.system), COUNTERS)
             finally:
                 os.kill(foreign, signal.SIGKILL)
                 os.waitpid(foreign, 0)

@@ -7,7 +7,7 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from claim_asserts import BASELINES, BOOKS, NO_COPIES, ONE_FRAME, PROTECTION, assert_verified, detail
+from claim_asserts import BASELINES, COUNTERS, NO_COPIES, ONE_FRAME, PROTECTION, assert_verified, detail
 from segment_stage import ADDRESS, PAGES, Order, Stage, map_all, order, without_privilege
 
 from dcss.abi.page import PAGE_SIZE
@@ -39,7 +39,7 @@ def test_honest_system_is_verified_by_mappings() -> None:
     assert result.evidence == "mappings"
     assert all(file.distinct_frames is None and file.shared for file in result.files)
     assert "a page of the segment's object at its offset" in detail(result, ONE_FRAME)
-    assert "Pss_Shmem" in detail(result, BOOKS)
+    assert "Pss_Shmem" in detail(result, COUNTERS)
     assert "with a guest's own descriptor" in detail(result, PROTECTION)
     (limit,) = result.limits
     assert "CAP_SYS_ADMIN" in limit
@@ -81,8 +81,8 @@ def test_foreign_process_shows_in_the_shares() -> None:
         os.read(started, 1)
 
     result = verified_without_privilege(foreign)
-    assert refuted(result) == [BOOKS]
-    assert "it is mapped by process" in detail(result, BOOKS)
+    assert refuted(result) == [COUNTERS]
+    assert "it is mapped by process" in detail(result, COUNTERS)
 
 
 def test_other_shared_memory_of_a_guest_does_not_upset_the_shares() -> None:

@@ -51,7 +51,7 @@ def test_any_lines(image: Path, tmp_path_factory: pytest.TempPathFactory, lines:
                     ran = sh(kernel, line.encode("latin-1"))
                     vmcps = {3, 4} if line.startswith("vmcp") else set()
                     assert ran.status in {0, 1, 2, 126, 127} | vmcps, (line, ran)
-                books, used = kernel.books(), STORAGE_BYTES - kernel.machine.storage.free_bytes
+                books, used = kernel.counters(), STORAGE_BYTES - kernel.machine.storage.free_bytes
                 # The prefix area and the page of DIAGNOSE's operands are the kernel's own.
                 assert used == books.page_cache_bytes + books.buffer_bytes + books.anonymous_bytes + 3 * 4096
                 assert not any(mount.users for mount in kernel.vfs.mounts)

@@ -2,7 +2,7 @@
 
 from dcss.results import VerifyResult
 
-ONE_FRAME, NO_COPIES, BOOKS, PROTECTION, BASELINES = (
+ONE_FRAME, NO_COPIES, COUNTERS, PROTECTION, BASELINES = (
     "one-frame-per-page",
     "no-hidden-copies",
     "books-close",

@@ -4,10 +4,10 @@ from dcss.results import (
     Claim,
     FileProof,
     GuestAccount,
-    GuestBooks,
+    GuestCounters,
     GuestOutcome,
-    HostBooks,
-    MachineBooks,
+    HostCosts,
+    MachineMemory,
     MeasureResult,
     RunResult,
     SegmentAccount,
@@ -65,8 +65,8 @@ def _measure(names: tuple[str, ...], bases: tuple[str, ...], *, frames: bool) ->
             "process",
             (1000 + number,),
             64 << 20,
-            GuestBooks(mapped_bytes, 0, 12288, 40960),
-            HostBooks(
+            GuestCounters(mapped_bytes, 0, 12288, 40960),
+            HostCosts(
                 118 << 20, 14 << 20, 1_900_000 // 4096 * 4096 + 4096 * (number % 7) if frames else None, 420 << 10
             ),
         )
@@ -78,8 +78,8 @@ def _measure(names: tuple[str, ...], bases: tuple[str, ...], *, frames: bool) ->
             "process",
             (2000 + number,),
             256 << 20,
-            GuestBooks(0, mapped_bytes, 1 << 20, 40960),
-            HostBooks(118 << 20, 14 << 20, mapped_bytes + (3 << 20) if frames else None, 620 << 10),
+            GuestCounters(0, mapped_bytes, 1 << 20, 40960),
+            HostCosts(118 << 20, 14 << 20, mapped_bytes + (3 << 20) if frames else None, 620 << 10),
         )
         for number, name in enumerate(bases)
     ]
@@ -89,6 +89,6 @@ def _measure(names: tuple[str, ...], bases: tuple[str, ...], *, frames: bool) ->
         tuple(guests),
         (SegmentAccount("LIB", "/dcss.demo.LIB.1", 104 << 20, 104 << 20, count + len(bases)),),
         Totals(mapped_bytes, count * mapped_bytes, (count - 1) * mapped_bytes),
-        MachineBooks(20_000 << 20, 19_700 << 20),
+        MachineMemory(20_000 << 20, 19_700 << 20),
         () if frames else (HIDDEN,),
     )

@@ -32,7 +32,7 @@ class Memory(NamedTuple):
 
 def memory(kernel: "Kernel") -> Memory:
     """Return how real storage is used; what is in no field is the kernel's own."""
-    storage, books = kernel.machine.storage, kernel.books()
+    storage, books = kernel.machine.storage, kernel.counters()
     return Memory(
         storage.size_bytes - PREFIX_AREA_PAGES * PAGE_SIZE,
         storage.free_bytes,

@@ -77,7 +77,7 @@ def test_mounts_that_go_well(kernel: Kernel, case: Mounted) -> None:
     libone = kernel.vfs.resolve(b"/mnt/usr/lib/libone.so.1")
     assert isinstance(libone.mount.file_system, Ext2FileSystem)
     kernel.process.map("/mnt/usr/lib/libone.so.1")
-    copies = kernel.books().page_cache_bytes
+    copies = kernel.counters().page_cache_bytes
     assert (copies == 0) == ("xip" in case.in_force or "dax" in case.in_force)
 
 

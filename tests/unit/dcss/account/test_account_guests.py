@@ -12,7 +12,7 @@ from dcss.account.guests import measure
 from dcss.errors import LaunchError
 from dcss.results import GuestAccount, MeasureResult, Totals
 
-BOOKS = (0, 0, 0)
+COUNTERS = (0, 0, 0)
 
 
 def measured(stage: Stage) -> MeasureResult:

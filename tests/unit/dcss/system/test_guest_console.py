@@ -12,8 +12,8 @@ import pytest
 from system_harness import guest as guest_plan
 
 from dcss.abi.console import (
-    BOOKS,
-    BOOKS_REQUEST,
+    COUNTERS,
+    COUNTERS_REQUEST,
     CANCEL_REQUEST,
     EXIT_STATUS,
     PACKET_BYTES,
@@ -21,7 +21,7 @@ from dcss.abi.console import (
     STDERR,
     STDOUT,
     VERDICT,
-    Books,
+    Counters,
     Verdict,
     pack_exec,
     unpack_exec,
@@ -72,11 +72,11 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
 def test_a_verdict_brings_books_and_an_answer_renews_them(stage: Stage) -> None:
     stage.ready()
     assert stage.guest.ready
-    assert stage.guest.books == Books(1, 2, 3)
-    stage.guest.ask_books()
-    assert stage.console.recv(100) == BOOKS_REQUEST
-    stage.says(BOOKS + Books(4096, 0, 8192).pack())
-    assert stage.guest.books == Books(4096, 0, 8192)
+    assert stage.guest.counters == Counters(1, 2, 3)
+    stage.guest.request_counters()
+    assert stage.console.recv(100) == COUNTERS_REQUEST
+    stage.says(COUNTERS + Counters(4096, 0, 8192).pack())
+    assert stage.guest.counters == Counters(4096, 0, 8192)
     assert stage.guest.verdict is not None
     assert stage.guest.verdict.page_cache_bytes == 1
 
@@ -136,13 +136,13 @@ def test_a_guest_that_ends_first_ends_its_command(stage: Stage, status: int, wor
 
 
 def test_nothing_is_asked_of_a_guest_that_is_not_ready(stage: Stage) -> None:
-    for ask in (stage.guest.ask_books, lambda: stage.guest.start_exec(["ls"], stage.sink)):
+    for ask in (stage.guest.request_counters, lambda: stage.guest.start_exec(["ls"], stage.sink)):
         with pytest.raises(LaunchError, match=r"LINUX: .* needs a guest that is ready"):
             ask()
     stage.ready()
     stage.guest.exit_status = -9
     with pytest.raises(LaunchError, match="it has ended"):
-        stage.guest.ask_books()
+        stage.guest.request_counters()
 
 
 @pytest.mark.parametrize("words", [[], ["a\0b"], ["x" * PACKET_BYTES]])
@@ -157,7 +157,7 @@ def test_a_guest_that_does_not_listen_is_an_error_and_not_a_wait(stage: Stage) -
     stage.ready()
     with pytest.raises(LaunchError, match="its console takes nothing"):
         for _ in range(10_000):
-            stage.guest.ask_books()
+            stage.guest.request_counters()
 
 
 @pytest.mark.parametrize(
@@ -183,5 +183,5 @@ def test_packets_are_what_they_were() -> None:
     verdict = Verdict(1, 2.5, 3, 4, 5, "guest: a name \udcff")
     assert Verdict.unpack(verdict.pack())[:5] == verdict[:5]
     assert len(Verdict(1, 0.0, 0, 0, 0, "x" * 100_000).pack()) < PACKET_BYTES
-    assert Books.unpack(Books(1, 2, 3).pack()) == Books(1, 2, 3)
+    assert Counters.unpack(Counters(1, 2, 3).pack()) == Counters(1, 2, 3)
     assert unpack_exec(pack_exec([b"echo", b"", b"b"])) == [b"echo", b"", b"b"]

@@ -17,7 +17,7 @@ class DeafGuest:
 
     name, ready, exec_sink, books = "G", True, None, None
 
-    def ask_books(self) -> None:
+    def request_counters(self) -> None:
         raise LaunchError("guest G: its console takes nothing")
 
 

@@ -49,7 +49,7 @@ def test_mapping_through_a_bind_mount_copies_nothing(kernel: Kernel) -> None:
     out(kernel, "mkdir /tmp/lib; mount --bind /usr/lib /tmp/lib")
     kernel.process.map("/tmp/lib/libone.so.1")
     kernel.process.map("/usr/lib/libone.so.1")
-    assert kernel.books().page_cache_bytes == 0
+    assert kernel.counters().page_cache_bytes == 0
     for path in ("/tmp/lib", "/"):
         with pytest.raises(KernelError) as caught:
             kernel.vfs.umount(path.encode())

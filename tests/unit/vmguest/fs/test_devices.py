@@ -113,10 +113,10 @@ def test_an_open_node_keeps_its_disk_in_use_and_its_copies_are_counted(kernel: K
         with pytest.raises(KernelError) as caught:
             kernel.dcssblk.remove("RW")
         assert caught.value.errno == EBUSY
-        assert kernel.books().buffer_bytes == 0
+        assert kernel.counters().buffer_bytes == 0
         read_at(opened, 0, SIZE_BYTES)
-        assert kernel.books().buffer_bytes == WINDOW_PAGES * PAGE_SIZE
-    assert kernel.books().buffer_bytes == 0
+        assert kernel.counters().buffer_bytes == WINDOW_PAGES * PAGE_SIZE
+    assert kernel.counters().buffer_bytes == 0
     assert kernel.machine.storage.free_bytes == free_bytes
     kernel.dcssblk.remove("RW")
 

@@ -107,7 +107,7 @@ def test_only_the_page_cache_copies(mounted: Mounted) -> None:
     xip = "xip" in kernel.vfs.mounts[-1].file_system.options
     assert kernel.process.map("/usr/lib/*.so*") == 3
     assert kernel.process.read("/etc/sparse") == len(contents[b"etc/sparse"])
-    books = kernel.books()
+    books = kernel.counters()
     mapped = [b"usr/lib/libone.so.1", b"usr/lib/libtwo.so.2", b"etc/sparse"]
     copied_pages = 0 if xip else sum(hostmem.pages(len(contents[path])) for path in mapped)
     assert books.page_cache_bytes == copied_pages * PAGE_SIZE

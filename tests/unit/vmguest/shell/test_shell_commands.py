@@ -22,7 +22,7 @@ from vmguest.shell.table import COMMANDS
 def test_cat_sends_bytes_as_they_lie(kernel: Kernel, contents: dict[bytes, bytes]) -> None:
     for path, content in contents.items():
         assert out(kernel, [b"cat", b"/" + path]) == content
-    assert kernel.books().page_cache_bytes == 0
+    assert kernel.counters().page_cache_bytes == 0
     both = contents[b"usr/lib/notes.txt"] * 2
     assert out(kernel, "cd /usr/lib; cat notes.txt ./notes.txt") == both
     ran = sh(kernel, "cat /usr /nosuch /usr/lib/loop /usr/lib/notes.txt/x /usr/lib/notes.txt")
@@ -51,7 +51,7 @@ def test_digests_of_every_file_are_hashlibs(kernel: Kernel, contents: dict[bytes
         for command, new in (("sha256sum", hashlib.sha256), ("md5sum", hashlib.md5)):
             wanted = new(content).hexdigest().encode() + b"  /" + path + b"\n"
             assert out(kernel, [command.encode(), b"/" + path]) == wanted
-    assert kernel.books().page_cache_bytes == 0  # hashed in place
+    assert kernel.counters().page_cache_bytes == 0  # hashed in place
     assert sh(kernel, "sha256sum /usr").err == "sha256sum: /usr: Is a directory\n"
 
 
@@ -60,9 +60,9 @@ def test_copies_are_page_cache_and_equal(kernel: Kernel, contents: dict[bytes, b
     assert out(kernel, "cat /tmp/libone.so.1") == contents[b"usr/lib/libone.so.1"]
     assert out(kernel, "cat /tmp/again") == contents[b"etc/sparse"]
     pages = sum(-(-len(contents[path]) // PAGE_SIZE) for path in (b"usr/lib/libone.so.1", b"etc/sparse", b"etc/sparse"))
-    assert kernel.books().page_cache_bytes == pages * PAGE_SIZE
+    assert kernel.counters().page_cache_bytes == pages * PAGE_SIZE
     out(kernel, "rm /tmp/libone.so.1 /tmp/sparse /tmp/again")
-    assert kernel.books().page_cache_bytes == 0
+    assert kernel.counters().page_cache_bytes == 0
 
 
 @pytest.mark.parametrize(
