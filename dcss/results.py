@@ -1,6 +1,9 @@
-"""What verify, measure and run find, as plain data. Their JSON forms are fixed; None means: could not be seen."""
+"""What verify, measure, run and ps find, as plain data; dcss.documents turns it into JSON and back.
 
-from dataclasses import dataclass
+Field names are those of the JSON documents, which are held stable. None means: could not be seen.
+"""
+
+from dataclasses import dataclass, field
 from typing import Literal
 
 Evidence = Literal["frames", "mappings"]
@@ -125,7 +128,7 @@ class GuestOutcome:
 
 @dataclass(frozen=True, slots=True)
 class RunResult:
-    """One whole `dcss run`."""
+    """What one `dcss run` found."""
 
     verify: VerifyResult
     measure: MeasureResult
@@ -133,3 +136,45 @@ class RunResult:
     publish_seconds: float
     ready_seconds: float
     warnings: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GuestStatus:
+    """One guest now. `pid` is None where it has no process; `exit_status` and `reason` are None unless it failed."""
+
+    name: str
+    engine: str
+    state: str
+    since: str
+    pid: int | None
+    segments: tuple[str, ...]
+    restarts: int
+    exit_status: int | None
+    reason: str | None
+    log: str
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentStatus:
+    """One version of a segment that has an object in shared memory, and how many guests use it."""
+
+    name: str
+    file: int
+    file_class: str = field(metadata={"name": "class"})
+    shm: str
+    bytes: int
+    guests: int
+
+
+@dataclass(frozen=True, slots=True)
+class SystemStatus:
+    """A running system now: its CP, its guests and its segments. `since` is an instant in ISO 8601, in UTC."""
+
+    system: str
+    state: str
+    pid: int
+    since: str
+    config: str
+    log: str
+    guests: tuple[GuestStatus, ...]
+    segments: tuple[SegmentStatus, ...]

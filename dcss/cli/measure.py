@@ -55,8 +55,9 @@ def command(system: str | None, as_json: bool, watch_seconds: float | None, verb
 
 
 def _screen(form: dict[str, Any], *, verbose: bool) -> str:
-    from dcss.report.forms import measure_result
+    from dcss.documents import from_document
     from dcss.report.screen import measure_screen
     from dcss.report.style import style_for
+    from dcss.results import MeasureResult
 
-    return measure_screen(measure_result(form), style_for(sys.stdout), show_all=verbose)
+    return measure_screen(from_document(MeasureResult, form), style_for(sys.stdout), show_all=verbose)

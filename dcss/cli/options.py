@@ -13,6 +13,6 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print one JS
 
 def print_json(document: dict[str, Any]) -> None:
     """Write one JSON document to stdout."""
-    from dcss.report.jsonform import to_json
+    from dcss.documents import to_json
 
     click.echo(to_json(document))

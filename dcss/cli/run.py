@@ -66,9 +66,9 @@ def check_evidence_path(path: Path) -> None:
 
 def _show(result: "RunResult", *, as_json: bool, verbose: bool) -> None:
     if as_json:
-        from dcss.report.jsonform import run_form
+        from dcss.documents import to_document
 
-        print_json(run_form(result))
+        print_json(to_document(result))
         return
     from dcss.report.screen import run_screen
     from dcss.report.style import style_for

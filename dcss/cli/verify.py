@@ -32,8 +32,6 @@ def command(system: str | None, as_json: bool, evidence: Path | None, verbose: b
     Hypercalls and other commands wait meanwhile: a few seconds for a hundred guests. Exit status: 0 verified;
     1 refuted.
     """
-    from dcss.report.forms import verify_result
-
     if evidence is not None:
         check_evidence_path(evidence)
         evidence = Path(os.path.abspath(evidence))  # noqa: PTH100 - CP writes it, and works elsewhere
@@ -41,8 +39,10 @@ def command(system: str | None, as_json: bool, evidence: Path | None, verbose: b
     if as_json:
         print_json(form)
     else:
+        from dcss.documents import from_document
         from dcss.report.screen import verify_screen
         from dcss.report.style import style_for
+        from dcss.results import VerifyResult
 
-        click.echo(verify_screen(verify_result(form), style_for(sys.stdout), show_all=verbose))
+        click.echo(verify_screen(from_document(VerifyResult, form), style_for(sys.stdout), show_all=verbose))
     return EXIT_REFUTED if form["verdict"] == "refuted" else 0

@@ -7,8 +7,8 @@ from time import monotonic
 from typing import TYPE_CHECKING
 
 from dcss.abi import console
+from dcss.documents import to_document
 from dcss.errors import ConfigError, LaunchError
-from dcss.report.jsonform import measure_form, verify_form
 from dcss.rpc.connection import ClientConnection
 from dcss.rpc.protocol import Arguments, Output
 from dcss.rpc.server import Handler
@@ -56,7 +56,7 @@ class Requests:
         path = arguments.get("evidence")
         if path is not None and not (isinstance(path, str) and Path(path).is_absolute()):
             raise ConfigError(f"verify: evidence: found {path!r}, wanted an absolute path")
-        client.finish(verify_form(verify_system(self._system, None if path is None else Path(path))))
+        client.finish(to_document(verify_system(self._system, None if path is None else Path(path))))
 
     def _measure(self, client: ClientConnection, _: Arguments) -> None:
         limits, asked = [], []
@@ -90,7 +90,7 @@ class Requests:
             )
             return
         limits += [_stale(guest) for guest, _ in silent]
-        client.finish(measure_form(measure_system(self._system, limits)))
+        client.finish(to_document(measure_system(self._system, limits)))
 
     def _exec(self, client: ClientConnection, arguments: Arguments) -> None:
         member, words = self._member(arguments), arguments.get("command")

@@ -1,13 +1,8 @@
-"""How systems stand, as text; and results that went through JSON."""
+"""The status of systems as text."""
 
-import json
 from datetime import UTC, datetime
 from typing import Any
 
-from made_up_results import made_up_run
-
-from dcss.report.forms import measure_result, verify_result
-from dcss.report.jsonform import measure_form, verify_form
 from dcss.report.standing_view import failed_guests, failure_lines, system_lines, up_line
 from dcss.report.style import Style
 
@@ -87,10 +82,3 @@ def test_failures_are_told_with_the_end_of_the_log() -> None:
 def test_a_log_cannot_move_the_cursor() -> None:
     lines = failure_lines(form(guest("A", "failed", exit_status=1, reason="\x1b[2Jgone")), Style())
     assert lines[1] == "          \\x1b[2Jgone"
-
-
-def test_results_survive_json() -> None:
-    for frames in (True, False):
-        run = made_up_run(frames=frames)
-        assert verify_result(json.loads(json.dumps(verify_form(run.verify)))) == run.verify
-        assert measure_result(json.loads(json.dumps(measure_form(run.measure)))) == run.measure

@@ -23,7 +23,7 @@ class DeafGuest:
 
 def test_measure_goes_on_without_a_guest_that_does_not_listen(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(requests, "measure_system", lambda _, limits: list(limits))
-    monkeypatch.setattr(requests, "measure_form", lambda limits: {"limits": limits})
+    monkeypatch.setattr(requests, "to_document", lambda limits: {"limits": limits})
     system: Any = SimpleNamespace(guests={"G": DeafGuest()}, loop=Loop(), cp=None, jobs=SimpleNamespace(run=None))
     told: list[dict[str, Any]] = []
     client = SimpleNamespace(finish=told.append)

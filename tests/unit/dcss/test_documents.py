@@ -1,14 +1,15 @@
-"""JSON documents have the names and types that DESIGN.md fixes, and null where nothing could be seen."""
+"""JSON documents have the names and types of docs/commands.md, and null where nothing could be seen."""
 
 import json
 import os
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from made_up_results import made_up_run
 
-from dcss.report.jsonform import measure_form, run_form, to_json, verify_form
-from dcss.results import Totals
+from dcss.documents import from_document, to_document, to_json
+from dcss.results import GuestStatus, MeasureResult, RunResult, SegmentStatus, SystemStatus, Totals, VerifyResult
 
 Shape = Any  # a type, a tuple of types, {name: shape}, or [shape]
 
@@ -69,15 +70,15 @@ def check(value: object, shape: Shape, where: str = "") -> None:
 
 def test_documents_have_the_fixed_names_and_types() -> None:
     run = made_up_run()
-    check(json.loads(to_json(run_form(run))), RUN)
-    check(json.loads(to_json(verify_form(run.verify))), VERIFY)
-    check(json.loads(to_json(measure_form(run.measure))), MEASURE)
+    check(json.loads(to_json(to_document(run))), RUN)
+    check(json.loads(to_json(to_document(run.verify))), VERIFY)
+    check(json.loads(to_json(to_document(run.measure))), MEASURE)
 
 
 def test_what_could_not_be_seen_is_null() -> None:
     run = made_up_run(frames=False)
     run = replace(run, measure=replace(run.measure, totals=Totals(None, None, None)))
-    document = json.loads(to_json(run_form(run)))
+    document = json.loads(to_json(to_document(run)))
     check(document, RUN)
     assert document["verify"]["files"][0]["distinct_frames"] is None
     assert document["verify"]["claims"][2]["holds"] is None
@@ -93,6 +94,49 @@ def test_a_file_name_in_any_bytes_comes_back() -> None:
     name = b"/usr/lib/\xff\xe9\n.so"
     verify = made_up_run().verify
     verify = replace(verify, files=(replace(verify.files[0], path=os.fsdecode(name)),))
-    text = to_json(verify_form(verify))
+    text = to_json(to_document(verify))
     assert text.isascii()
     assert os.fsencode(json.loads(text)["files"][0]["path"]) == name
+
+
+STATUS = SystemStatus(
+    system="demo",
+    state="up",
+    pid=5,
+    since="2026-05-03T10:00:00Z",
+    config="/demo.yaml",
+    log="/run/cp.log",
+    guests=(
+        GuestStatus("A", "process", "ready", "2026-05-03T10:00:01Z", 7, ("LIB", "APP"), 0, None, None, "/run/A.log"),
+        GuestStatus("B", "process", "killed", "2026-05-03T10:00:02Z", None, (), 1, -9, "", "/run/B.log"),
+    ),
+    segments=(SegmentStatus("LIB", 1, "A", "/dcss.demo.LIB.1", 4096, 2),),
+)
+
+
+def test_results_survive_json() -> None:
+    for frames in (True, False):
+        run = made_up_run(frames=frames)
+        assert from_document(RunResult, json.loads(to_json(to_document(run)))) == run
+        assert from_document(VerifyResult, json.loads(to_json(to_document(run.verify)))) == run.verify
+        assert from_document(MeasureResult, json.loads(to_json(to_document(run.measure)))) == run.measure
+    assert from_document(SystemStatus, json.loads(to_json(to_document(STATUS)))) == STATUS
+
+
+def test_the_status_has_the_names_of_ps() -> None:
+    document = to_document(STATUS)
+    assert list(document) == ["system", "state", "pid", "since", "config", "log", "guests", "segments"]
+    assert document["segments"] == [
+        {"name": "LIB", "file": 1, "class": "A", "shm": "/dcss.demo.LIB.1", "bytes": 4096, "guests": 2}
+    ]
+    assert document["guests"][1]["segments"] == []
+
+
+def test_fields_of_a_newer_version_are_ignored_and_missing_ones_named() -> None:
+    document = to_document(STATUS)
+    assert from_document(SystemStatus, document | {"newer": 1}) == STATUS
+    del document["guests"][1]["engine"]
+    with pytest.raises(ValueError, match=r"SystemStatus\.guests\[1\]\.engine: found nothing, wanted a value"):
+        from_document(SystemStatus, document)
+    with pytest.raises(ValueError, match=r"SystemStatus\.pid: found '5', wanted int"):
+        from_document(SystemStatus, to_document(STATUS) | {"pid": "5"})

@@ -1,0 +1,82 @@
+"""Results as JSON documents, and back: commands print them, and CP's clients get them over the control socket.
+
+A data class of dcss.results is an object with the same names, a tuple is a list, None is null.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields, is_dataclass
+from functools import cache
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    _Result = TypeVar("_Result", bound=DataclassInstance)
+
+JsonObject = dict[str, Any]
+
+
+def to_document(result: "DataclassInstance") -> JsonObject:
+    """Return the document of a result."""
+    return {_name(each): _plain(getattr(result, each.name)) for each in fields(result)}
+
+
+def to_json(document: Mapping[str, Any]) -> str:
+    """Return a document as text, in ASCII only: a file name that is not UTF-8 keeps its bytes as \\udcXX."""
+    return json.dumps(document, indent=2, allow_nan=False)
+
+
+def from_document(kind: type["_Result"], document: object) -> "_Result":
+    """Return the result of class `kind` that a document stands for; fields that the class does not have are ignored.
+
+    Raises ValueError where a field is missing or of another type.
+    """
+    result: _Result = _parsed(kind, document, kind.__name__)
+    return result
+
+
+def _plain(value: object) -> object:
+    if is_dataclass(value) and not isinstance(value, type):
+        return to_document(value)
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _name(field: Field[Any]) -> str:
+    """Return a field's name in the document: `class`, for one, cannot be a name in Python."""
+    return str(field.metadata.get("name", field.name))
+
+
+@cache
+def _types(kind: type) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+def _parsed(kind: Any, value: object, where: str) -> Any:
+    if is_dataclass(kind) and isinstance(kind, type) and isinstance(value, Mapping):
+        return _parsed_fields(kind, value, where)
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is tuple and isinstance(value, list):
+        return tuple(_parsed(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+    if origin is UnionType and NoneType in arguments:
+        return None if value is None else _parsed(arguments[0], value, where)
+    if (origin is Literal and value in arguments) or type(value) is kind:
+        return value
+    if kind is float and type(value) is int:
+        return float(value)
+    raise ValueError(f"{where}: found {value!r:.60}, wanted {getattr(kind, '__name__', kind)}")
+
+
+def _parsed_fields(kind: type["DataclassInstance"], document: Mapping[str, Any], where: str) -> object:
+    types = _types(kind)
+    values = {}
+    for field in fields(kind):
+        name = _name(field)
+        if name in document:
+            values[field.name] = _parsed(types[field.name], document[name], f"{where}.{name}")
+        elif field.default is MISSING:
+            raise ValueError(f"{where}.{name}: found nothing, wanted a value")
+    return kind(**values)
