@@ -3,8 +3,8 @@
 import os
 
 import pytest
-from dcss_test_support import may_skip, missing
 from hypothesis import HealthCheck, settings
+from needs_support import may_skip, missing
 
 settings.register_profile(
     "default", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow], derandomize=True

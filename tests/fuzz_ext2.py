@@ -13,7 +13,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
-from ext2_fuzz import BASES, Damage, Recipe, run
+from fuzz_support import BASES, Damage, Recipe, run
 
 MEMORY_LIMIT_BYTES = 1 << 30
 

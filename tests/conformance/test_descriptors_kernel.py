@@ -5,8 +5,8 @@ import os
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from cp_test_support import control_program
-from guest_harness import guest_kernel
+from cp_support import control_program
+from guest_support import guest_kernel
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 

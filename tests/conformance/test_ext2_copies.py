@@ -6,14 +6,14 @@ import sys
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
-from ext2_test_support import CountingSource, debugfs, make_image, read_everything
+from ext2_support import CountingSource, debugfs, make_image, read_everything
+from needs_support import needs
 
 PAGE = 4096
 
 READER = """
 import mmap, sys
-from ext2_test_support import read_everything
+from ext2_support import read_everything
 from dcss.ext2.source import BufferSource
 
 with open(sys.argv[1], "rb") as image:

@@ -5,8 +5,8 @@ from pathlib import Path
 from time import process_time
 
 import pytest
-from dcss_test_support import needs
-from ext2_test_support import CountingSource, debugfs, e2fs, make_image, map_image
+from ext2_support import CountingSource, debugfs, e2fs, make_image, map_image
+from needs_support import needs
 
 from dcss.ext2.volume import Volume
 

@@ -8,8 +8,8 @@ from itertools import product
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
-from ext2_test_support import content, debugfs, e2fs, make_image, map_image
+from ext2_support import content, debugfs, e2fs, make_image, map_image
+from needs_support import needs
 
 from dcss.ext2.inode import Inode
 from dcss.ext2.source import BufferSource

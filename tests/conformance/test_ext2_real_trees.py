@@ -11,8 +11,8 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
-from ext2_test_support import debugfs, e2fs, make_image, map_image, pieces
+from ext2_support import debugfs, e2fs, make_image, map_image, pieces
+from needs_support import needs
 
 from dcss.ext2.inode import Inode
 from dcss.ext2.source import BufferSource

@@ -5,8 +5,8 @@ import random
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
 from image_support import Read, build, e2fsck_findings, run_tool
+from needs_support import needs
 
 from dcss.errors import ImageError
 from dcss.image.check import check_image

@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
 from image_support import Read, build, digest, e2fsck_findings, run_tool
+from needs_support import needs
 
 from dcss.config.plan import DirectorySource
 from dcss.errors import ImageError

@@ -11,8 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
 from image_support import build, digest, e2fsck_findings
+from needs_support import needs
 
 from dcss.config.plan import FilesSource
 

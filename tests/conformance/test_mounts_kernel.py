@@ -1,11 +1,11 @@
 """This machine's kernel as the reference for names and mounts: any sequence of operations leaves the same behind."""
 
-from cp_test_support import control_program
-from dcss_test_support import needs
-from guest_harness import guest_kernel
+from cp_support import control_program
+from guest_support import guest_kernel
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
-from tree_operations import NAMES, GuestTree, Operation, run, run_on_host
+from needs_support import needs
+from tree_operations_support import NAMES, GuestTree, Operation, run, run_on_host
 
 pytestmark = needs("mounts")
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 import pytest
-from cli_system import NOBODY, Dcss, made_user, others_python
+from cli_support import NOBODY, Dcss, made_user, others_python
 
 
 @pytest.fixture(params=["self", pytest.param("nobody", marks=pytest.mark.slow)])

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from wrong_configs import WRONG_CONFIGS
+from wrong_config_support import WRONG_CONFIGS
 
 SHARED_MEMORY = Path("/dev/shm")
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pexpect
 import pytest
-from cli_system import Dcss
+from cli_support import Dcss
 
 PROMPT = "CP> "
 

@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from cli_system import Dcss
+from cli_support import Dcss
 
 LARGE_BYTES = 20_000_000
 

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from claim_asserts import NO_COPIES, assert_only_false, assert_verified
-from dcss_test_support import needs
-from system_harness import COPIED, guest, system_plan, wait_gone
-from tree_images import make_tree, mke2fs
+from claim_support import NO_COPIES, assert_only_false, assert_verified
+from needs_support import needs
+from system_support import COPIED, guest, system_plan, wait_gone
+from tree_support import make_tree, mke2fs
 
 from dcss.abi.console import EXIT_STATUS, STATUS, STDERR, STDOUT
 from dcss.config.plan import GuestPlan, Step
@@ -137,11 +137,11 @@ def test_books_follow_what_commands_instantiate(running: Running, made: tuple[Pa
         account = next(g for g in measure_system(running.system).guests if g.name == name)
         return account.guest.page_cache_bytes
 
-    assert books("A") == 0
+    assert counters("A") == 0
     running.run("A", "cp", "/usr/lib/lib0.so", "/tmp")
-    assert books("A") == -(-len(made[1]["/usr/lib/lib0.so"]) // 4096) * 4096
+    assert counters("A") == -(-len(made[1]["/usr/lib/lib0.so"]) // 4096) * 4096
     running.run("A", "rm", "/tmp/lib0.so")
-    assert books("A") == 0
+    assert counters("A") == 0
 
 
 @needs("frames")

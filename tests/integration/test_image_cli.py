@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from dcss_test_support import needs
 from image_support import Read, digest, e2fsck_findings
+from needs_support import needs
 
 
 def dcss(*arguments: str | Path | bytes, **options: Any) -> subprocess.CompletedProcess[bytes]:

@@ -8,8 +8,8 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
-from system_harness import COPIED, SYSTEM, alive, guest, objects, system_plan, wait_gone
+from needs_support import needs
+from system_support import COPIED, SYSTEM, alive, guest, objects, system_plan, wait_gone
 
 from dcss.config.plan import GuestPlan, MountPlan
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
@@ -170,7 +170,7 @@ PROGRAM = """
 import sys, time
 from pathlib import Path
 sys.path[:0] = {paths!r}
-from system_harness import guest, system_plan
+from system_support import guest, system_plan
 from dcss.system.system import System
 from dcss.progress import SilentProgress
 guests = [guest(f"G{{i}}", ("map", "/usr/lib/*.so*")) for i in range(3)]

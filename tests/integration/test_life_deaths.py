@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_system import GUEST, MAP, Dcss, made_user, others_python
-from dcss_test_support import needs
+from cli_support import GUEST, MAP, Dcss, made_user, others_python
+from needs_support import needs
 
 
 def needs_mounts(dcss: Dcss) -> None:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from cli_system import Dcss
-from dcss_test_support import needs
-from system_harness import guest, system_plan
+from cli_support import Dcss
+from needs_support import needs
+from system_support import guest, system_plan
 
 from dcss.engines.process import forkclient
 from dcss.progress import SilentProgress

@@ -15,8 +15,8 @@ from statistics import mean
 from typing import NamedTuple
 
 import pytest
-from cli_system import GUEST, MAP, SHARED_MEMORY, Dcss, made_user
-from load_storm import SEGMENT_BYTES, SYSFS, Operator, StormGuest, StormSystem, Worker, storm_segments
+from cli_support import GUEST, MAP, SHARED_MEMORY, Dcss, made_user
+from storm_support import SEGMENT_BYTES, SYSFS, Operator, StormGuest, StormSystem, Worker, storm_segments
 
 from dcss.account.smaps import read_rollup
 

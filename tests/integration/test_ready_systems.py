@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from cli_system import Dcss
+from cli_support import Dcss
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SLOW = {"demo", "hundred"}  # `make demo` runs the first, in every run of CI

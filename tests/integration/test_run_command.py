@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pexpect
 import pytest
-from dcss_test_support import needs
-from system_harness import objects
-from tree_images import make_tree, mke2fs
+from needs_support import needs
+from system_support import objects
+from tree_support import make_tree, mke2fs
 
 pytestmark = needs("mke2fs")
 NAME = f"run{os.getpid()}"  # other runs of the tests may go on beside this one

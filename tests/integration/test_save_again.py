@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from cli_system import GUEST, MAP, Dcss
+from cli_support import GUEST, MAP, Dcss
 
 SHARERS = f"name: G, count: 2, {GUEST}, {MAP}"
 SAVED = '  - {name: LIB, define: ["20000-201FF SR"], image: {directory: tree}, save: true}'

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from subprocess import PIPE
 
-from cli_system import GUEST, MAP, Dcss, make_libraries
+from cli_support import GUEST, MAP, Dcss, make_libraries
 
 from dcss.rpc.address import socket_path
 from dcss.rpc.protocol import Request

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_system import Dcss, made_user
+from cli_support import Dcss, made_user
 
 # The command line as a user has it, but for the fault point, which is told each step of a write to the spool.
 VICTIM = textwrap.dedent(

@@ -5,8 +5,8 @@ from errno import EACCES
 from signal import SIGSEGV
 
 import pytest
-from cp_test_support import control_program, define, filler
-from real_guests import GuestDiedError, RealGuest, real_guests
+from cp_support import control_program, define, filler
+from real_guest_support import GuestDiedError, RealGuest, real_guests
 
 from dcss.cp.program import ControlProgram
 

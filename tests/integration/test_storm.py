@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_system import Dcss
+from cli_support import Dcss
 
 GUESTS = 50
 

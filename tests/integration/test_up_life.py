@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_system import GUEST, MAP, Dcss
+from cli_support import GUEST, MAP, Dcss
 
 
 def test_a_whole_life_in_the_background(dcss: Dcss) -> None:

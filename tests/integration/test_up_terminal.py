@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import pexpect
 import pytest
-from cli_system import GUEST, MAP, Dcss
+from cli_support import GUEST, MAP, Dcss
 
 # pexpect's pty forks without exec; by itself this process has no thread, a library's may.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

@@ -6,7 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_system import GUEST, MAP, Dcss
+from cli_support import GUEST, MAP, Dcss
 
 GUESTS = 12
 SEGMENTS = """\

@@ -5,7 +5,7 @@ import signal
 from pathlib import Path
 
 import pytest
-from claim_asserts import (
+from claim_support import (
     BASELINES,
     COUNTERS,
     NO_COPIES,
@@ -15,8 +15,8 @@ from claim_asserts import (
     assert_verified,
     detail,
 )
-from dcss_test_support import needs
-from segment_stage import ADDRESS, FILES, PAGES, Stage, disk_directory, map_all, map_file, order, random_content
+from needs_support import needs
+from segment_support import ADDRESS, FILES, PAGES, Stage, disk_directory, map_all, map_file, order, random_content
 
 from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from claim_asserts import ONE_FRAME, assert_verified
-from dcss_test_support import needs
-from recompute_evidence import books_close, one_frame_per_page, read
-from segment_stage import ADDRESS, Stage, disk_directory, map_all, order, random_content
+from claim_support import ONE_FRAME, assert_verified
+from evidence_support import books_close, one_frame_per_page, read
+from needs_support import needs
+from segment_support import ADDRESS, Stage, disk_directory, map_all, order, random_content
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.results import VerifyResult
@@ -60,7 +60,7 @@ def test_the_snippet_runs_alone(tmp_path: Path) -> None:
         stage.publish()
         stage.guest(map_all())
         verify(stage.system, evidence_path=path)
-    script = Path(__file__).parents[1] / "support" / "recompute_evidence.py"
+    script = Path(__file__).parents[1] / "support" / "evidence_support.py"
     done = subprocess.run([sys.executable, "-I", str(script), str(path)], capture_output=True, text=True, check=True)
     assert done.stdout == "one-frame-per-page True\nbooks-close True\n"
 

@@ -1,9 +1,9 @@
 """Claim 2: a guest hides a copied library in every way it knows; each is found, named, and refutes that claim alone."""
 
 import pytest
-from claim_asserts import NO_COPIES, ONE_FRAME, assert_only_false, assert_verified, detail
-from dcss_test_support import needs
-from segment_stage import FILES, PAGES, File, Stage, map_all, map_file, order, random_content
+from claim_support import NO_COPIES, ONE_FRAME, assert_only_false, assert_verified, detail
+from needs_support import needs
+from segment_support import FILES, PAGES, File, Stage, map_all, map_file, order, random_content
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.targets import AddressRange

@@ -5,9 +5,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from claim_asserts import NO_COPIES, ONE_FRAME, assert_verified, detail
-from dcss_test_support import needs
-from segment_stage import Stage, map_all, order
+from claim_support import NO_COPIES, ONE_FRAME, assert_verified, detail
+from needs_support import needs
+from segment_support import Stage, map_all, order
 
 from dcss.account.space import AddressSpace
 from dcss.errors import LaunchError, MeasurementDeniedError

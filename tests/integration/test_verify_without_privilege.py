@@ -7,8 +7,8 @@ import signal
 from collections.abc import Callable
 
 import pytest
-from claim_asserts import BASELINES, COUNTERS, NO_COPIES, ONE_FRAME, PROTECTION, assert_verified, detail
-from segment_stage import ADDRESS, PAGES, Order, Stage, map_all, order, without_privilege
+from claim_support import BASELINES, COUNTERS, NO_COPIES, ONE_FRAME, PROTECTION, assert_verified, detail
+from segment_support import ADDRESS, PAGES, Order, Stage, map_all, order, without_privilege
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.results import VerifyResult

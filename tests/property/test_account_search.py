@@ -3,7 +3,7 @@
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from segment_stage import unmapped
+from segment_support import unmapped
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.verify.search.page_contents import LOW_ENTROPY, Contents

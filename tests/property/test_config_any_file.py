@@ -8,7 +8,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from wrong_configs import WRONG_CONFIGS
+from wrong_config_support import WRONG_CONFIGS
 
 from dcss.config.load import load_plan
 from dcss.config.models import AtLeastModel, GuestModel, ImageModel, MountModel, SegmentModel, StepModel, SystemModel

@@ -4,7 +4,7 @@ import os
 import struct
 from dataclasses import dataclass, field
 
-from cp_test_support import define, filler, objects_of, open_descriptors, private_directories, unique_system
+from cp_support import define, filler, objects_of, open_descriptors, private_directories, unique_system
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule

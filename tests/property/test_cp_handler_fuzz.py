@@ -4,7 +4,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from cp_test_support import control_program, define, filler
+from cp_support import control_program, define, filler
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -3,7 +3,7 @@
 import os
 import struct
 
-from cp_test_support import control_program, define, filler, objects_of
+from cp_support import control_program, define, filler, objects_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule

@@ -7,10 +7,10 @@ many, the resources of /proc/iomem, and every page that was written, as both gue
 from contextlib import ExitStack
 from typing import Any
 
-from cp_test_support import control_program, define
-from dcssblk_model import DEFINITIONS, Device, ModelCp, ModelGuest, pages_of
-from dcssblk_stage import Guest
-from guest_harness import guest_kernel
+from cp_support import control_program, define
+from dcssblk_model_support import DEFINITIONS, Device, ModelCp, ModelGuest, pages_of
+from dcssblk_support import Guest
+from guest_support import guest_kernel
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from ext2_test_support import TinyImage
+from ext2_support import TinyImage
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -1,6 +1,6 @@
 """Directory blocks of any kind against the kernel's rules, written down once more and plainly."""
 
-from ext2_test_support import TinyImage, entry
+from ext2_support import TinyImage, entry
 from hypothesis import given
 from hypothesis import strategies as st
 

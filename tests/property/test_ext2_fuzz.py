@@ -5,8 +5,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from ext2_fuzz import BASES, EXPECTED, SECONDS_PER_CASE, Damage, Recipe, damaged, exercise, run, sound, time_limit
-from ext2_test_support import read_everything
+from ext2_support import read_everything
+from fuzz_support import BASES, EXPECTED, SECONDS_PER_CASE, Damage, Recipe, damaged, exercise, run, sound, time_limit
 
 from dcss.ext2.source import BufferSource
 
@@ -52,8 +52,8 @@ def test_a_fault_is_found_kept_and_made_small(tmp_path: Path) -> None:
         "indirect._Map._enter = lambda self, block: None\n"
         f"sys.argv = ['fuzz', '--cases', '250', '--seed', '2', '--keep', {str(tmp_path)!r}]\n"
         "sys.path.insert(0, 'support')\n"
-        "import ext2_fuzz\n"
-        "ext2_fuzz.SECONDS_PER_CASE = 0.3\n"
+        "import fuzz_support\n"
+        "fuzz_support.SECONDS_PER_CASE = 0.3\n"
         "runpy.run_path('fuzz_ext2.py', run_name='__main__')\n"
     )
     done = subprocess.run([sys.executable, "-c", broken], cwd=TESTS, capture_output=True, text=True, check=False)

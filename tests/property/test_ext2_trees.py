@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from dcss_test_support import needs
-from ext2_test_support import content, make_image, map_image
+from ext2_support import content, make_image, map_image
 from hypothesis import given
 from hypothesis import strategies as st
+from needs_support import needs
 
 from dcss.ext2.inode import Inode
 from dcss.ext2.source import BufferSource

@@ -7,10 +7,10 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dcss_test_support import needs
 from hypothesis import given
 from hypothesis import strategies as st
 from image_support import Read, build, digest, e2fsck_findings, run_tool
+from needs_support import needs
 
 from dcss.image.check import check_image
 from dcss.image.files import image_files

@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
-from guest_harness import definition, fill_with, guest_kernel
+from guest_support import definition, fill_with, guest_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from needs_support import needs
 from shell_support import sh
-from tree_images import make_tree, mke2fs
+from tree_support import make_tree, mke2fs
 
 from dcss.cp.program import ControlProgram
 from vmguest.shell.table import COMMANDS

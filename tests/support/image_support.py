@@ -10,7 +10,7 @@ from mmap import PROT_READ, mmap
 from pathlib import Path
 from typing import Any
 
-from dcss_test_support import tool
+from needs_support import tool
 
 from dcss.config.plan import DirectorySource, ImageSource
 from dcss.ext2.inode import Inode

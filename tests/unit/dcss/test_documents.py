@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from made_up_results import made_up_run
+from results_support import made_up_run
 
 from dcss.documents import from_document, to_document, to_json
 from dcss.results import GuestStatus, MeasureResult, RunResult, SegmentStatus, SystemStatus, Totals, VerifyResult

@@ -4,7 +4,7 @@ import os
 from errno import EBUSY, EINVAL, ENODEV, ERANGE
 
 import pytest
-from guest_harness import definition, fill_with, guest_kernel
+from guest_support import definition, fill_with, guest_kernel
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.cp.program import ControlProgram

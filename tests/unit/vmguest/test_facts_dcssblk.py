@@ -10,8 +10,8 @@ from errno import EBUSY, EEXIST, EINVAL, EIO, ENAMETOOLONG, ENODEV, ENOENT, ENOS
 from typing import NamedTuple
 
 import pytest
-from dcssblk_stage import MIB, PLACES, SECTORS, Guest
-from guest_harness import guest_kernel
+from dcssblk_support import MIB, PLACES, SECTORS, Guest
+from guest_support import guest_kernel
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.cp.program import ControlProgram

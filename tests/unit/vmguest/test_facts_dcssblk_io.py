@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from errno import EINVAL, EIO, ENODEV, ERANGE
 
 import pytest
-from dcssblk_stage import MIB, SECTORS, TYPES, Guest
-from guest_harness import definition, guest_kernel
+from dcssblk_support import MIB, SECTORS, TYPES, Guest
+from guest_support import definition, guest_kernel
 
 from dcss.abi.extmem import SegmentName, SegmentType
 from dcss.abi.page import PAGE_SIZE

@@ -5,7 +5,7 @@ from errno import EAGAIN, EBUSY, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, ENOSYS, EO
 from typing import NamedTuple
 
 import pytest
-from guest_harness import definition, fill_with, guest_kernel
+from guest_support import definition, fill_with, guest_kernel
 
 from dcss.abi.diag64 import Diag64
 from dcss.abi.extmem import SegmentName, SegmentType

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from dcss_test_support import needs
-from guest_harness import definition, fill_with, guest_kernel
-from tree_images import make_tree, mke2fs
+from guest_support import definition, fill_with, guest_kernel
+from needs_support import needs
+from tree_support import make_tree, mke2fs
 
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError

@@ -3,7 +3,7 @@
 from errno import ENOMEM
 
 import pytest
-from guest_harness import guest_kernel, reservation
+from guest_support import guest_kernel, reservation
 from hypothesis import given
 from hypothesis import strategies as st
 

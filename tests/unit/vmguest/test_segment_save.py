@@ -3,7 +3,7 @@
 from errno import ENODEV
 
 import pytest
-from guest_harness import definition, fill_with, guest_kernel
+from guest_support import definition, fill_with, guest_kernel
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.cp.program import ControlProgram

@@ -4,8 +4,8 @@ import os
 import signal
 
 import pytest
-from dcss_test_support import needs
-from segment_stage import ADDRESS, FILES, PAGES, Stage, map_all, map_file, order, random_content, without_privilege
+from needs_support import needs
+from segment_support import ADDRESS, FILES, PAGES, Stage, map_all, map_file, order, random_content, without_privilege
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.guests import measure

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from dcss_test_support import needs
-from segment_stage import without_privilege
+from needs_support import needs
+from segment_support import without_privilege
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.abi.pagemap import PM_FILE, PM_GUARD_REGION, PM_MMAP_EXCLUSIVE, PM_PRESENT, PM_SWAP

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
-from segment_stage import Stage, order, without_privilege
+from needs_support import needs
+from segment_support import Stage, order, without_privilege
 
 from dcss.account.machine import free_memory_bytes, parse_per_cpu_pages
 from dcss.account.maps import read_maps

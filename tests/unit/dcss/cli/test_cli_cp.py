@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cp_test_support import objects_of, private_directories, unique_system
+from cp_support import objects_of, private_directories, unique_system
 
 from dcss.cli import console
 from dcss.cli.main import main

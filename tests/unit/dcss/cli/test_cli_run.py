@@ -8,7 +8,7 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-from made_up_results import made_up_run
+from results_support import made_up_run
 
 from dcss.cli.main import main
 from dcss.config.plan import SystemPlan

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cp_test_support import objects_of, private_directories, unique_system
-from dcss_test_support import needs
-from tree_images import mke2fs
+from cp_support import objects_of, private_directories, unique_system
+from needs_support import needs
+from tree_support import mke2fs
 
 from dcss.cli.main import main
 from dcss.image.files import image_files

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from wrong_configs import WRONG_CONFIGS, WrongConfig
+from wrong_config_support import WRONG_CONFIGS, WrongConfig
 
 from dcss.config.load import load_plan
 from dcss.errors import ConfigError

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from cp_test_support import control_program, define, filler
+from cp_support import control_program, define, filler
 
 from dcss.cp.console.commands import COMMANDS, Issuer, Response, find_command
 from dcss.cp.console.messages import INVALID_OPERAND, CommandError

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_test_support import (
+from cp_support import (
     control_program,
     define,
     filler,

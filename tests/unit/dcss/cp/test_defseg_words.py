@@ -1,7 +1,7 @@
 """DEFSEG's words, and the definition written back as words."""
 
 import pytest
-from cp_test_support import define
+from cp_support import define
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from cp_test_support import control_program
+from cp_support import control_program
 from hypothesis import given
 from hypothesis import strategies as st
 

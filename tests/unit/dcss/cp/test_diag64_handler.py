@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from cp_test_support import control_program, define, filler
+from cp_support import control_program, define, filler
 
 from dcss.abi.hypercall import Reply, Request, send_reply
 from dcss.cp.program import ControlProgram

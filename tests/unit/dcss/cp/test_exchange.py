@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_test_support import control_program, define, filler, private_directories, unique_system
-from dcss_test_support import needs
+from cp_support import control_program, define, filler, private_directories, unique_system
+from needs_support import needs
 
 from dcss.abi.extmem import SegmentName
 from dcss.cp.program import ControlProgram

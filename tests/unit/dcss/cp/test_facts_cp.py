@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from cp_test_support import private_directories, unique_system
+from cp_support import private_directories, unique_system
 
 from dcss.abi.extmem import SegmentName
 from dcss.cp.console.commands import Issuer

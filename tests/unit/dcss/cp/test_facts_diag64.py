@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from cp_test_support import control_program, define, filler
+from cp_support import control_program, define, filler
 
 from dcss.cp.program import ControlProgram
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_test_support import control_program, define, filler, objects_of
+from cp_support import control_program, define, filler, objects_of
 
 from dcss.cp.operations import bring_in, export, import_image, save_image
 from dcss.cp.program import ControlProgram

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_test_support import objects_of, private_directories, unique_system
+from cp_support import objects_of, private_directories, unique_system
 
 from dcss.cp.lock import SystemLock
 from dcss.cp.sweep import sweep, sweep_all
@@ -20,7 +20,7 @@ from dcss.host.paths import runtime_directory, state_directory
 CP_PROCESS = textwrap.dedent(
     """
     import os, sys
-    from cp_test_support import define, filler
+    from cp_support import define, filler
     from dcss.cp.program import ControlProgram
     cp = ControlProgram(sys.argv[1])
     cp.publish(define("LIB", "20000-2000F SW"), filler(b"content"))

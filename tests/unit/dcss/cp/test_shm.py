@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_test_support import filler, objects_of, open_descriptors, unique_system
+from cp_support import filler, objects_of, open_descriptors, unique_system
 
 from dcss.cp.segments import shm
 from dcss.cp.segments.shm import ObjectName, SharedObject, check_space

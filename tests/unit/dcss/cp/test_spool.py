@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_test_support import define, filler, private_directories, unique_system
+from cp_support import define, filler, private_directories, unique_system
 
 from dcss.cp.program import ControlProgram
 from dcss.cp.segments.segment import FileClass

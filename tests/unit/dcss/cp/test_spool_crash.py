@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_test_support import define, filler, objects_of, private_directories, unique_system
+from cp_support import define, filler, objects_of, private_directories, unique_system
 
 from dcss.cp.program import ControlProgram
 
@@ -18,7 +18,7 @@ OLD, NEW = (letter * 65536 for letter in (b"o", b"n"))
 VICTIM = textwrap.dedent(
     """
     import os, signal, sys
-    from cp_test_support import define, filler
+    from cp_support import define, filler
     from dcss.cp.program import ControlProgram
 
     LIB = define("LIB", "20000-2000F SR")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cp_test_support import define, filler, objects_of, private_directories, unique_system
+from cp_support import define, filler, objects_of, private_directories, unique_system
 
 from dcss.cp.console.commands import Issuer
 from dcss.cp.program import ControlProgram

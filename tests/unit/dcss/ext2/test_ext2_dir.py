@@ -1,7 +1,7 @@
 from errno import ENAMETOOLONG, ENOTDIR
 
 import pytest
-from ext2_test_support import CountingSource, TinyImage, entries_block, entry
+from ext2_support import CountingSource, TinyImage, entries_block, entry
 
 from dcss.errors import Ext2FormatError, KernelError
 from dcss.ext2 import dir as directories

@@ -1,5 +1,5 @@
 import pytest
-from ext2_test_support import CountingSource, TinyImage
+from ext2_support import CountingSource, TinyImage
 
 from dcss.abi.ext2 import BACKUP_BGS, BACKUP_BGS_OFFSET, GROUP_DESC, SUPERBLOCK_SIZE_BYTES, Compat, Incompat, RoCompat
 from dcss.errors import Ext2FormatError, KernelError

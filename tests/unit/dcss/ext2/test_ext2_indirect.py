@@ -3,7 +3,7 @@ from errno import EINVAL, EIO
 from stat import S_IFCHR, S_IFLNK, S_IFREG
 
 import pytest
-from ext2_test_support import CountingSource, TinyImage
+from ext2_support import CountingSource, TinyImage
 
 from dcss.errors import Ext2FormatError, KernelError
 from dcss.ext2.indirect import Run

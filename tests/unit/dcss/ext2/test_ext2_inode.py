@@ -1,7 +1,7 @@
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK
 
 import pytest
-from ext2_test_support import TinyImage
+from ext2_support import TinyImage
 
 from dcss.errors import Ext2FormatError
 from dcss.ext2.inode import Inode

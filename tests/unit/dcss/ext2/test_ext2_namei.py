@@ -3,7 +3,7 @@ from stat import S_IFLNK
 from struct import unpack
 
 import pytest
-from ext2_test_support import TinyImage
+from ext2_support import TinyImage
 
 from dcss.errors import Ext2FormatError, KernelError
 from dcss.ext2.volume import Volume

@@ -3,7 +3,7 @@
 from errno import EINVAL
 
 import pytest
-from ext2_test_support import CountingSource, TinyImage
+from ext2_support import CountingSource, TinyImage
 
 from dcss.abi.ext2 import ERROR_FS, GOOD_OLD_REV, SUPERBLOCK, Compat, Incompat, RoCompat
 from dcss.errors import Ext2FormatError, KernelError

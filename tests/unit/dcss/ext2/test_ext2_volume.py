@@ -3,7 +3,7 @@ import subprocess
 import sys
 
 import pytest
-from ext2_test_support import CountingSource, TinyImage, content
+from ext2_support import CountingSource, TinyImage, content
 
 from dcss.errors import StaleReferenceError
 from dcss.ext2 import volume as volume_module

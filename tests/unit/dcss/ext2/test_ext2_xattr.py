@@ -1,7 +1,7 @@
 from struct import pack
 
 import pytest
-from ext2_test_support import TinyImage, attributes_block
+from ext2_support import TinyImage, attributes_block
 
 from dcss.abi.ext2 import XATTR_ENTRY_HEAD
 from dcss.errors import Ext2FormatError

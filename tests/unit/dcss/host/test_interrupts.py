@@ -11,14 +11,14 @@ import time
 from pathlib import Path
 
 import pytest
-from cp_test_support import objects_of, private_directories, unique_system
+from cp_support import objects_of, private_directories, unique_system
 
 from dcss.host.signals import interrupts_held
 
 PUBLISHER = textwrap.dedent(
     """
     import os, sys
-    from cp_test_support import define, filler
+    from cp_support import define, filler
     from dcss.cp.program import ControlProgram
 
     cp = ControlProgram(sys.argv[1])

@@ -1,8 +1,8 @@
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
 from image_support import build, run_tool
+from needs_support import needs
 
 from dcss.errors import Ext2FormatError
 from dcss.image.files import FileExtents, image_files, why_no_files

@@ -2,8 +2,8 @@ import os
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
 from image_support import build, run_tool
+from needs_support import needs
 
 from dcss.errors import ImageError
 from dcss.image.draw import drawing, file_table, map_form, summary

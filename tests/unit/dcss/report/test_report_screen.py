@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_up_results import HIDDEN, made_up_run
+from results_support import HIDDEN, made_up_run
 
 from dcss.report.screen import measure_screen, run_screen, verify_screen
 from dcss.report.style import Style

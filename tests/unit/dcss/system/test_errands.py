@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cp_test_support import control_program, define, filler
+from cp_support import control_program, define, filler
 
 from dcss.cp.operations import export, import_image, save_image
 from dcss.cp.program import ControlProgram

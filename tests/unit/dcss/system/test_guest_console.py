@@ -9,12 +9,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from system_harness import guest as guest_plan
+from system_support import guest as guest_plan
 
 from dcss.abi.console import (
+    CANCEL_REQUEST,
     COUNTERS,
     COUNTERS_REQUEST,
-    CANCEL_REQUEST,
     EXIT_STATUS,
     PACKET_BYTES,
     STATUS,

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from system_harness import guest
+from system_support import guest
 
 from dcss.system import guest as members
 from dcss.system.guest import RESTART_DELAYS_SECONDS, Member, State

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from system_harness import guest
+from system_support import guest
 
 from dcss.abi.console import VERDICT, Verdict
 from dcss.abi.hypercall import REPLY, Reply

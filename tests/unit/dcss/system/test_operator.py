@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import pytest
-from cp_test_support import control_program, define, filler
+from cp_support import control_program, define, filler
 
 from dcss.cp.console.commands import Response
 from dcss.cp.program import ControlProgram

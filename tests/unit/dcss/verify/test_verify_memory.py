@@ -5,17 +5,17 @@ from typing import ClassVar, Self
 
 import numpy as np
 import pytest
-from dcss_test_support import needs
-from segment_stage import FILES, PAGES, Stage, map_all, random_content, unmapped
+from needs_support import needs
+from segment_support import FILES, PAGES, Stage, map_all, random_content, unmapped
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.pagemap import Entries
 from dcss.account.space import AddressSpace
 from dcss.verify.claims.one_frame import judge_one_frame
+from dcss.verify.search import process_memory as memory
 from dcss.verify.search.page_contents import Contents
 from dcss.verify.search.process_memory import Searchable, search_processes
 from dcss.verify.search.searcher import Found, Searcher
-from dcss.verify.search import process_memory as memory
 from dcss.verify.segment_view import Bytes, SegmentView
 from dcss.verify.snapshot import Observer
 

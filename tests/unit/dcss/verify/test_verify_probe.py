@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
-from segment_stage import Stage, disk_directory, random_content
+from needs_support import needs
+from segment_support import Stage, disk_directory, random_content
 
 from dcss.verify.backing import Backings, open_object
 from dcss.verify.claims import probe as probe_module

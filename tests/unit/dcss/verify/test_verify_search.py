@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from segment_stage import File, random_content, unmapped
+from segment_support import File, random_content, unmapped
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.pagemap import Pages

@@ -5,10 +5,10 @@ from errno import EBADF, EBUSY, EINVAL, EMFILE
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
-from guest_harness import definition, fill_with, guest_kernel
+from guest_support import definition, fill_with, guest_kernel
+from needs_support import needs
 from shell_support import out, sh
-from tree_images import make_tree, mke2fs
+from tree_support import make_tree, mke2fs
 
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError

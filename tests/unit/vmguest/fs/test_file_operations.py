@@ -5,11 +5,11 @@ from errno import EINVAL, ENODATA, ENOMEM
 from pathlib import Path
 
 import pytest
-from dcss_test_support import needs
-from guest_harness import definition, fill_with, guest_kernel
+from guest_support import definition, fill_with, guest_kernel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tree_images import HOLE_AT_PAGE, make_tree, mke2fs
+from needs_support import needs
+from tree_support import HOLE_AT_PAGE, make_tree, mke2fs
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.cp.program import ControlProgram

@@ -15,7 +15,7 @@ from errno import (
 )
 
 import pytest
-from guest_harness import APPEND, WRITE, guest_kernel
+from guest_support import APPEND, WRITE, guest_kernel
 
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from errno import EINVAL, EISDIR, ENOSPC, ENOTDIR, ENOTEMPTY
 
 import pytest
-from guest_harness import reservation
+from guest_support import reservation
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from errno import EACCES, EBUSY, EEXIST, EINVAL, EIO, ENAMETOOLONG, ENODEV, ENOENT, EPERM
 
 import pytest
-from guest_harness import WRITE, definition, fill_with, guest_kernel
+from guest_support import WRITE, definition, fill_with, guest_kernel
 
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError

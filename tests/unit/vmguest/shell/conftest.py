@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from guest_harness import definition, fill_with, guest_kernel
-from tree_images import make_tree, mke2fs
+from guest_support import definition, fill_with, guest_kernel
+from tree_support import make_tree, mke2fs
 
 from dcss.cp.program import ControlProgram
 from vmguest.kernel import Kernel

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from guest_harness import guest_kernel
+from guest_support import guest_kernel
 from shell_support import out, sh
 
 from dcss.abi.page import PAGE_SIZE

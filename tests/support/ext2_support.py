@@ -7,7 +7,7 @@ from mmap import PROT_READ, mmap
 from pathlib import Path
 from stat import S_IFDIR, S_IFREG
 
-from dcss_test_support import tool
+from needs_support import tool
 
 from dcss.abi.ext2 import (
     BLOCK_POINTERS,

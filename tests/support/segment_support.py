@@ -1,6 +1,6 @@
 """A stage for claims about sharing: a segment in shared memory, CP (the test itself), a fork server, live guests.
 
-Every guest is a process that does what the test says (segment_actor.py); no part of launch, cp or vmguest is in it.
+Every guest is a process that does what the test orders (segment_actor_support.py), without launch, cp or vmguest.
 """
 
 import ctypes
@@ -24,7 +24,7 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.account.targets import AddressRange, GuestTarget, SegmentTarget, SystemTarget
 from dcss.verify.segment_view import FilePages, SegmentView
 
-ACTOR = Path(__file__).with_name("segment_actor.py")
+ACTOR = Path(__file__).with_name("segment_actor_support.py")
 NOBODY = 65534
 ADDRESS = 0x20000000  # absolute, as in the ready systems
 POPULATE = 0x8000

@@ -17,7 +17,7 @@ from struct import calcsize, unpack
 from types import FrameType
 from typing import get_type_hints
 
-from ext2_test_support import CountingSource, TinyImage, attributes_block, read_everything
+from ext2_support import CountingSource, TinyImage, attributes_block, read_everything
 
 from dcss.abi.ext2 import DIR_ENTRY_HEAD, GROUP_DESC, RAW_INODE, SUPERBLOCK_OFFSET, RawInode, Superblock
 from dcss.errors import Ext2FormatError, KernelError

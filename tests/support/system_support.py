@@ -4,7 +4,7 @@ import os
 import time
 from pathlib import Path
 
-from tree_images import make_tree, mke2fs
+from tree_support import make_tree, mke2fs
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
 from dcss.config.plan import Ext2Source, GuestPlan, MountPlan, SegmentPlan, Step, SystemPlan
@@ -15,7 +15,7 @@ COPIED = ("ro",)
 
 
 def segment(tmp_path: Path, name: str = "LIB") -> SegmentPlan:
-    """Return the plan of an 8 MiB segment with the small tree of tree_images."""
+    """Return the plan of an 8 MiB segment with the small tree of tree_support."""
     if not (tmp_path / "image").exists():
         make_tree(tmp_path / "tree")
         mke2fs(tmp_path / "tree", tmp_path / "image")

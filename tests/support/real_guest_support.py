@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cli_system import own_path
+from cli_support import own_path
 
 from dcss.abi.hypercall import MAX_PACKET_BYTES, send_reply
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE

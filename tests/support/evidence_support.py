@@ -1,6 +1,6 @@
 """Claims 1 and 3 computed again from `dcss verify --evidence FILE`, without a line of the project's own code.
 
-python recompute_evidence.py FILE
+python evidence_support.py FILE
 """
 
 import gzip

@@ -1,4 +1,4 @@
-"""The other side of segment_stage: a fork server whose guests do what a test tells them; run as a file, exec'd.
+"""The other side of segment_support: a fork server whose guests do what a test tells them; run as a file, exec'd.
 
 It knows nothing of the project. A guest gets its orders as JSON, `[[verb, arguments], ...]`, and the segments'
 descriptors in order; it answers `ready` or what went wrong, and then sleeps.

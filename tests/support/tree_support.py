@@ -3,7 +3,7 @@
 import subprocess
 from pathlib import Path
 
-from dcss_test_support import tool
+from needs_support import tool
 
 from dcss.abi.page import PAGE_SIZE
 
