@@ -143,7 +143,7 @@ def check(image: Path, as_json: bool) -> int:
     """
     from dataclasses import asdict
 
-    from dcss.image.check import check_image
+    from dcss.ext2.fsck.check import check_image
     from dcss.image.opened import image_buffer
     from dcss.report.units import fmt_count
 
@@ -153,16 +153,16 @@ def check(image: Path, as_json: bool) -> int:
         except ImageError as error:
             raise ImageError(f"{image}: {error}") from error
     if as_json:
-        findings = [asdict(finding) for finding in result.findings]
+        findings = [asdict(problem) for problem in result.problems]
         print_json({"image": str(image), "clean": result.clean, "findings": findings, "suppressed": result.suppressed})
         return 0 if result.clean else EXIT_REFUTED
-    for finding in result.findings:
-        click.echo(f"{finding.where}: {finding.detail}")
+    for problem in result.problems:
+        click.echo(f"{problem.where}: {problem.detail}")
     if result.clean:
         click.echo(f"{image}: clean, {fmt_count(result.inodes, 'inode')}, {fmt_count(result.blocks, 'block')}")
         return 0
-    count = len(result.findings) + result.suppressed
-    more = f", the first {len(result.findings):,} shown" if result.suppressed else ""
+    count = len(result.problems) + result.suppressed
+    more = f", the first {len(result.problems):,} shown" if result.suppressed else ""
     click.echo(f"{image}: damaged, {fmt_count(count, 'finding')}{more}")
     return EXIT_REFUTED
 

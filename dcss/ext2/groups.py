@@ -17,7 +17,7 @@ from dcss.abi.ext2 import (
     RoCompat,
 )
 from dcss.errors import Ext2FormatError
-from dcss.ext2.super import KernelLog, SbInfo
+from dcss.ext2.super import Ext2Log, SbInfo
 
 _PLACES = Struct("<III20x")  # bg_block_bitmap, bg_inode_bitmap, bg_inode_table of one descriptor
 
@@ -82,7 +82,7 @@ def group_desc(info: SbInfo, group: int) -> GroupDesc:
     return desc
 
 
-def check_descriptors(info: SbInfo, log: KernelLog) -> None:
+def check_descriptors(info: SbInfo, log: Ext2Log) -> None:
     """Check each group's bitmaps and inode table against the group, or refuse the mount as the kernel does.
 
     Reads the descriptor table and nothing else; a table in one piece is one read.
@@ -129,7 +129,7 @@ def _fault(info: SbInfo, group: int, block_bitmap: int, inode_bitmap: int, inode
     return None
 
 
-def _tables(info: SbInfo, log: KernelLog) -> Iterator[memoryview]:
+def _tables(info: SbInfo, log: Ext2Log) -> Iterator[memoryview]:
     """Yield the descriptor table in as few pieces as it lies in, cut to the groups there are."""
     per_block = info.block_size_bytes // GROUP_DESC.size
     in_one_piece = info.group_count

@@ -22,7 +22,7 @@ _CHUNK = Struct("<128I")
 _CHUNK_POINTERS = _CHUNK.size // POINTER_BYTES
 
 
-class Run(NamedTuple):
+class BlockRun(NamedTuple):
     """Blocks that lie one after the other, in the file and on the device; `disk_block` 0 is a hole."""
 
     file_block: int
@@ -74,13 +74,13 @@ def get_block(info: SbInfo, inode: Inode, file_block: int) -> int:
     return pointer
 
 
-def runs(info: SbInfo, inode: Inode, first_block: int, block_count: int | None) -> Iterator[Run]:
+def runs(info: SbInfo, inode: Inode, first_block: int, block_count: int | None) -> Iterator[BlockRun]:
     """Yield the runs of a file's blocks in order, each as long as it can be, also across indirect blocks.
 
     `block_count` None is up to i_size. Each missing indirect block costs one step, however much it would map.
     """
     if block_count == 1:  # a page at a time is how reads come, and needs no walk over the map
-        yield Run(first_block, get_block(info, inode, first_block), 1)
+        yield BlockRun(first_block, get_block(info, inode, first_block), 1)
         return
     end = size_blocks(info, inode) if block_count is None else first_block + block_count
     if first_block < 0 or end > max_file_blocks(info):
@@ -91,10 +91,10 @@ def runs(info: SbInfo, inode: Inode, first_block: int, block_count: int | None) 
             blocks += length
             continue
         if blocks:
-            yield Run(file_block, disk_block, blocks)
+            yield BlockRun(file_block, disk_block, blocks)
         file_block, disk_block, blocks = start, block, length
     if blocks:
-        yield Run(file_block, disk_block, blocks)
+        yield BlockRun(file_block, disk_block, blocks)
 
 
 def indirect_blocks(info: SbInfo, inode: Inode) -> Iterator[int]:

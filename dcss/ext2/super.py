@@ -33,10 +33,10 @@ from dcss.ext2.source import BlockSource
 
 KMALLOC_MAX_BYTES = 1 << 20  # s390: a bigger array of groups is "not enough memory"
 
-Log = Callable[[str, str], None]
+LogFunction = Callable[[str, str], None]
 
 
-def ignored(_level: str, _message: str) -> None:
+def ignore_log(_level: str, _message: str) -> None:
     """Drop a line of the kernel's log."""
 
 
@@ -72,10 +72,10 @@ class SbInfo:
             raise self.damaged(where, field, found, wanted)
 
 
-class KernelLog:
+class Ext2Log:
     """Write EXT2-fs lines, and refuse a mount with one."""
 
-    def __init__(self, device: str, log: Log) -> None:
+    def __init__(self, device: str, log: LogFunction) -> None:
         self.device = device
         self._log = log
 
@@ -91,9 +91,14 @@ class KernelLog:
         raise KernelError(EINVAL, line) from cause
 
 
+def refusal_reason(error: KernelError | Ext2FormatError) -> str:
+    """Return why a mount was refused: the damage that was found where there is any, else the kernel's message."""
+    return str(error.__cause__ or (error.strerror if isinstance(error, KernelError) else error))
+
+
 def fill_super(
     source: BlockSource,
-    log: KernelLog,
+    log: Ext2Log,
     *,
     read_only: bool,
     in_place: str | None,
@@ -125,7 +130,7 @@ def fill_super(
     )
 
 
-def setup_super(info: SbInfo, log: KernelLog) -> bool:
+def setup_super(info: SbInfo, log: Ext2Log) -> bool:
     """Warn as ext2_setup_super does; return True if the mount must be read-only."""
     superblock = info.superblock
     if superblock.s_feature_compat & Compat.HAS_JOURNAL:
@@ -138,7 +143,7 @@ def setup_super(info: SbInfo, log: KernelLog) -> bool:
     return info.read_only or too_new
 
 
-def _read_superblock(source: BlockSource, log: KernelLog, silent: bool) -> Superblock:
+def _read_superblock(source: BlockSource, log: Ext2Log, silent: bool) -> Superblock:
     try:
         view = source.bytes_at(SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE_BYTES)
     except Ext2FormatError as error:
@@ -150,12 +155,12 @@ def _read_superblock(source: BlockSource, log: KernelLog, silent: bool) -> Super
     return superblock
 
 
-def _cannot_find(log: KernelLog, silent: bool, found: str) -> NoReturn:
+def _cannot_find(log: Ext2Log, silent: bool, found: str) -> NoReturn:
     message = f"error: can't find an ext2 filesystem on dev {log.device}."
     log.refuse(message, silent=silent, cause=Ext2FormatError(found))
 
 
-def _check_features(superblock: Superblock, log: KernelLog, read_only: bool) -> None:
+def _check_features(superblock: Superblock, log: Ext2Log, read_only: bool) -> None:
     compat, incompat = superblock.s_feature_compat, superblock.s_feature_incompat
     ro_compat = superblock.s_feature_ro_compat
     if superblock.s_rev_level == GOOD_OLD_REV and (compat or incompat or ro_compat):
@@ -167,7 +172,7 @@ def _check_features(superblock: Superblock, log: KernelLog, read_only: bool) -> 
 
 
 def _block_size_bytes(
-    superblock: Superblock, log: KernelLog, in_place: str | None, silent: bool, logical_block_size_bytes: int
+    superblock: Superblock, log: Ext2Log, in_place: str | None, silent: bool, logical_block_size_bytes: int
 ) -> int:
     # A shift past 32 bits leaves nothing, as on s390; 1024 << 21 is negative in C, and refused like the rest.
     shift = superblock.s_log_block_size
@@ -179,7 +184,7 @@ def _block_size_bytes(
     return block_size_bytes
 
 
-def _inode_size_bytes(superblock: Superblock, log: KernelLog, block_size_bytes: int) -> tuple[int, int]:
+def _inode_size_bytes(superblock: Superblock, log: Ext2Log, block_size_bytes: int) -> tuple[int, int]:
     if superblock.s_rev_level == GOOD_OLD_REV:
         return GOOD_OLD_INODE_SIZE_BYTES, GOOD_OLD_FIRST_INO
     size_bytes = superblock.s_inode_size
@@ -188,7 +193,7 @@ def _inode_size_bytes(superblock: Superblock, log: KernelLog, block_size_bytes: 
     return size_bytes, superblock.s_first_ino
 
 
-def _check_sizes(superblock: Superblock, log: KernelLog, block_size_bytes: int, silent: bool) -> None:
+def _check_sizes(superblock: Superblock, log: Ext2Log, block_size_bytes: int, silent: bool) -> None:
     shift = superblock.s_log_frag_size
     frag_size_bytes = 1024 << shift & 0xFFFFFFFF if shift < 32 else 0
     if frag_size_bytes == 0:
@@ -209,7 +214,7 @@ def _check_sizes(superblock: Superblock, log: KernelLog, block_size_bytes: int, 
         _cannot_find(log, silent, "superblock: s_blocks_per_group: found 0, wanted at least 1")
 
 
-def _group_count(superblock: Superblock, log: KernelLog) -> int:
+def _group_count(superblock: Superblock, log: Ext2Log) -> int:
     # 32-bit arithmetic, as in the kernel: a superblock without blocks has very many groups, and no memory for them.
     blocks = (superblock.s_blocks_count - superblock.s_first_data_block - 1) & 0xFFFFFFFF
     group_count = blocks // superblock.s_blocks_per_group + 1

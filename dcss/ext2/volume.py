@@ -20,10 +20,10 @@ from dcss.abi.ext2 import ROOT_INO, GroupDesc, Superblock
 from dcss.ext2 import dir as directories
 from dcss.ext2 import groups, indirect, namei, xattr
 from dcss.ext2.dir import DirEntry, NameIndexes
-from dcss.ext2.indirect import Run
+from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode, read_inode, read_slot
 from dcss.ext2.source import BlockSource
-from dcss.ext2.super import KernelLog, Log, SbInfo, fill_super, ignored, setup_super
+from dcss.ext2.super import Ext2Log, LogFunction, SbInfo, fill_super, ignore_log, setup_super
 
 INODES_CACHED = 256
 GROUPS_CACHED = 64
@@ -37,7 +37,7 @@ class Volume:
     call that would fail; whatever the source raises passes through.
     """
 
-    def __init__(self, info: SbInfo, log: KernelLog, *, read_only: bool) -> None:
+    def __init__(self, info: SbInfo, log: Ext2Log, *, read_only: bool) -> None:
         self._info = info
         self._log = log
         self.superblock: Superblock = info.superblock
@@ -65,7 +65,7 @@ class Volume:
         dax: bool = False,
         silent: bool = False,
         logical_block_size_bytes: int = 512,
-        log: Log = ignored,
+        log: LogFunction = ignore_log,
     ) -> "Volume":
         """Check the superblock and the group descriptors, read nothing else, and return the volume.
 
@@ -75,7 +75,7 @@ class Volume:
         than `logical_block_size_bytes` (4096 for dcssblk) are refused. `read_only` is True afterwards where the
         revision is too new to write.
         """
-        kernel_log = KernelLog(device, log)
+        kernel_log = Ext2Log(device, log)
         info = fill_super(
             source,
             kernel_log,
@@ -117,7 +117,7 @@ class Volume:
         """Return the device's block that holds a file's block, 0 for a hole (ext2_get_block); i_size plays no part."""
         return indirect.get_block(self._info, inode, file_block)
 
-    def runs(self, inode: Inode, first_block: int = 0, block_count: int | None = None) -> Iterator[Run]:
+    def runs(self, inode: Inode, first_block: int = 0, block_count: int | None = None) -> Iterator[BlockRun]:
         """Yield the file's blocks as runs, each as long as it can be; holes are runs too. None: up to i_size."""
         return indirect.runs(self._info, inode, first_block, block_count)
 

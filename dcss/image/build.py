@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 
 from dcss.config.plan import Ext2Source, ImageSource
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.copy import Progress, Transfer, copy_files
+from dcss.ext2.mkfs.copy import ProgressFunction, Transfer, copy_files
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.image import PlacedImage, place
-from dcss.ext2.mkfs.tree import RegularFile
+from dcss.ext2.mkfs.tree import TreeFile
 from dcss.image.sources import read_tree
 from dcss.image.sources.ready import ReadyImage, read_ready_image
 
@@ -29,7 +29,7 @@ class ImagePlan:
     left_out: int
     content_bytes: int
     notes: tuple[str, ...]
-    _write: Callable[[int, Progress | None], None] = field(repr=False)
+    _write: Callable[[int, ProgressFunction | None], None] = field(repr=False)
 
     def write(self, fd: int, progress: Callable[[int], None] | None = None) -> None:
         """Write the image into `fd`, a regular file or shared memory object open for writing, and give it its size.
@@ -58,7 +58,7 @@ def plan_image(source: ImageSource, *, address: int = 0, size_bytes: int | None 
     placed = place(tree, address, size_bytes)
     return ImagePlan(
         size_bytes=size_bytes or placed.layout.blocks * BLOCK_SIZE_BYTES,
-        files=sum(isinstance(inode.node, RegularFile) for inode in placed.inventory.inodes),
+        files=sum(isinstance(inode.node, TreeFile) for inode in placed.numbering.inodes),
         left_out=tree.left_out,
         content_bytes=_content_bytes(placed),
         notes=tuple(tree.notes),
@@ -77,7 +77,7 @@ def _plan_ready(image: ReadyImage, size_bytes: int | None) -> ImagePlan:
             f"{os.fsdecode(image.store.path)} needs {needed_bytes} bytes, given are {size_bytes}; give it more"
         )
 
-    def write(fd: int, progress: Progress | None) -> None:
+    def write(fd: int, progress: ProgressFunction | None) -> None:
         copy_files(fd, [Transfer(run.file_offset, image.store, *run[1:]) for run in image.data], progress)
 
     content_bytes = sum(run.length_bytes for run in image.data)

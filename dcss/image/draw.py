@@ -7,18 +7,18 @@ from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 from dcss.ext2.inode import Inode
-from dcss.image.map import HUGE_PAGE_BYTES, Content, FileMap, ImageMap
+from dcss.image.map import HUGE_PAGE_BYTES, FileMap, ImageMap, StretchContent
 from dcss.report.layout import Column, table
 from dcss.report.style import Style
 from dcss.report.units import fmt_bytes, fmt_count
 
-_SIGNS: Final[dict[Content, str]] = {"huge": "#", "large": "=", "small": "-", "metadata": "M", "free": "."}
+_SIGNS: Final[dict[StretchContent, str]] = {"huge": "#", "large": "=", "small": "-", "metadata": "M", "free": "."}
 LEGEND: Final = "# file data that huge pages map   = large file, small pages   - small file   M metadata   . free"
 _COLUMNS: Final = 64
 _MAX_ROWS: Final = 64
 
 
-class Listed(NamedTuple):
+class ListedFile(NamedTuple):
     """One line of a listing. `target` is a symbolic link's."""
 
     name: bytes
@@ -26,7 +26,7 @@ class Listed(NamedTuple):
     target: bytes | None
 
 
-def long_lines(entries: Sequence[Listed]) -> Iterator[str]:
+def long_lines(entries: Sequence[ListedFile]) -> Iterator[str]:
     """Yield what `ls -ln --time-style=long-iso` says of each: the owners are the image's numbers, times are local."""
     sizes = [_size(entry.inode) for entry in entries]
     columns = [
@@ -58,7 +58,7 @@ def drawing(image: ImageMap) -> Iterator[str]:
     units = -(-(end - start) // HUGE_PAGE_BYTES)
     row_bytes = HUGE_PAGE_BYTES * -(-units // _MAX_ROWS)
     cell_bytes = row_bytes // _COLUMNS
-    cells: dict[int, dict[Content, int]] = {}
+    cells: dict[int, dict[StretchContent, int]] = {}
     for stretch in image.stretches:
         at, last = (
             image.address + stretch.first_byte - start,
@@ -75,7 +75,7 @@ def drawing(image: ImageMap) -> Iterator[str]:
         yield f"{start + row * row_bytes:#014x} {signs}".rstrip()
 
 
-def _sign(contents: dict[Content, int] | None) -> str:
+def _sign(contents: dict[StretchContent, int] | None) -> str:
     if contents is None:
         return " "
     return _SIGNS[max(_SIGNS, key=lambda content: contents.get(content, 0))]

@@ -6,8 +6,8 @@ from typing import NamedTuple
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import Ext2FormatError, KernelError
 from dcss.ext2.source import BufferSource
+from dcss.ext2.super import refusal_reason
 from dcss.ext2.volume import Volume
-from dcss.image.opened import refusal
 
 Buffer = bytes | bytearray | memoryview | mmap
 
@@ -54,7 +54,7 @@ def _mount(source: BufferSource) -> tuple[Volume | None, str | None]:
     try:
         volume = Volume.mount(source, silent=True)
     except (KernelError, Ext2FormatError) as error:
-        return None, f"holds no ext2 file system: {refusal(error)}"
+        return None, f"holds no ext2 file system: {refusal_reason(error)}"
     if volume.block_size_bytes != PAGE_SIZE:
         return None, f"has blocks of {volume.block_size_bytes} bytes: execute-in-place needs blocks of {PAGE_SIZE}"
     return volume, None

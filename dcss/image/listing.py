@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, Final
 
 from dcss.ext2.inode import Inode
 from dcss.ext2.volume import Volume
-from dcss.image.draw import Listed
+from dcss.image.draw import ListedFile
 from dcss.image.opened import OpenedImage
 
 _CHUNK_BYTES: Final = 3 << 20  # a multiple of 3: base64 then goes on where it stopped
@@ -24,7 +24,7 @@ _TYPES: Final = {
 }
 
 
-def listed(volume: Volume, path: bytes, inode: Inode, *, recursive: bool) -> Iterator[Listed]:
+def listed(volume: Volume, path: bytes, inode: Inode, *, recursive: bool) -> Iterator[ListedFile]:
     """Yield a directory's entries in order of name, with `recursive` everything below by path; or the file itself."""
     if not inode.is_dir:
         yield _entry(volume, path, inode)
@@ -43,11 +43,11 @@ def listed(volume: Volume, path: bytes, inode: Inode, *, recursive: bool) -> Ite
         pending += reversed(inner)
 
 
-def _entry(volume: Volume, name: bytes, inode: Inode) -> Listed:
-    return Listed(name, inode, volume.readlink(inode) if inode.is_symlink else None)
+def _entry(volume: Volume, name: bytes, inode: Inode) -> ListedFile:
+    return ListedFile(name, inode, volume.readlink(inode) if inode.is_symlink else None)
 
 
-def entry_form(entry: Listed) -> dict[str, Any]:
+def entry_form(entry: ListedFile) -> dict[str, Any]:
     """Return an entry as its JSON form; names are decoded as os.fsdecode does."""
     inode = entry.inode
     return {

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import ImageError
-from dcss.ext2.indirect import Run
+from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
@@ -17,7 +17,7 @@ from dcss.image.opened import mounted
 HUGE_PAGE_BYTES: Final = 2 << 20
 LARGE_BYTES: Final = 1 << 20  # from here on the builder aligns a file
 
-Content = Literal["metadata", "huge", "large", "small", "free"]
+StretchContent = Literal["metadata", "huge", "large", "small", "free"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ class FileMap:
     inode: int
     size_bytes: int
     data_bytes: int
-    runs: tuple[Run, ...]
+    runs: tuple[BlockRun, ...]
     mappings: int
     huge_bytes: int
     aligned: bool
@@ -49,7 +49,7 @@ class Stretch:
 
     first_byte: int
     size_bytes: int
-    content: Content
+    content: StretchContent
     file: bytes | None
 
 
@@ -62,7 +62,7 @@ class ImageMap:
     files: tuple[FileMap, ...]
     stretches: tuple[Stretch, ...]
 
-    def total_bytes(self, *contents: Content) -> int:
+    def total_bytes(self, *contents: StretchContent) -> int:
         """Return how many bytes of these kinds there are."""
         return sum(stretch.size_bytes for stretch in self.stretches if stretch.content in contents)
 
@@ -114,12 +114,12 @@ def _map_file(volume: Volume, path: bytes, inode: Inode, address: int) -> FileMa
     )
 
 
-def _agrees(run: Run, address_block: int) -> bool:
+def _agrees(run: BlockRun, address_block: int) -> bool:
     """Tell whether the run's place in the file and its address agree modulo 2 MiB."""
     return (address_block + run.disk_block - run.file_block) * PAGE_SIZE % HUGE_PAGE_BYTES == 0
 
 
-def _huge(run: Run, address_block: int) -> Iterator[tuple[int, int]]:
+def _huge(run: BlockRun, address_block: int) -> Iterator[tuple[int, int]]:
     """Yield the blocks of the image, as (first, end), in which the run fills whole pages of 2 MiB."""
     unit = HUGE_PAGE_BYTES // PAGE_SIZE
     first = run.disk_block + -run.file_block % unit
@@ -149,9 +149,9 @@ def _stretches(
     files: tuple[FileMap, ...], free: list[tuple[int, int]], blocks: int, address_block: int
 ) -> Iterator[Stretch]:
     """Yield all blocks in order; what is neither a file's data nor free is metadata."""
-    known: list[tuple[int, int, Content, bytes | None]] = [(first, end, "free", None) for first, end in free]
+    known: list[tuple[int, int, StretchContent, bytes | None]] = [(first, end, "free", None) for first, end in free]
     for file in files:
-        rest: Content = "large" if file.size_bytes >= LARGE_BYTES else "small"
+        rest: StretchContent = "large" if file.size_bytes >= LARGE_BYTES else "small"
         for run in file.runs:
             at = run.disk_block
             for first, end in _huge(run, address_block):

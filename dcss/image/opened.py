@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from dcss.errors import Ext2FormatError, ImageError, KernelError
 from dcss.ext2.source import BufferSource
+from dcss.ext2.super import refusal_reason
 from dcss.ext2.volume import Volume
 
 
@@ -56,9 +57,4 @@ def mounted(source: BufferSource, path: Path) -> Volume:
     try:
         return Volume.mount(source, device=path.name, silent=True)
     except (KernelError, Ext2FormatError) as error:
-        raise ImageError(f"{path}: {refusal(error)}") from error
-
-
-def refusal(error: KernelError | Ext2FormatError) -> str:
-    """Return why a mount was refused, in the reader's words where it has some, else in the kernel's."""
-    return str(error.__cause__ or (error.strerror if isinstance(error, KernelError) else error))
+        raise ImageError(f"{path}: {refusal_reason(error)}") from error

@@ -9,7 +9,7 @@ from image_support import Read, build, e2fsck_findings, run_tool
 from needs_support import needs
 
 from dcss.errors import ImageError
-from dcss.image.check import check_image
+from dcss.ext2.fsck.check import check_image
 from dcss.image.map import map_image
 
 pytestmark = needs("e2fsck", "debugfs", "mke2fs")
@@ -111,7 +111,7 @@ def test_two_files_that_share_a_block(tmp_path: Path, maker: str) -> None:
     block = Read(image).inodes[b"/file"].block_pointers[1]
     run_tool("debugfs", "-w", "-R", f"sif /dir/other block[1] {block}", image)
     assert verdicts(image) == (True, True)
-    said = [finding.detail for finding in check_image(image.read_bytes()).findings if finding.kind == "blocks"]
+    said = [problem.detail for problem in check_image(image.read_bytes()).problems if problem.kind == "blocks"]
     assert len(said) == 1
     assert "wanted one owner" in said[0]
 

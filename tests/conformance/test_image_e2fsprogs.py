@@ -10,9 +10,9 @@ from needs_support import needs
 
 from dcss.config.plan import DirectorySource
 from dcss.errors import ImageError
+from dcss.ext2.fsck.check import check_image
 from dcss.ext2.mkfs.blockmap import MAX_FILE_BYTES
 from dcss.image.build import plan_image
-from dcss.image.check import check_image
 from dcss.image.map import HUGE_PAGE_BYTES, map_image
 
 pytestmark = needs("e2fsck", "debugfs", "dumpe2fs", "mke2fs")

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from image_support import Read, build
 
 from dcss.errors import Ext2FormatError, ImageError, KernelError
-from dcss.ext2.fsck.findings import MAX_FINDINGS
-from dcss.image.check import check_image
+from dcss.ext2.fsck.check import check_image
+from dcss.ext2.fsck.context import MAX_PROBLEMS
 from dcss.image.files import image_files
 from dcss.image.map import map_image
 
@@ -50,7 +50,7 @@ def within_time(image: bytes) -> None:
     except ImageError:
         pass
     else:
-        assert len(result.findings) <= MAX_FINDINGS
+        assert len(result.problems) <= MAX_PROBLEMS
     for look in (image_files, lambda raw: map_image(raw, Path("x.img"))):
         with suppress(Ext2FormatError, ImageError, KernelError):
             look(image)  # type: ignore[operator]

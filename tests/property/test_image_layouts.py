@@ -7,13 +7,13 @@ from hypothesis import strategies as st
 
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.geometry import BLOCKS_PER_GROUP
-from dcss.ext2.mkfs.layout import HUGE_PAGE_BLOCKS, LARGE_BLOCKS, Demand, Extent, Layout, lay_out
+from dcss.ext2.mkfs.layout import HUGE_PAGE_BLOCKS, LARGE_BLOCKS, BlockExtent, Demand, Layout, lay_out
 
 LENGTHS = st.one_of(st.integers(1, 20), st.integers(1, 600), st.integers(1, 3000), st.integers(1, 70_000))
 
 
 @st.composite
-def files(draw: st.DrawFn) -> tuple[Extent, ...]:
+def files(draw: st.DrawFn) -> tuple[BlockExtent, ...]:
     extents = []
     at = 0
     for _ in range(draw(st.integers(0, 4))):
@@ -21,7 +21,7 @@ def files(draw: st.DrawFn) -> tuple[Extent, ...]:
         length = draw(LENGTHS)
         if extents and extents[-1].file_block + extents[-1].blocks == at:
             at += 1
-        extents.append(Extent(at, length))
+        extents.append(BlockExtent(at, length))
         at += length
     return tuple(extents)
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from image_support import Read, build, digest, e2fsck_findings, run_tool
 from needs_support import needs
 
-from dcss.image.check import check_image
+from dcss.ext2.fsck.check import check_image
 from dcss.image.files import image_files
 
 BLOCK = 4096
@@ -203,7 +203,7 @@ def test_every_tree_becomes_an_image_that_all_agree_on(tree: Wanted, address: in
         plan = build(root, image, address=address)
         assert e2fsck_findings(image) == []
         raw = image.read_bytes()
-        assert check_image(raw).findings == ()
+        assert check_image(raw).problems == ()
         read = Read(image)
         compare(os.fsencode(root), read)
         ask_debugfs(image, read)

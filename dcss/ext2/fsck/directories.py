@@ -6,7 +6,7 @@ from typing import Final
 
 from dcss.abi.ext2 import DIR_ENTRY_HEAD, ROOT_INO, DirEntryHead, DirFileType
 from dcss.errors import Ext2FormatError, KernelError
-from dcss.ext2.fsck.findings import Audit
+from dcss.ext2.fsck.context import CheckContext
 
 _DOT_BYTES: Final = 12  # of the entries . and ..
 _FILE_TYPES: Final = {
@@ -20,24 +20,24 @@ _FILE_TYPES: Final = {
 }
 
 
-def check_directories(audit: Audit) -> None:
+def check_directories(context: CheckContext) -> None:
     """Read every directory in use, then judge connections and link counts."""
-    tree = _Tree(audit)
-    for number, mode in sorted(audit.modes.items()):
+    tree = _DirectoryTree(context)
+    for number, mode in sorted(context.modes.items()):
         if S_IFMT(mode) == S_IFDIR:
             try:
                 tree.read(number)
             except (Ext2FormatError, KernelError) as error:
-                audit.add("directory", f"directory inode {number}", str(error))
+                context.add("directory", f"directory inode {number}", str(error))
     tree.check_parents()
-    _check_links(audit, tree.connected())
+    _check_links(context, tree.connected())
 
 
-class _Tree:
+class _DirectoryTree:
     """Who contains whom."""
 
-    def __init__(self, audit: Audit) -> None:
-        self._audit = audit
+    def __init__(self, context: CheckContext) -> None:
+        self._context = context
         self._children: dict[int, list[int]] = {}  # directories in a directory
         self._parents: dict[int, list[int]] = {}
         self._dotdot: dict[int, int] = {}
@@ -45,47 +45,47 @@ class _Tree:
 
     def read(self, number: int) -> None:
         """Read one directory."""
-        audit, where = self._audit, f"directory inode {number}"
-        inode = audit.volume.inode_slot(number)
-        for run in audit.volume.runs(inode):
+        context, where = self._context, f"directory inode {number}"
+        inode = context.volume.inode_slot(number)
+        for run in context.volume.runs(inode):
             blocks = range(run.disk_block, run.disk_block + run.blocks)
             if not self._blocks.isdisjoint(blocks):
-                audit.add("directory", where, f"found a block in {run} that another directory has, wanted its own")
+                context.add("directory", where, f"found a block in {run} that another directory has, wanted its own")
                 return
             self._blocks.update(blocks)
         self._check_ends(number, inode.block_pointers[0])
         children = self._children[number] = []
         names: set[bytes] = set()
-        for position, entry in enumerate(audit.volume.entries(inode)):
+        for position, entry in enumerate(context.volume.entries(inode)):
             name, target = entry.name, entry.inode
             if position < 2:
                 self._dot(number, position, name, target)
             elif name in (b".", b".."):
-                audit.add("directory", where, f"entry {position}: found a second {name.decode()}, wanted none")
+                context.add("directory", where, f"entry {position}: found a second {name.decode()}, wanted none")
             if name in names:
-                audit.add("directory", where, f"entry {position}: found the name {name!r} twice, wanted it once")
+                context.add("directory", where, f"entry {position}: found the name {name!r} twice, wanted it once")
             names.add(name)
-            mode = audit.modes.get(target)
-            if mode is None or (target < audit.info.first_ino and target != ROOT_INO):
-                audit.add("directory", where, f"entry {name!r}: found inode {target}, wanted one that is in use")
+            mode = context.modes.get(target)
+            if mode is None or (target < context.info.first_ino and target != ROOT_INO):
+                context.add("directory", where, f"entry {name!r}: found inode {target}, wanted one that is in use")
                 continue
             self._check_type(where, name, entry.file_type, mode)
-            audit.references[target] += 1
+            context.references[target] += 1
             if S_IFMT(mode) == S_IFDIR and position >= 2:
                 children.append(target)
                 self._parents.setdefault(target, []).append(number)
         if len(names) < 2:
-            audit.add("directory", where, f"found {len(names)} entries, wanted . and .. at least")
+            context.add("directory", where, f"found {len(names)} entries, wanted . and .. at least")
 
     def _check_ends(self, number: int, block: int) -> None:
         """Look for the NUL that follows the names . and .. where both entries are as long as they need to be."""
-        view = self._audit.info.source.bytes_at(block * self._audit.info.block_size_bytes, 2 * _DOT_BYTES)
+        view = self._context.info.source.bytes_at(block * self._context.info.block_size_bytes, 2 * _DOT_BYTES)
         for name, at in ((b".", 0), (b"..", _DOT_BYTES)):
             head = DirEntryHead._make(DIR_ENTRY_HEAD.unpack_from(view, at))
             end = at + DIR_ENTRY_HEAD.size + len(name)
             if head.name_len == len(name) and view[end - len(name) : end] == name and view[end]:
                 where = f"directory inode {number}"
-                self._audit.add(
+                self._context.add(
                     "directory", where, f"entry {name.decode()!r}: found {view[end]} after it, wanted a NUL"
                 )
             if head.rec_len != _DOT_BYTES:
@@ -93,16 +93,16 @@ class _Tree:
 
     def _check_type(self, where: str, name: bytes, found: int, mode: int) -> None:
         wanted = _FILE_TYPES.get(S_IFMT(mode), DirFileType.UNKNOWN)
-        if self._audit.info.has_filetype and found not in (wanted, DirFileType.UNKNOWN):
-            self._audit.add("directory", where, f"entry {name!r}: found file type {found}, wanted {wanted:d}")
+        if self._context.info.has_filetype and found not in (wanted, DirFileType.UNKNOWN):
+            self._context.add("directory", where, f"entry {name!r}: found file type {found}, wanted {wanted:d}")
 
     def _dot(self, number: int, position: int, name: bytes, target: int) -> None:
         wanted = (b".", b"..")[position]
         where = f"directory inode {number}"
         if name != wanted:
-            self._audit.add("directory", where, f"entry {position}: found {name!r}, wanted {wanted!r}")
+            self._context.add("directory", where, f"entry {position}: found {name!r}, wanted {wanted!r}")
         elif position == 0 and target != number:
-            self._audit.add("directory", where, f"entry '.': found inode {target}, wanted {number}")
+            self._context.add("directory", where, f"entry '.': found inode {target}, wanted {number}")
         elif position == 1:
             self._dotdot[number] = target
 
@@ -112,11 +112,11 @@ class _Tree:
             parents = [ROOT_INO] if number == ROOT_INO else self._parents.get(number, [])
             where = f"directory inode {number}"
             if number == ROOT_INO and number in self._parents:
-                self._audit.add("directory", where, f"found the root in {self._parents[number]}, wanted it nowhere")
+                self._context.add("directory", where, f"found the root in {self._parents[number]}, wanted it nowhere")
             if len(parents) > 1:
-                self._audit.add("directory", where, f"found it in directories {parents}, wanted one")
+                self._context.add("directory", where, f"found it in directories {parents}, wanted one")
             elif parents and self._dotdot.get(number, parents[0]) != parents[0]:
-                self._audit.add(
+                self._context.add(
                     "directory", where, f"entry '..': found inode {self._dotdot[number]}, wanted {parents[0]}"
                 )
 
@@ -132,13 +132,13 @@ class _Tree:
         return reached.__contains__
 
 
-def _check_links(audit: Audit, reached: Callable[[int], bool]) -> None:
-    for number, links in sorted(audit.links.items()):
-        if number < audit.info.first_ino and number != ROOT_INO:
+def _check_links(context: CheckContext, reached: Callable[[int], bool]) -> None:
+    for number, links in sorted(context.links.items()):
+        if number < context.info.first_ino and number != ROOT_INO:
             continue
         where = f"inode {number}"
-        is_directory = S_IFMT(audit.modes[number]) == S_IFDIR
-        if not audit.references[number] or (is_directory and not reached(number)):
-            audit.add("links", where, f"found {links} links but no way from the root, wanted one")
-        elif audit.references[number] != links:
-            audit.add("links", where, f"i_links_count: found {links}, wanted {audit.references[number]}")
+        is_directory = S_IFMT(context.modes[number]) == S_IFDIR
+        if not context.references[number] or (is_directory and not reached(number)):
+            context.add("links", where, f"found {links} links but no way from the root, wanted one")
+        elif context.references[number] != links:
+            context.add("links", where, f"i_links_count: found {links}, wanted {context.references[number]}")

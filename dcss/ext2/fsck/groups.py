@@ -8,105 +8,105 @@ from typing import Final
 
 from dcss.abi.ext2 import GROUP_DESC, SUPERBLOCK_OFFSET, Incompat
 from dcss.errors import Ext2FormatError
-from dcss.ext2.fsck.findings import Audit, Use
+from dcss.ext2.fsck.context import BlockUse, CheckContext
 from dcss.ext2.groups import group_first_block, group_last_block, has_super, table_blocks
 
 _UNINIT_FLAGS: Final = 3  # ext4's for bitmaps and inode tables that were never written; in ext2 the field is padding
 _META_GROUP_COPIES: Final = 3  # of a block of descriptors with meta_bg: in a meta group's first, second and last group
 
 
-def check_descriptors(audit: Audit) -> None:
+def check_descriptors(context: CheckContext) -> None:
     """Note every group whose descriptor is damaged; its bitmaps and inodes cannot be looked at."""
-    for group in audit.groups:
+    for group in context.groups:
         try:
-            descriptor = audit.volume.group(group)
+            descriptor = context.volume.group(group)
             for block, count in (
                 (descriptor.bg_block_bitmap, 1),
                 (descriptor.bg_inode_bitmap, 1),
-                (descriptor.bg_inode_table, table_blocks(audit.info)),
+                (descriptor.bg_inode_table, table_blocks(context.info)),
             ):
-                audit.info.check_block(block, f"group {group}", "bitmaps and inode table", count)
+                context.info.check_block(block, f"group {group}", "bitmaps and inode table", count)
             if flags := descriptor.bg_pad & _UNINIT_FLAGS:
-                audit.add("group", f"group {group}", f"bg_flags: found {flags}, wanted 0: ext2 has no such flags")
+                context.add("group", f"group {group}", f"bg_flags: found {flags}, wanted 0: ext2 has no such flags")
         except Ext2FormatError as error:
-            audit.bad_groups.add(group)
-            audit.add("group", f"group {group}", str(error))
+            context.bad_groups.add(group)
+            context.add("group", f"group {group}", str(error))
 
 
-def check_superblock(audit: Audit) -> None:
+def check_superblock(context: CheckContext) -> None:
     """Compare the superblock's counts with each other and with the device."""
-    info, superblock = audit.info, audit.info.superblock
+    info, superblock = context.info, context.info.superblock
     if info.block_limit < superblock.s_blocks_count:
-        audit.add(
+        context.add(
             "superblock",
             "superblock",
             f"s_blocks_count: found {superblock.s_blocks_count}, wanted at most {info.block_limit}: the image's end",
         )
     inodes = info.group_count * superblock.s_inodes_per_group
     if superblock.s_inodes_count != inodes:
-        audit.add("superblock", "superblock", f"s_inodes_count: found {superblock.s_inodes_count}, wanted {inodes}")
+        context.add("superblock", "superblock", f"s_inodes_count: found {superblock.s_inodes_count}, wanted {inodes}")
 
 
-def check_groups(audit: Audit) -> None:
+def check_groups(context: CheckContext) -> None:
     """Compare what is in use with the bitmaps and counts of every group, and with the superblock's."""
-    used = _used_once(audit)
+    used = _used_once(context)
     free_blocks = free_inodes = 0
-    used_inodes = sorted({*audit.links, *range(1, audit.info.first_ino)})
-    for group in audit.groups:
-        in_group = _clipped(used, audit, group)
-        if group in audit.bad_groups:
+    used_inodes = sorted({*context.links, *range(1, context.info.first_ino)})
+    for group in context.groups:
+        in_group = _clipped(used, context, group)
+        if group in context.bad_groups:
             continue
-        free_blocks += _check_blocks(audit, group, in_group)
-        free_inodes += _check_inodes(audit, group, used_inodes)
-    if audit.bad_groups or len(audit.groups) < audit.info.group_count:
+        free_blocks += _check_blocks(context, group, in_group)
+        free_inodes += _check_inodes(context, group, used_inodes)
+    if context.bad_groups or len(context.groups) < context.info.group_count:
         return
-    superblock = audit.info.superblock
+    superblock = context.info.superblock
     for name, found, wanted in (
         ("s_free_blocks_count", superblock.s_free_blocks_count, free_blocks),
         ("s_free_inodes_count", superblock.s_free_inodes_count, free_inodes),
     ):
         if found != wanted:
-            audit.add("count", "superblock", f"{name}: found {found}, wanted {wanted}")
+            context.add("count", "superblock", f"{name}: found {found}, wanted {wanted}")
 
 
-def _fixed_uses(audit: Audit) -> Iterator[Use]:
+def _fixed_uses(context: CheckContext) -> Iterator[BlockUse]:
     """Yield the blocks of superblock copies, descriptors, bitmaps and inode tables."""
-    info, superblock = audit.info, audit.info.superblock
+    info, superblock = context.info, context.info.superblock
     per_block = info.block_size_bytes // GROUP_DESC.size
     descriptor_blocks = -(-info.group_count // per_block)
     meta_bg = bool(superblock.s_feature_incompat & Incompat.META_BG)
     in_one_piece = min(descriptor_blocks, superblock.s_first_meta_bg) if meta_bg else descriptor_blocks
     reserved_blocks = 0 if meta_bg else superblock.s_reserved_gdt_blocks
-    for group in audit.groups:
+    for group in context.groups:
         first = group_first_block(info, group)
         if group == 0 and not superblock.s_first_data_block:
             first = SUPERBLOCK_OFFSET // info.block_size_bytes
         own = has_super(info, group)
         if own:
-            yield Use(first, 1, f"group {group}'s superblock")
+            yield BlockUse(first, 1, f"group {group}'s superblock")
         if meta_bg and group // per_block >= superblock.s_first_meta_bg:
             if group % per_block in (0, 1, per_block - 1)[:_META_GROUP_COPIES]:
-                yield Use(first + own, 1, f"group {group}'s descriptors")
+                yield BlockUse(first + own, 1, f"group {group}'s descriptors")
         elif own:
-            yield Use(first + 1, in_one_piece + reserved_blocks, f"group {group}'s descriptors")
-        if group not in audit.bad_groups:
-            descriptor = audit.volume.group(group)
-            yield Use(descriptor.bg_block_bitmap, 1, f"group {group}'s block bitmap")
-            yield Use(descriptor.bg_inode_bitmap, 1, f"group {group}'s inode bitmap")
-            yield Use(descriptor.bg_inode_table, table_blocks(info), f"group {group}'s inode table")
+            yield BlockUse(first + 1, in_one_piece + reserved_blocks, f"group {group}'s descriptors")
+        if group not in context.bad_groups:
+            descriptor = context.volume.group(group)
+            yield BlockUse(descriptor.bg_block_bitmap, 1, f"group {group}'s block bitmap")
+            yield BlockUse(descriptor.bg_inode_bitmap, 1, f"group {group}'s inode bitmap")
+            yield BlockUse(descriptor.bg_inode_table, table_blocks(info), f"group {group}'s inode table")
 
 
-def _used_once(audit: Audit) -> deque[tuple[int, int]]:
+def _used_once(context: CheckContext) -> deque[tuple[int, int]]:
     """Return what is in use as (first, end) in order, without overlap, and note every block that is used twice."""
     merged: list[tuple[int, int]] = []
-    last = Use(0, 0, "")  # of those before, the one that reaches furthest
-    for use in sorted([*audit.uses, *_fixed_uses(audit)]):
+    last = BlockUse(0, 0, "")  # of those before, the one that reaches furthest
+    for use in sorted([*context.uses, *_fixed_uses(context)]):
         first, end = use.first, use.first + use.blocks
         if first < last.first + last.blocks:
             twice = min(end, last.first + last.blocks) - first
             blocks = f"block {first}" if twice == 1 else f"blocks {first}..{first + twice - 1}"
             owners = sorted((last.owner, use.owner))
-            audit.add("blocks", blocks, f"found in use by {owners[0]} and by {owners[1]}, wanted one owner")
+            context.add("blocks", blocks, f"found in use by {owners[0]} and by {owners[1]}, wanted one owner")
         if end > last.first + last.blocks:
             last = use
         if merged and first <= merged[-1][1]:
@@ -116,9 +116,9 @@ def _used_once(audit: Audit) -> deque[tuple[int, int]]:
     return deque(merged)
 
 
-def _clipped(used: deque[tuple[int, int]], audit: Audit, group: int) -> list[tuple[int, int]]:
+def _clipped(used: deque[tuple[int, int]], context: CheckContext, group: int) -> list[tuple[int, int]]:
     """Take from the front of `used`, which is in order, what lies in a group."""
-    end = group_last_block(audit.info, group) + 1
+    end = group_last_block(context.info, group) + 1
     inside = []
     while used and used[0][0] < end:
         first, last = used[0]
@@ -130,38 +130,38 @@ def _clipped(used: deque[tuple[int, int]], audit: Audit, group: int) -> list[tup
     return inside
 
 
-def _check_blocks(audit: Audit, group: int, used: list[tuple[int, int]]) -> int:
+def _check_blocks(context: CheckContext, group: int, used: list[tuple[int, int]]) -> int:
     """Compare a group's block bitmap and count with what is used, and return how many blocks are free."""
-    info, descriptor = audit.info, audit.volume.group(group)
+    info, descriptor = context.info, context.volume.group(group)
     start = group_first_block(info, group)
     count = group_last_block(info, group) + 1 - start
     wanted = _padding(info.block_size_bytes, count)
     for first, end in used:
         wanted |= ((1 << end - first) - 1) << first - start
-    _compare(audit, f"group {group}'s block bitmap", descriptor.bg_block_bitmap, wanted, f"block {start}")
+    _compare(context, f"group {group}'s block bitmap", descriptor.bg_block_bitmap, wanted, f"block {start}")
     free = count - sum(end - first for first, end in used)
     found = descriptor.bg_free_blocks_count
     if found != free:
-        audit.add("count", f"group {group}", f"bg_free_blocks_count: found {found}, wanted {free}")
+        context.add("count", f"group {group}", f"bg_free_blocks_count: found {found}, wanted {free}")
     return free
 
 
-def _check_inodes(audit: Audit, group: int, used_inodes: list[int]) -> int:
-    info, descriptor = audit.info, audit.volume.group(group)
+def _check_inodes(context: CheckContext, group: int, used_inodes: list[int]) -> int:
+    info, descriptor = context.info, context.volume.group(group)
     count = info.superblock.s_inodes_per_group
     start = group * count + 1
     wanted = _padding(info.block_size_bytes, count)
     used = used_inodes[bisect_left(used_inodes, start) : bisect_left(used_inodes, start + count)]
     for number in used:
         wanted |= 1 << number - start
-    _compare(audit, f"group {group}'s inode bitmap", descriptor.bg_inode_bitmap, wanted, f"inode {start}")
-    directories = sum(S_IFMT(audit.modes.get(number, 0)) == S_IFDIR for number in used)
+    _compare(context, f"group {group}'s inode bitmap", descriptor.bg_inode_bitmap, wanted, f"inode {start}")
+    directories = sum(S_IFMT(context.modes.get(number, 0)) == S_IFDIR for number in used)
     for name, found, right in (
         ("bg_free_inodes_count", descriptor.bg_free_inodes_count, count - len(used)),
         ("bg_used_dirs_count", descriptor.bg_used_dirs_count, directories),
     ):
         if found != right:
-            audit.add("count", f"group {group}", f"{name}: found {found}, wanted {right}")
+            context.add("count", f"group {group}", f"{name}: found {found}, wanted {right}")
     return count - len(used)
 
 
@@ -170,12 +170,12 @@ def _padding(block_size_bytes: int, count: int) -> int:
     return (1 << 8 * block_size_bytes) - (1 << count)
 
 
-def _compare(audit: Audit, where: str, block: int, wanted: int, first: str) -> None:
-    info = audit.info
+def _compare(context: CheckContext, where: str, block: int, wanted: int, first: str) -> None:
+    info = context.info
     found = int.from_bytes(info.source.bytes_at(block * info.block_size_bytes, info.block_size_bytes), "little")
     for bits, what in ((wanted & ~found, "free but in use"), (found & ~wanted, "in use but free")):
         if bits:
             lowest = (bits & -bits).bit_length() - 1
-            audit.add(
+            context.add(
                 "bitmap", where, f"found {bits.bit_count()} bits that say {what}, the lowest {lowest} after {first}"
             )

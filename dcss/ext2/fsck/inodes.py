@@ -16,7 +16,7 @@ from dcss.abi.ext2 import (
 )
 from dcss.errors import Ext2FormatError, KernelError
 from dcss.ext2.fsck.attributes import check_attribute_blocks
-from dcss.ext2.fsck.findings import Audit, Use
+from dcss.ext2.fsck.context import BlockUse, CheckContext
 from dcss.ext2.inode import FILE_TYPES, Inode
 from dcss.ext2.inode import decode as decode_inode
 
@@ -27,36 +27,34 @@ _INDEX_FL: Final = 0x1000  # EXT2_INDEX_FL of fs/ext2/ext2.h
 _IMAGIC_FL: Final = 0x2000
 
 
-def check_inodes(audit: Audit) -> None:
+def check_inodes(context: CheckContext) -> None:
     """Look at every inode in use."""
-    for number, view in _in_use(audit):
-        inode = decode_inode(audit.info, number, view)
-        audit.modes[number] = inode.mode
-        audit.links[number] = inode.links_count
+    for number, view in _in_use(context):
+        inode = decode_inode(context.info, number, view)
+        context.modes[number] = inode.mode
+        context.links[number] = inode.links_count
         try:
-            _check_inode(audit, inode, RawInode._make(RAW_INODE.unpack(view)))
+            _check_inode(context, inode, RawInode._make(RAW_INODE.unpack(view)))
         except (Ext2FormatError, KernelError) as error:
-            audit.add("inode", f"inode {number}", str(error))
-    if ROOT_INO not in audit.modes:
-        audit.add("inode", f"inode {ROOT_INO}", "found no root directory, wanted one")
-    check_attribute_blocks(audit)
+            context.add("inode", f"inode {number}", str(error))
+    if ROOT_INO not in context.modes:
+        context.add("inode", f"inode {ROOT_INO}", "found no root directory, wanted one")
+    check_attribute_blocks(context)
 
 
-def _in_use(audit: Audit) -> Iterator[tuple[int, memoryview]]:
+def _in_use(context: CheckContext) -> Iterator[tuple[int, memoryview]]:
     """Yield number and 128 bytes of every inode with links, and of the one that keeps the bad blocks."""
-    import numpy as np
-
-    info, per_group = audit.info, audit.info.superblock.s_inodes_per_group
-    for group in audit.groups:
-        if group in audit.bad_groups:
+    info, per_group = context.info, context.info.superblock.s_inodes_per_group
+    for group in context.groups:
+        if group in context.bad_groups:
             continue
-        start = audit.volume.group(group).bg_inode_table * info.block_size_bytes
+        start = context.volume.group(group).bg_inode_table * info.block_size_bytes
         table = info.source.bytes_at(start, per_group * info.inode_size_bytes)
-        words = np.frombuffer(table, dtype="<u2").reshape(per_group, -1)
-        mode, dtime, links = words[:, 0], words[:, _DTIME_AT // 2 : _DTIME_AT // 2 + 2], words[:, _LINKS_AT // 2]
-        for index in np.flatnonzero((links == 0) & (mode != 0) & ~dtime.any(axis=1)).tolist():
-            audit.add("inode", f"inode {group * per_group + index + 1}", "i_dtime: found 0, wanted when it was deleted")
-        used = set(np.flatnonzero(links).tolist())
+        used, undated = _linked_and_undated(table, info.inode_size_bytes)
+        for index in undated:
+            context.add(
+                "inode", f"inode {group * per_group + index + 1}", "i_dtime: found 0, wanted when it was deleted"
+            )
         if group == 0:
             used.add(BAD_INO - 1)
         for index in sorted(used):
@@ -64,48 +62,59 @@ def _in_use(audit: Audit) -> Iterator[tuple[int, memoryview]]:
             yield group * per_group + index + 1, table[at : at + RAW_INODE.size]
 
 
-def _check_inode(audit: Audit, inode: Inode, raw: RawInode) -> None:
+def _linked_and_undated(table: memoryview, inode_size_bytes: int) -> tuple[set[int], list[int]]:
+    """Return the slots of a table with links, and those without links that have a mode but no time of deletion."""
+    halves, words = table.cast("H"), table.cast("I")  # compared with 0 only: the host's byte order does not matter
+    links = halves[_LINKS_AT // 2 :: inode_size_bytes // 2].tolist()
+    modes = halves[:: inode_size_bytes // 2].tolist()
+    dtimes = words[_DTIME_AT // 4 :: inode_size_bytes // 4].tolist()
+    linked = {index for index, count in enumerate(links) if count}
+    undated = [index for index, mode in enumerate(modes) if mode and not links[index] and not dtimes[index]]
+    return linked, undated
+
+
+def _check_inode(context: CheckContext, inode: Inode, raw: RawInode) -> None:
     number, where = inode.number, f"inode {inode.number}"
     if number == BAD_INO:
-        _check_bad_blocks_inode(audit, inode, raw)
+        _check_bad_blocks_inode(context, inode, raw)
         return
     if number == RESIZE_INO:
         # Its map lists the blocks kept for descriptors, which belong to their groups; only the map's root is its own.
         if inode.block_pointers[DIND_BLOCK]:
-            audit.uses.append(Use(inode.block_pointers[DIND_BLOCK], 1, where))
+            context.uses.append(BlockUse(inode.block_pointers[DIND_BLOCK], 1, where))
         return
-    if number < audit.info.first_ino and number != ROOT_INO and not inode.mode:
+    if number < context.info.first_ino and number != ROOT_INO and not inode.mode:
         return
     if S_IFMT(inode.mode) not in FILE_TYPES or (number == ROOT_INO and not inode.is_dir):
         wanted = "a directory: this is the root" if number == ROOT_INO else "the type of a file"
-        audit.add("inode", where, f"i_mode: found {inode.mode:#o}, wanted {wanted}")
+        context.add("inode", where, f"i_mode: found {inode.mode:#o}, wanted {wanted}")
         return
-    _check_fields(audit, inode, raw)
-    _check_attributes(audit, inode)
+    _check_fields(context, inode, raw)
+    _check_attributes(context, inode)
     if inode.has_block_map:
-        _check_blocks(audit, inode)
+        _check_blocks(context, inode)
     elif not inode.is_symlink and inode.size_bytes:
-        audit.add("inode", where, f"i_size: found {inode.size_bytes} of a device, FIFO or socket, wanted 0")
+        context.add("inode", where, f"i_size: found {inode.size_bytes} of a device, FIFO or socket, wanted 0")
     if inode.is_symlink:
-        _check_symlink(audit, inode)
+        _check_symlink(context, inode)
 
 
-def _check_bad_blocks_inode(audit: Audit, inode: Inode, raw: RawInode) -> None:
+def _check_bad_blocks_inode(context: CheckContext, inode: Inode, raw: RawInode) -> None:
     """It has blocks and nothing else."""
     found = {"i_mode": inode.mode, "i_uid": raw.i_uid, "i_gid": raw.i_gid, "i_links_count": inode.links_count}
     for name, value in {**found, "i_file_acl": inode.file_acl}.items():
         if value:
-            audit.add("inode", f"inode {BAD_INO}", f"{name}: found {value}, wanted 0: it keeps the bad blocks")
-    _check_blocks(audit, inode._replace(mode=S_IFREG))
+            context.add("inode", f"inode {BAD_INO}", f"{name}: found {value}, wanted 0: it keeps the bad blocks")
+    _check_blocks(context, inode._replace(mode=S_IFREG))
 
 
-def _check_fields(audit: Audit, inode: Inode, raw: RawInode) -> None:
+def _check_fields(context: CheckContext, inode: Inode, raw: RawInode) -> None:
     where = f"inode {inode.number}"
     if inode.dtime:
-        audit.add("inode", where, f"i_dtime: found {inode.dtime}, wanted 0: it has links")
+        context.add("inode", where, f"i_dtime: found {inode.dtime}, wanted 0: it has links")
     for name, flag, feature in (("imagic", _IMAGIC_FL, Compat.IMAGIC_INODES), ("index", _INDEX_FL, Compat.DIR_INDEX)):
-        if inode.flags & flag and not audit.info.superblock.s_feature_compat & feature:
-            audit.add(
+        if inode.flags & flag and not context.info.superblock.s_feature_compat & feature:
+            context.add(
                 "inode", where, f"i_flags: found the {name} flag, wanted none: the superblock has no such feature"
             )
     wanted_zero = {"i_faddr": raw.i_faddr, "i_frag": raw.i_frag, "i_fsize": raw.i_fsize}
@@ -113,23 +122,23 @@ def _check_fields(audit: Audit, inode: Inode, raw: RawInode) -> None:
         wanted_zero["i_dir_acl"] = raw.i_dir_acl
     for name, found in wanted_zero.items():
         if found:
-            audit.add("inode", where, f"{name}: found {found}, wanted 0")
+            context.add("inode", where, f"{name}: found {found}, wanted 0")
 
 
-def _check_blocks(audit: Audit, inode: Inode) -> None:
+def _check_blocks(context: CheckContext, inode: Inode) -> None:
     """Gather what the inode maps, also past its size, and compare with what it says."""
-    where, block_size = f"inode {inode.number}", audit.info.block_size_bytes
+    where, block_size = f"inode {inode.number}", context.info.block_size_bytes
     indirect = 0
-    for block in audit.volume.indirect_blocks(inode):
-        audit.uses.append(Use(block, 1, f"{where}'s indirect block"))
-        if block in audit.indirect_blocks:
+    for block in context.volume.indirect_blocks(inode):
+        context.uses.append(BlockUse(block, 1, f"{where}'s indirect block"))
+        if block in context.indirect_blocks:
             return  # noted as used twice; what it maps has been looked at
-        audit.indirect_blocks.add(block)
+        context.indirect_blocks.add(block)
         indirect += 1
     data_blocks = end_block = 0
-    for run in audit.volume.runs(inode, 0, audit.volume.max_file_blocks):
+    for run in context.volume.runs(inode, 0, context.volume.max_file_blocks):
         if run.disk_block:
-            audit.uses.append(Use(run.disk_block, run.blocks, where))
+            context.uses.append(BlockUse(run.disk_block, run.blocks, where))
             data_blocks += run.blocks
             end_block = run.file_block + run.blocks
     if inode.number == BAD_INO:
@@ -137,30 +146,30 @@ def _check_blocks(audit: Audit, inode: Inode) -> None:
     blocks = data_blocks + indirect + bool(inode.file_acl)
     wanted = blocks * block_size // _SECTOR_BYTES
     if inode.blocks_512 != wanted:
-        audit.add("inode", where, f"i_blocks: found {inode.blocks_512}, wanted {wanted} for {blocks} blocks")
+        context.add("inode", where, f"i_blocks: found {inode.blocks_512}, wanted {wanted} for {blocks} blocks")
     if inode.is_dir and inode.size_bytes != end_block * block_size:
-        audit.add("inode", where, f"i_size: found {inode.size_bytes}, wanted {end_block * block_size}: its blocks")
+        context.add("inode", where, f"i_size: found {inode.size_bytes}, wanted {end_block * block_size}: its blocks")
     elif end_block and inode.size_bytes < (end_block - 1) * block_size:
-        audit.add(
+        context.add(
             "inode", where, f"i_size: found {inode.size_bytes}, wanted over {(end_block - 1) * block_size}: its blocks"
         )
 
 
-def _check_symlink(audit: Audit, inode: Inode) -> None:
+def _check_symlink(context: CheckContext, inode: Inode) -> None:
     where = f"inode {inode.number}"
-    target = audit.volume.readlink(inode)
+    target = context.volume.readlink(inode)
     if len(target) != inode.size_bytes:
-        audit.add("inode", where, f"i_size: found {inode.size_bytes}, wanted {len(target)}: the link's target")
+        context.add("inode", where, f"i_size: found {inode.size_bytes}, wanted {len(target)}: the link's target")
     if inode.is_fast_symlink:
         held: bytes | memoryview = BLOCK_POINTERS.pack(*inode.block_pointers)
     else:
-        block_size = audit.info.block_size_bytes
-        held = audit.info.source.bytes_at(inode.block_pointers[0] * block_size, block_size)
+        block_size = context.info.block_size_bytes
+        held = context.info.source.bytes_at(inode.block_pointers[0] * block_size, block_size)
     if any(held[inode.size_bytes : inode.size_bytes + 1]):
-        audit.add("inode", where, f"found {held[inode.size_bytes]} after the link's target, wanted a NUL")
+        context.add("inode", where, f"found {held[inode.size_bytes]} after the link's target, wanted a NUL")
 
 
-def _check_attributes(audit: Audit, inode: Inode) -> None:
+def _check_attributes(context: CheckContext, inode: Inode) -> None:
     if inode.file_acl:
-        audit.xattr_blocks[inode.file_acl] += 1
-        audit.volume.xattrs(inode)
+        context.xattr_blocks[inode.file_acl] += 1
+        context.volume.xattrs(inode)

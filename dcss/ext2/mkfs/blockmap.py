@@ -6,8 +6,9 @@ from typing import Final
 
 from dcss.abi.ext2 import DIND_BLOCK, IND_BLOCK, N_BLOCKS, NDIR_BLOCKS, TIND_BLOCK
 from dcss.errors import ImageError
+from dcss.ext2.indirect import BlockRun
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
-from dcss.ext2.mkfs.layout import Extent, Run
+from dcss.ext2.mkfs.layout import BlockExtent
 
 POINTERS: Final = BLOCK_SIZE_BYTES // 4  # in one indirect block
 _FIRST_TIND_LEAF: Final = 1 + POINTERS
@@ -24,7 +25,7 @@ def _max_blocks() -> int:
 MAX_FILE_BYTES: Final = _max_blocks() * BLOCK_SIZE_BYTES
 
 
-def count_indirect_blocks(extents: Sequence[Extent]) -> int:
+def count_indirect_blocks(extents: Sequence[BlockExtent]) -> int:
     """Return how many indirect blocks a file of these extents needs."""
     if not extents or extents[-1].file_block + extents[-1].blocks <= NDIR_BLOCKS:
         return 0
@@ -40,7 +41,7 @@ def count_indirect_blocks(extents: Sequence[Extent]) -> int:
     return counted + behind_dind + bool(behind_tind)
 
 
-def _leaf_ranges(extents: Iterable[Extent]) -> list[tuple[int, int]]:
+def _leaf_ranges(extents: Iterable[BlockExtent]) -> list[tuple[int, int]]:
     """Return which last-level indirect blocks are needed, numbered from the inode's own on, as (first, last)."""
     return _merged(
         ((max(file_block, NDIR_BLOCKS) - NDIR_BLOCKS) // POINTERS, (file_block + blocks - 1 - NDIR_BLOCKS) // POINTERS)
@@ -64,7 +65,7 @@ class BlockMap:
 
     __slots__ = ("_leaves", "_middle", "_runs", "indirect_blocks", "pointers")
 
-    def __init__(self, runs: Sequence[Run], take: Callable[[], int]) -> None:
+    def __init__(self, runs: Sequence[BlockRun], take: Callable[[], int]) -> None:
         """Place the indirect blocks; `pointers` and `indirect_blocks` (their number) then hold."""
         self._runs = runs
         self._leaves: list[tuple[int, int]] = []  # (number, block)
@@ -79,7 +80,7 @@ class BlockMap:
         )
 
     def _place(self, take: Callable[[], int], pointers: list[int]) -> None:
-        for first, last in _leaf_ranges(Extent(run.file_block, run.blocks) for run in self._runs):
+        for first, last in _leaf_ranges(BlockExtent(run.file_block, run.blocks) for run in self._runs):
             for leaf in range(first, last + 1):
                 if leaf >= _FIRST_TIND_LEAF:
                     pointers[TIND_BLOCK] = pointers[TIND_BLOCK] or take()
@@ -115,7 +116,7 @@ class BlockMap:
                 yield place, _pack(_sparse(inner))
 
 
-def direct_pointers(runs: Sequence[Run]) -> bytes | None:
+def direct_pointers(runs: Sequence[BlockRun]) -> bytes | None:
     """Return i_block of a file that is one run of up to twelve blocks, as most are; None for any other."""
     file_block, disk_block, blocks = runs[0]
     if len(runs) > 1 or file_block or blocks > NDIR_BLOCKS:
@@ -123,7 +124,7 @@ def direct_pointers(runs: Sequence[Run]) -> bytes | None:
     return _DIRECT[blocks].pack(*range(disk_block, disk_block + blocks))
 
 
-def _pointers(runs: Sequence[Run], start: int, count: int, number: int = 0) -> list[int]:
+def _pointers(runs: Sequence[BlockRun], start: int, count: int, number: int = 0) -> list[int]:
     """Return `count` pointers from the file's block `start` on; `number` is the first run that may reach it."""
     pointers = [0] * count
     for file_block, disk_block, blocks in runs[number:]:

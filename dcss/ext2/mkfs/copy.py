@@ -9,15 +9,15 @@ from threading import Event, Lock, Thread
 from typing import Final, NamedTuple
 
 from dcss.errors import ImageError
+from dcss.ext2.indirect import BlockRun
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
-from dcss.ext2.mkfs.layout import Run
-from dcss.ext2.mkfs.tree import DataRun, FileStore, RegularFile, Store, StreamStore
+from dcss.ext2.mkfs.tree import DataRun, FileStore, Store, StreamStore, TreeFile
 
 _BUFFER_BYTES: Final = 1 << 20
 _FILE_COST_BYTES: Final = 20_000  # opening a file takes as long as copying so much
 _WORTH_A_THREAD_BYTES: Final = 16 << 20
 
-Progress = Callable[[int], None]
+ProgressFunction = Callable[[int], None]
 
 
 class Transfer(NamedTuple):
@@ -29,7 +29,7 @@ class Transfer(NamedTuple):
     length_bytes: int
 
 
-def transfers(file: RegularFile, runs: Sequence[Run]) -> Iterable[Transfer]:
+def transfers(file: TreeFile, runs: Sequence[BlockRun]) -> Iterable[Transfer]:
     """Return what is to be copied of a file whose data lies in `runs`."""
     if len(runs) == 1 and len(file.data) == 1:
         (file_block, disk_block, _), (file_offset, source_offset, length) = runs[0], file.data[0]
@@ -38,7 +38,7 @@ def transfers(file: RegularFile, runs: Sequence[Run]) -> Iterable[Transfer]:
     return _cut(file.store, file.data, runs)
 
 
-def _cut(store: Store, data: Sequence[DataRun], runs: Sequence[Run]) -> Iterable[Transfer]:
+def _cut(store: Store, data: Sequence[DataRun], runs: Sequence[BlockRun]) -> Iterable[Transfer]:
     number = 0
     for file_offset, source_offset, length in data:
         done = 0
@@ -56,7 +56,7 @@ def _cut(store: Store, data: Sequence[DataRun], runs: Sequence[Run]) -> Iterable
 class Copier:
     """Copies into the image behind descriptor `fd`, which must read as zeros wherever nothing is written."""
 
-    def __init__(self, fd: int, progress: Progress | None) -> None:
+    def __init__(self, fd: int, progress: ProgressFunction | None) -> None:
         self._fd = fd
         self._progress = progress
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
@@ -142,7 +142,7 @@ class Copier:
         self._filled = self._content = 0
 
 
-def copy_files(fd: int, wanted: list[Transfer], progress: Progress | None) -> None:
+def copy_files(fd: int, wanted: list[Transfer], progress: ProgressFunction | None) -> None:
     """Copy from stores that can be read anywhere, by two threads where there is work for two processors.
 
     Raises ImageError for a source that changed since it was planned, and for an image that cannot be written.

@@ -5,8 +5,8 @@ from typing import Final, NamedTuple
 
 from dcss.abi.ext2 import DIR_ENTRY_HEAD, DIR_ROUND_BYTES, DirFileType
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
-from dcss.ext2.mkfs.inventory import LOST_AND_FOUND_INO, Inode, Inventory
-from dcss.ext2.mkfs.tree import Directory, Node
+from dcss.ext2.mkfs.numbering import LOST_AND_FOUND_INO, InodePlan, Numbering
+from dcss.ext2.mkfs.tree import TreeDirectory, TreeNode
 
 LOST_AND_FOUND_BYTES: Final = 16384  # as mke2fs makes it: e2fsck must not need new blocks to put files there
 
@@ -29,16 +29,16 @@ class Entry(NamedTuple):
     file_type: int
 
 
-def file_type(node: Node) -> int:
+def file_type(node: TreeNode) -> int:
     """Return what a directory entry says of the node's type."""
     return _FILE_TYPES[stat.S_IFMT(node.attributes.mode)]
 
 
-def pack_directory(inode: Inode, inventory: Inventory) -> bytes:
+def pack_directory(inode: InodePlan, numbering: Numbering) -> bytes:
     """Return the blocks of a directory."""
     directory = inode.node
-    assert isinstance(directory, Directory)
-    numbers = inventory.numbers
+    assert isinstance(directory, TreeDirectory)
+    numbers = numbering.numbers
     entries = [Entry(b".", inode.number, DirFileType.DIR), Entry(b"..", inode.parent, DirFileType.DIR)]
     for name, node in directory.entries.items():
         entries.append(Entry(name, numbers[node], file_type(node)))

@@ -6,8 +6,8 @@ from typing import Final
 from dcss.abi import ext2
 from dcss.abi.ext2 import Compat, GroupDesc, Incompat, RoCompat, Superblock
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES, BLOCKS_PER_GROUP, INODE_SIZE_BYTES, Geometry, has_superblock
-from dcss.ext2.mkfs.inventory import LOST_AND_FOUND_INO
 from dcss.ext2.mkfs.layout import Layout
+from dcss.ext2.mkfs.numbering import LOST_AND_FOUND_INO
 
 _LOG_BLOCK_SIZE: Final = 2  # 1024 << 2
 _ALL_BITS: Final = (1 << BLOCKS_PER_GROUP) - 1

@@ -9,15 +9,16 @@ from typing import Final
 
 from dcss.abi.ext2 import BLOCK_POINTERS
 from dcss.errors import ImageError
+from dcss.ext2.indirect import BlockRun
 from dcss.ext2.mkfs.blockmap import BlockMap, check_file_size, count_indirect_blocks, direct_pointers
-from dcss.ext2.mkfs.copy import Copier, Progress, Transfer, copy_files, transfers, write_all
+from dcss.ext2.mkfs.copy import Copier, ProgressFunction, Transfer, copy_files, transfers, write_all
 from dcss.ext2.mkfs.directories import pack_directory
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES, INODE_SIZE_BYTES
 from dcss.ext2.mkfs.groups import Groups, group_metadata
 from dcss.ext2.mkfs.inodes import FAST_SYMLINK_BYTES, in_inode, pack_inode
-from dcss.ext2.mkfs.inventory import Inode, Inventory, take_inventory
-from dcss.ext2.mkfs.layout import Demand, Extent, Layout, Run, lay_out
-from dcss.ext2.mkfs.tree import DataRun, Directory, RegularFile, Special, StreamStore, Symlink, Tree
+from dcss.ext2.mkfs.layout import BlockExtent, Demand, Layout, lay_out
+from dcss.ext2.mkfs.numbering import InodePlan, Numbering, number_inodes
+from dcss.ext2.mkfs.tree import DataRun, StreamStore, Tree, TreeDirectory, TreeFile, TreeSpecial, TreeSymlink
 
 _NO_POINTERS: Final = bytes(BLOCK_POINTERS.size)
 _BLANK_INODE: Final = bytes(INODE_SIZE_BYTES)
@@ -29,16 +30,16 @@ class PlacedImage:
     """An image whose every byte has its place; nothing is written yet."""
 
     layout: Layout
-    inventory: Inventory
+    numbering: Numbering
     table: list[bytes]  # every inode from number 1 on
     small: list[tuple[int, bytes]]  # (offset in the image, content) of directories, long links, extended attributes
     maps: list[BlockMap]  # of the files that have indirect blocks
-    files: list[tuple[RegularFile, tuple[Run, ...]]]
+    files: list[tuple[TreeFile, tuple[BlockRun, ...]]]
 
-    def write(self, fd: int, progress: Progress | None) -> None:
+    def write(self, fd: int, progress: ProgressFunction | None) -> None:
         """Write the image into `fd`, which reads as zeros. Its superblock comes last: a partial image is no image."""
         digest = sha256()
-        groups = Groups(self.layout, self.inventory.last_number, self.inventory.directories)
+        groups = Groups(self.layout, self.numbering.last_number, self.numbering.directories)
         for offset, content in _joined(self._metadata(groups)):
             digest.update(content)
             write_all(fd, content, offset)
@@ -53,7 +54,7 @@ class PlacedImage:
             for block, content in block_map.blocks():
                 yield block * BLOCK_SIZE_BYTES, content
 
-    def _copy(self, fd: int, progress: Progress | None) -> None:
+    def _copy(self, fd: int, progress: ProgressFunction | None) -> None:
         anywhere: list[Transfer] = []
         streamed: dict[StreamStore, list[Transfer]] = {}
         for file, runs in self.files:
@@ -69,33 +70,31 @@ def place(tree: Tree, address_bytes: int, limit_bytes: int | None) -> PlacedImag
 
     Raises ImageError for what ext2 cannot hold, and where the limit is too small.
     """
-    inventory = take_inventory(tree)
-    contents = [_content(inode, inventory) for inode in inventory.inodes]
+    numbering = number_inodes(tree)
+    contents = [_content(inode, numbering) for inode in numbering.inodes]
     files = [
-        (inode, inode.node, _extents(inode.node.data))
-        for inode in inventory.inodes
-        if isinstance(inode.node, RegularFile)
+        (inode, inode.node, _extents(inode.node.data)) for inode in numbering.inodes if isinstance(inode.node, TreeFile)
     ]
     for inode, file, _ in files:
         check_file_size(inode.path, file.size_bytes)
-    meta_blocks = len(inventory.xattr_blocks) + sum(count_indirect_blocks(extents) for _, _, extents in files)
+    meta_blocks = len(numbering.xattr_blocks) + sum(count_indirect_blocks(extents) for _, _, extents in files)
     for content in contents:
         if content:
-            extent = Extent(0, -(-len(content) // BLOCK_SIZE_BYTES))
+            extent = BlockExtent(0, -(-len(content) // BLOCK_SIZE_BYTES))
             meta_blocks += extent.blocks + count_indirect_blocks([extent])
-    demand = Demand(inventory.last_number, meta_blocks, [extents for _, _, extents in files])
+    demand = Demand(numbering.last_number, meta_blocks, [extents for _, _, extents in files])
     layout = lay_out(
         demand, address_bytes // BLOCK_SIZE_BYTES, None if limit_bytes is None else limit_bytes // BLOCK_SIZE_BYTES
     )
-    return _Placing(layout, inventory).run(contents)
+    return _Placement(layout, numbering).run(contents)
 
 
-def _content(inode: Inode, inventory: Inventory) -> bytes:
+def _content(inode: InodePlan, numbering: Numbering) -> bytes:
     """Return what a directory's or a long link's blocks hold; nothing for other nodes."""
     node = inode.node
-    if isinstance(node, Directory):
-        return pack_directory(inode, inventory)
-    if not isinstance(node, Symlink) or len(node.target) < FAST_SYMLINK_BYTES:
+    if isinstance(node, TreeDirectory):
+        return pack_directory(inode, numbering)
+    if not isinstance(node, TreeSymlink) or len(node.target) < FAST_SYMLINK_BYTES:
         return b""
     if len(node.target) > _MAX_TARGET_BYTES:
         raise ImageError(
@@ -104,68 +103,68 @@ def _content(inode: Inode, inventory: Inventory) -> bytes:
     return node.target
 
 
-def _extents(data: Sequence[DataRun]) -> tuple[Extent, ...]:
+def _extents(data: Sequence[DataRun]) -> tuple[BlockExtent, ...]:
     """Return which blocks hold data: those that any byte of it touches."""
     if len(data) == 1 and not data[0].file_offset:
-        return (Extent(0, -(-data[0].length_bytes // BLOCK_SIZE_BYTES)),)
-    extents: list[Extent] = []
+        return (BlockExtent(0, -(-data[0].length_bytes // BLOCK_SIZE_BYTES)),)
+    extents: list[BlockExtent] = []
     for file_offset, _, length in data:
         first = file_offset // BLOCK_SIZE_BYTES
         end = -(-(file_offset + length) // BLOCK_SIZE_BYTES)
         if extents and first <= extents[-1].file_block + extents[-1].blocks:
             first = extents[-1].file_block
             extents.pop()
-        extents.append(Extent(first, end - first))
+        extents.append(BlockExtent(first, end - first))
     return tuple(extents)
 
 
-class _Placing:
+class _Placement:
     """Gives blocks of metadata out, in order, while inodes are packed."""
 
-    def __init__(self, layout: Layout, inventory: Inventory) -> None:
+    def __init__(self, layout: Layout, numbering: Numbering) -> None:
         blocks = chain.from_iterable(range(first, first + count) for first, count in layout.meta)
         self._take: Callable[[], int] = blocks.__next__
-        self._image = PlacedImage(layout, inventory, [], [], [], [])
+        self._image = PlacedImage(layout, numbering, [], [], [], [])
 
     def run(self, contents: list[bytes]) -> PlacedImage:
-        image, inventory = self._image, self._image.inventory
+        image, numbering = self._image, self._image.numbering
         placed = [self._place_content(content) if content else None for content in contents]
-        xattr_blocks = [self._take() for _ in inventory.xattr_blocks]
-        image.small += zip((block * BLOCK_SIZE_BYTES for block in xattr_blocks), inventory.xattr_blocks, strict=True)
-        image.table = [_BLANK_INODE] * inventory.last_number
+        xattr_blocks = [self._take() for _ in numbering.xattr_blocks]
+        image.small += zip((block * BLOCK_SIZE_BYTES for block in xattr_blocks), numbering.xattr_blocks, strict=True)
+        image.table = [_BLANK_INODE] * numbering.last_number
         runs_of_files = iter(image.layout.runs)
-        for inode, content, place in zip(inventory.inodes, contents, placed, strict=True):
+        for inode, content, place in zip(numbering.inodes, contents, placed, strict=True):
             xattr_block = 0 if inode.xattr_block is None else xattr_blocks[inode.xattr_block]
             node = inode.node
-            if isinstance(node, RegularFile):
+            if isinstance(node, TreeFile):
                 runs = next(runs_of_files)
                 packed = self._pack_file(inode, node, runs, xattr_block)
             elif place is not None:
                 pointers, blocks = place
                 packed = pack_inode(inode, len(content), blocks, pointers, xattr_block)
             else:
-                assert isinstance(node, Symlink | Special)
-                target_bytes = len(node.target) if isinstance(node, Symlink) else 0
+                assert isinstance(node, TreeSymlink | TreeSpecial)
+                target_bytes = len(node.target) if isinstance(node, TreeSymlink) else 0
                 packed = pack_inode(inode, target_bytes, 0, in_inode(node), xattr_block)
             image.table[inode.number - 1] = packed
         return image
 
     def _place_content(self, content: bytes) -> tuple[bytes, int]:
         """Place a directory's blocks or a long link's, and return i_block and how many blocks there are in all."""
-        runs: list[Run] = []
+        runs: list[BlockRun] = []
         for file_block in range(-(-len(content) // BLOCK_SIZE_BYTES)):
             block = self._take()
             if runs and runs[-1].disk_block + runs[-1].blocks == block:
                 runs[-1] = runs[-1]._replace(blocks=runs[-1].blocks + 1)
             else:
-                runs.append(Run(file_block, block, 1))
+                runs.append(BlockRun(file_block, block, 1))
         for run in runs:
             part = content[run.file_block * BLOCK_SIZE_BYTES : (run.file_block + run.blocks) * BLOCK_SIZE_BYTES]
             self._image.small.append((run.disk_block * BLOCK_SIZE_BYTES, part))
         pointers, indirect_blocks = self._map(runs)
         return pointers, -(-len(content) // BLOCK_SIZE_BYTES) + indirect_blocks
 
-    def _map(self, runs: Sequence[Run]) -> tuple[bytes, int]:
+    def _map(self, runs: Sequence[BlockRun]) -> tuple[bytes, int]:
         """Return i_block for data in `runs`, and how many indirect blocks it needs, which are placed."""
         direct = direct_pointers(runs)
         if direct is not None:
@@ -175,7 +174,7 @@ class _Placing:
             self._image.maps.append(block_map)
         return BLOCK_POINTERS.pack(*block_map.pointers), block_map.indirect_blocks
 
-    def _pack_file(self, inode: Inode, file: RegularFile, runs: tuple[Run, ...], xattr_block: int) -> bytes:
+    def _pack_file(self, inode: InodePlan, file: TreeFile, runs: tuple[BlockRun, ...], xattr_block: int) -> bytes:
         if not runs:
             return pack_inode(inode, file.size_bytes, 0, _NO_POINTERS, xattr_block)
         self._image.files.append((file, runs))

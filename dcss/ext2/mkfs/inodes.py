@@ -6,15 +6,15 @@ from typing import Final
 
 from dcss.abi.ext2 import BLOCK_POINTERS, N_BLOCKS, RAW_INODE
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
-from dcss.ext2.mkfs.inventory import Inode, clamp_time
-from dcss.ext2.mkfs.tree import RegularFile, Special, Symlink
+from dcss.ext2.mkfs.numbering import InodePlan, clamp_time
+from dcss.ext2.mkfs.tree import TreeFile, TreeSpecial, TreeSymlink
 
 FAST_SYMLINK_BYTES: Final = BLOCK_POINTERS.size  # a shorter target stands in the inode itself
 _SECTORS_PER_BLOCK: Final = BLOCK_SIZE_BYTES // 512
 _NO_POINTERS: Final = bytes(BLOCK_POINTERS.size)
 
 
-def pack_inode(inode: Inode, size_bytes: int, blocks: int, pointers: bytes, xattr_block: int) -> bytes:
+def pack_inode(inode: InodePlan, size_bytes: int, blocks: int, pointers: bytes, xattr_block: int) -> bytes:
     """Return the 128 bytes of `inode`; `blocks` counts all of its data and indirect blocks.
 
     All three times are the source's mtime: ctime and atime are the host's own and would differ between copies.
@@ -37,7 +37,7 @@ def pack_inode(inode: Inode, size_bytes: int, blocks: int, pointers: bytes, xatt
         pointers,
         0,
         xattr_block,
-        size_bytes >> 32 if isinstance(inode.node, RegularFile) else 0,
+        size_bytes >> 32 if isinstance(inode.node, TreeFile) else 0,
         0,
         0,
         0,
@@ -48,9 +48,9 @@ def pack_inode(inode: Inode, size_bytes: int, blocks: int, pointers: bytes, xatt
     )
 
 
-def in_inode(node: Symlink | Special) -> bytes:
+def in_inode(node: TreeSymlink | TreeSpecial) -> bytes:
     """Return what i_block holds of a node without blocks: a short link's target, or a device's number."""
-    if isinstance(node, Symlink):
+    if isinstance(node, TreeSymlink):
         return node.target.ljust(FAST_SYMLINK_BYTES, b"\0")
     if stat.S_IFMT(node.attributes.mode) not in (stat.S_IFCHR, stat.S_IFBLK):
         return _NO_POINTERS

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from dcss.errors import ImageError
+from dcss.ext2.indirect import BlockRun
 from dcss.ext2.mkfs.geometry import (
     BLOCK_SIZE_BYTES,
     BLOCKS_PER_GROUP,
@@ -25,18 +26,10 @@ LARGE_BLOCKS: Final = (1 << 20) // BLOCK_SIZE_BYTES  # from here on data is alig
 _BYTES_PER_SPARE_INODE: Final = 16384  # mke2fs's inode_ratio
 
 
-class Extent(NamedTuple):
+class BlockExtent(NamedTuple):
     """Blocks of a file that are not a hole."""
 
     file_block: int
-    blocks: int
-
-
-class Run(NamedTuple):
-    """Blocks of a file that lie together on the disk."""
-
-    file_block: int
-    disk_block: int
     blocks: int
 
 
@@ -45,7 +38,7 @@ class Demand(NamedTuple):
 
     inodes: int
     meta_blocks: int
-    files: Sequence[tuple[Extent, ...]]
+    files: Sequence[tuple[BlockExtent, ...]]
 
 
 class Layout(NamedTuple):
@@ -54,7 +47,7 @@ class Layout(NamedTuple):
     geometry: Geometry
     blocks: int
     meta: tuple[tuple[int, int], ...]
-    runs: tuple[tuple[Run, ...], ...]
+    runs: tuple[tuple[BlockRun, ...], ...]
     free: tuple[tuple[int, int], ...]
 
 
@@ -138,7 +131,7 @@ class _Room:
     def fill(self, demand: Demand) -> Layout:
         """Return where everything goes. Raises _FullError."""
         meta = tuple(self._take_meta(demand.meta_blocks))
-        runs: list[list[Run]] = [[] for _ in demand.files]
+        runs: list[list[BlockRun]] = [[] for _ in demand.files]
         pieces = [
             (-extent.blocks, number, extent.file_block)
             for number, extents in enumerate(demand.files)
@@ -151,7 +144,7 @@ class _Room:
         for stretch in self._open:
             self._close(stretch)
         for negative, number, file_block in pieces[small:]:
-            runs[number].append(Run(file_block, self._take_small(-negative), -negative))
+            runs[number].append(BlockRun(file_block, self._take_small(-negative), -negative))
         blocks = self._limit_blocks if self._covers_limit else self._end
         free = sorted((first, min(count, blocks - first)) for count, first in self._gaps if first < blocks)
         if self._covers_limit:
@@ -189,7 +182,7 @@ class _Room:
         self._reach(first + blocks)
         self._open.append([first + blocks, end])
 
-    def _take_large(self, file_block: int, blocks: int) -> Iterator[Run]:
+    def _take_large(self, file_block: int, blocks: int) -> Iterator[BlockRun]:
         """Yield where a file's blocks go: one run, unless they do not fit between two groups' metadata."""
         between_blocks = BLOCKS_PER_GROUP - (self._geometry.first_free_block(1) - BLOCKS_PER_GROUP)
         whole = blocks <= between_blocks - HUGE_PAGE_BLOCKS
@@ -206,17 +199,17 @@ class _Room:
             count = min(blocks, min(stretch[1], self._limit_blocks) - first)
             if count > 0:
                 self._give(stretch, first, count)
-                yield Run(file_block, first, count)
+                yield BlockRun(file_block, first, count)
                 file_block, blocks = file_block + count, blocks - count
             if not blocks:
                 return
 
-    def _take_aligned(self, file_block: int, blocks: int) -> Run:
+    def _take_aligned(self, file_block: int, blocks: int) -> BlockRun:
         for stretch in self._open_stretches():
             first = self._aligned(stretch[0], file_block)
             if first + blocks <= min(stretch[1], self._limit_blocks):
                 self._give(stretch, first, blocks)
-                return Run(file_block, first, blocks)
+                return BlockRun(file_block, first, blocks)
         raise _FullError
 
     def _open_stretches(self) -> Iterator[list[int]]:

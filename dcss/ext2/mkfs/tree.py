@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol
 LOST_AND_FOUND = b"lost+found"
 
 
-class Attributes(NamedTuple):
+class NodeAttributes(NamedTuple):
     """What every node has. `mode` is st_mode with its file type; `mtime_s` counts whole seconds of Unix time."""
 
     mode: int
@@ -50,14 +50,14 @@ Store = FileStore | StreamStore
 
 
 @dataclass(slots=True, eq=False)
-class Node:
+class TreeNode:
     """One inode to be."""
 
-    attributes: Attributes
+    attributes: NodeAttributes
 
 
 @dataclass(slots=True, eq=False)
-class RegularFile(Node):
+class TreeFile(TreeNode):
     """A regular file: `data` lists what is not a hole, in order and without overlap."""
 
     size_bytes: int
@@ -66,46 +66,46 @@ class RegularFile(Node):
 
 
 @dataclass(slots=True, eq=False)
-class Symlink(Node):
+class TreeSymlink(TreeNode):
     """A symbolic link and the bytes it holds."""
 
     target: bytes
 
 
 @dataclass(slots=True, eq=False)
-class Special(Node):
+class TreeSpecial(TreeNode):
     """A device, FIFO or socket; `rdev` is st_rdev, 0 for those without a device number."""
 
     rdev: int = 0
 
 
 @dataclass(slots=True, eq=False)
-class Directory(Node):
+class TreeDirectory(TreeNode):
     """A directory; `entries` has neither . nor .. in it."""
 
-    entries: dict[bytes, Node] = field(default_factory=dict)
+    entries: dict[bytes, TreeNode] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
 class Tree:
     """What a source holds. `left_out` counts regular files left out on request; `notes` tell what could not be kept."""
 
-    root: Directory
+    root: TreeDirectory
     left_out: int = 0
     notes: list[str] = field(default_factory=list)
 
 
-def made_directory(mtime_s: int = 0) -> Directory:
+def default_directory(mtime_s: int = 0) -> TreeDirectory:
     """Return a directory that no source describes: root's, mode 0755."""
-    return Directory(Attributes(S_IFDIR | 0o755, 0, 0, mtime_s))
+    return TreeDirectory(NodeAttributes(S_IFDIR | 0o755, 0, 0, mtime_s))
 
 
-def walk(root: Directory) -> Iterator[tuple[bytes, Directory]]:
+def walk(root: TreeDirectory) -> Iterator[tuple[bytes, TreeDirectory]]:
     """Yield every directory with its path, parents first, each directory's own in order of their names."""
-    pending: list[tuple[bytes, Directory]] = [(b"/", root)]
+    pending: list[tuple[bytes, TreeDirectory]] = [(b"/", root)]
     while pending:
         path, directory = pending.pop()
         yield path, directory
         prefix = path if path == b"/" else path + b"/"
-        inner = [(prefix + name, node) for name, node in directory.entries.items() if isinstance(node, Directory)]
+        inner = [(prefix + name, node) for name, node in directory.entries.items() if isinstance(node, TreeDirectory)]
         pending.extend(sorted(inner, key=lambda item: item[0], reverse=True))

@@ -10,10 +10,10 @@ from dcss.errors import ImageError
 from dcss.image.sources.archive import Archive
 
 if TYPE_CHECKING:
-    from dcss.image.sources.tar import Scan
+    from dcss.image.sources.tar import TarScan
 
 
-def layers_of(outer: "Scan") -> list[Archive] | None:
+def layers_of(outer: "TarScan") -> list[Archive] | None:
     """Return the layers of the image that a tar holds, lowest first, or None where it is a tar like any other.
 
     Raises ImageError where it holds several images, or lacks what it names.
@@ -24,7 +24,7 @@ def layers_of(outer: "Scan") -> list[Archive] | None:
     return None if names is None else [outer.inner(name) for name in names]
 
 
-def _docker_layers(outer: "Scan") -> list[str] | None:
+def _docker_layers(outer: "TarScan") -> list[str] | None:
     if "manifest.json" not in outer.documents:
         return None
     try:
@@ -39,7 +39,7 @@ def _docker_layers(outer: "Scan") -> list[str] | None:
     return [str(name) for name in images[0]["Layers"]]
 
 
-def _oci_layers(outer: "Scan", index: Any) -> list[str]:
+def _oci_layers(outer: "TarScan", index: Any) -> list[str]:
     found = [each for each in _list(outer, index, "manifests") if not _is_attestation(each)]
     if len(found) != 1:
         kinds = ", ".join(_describe(each) for each in found) or "none"
@@ -61,21 +61,21 @@ def _describe(manifest: dict[str, Any]) -> str:
     return f"{tag} {platform.get('os', '')}/{platform.get('architecture', '')}"
 
 
-def _blob(outer: "Scan", descriptor: dict[str, Any]) -> str:
+def _blob(outer: "TarScan", descriptor: dict[str, Any]) -> str:
     algorithm, _, digest = str(descriptor.get("digest")).partition(":")
     if not digest:
         raise ImageError(f"{outer.archive.name}: found digest {descriptor.get('digest')}, wanted ALGORITHM:DIGEST")
     return f"blobs/{algorithm}/{digest}"
 
 
-def _list(outer: "Scan", document: Any, name: str) -> list[dict[str, Any]]:
+def _list(outer: "TarScan", document: Any, name: str) -> list[dict[str, Any]]:
     found = document.get(name) if isinstance(document, dict) else None
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise ImageError(f"{outer.archive.name}: found no list of {name} in its manifest; save the image again")
     return found
 
 
-def _document(outer: "Scan", name: str) -> Any:
+def _document(outer: "TarScan", name: str) -> Any:
     try:
         return json.loads(outer.documents[name])
     except (KeyError, ValueError) as error:

@@ -5,7 +5,7 @@ import stat
 
 from dcss.config.plan import DirectorySource
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.tree import Directory, Node, Tree
+from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeNode
 from dcss.image.sources.host import host_error, lstat, read_node
 
 
@@ -22,14 +22,14 @@ def read_directory(source: DirectorySource) -> Tree:
     if not stat.S_ISDIR(found.st_mode):
         raise ImageError(f"{source.path}: found a file, wanted a directory (a tar is given as `tar:`)")
     root = read_node(top, found)
-    assert isinstance(root, Directory)
-    linked: dict[tuple[int, int], Node] = {}
+    assert isinstance(root, TreeDirectory)
+    linked: dict[tuple[int, int], TreeNode] = {}
     pending = [(top, root)]
     while pending:
         path, directory = pending.pop()
         for entry in _entries(path):
             directory.entries[entry.name] = node = _read_entry(entry, linked)
-            if isinstance(node, Directory):
+            if isinstance(node, TreeDirectory):
                 pending.append((entry.path, node))
     return Tree(root)
 
@@ -42,7 +42,7 @@ def _entries(path: bytes) -> list["os.DirEntry[bytes]"]:
         raise host_error(path, "cannot be listed", error) from error
 
 
-def _read_entry(entry: "os.DirEntry[bytes]", linked: dict[tuple[int, int], Node]) -> Node:
+def _read_entry(entry: "os.DirEntry[bytes]", linked: dict[tuple[int, int], TreeNode]) -> TreeNode:
     try:
         found = entry.stat(follow_symlinks=False)
     except OSError:

@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from dcss.config.plan import FilesSource
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.tree import Directory, Node, Tree, made_directory, walk
+from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeNode, default_directory, walk
 from dcss.image.sources.host import host_error, read_attributes, read_node
 from dcss.image.sources.patterns import match_pattern
 
@@ -70,7 +70,7 @@ def _choose(source: FilesSource, reached: dict[bytes, list[Resolved]]) -> tuple[
     return kept, left_out
 
 
-def _plant(kept: list[Resolved]) -> Directory:
+def _plant(kept: list[Resolved]) -> TreeDirectory:
     planting = _Planting()
     for resolved in kept:
         for link in resolved.links:
@@ -87,20 +87,20 @@ def _plant(kept: list[Resolved]) -> Directory:
 class _Planting:
     """A tree under way: nodes by the path without links that names them, and files by inode for hard links."""
 
-    root: Directory = field(default_factory=made_directory)
-    nodes: dict[bytes, Node] = field(default_factory=dict)
-    linked: dict[tuple[int, int], Node] = field(default_factory=dict)
+    root: TreeDirectory = field(default_factory=default_directory)
+    nodes: dict[bytes, TreeNode] = field(default_factory=dict)
+    linked: dict[tuple[int, int], TreeNode] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.root.attributes = read_attributes(b"/", os.lstat(b"/"))
         self.nodes[b"/"] = self.root
 
-    def add(self, path: bytes) -> Node:
+    def add(self, path: bytes) -> TreeNode:
         node = self.nodes.get(path)
         if node is not None:
             return node
         parent = self.add(posixpath.dirname(path))
-        if not isinstance(parent, Directory):
+        if not isinstance(parent, TreeDirectory):
             raise ImageError(f"{os.fsdecode(path)} changed while it was looked at; build the image again")
         try:
             found = os.lstat(path)
@@ -110,7 +110,7 @@ class _Planting:
         node = self.linked.get(key) if found.st_nlink > 1 else None
         if node is None or stat.S_ISDIR(found.st_mode):
             node = read_node(path, found)
-        if found.st_nlink > 1 and not isinstance(node, Directory):
+        if found.st_nlink > 1 and not isinstance(node, TreeDirectory):
             self.linked[key] = node
         parent.entries[posixpath.basename(path)] = self.nodes[path] = node
         return node

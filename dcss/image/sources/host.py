@@ -8,7 +8,7 @@ from typing import Final, NamedTuple
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.tree import Attributes, DataRun, Directory, Node, RegularFile, Special, Symlink
+from dcss.ext2.mkfs.tree import DataRun, NodeAttributes, TreeDirectory, TreeFile, TreeNode, TreeSpecial, TreeSymlink
 
 _NO_XATTRS: Final = frozenset({errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES})
 
@@ -54,7 +54,7 @@ def lstat(path: bytes) -> os.stat_result:
         raise host_error(path, "cannot be looked at", error) from error
 
 
-def read_node(path: bytes, found: os.stat_result) -> Node:
+def read_node(path: bytes, found: os.stat_result) -> TreeNode:
     """Return the node for what lies at `path`, whose lstat is `found`; a directory's entries are left empty.
 
     Raises ImageError where it cannot be read, or is no longer what `found` says.
@@ -66,18 +66,18 @@ def read_node(path: bytes, found: os.stat_result) -> Node:
         # The one block of a small file is data where any is allocated, but st_blocks may count a block of attributes.
         small = found.st_blocks and found.st_size <= PAGE_SIZE and not attributes.xattrs
         data = (DataRun(0, 0, found.st_size),) if small and found.st_size else data_runs(store)
-        return RegularFile(attributes, found.st_size, data, store)
+        return TreeFile(attributes, found.st_size, data, store)
     if kind == stat.S_IFDIR:
-        return Directory(attributes)
+        return TreeDirectory(attributes)
     if kind == stat.S_IFLNK:
         try:
-            return Symlink(attributes, os.readlink(path))  # noqa: PTH115 - a Path holds no bytes
+            return TreeSymlink(attributes, os.readlink(path))  # noqa: PTH115 - a Path holds no bytes
         except OSError as error:
             raise host_error(path, "cannot be read as a link", error) from error
-    return Special(attributes, found.st_rdev)
+    return TreeSpecial(attributes, found.st_rdev)
 
 
-def read_attributes(path: bytes, found: os.stat_result) -> Attributes:
+def read_attributes(path: bytes, found: os.stat_result) -> NodeAttributes:
     """Return the attributes of `path`, whose lstat is `found`, with every extended attribute this user may read."""
     try:
         names = os.listxattr(path, follow_symlinks=False)
@@ -86,7 +86,7 @@ def read_attributes(path: bytes, found: os.stat_result) -> Attributes:
             raise host_error(path, "does not show its extended attributes", error) from error
         names = []
     xattrs = tuple(_read_xattrs(path, sorted(names))) if names else ()
-    return Attributes(found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns // 10**9, xattrs)
+    return NodeAttributes(found.st_mode, found.st_uid, found.st_gid, found.st_mtime_ns // 10**9, xattrs)
 
 
 def _read_xattrs(path: bytes, names: list[str]) -> Iterator[tuple[bytes, bytes]]:

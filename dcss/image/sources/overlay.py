@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.tree import Directory, Node, Symlink, made_directory
+from dcss.ext2.mkfs.tree import TreeDirectory, TreeNode, TreeSymlink, default_directory
 
 WHITEOUT: Final = b".wh."
 OPAQUE: Final = b".wh..wh..opq"
@@ -21,9 +21,9 @@ class Overlay:
     """The tree under way. Links in the path of a member are followed inside of the tree, as unpacking it would."""
 
     def __init__(self, name: str) -> None:
-        self.root = made_directory()
+        self.root = default_directory()
         self._name = name
-        self._touched: set[Node] = set()  # in this layer
+        self._touched: set[TreeNode] = set()  # in this layer
         self._whiteouts = False
 
     def begin_layer(self) -> None:
@@ -31,14 +31,14 @@ class Overlay:
         self._touched = set()
         self._whiteouts = True
 
-    def add(self, path: bytes, node: Node) -> None:
+    def add(self, path: bytes, node: TreeNode) -> None:
         """Put `node` at `path`; a directory over a directory gives it new attributes and keeps its entries.
 
         Raises ImageError for a path that leads out of the tree or through what is no directory.
         """
         parts = self._parts(path)
         if not parts:
-            if isinstance(node, Directory):
+            if isinstance(node, TreeDirectory):
                 self._touch([self.root])
                 self.root.attributes = node.attributes
             return
@@ -48,21 +48,21 @@ class Overlay:
             self._white_out(directory, name)
             return
         found = directory.entries.get(name)
-        if isinstance(node, Directory) and isinstance(found, Directory):
+        if isinstance(node, TreeDirectory) and isinstance(found, TreeDirectory):
             found.attributes = node.attributes
             node = found
         else:
             directory.entries[name] = node
         self._touch([*chain, node])
 
-    def find(self, path: bytes) -> Node | None:
+    def find(self, path: bytes) -> TreeNode | None:
         """Return what stands at `path`, a link as a link, or None."""
         parts = self._parts(path)
         if not parts:
             return self.root
         return self._directory(parts[:-1], path)[-1].entries.get(parts[-1])
 
-    def _touch(self, nodes: Sequence[Node]) -> None:
+    def _touch(self, nodes: Sequence[TreeNode]) -> None:
         if self._whiteouts:
             self._touched.update(nodes)
 
@@ -72,7 +72,7 @@ class Overlay:
             raise ImageError(f"{self._name}: member {os.fsdecode(path)}: wanted a path without ..")
         return parts
 
-    def _directory(self, parts: Sequence[bytes], path: bytes) -> list[Directory]:
+    def _directory(self, parts: Sequence[bytes], path: bytes) -> list[TreeDirectory]:
         """Return the directories from the root to the one that `parts` name, made where they are missing."""
         chain = [self.root]
         pending = list(reversed(parts))
@@ -85,7 +85,7 @@ class Overlay:
             if part in (b"", b"."):
                 continue
             node = chain[-1].entries.get(part)
-            if isinstance(node, Symlink):
+            if isinstance(node, TreeSymlink):
                 followed += 1
                 if followed > _MAX_LINKS:
                     raise ImageError(
@@ -95,13 +95,13 @@ class Overlay:
                 pending += reversed(node.target.split(b"/"))
                 continue
             if node is None:
-                node = chain[-1].entries[part] = made_directory()
-            if not isinstance(node, Directory):
+                node = chain[-1].entries[part] = default_directory()
+            if not isinstance(node, TreeDirectory):
                 raise ImageError(f"{self._name}: member {os.fsdecode(path)}: {os.fsdecode(part)} is no directory")
             chain.append(node)
         return chain
 
-    def _white_out(self, directory: Directory, name: bytes) -> None:
+    def _white_out(self, directory: TreeDirectory, name: bytes) -> None:
         if name == OPAQUE:
             self._hide_lower(directory)
         elif not name.startswith(_AUFS):
@@ -109,12 +109,12 @@ class Overlay:
             node = directory.entries.get(hidden)
             if node is not None and node not in self._touched:
                 del directory.entries[hidden]
-            elif isinstance(node, Directory):
+            elif isinstance(node, TreeDirectory):
                 self._hide_lower(node)
 
-    def _hide_lower(self, directory: Directory) -> None:
+    def _hide_lower(self, directory: TreeDirectory) -> None:
         for name, node in list(directory.entries.items()):
             if node not in self._touched:
                 del directory.entries[name]
-            elif isinstance(node, Directory):
+            elif isinstance(node, TreeDirectory):
                 self._hide_lower(node)

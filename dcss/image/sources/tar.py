@@ -14,7 +14,16 @@ from typing import Final, Self
 
 from dcss.config.plan import TarSource
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.tree import Attributes, DataRun, Directory, Node, RegularFile, Special, Symlink, Tree
+from dcss.ext2.mkfs.tree import (
+    DataRun,
+    NodeAttributes,
+    Tree,
+    TreeDirectory,
+    TreeFile,
+    TreeNode,
+    TreeSpecial,
+    TreeSymlink,
+)
 from dcss.image.sources.archive import Archive, Span, unpacked
 from dcss.image.sources.host import HostFile, host_error
 from dcss.image.sources.overlay import Overlay
@@ -32,20 +41,20 @@ _KINDS: Final = {
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class TarMember:
     """One member: a node, or a hard link to the member called `link_to`."""
 
     path: bytes
-    node: Node | None
+    node: TreeNode | None
     link_to: bytes = b""
 
 
 @dataclass(slots=True)
-class Scan:
+class TarScan:
     """What is in one tar. `documents` holds short members that may be an image's manifests, by name."""
 
     archive: Archive
-    members: list[Member] = field(default_factory=list)
+    members: list[TarMember] = field(default_factory=list)
     documents: dict[str, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
@@ -53,10 +62,10 @@ class Scan:
         """Return the member called `name`, following a link to another, as an archive. Raises ImageError."""
         for _ in range(2):
             member = next((each for each in self.members if _plain(each.path) == name), None)
-            if member is None or not isinstance(member.node, Symlink):
+            if member is None or not isinstance(member.node, TreeSymlink):
                 break
             name = posixpath.normpath(posixpath.join(posixpath.dirname(name), os.fsdecode(member.node.target)))
-        if member is None or not isinstance(member.node, RegularFile):
+        if member is None or not isinstance(member.node, TreeFile):
             raise ImageError(f"{self.archive.name}: found no layer {name}, which its manifest names; save it again")
         data = member.node.data
         length = member.node.size_bytes
@@ -109,9 +118,9 @@ def read_tar(source: TarSource) -> Tree:
     return Tree(overlay.root, notes=notes)
 
 
-def scan(archive: Archive) -> Scan:
+def scan(archive: Archive) -> TarScan:
     """Read through a tar and return its members; content stays where it is. Raises ImageError."""
-    scanned = Scan(archive)
+    scanned = TarScan(archive)
     try:
         with archive.open() as reader, _open_tar(reader, seekable=archive.seekable) as tar:
             for info in tar:
@@ -137,12 +146,12 @@ def _open_tar(reader: io.BufferedReader, *, seekable: bool) -> tarfile.TarFile:
     )
 
 
-def _apply(scanned: Scan, overlay: Overlay) -> None:
+def _apply(scanned: TarScan, overlay: Overlay) -> None:
     for member in scanned.members:
         node = member.node
         if node is None:
             node = overlay.find(member.link_to)
-            if node is None or isinstance(node, Directory):
+            if node is None or isinstance(node, TreeDirectory):
                 raise ImageError(
                     f"{scanned.archive.name}: {os.fsdecode(member.path)} is a hard link to "
                     f"{os.fsdecode(member.link_to)}, of which nothing was found before it"
@@ -150,29 +159,29 @@ def _apply(scanned: Scan, overlay: Overlay) -> None:
         overlay.add(member.path, node)
 
 
-def _member(info: tarfile.TarInfo, scanned: Scan) -> Member | None:
+def _member(info: tarfile.TarInfo, scanned: TarScan) -> TarMember | None:
     path = info.name.encode("utf-8", "surrogateescape")
     link = info.linkname.encode("utf-8", "surrogateescape")
     if info.islnk():
-        return Member(path, None, link)
+        return TarMember(path, None, link)
     kind = stat.S_IFREG if info.isreg() else _KINDS.get(info.type)
     if kind is None:
         scanned.notes.append(f"{os.fsdecode(path)}: a member of type {info.type!r} was left out")
         return None
     if not (0 <= info.uid < 1 << 32 and 0 <= info.gid < 1 << 32):
         raise ImageError(f"{os.fsdecode(path)}: owner {info.uid}:{info.gid}, wanted numbers of 32 bits")
-    attributes = Attributes(
+    attributes = NodeAttributes(
         info.mode & 0o7777 | kind, info.uid, info.gid, int(info.mtime // 1), tuple(_xattrs(info, path, scanned.notes))
     )
     if kind == stat.S_IFREG:
         data = tuple(_data(info, scanned.archive))
-        return Member(path, RegularFile(attributes, info.size, data, scanned.archive.store()))
+        return TarMember(path, TreeFile(attributes, info.size, data, scanned.archive.store()))
     if kind == stat.S_IFDIR:
-        return Member(path, Directory(attributes))
+        return TarMember(path, TreeDirectory(attributes))
     if kind == stat.S_IFLNK:
-        return Member(path, Symlink(attributes, link))
+        return TarMember(path, TreeSymlink(attributes, link))
     has_number = kind in (stat.S_IFCHR, stat.S_IFBLK)
-    return Member(path, Special(attributes, os.makedev(info.devmajor, info.devminor) if has_number else 0))
+    return TarMember(path, TreeSpecial(attributes, os.makedev(info.devmajor, info.devminor) if has_number else 0))
 
 
 def _data(info: tarfile.TarInfo, archive: Archive) -> Iterator[DataRun]:

@@ -6,7 +6,7 @@ import pytest
 from ext2_support import CountingSource, TinyImage
 
 from dcss.errors import Ext2FormatError, KernelError
-from dcss.ext2.indirect import Run
+from dcss.ext2.indirect import BlockRun
 from dcss.ext2.volume import Volume
 
 PER_BLOCK = 256  # pointers in a block of 1 KiB
@@ -26,7 +26,7 @@ def image_with(pointers: dict[int, int], blocks: int = MOST, **fields: int) -> T
     return image
 
 
-def runs(image: TinyImage, *part: int | None) -> list[Run]:
+def runs(image: TinyImage, *part: int | None) -> list[BlockRun]:
     volume = image.volume()
     return list(volume.runs(volume.inode(12), *part))  # type: ignore[arg-type]
 

@@ -5,7 +5,7 @@ import pytest
 
 from dcss.config.plan import FilesSource
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.tree import Directory, Node, RegularFile, Symlink, Tree
+from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeFile, TreeNode, TreeSymlink
 from dcss.image.sources.files import read_files
 
 
@@ -30,10 +30,10 @@ def read(*patterns: str, **limits: int) -> Tree:
     return read_files(FilesSource(patterns, **limits))
 
 
-def at(tree: Tree, path: Path) -> Node | None:
-    node: Node | None = tree.root
+def at(tree: Tree, path: Path) -> TreeNode | None:
+    node: TreeNode | None = tree.root
     for part in os.fsencode(path).split(b"/")[1:]:
-        assert isinstance(node, Directory)
+        assert isinstance(node, TreeDirectory)
         node = node.entries.get(part)
     return node
 
@@ -45,7 +45,7 @@ def paths(tree: Tree, below: Path) -> list[str]:
         prefix, directory = pending.pop()
         for name, node in directory.entries.items():
             found.append(os.fsdecode(prefix + b"/" + name))
-            if isinstance(node, Directory):
+            if isinstance(node, TreeDirectory):
                 pending.append((prefix + b"/" + name, node))
     return sorted(path.removeprefix(f"{below}/") for path in found if path.startswith(f"{below}/"))
 
@@ -53,7 +53,7 @@ def paths(tree: Tree, below: Path) -> list[str]:
 def test_a_file_keeps_its_path_and_its_parents_their_modes(host: Path) -> None:
     tree = read(f"{host}/usr/lib/liby.so")
     file, directory = at(tree, host / "usr/lib/liby.so"), at(tree, host / "usr/lib")
-    assert isinstance(file, RegularFile)
+    assert isinstance(file, TreeFile)
     assert file.size_bytes == 100
     assert directory is not None
     assert directory.attributes.mode == 0o40751
@@ -66,8 +66,8 @@ def test_a_link_brings_every_link_on_the_way_and_its_target(host: Path) -> None:
     tree = read(f"{host}/usr/lib/libx.so")
     assert paths(tree, host) == ["usr", "usr/lib", "usr/lib/libx.so", "usr/lib/libx.so.1", "usr/lib/libx.so.1.2"]
     first, second = at(tree, host / "usr/lib/libx.so"), at(tree, host / "usr/lib/libx.so.1")
-    assert isinstance(first, Symlink)
-    assert isinstance(second, Symlink)
+    assert isinstance(first, TreeSymlink)
+    assert isinstance(second, TreeSymlink)
     assert first.target == os.fsencode(host / "usr/lib/libx.so.1")
     assert second.target == b"libx.so.1.2"
 
@@ -76,7 +76,7 @@ def test_a_path_through_a_linked_directory_resolves_in_the_image(host: Path) -> 
     tree = read(f"{host}/lib/liby.so")
     assert paths(tree, host) == ["lib", "usr", "usr/lib", "usr/lib/liby.so"]
     link = at(tree, host / "lib")
-    assert isinstance(link, Symlink)
+    assert isinstance(link, TreeSymlink)
     assert link.target == b"usr/lib"
 
 
@@ -115,7 +115,7 @@ def test_dotdot_in_a_link_starts_from_where_the_link_is(host: Path) -> None:
     (host / "usr/up.so").symlink_to("../lib/../lib/libz.so")
     tree = read(f"{host}/usr/up.so")
     assert paths(tree, host) == ["usr", "usr/lib", "usr/lib/libz.so", "usr/up.so"] or "lib" in paths(tree, host)
-    assert isinstance(at(tree, host / "usr/lib/libz.so"), RegularFile)
+    assert isinstance(at(tree, host / "usr/lib/libz.so"), TreeFile)
 
 
 def test_max_bytes_leaves_out_what_does_not_fit_and_its_links(host: Path) -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from dcss.config.plan import DirectorySource
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.tree import DataRun, Directory, RegularFile, Special, Symlink
+from dcss.ext2.mkfs.tree import DataRun, TreeDirectory, TreeFile, TreeSpecial, TreeSymlink
 from dcss.image.sources.directory import read_directory
 from dcss.image.sources.host import HostFile, data_runs, lstat, read_node
 
@@ -24,7 +24,7 @@ def test_holes_are_found(tmp_path: Path) -> None:
         file.write(b"b" * 5000)
         file.truncate(2 << 20)
     found = node(path)
-    assert isinstance(found, RegularFile)
+    assert isinstance(found, TreeFile)
     assert found.data == (DataRun(0, 0, 4096), DataRun(1 << 20, 1 << 20, 8192))
     assert found.size_bytes == 2 << 20
 
@@ -35,7 +35,7 @@ def test_a_file_that_is_one_hole_and_an_empty_one_have_no_data(tmp_path: Path) -
         path.write_bytes(b"")
         os.truncate(path, size)
         found = node(path)
-        assert isinstance(found, RegularFile)
+        assert isinstance(found, TreeFile)
         assert found.data == ()
 
 
@@ -46,7 +46,7 @@ def test_blocks_of_attributes_are_not_taken_for_data(tmp_path: Path) -> None:
     for number in range(10):  # more than an inode holds, where attributes may stand in a block of their own
         os.setxattr(path, f"user.{number}", b"v" * 200)
     found = node(path)
-    assert isinstance(found, RegularFile)
+    assert isinstance(found, TreeFile)
     assert found.data == ()
     assert len(found.attributes.xattrs) >= 10
 
@@ -55,9 +55,9 @@ def test_special_files_and_links(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo", 0o640)
     (tmp_path / "link").symlink_to("to/nothing")
     fifo, link = node(tmp_path / "fifo"), node(tmp_path / "link")
-    assert isinstance(fifo, Special)
+    assert isinstance(fifo, TreeSpecial)
     assert stat.S_ISFIFO(fifo.attributes.mode)
-    assert isinstance(link, Symlink)
+    assert isinstance(link, TreeSymlink)
     assert link.target == b"to/nothing"
 
 
@@ -90,7 +90,7 @@ def test_a_directory_as_a_whole(tmp_path: Path) -> None:
     (tmp_path / "hard").hardlink_to(os.fsdecode(raw))
     root = read_directory(DirectorySource(tmp_path)).root
     inner = root.entries[b"d"]
-    assert isinstance(inner, Directory)
+    assert isinstance(inner, TreeDirectory)
     assert inner.entries[b"\xff\xfe name"] is root.entries[b"hard"]
 
 

@@ -3,33 +3,33 @@ import stat
 import pytest
 
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.tree import Attributes, Directory, Node, Special, Symlink
+from dcss.ext2.mkfs.tree import NodeAttributes, TreeDirectory, TreeNode, TreeSpecial, TreeSymlink
 from dcss.image.sources.overlay import Overlay
 
 
-def file(mtime_s: int = 0) -> Node:
-    return Special(Attributes(stat.S_IFIFO | 0o644, 0, 0, mtime_s))
+def file(mtime_s: int = 0) -> TreeNode:
+    return TreeSpecial(NodeAttributes(stat.S_IFIFO | 0o644, 0, 0, mtime_s))
 
 
-def directory(mode: int = 0o755) -> Directory:
-    return Directory(Attributes(stat.S_IFDIR | mode, 1, 2, 3))
+def directory(mode: int = 0o755) -> TreeDirectory:
+    return TreeDirectory(NodeAttributes(stat.S_IFDIR | mode, 1, 2, 3))
 
 
-def link(target: bytes) -> Symlink:
-    return Symlink(Attributes(stat.S_IFLNK | 0o777, 0, 0, 0), target)
+def link(target: bytes) -> TreeSymlink:
+    return TreeSymlink(NodeAttributes(stat.S_IFLNK | 0o777, 0, 0, 0), target)
 
 
-def names(node: Node | None, prefix: str = "") -> list[str]:
-    assert isinstance(node, Directory)
+def names(node: TreeNode | None, prefix: str = "") -> list[str]:
+    assert isinstance(node, TreeDirectory)
     found = []
     for name, child in sorted(node.entries.items()):
         found.append(prefix + name.decode())
-        if isinstance(child, Directory):
+        if isinstance(child, TreeDirectory):
             found += names(child, f"{prefix}{name.decode()}/")
     return found
 
 
-def layered(*layers: dict[bytes, Node]) -> Overlay:
+def layered(*layers: dict[bytes, TreeNode]) -> Overlay:
     overlay = Overlay("test.tar")
     for layer in layers:
         overlay.begin_layer()

@@ -13,7 +13,7 @@ from image_support import Read, build, digest
 
 from dcss.config.plan import TarSource
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.tree import Directory, Node, RegularFile, Special, Symlink
+from dcss.ext2.mkfs.tree import TreeDirectory, TreeFile, TreeNode, TreeSpecial, TreeSymlink
 from dcss.image.sources.tar import read_tar
 
 MODES = ["w:", "w:gz", "w:bz2", "w:xz"]
@@ -51,10 +51,10 @@ SAMPLE = [
 ]
 
 
-def find(root: Directory, path: bytes) -> Node:
-    node: Node = root
+def find(root: TreeDirectory, path: bytes) -> TreeNode:
+    node: TreeNode = root
     for part in path.split(b"/"):
-        assert isinstance(node, Directory)
+        assert isinstance(node, TreeDirectory)
         node = node.entries[part]
     return node
 
@@ -65,13 +65,13 @@ def test_every_kind_of_member_in_every_compression(tmp_path: Path, mode: str) ->
     root = read_tar(TarSource(path)).root
     assert root.attributes.mode == stat.S_IFDIR | 0o711
     big = find(root, b"dir/big")
-    assert isinstance(big, RegularFile)
+    assert isinstance(big, TreeFile)
     assert big.attributes[:4] == (stat.S_IFREG | 0o4755, 1, 2, 77)
     assert find(root, b"hard") is big
     link, null = find(root, b"dir/link"), find(root, b"null")
-    assert isinstance(link, Symlink)
+    assert isinstance(link, TreeSymlink)
     assert link.target == b"../empty"
-    assert isinstance(null, Special)
+    assert isinstance(null, TreeSpecial)
     assert null.rdev == os.makedev(1, 3)
     build(TarSource(path), tmp_path / "x.img")
     read = Read(tmp_path / "x.img")

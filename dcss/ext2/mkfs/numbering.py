@@ -12,7 +12,7 @@ from typing import Final
 from dcss.abi.ext2 import GOOD_OLD_FIRST_INO, LINK_MAX, NAME_LEN, ROOT_INO
 from dcss.errors import ImageError
 from dcss.ext2.mkfs import xattrs
-from dcss.ext2.mkfs.tree import LOST_AND_FOUND, Attributes, Directory, Node, Tree, walk
+from dcss.ext2.mkfs.tree import LOST_AND_FOUND, NodeAttributes, Tree, TreeDirectory, TreeNode, walk
 from dcss.ext2.mkfs.xattrs import MAX_SHARERS, Xattr
 
 LOST_AND_FOUND_INO: Final = GOOD_OLD_FIRST_INO
@@ -21,7 +21,7 @@ _MAX_TIME_S: Final = (1 << 31) - 1
 
 
 @dataclass(slots=True)
-class Inode:
+class InodePlan:
     """A node with its number.
 
     `xattr_block` counts in `Inventory.xattr_blocks`, None for none; `parent` is a directory's.
@@ -29,18 +29,18 @@ class Inode:
 
     number: int
     path: bytes
-    node: Node
+    node: TreeNode
     links: int
     xattr_block: int | None = None
     parent: int = 0
 
 
 @dataclass(slots=True)
-class Inventory:
+class Numbering:
     """All inodes in order of number (which jumps from 2 to 11), and the blocks of extended attributes they share."""
 
-    inodes: list[Inode]
-    numbers: dict[Node, int]
+    inodes: list[InodePlan]
+    numbers: dict[TreeNode, int]
     xattr_blocks: list[bytes]
     directories: int
 
@@ -50,7 +50,7 @@ class Inventory:
         return self.inodes[-1].number
 
 
-def take_inventory(tree: Tree) -> Inventory:
+def number_inodes(tree: Tree) -> Numbering:
     """Number every node of `tree`, which gets a lost+found where it has none, and its entries in order of name.
 
     What ext2 cannot keep and nobody would miss goes into `tree.notes`. Raises ImageError for what it must keep and
@@ -59,22 +59,22 @@ def take_inventory(tree: Tree) -> Inventory:
     _ensure_lost_and_found(tree.root)
     found = list(walk(tree.root))
     directories, others, links = _ordered(found)
-    inodes: list[Inode] = []
-    numbers: dict[Node, int] = {}
+    inodes: list[InodePlan] = []
+    numbers: dict[TreeNode, int] = {}
     for path, node in directories + others:
         number = ROOT_INO if not inodes else max(LOST_AND_FOUND_INO, inodes[-1].number + 1)
         numbers[node] = number
-        inodes.append(Inode(number, path, node, links[node]))
+        inodes.append(InodePlan(number, path, node, links[node]))
         if links[node] > LINK_MAX:
             raise ImageError(f"{os.fsdecode(path)} has {links[node]} links, ext2 counts at most {LINK_MAX}")
     for _, directory in found:
         for node in directory.entries.values():
-            if isinstance(node, Directory):
+            if isinstance(node, TreeDirectory):
                 inodes[_index(numbers[node])].parent = numbers[directory]
     inodes[0].parent = ROOT_INO
-    inventory = Inventory(inodes, numbers, _share_xattrs(inodes, tree.notes), len(directories))
+    numbering = Numbering(inodes, numbers, _share_xattrs(inodes, tree.notes), len(directories))
     _note_times(inodes, tree.notes)
-    return inventory
+    return numbering
 
 
 def clamp_time(mtime_s: int) -> int:
@@ -86,19 +86,19 @@ def _index(number: int) -> int:
     return 0 if number == ROOT_INO else number - LOST_AND_FOUND_INO + 1
 
 
-def _ensure_lost_and_found(root: Directory) -> None:
-    node = root.entries.setdefault(LOST_AND_FOUND, Directory(Attributes(S_IFDIR | 0o700, 0, 0, 0)))
-    if not isinstance(node, Directory):
+def _ensure_lost_and_found(root: TreeDirectory) -> None:
+    node = root.entries.setdefault(LOST_AND_FOUND, TreeDirectory(NodeAttributes(S_IFDIR | 0o700, 0, 0, 0)))
+    if not isinstance(node, TreeDirectory):
         raise ImageError("/lost+found is no directory: e2fsck needs one of that name; rename what is there")
 
 
 def _ordered(
-    found: list[tuple[bytes, Directory]],
-) -> tuple[list[tuple[bytes, Node]], list[tuple[bytes, Node]], Counter[Node]]:
+    found: list[tuple[bytes, TreeDirectory]],
+) -> tuple[list[tuple[bytes, TreeNode]], list[tuple[bytes, TreeNode]], Counter[TreeNode]]:
     """Return directories and other nodes, each once with its first path, in order, and how often each is linked."""
-    directories: list[tuple[bytes, Node]] = []
-    others: list[tuple[bytes, Node]] = []
-    links: Counter[Node] = Counter()
+    directories: list[tuple[bytes, TreeNode]] = []
+    others: list[tuple[bytes, TreeNode]] = []
+    links: Counter[TreeNode] = Counter()
     for path, directory in found:
         directories.append((path, directory))
         links[directory] += 2
@@ -107,7 +107,7 @@ def _ordered(
         for name, node in directory.entries.items():
             if len(name) > NAME_LEN or not name or b"/" in name or b"\0" in name:
                 raise ImageError(f"name {name!r} in {os.fsdecode(path)}: wanted 1 to {NAME_LEN} bytes, no / and no NUL")
-            if isinstance(node, Directory):
+            if isinstance(node, TreeDirectory):
                 links[directory] += 1
             else:
                 if not links[node]:
@@ -117,9 +117,9 @@ def _ordered(
     return directories, others, links
 
 
-def _share_xattrs(inodes: list[Inode], notes: list[str]) -> list[bytes]:
+def _share_xattrs(inodes: list[InodePlan], notes: list[str]) -> list[bytes]:
     """Give every inode with extended attributes a block, one for all that have the same; return the blocks."""
-    sharing: dict[tuple[Xattr, ...], list[Inode]] = {}
+    sharing: dict[tuple[Xattr, ...], list[InodePlan]] = {}
     for inode in inodes:
         if not inode.node.attributes.xattrs:
             continue
@@ -140,7 +140,7 @@ def _share_xattrs(inodes: list[Inode], notes: list[str]) -> list[bytes]:
     return blocks
 
 
-def _note_times(inodes: list[Inode], notes: list[str]) -> None:
+def _note_times(inodes: list[InodePlan], notes: list[str]) -> None:
     far = [inode for inode in inodes if not _MIN_TIME_S <= inode.node.attributes.mtime_s <= _MAX_TIME_S]
     if far:
         notes.append(

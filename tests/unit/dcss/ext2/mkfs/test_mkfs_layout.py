@@ -3,14 +3,15 @@ from itertools import pairwise
 import pytest
 
 from dcss.errors import ImageError
+from dcss.ext2.indirect import BlockRun
 from dcss.ext2.mkfs.geometry import BLOCKS_PER_GROUP, Geometry, geometry_for, has_superblock
-from dcss.ext2.mkfs.layout import HUGE_PAGE_BLOCKS, Demand, Extent, Layout, Run, lay_out
+from dcss.ext2.mkfs.layout import HUGE_PAGE_BLOCKS, BlockExtent, Demand, Layout, lay_out
 
 MIB_BLOCKS = 256
 
 
-def lay(*files: int | tuple[Extent, ...], address: int = 0, limit: int | None = None, meta: int = 5) -> Layout:
-    extents = [each if isinstance(each, tuple) else (Extent(0, each),) for each in files]
+def lay(*files: int | tuple[BlockExtent, ...], address: int = 0, limit: int | None = None, meta: int = 5) -> Layout:
+    extents = [each if isinstance(each, tuple) else (BlockExtent(0, each),) for each in files]
     return lay_out(Demand(20, meta, extents), address, limit)
 
 
@@ -78,7 +79,7 @@ def test_just_under_a_megabyte_is_not_aligned() -> None:
 
 
 def test_pieces_of_a_sparse_file_agree_with_their_place_in_it() -> None:
-    layout = lay((Extent(0, 2), Extent(5, 1), Extent(1000, 300)))
+    layout = lay((BlockExtent(0, 2), BlockExtent(5, 1), BlockExtent(1000, 300)))
     check_sound(layout)
     assert [(run.file_block, run.blocks) for run in layout.runs[0]] == [(0, 2), (5, 1), (1000, 300)]
     assert (layout.runs[0][2].disk_block - 1000) % HUGE_PAGE_BLOCKS == 0
@@ -157,4 +158,4 @@ def test_more_blocks_than_ext2_counts_are_refused() -> None:
 
 
 def test_run_is_a_plain_triple() -> None:
-    assert Run(1, 2, 3) == (1, 2, 3)
+    assert BlockRun(1, 2, 3) == (1, 2, 3)

@@ -9,11 +9,11 @@ from dcss.ext2.volume import Volume
 
 Kind = Literal["superblock", "group", "inode", "blocks", "directory", "links", "xattr", "bitmap", "count"]
 
-MAX_FINDINGS: Final = 1000  # a badly damaged image would give one for each of its inodes
+MAX_PROBLEMS: Final = 1000  # a badly damaged image would give one for each of its inodes
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class Problem:
     """One thing that is wrong: of what kind, where, and what was found and wanted."""
 
     kind: Kind
@@ -21,7 +21,7 @@ class Finding:
     detail: str
 
 
-class Use(NamedTuple):
+class BlockUse(NamedTuple):
     """Blocks that something needs; `owner` is what messages call it."""
 
     first: int
@@ -30,14 +30,14 @@ class Use(NamedTuple):
 
 
 @dataclass(slots=True)
-class Audit:
+class CheckContext:
     """A check under way."""
 
     info: SbInfo
     volume: Volume
-    findings: list[Finding] = field(default_factory=list)
-    suppressed: int = 0  # findings past MAX_FINDINGS
-    uses: list[Use] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    suppressed: int = 0  # problems past MAX_PROBLEMS
+    uses: list[BlockUse] = field(default_factory=list)
     modes: dict[int, int] = field(default_factory=dict)  # of inodes in use
     links: dict[int, int] = field(default_factory=dict)
     references: Counter[int] = field(default_factory=Counter)
@@ -54,7 +54,7 @@ class Audit:
 
     def add(self, kind: Kind, where: str, detail: str) -> None:
         """Note a finding."""
-        if len(self.findings) < MAX_FINDINGS:
-            self.findings.append(Finding(kind, where, detail))
+        if len(self.problems) < MAX_PROBLEMS:
+            self.problems.append(Problem(kind, where, detail))
         else:
             self.suppressed += 1

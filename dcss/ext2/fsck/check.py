@@ -6,14 +6,13 @@ from typing import Final
 
 from dcss.abi.ext2 import RO_COMPAT_SUPPORTED, RoCompat
 from dcss.errors import Ext2FormatError, ImageError, KernelError
+from dcss.ext2.fsck.context import CheckContext, Problem
 from dcss.ext2.fsck.directories import check_directories
-from dcss.ext2.fsck.findings import Audit, Finding
 from dcss.ext2.fsck.groups import check_descriptors, check_groups, check_superblock
 from dcss.ext2.fsck.inodes import check_inodes
 from dcss.ext2.source import BufferSource
-from dcss.ext2.super import KernelLog, SbInfo, fill_super, ignored
+from dcss.ext2.super import Ext2Log, SbInfo, fill_super, ignore_log, refusal_reason
 from dcss.ext2.volume import Volume
-from dcss.image.opened import refusal
 
 _DEVICE: Final = "image"
 
@@ -22,7 +21,7 @@ _DEVICE: Final = "image"
 class CheckResult:
     """What was found, the most basic first; `suppressed` counts what came after the first thousand."""
 
-    findings: tuple[Finding, ...]
+    problems: tuple[Problem, ...]
     suppressed: int
     inodes: int
     blocks: int
@@ -30,7 +29,7 @@ class CheckResult:
     @property
     def clean(self) -> bool:
         """Nothing is wrong."""
-        return not self.findings
+        return not self.problems
 
 
 def check_image(buffer: bytes | bytearray | memoryview | mmap) -> CheckResult:
@@ -41,30 +40,32 @@ def check_image(buffer: bytes | bytearray | memoryview | mmap) -> CheckResult:
     source = BufferSource(buffer)
     try:
         info = _read_superblock(source)
-        if isinstance(info, Finding):
+        if isinstance(info, Problem):
             return CheckResult((info,), 0, 0, 0)
-        audit = Audit(info, Volume(info, KernelLog(_DEVICE, ignored), read_only=True))
-        check_superblock(audit)
-        check_descriptors(audit)
-        check_inodes(audit)
-        check_directories(audit)
-        check_groups(audit)
-        return CheckResult(tuple(audit.findings), audit.suppressed, len(audit.modes), info.superblock.s_blocks_count)
+        context = CheckContext(info, Volume(info, Ext2Log(_DEVICE, ignore_log), read_only=True))
+        check_superblock(context)
+        check_descriptors(context)
+        check_inodes(context)
+        check_directories(context)
+        check_groups(context)
+        return CheckResult(
+            tuple(context.problems), context.suppressed, len(context.modes), info.superblock.s_blocks_count
+        )
     finally:
         source.close()
 
 
-def _read_superblock(source: BufferSource) -> SbInfo | Finding:
-    log = KernelLog(_DEVICE, ignored)
+def _read_superblock(source: BufferSource) -> SbInfo | Problem:
+    log = Ext2Log(_DEVICE, ignore_log)
     try:
         info = fill_super(source, log, read_only=True, in_place=None, silent=True, logical_block_size_bytes=512)
     except KernelError as error:
-        cause, message = refusal(error), error.strerror or ""
+        cause, message = refusal_reason(error), error.strerror or ""
         if "s_magic" in cause or "unable to read superblock" in message or "unsupported optional" in message:
             raise ImageError(f"no ext2 file system that can be checked: {cause}") from error
-        return Finding("superblock", "superblock", cause)
+        return Problem("superblock", "superblock", cause)
     except Ext2FormatError as error:
-        return Finding("superblock", "superblock", str(error))
+        return Problem("superblock", "superblock", str(error))
     if foreign := info.superblock.s_feature_ro_compat & ~int(RO_COMPAT_SUPPORTED):
         names = RoCompat(foreign).name
         raise ImageError(f"no ext2 file system that can be checked: it has {names}, use the e2fsck that knows it")

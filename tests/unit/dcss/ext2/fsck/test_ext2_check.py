@@ -8,8 +8,8 @@ from image_support import Read, build
 
 from dcss.abi.ext2 import GROUP_DESC, RAW_INODE, SUPERBLOCK, SUPERBLOCK_OFFSET, GroupDesc, RawInode, Superblock
 from dcss.errors import ImageError
-from dcss.ext2.fsck.findings import MAX_FINDINGS
-from dcss.image.check import check_image
+from dcss.ext2.fsck.check import check_image
+from dcss.ext2.fsck.context import MAX_PROBLEMS
 
 
 class Patient:
@@ -46,7 +46,7 @@ class Patient:
         return at - 8
 
     def said(self) -> list[str]:
-        return [f"{finding.kind} {finding.where}: {finding.detail}" for finding in check_image(self.data).findings]
+        return [f"{problem.kind} {problem.where}: {problem.detail}" for problem in check_image(self.data).problems]
 
 
 @pytest.fixture
@@ -217,7 +217,7 @@ def test_an_image_cut_short(patient: Patient) -> None:
 def test_many_findings_are_counted_not_kept(tmp_path: Path) -> None:
     root = tmp_path / "tree"
     root.mkdir()
-    for number in range(MAX_FINDINGS + 50):
+    for number in range(MAX_PROBLEMS + 50):
         (root / str(number)).write_bytes(b"")
     build(root, tmp_path / "x.img")
     patient = Patient(tmp_path / "x.img")
@@ -225,7 +225,7 @@ def test_many_findings_are_counted_not_kept(tmp_path: Path) -> None:
         if path not in (b"/", b"/lost+found"):
             patient.inode(path, i_links_count=3)
     result = check_image(patient.data)
-    assert len(result.findings) == MAX_FINDINGS
+    assert len(result.problems) == MAX_PROBLEMS
     assert result.suppressed == 50
 
 
