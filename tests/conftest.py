@@ -1,16 +1,31 @@
-"""Shared by all tests: the gate for what a machine may lack, and the hypothesis profiles."""
+"""Shared by all tests: what a machine may lack, hypothesis profiles, time limits, and default signals for children."""
 
 import os
 
 import pytest
 from hypothesis import HealthCheck, settings
 from needs_support import may_skip, missing
+from signals_support import reset_signals
+
+SLOW_TIMEOUT_SECONDS = 900  # of a test marked slow, and of every test with the long profile
 
 settings.register_profile(
     "default", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow], derandomize=True
 )
 settings.register_profile("long", deadline=None, max_examples=1000, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+PROFILE = os.environ.get("HYPOTHESIS_PROFILE", "default")
+settings.load_profile(PROFILE)
+
+
+def pytest_configure() -> None:
+    reset_signals()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        slow = PROFILE == "long" or item.get_closest_marker("slow") is not None
+        if slow and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECONDS))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
