@@ -1,14 +1,14 @@
-"""What must hold between a guest of a configuration and the rest of it, beyond each value's own type."""
+"""Check guests against the rest of a configuration; each value's own type has been checked before."""
 
 from collections.abc import Iterator
 from itertools import combinations
 
 from dcss.abi.extmem import SEGMENT_SIZE
-from dcss.config.check_segments import Extent, extent_of
+from dcss.config.check_segments import Placement, placement_of
 from dcss.config.draft import Draft
 from dcss.config.models import GuestModel
 from dcss.config.names import device_segments, guest_name
-from dcss.config.problems import Location, Problem, did_you_mean
+from dcss.config.problems import FieldProblem, Location, did_you_mean
 
 MAX_NAME_CHARACTERS = 8
 MAX_GUESTS = 99_999  # of one system; more than Linux gives processes by default
@@ -17,43 +17,43 @@ VERBS = ("map", "read", "exec")
 _LISTED_DEVICES = 8
 
 
-def check_guests(draft: Draft) -> Iterator[Problem]:
+def check_guests(draft: Draft) -> Iterator[FieldProblem]:
     """Yield what is wrong with the guests."""
-    extents = _extents(draft)
-    told: set[tuple[str, str]] = set()
+    placements = _placements(draft)
+    reported: set[tuple[str, str]] = set()
     for index, guest in enumerate(draft.model.guests):
         at: Location = ("guests", index)
         yield from _devices(draft, at, guest)
         yield from _mounts(draft, at, guest)
         yield from _steps(draft, at, guest)
-        used = {name: extents[name] for name in segments_of(guest, draft) if name in extents}
+        used = {name: placements[name] for name in segments_of(guest, draft) if name in placements}
         if draft.sound(*at, "storage"):
             yield from _storage(at, guest, used)
         for lower, upper in combinations(sorted(used, key=used.__getitem__), 2):
-            if _share_megabyte(used[lower], used[upper]) and (lower, upper) not in told:
-                told.add((lower, upper))
+            if _share_megabyte(used[lower], used[upper]) and (lower, upper) not in reported:
+                reported.add((lower, upper))
                 yield _overlap(draft, lower, upper, guest)
     yield from _names(draft)
     yield from _order(draft)
 
 
 def segments_of(guest: GuestModel, draft: Draft) -> list[str]:
-    """Return the names of the segments that a guest loads; without `dcssblk:` all."""
+    """Return the names of the segments that a guest loads: all of them without `dcssblk:`."""
     if guest.dcssblk is None:
         return [segment.name for segment in draft.model.segments]
     return [name for device in guest.dcssblk for name in device_segments(device)]
 
 
-def _extents(draft: Draft) -> dict[str, Extent]:
-    extents: dict[str, Extent] = {}
+def _placements(draft: Draft) -> dict[str, Placement]:
+    placements: dict[str, Placement] = {}
     for index, segment in enumerate(draft.model.segments):
-        extent = extent_of(segment)
-        if extent is not None and draft.sound("segments", index, "name"):
-            extents.setdefault(segment.name, extent)
-    return extents
+        placement = placement_of(segment)
+        if placement is not None and draft.sound("segments", index, "name"):
+            placements.setdefault(segment.name, placement)
+    return placements
 
 
-def _devices(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]:
+def _devices(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProblem]:
     known = [segment.name for segment in draft.model.segments]
     names_known = all(draft.sound("segments", index, "name") for index in range(len(known)))
     taken: set[str] = set()
@@ -61,9 +61,9 @@ def _devices(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]
         for name in device_segments(device):
             if name not in known and names_known:
                 wanted = "a segment of this file, such as " + known[0]
-                yield Problem((*at, "dcssblk", index), f"'{name}'", wanted, did_you_mean(name, known))
+                yield FieldProblem((*at, "dcssblk", index), f"'{name}'", wanted, did_you_mean(name, known))
             if name in taken:
-                yield Problem((*at, "dcssblk", index), f"'{name}' again", "each segment in one device only")
+                yield FieldProblem((*at, "dcssblk", index), f"'{name}' again", "each segment in one device only")
             taken.add(name)
     if draft.sound(*at, "dcssblk") and draft.sound("segments"):
         devices = [segment.name for segment in draft.model.segments] if guest.dcssblk is None else guest.dcssblk
@@ -71,10 +71,10 @@ def _devices(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]
         if characters > MAX_SEGMENTS_CHARACTERS:
             found = f"{len(devices)} devices, {characters} characters as the driver's segments="
             wanted = f"at most {MAX_SEGMENTS_CHARACTERS}, as Linux takes"
-            yield Problem((*at, "dcssblk"), found, wanted, "add others in the guest, by /sys/devices/dcssblk/add")
+            yield FieldProblem((*at, "dcssblk"), found, wanted, "add others in the guest, by /sys/devices/dcssblk/add")
 
 
-def _mounts(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]:
+def _mounts(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProblem]:
     if not (draft.sound(*at, "dcssblk") and draft.sound("segments")):
         return
     number = len(draft.model.segments if guest.dcssblk is None else guest.dcssblk)
@@ -85,59 +85,61 @@ def _mounts(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]:
         wanted = "one of " + ", ".join(known) if known else "no mount, since dcssblk: is empty"
     for index, mount in enumerate(guest.mounts):
         if mount.device not in known and draft.sound(*at, "mounts", index, "device"):
-            hint = did_you_mean(mount.device, known)
-            yield Problem((*at, "mounts", index, "device"), f"'{mount.device}'", wanted, hint)
+            mends = did_you_mean(mount.device, known)
+            yield FieldProblem((*at, "mounts", index, "device"), f"'{mount.device}'", wanted, mends)
 
 
-def _steps(draft: Draft, at: Location, guest: GuestModel) -> Iterator[Problem]:
+def _steps(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProblem]:
     for index, step in enumerate(guest.run):
         here: Location = (*at, "run", index)
         if not draft.sound(*here):
             continue
         given = [verb for verb in VERBS if verb in step.model_fields_set]
         if len(given) != 1:
-            yield Problem(here, " and ".join(given) or "no step", "exactly one of " + ", ".join(VERBS))
+            yield FieldProblem(here, " and ".join(given) or "no step", "exactly one of " + ", ".join(VERBS))
         elif step.background and step.exec is None:
-            yield Problem((*here, "background"), f"background: beside {given[0]}:", "it only beside exec:")
+            yield FieldProblem((*here, "background"), f"background: beside {given[0]}:", "it only beside exec:")
         elif step.background and guest.engine == "process":
-            yield Problem((*here, "background"), "background: in a guest of engine process", "engine: s390x or linux")
+            yield FieldProblem(
+                (*here, "background"), "background: in a guest of engine process", "engine: s390x or linux"
+            )
 
 
-def _storage(at: Location, guest: GuestModel, used: dict[str, Extent]) -> Iterator[Problem]:
+def _storage(at: Location, guest: GuestModel, used: dict[str, Placement]) -> Iterator[FieldProblem]:
     lowest = min(used, key=used.__getitem__, default=None)
     if lowest is not None and used[lowest].start < guest.storage:
         found = f"storage up to {guest.storage:#x} ({_megabytes(guest.storage)})"
         wanted = f"at most {_megabytes(used[lowest].start)}, where segment {lowest} begins"
-        yield Problem((*at, "storage"), found, wanted, "move the segment up or give less storage")
+        yield FieldProblem((*at, "storage"), found, wanted, "move the segment up or give less storage")
 
 
 def _megabytes(size_bytes: int) -> str:
     return f"{size_bytes >> 20}M" if size_bytes % SEGMENT_SIZE == 0 else f"{size_bytes >> 10}K"
 
 
-def _share_megabyte(lower: Extent, upper: Extent) -> bool:
+def _share_megabyte(lower: Placement, upper: Placement) -> bool:
     """A guest cannot load two segments that share a megabyte (segment_overlaps_others in arch/s390/mm/extmem.c)."""
     return lower.end // SEGMENT_SIZE >= upper.start // SEGMENT_SIZE
 
 
-def _overlap(draft: Draft, lower: str, upper: str, guest: GuestModel) -> Problem:
+def _overlap(draft: Draft, lower: str, upper: str, guest: GuestModel) -> FieldProblem:
     index = [segment.name for segment in draft.model.segments].index(upper)
     segment = draft.model.segments[index]
     found = f"a start in a megabyte that {lower} takes too"
     wanted = f"segments apart by whole megabytes, since guest {guest.name} loads both"
-    return Problem(("segments", index, "at" if segment.at is not None else "define"), found, wanted)
+    return FieldProblem(("segments", index, "at" if segment.at is not None else "define"), found, wanted)
 
 
-def _names(draft: Draft) -> Iterator[Problem]:
+def _names(draft: Draft) -> Iterator[FieldProblem]:
     guests = draft.model.guests
     for index, guest in enumerate(guests):
         last = guest.name if guest.count is None else guest_name(guest.name, guest.count, guest.count)
         if len(last) > MAX_NAME_CHARACTERS:
             found = f"{last}, {len(last)} characters with its number"
-            yield Problem(("guests", index, "name"), found, f"at most {MAX_NAME_CHARACTERS}")
+            yield FieldProblem(("guests", index, "name"), found, f"at most {MAX_NAME_CHARACTERS}")
     total = sum(guest.count or 1 for guest in guests)
     if total > MAX_GUESTS:
-        yield Problem(("guests",), f"{total} guests in all", f"at most {MAX_GUESTS}")
+        yield FieldProblem(("guests",), f"{total} guests in all", f"at most {MAX_GUESTS}")
         return
     owner: dict[str, int] = {}
     for index, guest in enumerate(guests):
@@ -147,30 +149,32 @@ def _names(draft: Draft) -> Iterator[Problem]:
         taken = next((name for name in names if name in owner), None)
         if taken is not None:
             wanted = f"a name of its own (guests[{owner[taken]}] has it)"
-            yield Problem(("guests", index, "name"), f"'{taken}' again", wanted)
+            yield FieldProblem(("guests", index, "name"), f"'{taken}' again", wanted)
         owner |= dict.fromkeys(names, index)
 
 
-def _order(draft: Draft) -> Iterator[Problem]:
-    """Yield what is wrong with `after:`: names that no guest has, and circles, in which none could start."""
+def _order(draft: Draft) -> Iterator[FieldProblem]:
+    """Yield what is wrong with `after:`: names that no guest has, and circles, in which no guest could start."""
     guests = draft.model.guests
     entries = {guest.name: index for index, guest in enumerate(guests) if draft.sound("guests", index, "name")}
     for index, guest in enumerate(guests):
         for place, name in enumerate(guest.after):
             if name not in entries and draft.sound("guests", index, "after", place):
                 hint = did_you_mean(name, list(entries))
-                yield Problem(("guests", index, "after", place), f"'{name}'", "the name of a guest of this file", hint)
-    told: set[str] = set()
+                yield FieldProblem(
+                    ("guests", index, "after", place), f"'{name}'", "the name of a guest of this file", hint
+                )
+    reported: set[str] = set()
     for name, index in entries.items():
         circle = _circle(draft, entries, name)
-        if circle and not told & set(circle):
-            told.update(circle)
+        if circle and not reported & set(circle):
+            reported.update(circle)
             found = " after ".join([*circle, circle[0]])
-            yield Problem(("guests", index, "after"), found, "guests that can start, one after the other")
+            yield FieldProblem(("guests", index, "after"), found, "guests that can start, one after the other")
 
 
 def _circle(draft: Draft, entries: dict[str, int], name: str) -> list[str]:
-    """Return the entries from `name` on that lead back to it, none where they do not."""
+    """Return a circle of entries that begins with `name`, or an empty list."""
     trails = [[name]]
     seen = set()
     while trails:

@@ -1,4 +1,4 @@
-"""What must hold within a segment of a configuration, beyond each value's own type."""
+"""Check the segments of a configuration; each value's own type has been checked before."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,85 +8,85 @@ from dcss.abi.extmem import MAX_DCSS_ADDR, PageRange, SegmentDefinition, Segment
 from dcss.abi.page import PAGE_SIZE
 from dcss.config.draft import Draft
 from dcss.config.models import ImageModel, SegmentModel
-from dcss.config.problems import Location, Problem
+from dcss.config.problems import FieldProblem, Location
 
 SOURCES = ("files", "directory", "tar", "ext2")
 
 
-class Extent(NamedTuple):
-    """Where a segment lies as far as the file says: with `size: auto` at least its first page is known."""
+class Placement(NamedTuple):
+    """Where a segment lies; with `size: auto` only its first page is known."""
 
     start: int
     end: int  # last byte
 
 
-def check_segments(draft: Draft, directory: Path) -> Iterator[Problem]:
-    """Yield what is wrong with the segments; `directory` is what relative paths are relative to."""
+def check_segments(draft: Draft, directory: Path) -> Iterator[FieldProblem]:
+    """Yield what is wrong with the segments; relative paths begin in `directory`."""
     first: dict[str, int] = {}
     for index, segment in enumerate(draft.model.segments):
         at: Location = ("segments", index)
         named = draft.sound(*at, "name")
         if named and segment.name in first:
             wanted = f"a name of its own (segments[{first[segment.name]}] has it)"
-            yield Problem((*at, "name"), f"'{segment.name}' again", wanted)
+            yield FieldProblem((*at, "name"), f"'{segment.name}' again", wanted)
         if named:
             first.setdefault(segment.name, index)
         yield from _place(draft, at, segment)
         if segment.image is not None:
             yield from _image(draft, (*at, "image"), segment.image, directory)
         elif segment.save and draft.sound(*at, "image"):
-            yield Problem((*at, "save"), "save: without image:", "it only beside image:, which says what is saved")
+            yield FieldProblem((*at, "save"), "save: without image:", "it only beside image:, which says what is saved")
 
 
 def definition_of(segment: SegmentModel) -> SegmentDefinition:
-    """Return what `define:` says. Raises ValueError where the ranges do not go together."""
+    """Return the definition of `define:`. Raises ValueError where the ranges do not go together."""
     ranges = tuple(PageRange.parse(words) for words in segment.define or ())
     return SegmentDefinition(SegmentName(segment.name), ranges)
 
 
-def extent_of(segment: SegmentModel) -> Extent | None:
-    """Return where a segment lies, or None where the file does not say it soundly."""
+def placement_of(segment: SegmentModel) -> Placement | None:
+    """Return where a segment lies, or None where the file gives it wrongly or not at all."""
     if segment.at is not None:
-        return Extent(segment.at, segment.at + (segment.size or PAGE_SIZE) - 1)
+        return Placement(segment.at, segment.at + (segment.size or PAGE_SIZE) - 1)
     try:
         definition = definition_of(segment)
     except ValueError:
         return None
-    return Extent(definition.start, definition.end)
+    return Placement(definition.start, definition.end)
 
 
-def _place(draft: Draft, at: Location, segment: SegmentModel) -> Iterator[Problem]:
+def _place(draft: Draft, at: Location, segment: SegmentModel) -> Iterator[FieldProblem]:
     given = segment.model_fields_set
     if not all(draft.sound(*at, key) for key in ("define", "at", "image")):
         return
     if "define" in given:
         for key in sorted(given & {"at", "type", "size"}):
-            yield Problem((*at, key), f"{key}: beside define:", "either define: or at:, type: and size:")
+            yield FieldProblem((*at, key), f"{key}: beside define:", "either define: or at:, type: and size:")
         try:
             definition_of(segment)
         except ValueError as error:
             found, _, wanted = str(error).partition(": ")[2].partition(", wanted ")
-            yield Problem((*at, "define"), found.removeprefix("found "), wanted or "ranges that go together")
+            yield FieldProblem((*at, "define"), found.removeprefix("found "), wanted or "ranges that go together")
     elif "at" not in given:
         if segment.image is not None:
-            yield Problem(at, "neither define: nor at:", "one of them, which says where the segment lies")
+            yield FieldProblem(at, "neither define: nor at:", "one of them, which says where the segment lies")
         else:
             for key in sorted(given & {"type", "size"}):
-                yield Problem((*at, key), f"{key}: without at:", "it only beside at:")
+                yield FieldProblem((*at, key), f"{key}: without at:", "it only beside at:")
     elif segment.at is not None and segment.at + (segment.size or PAGE_SIZE) > MAX_DCSS_ADDR:
-        yield Problem((*at, "size"), f"an end above {MAX_DCSS_ADDR:#x}", "a segment below that address")
+        yield FieldProblem((*at, "size"), f"an end above {MAX_DCSS_ADDR:#x}", "a segment below that address")
 
 
-def _image(draft: Draft, at: Location, image: ImageModel, directory: Path) -> Iterator[Problem]:
+def _image(draft: Draft, at: Location, image: ImageModel, directory: Path) -> Iterator[FieldProblem]:
     if not draft.sound(*at):
         return
     given = [key for key in SOURCES if key in image.model_fields_set]
     if len(given) != 1:
-        yield Problem(at, " and ".join(given) or "no source", "exactly one of " + ", ".join(SOURCES))
+        yield FieldProblem(at, " and ".join(given) or "no source", "exactly one of " + ", ".join(SOURCES))
         return
     if given != ["files"]:
         for key in sorted(image.model_fields_set & {"at_least", "up_to"}):
-            yield Problem((*at, key), f"{key}: beside {given[0]}:", "it only beside files:")
+            yield FieldProblem((*at, key), f"{key}: beside {given[0]}:", "it only beside files:")
     for key, value, is_kind, kind in (
         ("directory", image.directory, Path.is_dir, "a directory"),
         ("tar", image.tar, Path.is_file, "a tar file"),
@@ -94,4 +94,4 @@ def _image(draft: Draft, at: Location, image: ImageModel, directory: Path) -> It
     ):
         if value is not None and not is_kind(directory / value):
             found = "something else" if (directory / value).exists() else "nothing"
-            yield Problem((*at, key), f"{found} at {directory / value}", kind)
+            yield FieldProblem((*at, key), f"{found} at {directory / value}", kind)

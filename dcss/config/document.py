@@ -1,4 +1,4 @@
-"""A YAML file as plain data in which every value knows its line. Standard YAML 1.1, one document, no custom tags."""
+"""Read a YAML file as plain data, with the line of every value: YAML 1.1, one document, no custom tags."""
 
 import re
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from pathlib import Path
 
 import yaml
 
-from dcss.config.problems import Location, Problem, describe
+from dcss.config.problems import FieldProblem, Location, describe
 from dcss.errors import ConfigError
 
 MAX_FILE_BYTES = 1 << 20
@@ -18,16 +18,16 @@ _PLAIN_TAGS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """`data` is what the file says; `lines` and `sources` (a scalar's own text) are keyed by location."""
+    """A YAML file's `data`; `lines` and `sources` (the text of scalars) are keyed by location."""
 
     file: str
     data: object
     lines: dict[Location, int]
     sources: dict[Location, str]
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[FieldProblem] = field(default_factory=list)
 
     def line(self, location: Location) -> int:
-        """Return the line of a location, or of the nearest one around it that the file has."""
+        """Return the line of a location, or of the nearest enclosing one that the file has."""
         while location and location not in self.lines:
             location = location[:-1]
         return self.lines.get(location, 1)
@@ -65,11 +65,11 @@ def read_document(path: Path) -> Document:
 def _marked(file: str, error: yaml.MarkedYAMLError) -> str:
     mark = error.problem_mark or error.context_mark
     line = mark.line + 1 if mark is not None else 1
-    # PyYAML says "expected X, but found Y", or puts the two halves into `context` and `problem`.
-    said = _EXPECTED.fullmatch(" ".join((error.problem or "something else").split()))
+    # PyYAML's text is "expected X, but found Y", or puts the two halves into `context` and `problem`.
+    problem = _EXPECTED.fullmatch(" ".join((error.problem or "something else").split()))
     expected = _EXPECTED.fullmatch(error.context or "")
-    wanted = (said and said["wanted"]) or (expected and expected["wanted"]) or "YAML"
-    found = said["found"] if said and said["found"] else "something else"
+    wanted = (problem and problem["wanted"]) or (expected and expected["wanted"]) or "YAML"
+    found = problem["found"] if problem and problem["found"] else "something else"
     hint = " (indent with blanks, not with tabs)" if "'\\t'" in found else ""
     return f"{file}:{line}: document: found {found}, wanted {wanted}{hint}"
 
@@ -100,14 +100,14 @@ def _refuse_bomb(root: yaml.Node) -> None:
 
 
 class _Walk:
-    """Turn nodes into plain data, noting lines and duplicate keys on the way."""
+    """Turns nodes into plain data and records lines and duplicate keys."""
 
     def __init__(self, file: str, loader: yaml.SafeLoader) -> None:
         self._file = file
         self._loader = loader
         self._lines: dict[Location, int] = {}
         self._sources: dict[Location, str] = {}
-        self._problems: list[Problem] = []
+        self._problems: list[FieldProblem] = []
 
     def document(self, node: yaml.Node | None) -> Document:
         data = None if node is None else self._value(node, ())
@@ -139,7 +139,7 @@ class _Walk:
             line = key_node.start_mark.line + 1
             if key in first_lines:
                 wanted = f"it once (the first is in line {first_lines[key]})"
-                self._problems.append(Problem((*at, key), "this key again", wanted, line=line))
+                self._problems.append(FieldProblem((*at, key), "this key again", wanted, line=line))
                 continue
             first_lines[key] = self._lines[(*at, key)] = line
             data[key] = self._value(value_node, (*at, key))

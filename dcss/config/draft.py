@@ -1,11 +1,11 @@
-"""From plain data to models with every fault told: a broken value is set aside so that the rest is still checked."""
+"""Turn plain data into models and find every problem: a broken value is set aside, and the rest is still checked."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
 from dcss.config.document import Document
 from dcss.config.models import SystemModel, known_keys, validate
-from dcss.config.problems import Location, Problem, WrongValueError, did_you_mean
+from dcss.config.problems import FieldProblem, Location, WrongValueError, did_you_mean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -37,15 +37,15 @@ class Draft:
     broken: frozenset[Location] = field(default=frozenset())
 
     def sound(self, *location: str | int) -> bool:
-        """Whether the value at `location` is the file's own, so that it makes sense to judge it."""
+        """Return True if the value at `location` is the file's own, so that it can be judged."""
         return not any(location[:length] in self.broken for length in range(1, len(location) + 1))
 
 
-def draft(document: Document) -> tuple[Draft | None, list[Problem]]:
-    """Return the models of a document, broken parts left out, and what is wrong; None where nothing can be read."""
+def draft(document: Document) -> tuple[Draft | None, list[FieldProblem]]:
+    """Return the models of a document without its broken parts, or None if nothing is left, and what is wrong."""
     problems = list(document.problems)
     if document.data is None or document.data == {}:
-        return None, [*problems, Problem((), "an empty file", "a mapping with system:, segments: and guests:")]
+        return None, [*problems, FieldProblem((), "an empty file", "a mapping with system:, segments: and guests:")]
     model, errors = validate(document.data)
     problems += [_problem(document, error) for error in errors]
     if model is not None:
@@ -58,7 +58,7 @@ def draft(document: Document) -> tuple[Draft | None, list[Problem]]:
 
 
 def _place(location: Location) -> Location:
-    """Return what must be set aside for a fault at `location`, so that what is left can be judged by itself."""
+    """Return the location to set aside for an error at `location`, so that the rest can be judged by itself."""
     if location[0] not in {"segments", "guests"}:
         return location[:1]
     depth = {"mounts": 5, "run": 4}  # one key of one mount, but a whole step: its keys mean nothing alone
@@ -66,7 +66,7 @@ def _place(location: Location) -> Location:
 
 
 def _mend(entry: object, key: str, location: Location, broken: frozenset[Location]) -> dict[str, Any]:
-    """Return an entry of the list `key` without its broken places; what its model needs gets a stand-in."""
+    """Return an entry of the list `key` without its broken values; required ones are replaced by a stand-in."""
     if location in broken or not isinstance(entry, dict):
         return dict(_STAND_INS[key])
     kept = {
@@ -79,23 +79,23 @@ def _mend(entry: object, key: str, location: Location, broken: frozenset[Locatio
     return _STAND_INS[key] | kept
 
 
-def _problem(document: Document, error: "ErrorDetails") -> Problem:
+def _problem(document: Document, error: "ErrorDetails") -> FieldProblem:
     location, kind, value = error["loc"], error["type"], error["input"]
     if kind == "extra_forbidden":
-        known = known_keys(location[:-1])
-        hint = did_you_mean(str(location[-1]), known)
-        return Problem(location, "an unknown key", "one of " + ", ".join(known), hint)
+        known = known_keys(location[:-1], document.data)
+        mends = did_you_mean(str(location[-1]), known)
+        return FieldProblem(location, "an unknown key", "one of " + ", ".join(known), mends)
     if kind == "missing":
-        return Problem(location, "nothing", "this key")
+        return FieldProblem(location, "nothing", "this key")
     found = document.describe(location, value)
     if kind == "value_error":
         wrong = cast(WrongValueError, error["ctx"]["error"])
-        return Problem(location, found, wrong.wanted, wrong.hint)
-    return Problem(location, found, *_wanted(kind, value, error.get("ctx", {}), error["msg"]))
+        return FieldProblem(location, found, wrong.wanted, wrong.mends)
+    return FieldProblem(location, found, *_wanted(kind, value, error.get("ctx", {}), error["msg"]))
 
 
 def _wanted(kind: str, value: object, context: dict[str, Any], message: str) -> tuple[str, str]:
-    """Return what was wanted, and a hint or an empty text, for a fault of one of pydantic's own types."""
+    """Return what was wanted, and what mends it (or an empty text), for an error of one of pydantic's own types."""
     if kind == "literal_error":
         words = str(context["expected"]).replace("'", "").replace(" or ", ", ").split(", ")
         return "one of " + ", ".join(words), did_you_mean(value, words) if isinstance(value, str) else ""

@@ -1,4 +1,4 @@
-"""A YAML file in, a SystemPlan out, or one ConfigError with every fault of the file."""
+"""Load a YAML file: return its SystemPlan, or raise one ConfigError with every problem of the file."""
 
 import os
 import re
@@ -11,30 +11,35 @@ from dcss.config.check_guests import check_guests, guest_names, segments_of
 from dcss.config.check_segments import check_segments, definition_of
 from dcss.config.document import Document, read_document
 from dcss.config.draft import Draft, draft
-from dcss.config.models import SYSTEM_NAME, GuestModel, ImageModel, SegmentModel, StepModel
+from dcss.config.models import GuestModel, ImageModel, LinuxGuestModel, S390xGuestModel, SegmentModel, StepModel
 from dcss.config.plan import (
     DirectorySource,
+    EngineSettings,
     Ext2Source,
     FilesSource,
     GuestPlan,
     ImageSource,
+    LinuxSettings,
     MountPlan,
+    ProcessSettings,
+    S390xSettings,
     SegmentPlan,
     Step,
     SystemPlan,
     TarSource,
 )
-from dcss.config.problems import Problem
+from dcss.config.problems import FieldProblem
+from dcss.config.values import SYSTEM_NAME
 from dcss.errors import ConfigError
 
 
 def load_plan(path: Path) -> SystemPlan:
     """Return the plan of a YAML file: checked, defaults filled in, paths absolute (relative to the file).
 
-    Raises ConfigError with one finding per fault, ``FILE:LINE: FIELD: found X, wanted Y (hint)``, all of them at once.
+    Raises ConfigError with a line for each problem: ``FILE:LINE: FIELD: found X, wanted Y (what mends it)``.
     """
     document = read_document(path)
-    # abspath, not resolve: a file reached through a link means what it says where the link is.
+    # abspath, not resolve: relative paths in a file reached through a link begin where the link is.
     directory = Path(os.path.abspath(path)).parent  # noqa: PTH100
     drafted, problems = draft(document)
     if drafted is not None:
@@ -46,11 +51,11 @@ def load_plan(path: Path) -> SystemPlan:
     return _plan(document, drafted, directory, path)
 
 
-def _findings(document: Document, problems: list[Problem]) -> list[str]:
+def _findings(document: Document, problems: list[FieldProblem]) -> list[str]:
     """Return one line per problem, in the order of the file."""
     lines = [problem.line or document.line(problem.location) for problem in problems]
     ordered = sorted(range(len(problems)), key=lines.__getitem__)
-    return [problems[index].text(document.file, lines[index]) for index in ordered]
+    return [str(problems[index].at(document.file, lines[index])) for index in ordered]
 
 
 def _plan(document: Document, drafted: Draft, directory: Path, path: Path) -> SystemPlan:
@@ -75,10 +80,10 @@ def _where(document: Document, *location: str | int) -> str:
     return f"{document.file}:{document.line(location)}"
 
 
-def _check_system_name(drafted: Draft, path: Path) -> list[Problem]:
+def _check_system_name(drafted: Draft, path: Path) -> list[FieldProblem]:
     if drafted.model.system is not None or not drafted.sound("system") or re.fullmatch(SYSTEM_NAME, path.stem):
         return []
-    return [Problem(("system",), "nothing", "a name, since the file's own cannot serve as one", "system: demo")]
+    return [FieldProblem(("system",), "nothing", "a name, since the file's own cannot serve as one", "system: demo")]
 
 
 def _warnings(document: Document, drafted: Draft) -> list[str]:
@@ -127,18 +132,19 @@ def _absolute(directory: Path, path: str) -> Path:
 
 
 def _guests(guest: GuestModel, drafted: Draft, where: str) -> list[GuestPlan]:
-    """Return the guests of one entry; what they have in common is built once."""
+    """Return the guests of one entry; they share what they have in common."""
     dcssblk = guest.dcssblk
     if dcssblk is None:
         dcssblk = [segment.name for segment in drafted.model.segments]
     devices = tuple(dcssblk)
+    settings = _settings(guest)
     mounts = tuple(MountPlan(mount.device, mount.at, tuple(mount.options)) for mount in guest.mounts)
     steps = tuple(_step(step) for step in guest.run)
     after = tuple(name for other in drafted.model.guests if other.name in guest.after for name in guest_names(other))
     return [
         GuestPlan(
             name=name,
-            engine=guest.engine,
+            settings=settings,
             storage_bytes=guest.storage,
             dcssblk=devices,
             mounts=mounts,
@@ -152,6 +158,16 @@ def _guests(guest: GuestModel, drafted: Draft, where: str) -> list[GuestPlan]:
         )
         for name in guest_names(guest)
     ]
+
+
+def _settings(guest: GuestModel) -> EngineSettings:
+    match guest:
+        case S390xGuestModel():
+            return S390xSettings()
+        case LinuxGuestModel():
+            return LinuxSettings()
+        case _:
+            return ProcessSettings()
 
 
 def _step(step: StepModel) -> Step:

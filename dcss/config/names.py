@@ -1,4 +1,4 @@
-"""Names that a configuration builds: guests with their numbers, segments of a device."""
+"""Compose and split names: numbered guests, segments of a device."""
 
 _LOCAL = "(local)"
 

@@ -1,19 +1,19 @@
-"""The validated, frozen plan of a system: what the YAML says, with every default filled in and every path absolute."""
+"""The validated, frozen plan of a system: the YAML with every default filled in and every path absolute."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from dcss.abi.extmem import SegmentDefinition, SegmentType
 
-Engine = Literal["process", "s390x", "linux"]
+EngineName = Literal["process", "s390x", "linux"]
 Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
 
 
 @dataclass(frozen=True, slots=True)
 class FilesSource:
-    """`files:` patterns of absolute host paths, in the order given (DESIGN.md section 8 says how links are treated)."""
+    """`files:` patterns of absolute host paths, in the order given; docs/configuration.md has the rules for links."""
 
     patterns: tuple[str, ...]
     min_files: int = 0  # fewer matched regular files is an error
@@ -37,7 +37,7 @@ class TarSource:
 
 @dataclass(frozen=True, slots=True)
 class Ext2Source:
-    """`ext2:` a ready image, taken as it is."""
+    """`ext2:` a finished image, used unchanged."""
 
     path: Path
 
@@ -83,11 +83,35 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessSettings:
+    """`engine: process`: a guest kernel in a process of this machine."""
+
+    engine: ClassVar[EngineName] = "process"
+
+
+@dataclass(frozen=True, slots=True)
+class S390xSettings:
+    """`engine: s390x`: the same with an s390x CPU, for programs."""
+
+    engine: ClassVar[EngineName] = "s390x"
+
+
+@dataclass(frozen=True, slots=True)
+class LinuxSettings:
+    """`engine: linux`: a virtual machine with a Linux kernel."""
+
+    engine: ClassVar[EngineName] = "linux"
+
+
+EngineSettings = ProcessSettings | S390xSettings | LinuxSettings
+
+
+@dataclass(frozen=True, slots=True)
 class GuestPlan:
-    """One guest; a YAML entry with `count:` gives several."""
+    """One guest; a YAML entry with `count:` gives several. `settings` has what only its engine knows."""
 
     name: str
-    engine: Engine
+    settings: EngineSettings
     storage_bytes: int
     dcssblk: tuple[str, ...]
     mounts: tuple[MountPlan, ...]
@@ -98,6 +122,11 @@ class GuestPlan:
     restart: Restart = "no"
     namesave: tuple[str, ...] = ()
     privilege: str = "G"
+
+    @property
+    def engine(self) -> EngineName:
+        """What the guest runs on."""
+        return self.settings.engine
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
-"""One thing that is wrong in a configuration, and how it is told: found, wanted, hint."""
+"""What is wrong in a configuration: where, what was found, what was wanted, and what mends it."""
 
 import difflib
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import NamedTuple
 
 Location = tuple[str | int, ...]  # keys and list indexes from the top of the document
@@ -9,28 +10,41 @@ Location = tuple[str | int, ...]  # keys and list indexes from the top of the do
 _SHOWN_CHARACTERS = 60
 
 
-class WrongValueError(ValueError):
-    """Raised by a check of one value; the value itself is told from the document."""
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong. `where` is a place such as FILE:LINE: FIELD; `mends` may be empty."""
 
-    def __init__(self, wanted: str, hint: str = "") -> None:
-        super().__init__(wanted)
-        self.wanted = wanted
-        self.hint = hint
+    where: str
+    found: str
+    wanted: str
+    mends: str = ""
+
+    def __str__(self) -> str:
+        mends = f" ({self.mends})" if self.mends else ""
+        return f"{self.where}: found {self.found}, wanted {self.wanted}{mends}"
 
 
-class Problem(NamedTuple):
-    """What was found at `location`, and what was wanted there."""
+class FieldProblem(NamedTuple):
+    """What is wrong with the value at a location of the YAML."""
 
     location: Location
     found: str
     wanted: str
-    hint: str = ""
+    mends: str = ""
     line: int | None = None  # where it is not the line of `location`
 
-    def text(self, file: str, line: int) -> str:
-        """Return ``FILE:LINE: FIELD: found X, wanted Y (hint)``."""
-        hint = f" ({self.hint})" if self.hint else ""
-        return f"{file}:{line}: {field_name(self.location)}: found {self.found}, wanted {self.wanted}{hint}"
+    def at(self, file: str, line: int) -> Problem:
+        """Return the problem with its file and line."""
+        return Problem(f"{file}:{line}: {field_name(self.location)}", self.found, self.wanted, self.mends)
+
+
+class WrongValueError(ValueError):
+    """Raised by the check of one value, which knows neither the value's text nor its location."""
+
+    def __init__(self, wanted: str, mends: str = "") -> None:
+        super().__init__(wanted)
+        self.wanted = wanted
+        self.mends = mends
 
 
 def field_name(location: Location) -> str:
@@ -68,7 +82,7 @@ def describe(value: object, source: str | None = None) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return a hint that names the known word nearest to `word`, or an empty text."""
+    """Return ``did you mean X?`` for the known word nearest to `word`, or an empty text."""
     by_folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return f"did you mean {by_folded[near[0]]}?" if near else ""

@@ -1,4 +1,4 @@
-"""The JSON Schema of the YAML, as editors like it: no null where a key may be left out, rules of exactly one."""
+"""The JSON Schema of the YAML, for editors: without null for absent keys, with the rules of "exactly one"."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ def json_schema() -> dict[str, Any]:
 
 
 def _without_null(value: Any) -> Any:
-    """Return a schema without the null that stands for an absent key: YAML never gives it."""
+    """Return a schema without the null that the models use for an absent key; it is no value in the YAML."""
     if isinstance(value, list):
         return [_without_null(item) for item in value]
     if not isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Sizes and addresses as people write them: 64M, 1G, 4096, 0x4000000, 512KiB."""
+"""Parse sizes and addresses as people write them: 64M, 1G, 4096, 0x4000000, 512KiB."""
 
 import re
 

@@ -11,7 +11,7 @@ import pytest
 from needs_support import needs
 from system_support import COPIED, SYSTEM, alive, guest, objects, system_plan, wait_gone
 
-from dcss.config.plan import GuestPlan, MountPlan
+from dcss.config.plan import GuestPlan, MountPlan, S390xSettings
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
 from dcss.progress import SilentProgress
 from dcss.system.system import System
@@ -163,7 +163,7 @@ def test_second_cp_of_a_system_is_refused_and_another_system_is_not(tmp_path: Pa
 
 def test_an_engine_that_is_not_built_is_refused_before_anything_starts(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"test\.yaml:2: engine: found s390x"):
-        start(system_plan(tmp_path, guest("A", MAP_ALL, engine="s390x")))
+        start(system_plan(tmp_path, guest("A", MAP_ALL, settings=S390xSettings())))
 
 
 PROGRAM = """

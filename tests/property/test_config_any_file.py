@@ -98,10 +98,10 @@ def test_any_damage_to_a_wrong_file(path: Path, data: st.DataObject) -> None:
     st.integers(1, 300),
     st.text(alphabet="ABCXYZ019@#$", min_size=1, max_size=8),
 )
-def test_what_is_sound_is_taken_as_it_is_and_what_is_not_is_told(
+def test_what_is_sound_is_taken_as_it_is_and_what_is_not_is_refused(
     path: Path, address: int, storage_bytes: int, count: int, name: str
 ) -> None:
-    """The oracle is DESIGN.md's rules, written down once more in plain arithmetic."""
+    """The oracle is the rules of docs/configuration.md, in plain arithmetic."""
     content = yaml.safe_dump(
         {
             "segments": [{"name": "LIB", "at": hex(address), "image": {"files": ["/x"]}}],

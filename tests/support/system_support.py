@@ -7,7 +7,7 @@ from pathlib import Path
 from tree_support import make_tree, mke2fs
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
-from dcss.config.plan import Ext2Source, GuestPlan, MountPlan, SegmentPlan, Step, SystemPlan
+from dcss.config.plan import Ext2Source, GuestPlan, MountPlan, ProcessSettings, SegmentPlan, Step, SystemPlan
 
 SYSTEM = f"test{os.getpid()}"  # other runs of the tests may go on beside this one
 IN_PLACE = ("ro", "xip")
@@ -35,7 +35,7 @@ def guest(name: str, *steps: tuple[str, str], options: tuple[str, ...] = IN_PLAC
     """Return the plan of a guest that mounts LIB at / and runs steps of verb and argument."""
     fields: dict[str, object] = {
         "name": name,
-        "engine": "process",
+        "settings": ProcessSettings(),
         "storage_bytes": 64 << 20,
         "dcssblk": ("LIB",),
         "mounts": (MountPlan("dcssblk0", "/", options),),

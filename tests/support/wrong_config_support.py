@@ -31,6 +31,14 @@ _NAME = "1 to 8 characters of A-Z 0-9 @ # $"
 
 WRONG_CONFIGS = (
     WrongConfig(
+        "misspelt-key-of-engine-s390x",
+        _guest("{name: A, engine: s390x, stroage: 64M}"),
+        (
+            "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, namesave,"
+            " privilege, dcssblk, mounts, expect, run, after, restart (did you mean storage?)",
+        ),
+    ),
+    WrongConfig(
         "unknown-top-key",
         SEGMENT + "guest: []\n",
         ("5: guest: found an unknown key, wanted one of system, segments, guests (did you mean guests?)",),

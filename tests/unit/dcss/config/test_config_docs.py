@@ -71,7 +71,10 @@ def test_the_schema_names_every_key_and_no_null() -> None:
     assert "null" not in json.dumps(schema)
     assert list(schema["properties"]) == ["system", "segments", "guests"]
     assert schema["additionalProperties"] is False
-    assert schema["$defs"]["GuestModel"]["properties"]["engine"]["enum"] == ["process", "s390x", "linux"]
-    assert schema["$defs"]["GuestModel"]["properties"]["count"]["minimum"] == 1
+    models = schema["properties"]["guests"]["items"]["oneOf"]
+    guests = [schema["$defs"][model["$ref"].rpartition("/")[2]] for model in models]
+    assert [guest["properties"]["engine"]["const"] for guest in guests] == ["process", "s390x", "linux"]
+    assert ["engine" in guest["required"] for guest in guests] == [False, True, True]
+    assert {guest["properties"]["count"]["minimum"] for guest in guests} == {1}
     assert {"required": ["tar"]} in schema["$defs"]["ImageModel"]["oneOf"]
     assert {"const": "auto"} in schema["$defs"]["SegmentModel"]["properties"]["size"]["anyOf"]

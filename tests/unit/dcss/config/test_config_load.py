@@ -12,6 +12,8 @@ from dcss.config.plan import (
     FilesSource,
     GuestPlan,
     MountPlan,
+    ProcessSettings,
+    S390xSettings,
     SegmentPlan,
     Step,
     SystemPlan,
@@ -48,7 +50,7 @@ def test_defaults_are_filled_in(tmp_path: Path) -> None:
                 where=f"{where}:1",
             ),
         ),
-        guests=(GuestPlan("A", "process", 64 << 20, ("LIB",), (), "shared", (), f"{where}:2"),),
+        guests=(GuestPlan("A", ProcessSettings(), 64 << 20, ("LIB",), (), "shared", (), f"{where}:2"),),
         path=tmp_path / "demo.yaml",
     )
 
@@ -93,7 +95,7 @@ guests:
     guest = plan.guests[-1]
     assert guest == GuestPlan(
         name="Z12",
-        engine="s390x",
+        settings=S390xSettings(),
         storage_bytes=128 << 20,
         dcssblk=("A(local)", "B:C"),
         mounts=(MountPlan("dcssblk1", "/", ("ro", "xip")), MountPlan("dcssblk0", "/mnt", ())),

@@ -40,4 +40,4 @@ def test_anything_else_is_refused(written: object) -> None:
 def test_units_of_1000_get_a_hint() -> None:
     with pytest.raises(WrongValueError) as caught:
         parse_size("1.5GB")
-    assert "write KiB, MiB" in caught.value.hint
+    assert "write KiB, MiB" in caught.value.mends

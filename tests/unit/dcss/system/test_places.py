@@ -3,7 +3,7 @@
 import pytest
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
-from dcss.config.plan import GuestPlan
+from dcss.config.plan import GuestPlan, ProcessSettings
 from dcss.errors import ConfigError
 from dcss.system.address_layout import check_address_layout
 
@@ -16,7 +16,7 @@ def segments(**words: str) -> dict[SegmentName, SegmentDefinition]:
 
 
 def guest(*dcssblk: str, storage_bytes: int = 64 << 20, name: str = "G") -> GuestPlan:
-    return GuestPlan(name, "process", storage_bytes, dcssblk, (), "shared", (), "demo.yaml:9")
+    return GuestPlan(name, ProcessSettings(), storage_bytes, dcssblk, (), "shared", (), "demo.yaml:9")
 
 
 def test_sound_places_pass() -> None:

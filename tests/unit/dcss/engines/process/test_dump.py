@@ -12,7 +12,7 @@ import pytest
 
 from dcss.account import maps
 from dcss.account.maps import Vma
-from dcss.config.plan import GuestPlan
+from dcss.config.plan import GuestPlan, ProcessSettings
 from dcss.engines.process import storage as dump
 from dcss.engines.process.storage import GuestStorage
 from dcss.system.instance import Guest
@@ -34,7 +34,7 @@ def guest_with(prepare: Callable[[int], None]) -> Iterator[GuestStorage]:
         theirs.send(b"!")
         signal.pause()
     assert ours.recv(1) == b"!"
-    plan = GuestPlan("A", "process", 0, (), (), "shared", (), "test")
+    plan = GuestPlan("A", ProcessSettings(), 0, (), (), "shared", (), "test")
     guest = Guest(plan, ours, theirs, Path(os.devnull), pid=pid, pidfd=os.pidfd_open(pid))
     try:
         yield GuestStorage(guest, window)
