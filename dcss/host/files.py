@@ -22,7 +22,7 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(path: Path, write: Callable[[int], None], fault: FaultPoint) -> None:
+def write_durably(path: Path, write: Callable[[int], object], fault: FaultPoint) -> None:
     """Create or replace `path` with what `write(descriptor)` writes. On any failure `path` is as it was."""
     new = path.with_name(path.name + NEW_SUFFIX)
     kind = path.suffix[1:]

@@ -191,7 +191,7 @@ class DirectoryMachine(RuleBasedStateMachine):
     def agrees_with_the_model(self) -> None:
         if not hasattr(self, "cp"):
             return
-        model = [(version.name, "S", frozenset()) for version in self.skeletons.values()]
+        model = [(version.name, "S", frozenset[str]()) for version in self.skeletons.values()]
         model += [
             (name, "R" if name == "SECRET" else "A", frozenset(version.users))
             for name, version in self.available.items()
@@ -200,7 +200,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         found = [(file.name, file.file_class.value, frozenset(file.users)) for file in self.cp.files.values()]
         assert sorted(map(repr, found)) == sorted(map(repr, model))
         assert all(0 < spid <= 9999 and file.spid == spid for spid, file in self.cp.files.items())
-        in_storage = [each for each in self.cp.files.values() for each in (each.stored, each.pristine) if each]
+        in_storage = [each for file in self.cp.files.values() for each in (file.stored, file.pristine) if each]
         assert len(objects_of(self.system)) == len(in_storage)
         assert self.cp.findings == []
 

@@ -3,11 +3,12 @@
 import os
 import struct
 
-from cp_support import control_program, define, filler, objects_of
+from cp_support import control_program, define, descriptor_of, filler, objects_of
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
+from dcss.abi.extmem import SegmentName
 from dcss.abi.hypercall import Reply
 
 # Pages in hex; OVER shares a megabyte with LIB, NEXT begins in the one after it.
@@ -29,8 +30,8 @@ class LoadsMachine(RuleBasedStateMachine):
     def start(self) -> None:
         self.context = control_program()
         self.cp = self.context.__enter__()
-        self.published = {}
-        self.loads = {}
+        self.published: dict[str, int] = {}
+        self.loads: dict[str, dict[str, tuple[int, bool]]] = {}
         for guest, storage_bytes in GUESTS.items():
             self.cp.register(guest, storage_bytes=storage_bytes)
             self.loads[guest] = {}
@@ -63,7 +64,7 @@ class LoadsMachine(RuleBasedStateMachine):
             assert reply[:3] == (2, 0x1000, 47)
             return
         assert reply[:3] == (int(inside), first << 12, (last << 12) | 0xFFF)
-        assert os.pread(reply.descriptor, 4, 0).rstrip(b"\0") == b"%d" % self.published[name]
+        assert os.pread(descriptor_of(reply), 4, 0).rstrip(b"\0") == b"%d" % self.published[name]
         for other in overlapped:
             del held[other]
         held[name] = (self.published[name], subcode in {0x00, 0x10, 0x20})
@@ -91,12 +92,12 @@ class LoadsMachine(RuleBasedStateMachine):
     def agrees_with_the_model(self) -> None:
         if not hasattr(self, "cp"):
             return
-        versions = {}
+        versions: dict[tuple[str, int], set[str]] = {}
         for guest, held in self.loads.items():
             loaded = self.cp.loaded(guest)
             assert {name: load.shared for name, load in loaded.items()} == {name: held[name][1] for name in held}
             for name, (version, _) in held.items():
-                assert bytes(loaded[name].segment.object.buffer[:2]).rstrip(b"\0") == b"%d" % version
+                assert bytes(loaded[SegmentName(name)].segment.object.buffer[:2]).rstrip(b"\0") == b"%d" % version
                 versions.setdefault((name, version), set()).add(guest)
         for name, version in self.published.items():
             assert self.cp.users(name) == len(versions.setdefault((name, version), set()))

@@ -6,8 +6,12 @@ from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import NoReturn
+
+import pytest
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
+from dcss.abi.hypercall import Reply
 from dcss.cp.program import ControlProgram
 
 _numbers = count(1)
@@ -40,6 +44,17 @@ def filler(content: bytes) -> Callable[[int], None]:
         os.pwrite(write_fd, content, 0)
 
     return fill
+
+
+def never_filled(write_fd: int) -> NoReturn:
+    """A fill function for what must be refused before anything is written."""
+    pytest.fail(f"asked to fill descriptor {write_fd}")
+
+
+def descriptor_of(reply: Reply) -> int:
+    """The descriptor that a reply must carry."""
+    assert reply.descriptor is not None
+    return reply.descriptor
 
 
 @contextmanager

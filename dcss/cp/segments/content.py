@@ -10,7 +10,7 @@ from dcss.abi.extmem import SegmentDefinition, SegmentType
 from dcss.abi.page import PAGE_SHIFT
 from dcss.errors import PublishError
 
-Fill = Callable[[int], None]  # writes a segment's content to a descriptor positioned at 0; may be called again later
+Fill = Callable[[int], object]  # writes a segment's content to a descriptor positioned at 0; may be called again later
 _ZEROS = bytes(1 << 20)
 _COPY_BYTES = 16 << 20  # a part that progress is told of
 

@@ -90,7 +90,7 @@ class Load(NamedTuple):
     descriptor: int
 
 
-Dump = Callable[[int, int, int], None]  # dump(write_fd, address, size_bytes) writes a guest's absolute storage
+Dump = Callable[[int, int, int], object]  # dump(write_fd, address, size_bytes) writes a guest's absolute storage
 
 
 @dataclass(slots=True, eq=False)

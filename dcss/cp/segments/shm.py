@@ -73,7 +73,7 @@ class SharedObject:
         system: str,
         label: str,
         size_bytes: int,
-        fill: Callable[[int], None],
+        fill: Callable[[int], object],
         *,
         number: int = 1,
         registry: set["SharedObject"] | None = None,
@@ -119,7 +119,7 @@ class SharedObject:
             self._close_descriptors()  # a sweep took it for a leftover before it was locked
         raise PublishError(f"segment {wanted.label}: no free name among {MAX_SAME_NAME} from {wanted} in /dev/shm")
 
-    def _fill(self, label: str, fill: Callable[[int], None]) -> None:
+    def _fill(self, label: str, fill: Callable[[int], object]) -> None:
         os.posix_fallocate(self.write_fd, 0, self.size_bytes)  # a full /dev/shm shows here, not as SIGBUS later
         fill(self.write_fd)
         status = os.fstat(self.write_fd)

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from cp_support import control_program, define, filler
 
+from dcss.abi.extmem import SegmentName
 from dcss.cp.console.commands import COMMANDS, Issuer, Response, find_command
 from dcss.cp.console.messages import INVALID_OPERAND, CommandError
 from dcss.cp.program import ControlProgram
@@ -151,7 +152,7 @@ def test_saveseg_of_a_name_in_use(cp: ControlProgram) -> None:
         2: ("A", "MAINT"),
     }
     assert load(cp, "B", "LIB") == b"20000000"  # the dump of MAINT's storage
-    assert os.pread(cp.loaded("A")["LIB"].descriptor, 3, 0) == b"old"
+    assert os.pread(cp.loaded("A")[SegmentName("LIB")].descriptor, 3, 0) == b"old"
     cp.release("A")
     assert list(cp.files) == [2]
 
@@ -170,7 +171,7 @@ def test_saveseg_of_the_operator_loses_no_content(cp: ControlProgram) -> None:
     assert load(cp, "A", "LIB") == b"words"
     cp.execute("PURGE NSS 0001")
     check(cp.execute("SAVESEG LIB"), "HCPNSS440I Saved segment LIB was successfully saved in fileid 0002.")
-    assert os.pread(cp.loaded("A")["LIB"].descriptor, 5, 0) == b"words"  # who has it, keeps it
+    assert os.pread(cp.loaded("A")[SegmentName("LIB")].descriptor, 5, 0) == b"words"  # who has it, keeps it
 
 
 @pytest.mark.parametrize("kind", ["SR", "SN", "SC"])

@@ -10,7 +10,9 @@ import pytest
 from cp_support import (
     control_program,
     define,
+    descriptor_of,
     filler,
+    never_filled,
     objects_of,
     open_descriptors,
     private_directories,
@@ -59,7 +61,7 @@ def test_two_systems_side_by_side(cp: ControlProgram) -> None:
     other.register("A", storage_bytes=0)
     cp.publish(LIB, filler(b"mine"))
     other.publish(LIB, filler(b"other"))
-    mine, others = (diag(each, "A", LOADSHRX, "LIB").descriptor for each in (cp, other))
+    mine, others = (descriptor_of(diag(each, "A", LOADSHRX, "LIB")) for each in (cp, other))
     assert (os.pread(mine, 5, 0), os.pread(others, 5, 0)) == (b"mine\0", b"other")
     other.close()
     assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.1"]
@@ -83,27 +85,27 @@ def test_failing_fill_leaves_nothing_and_what_was_there_stays(cp: ControlProgram
         with pytest.raises(type(error)):
             cp.publish(LIB, fill)
     assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.1"]
-    assert os.pread(diag(cp, "A", LOADSHRX, "LIB").descriptor, 3, 0) == b"old"
+    assert os.pread(descriptor_of(diag(cp, "A", LOADSHRX, "LIB")), 3, 0) == b"old"
 
 
 def test_image_that_does_not_fit_is_refused_before_anything_is_created(cp: ControlProgram) -> None:
     with pytest.raises(PublishError, match="LIB: needs 65537 bytes for its image, has 65536"):
-        cp.publish(LIB, pytest.fail, image_bytes=65537)
+        cp.publish(LIB, never_filled, image_bytes=65537)
     with pytest.raises(PublishError, match="SN and EN read as zeros"):
-        cp.publish(define("X", "20000-2000F SN"), pytest.fail, image_bytes=4096)
+        cp.publish(define("X", "20000-2000F SN"), never_filled, image_bytes=4096)
 
 
 def test_replaced_while_in_use(cp: ControlProgram) -> None:
     old = cp.publish(LIB, filler(b"old"))
-    before = diag(cp, "A", LOADSHRX, "LIB").descriptor
+    before = descriptor_of(diag(cp, "A", LOADSHRX, "LIB"))
     new = cp.publish(LIB, filler(b"new"))
     assert (old.file_class, new.file_class, old.spid, new.spid) == ("P", "A", 1, 2)
     assert set(cp.files) == {1, 2}
     assert os.pread(before, 3, 0) == b"old"
-    assert os.pread(diag(cp, "B", LOADSHRX, "LIB").descriptor, 3, 0) == b"new"
+    assert os.pread(descriptor_of(diag(cp, "B", LOADSHRX, "LIB")), 3, 0) == b"new"
     assert (old.users, new.users) == ({"A"}, {"B"})
     assert diag(cp, "A", FINDSEGX, "LIB").condition_code == 0
-    assert os.pread(diag(cp, "A", LOADSHRX, "LIB").descriptor, 3, 0) == b"new"
+    assert os.pread(descriptor_of(diag(cp, "A", LOADSHRX, "LIB")), 3, 0) == b"new"
     assert set(cp.files) == {2}
     assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.2"]
 
@@ -138,22 +140,22 @@ def test_release_drops_all_loads_of_the_dead_guest_only(cp: ControlProgram) -> N
 
 def test_writes_to_sw_are_seen_by_all_and_gone_after_the_last_user(cp: ControlProgram) -> None:
     cp.publish(define("RW", "20000-2000F SW"), filler(b"saved"))
-    first, second = (diag(cp, guest, LOADSHRX, "RW").descriptor for guest in ("A", "B"))
+    first, second = (descriptor_of(diag(cp, guest, LOADSHRX, "RW")) for guest in ("A", "B"))
     os.pwrite(first, b"HELLO", 0)
     os.pwrite(first, b"tail", 65532)
     assert os.pread(second, 5, 0) == b"HELLO"
     diag(cp, "A", PURGESEG, "RW")
-    assert os.pread(diag(cp, "A", LOADSHRX, "RW").descriptor, 5, 0) == b"HELLO"
+    assert os.pread(descriptor_of(diag(cp, "A", LOADSHRX, "RW")), 5, 0) == b"HELLO"
     cp.release("A")
     diag(cp, "B", PURGESEG, "RW")
-    again = diag(cp, "B", LOADSHRX, "RW").descriptor
+    again = descriptor_of(diag(cp, "B", LOADSHRX, "RW"))
     assert os.pread(again, 65536, 0) == b"saved".ljust(65536, b"\0")
 
 
 def test_sn_is_zero_at_first_load_each_time(cp: ControlProgram) -> None:
-    cp.publish(define("ZERO", "20000-2000F SN"), pytest.fail)
+    cp.publish(define("ZERO", "20000-2000F SN"), never_filled)
     for _ in range(2):
-        descriptor = diag(cp, "A", LOADSHRX, "ZERO").descriptor
+        descriptor = descriptor_of(diag(cp, "A", LOADSHRX, "ZERO"))
         assert os.pread(descriptor, 65536, 0) == bytes(65536)
         os.pwrite(descriptor, b"x" * 65536, 0)
         diag(cp, "A", PURGESEG, "ZERO")

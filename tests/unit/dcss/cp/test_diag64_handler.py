@@ -7,8 +7,9 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from cp_support import control_program, define, filler
+from cp_support import control_program, define, descriptor_of, filler
 
+from dcss.abi.extmem import SegmentName
 from dcss.abi.hypercall import Reply, Request, send_reply
 from dcss.cp.program import ControlProgram
 
@@ -47,9 +48,9 @@ def test_captured_messages(cp: ControlProgram) -> None:
     def exchange(packet: bytes) -> tuple[bytes, list[int]]:
         guest.send(packet)
         send_reply(host, cp.handle("G", host.recv(65536)))
-        return socket.recv_fds(guest, 65536, 4)
+        return socket.recv_fds(guest, 65536, 4)[:2]
 
-    answer, descriptors, *_ = exchange(
+    answer, descriptors = exchange(
         bytes.fromhex(
             "0000000000000064 0000000000001000 0000000000000038"  # DIAG code, Rx, Ry = SEGEXTX
             "0c000000 00000000 d3c9c24040404040 00002000 0078 0000"  # FINDSEGA, LIB, 120 bytes at 2000
@@ -61,9 +62,7 @@ def test_captured_messages(cp: ControlProgram) -> None:
         "0000000020000000 00000000200fffff 00000001 00000001"  # segstart, segend, segcnt, segrcnt
         "0000000020000002 00000000200fffff"  # the only range, type SR = 2 in the low byte
     )
-    answer, descriptors, *_ = exchange(
-        bytes.fromhex("0000000000000064 0000000000001000 0000000000000020 d3c9c24040404040")
-    )
+    answer, descriptors = exchange(bytes.fromhex("0000000000000064 0000000000001000 0000000000000020 d3c9c24040404040"))
     assert answer == bytes.fromhex("0000000000000000 0000000020000000 00000000200fffff")
     (descriptor,) = descriptors
     assert os.pread(descriptor, 7, 0) == b"content"
@@ -73,9 +72,7 @@ def test_captured_messages(cp: ControlProgram) -> None:
     assert mapping[:7] == b"content"
     mapping.close()
     os.close(descriptor)
-    answer, descriptors, *_ = exchange(
-        bytes.fromhex("0000000000000064 0000000000001000 0000000000000008 d3c9c24040404040")
-    )
+    answer, descriptors = exchange(bytes.fromhex("0000000000000064 0000000000001000 0000000000000008 d3c9c24040404040"))
     assert (answer[:8], descriptors) == (bytes(8), [])
     guest.close()
     host.close()
@@ -85,7 +82,7 @@ def test_captured_messages(cp: ControlProgram) -> None:
 def test_load_returns_first_and_last_byte(cp: ControlProgram, subcode: int) -> None:
     reply = diag(cp, subcode, LIB)
     assert reply[:4] == (0, START, END, b"")
-    assert os.pread(reply.descriptor, 7, 0) == b"content"
+    assert os.pread(descriptor_of(reply), 7, 0) == b"content"
     assert cp.users("LIB") == 1
 
 
@@ -225,7 +222,7 @@ def test_loading_twice_loads_once(cp: ControlProgram) -> None:
     diag(cp, LOADSHRX, LIB)
     assert diag(cp, LOADNSRX, LIB)[:3] == (0, START, END)
     assert cp.users("LIB") == 1
-    assert not cp.loaded("G")["LIB"].shared
+    assert not cp.loaded("G")[SegmentName("LIB")].shared
     diag(cp, PURGESEG, LIB)
     assert diag(cp, PURGESEG, LIB).condition_code == 1
 
@@ -237,15 +234,15 @@ def test_restricted_segments_need_namesave(cp: ControlProgram) -> None:
     for subcode in LOADS:
         assert diag(cp, subcode, secret)[:5] == (2, 0x1000, NOT_AUTHORIZED, b"", None)
     assert cp.users("SECRET") == 0
-    assert os.pread(diag(cp, LOADSHRX, secret, guest="MAY").descriptor, 6, 0) == b"secret"
-    assert cp.segments["SECRET"].file_class == "R"
+    assert os.pread(descriptor_of(diag(cp, LOADSHRX, secret, guest="MAY")), 6, 0) == b"secret"
+    assert cp.segments[SegmentName("SECRET")].file_class == "R"
 
 
 @pytest.mark.parametrize("kind", ["SW", "EW", "SR", "ER", "SN", "EN", "SC"])
 @pytest.mark.parametrize("subcode", [LOADSHR, LOADNSHR, LOADNOLY, LOADSHRX, LOADNSRX])
 def test_descriptor_is_writable_only_for_a_shared_load_of_sw_or_sn(cp: ControlProgram, kind: str, subcode: int) -> None:
     cp.publish(define("KIND", f"60000-600FF {kind}"), filler(b""))
-    descriptor = diag(cp, subcode, "KIND".ljust(8).encode("cp037")).descriptor
+    descriptor = descriptor_of(diag(cp, subcode, "KIND".ljust(8).encode("cp037")))
     writable = kind in {"SW", "SN"} and subcode not in {LOADNSHR, LOADNSRX}
     if writable:
         mmap.mmap(descriptor, 4096, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE).close()
@@ -257,7 +254,7 @@ def test_descriptor_is_writable_only_for_a_shared_load_of_sw_or_sn(cp: ControlPr
 
 def test_mixed_types_stay_read_only(cp: ControlProgram) -> None:
     cp.publish(define("MIX", "60000-600FF SW", "60100-601FF SR"), filler(b""))
-    descriptor = diag(cp, LOADSHRX, "MIX".ljust(8).encode("cp037")).descriptor
+    descriptor = descriptor_of(diag(cp, LOADSHRX, "MIX".ljust(8).encode("cp037")))
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.pwrite(descriptor, b"x", 0)
 
@@ -266,7 +263,7 @@ def test_unlisted_pages_of_a_shared_megabyte_are_read_only(cp: ControlProgram) -
     """FACTS 1.1: nobody writes what no range lists, so the one descriptor is read-only; without a gap it is not."""
     for name, second, refused in (("GAP", "60010-60017 SW", True), ("NONE", "60008-60017 SN", False)):
         cp.publish(define(name, "60000-60007 SW", second), filler(b"words"))
-        descriptor = diag(cp, LOADSHRX, name.ljust(8).encode("cp037")).descriptor
+        descriptor = descriptor_of(diag(cp, LOADSHRX, name.ljust(8).encode("cp037")))
         assert os.pread(descriptor, 5, 0) == b"words"
         if refused:
             with pytest.raises(PermissionError):
@@ -278,7 +275,7 @@ def test_unlisted_pages_of_a_shared_megabyte_are_read_only(cp: ControlProgram) -
 def test_unlisted_pages_of_an_exclusive_megabyte_are_the_guests_own(cp: ControlProgram) -> None:
     """FACTS 1.1: as EN, zero at first, and nobody else's."""
     segment = cp.publish(define("GAP", "60000-60007 EW", "60010-60017 EW"), filler(b"words"))
-    descriptor = diag(cp, LOADSHRX, b"\xc7\xc1\xd7\x40\x40\x40\x40\x40").descriptor
+    descriptor = descriptor_of(diag(cp, LOADSHRX, b"\xc7\xc1\xd7\x40\x40\x40\x40\x40"))
     with mmap.mmap(descriptor, 0, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE) as memory:
         assert memory[0x8000] == 0
         memory[0x8000] = 1

@@ -2,11 +2,11 @@
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cp_support import control_program, define, filler, private_directories, unique_system
+from cp_support import control_program, define, filler, never_filled, private_directories, unique_system
 from needs_support import needs
 
 from dcss.abi.extmem import SegmentName
@@ -117,10 +117,11 @@ def test_full_disk_leaves_all_as_it_was() -> None:
                 cp.saved.store(LIB, filler(CONTENT))
                 cp.saved.define(big := define("LIB", "20000-203FF SR"))
                 before = {path.name for path in (mounted / "dcss" / cp.system).iterdir()}
-                for attempt in (
-                    lambda: cp.saved.save(big.name, pytest.fail),
-                    lambda: cp.saved.store(big, pytest.fail),
-                ):
+                attempts: tuple[Callable[[], object], ...] = (
+                    lambda: cp.saved.save(big.name, never_filled),
+                    lambda: cp.saved.store(big, never_filled),
+                )
+                for attempt in attempts:
                     with pytest.raises(SpoolError, match="No space left on device"):
                         attempt()
                 assert {path.name for path in (mounted / "dcss" / cp.system).iterdir()} == before

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 from cp_support import control_program, define, filler
 
+from dcss.abi.extmem import SegmentName
 from dcss.cp.program import ControlProgram
 
 LOADSHR, LOADNSHR, PURGESEG, FINDSEG, LOADNOLY, SEGEXT = 0x00, 0x04, 0x08, 0x0C, 0x10, 0x18
@@ -93,7 +94,7 @@ def test_registers_and_condition_codes(cp: ControlProgram, call: Call) -> None:
     assert condition_code == call.condition_code
     assert call.rx in {None, rx}
     assert call.ry in {None, ry}
-    load = cp.loaded("G").get(call.name)
+    load = cp.loaded("G").get(SegmentName(call.name))
     assert (None if load is None else load.shared) is call.shared
 
 

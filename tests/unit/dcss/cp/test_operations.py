@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_support import control_program, define, filler, objects_of
+from cp_support import control_program, define, descriptor_of, filler, never_filled, objects_of
 
 from dcss.cp.operations import bring_in, export, import_image, save_image
 from dcss.cp.program import ControlProgram
@@ -36,8 +36,8 @@ def test_an_image_is_saved_into_a_skeleton(cp: ControlProgram) -> None:
 
 def test_what_cp_refuses_is_a_response(cp: ControlProgram, tmp_path: Path) -> None:
     answers = [
-        run_to_completion(save_image(cp, "LIB", pytest.fail)),
-        run_to_completion(save_image(cp, "NO.NAME", pytest.fail)),
+        run_to_completion(save_image(cp, "LIB", never_filled)),
+        run_to_completion(save_image(cp, "NO.NAME", never_filled)),
     ]
     answers += [bring_in(cp, "LIB"), run_to_completion(export(cp, "LIB", tmp_path / "x"))]
     cp.execute("DEFSEG LIB 20000-2000F SR")
@@ -56,7 +56,7 @@ def test_what_cp_refuses_is_a_response(cp: ControlProgram, tmp_path: Path) -> No
 def test_an_image_that_does_not_fit_changes_nothing(cp: ControlProgram) -> None:
     cp.execute("DEFSEG LIB 20000-2000F SR")
     with pytest.raises(PublishError, match="needs 65537 bytes for its image, has 65536"):
-        run_to_completion(save_image(cp, "LIB", pytest.fail, image_bytes=65537))
+        run_to_completion(save_image(cp, "LIB", never_filled, image_bytes=65537))
     assert cp.files[1].file_class == "S"
 
 
@@ -99,7 +99,7 @@ def test_bringing_in_tells_what_guests_wrote(cp: ControlProgram, saved: bool) ->
     reply = cp.handle("G", struct.pack(">QQQ8s", 0x64, 0, 0x20, "LIB     ".encode("cp037")))
     if saved:
         assert content_of(cp) == "as-saved"  # it has written nothing yet
-    os.pwrite(reply.descriptor, b"word", 0)
+    os.pwrite(descriptor_of(reply), b"word", 0)
     assert content_of(cp) == "written-by-guests"
 
 
@@ -133,7 +133,7 @@ def test_a_damaged_segment_is_set_aside_when_it_is_exported_and_its_users_keep_i
         run_to_completion(export(cp, "LIB", tmp_path / "x"))
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"what was there")]
     assert [(file.file_class, file.users) for file in cp.files.values()] == [("P", {"G"})]
-    assert os.pread(reply.descriptor, 4, 0) == b"good"
+    assert os.pread(descriptor_of(reply), 4, 0) == b"good"
     cp.release("G")
     assert (dict(cp.files), objects_of(cp.system)) == ({}, [])
 

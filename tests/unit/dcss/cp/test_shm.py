@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_support import filler, objects_of, open_descriptors, unique_system
+from cp_support import filler, never_filled, objects_of, open_descriptors, unique_system
 
 from dcss.cp.segments import shm
 from dcss.cp.segments.shm import ObjectName, SharedObject, check_space
@@ -120,7 +120,7 @@ def test_size_far_beyond_available_is_refused_before_anything_is_created(system:
     with pytest.raises(
         PublishError, match=r"needs 1125899906842624 bytes .* in /dev/shm, found .*Docker's default is 64 MiB"
     ):
-        SharedObject(system, "LIB", 1 << 50, pytest.fail)
+        SharedObject(system, "LIB", 1 << 50, never_filled)
 
 
 def test_full_dev_shm_is_an_error_when_it_fills_between_check_and_reservation(
@@ -128,7 +128,7 @@ def test_full_dev_shm_is_an_error_when_it_fills_between_check_and_reservation(
 ) -> None:
     monkeypatch.setattr(shm, "check_space", lambda *_: None)
     with pytest.raises(PublishError, match=r"LIB: 1125899906842624 bytes could not be put into /dev/shm"):
-        SharedObject(system, "LIB", 1 << 50, pytest.fail)
+        SharedObject(system, "LIB", 1 << 50, never_filled)
 
 
 def test_what_the_fill_gave_up_is_reserved_again(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -172,7 +172,7 @@ def test_views_outlive_close_without_harm(system: str) -> None:
 @pytest.mark.parametrize("size_bytes", [0, -4096, 4095, 4097])
 def test_sizes_are_whole_pages(size_bytes: int, system: str) -> None:
     with pytest.raises(ValueError, match="multiple of 4096"):
-        SharedObject(system, "LIB", size_bytes, pytest.fail)
+        SharedObject(system, "LIB", size_bytes, never_filled)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_support import define, filler, private_directories, unique_system
+from cp_support import define, filler, never_filled, private_directories, unique_system
 
 from dcss.cp.program import ControlProgram
 from dcss.cp.segments.segment import FileClass
@@ -208,7 +208,7 @@ def test_content_beyond_the_end_is_an_error(system: str) -> None:
         with pytest.raises(SpoolError, match="has 65537 bytes, wanted at most 65536"):
             cp.saved.store(LIB, lambda fd: os.pwrite(fd, b"x", 65536))
         with pytest.raises(PublishError, match="needs 65537 bytes"):
-            cp.saved.store(LIB, pytest.fail, image_bytes=65537)
+            cp.saved.store(LIB, never_filled, image_bytes=65537)
         assert names(system) == []
 
 

@@ -90,7 +90,8 @@ def state(system: str) -> list[tuple[str, bytes | None]]:
 
 
 def steps_of(operation: str) -> list[str]:
-    system, steps = unique_system("count"), []
+    steps: list[str] = []
+    system = unique_system("count")
     prepare(system, operation)
     with ControlProgram(system, fault=steps.append) as cp:
         if operation == "saveseg":
