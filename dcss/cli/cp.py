@@ -14,16 +14,17 @@ from dcss.cli.options import json_option, print_json
 @system_option
 @json_option
 def command(words: tuple[str, ...], system: str, as_json: bool) -> int:
-    """Give CP a command, or converse with it.
+    """Send a command to CP, or open a CP console.
 
     \b
     dcss cp "DEFSEG LIB 20000-200FF SR"
     dcss cp q nss map
     dcss cp --system demo
 
-    z/VM's abbreviations hold. The console ends with QUIT, LOGOFF or Ctrl-D; HELP lists the commands. Lines of a pipe
-    are executed one after the other. Exit status: 1 where CP refuses a command, 3 where its spool fails, with the
-    message on stdout.
+    Commands may be abbreviated as on z/VM. In the console, HELP lists the commands; QUIT, LOGOFF or Ctrl-D ends it.
+    From a pipe, the lines are executed one after the other.
+
+    Exit status: 1 CP refused a command; 3 its spool failed. The message is on stdout.
     """
     line = " ".join(words)
     if not line and as_json:

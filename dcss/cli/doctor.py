@@ -18,9 +18,9 @@ _HOLDS = {"ok": True, "limit": None, "missing": False}
 @click.command("doctor")
 @json_option
 def command(as_json: bool) -> None:
-    """Show what this machine lacks or limits, and what mends it.
+    """Show what this machine lacks or limits, and how to fix it.
 
-    Marks: ✓ as it should be, ? a limit, ✗ missing. Nothing is changed; the commands are for you to run.
+    Marks: ✓ as it should be, ? a limit, ✗ missing. The command changes nothing; you run the suggested commands.
     """
     from dataclasses import asdict
 

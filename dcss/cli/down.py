@@ -17,17 +17,17 @@ DOWN_SECONDS = 300.0
 
 @click.command("down")
 @system_argument
-@click.option("--all", "everything", is_flag=True, help="Every system of this user.")
+@click.option("--all", "everything", is_flag=True, help="Take down every system of this user.")
 @json_option
 def command(system: str | None, everything: bool, as_json: bool) -> None:
     """Take a system down: its guests, its shared memory, its CP.
 
     \b
-    dcss down           the one that runs
-    dcss down demo      this one
-    dcss down --all     all of them
+    dcss down           the only running system
+    dcss down demo      the system demo
+    dcss down --all     all systems of this user
 
-    What a CP that was killed left behind is removed too. Where nothing runs there is nothing to do: that is no error.
+    The command also removes what a killed CP left behind. If nothing runs, that is not an error.
     """
     from dcss.rpc.client import Life, find_systems
 

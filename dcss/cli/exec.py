@@ -27,7 +27,7 @@ def command(guest: str, words: tuple[str, ...], system: str | None, as_json: boo
     dcss exec LINUX01 -- sh -c 'free > /tmp/free; cat /tmp/free'
     dcss exec LINUX01 -- help
 
-    What it writes goes to stdout and stderr, byte by byte, as it comes.
+    The output of the command goes to stdout and stderr unchanged, as it arrives.
     """
     from dcss.rpc.client import Client
 

@@ -26,7 +26,7 @@ def command() -> None:
 def start(guest: str, system: str | None, as_json: bool) -> int:
     """Start a guest that has no process, and wait until its `run:` list has ended.
 
-    Exit status: 0 it is ready; 3 it failed.
+    Exit status: 0 the guest is ready; 3 it failed.
     """
     return _act("start", guest, system, as_json=as_json)
 
@@ -36,7 +36,7 @@ def start(guest: str, system: str | None, as_json: bool) -> int:
 @system_option
 @json_option
 def stop(guest: str, system: str | None, as_json: bool) -> int:
-    """Stop a guest at once, as CP's FORCE does; its restart policy does not bring it back."""
+    """Stop a guest at once, as CP's FORCE does. Its restart policy does not start it again."""
     return _act("stop", guest, system, as_json=as_json)
 
 
@@ -47,7 +47,7 @@ def stop(guest: str, system: str | None, as_json: bool) -> int:
 def restart(guest: str, system: str | None, as_json: bool) -> int:
     """Stop a guest, start it again, and wait until its `run:` list has ended.
 
-    Exit status: 0 it is ready; 3 it failed.
+    Exit status: 0 the guest is ready; 3 it failed.
     """
     return _act("restart", guest, system, as_json=as_json)
 

@@ -54,13 +54,13 @@ def command() -> None:
 @click.argument("source", metavar="TREE|CONFIG", type=_path)
 @click.option("-o", "--output", type=_path, required=True, metavar="IMG", help="The image, or a directory for several.")
 @_at_option
-@click.option("--size", "size_bytes", type=SizeType(), default=None, metavar="SIZE", help="Cover exactly so much.")
+@click.option("--size", "size_bytes", type=SizeType(), default=None, metavar="SIZE", help="Exact size of the image.")
 @json_option
 def build(source: Path, output: Path, address: int | None, size_bytes: int | None, as_json: bool) -> None:
     """Build an image laid out for execute-in-place.
 
-    TREE is a directory or a tar (compressed too, or an image from `docker save` or in OCI layout); its content becomes
-    the image's root. CONFIG (.yaml, .yml) is a system: the image of each of its segments is built, at its address.
+    TREE is a directory or a tar, also compressed, from `docker save` or in OCI layout. Its content becomes the image's
+    root. CONFIG (.yaml, .yml) describes a system: the image of each of its segments is built, for its address.
     Large files are aligned for --at. The same input gives the same bytes.
     """
     from dcss.image.make import make_image, wanted_images
@@ -94,8 +94,8 @@ def build(source: Path, output: Path, address: int | None, size_bytes: int | Non
 @command.command("ls")
 @_image_argument
 @click.argument("path", default="/")
-@click.option("-l", "as_long", is_flag=True, help="Type, mode, links, owner, size and time too.")
-@click.option("-R", "recursive", is_flag=True, help="Everything below too, by its path.")
+@click.option("-l", "as_long", is_flag=True, help="Show type, mode, links, owner, size and time too.")
+@click.option("-R", "recursive", is_flag=True, help="List everything below too, by path.")
 @json_option
 def ls(image: Path, path: str, as_long: bool, recursive: bool, as_json: bool) -> None:
     """List a directory of an image, or name a file in it."""
@@ -119,7 +119,7 @@ def ls(image: Path, path: str, as_long: bool, recursive: bool, as_json: bool) ->
 @click.argument("path")
 @json_option
 def cat(image: Path, path: str, as_json: bool) -> None:
-    """Write a file of an image to standard output. With --json its content stands in base64."""
+    """Write a file of an image to standard output. With --json, its content is in base64."""
     from dcss.image.listing import write_content, write_content_json
     from dcss.image.opened import opened_image
 
@@ -137,9 +137,9 @@ def cat(image: Path, path: str, as_json: bool) -> None:
 @_image_argument
 @json_option
 def check(image: Path, as_json: bool) -> int:
-    """Check all of an image: blocks, directories, links, bitmaps, counts.
+    """Check a whole image: blocks, directories, links, bitmaps, counts.
 
-    Exit status: 0 clean; 1 damaged; 2 not readable as ext2. Nothing is mended: e2fsck does that.
+    Exit status: 0 clean; 1 damaged; 2 not readable as ext2. Nothing is repaired: use e2fsck for that.
     """
     from dataclasses import asdict
 
@@ -170,13 +170,13 @@ def check(image: Path, as_json: bool) -> int:
 @command.command("map")
 @_image_argument
 @_at_option
-@click.option("-a", "--all", "show_all", is_flag=True, help="List every file, not the largest alone.")
+@click.option("-a", "--all", "show_all", is_flag=True, help="List every file, not only the largest.")
 @json_option
 def map_command(image: Path, address: int | None, show_all: bool, as_json: bool) -> None:
     """Draw where files lie in an image, and count the mappings that each needs.
 
-    Alignment is judged for --at (0 without it): a huge page maps 2 MiB of a file whose address and place in the file
-    agree modulo 2 MiB.
+    Alignment is computed for the address of --at (default 0). A huge page can map 2 MiB of a file if address and
+    offset in the file are equal modulo 2 MiB.
     """
     from dcss.image.draw import LEGEND, drawing, file_table, map_form, summary
     from dcss.image.map import map_image

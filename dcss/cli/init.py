@@ -14,21 +14,23 @@ _SUFFIX = ".yaml"
 
 @click.command("init")
 @click.argument("name", default="demo")
-@click.option("--list", "list_only", is_flag=True, help="List the ready systems and write nothing.")
+@click.option("--list", "list_only", is_flag=True, help="List the examples and write nothing.")
 @click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
-    help="Write there instead of NAME.yaml.",
+    help="Write to FILE instead of NAME.yaml.",
 )
 @json_option
 def command(name: str, list_only: bool, output: Path | None, as_json: bool) -> None:
-    """Write one of the ready systems here, to start from. An existing file is never overwritten.
+    """Write an example system to the current directory.
+
+    An existing file is never overwritten.
 
     \b
     dcss init               write demo.yaml
-    dcss init --list        see what there is
+    dcss init --list        list the examples
     dcss init hundred -o many.yaml
     """
     systems = ready_systems()

@@ -22,18 +22,18 @@ _CP_LOG = "cp"  # no guest's name has small letters
 
 @click.command("logs")
 @click.argument("guest", required=False, shell_complete=complete_guest)
-@click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until the system is down or Ctrl-C.")
+@click.option("-f", "--follow", is_flag=True, help="Show new lines as they arrive, until the system is down or Ctrl-C.")
 @system_option
 @json_option
 def command(guest: str | None, follow: bool, system: str | None, as_json: bool) -> None:
-    """Show a guest's log, over all its starts; without GUEST that of CP.
+    """Show the log of a guest, over all its starts, or of CP.
 
     \b
     dcss logs LINUX01
     dcss logs LINUX01 -f --system demo
     dcss logs
 
-    The logs of a system whose CP was killed can be read until it is started again.
+    Without GUEST, the log of CP is shown. If CP was killed, the logs stay until the system is started again.
     """
     if follow and as_json:
         raise ConfigError("dcss logs: found both --follow and --json, wanted one of them")

@@ -32,23 +32,23 @@ class CommandEntry(NamedTuple):
 
 
 COMMANDS: dict[str, CommandEntry] = {
-    "run": CommandEntry("dcss.cli.run", "Publish, launch, run the workloads, verify, measure, and take down."),
-    "up": CommandEntry("dcss.cli.up", "Publish, launch, run the workloads, and stay up."),
-    "ps": CommandEntry("dcss.cli.ps", "Show the guests of the systems that run."),
+    "run": CommandEntry("dcss.cli.run", "Start a system, run its workloads, verify, measure, and take it down."),
+    "up": CommandEntry("dcss.cli.up", "Start a system, run its workloads, and leave it running."),
+    "ps": CommandEntry("dcss.cli.ps", "Show the running systems and their guests."),
     "verify": CommandEntry("dcss.cli.verify", "Prove that the guests of a running system share its segments."),
     "measure": CommandEntry(
         "dcss.cli.measure", "Show what each guest of a running system costs, and what sharing saves."
     ),
     "exec": CommandEntry("dcss.cli.exec", "Run a command in a guest that is ready, and end with its exit status."),
-    "logs": CommandEntry("dcss.cli.logs", "Show a guest's log, over all its starts; without GUEST that of CP."),
+    "logs": CommandEntry("dcss.cli.logs", "Show the log of a guest, over all its starts, or of CP."),
     "guest": CommandEntry("dcss.cli.guest", "Start, stop or restart one guest of a running system."),
     "down": CommandEntry("dcss.cli.down", "Take a system down: its guests, its shared memory, its CP."),
     "segment": CommandEntry("dcss.cli.segment", "Define, save, load, query, purge, import and export segments."),
-    "cp": CommandEntry("dcss.cli.cp", "Give CP a command, or converse with it."),
+    "cp": CommandEntry("dcss.cli.cp", "Send a command to CP, or open a CP console."),
     "image": CommandEntry("dcss.cli.image", "Build, list, read and check ext2 images."),
-    "init": CommandEntry("dcss.cli.init", "Write one of the ready systems here, to start from."),
+    "init": CommandEntry("dcss.cli.init", "Write an example system to the current directory."),
     "schema": CommandEntry("dcss.cli.schema", "Print the JSON Schema of the YAML, for editors."),
-    "doctor": CommandEntry("dcss.cli.doctor", "Show what this machine lacks or limits, and what mends it."),
+    "doctor": CommandEntry("dcss.cli.doctor", "Show what this machine lacks or limits, and how to fix it."),
     "completion": CommandEntry(
         "dcss.cli.completion", "Print a script that completes commands, options, systems and guests."
     ),
@@ -82,12 +82,12 @@ class LazyGroup(click.Group):
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="dcss-emulator", prog_name="dcss", message="%(prog)s %(version)s")
 def cli() -> None:
-    """z/VM's shared memory segments (DCSS) on any Linux machine, proved frame by frame.
+    """Emulate z/VM's shared memory segments (DCSS) on any Linux machine, and prove that guests share them.
 
     \b
-    dcss init demo          write a ready system here
+    dcss init demo          write an example system here
     dcss run demo.yaml      run it, prove what it shares, show what it costs
-    dcss up demo.yaml -d    leave it up; dcss ps shows it, dcss down takes it down
+    dcss up demo.yaml -d    leave it running; dcss ps shows it, dcss down takes it down
     dcss doctor             see what this machine can prove
     """
 

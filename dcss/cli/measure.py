@@ -24,7 +24,7 @@ _HOME_AND_CLEAR = "\x1b[H\x1b[J"
     is_flag=False,
     flag_value=_WATCH_SECONDS,
     metavar="[SECONDS]",
-    help="Again and again, until Ctrl-C; every 2 seconds, or so many.",
+    help="Repeat until Ctrl-C, every SECONDS (2 if not given).",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show every guest.")
 def command(system: str | None, as_json: bool, watch_seconds: float | None, verbose: bool) -> None:
@@ -33,7 +33,7 @@ def command(system: str | None, as_json: bool, watch_seconds: float | None, verb
     \b
     dcss measure
     dcss measure demo --watch
-    dcss measure demo --watch 0.5 --json    one document a line
+    dcss measure demo --watch 0.5 --json    one document per line
     """
     system = chosen(system)
     if watch_seconds is None:

@@ -31,7 +31,7 @@ system_option = click.option(
     default=DEFAULT_SYSTEM,
     show_default=True,
     metavar="SYSTEM",
-    help="The system whose CP and spool is meant.",
+    help="The system whose CP and spool are used.",
 )
 
 

@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 @system_argument
 @json_option
 def command(system: str | None, as_json: bool) -> None:
-    """Show the guests of the systems that run.
+    """Show the running systems and their guests.
 
     \b
-    STATE     starting, running (in its `run:` list), ready (that ended well),
-              failed, killed, stopped, restarting
+    STATE     waiting (for its `after:`), starting, running (its `run:` list),
+              ready (the list succeeded), failed, killed, stopped, restarting
     PRIVATE   memory that only this guest's process maps, emulator included
 
-    Without SYSTEM all systems of this user are shown. Where none runs that is said, with exit status 0.
+    Without SYSTEM, all systems of this user are shown. If none runs, the exit status is 0.
     """
     from dcss.rpc.client import Client, Life, find_systems
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
     "--evidence",
     type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
-    help="Write pages, frames, counts and processes there, so that the verdict can be computed again.",
+    help="Write pages, frames, counts and processes to FILE, to compute the verdict again from them.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show every guest and every file.")
 def command(config: Path, as_json: bool, evidence: Path | None, verbose: bool) -> int:
-    """Publish, launch, run the workloads, verify, measure, and take down.
+    """Start a system, run its workloads, verify, measure, and take it down.
 
     \b
     dcss run demo.yaml

@@ -13,8 +13,8 @@ def command(as_json: bool) -> None:
     \b
     dcss schema > dcss.schema.json
 
-    Editors with a YAML language server take it from a first line such as
-    "# yaml-language-server: $schema=dcss.schema.json" in the YAML.
+    To make an editor with a YAML language server use it, write this first line in the YAML file:
+    "# yaml-language-server: $schema=dcss.schema.json".
     """
     del as_json  # the schema is JSON either way
     from dcss.config.schema import json_schema

@@ -32,7 +32,7 @@ _TYPES = ("SW", "EW", "SR", "ER", "SN", "EN", "SC")
 def command() -> None:
     """Define, save, load, query, purge, import and export segments.
 
-    They live in a system's spool and survive its end.
+    Saved segments are kept in a system's spool, also after the system has ended.
 
     \b
     dcss segment define LIB "20000-23FFF SR"
@@ -40,29 +40,30 @@ def command() -> None:
     dcss segment query --users
     dcss segment export LIB lib.img
 
-    Where a CP runs the system, it does the work; otherwise this command is CP for as long as it takes. Exit status:
-    1 where CP refuses, with its message on stdout.
+    If the system's CP runs, it does the work; otherwise this command acts as CP until it ends.
+
+    Exit status: 1 CP refused the command; its message is on stdout.
     """
 
 
 @command.command("define")
 @click.argument("name")
 @click.argument("ranges", nargs=-1, required=True, metavar="RANGES...")
-@click.option("--loadnshr", is_flag=True, help="May be loaded non-shared by everyone.")
-@click.option("--rstd", is_flag=True, help="Restricted: guests need it in their namesave.")
-@click.option("--secure", is_flag=True, help="Noted, as z/VM does.")
+@click.option("--loadnshr", is_flag=True, help="Any guest may load it non-shared.")
+@click.option("--rstd", is_flag=True, help="Restricted: only guests with it in their `namesave:` may load it.")
+@click.option("--secure", is_flag=True, help="Stored and shown, without effect.")
 @system_option
 @json_option
 def define(
     *, name: str, ranges: tuple[str, ...], loadnshr: bool, rstd: bool, secure: bool, system: str, as_json: bool
 ) -> int:
-    """Define a segment (DEFSEG): first and last page in hex and a type, for each of its ranges.
+    """Define a segment (DEFSEG). Each range has its first and last page in hex, and a type.
 
     \b
     dcss segment define LIB 20000-23FFF SR
     dcss segment define DATA "30000-300FF EW" "30100-301FF EN"
 
-    It is a skeleton until it is saved. An older segment of that name stays as it is until then.
+    The segment is a skeleton until it is saved. Until then, an older segment of that name stays available.
     """
     options = [word for word, given in (("LOADNSHR", loadnshr), ("RSTD", rstd), ("SECURE", secure)) if given]
     with operator_of(system) as operator:
@@ -71,16 +72,15 @@ def define(
 
 @command.command("save")
 @click.argument("name")
-@click.option("--image", type=_path, metavar="SRC", help="What goes in: a directory, a tar or an ext2 image.")
+@click.option("--image", type=_path, metavar="SRC", help="The content: a directory, a tar or an ext2 image.")
 @system_option
 @json_option
 def save(name: str, image: Path | None, system: str, as_json: bool) -> int:
-    """Save a defined segment (SAVESEG): without --image its pages are zeros, ready for a guest to fill.
+    """Save a defined segment (SAVESEG). Without --image, its pages are zeros, which a guest can fill.
 
-    Zeros never take the place of content: where NAME has some, CP refuses.
+    CP never replaces content with zeros: if NAME has content, --image is required.
 
-    An older segment of that name which guests use is theirs until the last of them has left it; new loads get the new
-    one.
+    Guests that use an older segment of that name keep it until they unload it. New loads get the new segment.
     """
     with operator_of(system) as operator, _progress() as progress:
         if image is None:
@@ -97,10 +97,10 @@ def save(name: str, image: Path | None, system: str, as_json: bool) -> int:
 @system_option
 @json_option
 def load(name: str, system: str, as_json: bool) -> int:
-    """Bring a segment into storage, check that its content is what was saved, and say what it is.
+    """Load a segment into storage, check its digest, and report whether its content is as it was saved.
 
-    A running system keeps it there for the guests to come. Where CP (STORE NSS) or guests have written into it, the
-    content is no more what was saved, and that is said. What is damaged is set aside, and reported.
+    A running system keeps it in storage, ready for guests. If CP (STORE NSS) or guests have written into it, the
+    content differs from what was saved, and the command says so. A damaged segment is set aside and reported.
     """
     with operator_of(system) as operator, _progress() as progress:
         progress.phase(f"load {name.upper()}")
@@ -110,15 +110,15 @@ def load(name: str, system: str, as_json: bool) -> int:
 
 @command.command("query")
 @click.argument("name", required=False)
-@click.option("--users", "form", flag_value="USERS", help="Which guests use which version.")
-@click.option("--attributes", "form", flag_value="ATTRIBUTES", help="LOADNSHR, RSTD, SECURE.")
+@click.option("--users", "form", flag_value="USERS", help="Show which guests use which version.")
+@click.option("--attributes", "form", flag_value="ATTRIBUTES", help="Show LOADNSHR, RSTD and SECURE.")
 @system_option
 @json_option
 def query(name: str | None, form: str | None, system: str, as_json: bool) -> int:
     """Show the segments, or those called NAME, as QUERY NSS does: pages, type, class and number of users.
 
     \b
-    CL   S defined and not saved, A available, R restricted, P replaced or purged,
+    CL   S defined but not saved, A available, R restricted, P replaced or purged,
          and gone with its last user
     """
     which = "ALL" if name is None else f"NAME {name}"
@@ -128,11 +128,11 @@ def query(name: str | None, form: str | None, system: str, as_json: bool) -> int
 
 @command.command("purge")
 @click.argument("name", required=False)
-@click.option("--all", "purge_all", is_flag=True, help="Every segment of the system, skeletons included.")
+@click.option("--all", "purge_all", is_flag=True, help="Purge every segment of the system, skeletons included.")
 @system_option
 @json_option
 def purge(name: str | None, purge_all: bool, system: str, as_json: bool) -> int:
-    """Purge a segment, its skeleton included (PURGE NSS). What guests use is gone with its last user."""
+    """Purge a segment, its skeleton included (PURGE NSS). Guests that use it keep it until they unload it."""
     if (name is None) is not purge_all:
         raise click.UsageError("wanted a NAME, or --all.")
     with operator_of(system) as operator:
@@ -142,15 +142,15 @@ def purge(name: str | None, purge_all: bool, system: str, as_json: bool) -> int:
 
 @command.command("import")
 @click.argument("file", type=_path)
-@click.option("--name", help="Another name than it was exported under.")
-@click.option("--at", "address", type=SizeType(), metavar="ADDRESS", help="Another address for its first byte.")
-@click.option("--type", "kind", type=click.Choice(_TYPES, case_sensitive=False), help="Of a file without a manifest.")
+@click.option("--name", help="A new name for the segment.")
+@click.option("--at", "address", type=SizeType(), metavar="ADDRESS", help="A new address for its first byte.")
+@click.option("--type", "kind", type=click.Choice(_TYPES, case_sensitive=False), help="Type, if FILE has no manifest.")
 @system_option
 @json_option
 def import_command(
     *, file: Path, name: str | None, address: int | None, kind: str | None, system: str, as_json: bool
 ) -> int:
-    """Define and save a segment from a file that `dcss segment export` wrote, its digest checked.
+    """Define and save a segment from a file of `dcss segment export`, and check its digest.
 
     \b
     dcss segment import lib.img
@@ -172,7 +172,7 @@ def import_command(
 @system_option
 @json_option
 def export(name: str, file: Path, system: str, as_json: bool) -> int:
-    """Write a segment's saved content to FILE, and what it is to FILE.manifest."""
+    """Write a segment's saved content to FILE, and its description to FILE.manifest."""
     with operator_of(system) as operator, _progress() as progress:
         progress.phase(f"export {name.upper()}")
         response = operator.export(name, file)

@@ -34,7 +34,7 @@ def complete_guest(context: click.Context, _: click.Parameter, incomplete: str) 
 
 system_argument = click.argument("system", required=False, metavar="[SYSTEM]", shell_complete=_complete_system)
 system_option = click.option(
-    "--system", metavar="SYSTEM", help="The system; may be left out where one runs.", shell_complete=_complete_system
+    "--system", metavar="SYSTEM", help="The system; not needed if only one runs.", shell_complete=_complete_system
 )
 guest_argument = click.argument("guest", shell_complete=complete_guest)
 

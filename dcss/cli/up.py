@@ -12,20 +12,21 @@ from dcss.cli.options import EXIT_FAILED, json_option, print_json
 
 @click.command("up")
 @click.argument("config", type=click.Path(path_type=Path, readable=False))
-@click.option("-d", "--detach", is_flag=True, help="Leave it up in the background and return when it is up.")
+@click.option("-d", "--detach", is_flag=True, help="Run in the background, and return when the system is up.")
 @json_option
 def command(config: Path, detach: bool, as_json: bool) -> int:
-    """Publish, launch, run the workloads, and stay up.
+    """Start a system, run its workloads, and leave it running.
 
     \b
-    dcss up demo.yaml -d    leave it up in the background
+    dcss up demo.yaml -d    leave it running in the background
     dcss ps                 see its guests
     dcss down               take it down
     dcss up demo.yaml       keep it in the foreground; Ctrl-C takes it down
 
-    With -d it returns when every guest has finished its `run:` list. Exit status: 0 every guest is ready; 2 CONFIG or
-    the command line is wrong; 3 a guest failed (the system stays up), or the system could not be started or ended
-    before it was taken down.
+    With -d, the command returns when every guest has finished its `run:` list.
+
+    Exit status: 0 every guest is ready; 2 CONFIG or the command line is wrong; 3 a guest failed (the system stays up),
+    the system could not be started, or it ended before it was taken down.
     """
     from dcss.config.load import load_plan
     from dcss.report.progress import progress_for

@@ -18,7 +18,7 @@ from dcss.cli.systems import ask, system_argument
     "--evidence",
     type=click.Path(path_type=Path, readable=False),
     metavar="FILE",
-    help="Write pages, frames, counts and processes there, so that the verdict can be computed again.",
+    help="Write pages, frames, counts and processes to FILE, to compute the verdict again from them.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show every file.")
 def command(system: str | None, as_json: bool, evidence: Path | None, verbose: bool) -> int:
@@ -29,8 +29,9 @@ def command(system: str | None, as_json: bool, evidence: Path | None, verbose: b
     dcss verify demo --json
     dcss verify --evidence frames.json.gz
 
-    Hypercalls and other commands wait meanwhile: a few seconds for a hundred guests. Exit status: 0 verified;
-    1 refuted.
+    Each guest is stopped while its memory is examined: a few seconds in all for a hundred guests.
+
+    Exit status: 0 verified; 1 refuted.
     """
     if evidence is not None:
         check_evidence_path(evidence)
