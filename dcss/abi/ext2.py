@@ -14,6 +14,7 @@ from dcss.abi.layout import U8, U16, U32, Bytes16, Bytes60, Bytes64, struct_of
 SUPERBLOCK_OFFSET: Final = 1024
 SUPERBLOCK_SIZE_BYTES: Final = 1024
 MAGIC: Final = 0xEF53
+MAGIC_OFFSET: Final = SUPERBLOCK_OFFSET + 56
 GOOD_OLD_REV: Final = 0
 DYNAMIC_REV: Final = 1
 GOOD_OLD_INODE_SIZE_BYTES: Final = 128
@@ -99,7 +100,11 @@ class Superblock(NamedTuple):
 SUPERBLOCK: Final = struct_of(Superblock, "<")
 BACKUP_BGS: Final = Struct("<2I")  # the two groups that hold a backup superblock, with Compat.SPARSE_SUPER2
 BACKUP_BGS_OFFSET: Final = 0x24C  # in the superblock; inside s_reserved
-DEFM_UID16: Final = 0x0010  # s_default_mount_opts: owners have 16 bits
+DEFM_XATTR_USER: Final = 0x0004  # s_default_mount_opts
+DEFM_ACL: Final = 0x0008
+DEFM_UID16: Final = 0x0010  # owners have 16 bits
+ERRORS_CONTINUE: Final = 1  # s_errors
+HASH_HALF_MD4: Final = 1  # s_def_hash_version
 MAX_SUPP_REV: Final = DYNAMIC_REV
 
 
@@ -152,8 +157,10 @@ BLOCK_POINTERS: Final = Struct("<15I")  # i_block as block numbers
 
 
 class InodeFlag(IntFlag):
-    """Those of i_flags, all ext4's, under which i_block does not hold block numbers."""
+    """Those of i_flags that are looked at. EXTENTS and INLINE_DATA are ext4's: i_block then holds no block numbers."""
 
+    INDEX = 0x00001000
+    IMAGIC = 0x00002000
     EXTENTS = 0x00080000
     INLINE_DATA = 0x10000000
 
@@ -200,6 +207,8 @@ class XattrHeader(NamedTuple):
 
 XATTR_HEADER: Final = struct_of(XattrHeader, "<")
 XATTR_MAGIC: Final = 0xEA020000
+XATTR_REFCOUNT_MAX: Final = 1024  # inodes that share a block
+XATTR_ROUND_BYTES: Final = 4
 
 
 class XattrEntryHead(NamedTuple):

@@ -45,15 +45,23 @@ def has_super(info: SbInfo, group: int) -> bool:
     if info.superblock.s_feature_compat & Compat.SPARSE_SUPER2:
         reserved = info.superblock.s_reserved
         return group in BACKUP_BGS.unpack_from(reserved, BACKUP_BGS_OFFSET - (SUPERBLOCK.size - len(reserved)))
-    if not info.superblock.s_feature_ro_compat & RoCompat.SPARSE_SUPER:
-        return True
-    return any(_is_power(group, base) for base in (3, 5, 7))
+    return is_sparse(group) or not info.superblock.s_feature_ro_compat & RoCompat.SPARSE_SUPER
+
+
+def is_sparse(group: int) -> bool:
+    """Return whether a group keeps its copy of the superblock with sparse_super: 0, 1, powers of 3, 5 and 7."""
+    return group <= 1 or any(_is_power(group, base) for base in (3, 5, 7))
 
 
 def _is_power(number: int, base: int) -> bool:
     while number % base == 0:
         number //= base
     return number == 1
+
+
+def descriptor_blocks(group_count: int, block_size_bytes: int) -> int:
+    """Return the blocks that the descriptors of so many groups take (s_gdb_count)."""
+    return -(-group_count // (block_size_bytes // GROUP_DESC.size))
 
 
 def descriptor_loc(info: SbInfo, desc_block: int) -> int:

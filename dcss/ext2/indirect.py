@@ -5,12 +5,21 @@ memory, and the zeros behind it, is byte for byte the indirect block of a file t
 guest for copies would find one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from errno import EINVAL, EIO
+from stat import S_IFREG
 from struct import Struct
 from typing import NamedTuple
 
-from dcss.abi.ext2 import FOREIGN_BLOCK_MAPS, IND_BLOCK, N_BLOCKS, NDIR_BLOCKS, InodeFlag
+from dcss.abi.ext2 import (
+    DIND_BLOCK,
+    FOREIGN_BLOCK_MAPS,
+    IND_BLOCK,
+    NDIR_BLOCKS,
+    SECTOR_SIZE,
+    TIND_BLOCK,
+    InodeFlag,
+)
 from dcss.errors import KernelError
 from dcss.ext2.inode import Inode
 from dcss.ext2.super import SbInfo
@@ -36,6 +45,20 @@ def max_file_blocks(info: SbInfo) -> int:
     return NDIR_BLOCKS + per_block + per_block**2 + per_block**3
 
 
+def max_size_bytes(block_size_bytes: int) -> int:
+    """Return how long a file may be (ext2_max_size): i_blocks has 32 bits, and counts indirect blocks too."""
+    per_block = block_size_bytes // POINTER_BYTES
+    limit = ((1 << 32) - 1) // (block_size_bytes // SECTOR_SIZE)
+    mapped = limit - NDIR_BLOCKS - per_block - per_block**2  # by the third level
+    indirect = 1 + (1 + per_block) + 1 + -(-mapped // per_block) + -(-mapped // per_block**2)
+    return (limit - indirect) * block_size_bytes
+
+
+def pack_pointers(pointers: Sequence[int]) -> bytes:
+    """Return the block that holds these pointers, one for each it has room for."""
+    return Struct(f"<{len(pointers)}I").pack(*pointers)
+
+
 def size_blocks(info: SbInfo, inode: Inode) -> int:
     """Return the blocks that i_size spans, or raise Ext2FormatError if no block map can hold them."""
     blocks = -(-inode.size_bytes // info.block_size_bytes)
@@ -51,27 +74,38 @@ def get_block(info: SbInfo, inode: Inode, file_block: int) -> int:
     Past what pointers can map: KernelError(EIO). A pointer off the device: Ext2FormatError.
     """
     _check_mapped(info, inode)
-    per_block, rest = info.block_size_bytes // POINTER_BYTES, file_block - NDIR_BLOCKS
-    if 0 <= file_block < NDIR_BLOCKS:
-        pointer, depth = inode.block_pointers[file_block], 0
-    else:
-        depth = 1
-        while rest >= per_block**depth:
-            rest -= per_block**depth
-            depth += 1
-        if file_block < 0 or NDIR_BLOCKS + depth > N_BLOCKS:
-            raise _past_the_end(inode, file_block)
-        pointer = inode.block_pointers[IND_BLOCK + depth - 1]
+    path = block_to_path(file_block, info.block_size_bytes // POINTER_BYTES)
+    if not path:
+        raise _past_the_end(inode, file_block)
+    pointer, levels = inode.block_pointers[path[0]], len(path) - 1
     while pointer:
         if not info.superblock.s_first_data_block <= pointer < info.block_limit:
-            info.check_block(pointer, f"inode {inode.number}", f"pointer to file block {file_block}, {depth} levels up")
-        if depth == 0:
+            info.check_block(
+                pointer, f"inode {inode.number}", f"pointer to file block {file_block}, {levels} levels up"
+            )
+        if levels == 0:
             break
-        depth -= 1
-        index, rest = divmod(rest, per_block**depth)
-        offset = pointer * info.block_size_bytes + index * POINTER_BYTES
+        offset = pointer * info.block_size_bytes + path[-levels] * POINTER_BYTES
         (pointer,) = _POINTER.unpack(info.source.bytes_at(offset, POINTER_BYTES))
+        levels -= 1
     return pointer
+
+
+def block_to_path(file_block: int, per_block: int) -> tuple[int, ...]:
+    """Return which pointer of the inode, then of each indirect block, leads to a block of a file (ext2_block_to_path).
+
+    `per_block` is how many pointers a block holds. Empty for a block that fifteen pointers cannot reach.
+    """
+    if file_block < NDIR_BLOCKS:
+        return (file_block,) if file_block >= 0 else ()
+    rest = file_block - NDIR_BLOCKS
+    if rest < per_block:
+        return IND_BLOCK, rest
+    rest -= per_block
+    if rest < per_block**2:
+        return DIND_BLOCK, *divmod(rest, per_block)
+    high, low = divmod(rest - per_block**2, per_block)
+    return (TIND_BLOCK, *divmod(high, per_block), low) if high < per_block**2 else ()
 
 
 def runs(info: SbInfo, inode: Inode, first_block: int, block_count: int | None) -> Iterator[BlockRun]:
@@ -107,7 +141,7 @@ def _past_the_end(inode: Inode, file_block: int) -> KernelError:
 
 
 def _check_mapped(info: SbInfo, inode: Inode) -> None:
-    if not inode.has_block_map:
+    if inode.mode & 0xF000 != S_IFREG and not inode.has_block_map:
         raise KernelError(EINVAL, f"inode {inode.number}: mode {inode.mode:#o} has no blocks")
     if flags := inode.flags & _FOREIGN_FLAGS:
         wanted = "none of them, as the superblock has no such feature"

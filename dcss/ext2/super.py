@@ -17,6 +17,7 @@ from dcss.abi.ext2 import (
     GOOD_OLD_REV,
     INCOMPAT_SUPPORTED,
     MAGIC,
+    MAGIC_OFFSET,
     MAX_SUPP_REV,
     RO_COMPAT_SUPPORTED,
     SUPERBLOCK,
@@ -150,7 +151,7 @@ def _read_superblock(source: BlockSource, log: Ext2Log, silent: bool) -> Superbl
         log.refuse("error: unable to read superblock", cause=error)
     superblock = Superblock._make(SUPERBLOCK.unpack(view))
     if superblock.s_magic != MAGIC:
-        where = f"superblock: s_magic at byte {SUPERBLOCK_OFFSET + 56}"
+        where = f"superblock: s_magic at byte {MAGIC_OFFSET}"
         _cannot_find(log, silent, f"{where}: found {superblock.s_magic:#06x}, wanted {MAGIC:#06x}")
     return superblock
 

@@ -19,7 +19,8 @@ from functools import lru_cache, partial
 from dcss.abi.ext2 import ROOT_INO, GroupDesc, Superblock
 from dcss.ext2 import dir as directories
 from dcss.ext2 import groups, indirect, namei, xattr
-from dcss.ext2.dir import DirEntry, NameIndexes
+from dcss.ext2.dir import NameIndexes
+from dcss.ext2.dir_block import DirEntry
 from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode, read_inode, read_slot
 from dcss.ext2.source import BlockSource

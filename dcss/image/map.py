@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import ImageError
+from dcss.ext2.bitmap import clear_spans, load_bitmap
 from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode
 from dcss.ext2.source import BufferSource
@@ -133,16 +134,9 @@ def _free(volume: Volume, source: BufferSource) -> Iterator[tuple[int, int]]:
     per_group = volume.superblock.s_blocks_per_group
     for group in range(volume.group_count):
         start, end = group * per_group, min((group + 1) * per_group, volume.block_count)
-        bitmap = source.bytes_at(volume.group(group).bg_block_bitmap * PAGE_SIZE, PAGE_SIZE)
-        free = ~int.from_bytes(bitmap, "little") & ((1 << end - start) - 1)
-        at = start
-        while free:
-            skip = (free & -free).bit_length() - 1
-            free >>= skip
-            count = (~free & free + 1).bit_length() - 1
-            free >>= count
-            yield at + skip, at + skip + count
-            at += skip + count
+        bitmap = load_bitmap(source.bytes_at(volume.group(group).bg_block_bitmap * PAGE_SIZE, PAGE_SIZE))
+        for first, last in clear_spans(bitmap, end - start):
+            yield start + first, start + last
 
 
 def _stretches(

@@ -1,23 +1,12 @@
 """Directories: each entry's inode and type, . and .., what is connected, and how many links each inode has."""
 
 from collections.abc import Callable
-from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
-from typing import Final
+from stat import S_IFDIR, S_IFMT
 
 from dcss.abi.ext2 import DIR_ENTRY_HEAD, ROOT_INO, DirEntryHead, DirFileType
 from dcss.errors import Ext2FormatError, KernelError
+from dcss.ext2.dir_block import MIN_REC_LEN, file_type
 from dcss.ext2.fsck.context import CheckContext
-
-_DOT_BYTES: Final = 12  # of the entries . and ..
-_FILE_TYPES: Final = {
-    S_IFREG: DirFileType.REG_FILE,
-    S_IFDIR: DirFileType.DIR,
-    S_IFCHR: DirFileType.CHRDEV,
-    S_IFBLK: DirFileType.BLKDEV,
-    S_IFIFO: DirFileType.FIFO,
-    S_IFSOCK: DirFileType.SOCK,
-    S_IFLNK: DirFileType.SYMLINK,
-}
 
 
 def check_directories(context: CheckContext) -> None:
@@ -79,8 +68,8 @@ class _DirectoryTree:
 
     def _check_ends(self, number: int, block: int) -> None:
         """Look for the NUL that follows the names . and .. where both entries are as long as they need to be."""
-        view = self._context.info.source.bytes_at(block * self._context.info.block_size_bytes, 2 * _DOT_BYTES)
-        for name, at in ((b".", 0), (b"..", _DOT_BYTES)):
+        view = self._context.info.source.bytes_at(block * self._context.info.block_size_bytes, 2 * MIN_REC_LEN)
+        for name, at in ((b".", 0), (b"..", MIN_REC_LEN)):
             head = DirEntryHead._make(DIR_ENTRY_HEAD.unpack_from(view, at))
             end = at + DIR_ENTRY_HEAD.size + len(name)
             if head.name_len == len(name) and view[end - len(name) : end] == name and view[end]:
@@ -88,11 +77,11 @@ class _DirectoryTree:
                 self._context.add(
                     "directory", where, f"entry {name.decode()!r}: found {view[end]} after it, wanted a NUL"
                 )
-            if head.rec_len != _DOT_BYTES:
+            if head.rec_len != MIN_REC_LEN:
                 return
 
     def _check_type(self, where: str, name: bytes, found: int, mode: int) -> None:
-        wanted = _FILE_TYPES.get(S_IFMT(mode), DirFileType.UNKNOWN)
+        wanted = file_type(mode)
         if self._context.info.has_filetype and found not in (wanted, DirFileType.UNKNOWN):
             self._context.add("directory", where, f"entry {name!r}: found file type {found}, wanted {wanted:d}")
 

@@ -8,8 +8,9 @@ from typing import Final
 
 from dcss.abi.ext2 import GROUP_DESC, SUPERBLOCK_OFFSET, Incompat
 from dcss.errors import Ext2FormatError
+from dcss.ext2.bitmap import load_bitmap, padding_bits, span_bits
 from dcss.ext2.fsck.context import BlockUse, CheckContext
-from dcss.ext2.groups import group_first_block, group_last_block, has_super, table_blocks
+from dcss.ext2.groups import descriptor_blocks, group_first_block, group_last_block, has_super, table_blocks
 
 _UNINIT_FLAGS: Final = 3  # ext4's for bitmaps and inode tables that were never written; in ext2 the field is padding
 _META_GROUP_COPIES: Final = 3  # of a block of descriptors with meta_bg: in a meta group's first, second and last group
@@ -73,9 +74,9 @@ def _fixed_uses(context: CheckContext) -> Iterator[BlockUse]:
     """Yield the blocks of superblock copies, descriptors, bitmaps and inode tables."""
     info, superblock = context.info, context.info.superblock
     per_block = info.block_size_bytes // GROUP_DESC.size
-    descriptor_blocks = -(-info.group_count // per_block)
+    table_length = descriptor_blocks(info.group_count, info.block_size_bytes)
     meta_bg = bool(superblock.s_feature_incompat & Incompat.META_BG)
-    in_one_piece = min(descriptor_blocks, superblock.s_first_meta_bg) if meta_bg else descriptor_blocks
+    in_one_piece = min(table_length, superblock.s_first_meta_bg) if meta_bg else table_length
     reserved_blocks = 0 if meta_bg else superblock.s_reserved_gdt_blocks
     for group in context.groups:
         first = group_first_block(info, group)
@@ -135,9 +136,9 @@ def _check_blocks(context: CheckContext, group: int, used: list[tuple[int, int]]
     info, descriptor = context.info, context.volume.group(group)
     start = group_first_block(info, group)
     count = group_last_block(info, group) + 1 - start
-    wanted = _padding(info.block_size_bytes, count)
+    wanted = padding_bits(count, info.block_size_bytes)
     for first, end in used:
-        wanted |= ((1 << end - first) - 1) << first - start
+        wanted |= span_bits(first - start, end - start)
     _compare(context, f"group {group}'s block bitmap", descriptor.bg_block_bitmap, wanted, f"block {start}")
     free = count - sum(end - first for first, end in used)
     found = descriptor.bg_free_blocks_count
@@ -150,7 +151,7 @@ def _check_inodes(context: CheckContext, group: int, used_inodes: list[int]) -> 
     info, descriptor = context.info, context.volume.group(group)
     count = info.superblock.s_inodes_per_group
     start = group * count + 1
-    wanted = _padding(info.block_size_bytes, count)
+    wanted = padding_bits(count, info.block_size_bytes)
     used = used_inodes[bisect_left(used_inodes, start) : bisect_left(used_inodes, start + count)]
     for number in used:
         wanted |= 1 << number - start
@@ -165,14 +166,9 @@ def _check_inodes(context: CheckContext, group: int, used_inodes: list[int]) -> 
     return count - len(used)
 
 
-def _padding(block_size_bytes: int, count: int) -> int:
-    """Return a bitmap whose bits past the first `count` are set."""
-    return (1 << 8 * block_size_bytes) - (1 << count)
-
-
 def _compare(context: CheckContext, where: str, block: int, wanted: int, first: str) -> None:
     info = context.info
-    found = int.from_bytes(info.source.bytes_at(block * info.block_size_bytes, info.block_size_bytes), "little")
+    found = load_bitmap(info.source.bytes_at(block * info.block_size_bytes, info.block_size_bytes))
     for bits, what in ((wanted & ~found, "free but in use"), (found & ~wanted, "in use but free")):
         if bits:
             lowest = (bits & -bits).bit_length() - 1

@@ -11,7 +11,9 @@ from dcss.abi.ext2 import (
     RAW_INODE,
     RESIZE_INO,
     ROOT_INO,
+    SECTOR_SIZE,
     Compat,
+    InodeFlag,
     RawInode,
 )
 from dcss.errors import Ext2FormatError, KernelError
@@ -22,9 +24,6 @@ from dcss.ext2.inode import decode as decode_inode
 
 _DTIME_AT: Final = 20  # i_dtime and i_links_count in struct ext2_inode
 _LINKS_AT: Final = 26
-_SECTOR_BYTES: Final = 512
-_INDEX_FL: Final = 0x1000  # EXT2_INDEX_FL of fs/ext2/ext2.h
-_IMAGIC_FL: Final = 0x2000
 
 
 def check_inodes(context: CheckContext) -> None:
@@ -112,7 +111,10 @@ def _check_fields(context: CheckContext, inode: Inode, raw: RawInode) -> None:
     where = f"inode {inode.number}"
     if inode.dtime:
         context.add("inode", where, f"i_dtime: found {inode.dtime}, wanted 0: it has links")
-    for name, flag, feature in (("imagic", _IMAGIC_FL, Compat.IMAGIC_INODES), ("index", _INDEX_FL, Compat.DIR_INDEX)):
+    for name, flag, feature in (
+        ("imagic", InodeFlag.IMAGIC, Compat.IMAGIC_INODES),
+        ("index", InodeFlag.INDEX, Compat.DIR_INDEX),
+    ):
         if inode.flags & flag and not context.info.superblock.s_feature_compat & feature:
             context.add(
                 "inode", where, f"i_flags: found the {name} flag, wanted none: the superblock has no such feature"
@@ -144,7 +146,7 @@ def _check_blocks(context: CheckContext, inode: Inode) -> None:
     if inode.number == BAD_INO:
         return  # its counts say nothing
     blocks = data_blocks + indirect + bool(inode.file_acl)
-    wanted = blocks * block_size // _SECTOR_BYTES
+    wanted = blocks * block_size // SECTOR_SIZE
     if inode.blocks_512 != wanted:
         context.add("inode", where, f"i_blocks: found {inode.blocks_512}, wanted {wanted} for {blocks} blocks")
     if inode.is_dir and inode.size_bytes != end_block * block_size:

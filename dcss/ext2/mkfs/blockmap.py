@@ -1,28 +1,20 @@
 """ext2's block map of one file: the fifteen pointers of its inode, and the indirect blocks behind the last three."""
 
-import struct
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from struct import Struct
 from typing import Final
 
 from dcss.abi.ext2 import DIND_BLOCK, IND_BLOCK, N_BLOCKS, NDIR_BLOCKS, TIND_BLOCK
 from dcss.errors import ImageError
-from dcss.ext2.indirect import BlockRun
+from dcss.ext2.indirect import POINTER_BYTES, BlockRun, max_size_bytes, pack_pointers
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.layout import BlockExtent
 
-POINTERS: Final = BLOCK_SIZE_BYTES // 4  # in one indirect block
+POINTERS: Final = BLOCK_SIZE_BYTES // POINTER_BYTES  # in one indirect block
 _FIRST_TIND_LEAF: Final = 1 + POINTERS
-_SECTORS_PER_BLOCK: Final = BLOCK_SIZE_BYTES // 512
 
 
-def _max_blocks() -> int:
-    """Return how long a file may be, as ext2_max_size of fs/ext2/super.c counts it: i_blocks has 32 bits."""
-    limit = ((1 << 32) - 1) // _SECTORS_PER_BLOCK
-    mapped = limit - NDIR_BLOCKS - POINTERS - POINTERS**2
-    return limit - (1 + (1 + POINTERS) + 1 + -(-mapped // POINTERS) + -(-mapped // POINTERS**2))
-
-
-MAX_FILE_BYTES: Final = _max_blocks() * BLOCK_SIZE_BYTES
+MAX_FILE_BYTES: Final = max_size_bytes(BLOCK_SIZE_BYTES)
 
 
 def count_indirect_blocks(extents: Sequence[BlockExtent]) -> int:
@@ -100,12 +92,12 @@ class BlockMap:
             start = NDIR_BLOCKS + leaf * POINTERS
             while self._runs[number].file_block + self._runs[number].blocks <= start:
                 number += 1
-            yield block, _pack(_pointers(self._runs, start, POINTERS, number))
+            yield block, pack_pointers(_pointers(self._runs, start, POINTERS, number))
         if self.pointers[DIND_BLOCK]:
             inner = [(leaf - 1, block) for leaf, block in self._leaves if 1 <= leaf < _FIRST_TIND_LEAF]
-            yield self.pointers[DIND_BLOCK], _pack(_sparse(inner))
+            yield self.pointers[DIND_BLOCK], pack_pointers(_sparse(inner))
         if self.pointers[TIND_BLOCK]:
-            yield self.pointers[TIND_BLOCK], _pack(_sparse(self._middle))
+            yield self.pointers[TIND_BLOCK], pack_pointers(_sparse(self._middle))
             behind = [(leaf - _FIRST_TIND_LEAF, block) for leaf, block in self._leaves if leaf >= _FIRST_TIND_LEAF]
             at = 0
             for middle, place in self._middle:
@@ -113,7 +105,7 @@ class BlockMap:
                 while at < len(behind) and behind[at][0] // POINTERS == middle:
                     inner.append((behind[at][0] % POINTERS, behind[at][1]))
                     at += 1
-                yield place, _pack(_sparse(inner))
+                yield place, pack_pointers(_sparse(inner))
 
 
 def direct_pointers(runs: Sequence[BlockRun]) -> bytes | None:
@@ -143,12 +135,7 @@ def _sparse(inner: Iterable[tuple[int, int]]) -> list[int]:
     return pointers
 
 
-_INDIRECT: Final = struct.Struct(f"<{POINTERS}I")
-_DIRECT: Final = [struct.Struct(f"<{count}I{4 * (N_BLOCKS - count)}x") for count in range(NDIR_BLOCKS + 1)]
-
-
-def _pack(pointers: list[int]) -> bytes:
-    return _INDIRECT.pack(*pointers)
+_DIRECT: Final = [Struct(f"<{count}I{4 * (N_BLOCKS - count)}x") for count in range(NDIR_BLOCKS + 1)]
 
 
 def check_file_size(path: bytes, size_bytes: int) -> None:

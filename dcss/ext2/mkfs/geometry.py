@@ -9,6 +9,7 @@ from typing import Final, NamedTuple
 
 from dcss.abi import ext2
 from dcss.errors import ImageError
+from dcss.ext2.groups import descriptor_blocks, is_sparse
 
 BLOCK_SIZE_BYTES: Final = 4096
 BLOCKS_PER_GROUP: Final = 8 * BLOCK_SIZE_BYTES
@@ -32,7 +33,7 @@ class Geometry(NamedTuple):
     @property
     def descriptor_blocks(self) -> int:
         """Blocks of one copy of the group descriptors."""
-        return -(-self.groups * ext2.GROUP_DESC.size // BLOCK_SIZE_BYTES)
+        return descriptor_blocks(self.groups, BLOCK_SIZE_BYTES)
 
     @property
     def table_blocks(self) -> int:
@@ -41,7 +42,7 @@ class Geometry(NamedTuple):
 
     def bitmap_block(self, group: int) -> int:
         """Return the block of a group's block bitmap; the inode bitmap and the inode table follow."""
-        return group * BLOCKS_PER_GROUP + (1 + self.descriptor_blocks if has_superblock(group) else 0)
+        return group * BLOCKS_PER_GROUP + (1 + self.descriptor_blocks if is_sparse(group) else 0)
 
     def first_free_block(self, group: int) -> int:
         """Return the first block of a group that may hold anything."""
@@ -68,16 +69,3 @@ def geometry_for(groups: int, inodes: int) -> Geometry:
 def groups_of(blocks: int) -> int:
     """Return how many groups `blocks` blocks make."""
     return -(-blocks // BLOCKS_PER_GROUP)
-
-
-def has_superblock(group: int) -> bool:
-    """Tell whether a group holds a copy of the superblock (ext2_group_sparse of fs/ext2/balloc.c)."""
-    if group <= 1:
-        return True
-    for base in (3, 5, 7):
-        power = base
-        while power < group:
-            power *= base
-        if power == group:
-            return True
-    return False

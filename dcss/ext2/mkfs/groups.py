@@ -5,16 +5,14 @@ from typing import Final
 
 from dcss.abi import ext2
 from dcss.abi.ext2 import Compat, GroupDesc, Incompat, RoCompat, Superblock
-from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES, BLOCKS_PER_GROUP, INODE_SIZE_BYTES, Geometry, has_superblock
+from dcss.ext2.bitmap import padding_bits, span_bits, store_bitmap
+from dcss.ext2.groups import is_sparse
+from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES, BLOCKS_PER_GROUP, INODE_SIZE_BYTES, Geometry
 from dcss.ext2.mkfs.layout import Layout
 from dcss.ext2.mkfs.numbering import LOST_AND_FOUND_INO
 
 _LOG_BLOCK_SIZE: Final = 2  # 1024 << 2
-_ALL_BITS: Final = (1 << BLOCKS_PER_GROUP) - 1
-_DEFAULT_MOUNT_OPTIONS: Final = 0x0004 | 0x0008  # EXT2_DEFM_XATTR_USER, EXT2_DEFM_ACL, as mke2fs sets them
-_ERRORS_CONTINUE: Final = 1
 _NEVER: Final = 0xFFFF
-_HASH_HALF_MD4: Final = 1
 
 
 class Groups:
@@ -31,16 +29,16 @@ class Groups:
 
     def block_bitmap(self, group: int) -> bytes:
         """Return a group's block bitmap; bits past the last block are set."""
-        bits = _ALL_BITS
+        bits = padding_bits(0, BLOCK_SIZE_BYTES)
         for offset, count in self._free[group]:
-            bits ^= ((1 << count) - 1) << offset
-        return bits.to_bytes(BLOCK_SIZE_BYTES, "little")
+            bits ^= span_bits(offset, offset + count)
+        return store_bitmap(bits, BLOCK_SIZE_BYTES)
 
     def inode_bitmap(self, group: int) -> bytes:
         """Return a group's inode bitmap; bits past the last inode are set."""
         per_group = self._layout.geometry.inodes_per_group
-        used = (1 << self._used_inodes(group)) - 1
-        return (used | _ALL_BITS ^ ((1 << per_group) - 1)).to_bytes(BLOCK_SIZE_BYTES, "little")
+        used = span_bits(0, self._used_inodes(group))
+        return store_bitmap(used | padding_bits(per_group, BLOCK_SIZE_BYTES), BLOCK_SIZE_BYTES)
 
     def _used_inodes(self, group: int) -> int:
         per_group = self._layout.geometry.inodes_per_group
@@ -75,7 +73,7 @@ class Groups:
     def superblocks(self, digest: bytes) -> Iterator[tuple[int, bytes]]:
         """Yield (offset in bytes, 1024 bytes) of each superblock, the first one last; the UUID is made of `digest`."""
         groups = self._layout.geometry.groups
-        for group in reversed([group for group in range(groups) if has_superblock(group)]):
+        for group in reversed([group for group in range(groups) if is_sparse(group)]):
             offset = group * BLOCKS_PER_GROUP * BLOCK_SIZE_BYTES or ext2.SUPERBLOCK_OFFSET
             yield offset, ext2.SUPERBLOCK.pack(*self._superblock(group, digest))
 
@@ -99,7 +97,7 @@ class Groups:
             s_max_mnt_count=_NEVER,
             s_magic=ext2.MAGIC,
             s_state=ext2.VALID_FS,
-            s_errors=_ERRORS_CONTINUE,
+            s_errors=ext2.ERRORS_CONTINUE,
             s_minor_rev_level=0,
             s_lastcheck=0,
             s_checkinterval=0,
@@ -125,10 +123,10 @@ class Groups:
             s_journal_dev=0,
             s_last_orphan=0,
             s_hash_seed=_uuid(digest[16:32]),
-            s_def_hash_version=_HASH_HALF_MD4,
+            s_def_hash_version=ext2.HASH_HALF_MD4,
             s_reserved_char_pad=0,
             s_desc_size=0,
-            s_default_mount_opts=_DEFAULT_MOUNT_OPTIONS,
+            s_default_mount_opts=ext2.DEFM_XATTR_USER | ext2.DEFM_ACL,  # as mke2fs sets them
             s_first_meta_bg=0,
             s_reserved=bytes(760),
         )
@@ -149,7 +147,7 @@ def group_metadata(geometry: Geometry, groups: Groups, table: Sequence[bytes]) -
     """
     descriptors = groups.descriptors()
     for group in range(geometry.groups):
-        if has_superblock(group):
+        if is_sparse(group):
             yield (group * BLOCKS_PER_GROUP + 1) * BLOCK_SIZE_BYTES, descriptors
         first, per_group = geometry.bitmap_block(group), geometry.inodes_per_group
         inodes = b"".join(table[group * per_group : (group + 1) * per_group])

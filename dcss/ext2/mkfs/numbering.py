@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from stat import S_IFDIR
 from typing import Final
 
-from dcss.abi.ext2 import GOOD_OLD_FIRST_INO, LINK_MAX, NAME_LEN, ROOT_INO
+from dcss.abi.ext2 import GOOD_OLD_FIRST_INO, LINK_MAX, NAME_LEN, ROOT_INO, XATTR_REFCOUNT_MAX
 from dcss.errors import ImageError
 from dcss.ext2.mkfs import xattrs
 from dcss.ext2.mkfs.tree import LOST_AND_FOUND, NodeAttributes, Tree, TreeDirectory, TreeNode, walk
-from dcss.ext2.mkfs.xattrs import MAX_SHARERS, Xattr
+from dcss.ext2.xattr_block import Xattr
 
 LOST_AND_FOUND_INO: Final = GOOD_OLD_FIRST_INO
 _MIN_TIME_S: Final = -(1 << 31)  # fs/ext2/inode.c reads times as signed 32 bits
@@ -132,8 +132,8 @@ def _share_xattrs(inodes: list[InodePlan], notes: list[str]) -> list[bytes]:
             sharing.setdefault(kept, []).append(inode)
     blocks: list[bytes] = []
     for kept, sharers in sharing.items():
-        for start in range(0, len(sharers), MAX_SHARERS):
-            part = sharers[start : start + MAX_SHARERS]
+        for start in range(0, len(sharers), XATTR_REFCOUNT_MAX):
+            part = sharers[start : start + XATTR_REFCOUNT_MAX]
             for inode in part:
                 inode.xattr_block = len(blocks)
             blocks.append(xattrs.block_for(part[0].path, kept, len(part)))

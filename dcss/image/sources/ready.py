@@ -2,15 +2,13 @@
 
 import os
 import stat
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
-from dcss.abi.ext2 import MAGIC, SUPERBLOCK_OFFSET
+from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET
 from dcss.config.plan import Ext2Source
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import DataRun
 from dcss.image.sources.host import HostFile, data_runs, host_error
-
-_MAGIC_OFFSET: Final = SUPERBLOCK_OFFSET + 56
 
 
 class ReadyImage(NamedTuple):
@@ -35,10 +33,10 @@ def read_ready_image(source: Ext2Source) -> ReadyImage:
     store = HostFile(path, found.st_size, found.st_mtime_ns)
     descriptor = store.open()
     try:
-        magic = os.pread(descriptor, 2, _MAGIC_OFFSET)
+        magic = os.pread(descriptor, 2, MAGIC_OFFSET)
         if magic != MAGIC.to_bytes(2, "little"):
             raise ImageError(
-                f"{source.path}: magic {magic[::-1].hex() or 'missing'} at offset {_MAGIC_OFFSET}, "
+                f"{source.path}: magic {magic[::-1].hex() or 'missing'} at offset {MAGIC_OFFSET}, "
                 f"wanted {MAGIC:04x}: this is no ext2 image (mke2fs or dcss image build makes one)"
             )
     finally:

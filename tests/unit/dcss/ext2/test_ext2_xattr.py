@@ -5,7 +5,7 @@ from ext2_support import TinyImage, attributes_block
 
 from dcss.abi.ext2 import XATTR_ENTRY_HEAD
 from dcss.errors import Ext2FormatError
-from dcss.ext2.acl import acl_to_xattr
+from dcss.ext2.acl import acl_from_disk
 
 
 def read(block: bytes) -> dict[bytes, bytes]:
@@ -71,7 +71,7 @@ def test_access_lists_are_given_as_programs_know_them() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"\1\0\0", pack("<I", 2), ON_DISK[:-1], ON_DISK[:12]])
 def test_a_value_that_is_no_access_list(value: bytes) -> None:
-    assert acl_to_xattr(value) is None
+    assert acl_from_disk(value) is None
     with pytest.raises(Ext2FormatError, match="access control list"):
         read(attributes_block((2, b"", value)))
 

@@ -4,7 +4,8 @@ import pytest
 
 from dcss.abi.ext2 import XATTR_ENTRY_HEAD, XATTR_HEADER, XattrEntryHead, XattrHeader, XattrIndex
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.xattrs import Xattr, block_for, to_disk
+from dcss.ext2.mkfs.xattrs import block_for, to_disk
+from dcss.ext2.xattr_block import Xattr
 
 
 def test_names_become_an_index_and_the_rest_in_the_kernels_order() -> None:

@@ -1,7 +1,7 @@
 import pytest
 
 from dcss.abi.ext2 import DIR_ENTRY_HEAD
-from dcss.ext2.mkfs.directories import Entry, pack_entries
+from dcss.ext2.dir_block import DirEntry, pack_blocks
 
 
 def unpack(packed: bytes) -> list[tuple[int, bytes, int, int]]:
@@ -19,7 +19,7 @@ def unpack(packed: bytes) -> list[tuple[int, bytes, int, int]]:
 
 
 def test_the_last_entry_reaches_to_the_end() -> None:
-    packed = pack_entries([Entry(b".", 2, 2), Entry(b"..", 2, 2), Entry(b"abc", 12, 1)], 0)
+    packed = pack_blocks([DirEntry(2, 2, b"."), DirEntry(2, 2, b".."), DirEntry(12, 1, b"abc")], 4096)
     assert unpack(packed) == [(2, b".", 2, 12), (2, b"..", 2, 12), (12, b"abc", 1, 4096 - 24)]
 
 
@@ -30,11 +30,11 @@ def test_entries_never_cross_a_block(length: int) -> None:
         if length == 1
         else [b"%04d" % number + b"x" * (length - 4) for number in range(100)]
     )
-    found = unpack(pack_entries([Entry(name, 12 + number, 1) for number, name in enumerate(names)], 0))
+    found = unpack(pack_blocks([DirEntry(12 + number, 1, name) for number, name in enumerate(names)], 4096))
     assert [(inode, name) for inode, name, *_ in found] == [(12 + number, name) for number, name in enumerate(names)]
 
 
 def test_empty_blocks_up_to_the_size_asked_for() -> None:
-    packed = pack_entries([Entry(b".", 11, 2), Entry(b"..", 2, 2)], 16384)
+    packed = pack_blocks([DirEntry(11, 2, b"."), DirEntry(2, 2, b"..")], 4096, 16384)
     assert len(packed) == 16384
     assert unpack(packed)[2:] == [(0, b"", 0, 4096)] * 3
