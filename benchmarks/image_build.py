@@ -70,7 +70,7 @@ def timed(command: list[str | Path], environment: dict[str, str]) -> tuple[float
 
 def layout(image: Path) -> dict[str, float]:
     """Return what `dcss image map` says of an image, in sums."""
-    command = [sys.executable, "-m", "dcss", "image", "map", image, "--at", hex(ADDRESS), "--json"]
+    command: list[str | Path] = [sys.executable, "-m", "dcss", "image", "map", image, "--at", hex(ADDRESS), "--json"]
     mapped = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
     files = [file for file in mapped["files"] if file["runs"]]
     large = [file for file in files if file["size_bytes"] >= 1 << 20]
@@ -194,7 +194,7 @@ def run(rounds: int, mke2fs: str, scratch: Path, size_bytes: int, environment: d
             ),
         ),
     }
-    command = [sys.executable, "-c", BUILDER, tree, alone, str(ADDRESS)]
+    command: list[str | Path] = [sys.executable, "-c", BUILDER, tree, alone, str(ADDRESS)]
     results: dict[str, list[tuple[float, float]]] = {}
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -202,10 +202,12 @@ def run(rounds: int, mke2fs: str, scratch: Path, size_bytes: int, environment: d
         assert builder.stdin is not None
         assert builder.stdout is not None
 
+        to_builder, from_builder = builder.stdin, builder.stdout
+
         def in_process() -> tuple[float, float]:
-            builder.stdin.write("go\n")
-            builder.stdin.flush()
-            planned, written = json.loads(builder.stdout.readline())
+            to_builder.write("go\n")
+            to_builder.flush()
+            planned, written = json.loads(from_builder.readline())
             return planned + written, planned
 
         makers["the builder alone"] = (alone, in_process)

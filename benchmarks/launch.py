@@ -13,6 +13,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 GUESTS = 100
@@ -86,11 +87,11 @@ def USS(pid):
 """
 
 
-def run(program: str, *options: str, arguments: tuple[str, ...] = ()) -> dict[str, float | list[int]]:
+def run(program: str, *options: str, arguments: tuple[str, ...] = ()) -> dict[str, Any]:
     """Run a program in a fresh interpreter and return what it prints as JSON."""
     command = [sys.executable, *options, "-c", USS + program, str(time.monotonic()), *arguments]
     result = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    answer: dict[str, float | list[int]] = json.loads(result.stdout)
+    answer: dict[str, Any] = json.loads(result.stdout)
     return answer
 
 

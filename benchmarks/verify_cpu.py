@@ -24,7 +24,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
+
+if TYPE_CHECKING:
+    from dcss.account.targets import SystemTarget
+    from dcss.verify.snapshot import GuestView, Snapshot
+
+T = TypeVar("T")
 
 PAGE = 4096
 RESERVED = 1 << 39
@@ -85,7 +91,7 @@ def libraries(limit_bytes: int) -> Iterator[Path]:
 
 
 @contextmanager
-def system(guests: int, size_bytes: int) -> Iterator[tuple[object, int]]:
+def system(guests: int, size_bytes: int) -> Iterator[tuple["SystemTarget", int]]:
     """A system of `guests` that share `size_bytes` of libraries, and how many mappings each has."""
     from dcss.abi.extmem import SegmentType
     from dcss.account.targets import AddressRange, GuestTarget, SegmentTarget, SystemTarget
@@ -116,7 +122,7 @@ def system(guests: int, size_bytes: int) -> Iterator[tuple[object, int]]:
         for number in range(guests):
             socket.send_fds(ours, [orders], [descriptor])
             pid = int(ours.recv(32))
-            members.append(GuestTarget(f"G{number:03}", "process", (pid,), "shared", 0, *areas))
+            members.append(GuestTarget(f"G{number:03}", "process", (pid,), "shared", 0, areas[0], areas[1]))
         yield SystemTarget("bench", os.getpid(), (server.pid,), tuple(members), (target,)), len(files)
     finally:
         server.kill()
@@ -129,7 +135,7 @@ def cpu_seconds() -> float:
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def one_round(target: object) -> dict[str, float]:
+def one_round(target: "SystemTarget") -> dict[str, float]:
     """CPU seconds of each part of verify, made as verify makes them, and of reading alone."""
     from dcss.verify.claims.books_close import judge_books
     from dcss.verify.claims.one_frame import judge_one_frame
@@ -140,7 +146,7 @@ def one_round(target: object) -> dict[str, float]:
 
     seconds: dict[str, float] = {}
 
-    def timed(name: str, call: Callable[[], object]) -> object:
+    def timed(name: str, call: Callable[[], T]) -> T:
         started = cpu_seconds()
         found = call()
         seconds[name] = cpu_seconds() - started
@@ -166,7 +172,7 @@ def one_round(target: object) -> dict[str, float]:
     return seconds
 
 
-def read_pagemap(guest: object) -> int:
+def read_pagemap(guest: "GuestView") -> int:
     start = guest.target.user_area.start // PAGE
     mapped = sum(segment.mapped.sum() for segment in guest.segments) + 2000
     descriptor = os.open(f"/proc/{guest.pids[0]}/pagemap", os.O_RDONLY)
@@ -176,7 +182,7 @@ def read_pagemap(guest: object) -> int:
         os.close(descriptor)
 
 
-def read_private(snapshot: object) -> None:
+def read_private(snapshot: "Snapshot") -> None:
     """Read each private frame once, a call a run, into one buffer."""
     import numpy as np
 

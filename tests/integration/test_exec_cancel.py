@@ -5,7 +5,7 @@ import subprocess
 import time
 
 import pytest
-from cli_support import Dcss
+from cli_support import Dcss, raw
 
 LARGE_BYTES = 20_000_000
 
@@ -14,7 +14,7 @@ def interrupted(dcss: Dcss, line: str) -> int:
     """Interrupt a command once it has said something; return its client's exit status."""
     with dcss.start("exec", "G01", "--", "sh", "-c", line, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as client:
         assert client.stdout is not None
-        assert client.stdout.buffer.read(5) == b"begin"
+        assert raw(client.stdout).read(5) == b"begin"
         client.send_signal(signal.SIGINT)
         client.communicate(timeout=10)
     return client.returncode

@@ -74,7 +74,8 @@ def test_digests_in_guests_are_hashlibs(running: Running, made: tuple[Path, dict
     for name in ("A", "C"):
         status, out, err = running.run(name, "sha256sum", *wanted)
         assert (status, err) == (0, b"")
-        assert dict(reversed(line.split("  ")) for line in out.decode().splitlines()) == wanted
+        found = (line.split("  ") for line in out.decode().splitlines())
+        assert {path: digest for digest, path in found} == wanted
 
 
 def test_files_cross_the_console_whole(running: Running, made: tuple[Path, dict[str, bytes]]) -> None:

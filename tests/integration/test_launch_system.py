@@ -11,7 +11,7 @@ import pytest
 from needs_support import needs
 from system_support import COPIED, SYSTEM, alive, guest, objects, system_plan, wait_gone
 
-from dcss.config.plan import GuestPlan, MountPlan, S390xSettings
+from dcss.config.plan import GuestPlan, MountPlan, S390xSettings, SystemPlan
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
 from dcss.progress import SilentProgress
 from dcss.system.system import System
@@ -25,7 +25,7 @@ def private_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
 
 
-def start(plan):  # noqa: ANN001, ANN201 - a context
+def start(plan: SystemPlan) -> System:
     return System(plan, SilentProgress())
 
 

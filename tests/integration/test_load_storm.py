@@ -108,11 +108,12 @@ def rage(user: Dcss, storm: StormSystem, guests: list[StormGuest], seconds: floa
     may_kill = {guest.name for guest in guests[SAMPLE:]}
     workers = [Worker(storm, guests[n::WORKERS], seed + n, may_kill=may_kill) for n in range(WORKERS)]
     operator = Operator(storm, seed, user.home)
+    actors: tuple[Operator | Worker, ...] = (operator, *workers)
     until = time.monotonic() + seconds
     with ThreadPoolExecutor(WORKERS + 1) as pool:
-        for done in [pool.submit(actor.run, until) for actor in (operator, *workers)]:
+        for done in [pool.submit(actor.run, until) for actor in actors]:
             done.result()
-    return sum((actor.counts for actor in (operator, *workers)), Counter[str]())
+    return sum((actor.counts for actor in actors), Counter[str]())
 
 
 def settle(storm: StormSystem, guests: list[StormGuest]) -> None:

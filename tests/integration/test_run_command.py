@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
@@ -61,7 +62,7 @@ def dcss(*arguments: str | Path, home: Path) -> subprocess.CompletedProcess[str]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=60, env=environment)
 
 
-def claims(result: dict) -> dict[str, bool | None]:
+def claims(result: dict[str, Any]) -> dict[str, bool | None]:
     return {claim["claim"]: claim["holds"] for claim in result["verify"]["claims"]}
 
 

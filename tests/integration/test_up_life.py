@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cli_support import GUEST, MAP, Dcss
+from cli_support import GUEST, MAP, Dcss, raw
 
 
 def test_a_whole_life_in_the_background(dcss: Dcss) -> None:
@@ -120,7 +120,7 @@ def test_exec_is_the_command_in_the_guest(dcss: Dcss) -> None:
     assert done == {"guest": "G02", "exit_status": 0, "stdout": "héllo\n", "stderr": ""}
     content = dcss.start("exec", "G01", "--", "cat", "/usr/lib/lib07.so", stdout=subprocess.PIPE)
     assert content.stdout is not None
-    assert content.stdout.buffer.read() == (dcss.home / "tree/usr/lib/lib07.so").read_bytes()
+    assert raw(content.stdout).read() == (dcss.home / "tree/usr/lib/lib07.so").read_bytes()
     content.stdout.close()
     assert content.wait(10) == 0
     nobody = dcss("exec", "G03", "--", "true", status=2)
@@ -144,18 +144,18 @@ def test_a_slow_reader_makes_its_command_wait_and_nobody_else(dcss: Dcss) -> Non
     before = resident_bytes(cp)
     with dcss.start("exec", "G01", "--", "cat", "/large", stdout=subprocess.PIPE) as slow:
         assert slow.stdout is not None
-        first = slow.stdout.buffer.read(10)
+        first = raw(slow.stdout).read(10)
         assert "a command is under way" in dcss("exec", "G01", "--", "true", status=3).stderr
         assert dcss("exec", "G02", "--", "echo", "quick").stdout == "quick\n"
         assert resident_bytes(cp) - before < 5_000_000  # what nobody reads does not wait in CP
         limits = dcss.json("measure")["limits"]
         assert "guest G01: busy, so that its own books are the last that it told" in limits
         assert dcss.json("verify")["verdict"] == "verified"
-        assert first + slow.stdout.buffer.read() == content
+        assert first + raw(slow.stdout).read() == content
         assert slow.wait(10) == 0
     with dcss.start("exec", "G01", "--", "cat", "/large", stdout=subprocess.PIPE) as gone:
         assert gone.stdout is not None
-        gone.stdout.buffer.read(10)
+        raw(gone.stdout).read(10)
         gone.kill()
     end = time.monotonic() + 10
     while dcss("exec", "G01", "--", "true", status=None).returncode != 0:  # until the command has run for nobody

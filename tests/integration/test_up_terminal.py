@@ -4,6 +4,7 @@ import signal
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pexpect
 import pytest
@@ -15,7 +16,7 @@ SECONDS = 30
 
 
 @contextmanager
-def terminal(dcss: Dcss, words: list[str]) -> Iterator[pexpect.spawn]:
+def terminal(dcss: Dcss, words: list[str]) -> Iterator["pexpect.spawn[Any]"]:
     environment = {**dcss.environment, "TERM": "xterm", "COLUMNS": "100"}
     child = pexpect.spawn(
         words[0],
@@ -40,6 +41,7 @@ def test_ctrl_c_takes_a_foreground_system_down(dcss: Dcss) -> None:
         child.expect(pexpect.EOF)
         child.wait()
         assert child.exitstatus == 128 + signal.SIGINT
+        assert child.before is not None
         assert b"Traceback" not in child.before
         assert dcss.left() == []
 

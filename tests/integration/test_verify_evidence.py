@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from claim_support import ONE_FRAME, assert_verified
@@ -94,7 +95,7 @@ def test_the_snippet_of_the_documentation(tmp_path: Path, monkeypatch: pytest.Mo
     ],
     ids=["part", "absent", "nothing", "written"],
 )
-def test_refuted_one_frame_is_refuted_again(tmp_path: Path, orders: list[object]) -> None:
+def test_refuted_one_frame_is_refuted_again(tmp_path: Path, orders: list[list[Any]]) -> None:
     path = tmp_path / "evidence.json"
     with Stage() as stage:
         stage.publish()

@@ -2,7 +2,9 @@
 
 import os
 import signal
+from collections.abc import Container
 from pathlib import Path
+from typing import Any
 
 import pytest
 from claim_support import NO_COPIES, ONE_FRAME, assert_verified, detail
@@ -12,7 +14,7 @@ from segment_support import Stage, map_all, order
 from dcss.account.space import AddressSpace
 from dcss.errors import LaunchError, MeasurementDeniedError
 from dcss.verify import verdict
-from dcss.verify.search.process_memory import ProcessMemory
+from dcss.verify.search.process_memory import ProcessMemory, search_processes
 from dcss.verify.verdict import verify
 
 pytestmark = needs("frames")
@@ -29,12 +31,12 @@ def test_guest_that_ended_before(stage_of_two: Stage) -> None:
 def test_guest_that_ends_between_reading_and_searching(stage_of_two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     pid = stage_of_two.guests[0].pids[0]
 
-    def kill_first(*arguments: object, **more: object) -> object:
+    def kill_first(*arguments: Any, **more: Any) -> object:
         os.kill(pid, signal.SIGKILL)
         _wait_until_dead(pid)
         return search(*arguments, **more)
 
-    search = verdict.search_processes
+    search = search_processes
     monkeypatch.setattr(verdict, "search_processes", kill_first)
     with pytest.raises(LaunchError, match=f"guest LINUX01: process {pid} ended"):
         verify(stage_of_two.system)
@@ -51,10 +53,10 @@ def test_fork_server_that_ended(stage_of_two: Stage) -> None:
 def test_books_that_settle_at_the_second_look(stage_of_two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     # A page that was absent at the first look only: reclaim, migration, a guest that is still at work.
     looks = []
-    read = AddressSpace.read.__func__
+    read = AddressSpace.read
 
-    def forgetful(cls: type[AddressSpace], pid: int, objects: object = None) -> AddressSpace:
-        space = read(cls, pid, objects)
+    def forgetful(cls: type[AddressSpace], pid: int, objects: Container[tuple[int, int]] | None = None) -> AddressSpace:
+        space = read(pid, objects)
         if pid == stage_of_two.guests[0].pids[0]:
             looks.append(pid)
             if len(looks) == 1:

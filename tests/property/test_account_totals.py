@@ -1,5 +1,7 @@
 """What sharing saves, for any guests and any pages."""
 
+from random import Random
+
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,7 +35,7 @@ def test_totals_are_sum_union_and_difference(maps: list[set[int]]) -> None:
 
 
 @given(guests, st.randoms(use_true_random=False))
-def test_order_of_guests_does_not_matter(maps: list[set[int]], random: object) -> None:
+def test_order_of_guests_does_not_matter(maps: list[set[int]], random: Random) -> None:
     shuffled = list(maps)
     random.shuffle(shuffled)
     assert totals(shuffled) == totals(maps)
@@ -47,6 +49,8 @@ def test_one_guest_saves_nothing(pages: set[int]) -> None:
 @given(guests, st.sets(st.integers(0, PAGES - 1)))
 def test_one_more_guest_never_saves_less(maps: list[set[int]], pages: set[int]) -> None:
     before, after = totals(maps), totals([*maps, pages])
+    assert before.saved_bytes is not None
+    assert after.saved_bytes is not None
     gained = after.saved_bytes - before.saved_bytes
     assert gained == len(pages & set().union(*maps)) * PAGE_SIZE
 

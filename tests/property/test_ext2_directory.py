@@ -73,7 +73,7 @@ def test_what_was_packed_is_listed_and_found(wanted: list[tuple[int, bytes, int,
     root = volume.root()
     assert list(volume.entries(root)) == [(number, kind, name) for number, name, kind, _ in wanted if number]
     for _, name, _, _ in wanted:
-        numbers = {number for number, other, _, _ in wanted if number and other == name}
+        numbers: set[int | None] = {number for number, other, _, _ in wanted if number and other == name}
         assert volume.lookup(root, name) in (numbers or {None})
 
 
@@ -101,7 +101,7 @@ def kernel_lists(block: bytes) -> list[tuple[int, int, bytes]] | None:
 def reader_lists(block: bytes) -> list[tuple[int, int, bytes]] | None:
     volume = directory(block).volume()
     try:
-        return [tuple(found) for found in volume.entries(volume.root())]
+        return [(found[0], found[1], found[2]) for found in volume.entries(volume.root())]
     except Ext2FormatError:
         return None
 

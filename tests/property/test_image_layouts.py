@@ -14,7 +14,7 @@ LENGTHS = st.one_of(st.integers(1, 20), st.integers(1, 600), st.integers(1, 3000
 
 @st.composite
 def files(draw: st.DrawFn) -> tuple[BlockExtent, ...]:
-    extents = []
+    extents: list[BlockExtent] = []
     at = 0
     for _ in range(draw(st.integers(0, 4))):
         at += draw(st.integers(0, 1000))

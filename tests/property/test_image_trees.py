@@ -136,8 +136,8 @@ def compare(root: bytes, read: Read) -> None:
         if inode.is_symlink:
             assert read.targets[path] == os.readlink(host)  # noqa: PTH115
         else:
-            names = os.listxattr(host)
-            assert read.xattrs[path] == {os.fsencode(name): os.getxattr(host, name) for name in names}
+            xattrs = {os.fsencode(name): os.getxattr(host, name) for name in os.listxattr(host)}
+            assert read.xattrs[path] == xattrs
         if inode.is_regular:
             assert inode.size_bytes == found.st_size
             compare_content(host, read, path)

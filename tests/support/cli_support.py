@@ -12,8 +12,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from functools import cache
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any
+from typing import IO, Any, BinaryIO
 
 NOBODY = 65534
 SOURCE = str(Path(__file__).resolve().parents[2])
@@ -43,8 +44,8 @@ class Dcss:
         self.runtime.mkdir(mode=0o700)
         make_libraries(home / "tree")
         if uid is not None:
-            for path in (home, *home.rglob("*")):
-                os.chown(path, uid, uid, follow_symlinks=False)
+            for each in (home, *home.rglob("*")):
+                os.chown(each, uid, uid, follow_symlinks=False)
         # As many characters as fit tell apart what runs side by side.
         self.system = f"t{os.getpid()}-{home.name.lower()[-16:].replace('_', '-')}"
 
@@ -110,6 +111,7 @@ class Dcss:
 
     def ps(self) -> dict[str, Any]:
         """Return the system's document."""
+        form: dict[str, Any]
         (form,) = self.json("ps", self.system)["systems"]
         return form
 
@@ -120,7 +122,7 @@ class Dcss:
     def pid_of(self, guest: str) -> int:
         """Return a living guest's process."""
         (pid,) = [each["pid"] for each in self.ps()["guests"] if each["name"] == guest]
-        assert pid is not None
+        assert isinstance(pid, int)
         return pid
 
     def wait_for(self, guest: str, state: str, seconds: float = 20.0) -> None:
@@ -165,6 +167,13 @@ class Dcss:
                 os.kill(pid, signal.SIGKILL)
         for name in self.objects():
             (SHARED_MEMORY / name).unlink(missing_ok=True)
+
+
+def raw(stream: "IO[str] | None") -> BinaryIO:
+    """Return the bytes below a child's text stream."""
+    assert isinstance(stream, TextIOWrapper)
+    buffer: BinaryIO = stream.buffer
+    return buffer
 
 
 def own_path() -> str:

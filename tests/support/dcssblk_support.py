@@ -8,7 +8,7 @@ from dcss.cp.program import ControlProgram
 from vmguest.block.attributes import tree_of
 from vmguest.block.dcssblk import DcssblkDevice
 from vmguest.block.device import Opened
-from vmguest.fs.sysfs import Attribute, AttributeFile, Directory
+from vmguest.fs.sysfs import Attribute, AttributeFile, Directory, Entry
 from vmguest.kernel import Kernel
 
 MIB = 1 << 20
@@ -62,7 +62,7 @@ class Guest:
         assert AttributeFile(self.attribute(path)).write(0, text.encode()) == len(text)
 
     def attribute(self, path: str) -> Attribute:
-        found = self.tree()
+        found: Entry = self.tree()
         for name in path.encode().split(b"/"):
             assert isinstance(found, dict)
             found = found[name]

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from mmap import PROT_READ, mmap
 from pathlib import Path
 from stat import S_IFDIR, S_IFREG
+from typing import Any
 
 from needs_support import tool
 
@@ -82,16 +83,16 @@ class TinyImage:
         self.desc(0, bg_block_bitmap=first + 2, bg_inode_bitmap=first + 3, bg_inode_table=self.table)
         self.directory(ROOT_INO, {b".": ROOT_INO, b"..": ROOT_INO})
 
-    def superblock(self, **fields: int | bytes) -> None:
+    def superblock(self, **fields: Any) -> None:
         self._superblock = self._superblock._replace(**fields)
         SUPERBLOCK.pack_into(self.data, SUPERBLOCK_OFFSET, *self._superblock)
 
-    def desc(self, group: int, **fields: int) -> None:
+    def desc(self, group: int, **fields: Any) -> None:
         offset = (SUPERBLOCK_OFFSET // self.block_size + 1) * self.block_size + group * GROUP_DESC.size
         desc = GroupDesc._make(GROUP_DESC.unpack_from(self.data, offset))._replace(**fields)
         GROUP_DESC.pack_into(self.data, offset, *desc)
 
-    def inode(self, number: int, *, pointers: tuple[int, ...] | None = None, **fields: int) -> None:
+    def inode(self, number: int, *, pointers: tuple[int, ...] | None = None, **fields: Any) -> None:
         offset = self.table * self.block_size + (number - 1) * 128
         raw = RawInode._make(RAW_INODE.unpack_from(self.data, offset))._replace(**fields)
         if pointers is not None:

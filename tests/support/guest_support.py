@@ -3,7 +3,7 @@
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
@@ -80,7 +80,7 @@ def guest_kernel(
         hostmem.unmap(place.user_area, place.user_area_bytes)
 
 
-def fill_with(content: bytes):  # noqa: ANN201 - a Fill
+def fill_with(content: bytes) -> Callable[[int], None]:
     """Return what fills a segment with `content` from its start."""
 
     def fill(descriptor: int) -> None:

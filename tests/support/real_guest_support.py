@@ -14,7 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -174,7 +174,7 @@ def _be_a_guest(port: int, orders: int) -> None:
     def load(name: str, do_nonshared: bool) -> None:
         kernel.extmem.segment_load(name, do_nonshared=do_nonshared)
 
-    verbs = {
+    verbs: dict[str, Callable[..., object]] = {
         "window": lambda: reservation.window,
         "load": load,
         "unload": kernel.extmem.segment_unload,

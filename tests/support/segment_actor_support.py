@@ -30,7 +30,7 @@ def map_at(address: int | None, pages: int, protection: int, flags: int, *, desc
     found = libc.mmap(address, pages * PAGE, protection, flags, descriptor, page * PAGE)
     if found == ctypes.c_void_p(-1).value:
         raise OSError(ctypes.get_errno(), f"mmap at {address}")
-    return found
+    return int(found)
 
 
 class Guest:
@@ -227,10 +227,11 @@ class Guest:
     def share(self, path: str, touched: int) -> None:
         """Map a whole file shared, outside both areas, and touch its first pages."""
         descriptor = os.open(path, os.O_RDWR)
-        self.kept.append(mmap.mmap(descriptor, 0))
+        mapped = mmap.mmap(descriptor, 0)
+        self.kept.append(mapped)
         os.close(descriptor)
         for index in range(touched):
-            self.kept[-1][index * PAGE]
+            mapped[index * PAGE]
 
     def undumpable(self) -> None:
         """Close its books to all but root."""

@@ -204,7 +204,7 @@ def without_privilege(call: Callable[[], T]) -> T:
     if pid == 0:
         try:
             _become_nobody()
-            result: object = call()
+            result: T | BaseException = call()
         except BaseException as error:
             result = error
         with os.fdopen(writer, "wb") as pipe:

@@ -55,7 +55,7 @@ def storm_segments() -> list[StormSegment]:
         first = 0x20000 + number * 0x100
         last, behind_image = first + _PAGES - 1, first + _PAGES * 3 // 4
         if number < len(_TYPES):
-            ranges = (f"{first:X}-{last:X} {_TYPES[number]}",)
+            ranges: tuple[str, ...] = (f"{first:X}-{last:X} {_TYPES[number]}",)
         else:
             ranges = (f"{first:X}-{behind_image - 1:X} EW", f"{behind_image:X}-{last:X} EN")
         image = not ranges[0].endswith(("N", "SC"))

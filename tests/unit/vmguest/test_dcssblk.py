@@ -2,6 +2,7 @@
 
 import os
 from errno import EBUSY, EINVAL, ENODEV, ERANGE
+from functools import partial
 
 import pytest
 from guest_support import definition, fill_with, guest_kernel
@@ -15,7 +16,7 @@ from vmguest.kernel import Kernel
 CONTENT = b"0123456789abcdef" * (PAGE_SIZE // 16) + b"second page".ljust(PAGE_SIZE)
 
 
-def refused(errno: int):  # noqa: ANN201 - a context
+def refused(errno: int) -> pytest.RaisesExc[KernelError]:
     return pytest.raises(KernelError, check=lambda error: error.errno == errno)
 
 
@@ -36,7 +37,7 @@ def test_several_segments_are_one_device(control_program: ControlProgram) -> Non
 
 def test_a_user_mapping_is_put_together_from_several_segments(control_program: ControlProgram) -> None:
     for name, words in (("A", "20000-200FF SR"), ("B", "20100-201FF SR")):
-        control_program.publish(definition(name, words), lambda fd, name=name: _fill_last_page(fd, name))
+        control_program.publish(definition(name, words), partial(_fill_last_page, name=name))
     with guest_kernel(control_program) as kernel:
         kernel.dcssblk.add("A:B")
         machine = kernel.machine

@@ -68,10 +68,11 @@ def test_a_save_waits_until_the_device_is_idle(control_program: ControlProgram) 
         kernel.dcssblk.save("LIB", wanted=False)
         kernel.dcssblk.save("LIB", wanted=False)
         kernel.dcssblk.save("LIB", wanted=True)
-        before = len(kernel.calls.packets)  # type: ignore[attr-defined]
+        packets = kernel.calls.packets  # type: ignore[attr-defined]
+        before = len(packets)
         device.release(opened)
         assert not device.save_pending
-        assert len(kernel.calls.packets) == before + 2  # type: ignore[attr-defined]
+        assert len(packets) == before + 2
         assert kernel.log.messages("info")[-4:] == [
             "dcssblk: Device LIB is in use, its DCSSs will be saved when it becomes idle",
             "dcssblk: A pending save request for device LIB has been canceled",
@@ -84,7 +85,8 @@ def test_types_without_content_are_not_saved(control_program: ControlProgram) ->
     defined(control_program, words="20000-200FF EN")
     with guest_kernel(control_program) as kernel:
         kernel.dcssblk.add("LIB")
-        before = len(kernel.calls.packets)  # type: ignore[attr-defined]
+        packets = kernel.calls.packets  # type: ignore[attr-defined]
+        before = len(packets)
         kernel.dcssblk.save("LIB", wanted=True)
         assert len(kernel.calls.packets) == before  # type: ignore[attr-defined]
         assert kernel.log.messages("warn") == ["dcssblk: DCSS LIB is of type SN or EN and cannot be saved"]

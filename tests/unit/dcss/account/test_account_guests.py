@@ -40,8 +40,11 @@ def test_accounts_of_sharing_guests() -> None:
     assert (one.guest.page_cache_bytes, one.guest.buffer_bytes, one.guest.anonymous_bytes) == (1, 2, 3)
     for account in (one, two):
         host = account.host
-        assert None not in (host.rss_bytes, host.pss_bytes, host.uss_bytes)
+        assert host.rss_bytes is not None
+        assert host.pss_bytes is not None
+        assert host.uss_bytes is not None
         assert 0 < host.uss_bytes < host.pss_bytes < host.rss_bytes
+        assert host.page_table_bytes is not None
         assert host.page_table_bytes > 0
     assert result.totals == Totals(73 * PAGE_SIZE, 113 * PAGE_SIZE, 40 * PAGE_SIZE)
     (segment,) = result.segments

@@ -233,7 +233,9 @@ def test_the_demo_is_what_it_says() -> None:
     assert len(baselines) == 2
     assert all("xip" not in guest.mounts[0].options for guest in baselines)
     assert {guest.storage_bytes for guest in baselines} == {256 << 20}
-    assert plan.segments[0].start_address >= max(guest.storage_bytes for guest in plan.guests)
+    start_address = plan.segments[0].start_address
+    assert start_address is not None
+    assert start_address >= max(guest.storage_bytes for guest in plan.guests)
 
 
 def test_nothing_is_read_but_the_file(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def root_of(block: bytes, image: TinyImage | None = None) -> TinyImage:
 
 def listing(image: TinyImage) -> list[tuple[int, int, bytes]]:
     volume = image.volume()
-    return [tuple(found) for found in volume.entries(volume.root())]
+    return [(found[0], found[1], found[2]) for found in volume.entries(volume.root())]
 
 
 def test_entries_in_the_order_they_lie_in() -> None:

@@ -1,4 +1,5 @@
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFREG, S_IFSOCK
+from typing import Any
 
 import pytest
 from ext2_support import TinyImage
@@ -120,7 +121,7 @@ def test_numbers_that_name_no_file(number: int) -> None:
         ({"i_dir_acl": 0x80000000}, "i_size"),
     ],
 )
-def test_inodes_that_are_no_files(fields: dict[str, int], message: str) -> None:
+def test_inodes_that_are_no_files(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(Ext2FormatError, match=message):
         one(**fields)
 

@@ -1,6 +1,7 @@
 from errno import EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
 from stat import S_IFLNK
 from struct import unpack
+from typing import Any
 
 import pytest
 from ext2_support import TinyImage
@@ -195,7 +196,7 @@ def test_a_path_without_end() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"i_mode": 0o100644}, {"i_blocks": 0}, {"i_size": 0}])
-def test_a_root_that_the_kernel_would_not_mount(fields: dict[str, int]) -> None:
+def test_a_root_that_the_kernel_would_not_mount(fields: dict[str, Any]) -> None:
     image = TinyImage()
     image.inode(2, **fields)
     lines: list[str] = []

@@ -6,7 +6,6 @@ from errno import EAGAIN, EIO, EMFILE, ENFILE, ENOMEM, ETOOMANYREFS
 import pytest
 
 from dcss.errors import LaunchError
-from dcss.host import rlimits as limits
 from dcss.host.rlimits import explain, explain_fork, raise_descriptor_limit
 
 
@@ -27,8 +26,8 @@ def test_each_limit_is_named_with_what_raises_it() -> None:
 
 def test_the_soft_limit_is_raised_and_a_hard_one_too_low_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    monkeypatch.setattr(limits.resource, "getrlimit", lambda _: (64, 1000))
-    monkeypatch.setattr(limits.resource, "setrlimit", lambda which, values: calls.append((which, values)))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (64, 1000))
+    monkeypatch.setattr(resource, "setrlimit", lambda which, values: calls.append((which, values)))
     raise_descriptor_limit(100, 2)
     assert calls == [(resource.RLIMIT_NOFILE, (1000, 1000))]
     with pytest.raises(LaunchError, match=r"1000 guests and 2 segments need 3268 descriptors, found a limit of 1000"):
@@ -36,5 +35,5 @@ def test_the_soft_limit_is_raised_and_a_hard_one_too_low_is_an_error(monkeypatch
 
 
 def test_no_limit_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits.resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
     raise_descriptor_limit(1_000_000, 9)

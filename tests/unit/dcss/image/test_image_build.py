@@ -199,7 +199,7 @@ def test_memory_does_not_grow_with_the_image(tmp_path: Path) -> None:
         with (tmp_path / "tree/file").open("wb") as file:
             for _ in range(size_mib):
                 file.write(b"x" * (1 << 20))
-        command = [sys.executable, "-c", script, tmp_path / "tree", tmp_path / f"{size_mib}.img"]
+        command: list[str | Path] = [sys.executable, "-c", script, tmp_path / "tree", tmp_path / f"{size_mib}.img"]
         done = subprocess.run(command, check=True, capture_output=True, text=True)
         assert (tmp_path / f"{size_mib}.img").stat().st_size > size_mib << 20
         peaks_kib.append(int(done.stdout))

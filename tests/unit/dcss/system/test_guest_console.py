@@ -111,7 +111,7 @@ def test_only_a_command_that_runs_is_cancelled(stage: Stage) -> None:
 def test_a_sink_may_start_the_next_command(stage: Stage) -> None:
     stage.ready()
 
-    def again(kind: bytes, _: bytes) -> None:
+    def again(kind: bytes, data: bytes) -> None:
         if kind == STATUS:
             stage.guest.start_exec(["second"], stage.sink)
 

@@ -1,20 +1,20 @@
 """When a guest is started again, and when it is left as it is."""
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 from system_support import guest
 
-from dcss.system import guest as members
 from dcss.system.guest import RESTART_DELAYS_SECONDS, Member, State
 
 
 class Clock:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.seconds = 1000.0
-        monkeypatch.setattr(members.time, "monotonic", lambda: self.seconds)
-        monkeypatch.setattr(members.time, "time", lambda: self.seconds)
+        monkeypatch.setattr(time, "monotonic", lambda: self.seconds)
+        monkeypatch.setattr(time, "time", lambda: self.seconds)
 
 
 @pytest.fixture

@@ -70,8 +70,8 @@ def test_store_that_goes_through_returns(segment: Path, monkeypatch: pytest.Monk
     limits = resource.getrlimit(resource.RLIMIT_CORE)
     real = probe_module._map
     monkeypatch.setattr(probe_module, "_map", lambda descriptor, _: real(descriptor, 3))
-    monkeypatch.setattr(probe_module.resource, "setrlimit", lambda *_: None)
-    monkeypatch.setattr(probe_module.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
     with segment.open("r+b") as file:
         probe_module.store(file.fileno())
     assert segment.read_bytes() == before

@@ -1,6 +1,6 @@
 """Parts of the tree at other places: bind mounts and over-mounts of segments, and what keeps a mount busy."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import EBADF, EBUSY, EINVAL, EMFILE
 from pathlib import Path
 
@@ -160,22 +160,28 @@ def test_descriptors_are_the_lowest_numbers_and_have_a_limit(kernel: Kernel) -> 
     table = Descriptors(kernel.vfs, limit=4)
     path = b"/usr/lib/notes.txt"
     assert [table.open(path) for _ in range(4)] == [0, 1, 2, 3]
-    for call in (lambda: table.open(path), lambda: table.dup(0), lambda: table.install(open_file(kernel.vfs, path))):
+    makers: list[Callable[[], object]] = [
+        lambda: table.open(path),
+        lambda: table.dup(0),
+        lambda: table.install(open_file(kernel.vfs, path)),
+    ]
+    for make in makers:
         with pytest.raises(KernelError) as caught:
-            call()
+            make()
         assert caught.value.errno == EMFILE
     table.close(1)
     table.close(2)
     assert (table.dup(0), table.dup(0, at_least=2)) == (1, 2)
-    for call, errno in (
+    calls: list[tuple[Callable[[], object], int]] = [
         (lambda: table.get(9), EBADF),
         (lambda: table.dup2(0, 4), EBADF),
         (lambda: table.dup2(9, 0), EBADF),
         (lambda: table.dup(0, at_least=4), EINVAL),
         (lambda: table.open(b"x", directory=9), EMFILE),
-    ):
+    ]
+    for each, errno in calls:
         with pytest.raises(KernelError) as caught:
-            call()
+            each()
         assert caught.value.errno == errno
     table.close_all()
     assert not any(mount.users for mount in kernel.vfs.mounts)

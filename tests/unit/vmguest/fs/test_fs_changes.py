@@ -1,6 +1,6 @@
 """Changes to the tree: what each call does, and the errno where it cannot."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import (
     EBUSY,
     EEXIST,
@@ -43,7 +43,7 @@ def content(vfs: Vfs, path: bytes) -> bytes:
         return bytes(buffer)
 
 
-def errno_of(call) -> int | None:  # noqa: ANN001
+def errno_of(call: Callable[[], object]) -> int | None:
     with pytest.raises(KernelError) as caught:
         call()
     return caught.value.errno
@@ -121,7 +121,9 @@ def test_an_open_file_keeps_its_mount_busy_and_its_data(vfs: Vfs) -> None:
         (unlink, b"/proc/version", EROFS),
     ],
 )
-def test_names_that_cannot_be_made_or_removed(vfs: Vfs, call, path: bytes, errno: int) -> None:  # noqa: ANN001
+def test_names_that_cannot_be_made_or_removed(
+    vfs: Vfs, call: Callable[[Vfs, bytes], object], path: bytes, errno: int
+) -> None:
     assert errno_of(lambda: call(vfs, path)) == errno
 
 

@@ -1,7 +1,8 @@
 """Files in real storage against a model, and what they take and give back."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import EINVAL, EISDIR, ENOSPC, ENOTDIR, ENOTEMPTY
+from typing import Any
 
 import pytest
 from guest_support import reservation
@@ -54,7 +55,9 @@ OPERATIONS = st.lists(
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(operations=OPERATIONS, seed=st.integers(1, 255))
-def test_random_writes_and_truncates_against_a_bytearray(storage: RealStorage, operations, seed: int) -> None:  # noqa: ANN001
+def test_random_writes_and_truncates_against_a_bytearray(
+    storage: RealStorage, operations: list[tuple[str, int, int]], seed: int
+) -> None:
     system = RamFileSystem(storage, "tmpfs")
     free_bytes = storage.free_bytes
     file, model = new_file(system), bytearray()
@@ -85,7 +88,12 @@ def test_random_writes_and_truncates_against_a_bytearray(storage: RealStorage, o
             storage.release(*taken.pop(0))
     assert content(file) == bytes(model)
     sent = bytearray()
-    file.sendfile(100, 1 << 30, lambda piece: sent.extend(piece) or len(piece))
+
+    def take(piece: memoryview) -> int:
+        sent.extend(piece)
+        return len(piece)
+
+    file.sendfile(100, 1 << 30, take)
     assert sent == model[100:]
     others_bytes = sum(pages for _, pages in taken) * PAGE_SIZE
     assert system.page_cache_bytes == free_bytes - others_bytes - storage.free_bytes
@@ -188,7 +196,7 @@ def test_directories_count_their_links_and_go_when_empty(system: RamFileSystem) 
 
 
 @pytest.mark.parametrize("call", [lambda f: f.write(-1, b"x"), lambda f: f.truncate(-1), lambda f: f.mmap(0, 1)])
-def test_numbers_that_make_no_sense(system: RamFileSystem, call) -> None:  # noqa: ANN001
+def test_numbers_that_make_no_sense(system: RamFileSystem, call: Callable[[Any], object]) -> None:
     with pytest.raises(KernelError) as caught:
         call(new_file(system))
     assert caught.value.errno == EINVAL

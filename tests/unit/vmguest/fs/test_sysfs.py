@@ -36,7 +36,7 @@ def cat(kernel: Kernel, path: str) -> str:
         return bytes(buffer[: opened.file.read(0, buffer)]).decode()
 
 
-def refused(errno: int):  # noqa: ANN201 - a context
+def refused(errno: int) -> pytest.RaisesExc[KernelError]:
     return pytest.raises(KernelError, check=lambda error: error.errno == errno)
 
 

@@ -141,7 +141,7 @@ def test_output_that_finds_no_room_is_a_write_error(bare: Kernel) -> None:
 
 
 def test_errors_come_after_the_output_before_them(kernel: Kernel) -> None:
-    heard: list[bytes] = []
+    heard: list[bytes | memoryview] = []
     Shell(kernel).run("cat /usr/lib/notes.txt /nosuch /usr/lib/notes.txt", heard.append, heard.append)
     assert [bytes(data) for data in heard] == [
         b"not a library\n",
@@ -157,9 +157,9 @@ def test_a_directory_that_went_away_below_the_shell(bare: Kernel) -> None:
 
 
 def test_proc_and_tmp_are_mounted_when_they_are_needed(bare: Kernel) -> None:
-    assert bare.vfs.mounts == ()
+    assert list(bare.vfs.mounts) == []
     assert bare.vfs.resolve(b"/proc/mounts").inode.is_regular
-    assert [m.at for m in bare.vfs.mounts] == [b"/", b"/proc", b"/sys", b"/dev", b"/tmp"]
+    assert [mount.at for mount in bare.vfs.mounts] == [b"/", b"/proc", b"/sys", b"/dev", b"/tmp"]
     assert out(bare, "ls / && cat /etc/hostname") == b"dev\netc\nmnt\nproc\nroot\nsys\ntmp\nLINUX\n"
     assert out(bare, "umount /tmp /sys /proc /dev; ls /; mount") == b"etc\nmnt\nroot\nrootfs on / type rootfs (rw)\n"
     with pytest.raises(KernelError):

@@ -2,6 +2,7 @@
 
 import struct
 from pathlib import Path
+from typing import Any
 
 import pytest
 from image_support import Read, build
@@ -20,7 +21,7 @@ class Patient:
         self.numbers = {path: inode.number for path, inode in Read(image).inodes.items()}
         self.blocks = {path: inode.block_pointers for path, inode in Read(image).inodes.items()}
 
-    def inode(self, path: bytes, **fields: int) -> None:
+    def inode(self, path: bytes, **fields: Any) -> None:
         table = GroupDesc._make(GROUP_DESC.unpack_from(self.data, 4096)).bg_inode_table * 4096
         at = table + (self.numbers[path] - 1) * 128
         RAW_INODE.pack_into(self.data, at, *RawInode._make(RAW_INODE.unpack_from(self.data, at))._replace(**fields))
@@ -29,11 +30,11 @@ class Patient:
         table = GroupDesc._make(GROUP_DESC.unpack_from(self.data, 4096)).bg_inode_table * 4096
         struct.pack_into("<I", self.data, table + (self.numbers[path] - 1) * 128 + 40 + 4 * number, block)
 
-    def superblock(self, **fields: int) -> None:
+    def superblock(self, **fields: Any) -> None:
         found = Superblock._make(SUPERBLOCK.unpack_from(self.data, SUPERBLOCK_OFFSET))
         SUPERBLOCK.pack_into(self.data, SUPERBLOCK_OFFSET, *found._replace(**fields))
 
-    def group(self, **fields: int) -> None:
+    def group(self, **fields: Any) -> None:
         GROUP_DESC.pack_into(
             self.data, 4096, *GroupDesc._make(GROUP_DESC.unpack_from(self.data, 4096))._replace(**fields)
         )

@@ -6,7 +6,7 @@ import stat
 import subprocess
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from image_support import Read, build, digest
@@ -16,7 +16,8 @@ from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import TreeDirectory, TreeFile, TreeNode, TreeSpecial, TreeSymlink
 from dcss.image.sources.tar import read_tar
 
-MODES = ["w:", "w:gz", "w:bz2", "w:xz"]
+WriteMode = Literal["w:", "w:gz", "w:bz2", "w:xz"]
+MODES: tuple[WriteMode, ...] = ("w:", "w:gz", "w:bz2", "w:xz")
 
 
 def info(name: str, kind: bytes = tarfile.REGTYPE, **fields: Any) -> tarfile.TarInfo:
@@ -27,7 +28,7 @@ def info(name: str, kind: bytes = tarfile.REGTYPE, **fields: Any) -> tarfile.Tar
     return made
 
 
-def make_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], mode: str = "w:", **options: Any) -> Path:
+def make_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], mode: WriteMode = "w:", **options: Any) -> Path:
     with tarfile.open(path, mode, encoding="utf-8", errors="surrogateescape", **options) as tar:
         for member, content in members:
             member.size = len(content)
@@ -60,7 +61,7 @@ def find(root: TreeDirectory, path: bytes) -> TreeNode:
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_every_kind_of_member_in_every_compression(tmp_path: Path, mode: str) -> None:
+def test_every_kind_of_member_in_every_compression(tmp_path: Path, mode: WriteMode) -> None:
     path = make_tar(tmp_path / "x.tar", SAMPLE, mode)
     root = read_tar(TarSource(path)).root
     assert root.attributes.mode == stat.S_IFDIR | 0o711
@@ -105,7 +106,17 @@ def test_sparse_members_keep_their_holes(tmp_path: Path, options: list[str]) -> 
         file.write(b"tail" * 2000)
         file.truncate(3 << 20)
     for form in ("gnu", "posix"):
-        command = ["tar", "-C", tmp_path, *options, "-S", f"--format={form}", "-cf", tmp_path / "x.tar", "sparse"]
+        command: list[str | Path] = [
+            "tar",
+            "-C",
+            tmp_path,
+            *options,
+            "-S",
+            f"--format={form}",
+            "-cf",
+            tmp_path / "x.tar",
+            "sparse",
+        ]
         subprocess.run(command, check=True, capture_output=True)
         build(TarSource(tmp_path / "x.tar"), tmp_path / "x.img")
         read = Read(tmp_path / "x.img")
@@ -114,7 +125,7 @@ def test_sparse_members_keep_their_holes(tmp_path: Path, options: list[str]) -> 
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_tar_cut_short_is_refused(tmp_path: Path, mode: str) -> None:
+def test_a_tar_cut_short_is_refused(tmp_path: Path, mode: WriteMode) -> None:
     path = make_tar(tmp_path / "x.tar", SAMPLE, mode)
     raw = path.read_bytes()
     for length in (len(raw) // 2, len(raw) // 4 + 1):
@@ -124,7 +135,7 @@ def test_a_tar_cut_short_is_refused(tmp_path: Path, mode: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["w:gz", "w:bz2", "w:xz"])
-def test_damaged_compression_is_refused(tmp_path: Path, mode: str) -> None:
+def test_damaged_compression_is_refused(tmp_path: Path, mode: WriteMode) -> None:
     path = make_tar(tmp_path / "x.tar", SAMPLE, mode)
     raw = bytearray(path.read_bytes())
     raw[len(raw) // 2] ^= 0xFF
@@ -170,7 +181,8 @@ def test_a_hard_link_to_nothing_and_an_odd_member(tmp_path: Path) -> None:
 def test_a_tar_that_changes_between_plan_and_write_is_refused(tmp_path: Path) -> None:
     from dcss.image.build import plan_image
 
-    for mode in ("w:", "w:gz"):
+    modes: tuple[WriteMode, ...] = ("w:", "w:gz")
+    for mode in modes:
         path = make_tar(tmp_path / "x.tar", SAMPLE, mode)
         plan = plan_image(TarSource(path))
         os.utime(path, (1, 1))
@@ -181,7 +193,7 @@ def test_a_tar_that_changes_between_plan_and_write_is_refused(tmp_path: Path) ->
             plan.write(out.fileno())
 
 
-def layer_tar(members: list[tuple[tarfile.TarInfo, bytes]], mode: str) -> bytes:
+def layer_tar(members: list[tuple[tarfile.TarInfo, bytes]], mode: WriteMode) -> bytes:
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode=mode) as tar:
         for member, data in members:
@@ -190,14 +202,14 @@ def layer_tar(members: list[tuple[tarfile.TarInfo, bytes]], mode: str) -> bytes:
     return out.getvalue()
 
 
-def layers(mode: str) -> list[bytes]:
+def layers(mode: WriteMode) -> list[bytes]:
     return [
         layer_tar([(info("etc/a"), b"lower a"), (info("etc/b"), b"lower b"), (info("bin/sh"), content(9000, 5))], mode),
         layer_tar([(info("etc/.wh.a"), b""), (info("etc/b"), b"upper b")], mode),
     ]
 
 
-def docker_save(mode: str) -> list[tuple[tarfile.TarInfo, bytes]]:
+def docker_save(mode: WriteMode) -> list[tuple[tarfile.TarInfo, bytes]]:
     first, second = layers(mode)
     manifest = [{"Config": "c.json", "RepoTags": ["x:latest"], "Layers": ["1/layer.tar", "2/layer.tar"]}]
     return [
@@ -209,7 +221,7 @@ def docker_save(mode: str) -> list[tuple[tarfile.TarInfo, bytes]]:
     ]
 
 
-def oci_layout(mode: str, *, extra: list[dict[str, Any]] | None = None) -> list[tuple[tarfile.TarInfo, bytes]]:
+def oci_layout(mode: WriteMode, *, extra: list[dict[str, Any]] | None = None) -> list[tuple[tarfile.TarInfo, bytes]]:
     first, second = layers(mode)
     manifest = {"layers": [{"digest": "sha256:1"}, {"digest": "sha256:2"}]}
     image = {"digest": "sha256:m", "platform": {"architecture": "s390x", "os": "linux"}}
@@ -228,7 +240,7 @@ def oci_layout(mode: str, *, extra: list[dict[str, Any]] | None = None) -> list[
 @pytest.mark.parametrize("make", [docker_save, oci_layout])
 @pytest.mark.parametrize("layer_mode", ["w:", "w:gz"])
 @pytest.mark.parametrize("outer_mode", ["w:", "w:gz"])
-def test_container_images(tmp_path: Path, make: Any, layer_mode: str, outer_mode: str) -> None:
+def test_container_images(tmp_path: Path, make: Any, layer_mode: WriteMode, outer_mode: WriteMode) -> None:
     path = make_tar(tmp_path / "image.tar", make(layer_mode), outer_mode)
     build(TarSource(path), tmp_path / "x.img")
     read = Read(tmp_path / "x.img")
