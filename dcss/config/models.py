@@ -42,25 +42,25 @@ class Model(BaseModel):
 class AtLeastModel(Model):
     """`at_least:`: less than this found on the machine is an error."""
 
-    files: Annotated[int, Field(ge=0)] = Field(0, description="regular files that the patterns must match")
-    size: Size = Field(0, description="bytes that they must have together")
+    files: Annotated[int, Field(ge=0)] = Field(0, description="the minimum number of regular files")
+    size: Size = Field(0, description="the minimum number of bytes in all of them")
 
 
 class ImageModel(Model):
     """`image:`: exactly one of `files`, `directory`, `tar` and `ext2`."""
 
     files: Annotated[Annotated[list[Text], Field(min_length=1)] | None, GIVEN] = Field(
-        None, description="patterns of files of this machine, which keep their path; ** is any number of directories"
+        None, description="patterns for files of this machine; files keep their paths; ** matches any number of directories"
     )
     directory: Annotated[Text | None, GIVEN] = Field(
         None, description="a directory whose content becomes the root of the image"
     )
     tar: Annotated[Text | None, GIVEN] = Field(
-        None, description="a tar archive, also a compressed one, also from docker save"
+        None, description="a tar archive, which may be compressed or written by docker save"
     )
-    ext2: Annotated[Text | None, GIVEN] = Field(None, description="a ready ext2 image, taken as it is")
-    at_least: Annotated[AtLeastModel | None, GIVEN] = Field(None, description="with files: less than this is an error")
-    up_to: UpTo = Field(None, description="with files: what goes beyond this size is left out")
+    ext2: Annotated[Text | None, GIVEN] = Field(None, description="an existing ext2 image, used unchanged")
+    at_least: Annotated[AtLeastModel | None, GIVEN] = Field(None, description="with files: if less than this matches, that is an error")
+    up_to: UpTo = Field(None, description="with files: the maximum size; files that would exceed it are left out")
 
 
 class SegmentModel(Model):
@@ -72,62 +72,62 @@ class SegmentModel(Model):
     )
     at: Address = Field(None, description="instead of define: the absolute address of the first byte")
     type: Literal["SW", "EW", "SR", "ER", "SN", "EN", "SC"] = Field("SR", description="with at: the type of all pages")
-    size: SegmentSize = Field(None, description="with at: the segment's size; auto takes the image's own")
+    size: SegmentSize = Field(None, description="with at: the segment's size; auto makes it as large as the image")
     image: Annotated[ImageModel | None, GIVEN] = Field(
-        None, description="what goes into the segment; absent: it is the saved segment of that name"
+        None, description="the content; without it, the saved segment of that name is used"
     )
-    save: bool = Field(False, description="with image: save the segment, so that it outlives the system")
+    save: bool = Field(False, description="with image: save the segment in the spool, where it stays when the system has ended")
 
 
 class MountModel(Model):
     """One entry of `mounts:`."""
 
     device: Text = Field(description="a block device of the guest: dcssblk0 is the first of dcssblk:")
-    at: GuestPath = Field(description="where the guest mounts it")
-    options: list[Option] = Field([], description="mount options; without xip reads and mappings go through copies")
+    at: GuestPath = Field(description="the mount point in the guest")
+    options: list[Option] = Field([], description="mount options; without xip, files are read and mapped through copies")
 
 
 class StepModel(Model):
     """One entry of `run:`: exactly one of `map`, `read` and `exec`."""
 
     map: Annotated[GuestPath | None, GIVEN] = Field(
-        None, description="map every file that the pattern matches, every page present, and keep it mapped"
+        None, description="map every file that the pattern matches, make every page present, and keep it mapped"
     )
     read: Annotated[GuestPath | None, GIVEN] = Field(
         None, description="read every file that the pattern matches with read(2)"
     )
     exec: Annotated[Words | None, GIVEN] = Field(
-        None, description="a command and its arguments; or a line, which is sh -c with the line"
+        None, description="a list of a command and its arguments, or a line that is passed to sh -c"
     )
-    background: bool = Field(False, description="with exec: go on without waiting for its end")
+    background: bool = Field(False, description="with exec: do not wait until the program ends")
 
 
-_ENGINE_DESCRIPTION = "what the guest runs on; s390x and linux are not built yet, and refused"
+_ENGINE_DESCRIPTION = "what the guest runs on; s390x and linux are not built yet, and are rejected"
 
 
 class GuestModel(Model):
     """One entry of `guests:`, which `count` turns into several guests: the keys that it has with every engine."""
 
-    name: Name = Field(description="the guest's name; at most 8 characters with its number")
+    name: Name = Field(description="the guest's name; at most 8 characters, including its number")
     count: Annotated[Annotated[int, Field(ge=1)] | None, GIVEN] = Field(
-        None, description="that many guests, numbered from 1 with at least two digits; absent: one, without a number"
+        None, description="the number of guests, numbered from 1 with at least two digits; without it, one guest without a number"
     )
     engine: EngineName = Field(DEFAULT_ENGINE, description=_ENGINE_DESCRIPTION)
-    storage: Storage = Field(DEFAULT_STORAGE_BYTES, description="its real storage, a limit: copies beyond it fail")
-    namesave: list[Name] = Field([], description="restricted segments (RSTD) that it may load")
-    privilege: Privilege = Field("G", description="its privilege classes for CP commands; DEFSEG and SAVESEG need E")
+    storage: Storage = Field(DEFAULT_STORAGE_BYTES, description="the guest's real storage; a limit for the copies that it makes")
+    namesave: list[Name] = Field([], description="restricted segments (RSTD) that the guest may load")
+    privilege: Privilege = Field("G", description="the guest's privilege classes for CP commands; DEFSEG and SAVESEG need E")
     dcssblk: Annotated[list[Text] | None, GIVEN] = Field(
-        None, description='its dcssblk devices, in order; "A:B" is one device of two segments, "A(local)" exclusive'
+        None, description='the dcssblk devices, in order; "A:B" is one device of two segments, "A(local)" is exclusive'
     )
-    mounts: list[MountModel] = Field([], description="what it mounts, in order")
+    mounts: list[MountModel] = Field([], description="the file systems to mount, in order")
     expect: Expectation = Field(
-        "shared", description="shared; copies for a baseline; nothing for one that no claim is about"
+        "shared", description="shared; copies for a baseline; nothing for a guest that no claim is about"
     )
-    run: list[StepModel] = Field([], description="its workload, in order")
+    run: list[StepModel] = Field([], description="the workload, in order")
     after: list[Name] = Field(
-        [], description="guests of this file whose `run:` lists must have ended well before it starts"
+        [], description="other guests; this one starts when their `run:` lists have ended successfully"
     )
-    restart: Restart = Field("no", description="on-failure: start it again when it fails or is killed")
+    restart: Restart = Field("no", description="on-failure: restart the guest when it fails or is killed")
 
 
 class ProcessGuestModel(GuestModel):
@@ -174,7 +174,7 @@ class SystemModel(Model):
     """One system: its segments and its guests."""
 
     system: Annotated[SystemName | None, GIVEN] = Field(
-        None, description="the system's name; absent: the file's name without its ending"
+        None, description="the system's name; without it, the file's name without its ending"
     )
     segments: Annotated[list[SegmentModel], Field(min_length=1)] = Field(description="the segments")
     guests: list[AnyGuestModel] = Field([], description="the guests")
