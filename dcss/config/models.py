@@ -50,7 +50,7 @@ class ImageModel(Model):
     """`image:`: exactly one of `files`, `directory`, `tar` and `ext2`."""
 
     files: Annotated[Annotated[list[Text], Field(min_length=1)] | None, GIVEN] = Field(
-        None, description="patterns for files of this machine; files keep their paths; ** matches any number of directories"
+        None, description="patterns for files, which keep their paths; ** matches any number of directories"
     )
     directory: Annotated[Text | None, GIVEN] = Field(
         None, description="a directory whose content becomes the root of the image"
@@ -59,7 +59,7 @@ class ImageModel(Model):
         None, description="a tar archive, which may be compressed or written by docker save"
     )
     ext2: Annotated[Text | None, GIVEN] = Field(None, description="an existing ext2 image, used unchanged")
-    at_least: Annotated[AtLeastModel | None, GIVEN] = Field(None, description="with files: if less than this matches, that is an error")
+    at_least: Annotated[AtLeastModel | None, GIVEN] = Field(None, description="with files: the minimum that must match")
     up_to: UpTo = Field(None, description="with files: the maximum size; files that would exceed it are left out")
 
 
@@ -76,7 +76,7 @@ class SegmentModel(Model):
     image: Annotated[ImageModel | None, GIVEN] = Field(
         None, description="the content; without it, the saved segment of that name is used"
     )
-    save: bool = Field(False, description="with image: save the segment in the spool, where it stays when the system has ended")
+    save: bool = Field(False, description="with image: save the segment in the spool")
 
 
 class MountModel(Model):
@@ -84,7 +84,7 @@ class MountModel(Model):
 
     device: Text = Field(description="a block device of the guest: dcssblk0 is the first of dcssblk:")
     at: GuestPath = Field(description="the mount point in the guest")
-    options: list[Option] = Field([], description="mount options; without xip, files are read and mapped through copies")
+    options: list[Option] = Field([], description="mount options; without xip, the guest copies the files")
 
 
 class StepModel(Model):
@@ -110,12 +110,15 @@ class GuestModel(Model):
 
     name: Name = Field(description="the guest's name; at most 8 characters, including its number")
     count: Annotated[Annotated[int, Field(ge=1)] | None, GIVEN] = Field(
-        None, description="the number of guests, numbered from 1 with at least two digits; without it, one guest without a number"
+        None,
+        description="the number of guests; their names end with numbers from 1; without it, one guest without a number",
     )
     engine: EngineName = Field(DEFAULT_ENGINE, description=_ENGINE_DESCRIPTION)
-    storage: Storage = Field(DEFAULT_STORAGE_BYTES, description="the guest's real storage; a limit for the copies that it makes")
+    storage: Storage = Field(
+        DEFAULT_STORAGE_BYTES, description="real storage: a limit for the copies that the guest makes"
+    )
     namesave: list[Name] = Field([], description="restricted segments (RSTD) that the guest may load")
-    privilege: Privilege = Field("G", description="the guest's privilege classes for CP commands; DEFSEG and SAVESEG need E")
+    privilege: Privilege = Field("G", description="privilege classes for CP commands; DEFSEG and SAVESEG need E")
     dcssblk: Annotated[list[Text] | None, GIVEN] = Field(
         None, description='the dcssblk devices, in order; "A:B" is one device of two segments, "A(local)" is exclusive'
     )
