@@ -80,7 +80,7 @@ def _run_step(kernel: Kernel, verb: str, *words: str) -> None:
 
         exec_step(kernel, words)
     else:
-        STEPS[verb](kernel.process, *words)
+        STEPS[verb](kernel.init, *words)
 
 
 def _serve(kernel: Kernel, console: socket.socket) -> None:

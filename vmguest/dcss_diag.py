@@ -19,7 +19,8 @@ from dcss.abi.diag64 import (
 )
 from dcss.abi.extmem import PageRange, SegmentType
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
-from vmguest.machine import Diagnosed, Machine, ProgramCheckError
+from vmguest.machine import Diagnosed, Machine
+from vmguest.storage import ProgramCheckError
 
 _NAME_AREA, _QIN_AREA, _QOUT_AREA = 0, 64, 128  # places in the page that holds operands of DIAGNOSE
 _PROBE = b"dummy\0\0\0"  # in ASCII, so no segment's name; that is what Linux asks for

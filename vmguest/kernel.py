@@ -8,21 +8,21 @@ from dcss.abi.page import PAGE_SIZE
 from vmguest.block.dcssblk import Dcssblk
 from vmguest.extmem import Extmem
 from vmguest.fs.devices import Devices
-from vmguest.fs.mount import Mount
+from vmguest.fs.mount import Mount, Node
 from vmguest.fs.namespace import mount_at_boot
 from vmguest.fs.options import parse_options
 from vmguest.fs.vfs import Vfs
 from vmguest.hostmem import Reservation
 from vmguest.machine import Machine
 from vmguest.printk import KernelLog
-from vmguest.workload import Process
+from vmguest.task import Task
 
 if TYPE_CHECKING:
     from vmguest.fs.sysfs import Directory
 
 
 class Kernel:
-    """One running guest kernel with its one user process. `name` is its host name."""
+    """One running guest kernel. `name` is its host name, `init` the task that runs the workload."""
 
     def __init__(
         self,
@@ -42,7 +42,19 @@ class Kernel:
         self.dcssblk = Dcssblk(self.machine, self.extmem, self.log)
         self.devices = Devices(self.dcssblk, self.machine.storage)
         self.vfs = Vfs(self.machine.storage, self._populate, self.devices.open)
-        self.process = Process(self.machine, self.vfs)
+        self.tasks: list[Task] = []
+        self.init = self.new_task()
+
+    def new_task(self, directory: Node | None = None) -> Task:
+        """Start a task, in a working directory or the root; `end_task` ends it."""
+        task = Task(self.machine, self.vfs, directory)
+        self.tasks.append(task)
+        return task
+
+    def end_task(self, task: Task) -> None:
+        """End a task and give back what it has."""
+        task.exit()
+        self.tasks.remove(task)
 
     def mount(self, device: str, at: str, options: tuple[str, ...]) -> Mount:
         """Mount ext2 from a block device, /dev/ before its name or not, as at boot. Raises KernelError."""
@@ -60,7 +72,7 @@ class Kernel:
         return Counters(
             sum(system.page_cache_bytes for system in systems),
             sum(system.buffer_bytes for system in systems) + self.devices.buffer_pages * PAGE_SIZE,
-            self.process.anonymous_pages * PAGE_SIZE,
+            sum(task.mm.anonymous_pages for task in self.tasks) * PAGE_SIZE,
         )
 
     def _populate(self) -> None:

@@ -2,28 +2,15 @@
 
 import os
 import socket
-from errno import EINVAL, ENOMEM
 from typing import NamedTuple
 
 from dcss.abi.diag08 import DIAGNOSE_08, LENGTH_MASK, REQUEST_HEAD
 from dcss.abi.diag64 import DIAGNOSE_64, NAME_SIZE_BYTES, QIN64, Diag64, Qin64
 from dcss.abi.hypercall import Request, call
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
-from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.hostmem import Reservation
-
-PREFIX_AREA_PAGES = 2  # absolute 0-1FFF is the lowcore; nothing is allocated there
-
-
-class ProgramCheckError(KernelError):
-    """The instruction was not executed: an operand is misaligned or lies outside storage."""
-
-    def __init__(self, message: str) -> None:
-        super().__init__(EINVAL, message)
-
-    def __reduce__(self) -> tuple[type, tuple[str | None]]:
-        return type(self), (self.strerror,)
+from vmguest.storage import PageRuns, ProgramCheckError, RealStorage, StorageKind
 
 
 class Diagnosed(NamedTuple):
@@ -46,88 +33,18 @@ class AttachedStorage(NamedTuple):
     writable: bool
 
 
-class PageRuns:
-    """Numbers of pages, handed out in contiguous runs, lowest first, so that what was never used stays untouched."""
-
-    def __init__(self, first: int, pages: int) -> None:
-        self._free = [(first, pages)]
-
-    @property
-    def free_pages(self) -> int:
-        """Pages that are still to be had."""
-        return sum(pages for _, pages in self._free)
-
-    def allocate(self, pages: int) -> int | None:
-        """Return the first page of a contiguous run, or None where no free run is long enough."""
-        for index, (first, free_pages) in enumerate(self._free):
-            if free_pages >= pages:
-                self._free[index : index + 1] = [(first + pages, free_pages - pages)] if free_pages > pages else []
-                return first
-        return None
-
-    def release(self, first: int, pages: int) -> None:
-        """Take a run back and join it with free neighbours."""
-        merged: list[tuple[int, int]] = []
-        for start, length in sorted([*self._free, (first, pages)]):
-            if merged and sum(merged[-1]) == start:
-                merged[-1] = (merged[-1][0], merged[-1][1] + length)
-            else:
-                merged.append((start, length))
-        self._free = merged
-
-
-class RealStorage:
-    """A guest's own memory: page frames from absolute 0 up, each zero when handed out."""
-
-    def __init__(self, base: int, size_bytes: int) -> None:
-        hostmem.map_storage(base, size_bytes)
-        self.base = base
-        self.size_bytes = size_bytes
-        self._frames = PageRuns(PREFIX_AREA_PAGES, size_bytes // PAGE_SIZE - PREFIX_AREA_PAGES)
-
-    @property
-    def free_bytes(self) -> int:
-        """Bytes that are still to be had."""
-        return self._frames.free_pages * PAGE_SIZE
-
-    def allocate(self, pages: int) -> int:
-        """Return the first page frame of a contiguous zeroed run. Raises KernelError(ENOMEM) where there is none."""
-        frame = self._frames.allocate(pages)
-        if frame is None:
-            raise KernelError(
-                ENOMEM,
-                f"real storage of {self.size_bytes} bytes: wanted {pages * PAGE_SIZE} bytes in one run,"
-                f" found {self.free_bytes} bytes free (give the guest more `storage:`)",
-            )
-        return frame
-
-    def release(self, frame: int, pages: int) -> None:
-        """Take a run back; the host gets its memory back at once, and the frames read as zeros again."""
-        hostmem.discard(self.address(frame), pages * PAGE_SIZE)
-        self._frames.release(frame, pages)
-
-    def address(self, frame: int) -> int:
-        """Return the host address of a page frame."""
-        return self.base + (frame << PAGE_SHIFT)
-
-    def view(self, address: int, size_bytes: int) -> memoryview:
-        """Return bytes at an absolute address. Raises ProgramCheckError where they are not in real storage."""
-        if address < 0 or address + size_bytes > self.size_bytes:
-            raise ProgramCheckError(
-                f"addressing exception: {size_bytes} bytes at {address:#x}, storage ends at {self.size_bytes:#x}"
-            )
-        return hostmem.view(self.base + address, size_bytes)
-
-
 class Machine:
-    """One guest's hardware. Absolute address A lies at host address `reservation.window` + A."""
+    """One guest's hardware. Absolute address A lies at host address `reservation.window` + A.
+
+    `user_pages` are the free pages of the user area, by number, of which every task takes its addresses.
+    """
 
     def __init__(self, reservation: Reservation, storage_bytes: int, port: socket.socket) -> None:
         self.reservation = reservation
         self.storage = RealStorage(reservation.window, storage_bytes)
         self._port = port
         self._attached: list[AttachedStorage] = []
-        self._user_pages = PageRuns(reservation.user_area >> PAGE_SHIFT, reservation.user_area_bytes >> PAGE_SHIFT)
+        self.user_pages = PageRuns(reservation.user_area >> PAGE_SHIFT, reservation.user_area_bytes >> PAGE_SHIFT)
 
     def diagnose_64(self, rx: int, ry: int) -> Diagnosed:
         """Execute DIAGNOSE X'64': Rx addresses the operand in real storage, Ry holds the function code.
@@ -187,46 +104,21 @@ class Machine:
         """Return the host address of an absolute page number."""
         return self.reservation.window + (page << PAGE_SHIFT)
 
-    def map_user(self, address: int, first_page: int, pages: int) -> int:
-        """Map absolute pages read-only at user level, all present, and return the host address that they are at.
+    def kind_of(self, page_frame: int) -> StorageKind:
+        """Return whether an absolute page lies in real storage or above it."""
+        return StorageKind.REAL if page_frame < self.storage.size_bytes >> PAGE_SHIFT else StorageKind.SEGMENT
 
-        Shared attached storage is mapped at `address`, from as many objects as the pages lie in. Private memory the
-        host can map only once: real storage, and attached storage of which pages may have been written, are found
-        where they are.
+    def shared_pieces(self, first_page: int, pages: int) -> list[AttachedStorage]:
+        """Return the parts of objects that hold absolute pages, for the host to map them once more.
+
+        Private memory can be mapped only once: where one of the pages lies in real storage, or in attached storage of
+        which pages may have been written, there are none.
         """
-        pieces = self._shared_pieces(first_page, pages)
-        if sum(length for _, _, length in pieces) != pages:
-            return self.absolute(first_page)
-        for storage, start, length in pieces:
-            hostmem.map_object(
-                address + (start - first_page) * PAGE_SIZE,
-                length * PAGE_SIZE,
-                storage.descriptor,
-                storage.offset + (start - storage.first_page) * PAGE_SIZE,
-                writable=False,
-                private=False,
-                populate=True,
-            )
-        return address
-
-    def _shared_pieces(self, first_page: int, pages: int) -> list[tuple[AttachedStorage, int, int]]:
-        """Return what attached storage, not private, has of a run of pages: storage, first page, length in pages."""
         pieces = []
         for storage in self._attached:
             start = max(first_page, storage.first_page)
             end = min(first_page + pages, storage.first_page + storage.pages)
             if start < end and not storage.private:
-                pieces.append((storage, start, end - start))
-        return pieces
-
-    def user_range(self, pages: int) -> int:
-        """Return the start of `pages` unused pages of user addresses. Raises KernelError(ENOMEM) for none."""
-        first = self._user_pages.allocate(pages)
-        if first is None:
-            raise KernelError(ENOMEM, f"user area: wanted {pages} pages in one run, found none so long")
-        return first << PAGE_SHIFT
-
-    def unmap_user(self, address: int, pages: int) -> None:
-        """Unmap user addresses that `user_range` gave, and let them be used again."""
-        hostmem.unmap(address, pages * PAGE_SIZE)
-        self._user_pages.release(address >> PAGE_SHIFT, pages)
+                offset = storage.offset + (start - storage.first_page) * PAGE_SIZE
+                pieces.append(storage._replace(first_page=start, pages=end - start, offset=offset))
+        return pieces if sum(piece.pages for piece in pieces) == pages else []

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from errno import ENOENT
 from fnmatch import translate
 from functools import lru_cache
@@ -10,80 +10,64 @@ from functools import lru_cache
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
-from vmguest.fs.descriptors import Descriptors
-from vmguest.fs.mapping import UserMapping
 from vmguest.fs.mount import Node
-from vmguest.fs.open import OpenFile, open_node
+from vmguest.fs.open import open_node
 from vmguest.fs.vfs import Vfs
-from vmguest.machine import Machine
+from vmguest.mm import PROT_READ, PROT_WRITE
+from vmguest.task import Task
 
 READ_BUFFER_PAGES = 256
 _WILDCARDS = re.compile(rb"[*?\[]")
 
 
-class Process:
-    """The guest's one user process: its descriptors, what it has mapped, and its anonymous memory."""
-
-    def __init__(self, machine: Machine, vfs: Vfs) -> None:
-        self.anonymous_pages = 0
-        self.descriptors = Descriptors(vfs)
-        self._machine = machine
-        self._vfs = vfs
-        self._mapped: list[tuple[OpenFile, UserMapping | None]] = []
-
-    @property
-    def mapped_pages(self) -> int:
-        """Pages of files that are mapped, holes included."""
-        return sum(mapping.pages for _, mapping in self._mapped if mapping is not None)
-
-    def map(self, pattern: str) -> int:
-        """Map every regular file that matches, each once, and keep it mapped; return how many files that were."""
-        files = 0
-        for node in self._matches(pattern):
-            number = self.descriptors.install(open_node(self._vfs, node))
-            try:
-                opened = self.descriptors.get(number)
-                size_bytes = node.inode.size_bytes  # 0 for a file of /proc, which has no pages
-                mapping = opened.file.mmap(0, hostmem.pages(size_bytes)) if size_bytes else None
-                self._mapped.append((opened.hold(), mapping))
-            finally:
-                self.descriptors.close(number)
-            files += 1
-        return files
-
-    def read(self, pattern: str) -> int:
-        """Read every matching file through read(2), into a buffer that is given back; return how many bytes."""
-        frame = self._machine.storage.allocate(READ_BUFFER_PAGES)
-        self.anonymous_pages += READ_BUFFER_PAGES
-        buffer = hostmem.view(self._machine.storage.address(frame), READ_BUFFER_PAGES * PAGE_SIZE)
+def map_files(task: Task, pattern: str) -> int:
+    """Map every regular file that matches, each once, and keep it mapped; return how many files that were."""
+    files = 0
+    for node in _matches(task.vfs, pattern):
+        number = task.files.install(open_node(task.vfs, node))
         try:
-            return sum(self._read_all(node, buffer) for node in self._matches(pattern))
+            if node.inode.size_bytes:  # 0 for a file of /proc, which has no pages
+                task.mmap(number, 0, hostmem.pages(node.inode.size_bytes))
         finally:
-            self.anonymous_pages -= READ_BUFFER_PAGES
-            self._machine.storage.release(frame, READ_BUFFER_PAGES)
-
-    def _read_all(self, node: Node, buffer: memoryview) -> int:
-        number = self.descriptors.install(open_node(self._vfs, node))
-        try:
-            opened = self.descriptors.get(number)
-            while opened.read(buffer):
-                pass
-            return opened.position
-        finally:
-            self.descriptors.close(number)
-
-    def _matches(self, pattern: str) -> Iterator[Node]:
-        seen: set[tuple[int, int]] = set()
-        for node in glob(self._vfs, os.fsencode(pattern)):
-            key = (id(node.mount.file_system), node.inode.number)
-            if node.inode.is_regular and key not in seen:
-                seen.add(key)
-                yield node
-        if not seen:
-            raise KernelError(ENOENT, f"{pattern}: matches no regular file in this guest")
+            task.files.close(number)
+        files += 1
+    return files
 
 
-STEPS: dict[str, Callable[[Process, str], int]] = {"map": Process.map, "read": Process.read}
+def read_files(task: Task, pattern: str) -> int:
+    """Read every matching file through read(2), into a buffer that is given back; return how many bytes."""
+    buffer = task.mmap(None, 0, READ_BUFFER_PAGES, PROT_READ | PROT_WRITE, shared=False)
+    try:
+        views = list(task.mm.views(buffer, READ_BUFFER_PAGES * PAGE_SIZE, for_write=True))
+        return sum(_read_file(task, node, views) for node in _matches(task.vfs, pattern))
+    finally:
+        task.mm.unmap(buffer, READ_BUFFER_PAGES)
+
+
+def _read_file(task: Task, node: Node, views: Sequence[memoryview]) -> int:
+    number = task.files.install(open_node(task.vfs, node))
+    try:
+        opened = task.files.get(number)
+        while opened.readv(views):
+            pass
+        return opened.position
+    finally:
+        task.files.close(number)
+
+
+def _matches(vfs: Vfs, pattern: str) -> Iterator[Node]:
+    """Yield the regular files that match, each once, whatever names it has."""
+    seen: set[tuple[int, int]] = set()
+    for node in glob(vfs, os.fsencode(pattern)):
+        key = (id(node.mount.file_system), node.inode.number)
+        if node.inode.is_regular and key not in seen:
+            seen.add(key)
+            yield node
+    if not seen:
+        raise KernelError(ENOENT, f"{pattern}: matches no regular file in this guest")
+
+
+STEPS: dict[str, Callable[[Task, str], int]] = {"map": map_files, "read": read_files}
 
 
 @lru_cache(1024)

@@ -7,7 +7,7 @@ from errno import EINVAL, EISDIR, ENOENT
 from dcss.errors import KernelError
 from vmguest.block.dcssblk import DCSSBLK_MAJOR, Dcssblk
 from vmguest.fs.devices import NULL
-from vmguest.fs.file import RegularFile
+from vmguest.fs.file import FileOperations
 from vmguest.fs.filesystem import Inode
 from vmguest.fs.virtual import VirtualFileSystem, VirtualInode
 
@@ -52,6 +52,6 @@ class DevFileSystem(VirtualFileSystem):
         """Refuse: there are no links here. Raises KernelError(EINVAL)."""
         raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
 
-    def open(self, inode: Inode) -> RegularFile:
+    def open(self, inode: Inode) -> FileOperations:
         """Refuse: nothing here is a regular file. Raises KernelError(EISDIR)."""
         raise KernelError(EISDIR, f"/dev inode {inode.number}: not a regular file")

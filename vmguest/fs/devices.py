@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Iterator
-from errno import EINVAL, ENODEV, ENOSPC, ENOTBLK, ENXIO
+from errno import EINVAL, ENOSPC, ENOTBLK, ENXIO
 from typing import TYPE_CHECKING, Protocol
 
 from dcss.abi.page import PAGE_SIZE
@@ -10,10 +10,9 @@ from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.block.dcssblk import DCSSBLK_MAJOR, Dcssblk
 from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice
-from vmguest.fs.file import Actor, clip, copy_pieces, send_pieces
-from vmguest.fs.filesystem import Inode, WritableFile
-from vmguest.fs.mapping import UserMapping
-from vmguest.machine import RealStorage
+from vmguest.fs.file import Actor, UnmappableFile, WritableFileOperations, clip, copy_pieces, send_pieces
+from vmguest.fs.filesystem import Inode
+from vmguest.storage import RealStorage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,7 +21,7 @@ NULL = (1, 3)
 WINDOW_PAGES = 64
 
 
-class DeviceFile(WritableFile, Protocol):
+class DeviceFile(WritableFileOperations, Protocol):
     """An open device node."""
 
     def close(self) -> None:
@@ -61,7 +60,7 @@ class Devices:
         self.buffer_pages += pages
 
 
-class BlockFile:
+class BlockFile(UnmappableFile):
     """An open block device: its bytes pass through a window of copies in real storage, given back at the close.
 
     What is written is on the device when the call returns. `count` is told of pages taken, and given back.
@@ -86,10 +85,6 @@ class BlockFile:
     def sendfile(self, position: int, count: int, actor: Actor) -> int:
         """Hand copies of the disk's bytes to `actor`."""
         return send_pieces(self._pieces(position, count), actor)
-
-    def mmap(self, first_page: int, pages: int) -> UserMapping:
-        """Refuse: of a disk only files are mapped. Raises KernelError(ENODEV)."""
-        raise KernelError(ENODEV, f"{self._device.name}: mmap of {pages} pages at {first_page}: mount it instead")
 
     def write(self, position: int, data: bytes | memoryview) -> int:
         """Copy bytes to the disk, up to its end; return how many. Raises KernelError: EIO, EINVAL, ENOSPC there."""
@@ -143,7 +138,7 @@ class BlockFile:
         move(self._opened, page * SECTORS_PER_PAGE, self._storage.address(self._frame), len(window))
 
 
-class NullFile:
+class NullFile(UnmappableFile):
     """/dev/null: takes everything, holds nothing."""
 
     size_bytes = 0
@@ -155,10 +150,6 @@ class NullFile:
     def sendfile(self, position: int, count: int, actor: Actor) -> int:  # noqa: ARG002
         """Return 0: nothing to hand on."""
         return 0
-
-    def mmap(self, first_page: int, pages: int) -> UserMapping:
-        """Refuse. Raises KernelError(ENODEV)."""
-        raise KernelError(ENODEV, f"mmap of {pages} pages from page {first_page}: /dev/null has none")
 
     def write(self, position: int, data: bytes | memoryview) -> int:  # noqa: ARG002
         """Take it."""

@@ -1,17 +1,19 @@
-"""What a regular file's operations offer, whichever way they get at its bytes."""
+"""What the operations of an open regular file offer (struct file_operations), and how those with storage do it."""
 
-from collections.abc import Callable, Iterable, Sequence
-from errno import EINVAL
-from typing import Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from errno import EINVAL, ENODEV
+from typing import NoReturn, Protocol
 
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
-from vmguest.fs.mapping import UserMapping
+from vmguest.storage import ZERO_PAGE, StorageKind, StorageRun
 
-Actor = Callable[[memoryview], int]  # takes bytes, says how many it took: what sendfile's actor does in the kernel
+Actor = Callable[[memoryview], int]  # takes bytes, returns how many it took: what sendfile's actor does in the kernel
 
 
-class RegularFile(Protocol):
+class FileOperations(Protocol):
     """An open regular file: positions and sizes in bytes, nothing is read beyond i_size."""
 
     @property
@@ -27,12 +29,89 @@ class RegularFile(Protocol):
         """Hand up to `count` bytes to `actor` without an intermediate copy; return how many it took."""
         ...
 
-    def mmap(self, first_page: int, pages: int) -> UserMapping:
-        """Map pages read-only at user level, each present on return. Raises KernelError(EINVAL) for no pages."""
+    def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:
+        """Yield where pages of the file lie, up to its end, as runs; with `for_write` holes get storage first.
+
+        Raises KernelError: ENODEV where the file has no pages, EROFS, ENOMEM.
+        """
         ...
 
 
-def readv(file: RegularFile, position: int, buffers: Sequence[memoryview]) -> int:
+class WritableFileOperations(FileOperations, Protocol):
+    """An open regular file of a file system that is mounted read-write."""
+
+    def write(self, position: int, data: bytes | memoryview) -> int:
+        """Copy bytes into the file; return how many, fewer than given only where storage ran out in between.
+
+        Raises KernelError(ENOSPC) where not one byte found room, EINVAL for a position below 0.
+        """
+        ...
+
+    def truncate(self, size_bytes: int) -> None:
+        """Cut the file or let it grow by a hole. Raises KernelError(EINVAL) for a size below 0."""
+        ...
+
+
+class StoredFile(ABC):
+    """A file whose pages lie in storage. `translate` says where; reading and sending follow from it.
+
+    `window` is the host address of absolute address 0.
+    """
+
+    __slots__ = ("_window",)
+
+    def __init__(self, window: int) -> None:
+        self._window = window
+
+    @property
+    @abstractmethod
+    def size_bytes(self) -> int:
+        """i_size."""
+
+    @abstractmethod
+    def _runs(self, first_page: int, pages: int, *, for_write: bool) -> Iterator[StorageRun]:
+        """Yield where pages within the file lie."""
+
+    def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:
+        """Yield where pages of the file lie, up to its end, as runs; with `for_write` holes get storage first."""
+        within = min(pages, hostmem.pages(self.size_bytes) - first_page)
+        return self._runs(first_page, within, for_write=for_write) if within > 0 else iter(())
+
+    def read(self, position: int, buffer: memoryview) -> int:
+        """Copy bytes into `buffer`."""
+        return copy_pieces(self._pieces(position, len(buffer)), buffer)
+
+    def sendfile(self, position: int, count: int, actor: Actor) -> int:
+        """Hand bytes to `actor` from where they lie."""
+        return send_pieces(self._pieces(position, count), actor)
+
+    def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
+        end = clip(self, position, count)
+        first = position >> PAGE_SHIFT
+        for run in self._runs(first, hostmem.pages(end) - first, for_write=False):
+            start = run.file_page << PAGE_SHIFT
+            low, high = max(position, start), min(end, start + run.pages * PAGE_SIZE)
+            if run.kind is not StorageKind.HOLE:
+                address = self._window + (run.page_frame << PAGE_SHIFT) + low - start
+                yield hostmem.view(address, high - low).toreadonly()
+                continue
+            while low < high:  # zeros come from one page however long the hole is
+                size_bytes = min(PAGE_SIZE, high - low)
+                yield ZERO_PAGE[:size_bytes]
+                low += size_bytes
+
+
+class UnmappableFile:
+    """A file without pages: there is no storage that could be mapped."""
+
+    __slots__ = ()
+
+    def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> NoReturn:  # noqa: ARG002
+        """Refuse. Raises KernelError(ENODEV)."""
+        raise KernelError(ENODEV, f"mmap of {pages} pages from page {first_page}: this file has no pages")
+
+
+def readv(file: FileOperations, position: int, buffers: Sequence[memoryview]) -> int:
     """Fill buffers in turn, as readv(2) does; return how many bytes were read in all."""
     done = 0
     for buffer in buffers:
@@ -43,19 +122,11 @@ def readv(file: RegularFile, position: int, buffers: Sequence[memoryview]) -> in
     return done
 
 
-def clip(file: RegularFile, position: int, count: int) -> int:
+def clip(file: FileOperations, position: int, count: int) -> int:
     """Return where a read of `count` bytes ends: at the end of the file at the latest, and never before `position`."""
     if position < 0 or count < 0:
         raise KernelError(EINVAL, f"position {position}, count {count}: wanted no negative number")
     return max(position, min(position + count, file.size_bytes))
-
-
-def check_pages(file: RegularFile, first_page: int, pages: int) -> int:
-    """Return how many of `pages` from `first_page` on the file has. Raises KernelError(EINVAL) for none."""
-    within = min(pages, hostmem.pages(file.size_bytes) - first_page)
-    if first_page < 0 or within <= 0:
-        raise KernelError(EINVAL, f"mmap of page {first_page}: the file has {hostmem.pages(file.size_bytes)} pages")
-    return within
 
 
 def copy_pieces(pieces: Iterable[memoryview], buffer: memoryview) -> int:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
-from vmguest.fs.file import RegularFile
+from vmguest.fs.file import FileOperations, WritableFileOperations
 from vmguest.fs.options import MountOptions
 
 TYPES = (  # what can be mounted, as /proc/filesystems lists it
@@ -101,21 +101,6 @@ class Inode(Protocol):
         ...
 
 
-class WritableFile(RegularFile, Protocol):
-    """An open regular file of a file system that is mounted read-write."""
-
-    def write(self, position: int, data: bytes | memoryview) -> int:
-        """Copy bytes into the file; return how many, fewer than given only where storage ran out in between.
-
-        Raises KernelError(ENOSPC) where not one byte found room, EINVAL for a position below 0.
-        """
-        ...
-
-    def truncate(self, size_bytes: int) -> None:
-        """Cut the file or let it grow by a hole. Raises KernelError(EINVAL) for a size below 0."""
-        ...
-
-
 class Writer(Protocol):
     """What changes a file system that is mounted read-write; names are given to directories that lack them."""
 
@@ -143,7 +128,7 @@ class Writer(Protocol):
         """Remove a directory. Raises KernelError(ENOTEMPTY)."""
         ...
 
-    def open_writable(self, inode: Inode) -> WritableFile:
+    def open_writable(self, inode: Inode) -> WritableFileOperations:
         """Open a regular file, for writing too; `FileSystem.release` ends that as well."""
         ...
 
@@ -200,7 +185,7 @@ class FileSystem(Protocol):
         """Return a symbolic link's target."""
         ...
 
-    def open(self, inode: Inode) -> RegularFile:
+    def open(self, inode: Inode) -> FileOperations:
         """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
         ...
 

@@ -2,18 +2,19 @@
 
 import os
 import stat
-from errno import EACCES, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENODEV, ENOTDIR, ENXIO
+from collections.abc import Iterator, Sequence
+from errno import EACCES, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR, ENXIO
 from typing import TYPE_CHECKING, Self
 
 from dcss.errors import KernelError
+from vmguest.fs.file import UnmappableFile
 from vmguest.fs.mount import Node
 from vmguest.fs.vfs import Vfs, writer_of
+from vmguest.storage import StorageRun
 
 if TYPE_CHECKING:
     from vmguest.fs.devices import DeviceFile
-    from vmguest.fs.file import Actor, RegularFile
-    from vmguest.fs.filesystem import WritableFile
-    from vmguest.fs.mapping import UserMapping
+    from vmguest.fs.file import Actor, FileOperations, WritableFileOperations
 
 # asm-generic/fcntl.h, which s390 uses
 O_RDONLY, O_WRONLY, O_RDWR, O_ACCMODE = 0, 1, 2, 3
@@ -35,9 +36,9 @@ class OpenFile:
     def __init__(
         self,
         node: Node,
-        file: "RegularFile",
+        file: "FileOperations",
         flags: int,
-        target: "WritableFile | None" = None,
+        target: "WritableFileOperations | None" = None,
         device: "DeviceFile | None" = None,
     ) -> None:
         self.node = node.hold()
@@ -73,6 +74,29 @@ class OpenFile:
         count = self.file.read(self.position, buffer)
         self.position += count
         return count
+
+    def readv(self, buffers: Sequence[memoryview]) -> int:
+        """Fill buffers in turn; return how many bytes were read in all. Raises KernelError: EBADF, EISDIR."""
+        done = 0
+        for buffer in buffers:
+            count = self.read(buffer)
+            done += count
+            if count < len(buffer):
+                break
+        return done
+
+    def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:
+        """Yield where pages of the file lie. Raises KernelError(ENODEV) where it has none."""
+        return self.file.translate(first_page, pages, for_write=for_write)
+
+    def check_mapping(self, *, shared_writable: bool) -> None:
+        """Refuse what mmap(2) refuses: a file not open for reading, stores into one not open for reading and writing.
+
+        Raises KernelError(EACCES).
+        """
+        access = self.flags & O_ACCMODE
+        if access == O_WRONLY or (shared_writable and access != O_RDWR):
+            raise KernelError(EACCES, f"mmap of {os.fsdecode(self.node.path)}: not open for that")
 
     def write(self, data: bytes | memoryview) -> int:
         """Write all of `data` at the position, with O_APPEND at the end, and move it; return how much that is.
@@ -116,7 +140,7 @@ class OpenFile:
     def _writes_to_mount(self) -> bool:
         return self._target is not None and self._device is None
 
-    def _writable(self, errno: int = EBADF) -> "WritableFile":
+    def _writable(self, errno: int = EBADF) -> "WritableFileOperations":
         if self._target is None:
             raise KernelError(errno, f"{os.fsdecode(self.node.path)}: not open for writing")
         return self._target
@@ -128,7 +152,7 @@ class OpenFile:
         self.close()
 
 
-class DirectoryFile:
+class DirectoryFile(UnmappableFile):
     """An open directory: there are no bytes in it, only names, which `Vfs.children` yields."""
 
     size_bytes = 0
@@ -140,10 +164,6 @@ class DirectoryFile:
     def sendfile(self, position: int, count: int, actor: "Actor") -> int:
         """Refuse, as Linux does for what has no pages. Raises KernelError(EINVAL)."""
         raise KernelError(EINVAL, f"sendfile of {count} bytes at {position} to {actor}: is a directory")
-
-    def mmap(self, first_page: int, pages: int) -> "UserMapping":
-        """Refuse. Raises KernelError(ENODEV)."""
-        raise KernelError(ENODEV, f"mmap of {pages} pages from {first_page}: is a directory")
 
 
 def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Node | None = None) -> OpenFile:

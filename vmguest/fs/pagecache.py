@@ -5,16 +5,18 @@ for what it reads gets ENOMEM, and its account shows each byte.
 """
 
 from collections.abc import Iterator
+from errno import EROFS
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.errors import Ext2FormatError
+from dcss.errors import Ext2FormatError, KernelError
+from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode
 from dcss.ext2.volume import Volume
 from vmguest import hostmem
 from vmguest.block.device import SECTORS_PER_PAGE, Opened
-from vmguest.fs.file import Actor, check_pages, clip, copy_pieces, send_pieces
-from vmguest.fs.mapping import UserMapping, UserRun
-from vmguest.machine import RealStorage
+from vmguest.frames import FrameMap
+from vmguest.fs.file import StoredFile
+from vmguest.storage import RealStorage, StorageKind, StorageRun
 
 
 class BufferCache:
@@ -64,98 +66,75 @@ class BufferCache:
 
 
 class PageCache:
-    """Copies of file data by inode, as runs of (file page, page frame, pages) in file order."""
+    """Copies of file data, as frames by inode and page (struct address_space)."""
 
     def __init__(self, volume: Volume, opened: Opened, storage: RealStorage) -> None:
-        self.pages = 0
         self._volume = volume
         self._opened = opened
         self._storage = storage
-        self._mappings: dict[int, list[tuple[int, int, int]]] = {}
+        self._mappings: dict[int, FrameMap] = {}
 
-    def runs(self, inode: Inode, first_page: int, pages: int) -> Iterator[tuple[int, int, int]]:
-        """Yield the copies of file pages, reading what is not there yet, a run at a time."""
-        end = first_page + pages
-        page = first_page
-        while page < end:
-            start, frame, length = self._run_at(inode, page, end)
-            skip = page - start
-            take = min(length - skip, end - page)
-            yield page, frame + skip, take
-            page += take
+    @property
+    def pages(self) -> int:
+        """Pages that hold a copy."""
+        return sum(frames.pages for frames in self._mappings.values())
+
+    def runs(self, inode: Inode, first_page: int, pages: int) -> Iterator[StorageRun]:
+        """Yield the copies of file pages, reading what is not there yet. Raises KernelError(ENOMEM)."""
+        frames = self._mappings.get(inode.number)
+        if frames is None:
+            frames = self._mappings[inode.number] = FrameMap(self._storage)
+        for run in frames.translate(first_page, pages):
+            if run.kind is StorageKind.HOLE:
+                self._fill(inode, frames, run)
+                yield from frames.translate(run.file_page, run.pages)
+            else:
+                yield run
 
     def drop(self) -> None:
         """Give all copies back: what umount does."""
-        for runs in self._mappings.values():
-            for _, frame, pages in runs:
-                self._storage.release(frame, pages)
+        for frames in self._mappings.values():
+            frames.truncate(0)
         self._mappings.clear()
-        self.pages = 0
 
-    def _run_at(self, inode: Inode, page: int, end: int) -> tuple[int, int, int]:
-        runs = self._mappings.setdefault(inode.number, [])
-        for index, (start, frame, length) in enumerate(runs):
-            if start <= page < start + length:
-                return start, frame, length
-            if start > page:
-                return self._fill(inode, runs, index, page, min(end, start))
-        return self._fill(inode, runs, len(runs), page, end)
-
-    def _fill(
-        self, inode: Inode, runs: list[tuple[int, int, int]], index: int, page: int, end: int
-    ) -> tuple[int, int, int]:
-        frame = self._storage.allocate(end - page)
+    def _fill(self, inode: Inode, frames: FrameMap, hole: StorageRun) -> None:
+        """Copy pages that are not there yet."""
+        filled = frames.fill(hole.file_page, hole.pages)
         try:
-            self._read(inode, page, end - page, frame)
+            if filled < hole.pages:
+                raise self._storage.shortage(hole.pages)
+            for run in self._volume.runs(inode, hole.file_page, hole.pages):
+                if run.disk_block:  # the frames of a hole are zero already
+                    self._read(run, frames)
         except OSError:
-            self._storage.release(frame, end - page)
+            frames.punch(hole.file_page, filled)
             raise
-        runs.insert(index, (page, frame, end - page))
-        self.pages += end - page
-        return runs[index]
 
-    def _read(self, inode: Inode, first_page: int, pages: int, frame: int) -> None:
-        for run in self._volume.runs(inode, first_page, pages):  # a block is a page: dcssblk takes no other transfers
-            if run.disk_block:  # the frames of a hole are zero already
-                target = self._storage.address(frame + run.file_block - first_page)
-                sector = run.disk_block * SECTORS_PER_PAGE
-                self._opened.device.read(self._opened, sector, target, run.blocks * PAGE_SIZE)
+    def _read(self, blocks: BlockRun, frames: FrameMap) -> None:
+        """Copy blocks into their frames. A block is a page: dcssblk takes no other transfers."""
+        for run in frames.translate(blocks.file_block, blocks.blocks):
+            sector = (blocks.disk_block + run.file_page - blocks.file_block) * SECTORS_PER_PAGE
+            target = self._storage.address(run.page_frame)
+            self._opened.device.read(self._opened, sector, target, run.pages * PAGE_SIZE)
 
 
-class CachedFile:
+class CachedFile(StoredFile):
     """An open regular file read through the page cache; the block size is the page size."""
 
+    __slots__ = ("_cache", "_inode")
+
     def __init__(self, inode: Inode, cache: PageCache, storage: RealStorage) -> None:
+        super().__init__(storage.base)
         self._inode = inode
         self._cache = cache
-        self._storage = storage
 
     @property
     def size_bytes(self) -> int:
         """i_size."""
         return self._inode.size_bytes
 
-    def read(self, position: int, buffer: memoryview) -> int:
-        """Copy bytes into `buffer`, out of copies in real storage."""
-        return copy_pieces(self._pieces(position, len(buffer)), buffer)
-
-    def sendfile(self, position: int, count: int, actor: Actor) -> int:
-        """Hand the page cache's copies to `actor`."""
-        return send_pieces(self._pieces(position, count), actor)
-
-    def mmap(self, first_page: int, pages: int) -> UserMapping:
-        """Map pages read-only: user level sees the page cache's own frames, so nothing is copied twice."""
-        pages = check_pages(self, first_page, pages)
-        runs = tuple(
-            UserRun(page, self._storage.address(frame), length)
-            for page, frame, length in self._cache.runs(self._inode, first_page, pages)
-        )
-        return UserMapping(runs, self.size_bytes, lambda: None)
-
-    def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
-        end = clip(self, position, count)
-        first = position // PAGE_SIZE
-        for page, frame, pages in self._cache.runs(self._inode, first, hostmem.pages(end) - first):
-            low = max(position, page * PAGE_SIZE)
-            high = min(end, (page + pages) * PAGE_SIZE)
-            yield hostmem.view(self._storage.address(frame) + low - page * PAGE_SIZE, high - low).toreadonly()
+    def _runs(self, first_page: int, pages: int, *, for_write: bool) -> Iterator[StorageRun]:
+        """Yield the page cache's own frames, so that a mapping copies nothing twice."""
+        if for_write:
+            raise KernelError(EROFS, f"inode {self._inode.number}: this version does not write ext2")
+        return self._cache.runs(self._inode, first_page, pages)

@@ -10,7 +10,7 @@ from dcss.errors import KernelError
 from vmguest.block.dcssblk import DCSSBLK_MAJOR
 from vmguest.fs.filesystem import TYPES, Inode
 from vmguest.fs.virtual import TextFile, VirtualFileSystem, VirtualInode
-from vmguest.machine import PREFIX_AREA_PAGES
+from vmguest.storage import PREFIX_AREA_PAGES
 
 if TYPE_CHECKING:
     from vmguest.kernel import Kernel

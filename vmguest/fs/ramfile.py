@@ -9,11 +9,10 @@ from dcss.abi.ext2 import SECTOR_SIZE
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
-from vmguest.fs.file import Actor, check_pages, clip, copy_pieces, send_pieces
-from vmguest.fs.frames import FilePages
+from vmguest.frames import FrameMap
+from vmguest.fs.file import StoredFile
 from vmguest.fs.inode import TypedByMode
-from vmguest.fs.mapping import UserMapping, UserRun
-from vmguest.machine import RealStorage
+from vmguest.storage import RealStorage, StorageRun
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +32,7 @@ class RamInode(TypedByMode):
     opens: int = 0
     children: dict[bytes, int] = field(default_factory=dict)
     target: bytes = b""
-    data: FilePages | None = None
+    data: FrameMap | None = None
 
     @property
     def pages(self) -> int:
@@ -46,37 +45,20 @@ class RamInode(TypedByMode):
         return self.pages * PAGE_SIZE // SECTOR_SIZE
 
 
-class RamFile:
+class RamFile(StoredFile):
     """An open regular file of real storage."""
 
-    def __init__(self, inode: RamInode, data: FilePages, storage: RealStorage) -> None:
+    __slots__ = ("_data", "_inode")
+
+    def __init__(self, inode: RamInode, data: FrameMap, storage: RealStorage) -> None:
+        super().__init__(storage.base)
         self._inode = inode
         self._data = data
-        self._storage = storage
 
     @property
     def size_bytes(self) -> int:
         """i_size."""
         return self._inode.size_bytes
-
-    def read(self, position: int, buffer: memoryview) -> int:
-        """Copy bytes into `buffer`."""
-        return copy_pieces(self._pieces(position, len(buffer)), buffer)
-
-    def sendfile(self, position: int, count: int, actor: Actor) -> int:
-        """Hand the frames themselves to `actor`."""
-        return send_pieces(self._pieces(position, count), actor)
-
-    def mmap(self, first_page: int, pages: int) -> UserMapping:
-        """Map pages read-only, holes filled first: user level sees the file's own frames."""
-        pages = check_pages(self, first_page, pages)
-        if self._data.fill(first_page, pages) < pages:
-            raise KernelError(ENOMEM, f"mmap of {pages} pages: real storage has no room for the file's holes")
-        runs = tuple(
-            UserRun(run.file_page, self._storage.address(run.frame), run.pages)
-            for run in self._data.runs(first_page, pages)
-        )
-        return UserMapping(runs, self.size_bytes, lambda: None)
 
     def write(self, position: int, data: bytes | memoryview) -> int:
         """Copy bytes into frames, taken as they are needed. Raises KernelError: ENOSPC, EINVAL."""
@@ -85,15 +67,18 @@ class RamFile:
         if not data:
             return 0
         first = position // PAGE_SIZE
-        there = self._data.fill(first, hostmem.pages(position + len(data)) - first)
-        end = min(position + len(data), (first + there) * PAGE_SIZE)
+        filled = self._data.fill(first, hostmem.pages(position + len(data)) - first)
+        end = min(position + len(data), (first + filled) * PAGE_SIZE)
         if end <= position:
             raise KernelError(ENOSPC, "real storage is full (give the guest more `storage:`, or remove files)")
         view, done = memoryview(data), 0
-        for piece in self._data.pieces(position, end):
-            piece[:] = view[done : done + len(piece)]
-            done += len(piece)
-        self._changed(max(self.size_bytes, end))
+        for run in self._data.runs(first, filled):
+            low = position + done
+            high = min(end, run.end * PAGE_SIZE)
+            address = self._window + run.page_frame * PAGE_SIZE + low - run.file_page * PAGE_SIZE
+            hostmem.view(address, high - low)[:] = view[done : done + high - low]
+            done += high - low
+        self._set_size(max(self.size_bytes, end))
         return done
 
     def truncate(self, size_bytes: int) -> None:
@@ -101,13 +86,15 @@ class RamFile:
         if size_bytes < 0:
             raise KernelError(EINVAL, f"truncate to {size_bytes} bytes: wanted no negative number")
         if size_bytes < self.size_bytes:
-            self._data.cut(size_bytes)
-        self._changed(size_bytes)
+            self._data.truncate(size_bytes)
+        self._set_size(size_bytes)
 
-    def _changed(self, size_bytes: int) -> None:
+    def _set_size(self, size_bytes: int) -> None:
         self._inode.size_bytes = size_bytes
         self._inode.mtime = self._inode.ctime = int(time())
 
-    def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
-        for piece in self._data.pieces(position, clip(self, position, count)):
-            yield piece.toreadonly()
+    def _runs(self, first_page: int, pages: int, *, for_write: bool) -> Iterator[StorageRun]:
+        """Yield the file's own frames, and its holes."""
+        if for_write and self._data.fill(first_page, pages) < pages:
+            raise KernelError(ENOMEM, f"{pages} pages of a file: real storage has no room for its holes")
+        return self._data.translate(first_page, pages)

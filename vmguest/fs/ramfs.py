@@ -10,11 +10,11 @@ from time import time
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
+from vmguest.frames import FrameMap
 from vmguest.fs.filesystem import Inode, StatFs
-from vmguest.fs.frames import FilePages
 from vmguest.fs.options import MountOptions, refuse_data
 from vmguest.fs.ramfile import RamFile, RamInode
-from vmguest.machine import RealStorage
+from vmguest.storage import RealStorage
 
 
 class RamFileSystem:
@@ -95,7 +95,7 @@ class RamFileSystem:
     def create(self, directory: Inode, name: bytes) -> RamInode:
         """Make an empty regular file."""
         inode = self._add(directory, name, stat.S_IFREG | 0o644)
-        inode.data = FilePages(self._storage)
+        inode.data = FrameMap(self._storage)
         return inode
 
     def mkdir(self, directory: Inode, name: bytes) -> RamInode:
@@ -154,7 +154,7 @@ class RamFileSystem:
         """Give every frame back."""
         for inode in self._inodes.values():
             if inode.data is not None:
-                inode.data.cut(0)
+                inode.data.truncate(0)
 
     def _own(self, inode: Inode) -> RamInode:
         return inode if isinstance(inode, RamInode) else self._inodes[inode.number]
@@ -183,5 +183,5 @@ class RamFileSystem:
     def _forget_unused(self, inode: RamInode) -> None:
         if inode.links_count == 0 and inode.opens == 0:
             if inode.data is not None:
-                inode.data.cut(0)
+                inode.data.truncate(0)
             del self._inodes[inode.number]

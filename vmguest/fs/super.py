@@ -14,7 +14,7 @@ from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 from vmguest.block.dcssblk import DCSSBLK_MAJOR
 from vmguest.block.device import BlockDevice, Opened
-from vmguest.fs.file import RegularFile
+from vmguest.fs.file import FileOperations
 from vmguest.fs.options import MountOptions
 from vmguest.fs.pagecache import BufferCache, CachedFile, PageCache
 from vmguest.fs.xip import XipFile
@@ -159,7 +159,7 @@ class Ext2FileSystem:
         """Return a symbolic link's target."""
         return self.volume.readlink(self._own(inode))
 
-    def open(self, inode: "Inode") -> RegularFile:
+    def open(self, inode: "Inode") -> FileOperations:
         """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
         if not inode.is_regular:
             raise KernelError(EISDIR if inode.is_dir else EINVAL, f"inode {inode.number}: not a regular file")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
 from vmguest.fs.mount import Mount, Node, Place
-from vmguest.machine import RealStorage
+from vmguest.storage import RealStorage
 
 if TYPE_CHECKING:
     from vmguest.fs.devices import DeviceFile

@@ -2,14 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from errno import ENODEV, EROFS
+from errno import EROFS
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
-from vmguest.fs.file import Actor, clip, copy_pieces, send_pieces
+from vmguest.fs.file import Actor, UnmappableFile, clip, copy_pieces, send_pieces
 from vmguest.fs.filesystem import Inode, StatFs
 from vmguest.fs.inode import TypedByMode
-from vmguest.fs.mapping import UserMapping
 from vmguest.fs.options import MountOptions, refuse_data
 
 
@@ -58,7 +57,7 @@ class VirtualFileSystem:
         """Nothing is held."""
 
 
-class TextFile:
+class TextFile(UnmappableFile):
     """An open file whose text was made when it was opened."""
 
     def __init__(self, text: bytes) -> None:
@@ -76,10 +75,6 @@ class TextFile:
     def sendfile(self, position: int, count: int, actor: Actor) -> int:
         """Hand the text to `actor`."""
         return send_pieces(self._pieces(position, count), actor)
-
-    def mmap(self, first_page: int, pages: int) -> UserMapping:
-        """Refuse: there is no page to map."""
-        raise KernelError(ENODEV, f"mmap of {pages} pages from page {first_page}: this file has none")
 
     def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
         end = clip(self, position, count)

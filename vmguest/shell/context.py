@@ -12,6 +12,7 @@ from vmguest.fs.mount import Node
 from vmguest.fs.open import O_RDONLY, OpenFile, open_file
 from vmguest.kernel import Kernel
 from vmguest.shell.streams import Stream
+from vmguest.task import Task
 
 FAILED = 1
 USAGE = 2
@@ -24,20 +25,24 @@ class UsageError(Exception):
 
 @dataclass(slots=True)
 class Context:
-    """One run of one command: `name` and `arguments` are its words, `directory` the shell's working directory.
+    """One run of one command, in the shell's own `task`: `name` and `arguments` are its words.
 
-    A command that changes `directory` leaves the old one to its shell, which holds it. `pause` is the shell's; a
-    command that runs others passes it on.
+    `pause` is the shell's; a command that runs others passes it on.
     """
 
     kernel: Kernel
+    task: Task
     name: str
     arguments: Sequence[bytes]
     out: Stream
     err: Stream
-    directory: Node
     pause: Callable[[], None] = lambda: None
     status: int = 0
+
+    @property
+    def directory(self) -> Node:
+        """The working directory."""
+        return self.task.directory
 
     def node(self, argument: bytes, *, follow: bool = True) -> Node:
         """Return what an argument names."""

@@ -15,6 +15,7 @@ from vmguest.shell.globbing import expand
 from vmguest.shell.parser import Command, Redirection, ShellSyntaxError, parse_line, parse_words
 from vmguest.shell.streams import OutputError, Sink, Stream
 from vmguest.shell.table import COMMANDS
+from vmguest.task import Task
 
 CANNOT_EXECUTE = 126
 NOT_FOUND = 127
@@ -24,10 +25,9 @@ Words = Sequence[str | bytes]
 
 
 class Shell:
-    """One shell of a guest: it starts at `directory`, the root if None, and what `cd` says holds until its end.
+    """A shell: each run is a task that begins in `directory`, or the root, and in which `cd` holds until its end.
 
-    Where it stands is in use, as the working directory of any process is. `pause` is called before each command; where
-    it raises ConnectionError, no further command runs.
+    `pause` is called before each command; where it raises ConnectionError, no further command runs.
     """
 
     def __init__(
@@ -55,23 +55,19 @@ class Shell:
             err.flush()
             return USAGE
         status = 0
-        self._move_to(self._directory or self.kernel.vfs.root())
+        task = self.kernel.new_task(self._directory or self.kernel.vfs.root())
         try:
             for parsed in commands:
                 if parsed.when is None or (parsed.when == 0) == (status == 0):
                     self._pause()
-                    status = self._guarded(parsed, out, err)
+                    status = self._guarded(task, parsed, out, err)
         finally:
-            self._standing.release()
+            self.kernel.end_task(task)
         return status
 
-    def _move_to(self, directory: Node) -> None:
-        directory.hold()
-        self._standing = directory
-
-    def _guarded(self, command: Command, out: Stream, err: Stream) -> int:
+    def _guarded(self, task: Task, command: Command, out: Stream, err: Stream) -> int:
         try:
-            return self._redirected(command, out, err)
+            return self._redirected(task, command, out, err)
         except ConnectionError:
             raise
         except Exception as error:
@@ -84,32 +80,25 @@ class Shell:
             out.flush()
             err.flush()
 
-    def _redirected(self, command: Command, out: Stream, err: Stream) -> int:
-        words = [path for word in command.words for path in expand(self.kernel.vfs, self._standing, word)]
+    def _redirected(self, task: Task, command: Command, out: Stream, err: Stream) -> int:
+        words = [path for word in command.words for path in expand(task.vfs, task.directory, word)]
         with ExitStack() as stack:
             for redirection in command.redirections:
                 try:
-                    file = stack.enter_context(self._open(redirection))
+                    file = stack.enter_context(_open(task, redirection))
                 except (KernelError, Ext2FormatError) as error:
                     err.line(f"sh: {_literal(redirection)}: {reason(self.kernel, error)}")
                     return FAILED
                 out = Stream(file.write)  # as in any shell every file is opened, and the last one is written to
-            return self._execute(words, out, err)
+            return self._execute(task, words, out, err)
 
-    def _open(self, redirection: Redirection) -> OpenFile:
-        targets = expand(self.kernel.vfs, self._standing, redirection.target)
-        if len(targets) != 1:
-            raise KernelError(EINVAL, "redirection: wanted one file")
-        flags = O_WRONLY | O_CREAT | (O_APPEND if redirection.append else O_TRUNC)
-        return open_file(self.kernel.vfs, targets[0], flags, self._standing)
-
-    def _execute(self, words: list[bytes], out: Stream, err: Stream) -> int:
+    def _execute(self, task: Task, words: list[bytes], out: Stream, err: Stream) -> int:
         if not words:
             return 0
         command = COMMANDS.get(words[0])
         if command is None:
-            return self._no_command(words[0], err)
-        context = Context(self.kernel, shown(words[0]), words[1:], out, err, self._standing, self._pause)
+            return self._no_command(task, words[0], err)
+        context = Context(self.kernel, task, shown(words[0]), words[1:], out, err, self._pause)
         try:
             command.run(context)
             out.flush()
@@ -119,23 +108,28 @@ class Shell:
             context.fail(f"write error: {reason(self.kernel, error.cause)}")
         except (KernelError, Ext2FormatError) as error:
             context.fail(reason(self.kernel, error))
-        if context.directory is not self._standing:
-            self._standing.release()
-            self._move_to(context.directory)
         return context.status
 
-    def _no_command(self, word: bytes, err: Stream) -> int:
+    def _no_command(self, task: Task, word: bytes, err: Stream) -> int:
         if b"/" not in word:
             err.line(f"sh: {shown(word)}: command not found (`help` lists what there is)")
             return NOT_FOUND
         try:
-            node = self.kernel.vfs.resolve(word, start=self._standing)
+            node = task.vfs.resolve(word, start=task.directory)
         except (KernelError, Ext2FormatError) as error:
             err.line(f"sh: {shown(word)}: {reason(self.kernel, error)}")
             return NOT_FOUND
         why = "Is a directory" if node.inode.is_dir else "cannot execute: engine process runs no machine code"
         err.line(f"sh: {shown(word)}: {why}")
         return CANNOT_EXECUTE
+
+
+def _open(task: Task, redirection: Redirection) -> OpenFile:
+    targets = expand(task.vfs, task.directory, redirection.target)
+    if len(targets) != 1:
+        raise KernelError(EINVAL, "redirection: wanted one file")
+    flags = O_WRONLY | O_CREAT | (O_APPEND if redirection.append else O_TRUNC)
+    return open_file(task.vfs, targets[0], flags, task.directory)
 
 
 def _literal(redirection: Redirection) -> str:

@@ -6,6 +6,7 @@ from functools import partial
 
 import pytest
 from guest_support import definition, fill_with, guest_kernel
+from mm_support import StoredPages
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.cp.program import ControlProgram
@@ -40,14 +41,16 @@ def test_a_user_mapping_is_put_together_from_several_segments(control_program: C
         control_program.publish(definition(name, words), partial(_fill_last_page, name=name))
     with guest_kernel(control_program) as kernel:
         kernel.dcssblk.add("A:B")
-        machine = kernel.machine
-        address = machine.user_range(258)
-        assert machine.map_user(address, 0x200FE, 258) == address
+        machine, mm = kernel.machine, kernel.init.mm
+        address = mm.map(StoredPages(0x200FE), 0, 258)
         assert bytes(hostmem.view(address + PAGE_SIZE, PAGE_SIZE)) == b"A" * PAGE_SIZE
         assert bytes(hostmem.view(address + 257 * PAGE_SIZE, PAGE_SIZE)) == b"B" * PAGE_SIZE
-        assert machine.map_user(address, 0x201FF, 2) == machine.absolute(0x201FF)  # not all of it is in segments
+        assert machine.shared_pieces(0x201FF, 2) == []  # not all of it is in segments
         kernel.dcssblk.set_shared("A", shared=False)
-        assert machine.map_user(address, 0x200FF, 2) == machine.absolute(0x200FF)  # what was written is there alone
+        assert machine.shared_pieces(0x200FF, 2) == []  # what was written is there alone
+        hostmem.view(machine.absolute(0x200FF), 4)[:] = b"mine"
+        address = mm.map(StoredPages(0x200FF), 0, 2)
+        assert mm.read(address, 2 * PAGE_SIZE)[:5] == b"mineA"
 
 
 def _fill_last_page(descriptor: int, name: str) -> None:

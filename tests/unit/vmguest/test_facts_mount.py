@@ -17,6 +17,7 @@ from vmguest.fs import namespace
 from vmguest.fs.options import parse_options
 from vmguest.fs.super import Ext2FileSystem
 from vmguest.kernel import Kernel
+from vmguest.workload import map_files
 
 pytestmark = needs("mke2fs")
 
@@ -76,7 +77,7 @@ def test_mounts_that_go_well(kernel: Kernel, case: Mounted) -> None:
     assert kernel.log.messages()[before:] == [line.format(DISK[case.segment]) for line in case.log]
     libone = kernel.vfs.resolve(b"/mnt/usr/lib/libone.so.1")
     assert isinstance(libone.mount.file_system, Ext2FileSystem)
-    kernel.process.map("/mnt/usr/lib/libone.so.1")
+    map_files(kernel.init, "/mnt/usr/lib/libone.so.1")
     copies = kernel.counters().page_cache_bytes
     assert (copies == 0) == ("xip" in case.in_force or "dax" in case.in_force)
 

@@ -11,7 +11,7 @@ from dcss.abi.diag64 import Diag64
 from dcss.abi.page import PAGE_SIZE
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
-from vmguest.machine import PageRuns, ProgramCheckError, RealStorage
+from vmguest.storage import PageRuns, ProgramCheckError, RealStorage
 
 MIB = 1 << 20
 

@@ -6,7 +6,7 @@ would find it, long after the command.
 
 import re
 
-from vmguest.fs.file import RegularFile
+from vmguest.fs.file import FileOperations
 from vmguest.shell.context import Command, Context, UsageError, number, operands, options, shown
 
 _LINE_BYTES = 16
@@ -42,7 +42,7 @@ def head(context: Context) -> None:
                     _send_lines(context, opened.file, lines)
 
 
-def _send_lines(context: Context, file: RegularFile, lines: int) -> None:
+def _send_lines(context: Context, file: FileOperations, lines: int) -> None:
     left = lines
 
     def take(piece: memoryview) -> int:
@@ -78,7 +78,7 @@ def wc(context: Context) -> None:
         context.out.line(" ".join([*(f"{counts[letter]:{width}}" for letter in wanted), name]))
 
 
-def _counts(file: RegularFile, wanted: list[str]) -> dict[str, int]:
+def _counts(file: FileOperations, wanted: list[str]) -> dict[str, int]:
     lines = words = 0
     inside = False
 
@@ -107,7 +107,7 @@ def hexdump(context: Context) -> None:
             _dump(context, opened.file, start, end)
 
 
-def _dump(context: Context, file: RegularFile, position: int, end: int) -> None:
+def _dump(context: Context, file: FileOperations, position: int, end: int) -> None:
     before, starred = b"", False
     buffer = memoryview(bytearray(_LINE_BYTES))
     while count := file.read(position, buffer[: max(0, min(_LINE_BYTES, end - position))]):

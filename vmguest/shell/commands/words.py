@@ -34,7 +34,7 @@ def cd(context: Context) -> None:
         node = context.node(target)
         if not node.inode.is_dir:
             raise KernelError(ENOTDIR, f"{shown(target)}: not a directory")
-        context.directory = node
+        context.task.chdir(node)
 
 
 def env(context: Context) -> None:

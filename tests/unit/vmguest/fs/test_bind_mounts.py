@@ -15,6 +15,7 @@ from dcss.errors import KernelError
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.open import open_file
 from vmguest.kernel import Kernel
+from vmguest.workload import map_files
 
 pytestmark = needs("mke2fs")
 
@@ -47,8 +48,8 @@ def test_a_directory_of_a_segment_is_bound_over_a_real_path(kernel: Kernel) -> N
 
 def test_mapping_through_a_bind_mount_copies_nothing(kernel: Kernel) -> None:
     out(kernel, "mkdir /tmp/lib; mount --bind /usr/lib /tmp/lib")
-    kernel.process.map("/tmp/lib/libone.so.1")
-    kernel.process.map("/usr/lib/libone.so.1")
+    map_files(kernel.init, "/tmp/lib/libone.so.1")
+    map_files(kernel.init, "/usr/lib/libone.so.1")
     assert kernel.counters().page_cache_bytes == 0
     for path in ("/tmp/lib", "/"):
         with pytest.raises(KernelError) as caught:

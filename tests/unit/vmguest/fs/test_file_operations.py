@@ -16,10 +16,11 @@ from dcss.cp.program import ControlProgram
 from dcss.errors import HoleError, KernelError, StaleReferenceError
 from vmguest import hostmem
 from vmguest.fs.file import readv
-from vmguest.fs.mapping import BusError
 from vmguest.fs.open import open_file
 from vmguest.fs.xip import XipFile
 from vmguest.kernel import Kernel
+from vmguest.mm import BusError, SegmentationFaultError
+from vmguest.workload import map_files, read_files
 
 pytestmark = needs("mke2fs")
 OPTIONS = {"xip": ("ro", "xip"), "page cache": ("ro",)}
@@ -81,32 +82,36 @@ def test_sendfile_hands_over_bytes_and_stops_when_the_actor_does(mounted: Mounte
 
 def test_mmap_shows_the_file_and_ends_at_its_end(mounted: Mounted) -> None:
     kernel, contents = mounted
+    mm = kernel.init.mm
     for path in (b"usr/lib/libone.so.1", b"etc/sparse"):
         with open_file(kernel.vfs, b"/" + path) as opened:
-            mapping = opened.file.mmap(0, 1 << 20)
-            assert mapping.pages == hostmem.pages(len(contents[path]))
-            assert mapping.read(0, 1 << 30) == contents[path]
-            assert (
-                bytes(mapping.view(mapping.pages - 1)).rstrip(b"\0")
-                == contents[path][(mapping.pages - 1) * PAGE_SIZE :]
-            )
+            pages = hostmem.pages(len(contents[path]))
+            address = mm.map(opened, 0, pages + 4)
+            whole = contents[path].ljust(pages * PAGE_SIZE, b"\0")
+            assert mm.read(address, pages * PAGE_SIZE) == whole
             with pytest.raises(BusError):
-                mapping.view(mapping.pages)
-            mapping.unmap()
+                mm.read(address + pages * PAGE_SIZE, 1)
             with pytest.raises(BusError):
-                mapping.view(0)
-            part = opened.file.mmap(2, 4)
-            assert part.read(2 * PAGE_SIZE, 4 * PAGE_SIZE) == contents[path][2 * PAGE_SIZE : 6 * PAGE_SIZE]
-    with open_file(kernel.vfs, b"/usr/lib/empty.so") as opened, pytest.raises(KernelError) as caught:
-        opened.file.mmap(0, 1)
+                mm.read(address, pages * PAGE_SIZE + 1)
+            mm.unmap(address, pages + 4)
+            with pytest.raises(SegmentationFaultError):
+                mm.read(address, 1)
+            part = mm.map(opened, 2, 4)
+            assert mm.read(part, 4 * PAGE_SIZE) == contents[path][2 * PAGE_SIZE : 6 * PAGE_SIZE]
+    with open_file(kernel.vfs, b"/usr/lib/empty.so") as opened:
+        address = mm.map(opened, 0, 1)
+        with pytest.raises(BusError):
+            mm.read(address, 1)
+        with pytest.raises(KernelError) as caught:
+            mm.map(opened, 0, 0)
     assert caught.value.errno == EINVAL
 
 
 def test_only_the_page_cache_copies(mounted: Mounted) -> None:
     kernel, contents = mounted
     xip = "xip" in kernel.vfs.mounts[-1].file_system.options
-    assert kernel.process.map("/usr/lib/*.so*") == 3
-    assert kernel.process.read("/etc/sparse") == len(contents[b"etc/sparse"])
+    assert map_files(kernel.init, "/usr/lib/*.so*") == 3
+    assert read_files(kernel.init, "/etc/sparse") == len(contents[b"etc/sparse"])
     books = kernel.counters()
     mapped = [b"usr/lib/libone.so.1", b"usr/lib/libtwo.so.2", b"etc/sparse"]
     copied_pages = 0 if xip else sum(hostmem.pages(len(contents[path])) for path in mapped)
@@ -151,5 +156,5 @@ def test_copies_beyond_storage_are_enomem(control_program: ControlProgram, tmp_p
         kernel.dcssblk.load_module("LIB")
         kernel.mount("dcssblk0", "/", ("ro",))
         with pytest.raises(KernelError, match="give the guest more") as caught:
-            kernel.process.map("/usr/lib/libone.so.1")
+            map_files(kernel.init, "/usr/lib/libone.so.1")
         assert caught.value.errno == ENOMEM

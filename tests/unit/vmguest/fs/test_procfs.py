@@ -9,10 +9,13 @@ from guest_support import WRITE, definition, fill_with, guest_kernel
 from needs_support import needs
 from tree_support import make_tree, mke2fs
 
+from dcss.abi.page import PAGE_SIZE
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.open import open_file
 from vmguest.kernel import Kernel
+from vmguest.mm import PROT_READ, PROT_WRITE
+from vmguest.workload import map_files, read_files
 
 pytestmark = needs("mke2fs")
 
@@ -80,15 +83,16 @@ def test_meminfo_counts_copies_and_not_segments(kernel: Kernel) -> None:
     before = meminfo(kernel)
     assert before["MemTotal"] == (64 << 10) - 8  # without the prefix area
     assert (before["Cached"], before["Buffers"], before["AnonPages"]) == (0, 0, 0)
-    kernel.process.map("/usr/lib/*.so*")
+    map_files(kernel.init, "/usr/lib/*.so*")
     assert meminfo(kernel) == before
     kernel.mount("dcssblk1", "/usr", ("ro",))
-    kernel.process.read("/usr/usr/lib/libone.so.1")
+    read_files(kernel.init, "/usr/usr/lib/libone.so.1")
     after = meminfo(kernel)
     assert after["Cached"] == 1000
     assert after["Buffers"] > 0
     assert before["MemFree"] - after["MemFree"] == after["Cached"] + after["Buffers"]
-    kernel.process.anonymous_pages += 3
+    address = kernel.init.mmap(None, 0, 3, PROT_READ | PROT_WRITE, shared=False)
+    kernel.init.mm.write(address, bytes(3 * PAGE_SIZE))
     assert meminfo(kernel)["AnonPages"] == 12
 
 
@@ -102,10 +106,10 @@ def test_an_open_file_stays_as_it_was(kernel: Kernel) -> None:
 
 def test_it_is_read_only_and_has_no_pages(kernel: Kernel) -> None:
     assert kernel.vfs.resolve(b"/proc/meminfo").inode.size_bytes == 0
-    assert kernel.process.map("/proc/*") == len(list(kernel.vfs.children(kernel.vfs.resolve(b"/proc"))))
-    assert kernel.process.mapped_pages == 0
+    assert map_files(kernel.init, "/proc/*") == len(list(kernel.vfs.children(kernel.vfs.resolve(b"/proc"))))
+    assert kernel.init.mm.file_pages == 0
     with open_file(kernel.vfs, b"/proc/version") as opened, pytest.raises(KernelError) as caught:
-        opened.file.mmap(0, 1)
+        kernel.init.mm.map(opened, 0, 1)
     assert caught.value.errno == ENODEV
     for call, errno in (
         (lambda: open_file(kernel.vfs, b"/proc/version", WRITE), EROFS),

@@ -15,7 +15,7 @@ from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.open import open_file
 from vmguest.kernel import Kernel
-from vmguest.workload import glob
+from vmguest.workload import glob, map_files
 
 pytestmark = needs("mke2fs")
 
@@ -135,10 +135,10 @@ def test_glob(kernel: Kernel, pattern: bytes, wanted: set[bytes]) -> None:
 
 def test_map_takes_each_inode_once_and_fails_for_nothing(kernel: Kernel) -> None:
     # libone.so.1, libtwo.so.2 (hard.so is the same inode), libthree.so, empty.so
-    assert kernel.process.map("/usr/lib/**/*.so*") == 4
-    assert kernel.process.mapped_pages == 250 + 52 + 1
+    assert map_files(kernel.init, "/usr/lib/**/*.so*") == 4
+    assert kernel.init.mm.file_pages == 250 + 52 + 1
     with pytest.raises(KernelError, match="matches no regular file") as caught:
-        kernel.process.map("/usr/lib/*.dll")
+        map_files(kernel.init, "/usr/lib/*.dll")
     assert caught.value.errno == ENOENT
 
 

@@ -17,6 +17,7 @@ from vmguest.kernel import Kernel
 from vmguest.shell.commands.format import human, list_time
 from vmguest.shell.shell import Shell
 from vmguest.shell.table import COMMANDS
+from vmguest.workload import map_files
 
 
 def test_cat_sends_bytes_as_they_lie(kernel: Kernel, contents: dict[bytes, bytes]) -> None:
@@ -305,7 +306,7 @@ def test_free_shows_what_the_guest_instantiated(kernel: Kernel) -> None:
     assert total == (64 << 20) - 2 * PAGE_SIZE
     assert (total, available, shared, cache) == (used + free + cache, free, 0, 0)
     out(kernel, "cat /usr/lib/libone.so.1 /usr/lib/libtwo.so.2")
-    kernel.process.map("/usr/lib/*.so*")
+    map_files(kernel.init, "/usr/lib/*.so*")
     assert memory() == [total, used, free, shared, cache, available]  # segments are not the guest's
     out(kernel, "cp /usr/lib/libone.so.1 /tmp")
     assert memory() == [total, used, free - 1_024_000, 1_024_000, 1_024_000, available - 1_024_000]

@@ -1,0 +1,351 @@
+"""A task's address space: areas of user addresses, what they show, and access to it (mm/mmap.c, mm/memory.c).
+
+Files translate, the address space maps. Where a file's pages lie in storage that the host can map once more, a segment
+that is attached shared, the host maps them at the user address too, one mmap call a run, and a hole as the zero page:
+what the host's page tables hold there is the segment's own frames. All other pages lie *in place*: real storage (page
+cache, tmpfs, anonymous memory) and segments that are attached exclusively are private memory of the guest, which the
+host can map only once. They are reached at their own address, and nothing is mapped at the user address.
+
+Access by this module goes to where a file's pages lie at that moment, by their absolute address. What the host maps is
+as of the call of `map`: a hole that is filled through an area is shown there at once, elsewhere when it is mapped anew.
+
+Private writable memory is copied by this module, a page at a time into frames of real storage, when it is first
+written. So copies count as the guest's own memory, are limited by it, and never stand among a file's user addresses.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from errno import EACCES, EFAULT, EINVAL, ENOMEM
+from typing import Protocol, Self
+
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.errors import KernelError
+from vmguest import hostmem
+from vmguest.frames import FrameMap
+from vmguest.machine import Machine
+from vmguest.storage import HUGE_PAGE_PAGES, ZERO_PAGE, StorageKind, StorageRun
+
+PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC = 0, 1, 2, 4
+
+
+class MemoryAccessError(KernelError):
+    """An access that user memory does not allow; where a system call makes it, its errno is EFAULT."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(EFAULT, message)
+
+    def __reduce__(self) -> tuple[type, tuple[str | None]]:
+        return type(self), (self.strerror,)
+
+
+class SegmentationFaultError(MemoryAccessError):
+    """SIGSEGV: nothing is mapped there, or its protection forbids the access."""
+
+
+class BusError(MemoryAccessError):
+    """SIGBUS: an access beyond the last page of the file."""
+
+
+class MappableFile(Protocol):
+    """What an address space needs of an open file."""
+
+    def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:
+        """Yield where pages of the file lie, up to its end. Raises KernelError(ENODEV) where it has no pages."""
+        ...
+
+    def check_mapping(self, *, shared_writable: bool) -> None:
+        """Raise KernelError(EACCES) where the file was not opened for what the mapping may do."""
+        ...
+
+    def hold(self) -> Self:
+        """Keep the file open for one more area, which closes it."""
+        ...
+
+    def close(self) -> None:
+        """End a hold."""
+        ...
+
+
+class MemoryArea:
+    """User pages that are mapped alike (struct vm_area_struct); anonymous memory has no `file`."""
+
+    __slots__ = ("file", "file_page", "first_page", "pages", "protection", "shared")
+
+    def __init__(
+        self, first_page: int, pages: int, protection: int, file: MappableFile | None, file_page: int, *, shared: bool
+    ) -> None:
+        self.first_page = first_page
+        self.pages = pages
+        self.protection = protection
+        self.file = file
+        self.file_page = file_page
+        self.shared = shared
+
+    @property
+    def end(self) -> int:
+        """The first page behind the area."""
+        return self.first_page + self.pages
+
+    @property
+    def address(self) -> int:
+        """The address of its first byte."""
+        return self.first_page << PAGE_SHIFT
+
+    def split(self, page: int) -> "MemoryArea":
+        """Cut the area before a user page; return the rest, which holds the file once more."""
+        kept = page - self.first_page
+        file = None if self.file is None else self.file.hold()
+        rest = MemoryArea(page, self.pages - kept, self.protection, file, self.file_page + kept, shared=self.shared)
+        self.pages = kept
+        return rest
+
+
+class AddressSpace:
+    """The user memory of one task (struct mm_struct). Addresses are the host's, in the guest's user area.
+
+    All tasks of a guest take their addresses from the one user area, so no two have the same.
+    """
+
+    __slots__ = ("_areas", "_machine", "_private")
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._areas: list[MemoryArea] = []  # by address; none overlap
+        self._private = FrameMap(machine.storage)  # frames of this address space alone, by user page
+
+    @property
+    def areas(self) -> tuple[MemoryArea, ...]:
+        """All areas, by address."""
+        return tuple(self._areas)
+
+    @property
+    def file_pages(self) -> int:
+        """Pages of files that are mapped, holes included."""
+        return sum(area.pages for area in self._areas if area.file is not None)
+
+    @property
+    def anonymous_pages(self) -> int:
+        """Pages of real storage that only this address space has: anonymous memory, and private copies."""
+        return self._private.pages
+
+    def map(
+        self,
+        file: MappableFile | None,
+        first_page: int,
+        pages: int,
+        protection: int = PROT_READ,
+        *,
+        shared: bool = True,
+        address: int | None = None,
+    ) -> int:
+        """Map pages of a file, or anonymous memory, as mmap(2) does; return the address of the first one.
+
+        Every page of the file is present on return; pages beyond its end raise BusError when they are accessed. With
+        `address` the pages go there and replace what is mapped there (MAP_FIXED). Raises KernelError: EINVAL, EACCES,
+        ENODEV, ENOMEM.
+        """
+        if pages <= 0 or first_page < 0:
+            raise KernelError(EINVAL, f"mmap of {pages} pages from page {first_page}: wanted at least one, from 0 on")
+        runs: list[StorageRun] = []
+        if file is not None:
+            file.check_mapping(shared_writable=shared and bool(protection & PROT_WRITE))
+            runs.extend(file.translate(first_page, pages))
+        first = self._take_anywhere(runs, pages) if address is None else self._take_fixed(address, pages)
+        held = None if file is None else file.hold()
+        area = MemoryArea(first, pages, protection, held, first_page, shared=shared)
+        self._areas.insert(self._index(first) + 1, area)
+        try:
+            self._show(area, runs)
+        except OSError:
+            self.unmap(area.address, pages)
+            raise
+        return area.address
+
+    def unmap(self, address: int, pages: int) -> None:
+        """Unmap what is mapped in a range, in part or whole; what was mapped around it stays. As munmap(2)."""
+        first, end = self._isolate(address, pages)
+        low = bisect_left(self._areas, first, key=_first_page)
+        while low < len(self._areas) and self._areas[low].first_page < end:
+            area = self._areas[low]
+            hostmem.unmap(area.address, area.pages * PAGE_SIZE)
+            del self._areas[low]
+            self._private.punch(area.first_page, area.pages)
+            self._machine.user_pages.release(area.first_page, area.pages)
+            if area.file is not None:
+                area.file.close()
+
+    def unmap_all(self) -> None:
+        """Unmap everything: the end of a task."""
+        while self._areas:
+            area = self._areas[-1]
+            self.unmap(area.address, area.pages)
+
+    def protect(self, address: int, pages: int, protection: int) -> None:
+        """Change the protection of a range, as mprotect(2) does.
+
+        Raises KernelError: ENOMEM at the first page that is not mapped, EACCES where a shared mapping may not become
+        writable; what lies before that has changed then.
+        """
+        page, end = self._isolate(address, pages)
+        while page < end:
+            area = self.find(page << PAGE_SHIFT)
+            if area is None:
+                raise KernelError(ENOMEM, f"mprotect at {page << PAGE_SHIFT:#x}: nothing is mapped there")
+            if area.file is not None:
+                area.file.check_mapping(shared_writable=area.shared and bool(protection & PROT_WRITE))
+            before, area.protection = area.protection, protection
+            if not protection:
+                hostmem.unmap(area.address, area.pages * PAGE_SIZE)
+            elif area.file is not None and (not before or (area.shared and (before ^ protection) & PROT_WRITE)):
+                self._show(area, area.file.translate(area.file_page, area.pages))
+            page = area.end
+
+    def find(self, address: int) -> MemoryArea | None:
+        """Return the area that an address lies in, or None."""
+        page = address >> PAGE_SHIFT
+        index = self._index(page)
+        return self._areas[index] if index >= 0 and page < self._areas[index].end else None
+
+    def views(self, address: int, size_bytes: int, *, for_write: bool = False) -> Iterator[memoryview]:
+        """Yield the bytes of a range where they lie, in contiguous pieces; read-only ones unless `for_write`.
+
+        Raises SegmentationFaultError, BusError, and KernelError(ENOMEM) where a private page has no room for its copy.
+        """
+        end = address + size_bytes
+        while address < end:
+            area = self.find(address)
+            wanted = PROT_WRITE if for_write else PROT_READ
+            if area is None or not area.protection & wanted:
+                found = "nothing is mapped there" if area is None else f"its protection is {area.protection}"
+                raise SegmentationFaultError(f"address {address:#x}: {found}, wanted {wanted}")
+            page, offset = address >> PAGE_SHIFT, address % PAGE_SIZE
+            pages = min(area.end, hostmem.pages(end)) - page
+            piece = self._access(area, page, pages, for_write=for_write)[offset : offset + end - address]
+            yield piece if for_write else piece.toreadonly()
+            address += len(piece)
+
+    def read(self, address: int, size_bytes: int) -> bytes:
+        """Return a copy of bytes. Raises as `views` does."""
+        return b"".join(self.views(address, size_bytes))
+
+    def write(self, address: int, data: bytes | memoryview) -> None:
+        """Store bytes. Raises as `views` does."""
+        rest = memoryview(data)
+        for piece in self.views(address, len(rest), for_write=True):
+            piece[:] = rest[: len(piece)]
+            rest = rest[len(piece) :]
+
+    def _access(self, area: MemoryArea, page: int, pages: int, *, for_write: bool) -> memoryview:
+        """Return pages of an area from `page` on, as many as lie in one piece (handle_mm_fault)."""
+        run = next(self._private.translate(page, pages))
+        if run.kind is StorageKind.HOLE:
+            if area.file is not None:
+                return self._access_file(area, area.file, page, run.pages, for_write=for_write)
+            if not for_write:
+                return ZERO_PAGE
+            self._fill(page, run.pages)
+            run = next(self._private.translate(page, run.pages))
+        return hostmem.view(self._machine.absolute(run.page_frame), run.pages * PAGE_SIZE)
+
+    def _access_file(
+        self, area: MemoryArea, file: MappableFile, page: int, pages: int, *, for_write: bool
+    ) -> memoryview:
+        file_page = area.file_page + page - area.first_page
+        run = next(file.translate(file_page, pages), None)
+        if run is None:
+            raise BusError(f"address {page << PAGE_SHIFT:#x}: page {file_page} lies beyond the end of the file")
+        if for_write and not area.shared:
+            return self._copy(page, run)
+        if for_write and run.kind is StorageKind.HOLE:
+            run = next(file.translate(file_page, pages, for_write=True))
+            self._show(area, (run,))
+        if run.kind is StorageKind.HOLE:
+            return ZERO_PAGE
+        return hostmem.view(self._machine.absolute(run.page_frame), run.pages * PAGE_SIZE)
+
+    def _copy(self, page: int, run: StorageRun) -> memoryview:
+        """Give this address space a page of its own in place of the first one of a run, and return it."""
+        self._fill(page, 1)
+        copied = next(self._private.translate(page, 1))
+        target = self._machine.absolute(copied.page_frame)
+        if run.kind is not StorageKind.HOLE:
+            hostmem.copy(target, self._machine.absolute(run.page_frame), PAGE_SIZE)
+        hostmem.unmap(page << PAGE_SHIFT, PAGE_SIZE)
+        return hostmem.view(target, PAGE_SIZE)
+
+    def _fill(self, page: int, pages: int) -> None:
+        filled = self._private.fill(page, pages)
+        if filled < pages:
+            self._private.punch(page, filled)
+            raise self._machine.storage.shortage(pages)
+
+    def _show(self, area: MemoryArea, runs: Iterator[StorageRun] | list[StorageRun] | tuple[StorageRun, ...]) -> None:
+        """Have the host map runs of the area's file at their user addresses, but for pages that lie in place."""
+        if not area.protection:
+            return
+        writable = area.shared and bool(area.protection & PROT_WRITE)
+        for run in runs:
+            address = area.first_page + run.file_page - area.file_page << PAGE_SHIFT
+            if run.kind is StorageKind.HOLE:
+                hostmem.map_zeros(address, run.pages * PAGE_SIZE)
+            elif run.kind is StorageKind.SEGMENT:
+                for piece in self._machine.shared_pieces(run.page_frame, run.pages):
+                    if writable and not piece.writable:
+                        raise KernelError(EACCES, f"mmap at {address:#x}: the segment is read-only")
+                    hostmem.map_object(
+                        address + (piece.first_page - run.page_frame) * PAGE_SIZE,
+                        piece.pages * PAGE_SIZE,
+                        piece.descriptor,
+                        piece.offset,
+                        writable=writable,
+                        private=False,
+                        populate=True,
+                    )
+        for copied in self._private.runs(area.first_page, area.pages):
+            hostmem.unmap(copied.file_page << PAGE_SHIFT, copied.pages * PAGE_SIZE)
+
+    def _take_anywhere(self, runs: list[StorageRun], pages: int) -> int:
+        """Return the first of `pages` unused user pages. Raises KernelError(ENOMEM).
+
+        Where a run is as long as a huge page, and where there is room, they have the same place in huge pages as they
+        have in the segment's object, so that the host can map them as huge pages.
+        """
+        user_pages = self._machine.user_pages
+        first = None
+        for run in runs:
+            if run.pages >= HUGE_PAGE_PAGES and run.kind is StorageKind.SEGMENT:
+                for piece in self._machine.shared_pieces(run.page_frame, run.pages)[:1]:
+                    before = run.file_page - runs[0].file_page
+                    first = user_pages.allocate(pages, congruent_to=(piece.offset >> PAGE_SHIFT) - before)
+                break
+        if first is None:
+            first = user_pages.allocate(pages)
+        if first is None:
+            raise KernelError(ENOMEM, f"user area: wanted {pages} pages in one run, found none so long")
+        return first
+
+    def _take_fixed(self, address: int, pages: int) -> int:
+        """Take the pages at an address, in place of what this address space has there."""
+        self.unmap(address, pages)
+        if not self._machine.user_pages.take(address >> PAGE_SHIFT, pages):
+            raise KernelError(ENOMEM, f"user area: {pages} pages at {address:#x} lie outside, or are another task's")
+        return address >> PAGE_SHIFT
+
+    def _isolate(self, address: int, pages: int) -> tuple[int, int]:
+        """Split areas where a range begins and ends; return its first page and the page behind it."""
+        if address % PAGE_SIZE or pages < 0:
+            raise KernelError(EINVAL, f"{pages} pages at {address:#x}: wanted whole pages on a page boundary")
+        first = address >> PAGE_SHIFT
+        for page in (first, first + pages):
+            index = self._index(page)
+            if index >= 0 and self._areas[index].first_page < page < self._areas[index].end:
+                self._areas.insert(index + 1, self._areas[index].split(page))
+        return first, first + pages
+
+    def _index(self, page: int) -> int:
+        """Return the index of the last area that begins at or before a page, -1 for none."""
+        return bisect_right(self._areas, page, key=_first_page) - 1
+
+
+def _first_page(area: MemoryArea) -> int:
+    return area.first_page

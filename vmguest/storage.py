@@ -1,0 +1,143 @@
+"""A guest's storage by pages: runs of page numbers to hand out, real storage, and runs of storage that hold a file."""
+
+from enum import Enum
+from errno import EINVAL, ENOMEM
+from typing import NamedTuple
+
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.errors import KernelError
+from vmguest import hostmem
+
+PREFIX_AREA_PAGES = 2  # absolute 0-1FFF is the lowcore; nothing is allocated there
+HUGE_PAGE_PAGES = (2 << 20) // PAGE_SIZE
+ZERO_PAGE = memoryview(bytes(PAGE_SIZE))
+
+
+class ProgramCheckError(KernelError):
+    """The instruction was not executed: an operand is misaligned or lies outside storage."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(EINVAL, message)
+
+    def __reduce__(self) -> tuple[type, tuple[str | None]]:
+        return type(self), (self.strerror,)
+
+
+class StorageKind(Enum):
+    """Where a file's page lies."""
+
+    HOLE = "hole"  # nowhere: it reads as the one zero page
+    REAL = "real"  # in the guest's own real storage
+    SEGMENT = "segment"  # in storage that CP attached above it
+
+
+class StorageRun(NamedTuple):
+    """Contiguous pages of a file in contiguous page frames; a hole has none, and `page_frame` 0."""
+
+    file_page: int
+    page_frame: int  # absolute page number of the first page
+    pages: int
+    kind: StorageKind
+
+    @property
+    def end(self) -> int:
+        """The first file page behind the run."""
+        return self.file_page + self.pages
+
+
+class PageRuns:
+    """Numbers of pages, handed out in contiguous runs, lowest first, so that what was never used stays untouched."""
+
+    def __init__(self, first: int, pages: int) -> None:
+        self._free = [(first, pages)]
+
+    @property
+    def free_pages(self) -> int:
+        """Pages that are not handed out."""
+        return sum(pages for _, pages in self._free)
+
+    def allocate(self, pages: int, congruent_to: int | None = None) -> int | None:
+        """Return the first page of a contiguous run, or None where no free run is long enough.
+
+        With `congruent_to` the first page has the same place in a huge page as that page number.
+        """
+        for index, (first, free_pages) in enumerate(self._free):
+            skipped = 0 if congruent_to is None else (congruent_to - first) % HUGE_PAGE_PAGES
+            if free_pages >= skipped + pages:
+                self._replace(index, first + skipped, pages)
+                return first + skipped
+        return None
+
+    def take(self, first: int, pages: int) -> bool:
+        """Hand out these very pages; return False, and nothing, unless all of them are free."""
+        for index, (start, free_pages) in enumerate(self._free):
+            if start <= first and first + pages <= start + free_pages:
+                self._replace(index, first, pages)
+                return True
+        return False
+
+    def release(self, first: int, pages: int) -> None:
+        """Take a run back and join it with free neighbours."""
+        merged: list[tuple[int, int]] = []
+        for start, length in sorted([*self._free, (first, pages)]):
+            if merged and sum(merged[-1]) == start:
+                merged[-1] = (merged[-1][0], merged[-1][1] + length)
+            else:
+                merged.append((start, length))
+        self._free = merged
+
+    def _replace(self, index: int, first: int, pages: int) -> None:
+        """Cut pages out of a free run."""
+        start, free_pages = self._free[index]
+        below, above = (start, first - start), (first + pages, start + free_pages - first - pages)
+        self._free[index : index + 1] = [run for run in (below, above) if run[1]]
+
+
+class RealStorage:
+    """A guest's own memory: page frames from absolute 0 up, each zero when handed out.
+
+    `base` is the host address of absolute address 0, and of storage above real storage too.
+    """
+
+    def __init__(self, base: int, size_bytes: int) -> None:
+        hostmem.map_storage(base, size_bytes)
+        self.base = base
+        self.size_bytes = size_bytes
+        self._frames = PageRuns(PREFIX_AREA_PAGES, size_bytes // PAGE_SIZE - PREFIX_AREA_PAGES)
+
+    @property
+    def free_bytes(self) -> int:
+        """Bytes that are not allocated."""
+        return self._frames.free_pages * PAGE_SIZE
+
+    def allocate(self, pages: int) -> int:
+        """Return the first page frame of a contiguous zeroed run. Raises KernelError(ENOMEM) where there is none."""
+        frame = self._frames.allocate(pages)
+        if frame is None:
+            raise self.shortage(pages)
+        return frame
+
+    def shortage(self, pages: int) -> KernelError:
+        """Return the error that says that so many pages are not free in one run."""
+        return KernelError(
+            ENOMEM,
+            f"real storage of {self.size_bytes} bytes: wanted {pages * PAGE_SIZE} bytes in one run,"
+            f" found {self.free_bytes} bytes free (give the guest more `storage:`)",
+        )
+
+    def release(self, frame: int, pages: int) -> None:
+        """Take a run back; the host gets its memory back at once, and the frames read as zeros again."""
+        hostmem.discard(self.address(frame), pages * PAGE_SIZE)
+        self._frames.release(frame, pages)
+
+    def address(self, frame: int) -> int:
+        """Return the host address of a page frame."""
+        return self.base + (frame << PAGE_SHIFT)
+
+    def view(self, address: int, size_bytes: int) -> memoryview:
+        """Return bytes at an absolute address. Raises ProgramCheckError where they are not in real storage."""
+        if address < 0 or address + size_bytes > self.size_bytes:
+            raise ProgramCheckError(
+                f"addressing exception: {size_bytes} bytes at {address:#x}, storage ends at {self.size_bytes:#x}"
+            )
+        return hostmem.view(self.base + address, size_bytes)
