@@ -1,18 +1,8 @@
 """`dcss doctor`: what this machine can and cannot do, and the command that mends it."""
 
-import sys
-from typing import TYPE_CHECKING
-
 import click
 
-from dcss.cli.options import json_option, print_json
-
-if TYPE_CHECKING:
-    from dcss.doctor.machine import Finding
-    from dcss.report.style import Style
-
-_INDENT = 16
-_HOLDS = {"ok": True, "limit": None, "missing": False}
+from dcss.cli.options import json_option, print_json, print_page
 
 
 @click.command("doctor")
@@ -25,27 +15,11 @@ def command(as_json: bool) -> None:
     from dataclasses import asdict
 
     from dcss.doctor.examine import examine
-    from dcss.doctor.machine import Machine
-    from dcss.report.style import style_for
+    from dcss.doctor.host import DoctorHost
+    from dcss.report.doctor_view import doctor_page
 
-    findings = examine(Machine())
+    diagnoses = examine(DoctorHost())
     if as_json:
-        print_json({"findings": [asdict(finding) for finding in findings]})
-        return
-    style = style_for(sys.stdout)
-    for finding in findings:
-        for line in finding_lines(finding, style):
-            click.echo(line)
-
-
-def finding_lines(finding: "Finding", style: "Style") -> list[str]:
-    """Return one finding as text."""
-    from dcss.report.layout import prose
-
-    head, *rest = prose(finding.found, style, first=f"* {finding.name}", indent=_INDENT)
-    lines = [style.mark(_HOLDS[finding.state]) + head.removeprefix("*"), *rest]
-    if finding.limits is not None:
-        lines += prose(finding.limits, style, first="  limits", indent=_INDENT)
-    if finding.mend is not None:
-        lines.append("  mend".ljust(_INDENT) + finding.mend)  # never wrapped: it is there to be copied
-    return lines
+        print_json({"findings": [asdict(diagnosis) for diagnosis in diagnoses]})
+    else:
+        print_page(doctor_page(diagnoses))

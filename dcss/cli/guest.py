@@ -1,11 +1,15 @@
 """`dcss guest start|stop|restart NAME`: one guest of a running system."""
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import EXIT_FAILED, json_option, print_json
+from dcss.cli.options import EXIT_FAILED, json_option, print_json, print_page
 from dcss.cli.systems import chosen, guest_argument, system_option
+
+if TYPE_CHECKING:
+    from dcss.results import GuestStatus
 
 
 @click.group("guest")
@@ -53,15 +57,23 @@ def restart(guest: str, system: str | None, as_json: bool) -> int:
 
 
 def _act(action: str, guest: str, system: str | None, *, as_json: bool) -> int:
+    from dcss.documents import from_document
+    from dcss.results import GuestStatus
     from dcss.rpc.client import Client
 
     with Client(chosen(system)) as client:
-        # Without a limit of time: a `run:` list takes as long as it takes.
-        form: dict[str, Any] = client.ask("guest", guest=guest, action=action)
+        document = client.ask("guest", guest=guest, action=action)  # no limit of time: a `run:` list may be long
+    status = from_document(GuestStatus, document)
     if as_json:
-        print_json(form)
+        print_json(document)
     else:
-        for line in (form["reason"] or "").splitlines():
-            click.echo(line, err=True)
-        click.echo(f"{form['name']}: {form['state']}")
-    return 0 if form["state"] == ("stopped" if action == "stop" else "ready") else EXIT_FAILED
+        _show(status)
+    return 0 if status.state == ("stopped" if action == "stop" else "ready") else EXIT_FAILED
+
+
+def _show(status: "GuestStatus") -> None:
+    from dcss.report.failure_view import failure_notes, is_failed, status_failures
+
+    failures = status_failures([status]) if is_failed(status) else []
+    print_page([list(failure_notes(failures, show_all=True, more=""))], sys.stderr)
+    click.echo(f"{status.name}: {status.state}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import EXIT_REFUTED, json_option, print_json
+from dcss.cli.options import EXIT_REFUTED, json_option, print_json, print_page
 from dcss.errors import ImageError
 
 if TYPE_CHECKING:
@@ -99,15 +99,15 @@ def build(source: Path, output: Path, address: int | None, size_bytes: int | Non
 @json_option
 def ls(image: Path, path: str, as_long: bool, recursive: bool, as_json: bool) -> None:
     """List a directory of an image, or name a file in it."""
-    from dcss.image.draw import long_lines
-    from dcss.image.listing import entry_form, listed
+    from dcss.image.listing import entry_document, listed
     from dcss.image.opened import opened_image
+    from dcss.report.listing_view import long_lines
 
     with opened_image(image) as opened:
         inode = _find(opened.volume, image, path, follow=not as_long)
         entries = listed(opened.volume, os.fsencode(path), inode, recursive=recursive)
         if as_json:
-            print_json({"image": str(image), "path": path, "entries": [entry_form(entry) for entry in entries]})
+            print_json({"image": str(image), "path": path, "entries": [entry_document(entry) for entry in entries]})
             return
         lines = long_lines(list(entries)) if as_long else (os.fsdecode(entry.name) for entry in entries)
         for line in lines:
@@ -178,25 +178,16 @@ def map_command(image: Path, address: int | None, show_all: bool, as_json: bool)
     Alignment is computed for the address of --at (default 0). A huge page can map 2 MiB of a file if address and
     offset in the file are equal modulo 2 MiB.
     """
-    from dcss.image.draw import LEGEND, drawing, file_table, map_form, summary
-    from dcss.image.map import map_image
+    from dcss.image.map import map_document, map_image
     from dcss.image.opened import image_buffer
-    from dcss.report.style import style_for
+    from dcss.report.image_view import map_page
 
     with image_buffer(image) as buffer:
         mapped = map_image(buffer, image, address or 0)
     if as_json:
-        print_json({"image": str(image), **map_form(mapped)})
+        print_json({"image": str(image), **map_document(mapped)})
         return
-    click.echo(LEGEND)
-    for line in drawing(mapped):
-        click.echo(line)
-    click.echo()
-    for line in file_table(mapped, style_for(sys.stdout), None if show_all else _SHOWN_FILES):
-        click.echo(line)
-    click.echo()
-    for line in summary(mapped):
-        click.echo(line)
+    print_page(map_page(mapped, None if show_all else _SHOWN_FILES))
 
 
 def _find(volume: "Volume", image: Path, path: str, *, follow: bool) -> "Inode":

@@ -37,27 +37,29 @@ def command(system: str | None, as_json: bool, watch_seconds: float | None, verb
     """
     system = chosen(system)
     if watch_seconds is None:
-        form = ask(system, "measure")
+        document = ask(system, "measure")
         if as_json:
-            print_json(form)
+            print_json(document)
         else:
-            click.echo(_screen(form, verbose=verbose))
+            click.echo(_text(document, verbose=verbose))
         return
     while True:
-        form = ask(system, "measure")
+        document = ask(system, "measure")
         if as_json:
-            click.echo(json.dumps(form))
+            click.echo(json.dumps(document))
         else:
-            page = _screen(form, verbose=verbose)
+            page = _text(document, verbose=verbose)
             click.echo(_HOME_AND_CLEAR + page if sys.stdout.isatty() else page + "\n")
         sys.stdout.flush()
         time.sleep(watch_seconds)
 
 
-def _screen(form: dict[str, Any], *, verbose: bool) -> str:
+def _text(document: dict[str, Any], *, verbose: bool) -> str:
     from dcss.documents import from_document
-    from dcss.report.screen import measure_screen
+    from dcss.report.layout import render_page
+    from dcss.report.pages import measure_page
     from dcss.report.style import style_for
     from dcss.results import MeasureResult
 
-    return measure_screen(from_document(MeasureResult, form), style_for(sys.stdout), show_all=verbose)
+    page = measure_page(from_document(MeasureResult, document), show_all=verbose)
+    return render_page(page, style_for(sys.stdout))

@@ -1,16 +1,17 @@
-"""`dcss ps [SYSTEM]`: which systems run, and how their guests stand."""
+"""`dcss ps [SYSTEM]`: the systems that run, and the states of their guests."""
 
-import sys
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import json_option, print_json
+from dcss.cli.options import json_option, print_json, print_page
 from dcss.cli.systems import ANSWER_SECONDS, system_argument
 from dcss.errors import ConfigError, LaunchError
 
 if TYPE_CHECKING:
+    from dcss.report.blocks import Page
+    from dcss.results import SystemStatus
     from dcss.rpc.client import FoundSystem
 
 
@@ -27,38 +28,82 @@ def command(system: str | None, as_json: bool) -> None:
 
     Without SYSTEM, all systems of this user are shown. If none runs, the exit status is 0.
     """
-    from dcss.rpc.client import Client, Life, find_systems
+    from dcss.rpc.client import Life, find_systems
 
     found = [each for each in find_systems() if system in {None, each.name}]
     if system is not None and not found:
         raise ConfigError(f"system {system}: found none of that name, wanted one that runs: dcss ps lists them")
-    forms = []
-    for each in found:
-        if each.life is not Life.UP:
-            continue
+    running = [each for each in found if each.life is Life.UP]
+    others = [each for each in found if each.life is not Life.UP]
+    statuses = _statuses(running, may_be_gone=system is None)
+    private = [_private_bytes(status) for status in statuses]
+    if as_json:
+        _print_json(statuses, private, others)
+        return
+    print_page(_page(statuses, private, [_not_running(each) for each in others] if found else ["no system runs"]))
+
+
+def _statuses(systems: Sequence["FoundSystem"], *, may_be_gone: bool) -> list["SystemStatus"]:
+    """Ask each system for its status; one that has ended since it was found is left out if it may be gone."""
+    from dcss.documents import from_document
+    from dcss.results import SystemStatus
+    from dcss.rpc.client import Client
+
+    statuses = []
+    for each in systems:
         try:
             with Client(each.name) as client:
-                forms.append(client.ask("ps", timeout_seconds=ANSWER_SECONDS))
+                document = client.ask("ps", timeout_seconds=ANSWER_SECONDS)
         except (ConfigError, LaunchError):
-            if system is not None:  # otherwise it has ended since it was found
+            if not may_be_gone:
                 raise
-    private = [_private_bytes(form) for form in forms]
-    rest = [each for each in found if each.life is not Life.UP]
-    if as_json:
-        for form, sizes in zip(forms, private, strict=True):
-            for guest in form["guests"]:
-                guest["private_bytes"] = sizes.get(guest["name"])
-        others = [{"system": each.name, "state": each.life.value, "pid": each.pid} for each in rest]
-        print_json({"systems": [*forms, *others]})
-        return
-    _show(forms, private)
-    for each in rest:
-        click.echo(_standing(each))
-    if not found:
-        click.echo("no system runs")
+        else:
+            statuses.append(from_document(SystemStatus, document))
+    return statuses
 
 
-def _standing(found: "FoundSystem") -> str:
+def _private_bytes(status: "SystemStatus") -> dict[str, int | None]:
+    """Return each living guest's private memory; this process reads it, so that CP need not."""
+    from dcss.account.smaps import read_rollup
+    from dcss.errors import MeasurementDeniedError
+
+    sizes: dict[str, int | None] = {}
+    for guest in status.guests:
+        if guest.pid is None:
+            continue
+        try:
+            rollup = read_rollup(guest.pid)
+            sizes[guest.name] = rollup["Private_Clean"] + rollup["Private_Dirty"]
+        except (LaunchError, MeasurementDeniedError, KeyError):
+            sizes[guest.name] = None
+    return sizes
+
+
+def _print_json(
+    statuses: Sequence["SystemStatus"], private: Sequence[dict[str, int | None]], others: Sequence["FoundSystem"]
+) -> None:
+    from dcss.documents import to_document
+
+    documents = [to_document(status) for status in statuses]
+    for document, sizes in zip(documents, private, strict=True):
+        for guest in document["guests"]:
+            guest["private_bytes"] = sizes.get(guest["name"])
+    rest = [{"system": each.name, "state": each.life.value, "pid": each.pid} for each in others]
+    print_json({"systems": [*documents, *rest]})
+
+
+def _page(statuses: Sequence["SystemStatus"], private: Sequence[dict[str, int | None]], lines: Sequence[str]) -> "Page":
+    """Return the systems that run and, right after the last of them, lines about others."""
+    from dcss.report.blocks import Note
+    from dcss.report.status_view import local_time, status_section
+
+    now = local_time()
+    sections = [status_section(status, sizes, now) for status, sizes in zip(statuses, private, strict=True)] or [[]]
+    sections[-1] += [Note(line, wrapped=False) for line in lines]
+    return sections
+
+
+def _not_running(found: "FoundSystem") -> str:
     """Return the line of a system that cannot be asked."""
     from dcss.rpc.client import Life
 
@@ -71,32 +116,3 @@ def _standing(found: "FoundSystem") -> str:
     except OSError:
         log = []
     return f"{cp} is dead; {clean_up}" + (f"; its log ends: {log[-1]}" if log else "")
-
-
-def _private_bytes(form: Mapping[str, Any]) -> dict[str, int | None]:
-    """Return each living guest's private memory; read here, so that CP does not stop for it."""
-    from dcss.account.smaps import read_rollup
-    from dcss.errors import MeasurementDeniedError
-
-    sizes: dict[str, int | None] = {}
-    for guest in form["guests"]:
-        if guest["pid"] is None:
-            continue
-        try:
-            rollup = read_rollup(guest["pid"])
-            sizes[guest["name"]] = rollup["Private_Clean"] + rollup["Private_Dirty"]
-        except (LaunchError, MeasurementDeniedError, KeyError):
-            sizes[guest["name"]] = None
-    return sizes
-
-
-def _show(forms: list[dict[str, Any]], private: list[dict[str, int | None]]) -> None:
-    from dcss.report.standing_view import here_and_now, system_lines
-    from dcss.report.style import style_for
-
-    style, now = style_for(sys.stdout), here_and_now()
-    for number, (form, sizes) in enumerate(zip(forms, private, strict=True)):
-        if number:
-            click.echo()
-        for line in system_lines(form, sizes, now, style):
-            click.echo(line)

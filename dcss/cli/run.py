@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import EXIT_FAILED, EXIT_REFUTED, json_option, print_json
+from dcss.cli.options import EXIT_FAILED, EXIT_REFUTED, json_option, print_json, print_page
 from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -70,7 +70,6 @@ def _show(result: "RunResult", *, as_json: bool, verbose: bool) -> None:
 
         print_json(to_document(result))
         return
-    from dcss.report.screen import run_screen
-    from dcss.report.style import style_for
+    from dcss.report.pages import run_page
 
-    click.echo(run_screen(result, style_for(sys.stdout), show_all=verbose))
+    print_page(run_page(result, show_all=verbose))

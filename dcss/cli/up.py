@@ -3,11 +3,14 @@
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import EXIT_FAILED, json_option, print_json
+from dcss.cli.options import EXIT_FAILED, json_option, print_json, print_page
+
+if TYPE_CHECKING:
+    from dcss.results import SystemStatus
 
 
 @click.command("up")
@@ -29,8 +32,8 @@ def command(config: Path, detach: bool, as_json: bool) -> int:
     the system could not be started, or it ended before it was taken down.
     """
     from dcss.config.load import load_plan
+    from dcss.report.failure_view import failed_guests
     from dcss.report.progress import progress_for
-    from dcss.report.standing_view import failed_guests
 
     plan = load_plan(config)
     from dcss.system.up import up_here, up_in_background
@@ -39,40 +42,38 @@ def command(config: Path, detach: bool, as_json: bool) -> int:
     progress = progress_for(sys.stderr)
     for warning in plan.warnings:
         progress.warn(warning)
-    told = False
+    is_up = False
 
-    def up(form: dict[str, Any]) -> None:
-        nonlocal told
+    def up(status: "SystemStatus") -> None:
+        nonlocal is_up
         progress.close()
-        _show(form, time.monotonic() - began, as_json=as_json, detach=detach)
-        told = True
+        _show(status, time.monotonic() - began, as_json=as_json, detach=detach)
+        is_up = True
 
     def echo(line: str) -> None:
-        if told:
+        if is_up:
             click.echo(line, err=True)
 
     try:
         if detach:
-            form = up_in_background(plan, progress)
-            up(form)
+            status = up_in_background(plan, progress)
+            up(status)
         else:
-            form = up_here(plan, progress, echo=echo, up=up)
+            status = up_here(plan, progress, echo=echo, up=up)
     finally:
         progress.close()
-    return EXIT_FAILED if failed_guests(form) else 0
+    return EXIT_FAILED if failed_guests(status) else 0
 
 
-def _show(form: dict[str, Any], seconds: float, *, as_json: bool, detach: bool) -> None:
+def _show(status: "SystemStatus", seconds: float, *, as_json: bool, detach: bool) -> None:
     if as_json:
-        print_json(form)
-        sys.stdout.flush()
-        return
-    from dcss.report.standing_view import failure_lines, up_line
-    from dcss.report.style import style_for
+        from dcss.documents import to_document
 
-    for line in failure_lines(form, style_for(sys.stdout)):
-        click.echo(line)
-    name = form["system"]
-    next_step = f"dcss ps {name} shows it, dcss down {name} takes it down" if detach else "Ctrl-C takes it down"
-    click.echo(f"{up_line(form, seconds)}; {next_step}")
+        print_json(to_document(status))
+    else:
+        from dcss.report.pages import up_page
+
+        name = status.system
+        next_step = f"dcss ps {name} shows it, dcss down {name} takes it down" if detach else "Ctrl-C takes it down"
+        print_page(up_page(status, seconds, next_step))
     sys.stdout.flush()

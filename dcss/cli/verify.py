@@ -1,12 +1,11 @@
 """`dcss verify [SYSTEM]`: prove what a running system shares."""
 
 import os
-import sys
 from pathlib import Path
 
 import click
 
-from dcss.cli.options import EXIT_REFUTED, json_option, print_json
+from dcss.cli.options import EXIT_REFUTED, json_option, print_json, print_page
 from dcss.cli.run import check_evidence_path
 from dcss.cli.systems import ask, system_argument
 
@@ -36,14 +35,13 @@ def command(system: str | None, as_json: bool, evidence: Path | None, verbose: b
     if evidence is not None:
         check_evidence_path(evidence)
         evidence = Path(os.path.abspath(evidence))  # noqa: PTH100 - CP writes it, and works elsewhere
-    form = ask(system, "verify", evidence=None if evidence is None else str(evidence))
+    document = ask(system, "verify", evidence=None if evidence is None else str(evidence))
     if as_json:
-        print_json(form)
+        print_json(document)
     else:
         from dcss.documents import from_document
-        from dcss.report.screen import verify_screen
-        from dcss.report.style import style_for
+        from dcss.report.pages import verify_page
         from dcss.results import VerifyResult
 
-        click.echo(verify_screen(from_document(VerifyResult, form), style_for(sys.stdout), show_all=verbose))
-    return EXIT_REFUTED if form["verdict"] == "refuted" else 0
+        print_page(verify_page(from_document(VerifyResult, document), show_all=verbose))
+    return EXIT_REFUTED if document["verdict"] == "refuted" else 0

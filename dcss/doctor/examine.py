@@ -1,11 +1,11 @@
-"""All that doctor looks at, in the order in which it is told: what everything needs first."""
+"""All checks of doctor, in the order in which they are shown: what everything needs comes first."""
 
 from collections.abc import Callable
 
 from dcss.doctor import kernel, resources, tools
-from dcss.doctor.machine import Finding, Machine
+from dcss.doctor.host import Diagnosis, DoctorHost
 
-CHECKS: tuple[Callable[[Machine], Finding], ...] = (
+CHECKS: tuple[Callable[[DoctorHost], Diagnosis], ...] = (
     tools.python,
     kernel.page_size,
     resources.shared_memory,
@@ -22,6 +22,6 @@ CHECKS: tuple[Callable[[Machine], Finding], ...] = (
 )
 
 
-def examine(machine: Machine) -> list[Finding]:
-    """Return one finding per check."""
-    return [check(machine) for check in CHECKS]
+def examine(host: DoctorHost) -> list[Diagnosis]:
+    """Return the diagnosis of each check."""
+    return [check(host) for check in CHECKS]

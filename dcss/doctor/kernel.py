@@ -1,31 +1,31 @@
-"""What the kernel's settings allow. Source: Documentation/admin-guide of Linux (mm, sysctl/vm, LSM/Yama)."""
+"""Check the kernel's settings. Source: Documentation/admin-guide of Linux (mm, sysctl/vm, LSM/Yama)."""
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.doctor.machine import Finding, Machine
+from dcss.doctor.host import Diagnosis, DoctorHost
 
 _DEFAULT_MAP_COUNT = 65530  # DEFAULT_MAX_MAP_COUNT of include/linux/mm.h
 _HUGE_PAGES_ON = frozenset({"always", "within_size", "force"})  # advise needs a madvise that CP does not make
 
 
-def page_size(machine: Machine) -> Finding:
-    """The size of a page, which the emulator shares with s390x."""
-    if machine.page_size_bytes == PAGE_SIZE:
-        return Finding("page size", "ok", f"{PAGE_SIZE} bytes")
-    return Finding(
+def page_size(host: DoctorHost) -> Diagnosis:
+    """Check the size of a page, which must be that of s390x."""
+    if host.page_size_bytes == PAGE_SIZE:
+        return Diagnosis("page size", "ok", f"{PAGE_SIZE} bytes")
+    return Diagnosis(
         "page size",
         "missing",
-        f"{machine.page_size_bytes} bytes",
+        f"{host.page_size_bytes} bytes",
         f"everything: a segment's pages are {PAGE_SIZE} bytes, as s390x's are",
         f"boot a kernel with pages of {PAGE_SIZE} bytes",
     )
 
 
-def frames(machine: Machine) -> Finding:
-    """Whether page frame numbers and their counts can be read."""
-    reason = machine.hidden_because()
+def frames(host: DoctorHost) -> Diagnosis:
+    """Check whether page frame numbers and their map counts can be read."""
+    reason = host.hidden_because()
     if reason is None:
-        return Finding("page frames", "ok", "visible")
-    return Finding(
+        return Diagnosis("page frames", "ok", "visible")
+    return Diagnosis(
         "page frames",
         "limit",
         f"hidden: {reason}",
@@ -34,15 +34,15 @@ def frames(machine: Machine) -> Finding:
     )
 
 
-def map_count(machine: Machine) -> Finding:
-    """How many mappings a process may have: a guest needs one for each run of contiguous blocks that it maps."""
-    text = machine.setting("proc/sys/vm/max_map_count")
+def map_count(host: DoctorHost) -> Diagnosis:
+    """Check how many mappings a process may have: a guest needs one for each run of contiguous blocks that it maps."""
+    text = host.setting("proc/sys/vm/max_map_count")
     if text is None:
-        return Finding("mappings", "ok", "vm.max_map_count is not shown here")
+        return Diagnosis("mappings", "ok", "vm.max_map_count is not shown here")
     found = f"vm.max_map_count is {text}"
     if int(text) >= _DEFAULT_MAP_COUNT:
-        return Finding("mappings", "ok", found)
-    return Finding(
+        return Diagnosis("mappings", "ok", found)
+    return Diagnosis(
         "mappings",
         "limit",
         found,
@@ -51,11 +51,11 @@ def map_count(machine: Machine) -> Finding:
     )
 
 
-def huge_pages(machine: Machine) -> Finding:
-    """Whether shared memory may stand in huge pages."""
-    text = machine.setting("sys/kernel/mm/transparent_hugepage/shmem_enabled")
+def huge_pages(host: DoctorHost) -> Diagnosis:
+    """Check whether shared memory may use huge pages."""
+    text = host.setting("sys/kernel/mm/transparent_hugepage/shmem_enabled")
     if text is None:
-        return Finding(
+        return Diagnosis(
             "huge pages",
             "limit",
             "none for shared memory in this kernel",
@@ -65,8 +65,8 @@ def huge_pages(machine: Machine) -> Finding:
     chosen = text.partition("[")[2].partition("]")[0]
     found = f"shmem_enabled is {chosen}"
     if chosen in _HUGE_PAGES_ON:
-        return Finding("huge pages", "ok", found)
-    return Finding(
+        return Diagnosis("huge pages", "ok", found)
+    return Diagnosis(
         "huge pages",
         "limit",
         found,
@@ -75,24 +75,24 @@ def huge_pages(machine: Machine) -> Finding:
     )
 
 
-def yama(machine: Machine) -> Finding:
-    """Whether CP, the guests' ancestor, may read their memory."""
-    text = machine.setting("proc/sys/kernel/yama/ptrace_scope")
+def yama(host: DoctorHost) -> Diagnosis:
+    """Check whether CP, the guests' ancestor, may read their memory."""
+    text = host.setting("proc/sys/kernel/yama/ptrace_scope")
     if text is None:
-        return Finding("Yama", "ok", "not in this kernel")
+        return Diagnosis("Yama", "ok", "not in this kernel")
     found = f"ptrace_scope is {text}"
-    if int(text) <= 1 or (int(text) == 2 and machine.root):
-        return Finding("Yama", "ok", found)
+    if int(text) <= 1 or (int(text) == 2 and host.root):
+        return Diagnosis("Yama", "ok", found)
     mend = "sudo sysctl -w kernel.yama.ptrace_scope=1" if int(text) == 2 else "reboot: 3 cannot be taken back"
-    return Finding("Yama", "limit", found, "verify and measure: CP may not read its own guests' memory", mend)
+    return Diagnosis("Yama", "limit", found, "verify and measure: CP may not read its own guests' memory", mend)
 
 
-def overcommit(machine: Machine) -> Finding:
-    """Whether the kernel refuses memory that nobody has touched yet."""
-    text = machine.setting("proc/sys/vm/overcommit_memory")
+def overcommit(host: DoctorHost) -> Diagnosis:
+    """Check whether the kernel counts memory as used before it is touched, and refuses what exceeds its limit."""
+    text = host.setting("proc/sys/vm/overcommit_memory")
     if text != "2":
-        return Finding("overcommit", "ok", f"vm.overcommit_memory is {text or 'not shown here'}")
-    return Finding(
+        return Diagnosis("overcommit", "ok", f"vm.overcommit_memory is {text or 'not shown here'}")
+    return Diagnosis(
         "overcommit",
         "limit",
         "vm.overcommit_memory is 2",
@@ -101,13 +101,13 @@ def overcommit(machine: Machine) -> Finding:
     )
 
 
-def ksm(machine: Machine) -> Finding:
-    """Whether KSM merges pages behind everyone's back."""
-    text = machine.setting("sys/kernel/mm/ksm/run")
+def ksm(host: DoctorHost) -> Diagnosis:
+    """Check whether KSM merges equal pages, which changes what counts as private."""
+    text = host.setting("sys/kernel/mm/ksm/run")
     if text is None or text != "1":
-        return Finding("KSM", "ok", "not in this kernel" if text is None else "off")
-    merged = machine.setting("sys/kernel/mm/ksm/pages_sharing") or "some"
-    return Finding(
+        return Diagnosis("KSM", "ok", "not in this kernel" if text is None else "off")
+    merged = host.setting("sys/kernel/mm/ksm/pages_sharing") or "some"
+    return Diagnosis(
         "KSM",
         "limit",
         f"on, {merged} pages merged",

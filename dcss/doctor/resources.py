@@ -1,8 +1,8 @@
-"""How much of what runs out there is: shared memory and descriptors."""
+"""Check what can run out: shared memory and descriptors."""
 
 import resource
 
-from dcss.doctor.machine import Finding, Machine
+from dcss.doctor.host import Diagnosis, DoctorHost
 from dcss.report.units import fmt_bytes
 
 _DOCKER_DEFAULT_BYTES = 64 << 20
@@ -12,33 +12,35 @@ _DESCRIPTORS_OF_CP = 64
 _ENOUGH_GUESTS = 1000
 
 
-def shared_memory(machine: Machine) -> Finding:
-    """Room in /dev/shm, where segments live."""
-    space = machine.shared_memory()
+def shared_memory(host: DoctorHost) -> Diagnosis:
+    """Check the free space of /dev/shm, where segments live."""
+    space = host.shared_memory()
     if space is None or not space.writable:
         found = "none" if space is None else "not writable"
-        return Finding("/dev/shm", "missing", found, "everything", "sudo mount -t tmpfs -o mode=1777 tmpfs /dev/shm")
+        return Diagnosis("/dev/shm", "missing", found, "everything", "sudo mount -t tmpfs -o mode=1777 tmpfs /dev/shm")
     found = f"{fmt_bytes(space.free_bytes)} free of {fmt_bytes(space.total_bytes)}"
     if space.free_bytes >= _ENOUGH_BYTES:
-        return Finding("/dev/shm", "ok", found)
+        return Diagnosis("/dev/shm", "ok", found)
     limits = "the size of all segments together"
     if space.total_bytes == _DOCKER_DEFAULT_BYTES:
-        return Finding("/dev/shm", "limit", f"{found}, which is Docker's default", limits, "docker run --shm-size=2g …")
+        return Diagnosis(
+            "/dev/shm", "limit", f"{found}, which is Docker's default", limits, "docker run --shm-size=2g …"
+        )
     if space.total_bytes >= _ENOUGH_BYTES:
-        return Finding("/dev/shm", "limit", found, limits, "ls -l /dev/shm shows what takes the room")
-    return Finding("/dev/shm", "limit", found, limits, "sudo mount -o remount,size=2G /dev/shm")
+        return Diagnosis("/dev/shm", "limit", found, limits, "ls -l /dev/shm shows what takes the room")
+    return Diagnosis("/dev/shm", "limit", found, limits, "sudo mount -o remount,size=2G /dev/shm")
 
 
-def descriptors(machine: Machine) -> Finding:
-    """Open files: CP raises its soft limit to the hard one."""
-    soft, hard = machine.open_files
+def descriptors(host: DoctorHost) -> Diagnosis:
+    """Check how many files CP may open; it raises its soft limit to the hard one."""
+    soft, hard = host.open_files
     if hard == resource.RLIM_INFINITY:
-        return Finding("descriptors", "ok", "unlimited")
+        return Diagnosis("descriptors", "ok", "unlimited")
     guests = max(0, (hard - _DESCRIPTORS_OF_CP) // _DESCRIPTORS_PER_GUEST)
     found = f"{soft}, at most {hard}: enough for {guests:,} guests"
     if guests >= _ENOUGH_GUESTS:
-        return Finding("descriptors", "ok", found)
-    return Finding(
+        return Diagnosis("descriptors", "ok", found)
+    return Diagnosis(
         "descriptors",
         "limit",
         found,

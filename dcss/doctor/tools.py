@@ -1,23 +1,23 @@
-"""Programs and packages that some engines or checks need."""
+"""Check programs and packages that some engines or tests need."""
 
-from dcss.doctor.machine import Finding, Machine
+from dcss.doctor.host import Diagnosis, DoctorHost
 
 _MIN_PYTHON = (3, 11)
 _E2FSPROGS = ("mke2fs", "e2fsck", "debugfs")
 
 
-def python(machine: Machine) -> Finding:
-    """The interpreter."""
-    found = ".".join(map(str, machine.python))
-    if machine.python >= _MIN_PYTHON:
-        return Finding("Python", "ok", found)
-    return Finding("Python", "missing", found, "everything: 3.11 or newer is needed", "sudo apt install python3.11")
+def python(host: DoctorHost) -> Diagnosis:
+    """Check the interpreter's version."""
+    found = ".".join(map(str, host.python))
+    if host.python >= _MIN_PYTHON:
+        return Diagnosis("Python", "ok", found)
+    return Diagnosis("Python", "missing", found, "everything: 3.11 or newer is needed", "sudo apt install python3.11")
 
 
-def qemu(machine: Machine) -> Finding:
-    """QEMU for both architectures of engine linux."""
+def qemu(host: DoctorHost) -> Diagnosis:
+    """Check for QEMU for both architectures of engine linux."""
     return _programs(
-        machine,
+        host,
         "QEMU",
         ("qemu-system-s390x", "qemu-system-x86_64"),
         "engine linux",
@@ -25,10 +25,10 @@ def qemu(machine: Machine) -> Finding:
     )
 
 
-def e2fsprogs(machine: Machine) -> Finding:
-    """What images are compared with."""
+def e2fsprogs(host: DoctorHost) -> Diagnosis:
+    """Check for e2fsprogs, with which tests compare images."""
     return _programs(
-        machine,
+        host,
         "e2fsprogs",
         _E2FSPROGS,
         "the tests that let e2fsck and debugfs judge our images; nothing else",
@@ -36,21 +36,21 @@ def e2fsprogs(machine: Machine) -> Finding:
     )
 
 
-def unicorn(machine: Machine) -> Finding:
-    """The CPU of engine s390x."""
-    version = machine.package_version("unicorn")
+def unicorn(host: DoctorHost) -> Diagnosis:
+    """Check for Unicorn, the CPU of engine s390x."""
+    version = host.package_version("unicorn")
     if version is not None:
-        return Finding("Unicorn", "ok", version)
-    return Finding("Unicorn", "missing", "not installed", "engine s390x", "pip install unicorn")
+        return Diagnosis("Unicorn", "ok", version)
+    return Diagnosis("Unicorn", "missing", "not installed", "engine s390x", "pip install unicorn")
 
 
-def _programs(machine: Machine, name: str, programs: tuple[str, ...], limits: str, mend: str) -> Finding:
-    versions = {program: machine.tool_version(program) for program in programs}
+def _programs(host: DoctorHost, name: str, programs: tuple[str, ...], limits: str, mend: str) -> Diagnosis:
+    versions = {program: host.tool_version(program) for program in programs}
     absent = [program for program, version in versions.items() if version is None]
     present = list(dict.fromkeys(version for version in versions.values() if version is not None))
     if not absent:
-        return Finding(name, "ok", "; ".join(present))
+        return Diagnosis(name, "ok", "; ".join(present))
     found = "no " + ", no ".join(absent)
     if present:
-        return Finding(name, "limit", f"{found}; {'; '.join(present)}", limits, mend)
-    return Finding(name, "missing", found, limits, mend)
+        return Diagnosis(name, "limit", f"{found}; {'; '.join(present)}", limits, mend)
+    return Diagnosis(name, "missing", found, limits, mend)

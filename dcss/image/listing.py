@@ -1,15 +1,14 @@
-"""What an image holds, entry by entry, and the content of its files, streamed."""
+"""List the entries of an image, and stream the content of its files."""
 
 import base64
 import json
 import os
 import stat
 from collections.abc import Iterator
-from typing import Any, BinaryIO, Final
+from typing import Any, BinaryIO, Final, NamedTuple
 
 from dcss.ext2.inode import Inode
 from dcss.ext2.volume import Volume
-from dcss.image.draw import ListedFile
 from dcss.image.opened import OpenedImage
 
 _CHUNK_BYTES: Final = 3 << 20  # a multiple of 3: base64 then goes on where it stopped
@@ -22,6 +21,14 @@ _TYPES: Final = {
     stat.S_IFIFO: "fifo",
     stat.S_IFSOCK: "socket",
 }
+
+
+class ListedFile(NamedTuple):
+    """One line of a listing. `target` is a symbolic link's."""
+
+    name: bytes
+    inode: Inode
+    target: bytes | None
 
 
 def listed(volume: Volume, path: bytes, inode: Inode, *, recursive: bool) -> Iterator[ListedFile]:
@@ -47,8 +54,8 @@ def _entry(volume: Volume, name: bytes, inode: Inode) -> ListedFile:
     return ListedFile(name, inode, volume.readlink(inode) if inode.is_symlink else None)
 
 
-def entry_form(entry: ListedFile) -> dict[str, Any]:
-    """Return an entry as its JSON form; names are decoded as os.fsdecode does."""
+def entry_document(entry: ListedFile) -> dict[str, Any]:
+    """Return the JSON document of an entry; names are decoded as os.fsdecode does."""
     inode = entry.inode
     return {
         "name": os.fsdecode(entry.name),

@@ -1,10 +1,11 @@
 """The map of an image: where files lie, how many mappings each needs, and what huge pages can map."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from mmap import mmap
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import ImageError
@@ -161,3 +162,29 @@ def _stretches(
         at = max(at, end)
     if at < blocks:
         yield Stretch(at * PAGE_SIZE, (blocks - at) * PAGE_SIZE, "metadata", None)
+
+
+def map_document(image: ImageMap) -> dict[str, Any]:
+    """Return the JSON document of a map."""
+    return {
+        "address": image.address,
+        "size_bytes": image.size_bytes,
+        "metadata_bytes": image.total_bytes("metadata"),
+        "free_bytes": image.total_bytes("free"),
+        "huge_share": image.huge_share,
+        "files": [_file_document(file) for file in image.files],
+    }
+
+
+def _file_document(file: FileMap) -> dict[str, Any]:
+    return {
+        "path": os.fsdecode(file.path),
+        "inode": file.inode,
+        "size_bytes": file.size_bytes,
+        "data_bytes": file.data_bytes,
+        "slack_bytes": file.slack_bytes,
+        "runs": [list(run) for run in file.runs],
+        "mappings": file.mappings,
+        "huge_bytes": file.huge_bytes,
+        "aligned": file.aligned,
+    }

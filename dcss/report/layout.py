@@ -1,43 +1,120 @@
-"""Lines of text: tables as wide as their content, and prose wrapped where the reader's screen ends."""
+"""Render blocks as lines of text: tables as wide as their content, prose wrapped at the width of the screen."""
 
 import textwrap
 import unicodedata
-from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Iterator, Sequence
 
+from dcss.report.blocks import Block, Cell, Column, Judgement, Mark, Note, Page, Row, Table
 from dcss.report.style import Style
 
-_GAP = "   "
 _NARROWEST = 40  # prose in fewer columns is harder to read than prose that the terminal wraps
 
 
-class Column(NamedTuple):
-    """One column: its title, and whether its cells stand at the right edge, as numbers do."""
+def render_page(page: Page, style: Style) -> str:
+    """Return a page as text: an empty line between sections, none for sections without blocks."""
+    sections = ([line for block in section for line in render_block(block, style)] for section in page)
+    return "\n\n".join("\n".join(lines) for lines in sections if lines)
 
-    title: str
-    right: bool = False
+
+def render_block(block: Block, style: Style) -> list[str]:
+    """Return the lines of one block."""
+    match block:
+        case Table():
+            return _table_lines(block, style)
+        case Note():
+            return _note_lines(block, style)
+        case Judgement():
+            return _judgement_lines(block, style)
 
 
-def table(columns: Sequence[Column], rows: Sequence[Sequence[str]], style: Style, *, ruled_rows: int = 0) -> list[str]:
-    """Return the lines of a table; a rule stands before its last `ruled_rows` rows."""
-    widths = [
-        max(cell_columns(column.title), *(cell_columns(row[index]) for row in rows), 0)
-        for index, column in enumerate(columns)
-    ]
-    lines = [style.dim(_line([column.title for column in columns], columns, widths))]
-    for number, row in enumerate(rows):
-        if ruled_rows and number == len(rows) - ruled_rows:
-            lines.append(style.dim(style.rule * (sum(widths) + len(_GAP) * (len(columns) - 1))))
-        lines.append(_line(row, columns, widths))
+def _table_lines(table: Table, style: Style) -> list[str]:
+    widths = _widths(table)
+    lines = []
+    if table.header:
+        titles = tuple(Cell(column.title, None) for column in table.columns)
+        header = _row_line(titles, table.columns, widths, style, suffixes=False)
+        lines.append(style.dim(header))
+    for number, row in enumerate(table.rows):
+        if table.ruled_rows and number == len(table.rows) - table.ruled_rows:
+            gaps = sum(column.gap for column in table.columns[:-1])
+            lines.append(style.dim(style.rule * (sum(widths) + gaps)))
+        lines.append(_row_line(row, table.columns, widths, style))
     return lines
 
 
-def _line(cells: Sequence[str], columns: Sequence[Column], widths: Sequence[int]) -> str:
-    padded = []
-    for cell, column, width in zip(cells, columns, widths, strict=True):
-        blanks = " " * (width - cell_columns(cell))
-        padded.append(blanks + cell if column.right else cell + blanks)
-    return _GAP.join(padded).rstrip()
+def _widths(table: Table) -> list[int]:
+    """Return the columns' widths, suffixes included; a cell that spans several widens the last of them."""
+    widths = [
+        max(column.min_width, cell_columns(column.title) if table.header else 0) + len(column.suffix)
+        for column in table.columns
+    ]
+    spanning = []
+    for row in table.rows:
+        for first, cell in _placed(row):
+            if cell.span > 1:
+                spanning.append((first, cell))
+                continue
+            widths[first] = max(widths[first], _cell_width(cell) + len(table.columns[first].suffix))
+    for first, cell in spanning:
+        last = first + cell.span - 1
+        missing = _cell_width(cell) - _span_width(table.columns, widths, first, cell.span)
+        widths[last] += max(missing, 0)
+    return widths
+
+
+def _placed(row: Row) -> Iterator[tuple[int, Cell | Mark]]:
+    """Yield each cell with the number of its first column."""
+    first = 0
+    for cell in row:
+        yield first, cell
+        first += cell.span
+
+
+def _span_width(columns: Sequence[Column], widths: Sequence[int], first: int, span: int) -> int:
+    """Return the width of several columns and of the gaps between them."""
+    return sum(widths[first : first + span]) + sum(column.gap for column in columns[first : first + span - 1])
+
+
+def _cell_width(cell: Cell | Mark) -> int:
+    return 1 if isinstance(cell, Mark) else cell_columns(visible(cell.text))
+
+
+def _row_line(
+    row: Row, columns: Sequence[Column], widths: Sequence[int], style: Style, *, suffixes: bool = True
+) -> str:
+    line = ""
+    for first, cell in _placed(row):
+        last = columns[first + cell.span - 1]
+        suffix = last.suffix if suffixes else " " * len(last.suffix)
+        width = _span_width(columns, widths, first, cell.span) - len(suffix)
+        text = style.mark(cell.value) if isinstance(cell, Mark) else visible(cell.text)
+        padding = " " * (width - _cell_width(cell))
+        line += (padding + text if columns[first].right else text + padding) + suffix + " " * last.gap
+    return line.rstrip(" ")
+
+
+def _note_lines(note: Note, style: Style) -> list[str]:
+    if note.wrapped and note.indent:
+        lines = prose(note.text, style, first=note.label, indent=note.indent)
+    elif note.wrapped:
+        lines = prose(note.label + note.text, style)
+    else:
+        lines = [note.label.ljust(note.indent) + visible(note.text)]
+    if note.tone is not None:
+        lines = _paint_first(lines, note.label, getattr(style, note.tone))
+    return lines + [" " * note.indent + style.dim(visible(line)) for line in note.details]
+
+
+def _judgement_lines(judgement: Judgement, style: Style) -> list[str]:
+    before = " " * judgement.mark_indent
+    # A mark has no width that textwrap could count once it is painted: a plain character keeps its place.
+    lines = prose(judgement.text, style, first=f"{before}* {judgement.name}", indent=judgement.indent)
+    return _paint_first(lines, f"{before}*", lambda _: before + style.mark(judgement.holds))
+
+
+def _paint_first(lines: list[str], plain: str, paint: Callable[[str], str]) -> list[str]:
+    """Paint `plain` at the beginning of the first line, after wrapping: the codes of colours have no width."""
+    return [paint(plain) + lines[0][len(plain) :], *lines[1:]]
 
 
 def cell_columns(text: str) -> int:
@@ -65,10 +142,3 @@ def prose(text: str, style: Style, *, first: str = "", indent: int = 0) -> list[
         text, max(style.width - indent, _NARROWEST // 2), break_long_words=False, break_on_hyphens=False
     )
     return [((head if number == 0 else " " * indent) + line).rstrip() for number, line in enumerate(lines or [""])]
-
-
-def paint_first(lines: list[str], plain: str, paint: Callable[[str], str]) -> list[str]:
-    """Paint `plain` where the first line begins with it; painting comes after wrapping, which counts columns."""
-    if lines and lines[0].startswith(plain):
-        return [paint(plain) + lines[0][len(plain) :], *lines[1:]]
-    return lines

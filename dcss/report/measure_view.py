@@ -1,27 +1,36 @@
-"""Accounts as text: a line per guest that adds up, private + shared = total, and what sharing saves."""
+"""Accounts: a row per guest that adds up, private + shared = total, and what sharing saves."""
 
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from dcss.report.layout import Column, prose, table
-from dcss.report.style import Style
-from dcss.report.units import fmt_bytes, fmt_count
+from dcss.report.blocks import Block, Cell, Column, Note, Row, Table, bytes_cell, text_cell
+from dcss.report.units import UNKNOWN, fmt_bytes, fmt_count
 from dcss.report.verify_view import NOTE_INDENT
 from dcss.results import GuestAccount, MeasureResult
 
-UNKNOWN = "n/a"
 _MIB = 1 << 20
-_UNFOLDED = 16  # with up to this many guests each has its line
+_UNFOLDED = 16  # up to this many guests have a row each
 _SHOWN_OF_FOLDED = 3
 
-_NAME_WIDTH = 10  # a name has at most 8 characters; sums have no engine and take its room
 _GUEST_COLUMNS = (
-    Column("GUEST".ljust(_NAME_WIDTH) + "ENGINE"),
-    Column("PRIVATE  ", right=True),
-    Column("SHARED  ", right=True),
+    Column("GUEST", min_width=8, gap=2),  # the length of the longest name
+    Column("ENGINE"),
+    Column("PRIVATE", right=True, suffix=" +"),
+    Column("SHARED", right=True, suffix=" ="),
     Column("TOTAL", right=True),
     Column("COPIES", right=True),
+)
+_SEGMENT_COLUMNS = (
+    Column("SEGMENT"),
+    Column("SIZE", right=True),
+    Column("IN MEMORY", right=True),
+    Column("LOADED BY", right=True),
+    Column("SHARED MEMORY OBJECT"),
+)
+_MEANINGS = (
+    "PRIVATE is frames that only this guest's process maps, emulator included; SHARED is segment pages that it maps;"
+    " COPIES, in PRIVATE, is what it holds of file systems in its page cache and buffers"
 )
 
 
@@ -43,21 +52,27 @@ def share_of(account: GuestAccount) -> Share:
     return Share(account.host.uss_bytes, guest.xip_bytes, guest.page_cache_bytes + guest.buffer_bytes)
 
 
-def guest_lines(result: MeasureResult, style: Style, *, show_all: bool) -> list[str]:
-    """Return the guests' table in MiB: each on its own, all added up, and with what is shared counted once."""
+def guest_blocks(result: MeasureResult, *, show_all: bool) -> list[Block]:
+    """Return the guests' table in MiB: each by itself, all added up, and with shared frames counted once."""
     if not result.guests:
         return []
     everyone = _sum(map(share_of, result.guests))
-    rows = _folded(result.guests) if not show_all and len(result.guests) > _UNFOLDED else None
-    if rows is None:
+    if show_all or len(result.guests) <= _UNFOLDED:
         rows = [_row(account) for account in result.guests]
-    rows.append(["each counted alone", *_amounts(everyone)])
-    rows.append(["shared counted once", *_amounts(_once(everyone, result.totals.saved_bytes))])
-    return ["Memory of the guests, in MiB:", *table(_GUEST_COLUMNS, rows, style, ruled_rows=2)]
+    else:
+        rows = _folded(result.guests)
+    rows.append(_sum_row("each counted alone", everyone))
+    rows.append(_sum_row("shared counted once", _once(everyone, result.totals.saved_bytes)))
+    title = Note("Memory of the guests, in MiB:", wrapped=False)
+    return [title, Table(_GUEST_COLUMNS, tuple(rows), ruled_rows=2)]
 
 
-def _row(account: GuestAccount) -> list[str]:
-    return [account.name.ljust(_NAME_WIDTH) + account.engine, *_amounts(share_of(account))]
+def _row(account: GuestAccount) -> Row:
+    return (text_cell(account.name), text_cell(account.engine), *_amounts(share_of(account)))
+
+
+def _sum_row(name: str, share: Share) -> Row:
+    return (text_cell(name, span=2), *_amounts(share))  # sums have no engine
 
 
 def _sum(shares: Iterable[Share]) -> Share:
@@ -68,26 +83,34 @@ def _sum(shares: Iterable[Share]) -> Share:
 
 
 def _once(everyone: Share, saved_bytes: int | None) -> Share:
-    """Return the sum with each shared frame counted once: `saved_bytes` is what the sum counts too often."""
+    """Return the sum with each shared frame counted once; counting them for each guest adds `saved_bytes`."""
     if saved_bytes is None or everyone.shared_bytes is None:
         return everyone._replace(shared_bytes=None)
     return everyone._replace(shared_bytes=everyone.shared_bytes - saved_bytes)
 
 
-def _amounts(share: Share) -> list[str]:
-    """Return the cells of one line. The total is the sum of what is printed, so that every line adds up."""
+def _amounts(share: Share) -> tuple[Cell, ...]:
+    """Return the cells of one row. The total is the sum of the rounded figures, so that every line adds up."""
     private, shared = (None if size is None else round(size / _MIB, 2) for size in share[:2])
-    total = None if private is None or shared is None else private + shared
     copies = None if share.copies_bytes is None else round(share.copies_bytes / _MIB, 2)
-    return [f"{_mib(private)} +", f"{_mib(shared)} =", _mib(total), _mib(copies)]
+    if private is None or shared is None or share.private_bytes is None or share.shared_bytes is None:
+        total = Cell(UNKNOWN, None)
+    else:
+        total = Cell(_mib(private + shared), share.private_bytes + share.shared_bytes)
+    return (
+        Cell(_mib(private), share.private_bytes),
+        Cell(_mib(shared), share.shared_bytes),
+        total,
+        Cell(_mib(copies), share.copies_bytes),
+    )
 
 
 def _mib(amount: float | None) -> str:
     return UNKNOWN if amount is None else f"{amount:,.2f}"
 
 
-def _folded(accounts: Sequence[GuestAccount]) -> list[list[str]]:
-    """Return three lines for each row of numbered guests, and one for the rest of that row together."""
+def _folded(accounts: Sequence[GuestAccount]) -> list[Row]:
+    """Return three rows for each sequence of numbered guests, and one for the rest of that sequence together."""
     rows = []
     for (stem, _), members in groupby(accounts, lambda account: (account.name.rstrip("0123456789"), account.engine)):
         group = list(members)
@@ -95,58 +118,43 @@ def _folded(accounts: Sequence[GuestAccount]) -> list[list[str]]:
         rows += [_row(account) for account in shown]
         rest = group[len(shown) :]
         if rest:
-            rows.append([f"{len(rest)} more of {stem}", *_amounts(_sum(map(share_of, rest)))])
+            rows.append(_sum_row(f"{len(rest)} more of {stem}", _sum(map(share_of, rest))))
     return rows
 
 
-def segment_lines(result: MeasureResult, style: Style) -> list[str]:
+def segment_blocks(result: MeasureResult) -> list[Block]:
     """Return the segments' table."""
-    if not result.segments:
-        return []
-    columns = [
-        Column("SEGMENT"),
-        Column("SIZE", right=True),
-        Column("IN MEMORY", right=True),
-        Column("LOADED BY", right=True),
-        Column("SHARED MEMORY OBJECT"),
-    ]
-    rows = [
-        [
-            segment.name,
-            fmt_bytes(segment.bytes),
-            fmt_bytes(segment.resident_bytes),
-            fmt_count(segment.guests, "guest"),
-            segment.shm,
-        ]
+    rows = tuple(
+        (
+            text_cell(segment.name),
+            bytes_cell(segment.bytes),
+            bytes_cell(segment.resident_bytes),
+            Cell(fmt_count(segment.guests, "guest"), segment.guests),
+            text_cell(segment.shm),
+        )
         for segment in result.segments
-    ]
-    return table(columns, rows, style)
+    )
+    return [Table(_SEGMENT_COLUMNS, rows)] if rows else []
 
 
-def saving_lines(result: MeasureResult, style: Style) -> list[str]:
+def saving_note(result: MeasureResult) -> Note:
     """Return what sharing saves, in one sentence."""
     totals = result.totals
     if totals.saved_bytes is None or totals.with_sharing_bytes is None or totals.without_sharing_bytes is None:
-        return prose(f"Saved {UNKNOWN}: frames could not be counted", style)
+        return Note(f"Saved {UNKNOWN}: frames could not be counted")
     percent = 100 * totals.saved_bytes / totals.without_sharing_bytes if totals.without_sharing_bytes else 0.0
-    saved = style.bold(f"Saved {fmt_bytes(totals.saved_bytes)}")
     without, once = fmt_bytes(totals.without_sharing_bytes), fmt_bytes(totals.with_sharing_bytes)
-    return [f"{saved} ({percent:.0f} %): {once} where without sharing it would be {without}"]
+    text = f" ({percent:.0f} %): {once} where without sharing it would be {without}"
+    return Note(text, f"Saved {fmt_bytes(totals.saved_bytes)}", "bold", wrapped=False)
 
 
-def books_lines(result: MeasureResult, style: Style) -> list[str]:
-    """Return what the figures are, and the machine's own free memory to check them by."""
-    lines = prose(
-        "PRIVATE is frames that only this guest's process maps, emulator included; SHARED is segment pages that it"
-        " maps; COPIES, in PRIVATE, is what it holds of file systems in its page cache and buffers",
-        style,
-        first="measured by",
-        indent=NOTE_INDENT,
-    )
+def method_notes(result: MeasureResult) -> list[Note]:
+    """Return what the figures mean, and the machine's own free memory to check them by."""
+    notes = [Note(_MEANINGS, "measured by", indent=NOTE_INDENT)]
     machine = result.machine
     if machine is not None:
         fell_bytes = machine.free_before_bytes - machine.free_after_bytes
         went = "fell" if fell_bytes >= 0 else "rose"
         text = f"the machine's free memory {went} by {fmt_bytes(abs(fell_bytes))} since before the first guest"
-        lines += prose(text, style, first="checked by", indent=NOTE_INDENT)
-    return lines
+        notes.append(Note(text, "checked by", indent=NOTE_INDENT))
+    return notes

@@ -1,5 +1,6 @@
-"""Numbers as people read them. The one place where bytes get a unit."""
+"""Format numbers for people. The only place where bytes get a unit."""
 
+UNKNOWN = "n/a"  # never zero: what could not be seen
 _UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
 
@@ -7,7 +8,7 @@ def fmt_bytes(size_bytes: int) -> str:
     """Return ``99.8 MiB``: IEC units, one digit after the point from KiB on, and rounded, never cut."""
     size = float(size_bytes)
     unit = 0
-    # 1023.95 would print as 1024.0: one unit up reads better and says the same.
+    # 1023.95 would print as 1024.0: the next unit reads better.
     while abs(size) >= 1023.95 and unit < len(_UNITS) - 1:
         size /= 1024
         unit += 1

@@ -1,25 +1,32 @@
-"""A verdict as text: what is proved in one line, then each claim with its mark, then what spoils it."""
+"""A verdict: what is proved in one sentence, each claim, the files, and what the verdict rests on."""
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.report.layout import Column, paint_first, prose, table, visible
-from dcss.report.style import Style
+from dcss.report.blocks import Block, Cell, Column, Judgement, Mark, Note, Row, Table, Tone, count_cell, text_cell
 from dcss.report.units import fmt_bytes, fmt_count
-from dcss.results import Claim, FileProof, VerifyResult
+from dcss.results import FileProof, VerifyResult
 
+NOTE_INDENT = 13  # of the notes at the foot of a page
 _UNSHARED_SHOWN = 10
-NOTE_INDENT = 13  # of what stands at the foot of a page
-_PLAIN_MARK = "*"  # stands for a mark while lines are laid out: one column wide, as every mark is
 _METHODS = {
     "frames": "page frames, from /proc/PID/pagemap and /proc/kpagecount",
     "mappings": "device, inode and offset of the guests' mappings; page frames could not be seen",
 }
+_FILE_COLUMNS = (
+    Column(""),
+    Column("PAGES", right=True),
+    Column("CHECKED", right=True),
+    Column("FRAMES", right=True),
+    Column("GUESTS", right=True),
+    Column("SEGMENT"),
+    Column("FILE"),
+)
 
 
-def verdict_lines(result: VerifyResult, style: Style) -> list[str]:
+def verdict_note(result: VerifyResult) -> Note:
     """Return the verdict in one sentence."""
     verdict = result.verdict.upper()
-    lines = prose(f"{result.system}: {_sentence(result)}", style, first=verdict, indent=len(verdict) + 2)
-    return paint_first(lines, verdict, style.good if result.verdict == "verified" else style.bad)
+    tone: Tone = "good" if result.verdict == "verified" else "bad"
+    return Note(f"{result.system}: {_sentence(result)}", verdict, tone, len(verdict) + 2)
 
 
 def _sentence(result: VerifyResult) -> str:
@@ -37,56 +44,38 @@ def _sentence(result: VerifyResult) -> str:
     )
 
 
-def claim_lines(result: VerifyResult, style: Style) -> list[str]:
-    """Return one entry per claim: mark, name and detail."""
+def claim_judgements(result: VerifyResult) -> list[Judgement]:
+    """Return one entry per claim: whether it holds, its name and its detail."""
     indent = 4 + max((len(claim.claim) for claim in result.claims), default=0) + 2
-    return [line for claim in result.claims for line in _claim_lines(claim, style, indent)]
+    return [Judgement(claim.claim, claim.holds, claim.detail, indent, mark_indent=2) for claim in result.claims]
 
 
-def _claim_lines(claim: Claim, style: Style, indent: int) -> list[str]:
-    plain = f"  {_PLAIN_MARK}"
-    lines = prose(claim.detail, style, first=f"{plain} {claim.claim}", indent=indent)
-    return paint_first(lines, plain, lambda _: f"  {style.mark(claim.holds)}")
-
-
-def file_lines(result: VerifyResult, style: Style, *, show_all: bool) -> list[str]:
+def file_blocks(result: VerifyResult, *, show_all: bool) -> list[Block]:
     """Return a table of the files: those that are not shared or, with `show_all`, every one."""
     files = result.files if show_all else [file for file in result.files if not file.shared]
     if not files:
         return []
     shown = files if show_all else files[:_UNSHARED_SHOWN]
-    columns = [
-        Column(""),
-        Column("PAGES", right=True),
-        Column("CHECKED", right=True),
-        Column("FRAMES", right=True),
-        Column("GUESTS", right=True),
-        Column("SEGMENT"),
-        Column("FILE"),
-    ]
-    head, *lines = table(columns, [_file_row(file) for file in shown], style)
-    # Marks are painted after the table is laid out: colour codes have no width.
-    painted = [
-        style.mark(file.shared) + line.removeprefix(_PLAIN_MARK) for file, line in zip(shown, lines, strict=True)
-    ]
-    more = len(files) - len(shown)
-    return [head, *painted, *([f"and {fmt_count(more, 'more file')} (-v shows all)"] if more else [])]
+    blocks: list[Block] = [Table(_FILE_COLUMNS, tuple(_file_row(file) for file in shown))]
+    if len(shown) < len(files):
+        more = fmt_count(len(files) - len(shown), "more file")
+        blocks.append(Note(f"and {more} (-v shows all)", wrapped=False))
+    return blocks
 
 
-def _file_row(file: FileProof) -> list[str]:
-    frames = "n/a" if file.distinct_frames is None else f"{file.distinct_frames:,}"
-    return [
-        _PLAIN_MARK,
-        f"{file.pages:,}",
-        f"{file.checked_pages:,}",
-        frames,
-        str(len(file.guests)),
-        file.segment,
-        visible(file.path),
-    ]
+def _file_row(file: FileProof) -> Row:
+    return (
+        Mark(file.shared),
+        count_cell(file.pages),
+        count_cell(file.checked_pages),
+        count_cell(file.distinct_frames),
+        Cell(str(len(file.guests)), len(file.guests)),
+        text_cell(file.segment),
+        text_cell(file.path),
+    )
 
 
-def method_lines(result: VerifyResult, style: Style) -> list[str]:
+def method_note(result: VerifyResult) -> Note:
     """Return what the verdict rests on."""
     text = f"{_METHODS[result.evidence]}; {result.cpu_seconds:.2f} s of CPU"
-    return prose(text, style, first="proved by", indent=NOTE_INDENT)
+    return Note(text, "proved by", indent=NOTE_INDENT)

@@ -15,7 +15,7 @@ from dcss.rpc.server import Handler
 from dcss.system.guest import Member
 from dcss.system.operator import operator_handlers
 from dcss.system.proof import measure_system, verify_system
-from dcss.system.status import guest_form, system_form
+from dcss.system.status import guest_status, system_status
 
 if TYPE_CHECKING:
     from dcss.abi.console import Counters
@@ -50,7 +50,7 @@ class Requests:
         client.finish({"system": self._system.plan.name, "pid": os.getpid()})
 
     def _ps(self, client: ClientConnection, _: Arguments) -> None:
-        client.finish(system_form(self._system))
+        client.finish(to_document(system_status(self._system)))
 
     def _verify(self, client: ClientConnection, arguments: Arguments) -> None:
         path = arguments.get("evidence")
@@ -113,7 +113,7 @@ class Requests:
     def _guest(self, client: ClientConnection, arguments: Arguments) -> None:
         member, action = self._member(arguments), arguments.get("action")
         if action == "stop":
-            member.waiters.append(lambda: client.finish(guest_form(self._system, member)))
+            member.waiters.append(lambda: client.finish(to_document(guest_status(self._system, member))))
             self._system.roster.stop(member)
         elif action == "start":
             if member.lives:
@@ -126,7 +126,7 @@ class Requests:
             raise ConfigError(f"guest: action: found {action!r}, wanted start, stop or restart")
 
     def _start(self, client: ClientConnection, member: Member) -> None:
-        member.waiters.append(lambda: client.finish(guest_form(self._system, member)))
+        member.waiters.append(lambda: client.finish(to_document(guest_status(self._system, member))))
         if not member.lives:
             self._system.roster.start(member)
 

@@ -3,39 +3,38 @@
 import os
 import traceback
 from collections.abc import Callable
-from typing import Any
 
 from dcss.config.plan import SystemPlan
+from dcss.documents import from_document, to_document
 from dcss.errors import DcssError
 from dcss.host.prctl import set_name
 from dcss.progress import Progress
+from dcss.results import SystemStatus
 from dcss.system.daemon import StartupNotifier, start_in_background
 from dcss.system.log import Echo
-from dcss.system.status import system_form
+from dcss.system.status import system_status
 from dcss.system.system import System
 
 
-def up_here(
-    plan: SystemPlan, progress: Progress, *, echo: Echo, up: Callable[[dict[str, Any]], None]
-) -> dict[str, Any]:
-    """Keep a system up in this process; return how it stood when a client had it taken down.
+def up_here(plan: SystemPlan, progress: Progress, *, echo: Echo, up: Callable[[SystemStatus], None]) -> SystemStatus:
+    """Keep a system up in this process; return its last status when a client has taken it down.
 
-    `up` is called with the system's document once every guest has settled, `echo` with each line of the journal.
+    `up` is called with the system's status once every guest has settled, `echo` with each line of the journal.
     Raises ConfigError, ImageError, PublishError, SystemBusyError, LaunchError; an interrupt passes through.
     """
     with System(plan, progress, echo=echo) as system:
         _bring_up(system)
-        up(system_form(system))
+        up(system_status(system))
         system.serve()
-        return system_form(system)
+        return system_status(system)
 
 
-def up_in_background(plan: SystemPlan, progress: Progress) -> dict[str, Any]:
-    """Leave a system up in a process of its own, and return its document once every guest has settled.
+def up_in_background(plan: SystemPlan, progress: Progress) -> SystemStatus:
+    """Leave a system up in a process of its own, and return its status once every guest has settled.
 
     Raises what `up_here` does.
     """
-    return start_in_background(lambda caller: _serve(plan, caller), progress)
+    return from_document(SystemStatus, start_in_background(lambda caller: _serve(plan, caller), progress))
 
 
 def _serve(plan: SystemPlan, caller: StartupNotifier) -> None:
@@ -43,7 +42,7 @@ def _serve(plan: SystemPlan, caller: StartupNotifier) -> None:
         for descriptor in (1, 2):  # where a fault of ours, or a library's, leaves its words
             os.dup2(system.journal.descriptor, descriptor)
         _bring_up(system)
-        caller.up(system_form(system))
+        caller.up(to_document(system_status(system)))
         try:
             system.serve()
         except KeyboardInterrupt:

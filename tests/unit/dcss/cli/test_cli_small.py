@@ -7,11 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dcss.cli.doctor import finding_lines
 from dcss.cli.init import description, ready_systems
 from dcss.cli.main import main
 from dcss.config.load import load_plan
-from dcss.doctor.machine import Finding
+from dcss.doctor.host import Diagnosis
+from dcss.report.doctor_view import doctor_page
+from dcss.report.layout import render_page
 from dcss.report.style import Style
 
 CONFIGS = Path(__file__).parents[4] / "configs"
@@ -102,13 +103,13 @@ def test_doctor_as_text_and_as_json(capfd: pytest.CaptureFixture[str]) -> None:
 
 def test_a_finding_says_what_it_limits_and_its_command_is_never_wrapped() -> None:
     mend = "sudo something very long " + "x" * 60
-    finding = Finding("Yama", "limit", "ptrace_scope is 2", "verify and measure", mend)
-    assert finding_lines(finding, Style(width=50)) == [
+    diagnosis = Diagnosis("Yama", "limit", "ptrace_scope is 2", "verify and measure", mend)
+    assert render_page(doctor_page([diagnosis]), Style(width=50)).splitlines() == [
         "? Yama          ptrace_scope is 2",
         "  limits        verify and measure",
         f"  mend          {mend}",
     ]
-    assert finding_lines(Finding("KSM", "ok", "off"), Style()) == ["✓ KSM           off"]
+    assert render_page(doctor_page([Diagnosis("KSM", "ok", "off")]), Style()) == "✓ KSM           off"
 
 
 def test_python_m_dcss_is_dcss() -> None:

@@ -1,4 +1,4 @@
-"""Doctor on machines that do not exist: fake /proc and /sys trees, tools and limits."""
+"""Doctor on hosts that do not exist: fake /proc and /sys trees, tools and limits."""
 
 import resource
 import shlex
@@ -8,23 +8,23 @@ import pytest
 
 from dcss.doctor import kernel, resources, tools
 from dcss.doctor.examine import CHECKS, examine
-from dcss.doctor.machine import Finding, Machine, SharedMemorySpace, tool_version
+from dcss.doctor.host import Diagnosis, DoctorHost, SharedMemorySpace, tool_version
 
 SHMEM = "sys/kernel/mm/transparent_hugepage/shmem_enabled"
 MIB = 1 << 20
 
 
 class FakeMachine:
-    """Builds a Machine whose trees are below `root`."""
+    """Builds a DoctorHost whose trees are below `root`."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def __call__(self, settings: dict[str, str] | None = None, **fields: object) -> Machine:
+    def __call__(self, settings: dict[str, str] | None = None, **fields: object) -> DoctorHost:
         for path, text in (settings or {}).items():
             (self.root / path).parent.mkdir(parents=True, exist_ok=True)
             (self.root / path).write_text(text)
-        return Machine(proc=self.root / "proc", sysfs=self.root / "sys", **fields)  # type: ignore[arg-type]
+        return DoctorHost(proc=self.root / "proc", sysfs=self.root / "sys", **fields)  # type: ignore[arg-type]
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def fake(tmp_path: Path) -> FakeMachine:
     return FakeMachine(tmp_path)
 
 
-def check(finding: Finding, state: str, found: str) -> None:
+def check(finding: Diagnosis, state: str, found: str) -> None:
     assert (finding.state, finding.found) == (state, found)
     assert (finding.mend is None) == (finding.limits is None) == (state == "ok")
 
@@ -130,13 +130,13 @@ def test_descriptors(fake: FakeMachine) -> None:
 
 def test_tools(fake: FakeMachine) -> None:
     versions = {"qemu-system-s390x": "QEMU emulator version 7.2.22", "mke2fs": "mke2fs 1.47.0"}
-    machine = fake(tool_version=versions.get, package_version=lambda _: None)
-    check(tools.qemu(machine), "limit", "no qemu-system-x86_64; QEMU emulator version 7.2.22")
-    check(tools.e2fsprogs(machine), "limit", "no e2fsck, no debugfs; mke2fs 1.47.0")
-    check(tools.unicorn(machine), "missing", "not installed")
-    machine = fake(tool_version=lambda name: f"{name} 9", package_version=lambda _: "2.1")
-    check(tools.qemu(machine), "ok", "qemu-system-s390x 9; qemu-system-x86_64 9")
-    check(tools.unicorn(machine), "ok", "2.1")
+    host = fake(tool_version=versions.get, package_version=lambda _: None)
+    check(tools.qemu(host), "limit", "no qemu-system-x86_64; QEMU emulator version 7.2.22")
+    check(tools.e2fsprogs(host), "limit", "no e2fsck, no debugfs; mke2fs 1.47.0")
+    check(tools.unicorn(host), "missing", "not installed")
+    host = fake(tool_version=lambda name: f"{name} 9", package_version=lambda _: "2.1")
+    check(tools.qemu(host), "ok", "qemu-system-s390x 9; qemu-system-x86_64 9")
+    check(tools.unicorn(host), "ok", "2.1")
     check(tools.e2fsprogs(fake(tool_version=lambda _: None)), "missing", "no mke2fs, no e2fsck, no debugfs")
 
 
@@ -165,8 +165,8 @@ def test_a_tools_version_is_its_own_first_line(tmp_path: Path, monkeypatch: pyte
     assert tool_version("dcss-nothing") is None
 
 
-def test_this_machine_is_examined_whole() -> None:
-    findings = examine(Machine())
+def test_every_check_runs_on_this_host() -> None:
+    findings = examine(DoctorHost())
     assert len(findings) == len(CHECKS) == len({finding.name for finding in findings})
     for finding in findings:
         assert finding.state in {"ok", "limit", "missing"}
@@ -175,7 +175,7 @@ def test_this_machine_is_examined_whole() -> None:
 
 @pytest.mark.parametrize("name", ["map_count", "huge_pages", "overcommit", "ksm"])
 def test_what_mends_a_setting_is_a_command_that_a_shell_reads(name: str, fake: FakeMachine) -> None:
-    machine = fake(
+    host = fake(
         {
             "proc/sys/vm/max_map_count": "1",
             SHMEM: "always [never]",
@@ -183,5 +183,5 @@ def test_what_mends_a_setting_is_a_command_that_a_shell_reads(name: str, fake: F
             "sys/kernel/mm/ksm/run": "1",
         }
     )
-    mend = getattr(kernel, name)(machine).mend
+    mend = getattr(kernel, name)(host).mend
     assert shlex.split(mend)[0] in {"sudo", "echo"}

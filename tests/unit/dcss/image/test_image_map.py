@@ -6,8 +6,10 @@ from image_support import build, run_tool
 from needs_support import needs
 
 from dcss.errors import ImageError
-from dcss.image.draw import drawing, file_table, map_form, summary
-from dcss.image.map import HUGE_PAGE_BYTES, ImageMap, map_image
+from dcss.image.map import HUGE_PAGE_BYTES, ImageMap, map_document, map_image
+from dcss.report.blocks import Block
+from dcss.report.image_view import file_blocks, picture, summary
+from dcss.report.layout import render_block
 from dcss.report.style import Style
 
 
@@ -24,6 +26,10 @@ def mapped(tmp_path: Path, address: int = 0, image_address: int = 0) -> ImageMap
         file.truncate(20 * 4096)
     build(root, tmp_path / "x.img", address=image_address)
     return map_image((tmp_path / "x.img").read_bytes(), tmp_path / "x.img", address)
+
+
+def text(blocks: list[Block]) -> list[str]:
+    return [line for block in blocks for line in render_block(block, Style())]
 
 
 @pytest.mark.parametrize("address", [0, 0x20000000, 0x20001000])
@@ -76,21 +82,21 @@ def test_stretches_cover_the_image_without_overlap(tmp_path: Path) -> None:
 
 def test_the_picture_has_a_row_for_each_two_megabytes_of_address(tmp_path: Path) -> None:
     image = mapped(tmp_path, 0x20000000, 0x20000000)
-    rows = list(drawing(image))
+    rows = text([picture(image)])
     assert [row.split()[0] for row in rows] == [f"{0x20000000 + n * HUGE_PAGE_BYTES:#014x}" for n in range(len(rows))]
     assert any(row.endswith("#" * 64) for row in rows)
     assert rows[0].split()[1].startswith("M")
-    shifted = list(drawing(mapped(tmp_path, 0x20100000, 0x20100000)))
+    shifted = text([picture(mapped(tmp_path, 0x20100000, 0x20100000))])
     assert shifted[0].startswith("0x000020000000 " + " " * 32)
 
 
 def test_words_and_json_say_the_same(tmp_path: Path) -> None:
     image = mapped(tmp_path)
-    table = file_table(image, Style(), 2)
+    table = text(file_blocks(image, 2))
     assert table[1].split()[:4] == ["/big", "5.0", "MiB", "1"]
     assert table[-1] == "and 2 smaller ones (--all shows them)"
-    assert len(file_table(image, Style(), None)) == 5
-    form = map_form(image)
+    assert len(text(file_blocks(image, None))) == 5
+    form = map_document(image)
     lines = list(summary(image))
     assert lines[1] == "4 files with data, 5 runs, 7 mappings, 1.75 a file"
     assert f"{form['huge_share']:.1%} of it in whole pages of 2 MiB" in lines[2]

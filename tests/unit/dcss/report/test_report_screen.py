@@ -12,14 +12,23 @@ from pathlib import Path
 import pytest
 from results_support import HIDDEN, made_up_run
 
-from dcss.report.screen import measure_screen, run_screen, verify_screen
+from dcss.report.layout import render_page
+from dcss.report.pages import measure_page, run_page, verify_page
 from dcss.report.style import Style
-from dcss.results import Claim, GuestOutcome, RunResult, Totals
+from dcss.results import Claim, GuestOutcome, RunResult, Totals, VerifyResult
 
 GOLDEN = Path(__file__).parent / "golden"
 PLAIN = Style(width=100)
 COLOURED = Style(color=True, width=100)
 ESCAPES = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def run_screen(result: RunResult, style: Style, *, show_all: bool = False) -> str:
+    return render_page(run_page(result, show_all=show_all), style)
+
+
+def verify_screen(result: VerifyResult, style: Style) -> str:
+    return render_page(verify_page(result), style)
 
 
 def refuted_run() -> RunResult:
@@ -93,7 +102,7 @@ def test_refuted_without_a_false_claim_is_not_called_verified() -> None:
 def test_unknown_is_never_zero() -> None:
     run = made_up_run(frames=False)
     measure = replace(run.measure, totals=Totals(None, None, None), machine=None)
-    page = measure_screen(measure, PLAIN)
+    page = render_page(measure_page(measure), PLAIN)
     row = next(line for line in page.splitlines() if line.startswith("LINUX01"))
     assert row.split() == ["LINUX01", "process", "n/a", "+", "93.75", "=", "n/a", "0.01"]
     assert "Saved n/a" in page
@@ -162,7 +171,7 @@ def test_names_and_logs_cannot_move_the_cursor() -> None:
     assert "LIB       /a\\n\\x1b[2J\udcff.so\n" in page
 
 
-def test_many_limits_are_counted_and_one_of_both_sides_is_said_once() -> None:
+def test_many_limits_are_counted_and_one_of_both_sides_is_shown_once() -> None:
     run = made_up_run()
     limits = tuple(f"guest A{number}: odd" for number in range(9))
     run = replace(run, verify=replace(run.verify, limits=limits[:4]), measure=replace(run.measure, limits=limits))

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from dcss.report.layout import Column, cell_columns, prose, table
+from dcss.report.blocks import Column, Mark, Note, Table, text_cell
+from dcss.report.layout import cell_columns, prose, render_block
 from dcss.report.style import Style, style_for
 from dcss.report.units import fmt_bytes, fmt_count, fmt_seconds
 
@@ -43,10 +44,33 @@ def test_counts_and_seconds() -> None:
 
 
 def test_a_table_is_as_wide_as_its_content() -> None:
-    lines = table(
-        [Column("NAME"), Column("N", right=True)], [["a", "1"], ["漢字", "22"], ["sum", "23"]], Style(), ruled_rows=1
+    rows = tuple((text_cell(name), text_cell(number)) for name, number in (("a", "1"), ("漢字", "22"), ("sum", "23")))
+    table = Table((Column("NAME"), Column("N", right=True)), rows, ruled_rows=1)
+    assert render_block(table, Style()) == ["NAME    N", "a       1", "漢字   22", "─────────", "sum    23"]
+
+
+def test_suffixes_spans_and_marks_keep_their_columns() -> None:
+    columns = (Column(""), Column("A", min_width=2, gap=1), Column("B"), Column("N", right=True, suffix=" +"))
+    rows = (
+        (Mark(True), text_cell("a"), text_cell("b"), text_cell("10")),
+        (Mark(None), text_cell("the sum", span=2), text_cell("9")),
     )
-    assert lines == ["NAME    N", "a       1", "漢字   22", "─────────", "sum    23"]
+    assert render_block(Table(columns, rows), Style()) == [
+        "    A  B       N",
+        "✓   a  b      10 +",
+        "?   the sum    9 +",
+    ]
+    coloured = render_block(Table(columns, rows), Style(color=True))
+    assert coloured[1].endswith("m   a  b      10 +")
+
+
+def test_a_note_goes_on_where_its_label_ends() -> None:
+    note = Note(": up since ten, with many guests in it, and more", "demo", "bold", details=("a\tb",))
+    assert render_block(note, Style(width=40)) == [
+        "demo: up since ten, with many guests in",
+        "it, and more",
+        "a\\tb",
+    ]
 
 
 def test_columns_of_wide_and_combining_characters() -> None:

@@ -1,4 +1,4 @@
-"""The machine as doctor sees it: each place where it looks can be another, so that tests can show it any machine."""
+"""The host that doctor examines. Every source of facts can be replaced, so that tests can describe any host."""
 
 import importlib.metadata
 import os
@@ -16,8 +16,8 @@ _TOOL_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing looked at: how it is, what that limits, and the command that mends it (None where nothing needs it)."""
+class Diagnosis:
+    """The result of one check: what was found, what it limits and the command that mends it; None if all is well."""
 
     name: str
     state: State
@@ -50,7 +50,7 @@ def _shared_memory_space(path: Path) -> SharedMemorySpace | None:
 
 
 def tool_version(name: str) -> str | None:
-    """Return the first line in which a program tells its version; None where there is no such program.
+    """Return the first line of a program's version output; None where there is no such program.
 
     The directories that only root's PATH has are searched too.
     """
@@ -76,8 +76,8 @@ def package_version(name: str) -> str | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Machine:
-    """Where and how doctor looks; the defaults are this machine."""
+class DoctorHost:
+    """Where doctor finds its facts; the defaults describe this machine."""
 
     proc: Path = Path("/proc")
     sysfs: Path = Path("/sys")

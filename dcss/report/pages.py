@@ -1,0 +1,87 @@
+"""Pages of results: the verdict first, then the reasons, then what each guest costs."""
+
+from collections.abc import Iterable
+
+from dcss.report import measure_view, verify_view
+from dcss.report.blocks import Note, Page
+from dcss.report.failure_view import failed_guests, failure_notes, outcome_failures, status_failures
+from dcss.report.status_view import up_sentence
+from dcss.report.units import fmt_count, fmt_seconds
+from dcss.report.verify_view import NOTE_INDENT
+from dcss.results import MeasureResult, RunResult, SystemStatus, VerifyResult
+
+_LIMITS_SHOWN = 5
+_SHOWS_ALL = " (-v shows all)"
+
+
+def run_page(result: RunResult, *, show_all: bool = False) -> Page:
+    """Return the page of ``dcss run``: everything that was found, also where guests failed or a claim is refuted."""
+    verify, measure = result.verify, result.measure
+    limits = dict.fromkeys(verify.limits + measure.limits)  # a limit of both is shown once
+    return (
+        [verify_view.verdict_note(verify)],
+        list(failure_notes(outcome_failures(result.guests), show_all=show_all, more=_SHOWS_ALL)),
+        [_warning_note(warning) for warning in result.warnings],
+        verify_view.claim_judgements(verify),
+        verify_view.file_blocks(verify, show_all=show_all),
+        measure_view.segment_blocks(measure),
+        measure_view.guest_blocks(measure, show_all=show_all),
+        [measure_view.saving_note(measure)],
+        [
+            verify_view.method_note(verify),
+            *measure_view.method_notes(measure),
+            *_limit_notes(limits, show_all=show_all),
+            _time_note(result),
+        ],
+    )
+
+
+def verify_page(result: VerifyResult, *, show_all: bool = False) -> Page:
+    """Return the page of ``dcss verify``."""
+    return (
+        [verify_view.verdict_note(result)],
+        verify_view.claim_judgements(result),
+        verify_view.file_blocks(result, show_all=show_all),
+        [verify_view.method_note(result), *_limit_notes(result.limits, show_all=show_all)],
+    )
+
+
+def measure_page(result: MeasureResult, *, show_all: bool = False) -> Page:
+    """Return the page of ``dcss measure``."""
+    return (
+        measure_view.segment_blocks(result),
+        measure_view.guest_blocks(result, show_all=show_all),
+        [measure_view.saving_note(result)],
+        [*measure_view.method_notes(result), *_limit_notes(result.limits, show_all=show_all)],
+    )
+
+
+def up_page(status: SystemStatus, seconds: float, next_step: str) -> Page:
+    """Return the page of ``dcss up``: guests that failed, and that the system is up."""
+    failures = status_failures(failed_guests(status))
+    sentence = f"{up_sentence(status, seconds)}; {next_step}"
+    return (
+        [
+            *failure_notes(failures, show_all=False, more="; see dcss ps"),
+            Note(sentence, wrapped=False),
+        ],
+    )
+
+
+def _warning_note(warning: str) -> Note:
+    return Note(f" {warning}", "warning:", "doubtful")
+
+
+def _limit_notes(limits: Iterable[str], *, show_all: bool) -> list[Note]:
+    """Return what could not be seen, or not well, and why."""
+    every = list(limits)
+    shown = every if show_all else every[:_LIMITS_SHOWN]
+    if len(shown) < len(every):
+        shown = [*shown, f"and {fmt_count(len(every) - len(shown), 'more limit')}{_SHOWS_ALL}"]
+    return [Note(limit, "limited by", indent=NOTE_INDENT) for limit in shown]
+
+
+def _time_note(result: RunResult) -> Note:
+    ready = fmt_count(len(result.guests), "guest")
+    text = f"published in {fmt_seconds(result.publish_seconds)}, {ready} ready in {fmt_seconds(result.ready_seconds)}"
+    return Note(text, "took", indent=NOTE_INDENT)
