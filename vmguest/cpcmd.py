@@ -5,7 +5,7 @@ from typing import NamedTuple
 from dcss.abi.diag08 import MAX_COMMAND_BYTES, RESPONSE_IN_BUFFER
 from dcss.abi.page import PAGE_SIZE
 from vmguest import hostmem
-from vmguest.machine import Machine
+from vmguest.machine import VirtualMachine
 
 
 class CpResponse(NamedTuple):
@@ -16,7 +16,7 @@ class CpResponse(NamedTuple):
     missing_bytes: int = 0
 
 
-def cpcmd(machine: Machine, command: str, response_bytes: int = 0) -> CpResponse:
+def cpcmd(machine: VirtualMachine, command: str, response_bytes: int = 0) -> CpResponse:
     """Have CP execute a command, with a response buffer of up to 8192 bytes or none; lines end with a newline."""
     encoded = command.encode("cp037")[:MAX_COMMAND_BYTES]
     pages = 1 + hostmem.pages(response_bytes)

@@ -19,7 +19,7 @@ from dcss.abi.diag64 import (
 )
 from dcss.abi.extmem import PageRange, SegmentType
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
-from vmguest.machine import Diagnosed, Machine
+from vmguest.machine import DiagnoseResult, VirtualMachine
 from vmguest.storage import ProgramCheckError
 
 _NAME_AREA, _QIN_AREA, _QOUT_AREA = 0, 64, 128  # places in the page that holds operands of DIAGNOSE
@@ -55,7 +55,7 @@ class DcssDiag:
     KernelError(ENOMEM) where the guest's storage has no page for the operands, ConnectionError where CP is gone.
     """
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: VirtualMachine) -> None:
         self._machine = machine
         self._operand_frame: int | None = None
         self._subcodes: Subcodes | None = None
@@ -71,15 +71,15 @@ class DcssDiag:
             self._subcodes = OLD_SUBCODES if condition_code == ConditionCode.UNSUPPORTED else NEW_SUBCODES
         return self._subcodes
 
-    def load(self, name: bytes, *, do_nonshared: bool) -> Diagnosed:
+    def load(self, name: bytes, *, do_nonshared: bool) -> DiagnoseResult:
         """LOADSHRX or LOADNSRX, or what an old CP has for them."""
         return self._diagnose_name(self.subcodes.loadnsr if do_nonshared else self.subcodes.loadshr, name)
 
-    def purge(self, name: bytes) -> Diagnosed:
+    def purge(self, name: bytes) -> DiagnoseResult:
         """PURGESEG."""
         return self._diagnose_name(self.subcodes.purgeseg, name)
 
-    def query(self, name: bytes) -> tuple[Diagnosed, SegmentExtent | None]:
+    def query(self, name: bytes) -> tuple[DiagnoseResult, SegmentExtent | None]:
         """SEGEXTX or SEGEXT, with room for six ranges; None where the condition code says that there is no output."""
         function = self.subcodes.segext
         operands, storage = self._operands(), self._machine.storage
@@ -98,7 +98,7 @@ class DcssDiag:
         )
         return result, SegmentExtent(start, end, count, ranges)
 
-    def _diagnose_name(self, function: Diag64, name: bytes) -> Diagnosed:
+    def _diagnose_name(self, function: Diag64, name: bytes) -> DiagnoseResult:
         operand = self._operands() + _NAME_AREA
         self._machine.storage.view(operand, len(name))[:] = name
         return self._machine.diagnose_64(operand, function)

@@ -13,8 +13,8 @@ from dcss.abi.page import PAGE_SHIFT
 from dcss.errors import HypercallError, KernelError
 from vmguest.cpcmd import cpcmd
 from vmguest.dcss_diag import NEW_SUBCODES, DcssDiag, SegmentExtent
-from vmguest.machine import AttachedStorage, Diagnosed, Machine
-from vmguest.printk import KernelLog
+from vmguest.machine import AttachedStorage, DiagnoseResult, VirtualMachine
+from vmguest.printk import LogBuffer
 from vmguest.resource import Resource, Resources
 
 VMEM_MAX_PHYS = MAX_DCSS_ADDR
@@ -59,8 +59,8 @@ class Extmem:
     `iomem` holds the ranges of absolute storage that are in use: real storage and every loaded segment.
     """
 
-    machine: Machine
-    log: KernelLog
+    machine: VirtualMachine
+    log: LogBuffer
     iomem: Resources = field(init=False, default_factory=Resources)
     _diag: DcssDiag = field(init=False)
     _segments: dict[bytes, DcssSegment] = field(init=False, default_factory=dict)
@@ -264,7 +264,7 @@ def _type_of(name: str, extent: SegmentExtent) -> SegmentType:
     return SegmentType.EWEN
 
 
-def _diag_error(what: str, result: Diagnosed) -> HypercallError:
+def _diag_error(what: str, result: DiagnoseResult) -> HypercallError:
     errno = ENOENT if result.ry == ReturnCode.NOT_FOUND else EIO
     return HypercallError(
         errno,

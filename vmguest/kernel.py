@@ -8,17 +8,17 @@ from dcss.abi.page import PAGE_SIZE
 from vmguest.block.dcssblk import Dcssblk
 from vmguest.extmem import Extmem
 from vmguest.fs.devices import Devices
-from vmguest.fs.mount import Mount, Node
+from vmguest.fs.mount import Dentry, Mount
 from vmguest.fs.namespace import mount_at_boot
 from vmguest.fs.options import parse_options
 from vmguest.fs.vfs import Vfs
 from vmguest.hostmem import Reservation
-from vmguest.machine import Machine
-from vmguest.printk import KernelLog
+from vmguest.machine import VirtualMachine
+from vmguest.printk import LogBuffer
 from vmguest.task import Task
 
 if TYPE_CHECKING:
-    from vmguest.fs.sysfs import Directory
+    from vmguest.fs.sysfs import SysfsDirectory
 
 
 class Kernel:
@@ -36,8 +36,8 @@ class Kernel:
     ) -> None:
         self.name = name
         self.command_line = command_line
-        self.log = KernelLog(console)
-        self.machine = Machine(reservation, storage_bytes, port)
+        self.log = LogBuffer(console)
+        self.machine = VirtualMachine(reservation, storage_bytes, port)
         self.extmem = Extmem(self.machine, self.log)
         self.dcssblk = Dcssblk(self.machine, self.extmem, self.log)
         self.devices = Devices(self.dcssblk, self.machine.storage)
@@ -45,7 +45,7 @@ class Kernel:
         self.tasks: list[Task] = []
         self.init = self.new_task()
 
-    def new_task(self, directory: Node | None = None) -> Task:
+    def new_task(self, directory: Dentry | None = None) -> Task:
         """Start a task, in a working directory or the root; `end_task` ends it."""
         task = Task(self.machine, self.vfs, directory)
         self.tasks.append(task)
@@ -60,9 +60,9 @@ class Kernel:
         """Mount ext2 from a block device, /dev/ before its name or not, as at boot. Raises KernelError."""
         return mount_at_boot(self, device, at, parse_options(options))
 
-    def sysfs_tree(self) -> "Directory":
+    def sysfs_tree(self) -> "SysfsDirectory":
         """Return what /sys shows now."""
-        from vmguest.block.attributes import tree_of
+        from vmguest.block.dcssblk_sysfs import tree_of
 
         return tree_of(self.dcssblk)
 
@@ -76,6 +76,6 @@ class Kernel:
         )
 
     def _populate(self) -> None:
-        from vmguest.populate import populate
+        from vmguest.init import populate
 
         populate(self)

@@ -13,7 +13,7 @@ from vmguest.hostmem import Reservation
 from vmguest.storage import PageRuns, ProgramCheckError, RealStorage, StorageKind
 
 
-class Diagnosed(NamedTuple):
+class DiagnoseResult(NamedTuple):
     """What a DIAGNOSE leaves: condition code, the two registers, and for a load the descriptor of the storage."""
 
     condition_code: int
@@ -33,7 +33,7 @@ class AttachedStorage(NamedTuple):
     writable: bool
 
 
-class Machine:
+class VirtualMachine:
     """One guest's hardware. Absolute address A lies at host address `reservation.window` + A.
 
     `user_pages` are the free pages of the user area, by number, of which every task takes its addresses.
@@ -46,7 +46,7 @@ class Machine:
         self._attached: list[AttachedStorage] = []
         self.user_pages = PageRuns(reservation.user_area >> PAGE_SHIFT, reservation.user_area_bytes >> PAGE_SHIFT)
 
-    def diagnose_64(self, rx: int, ry: int) -> Diagnosed:
+    def diagnose_64(self, rx: int, ry: int) -> DiagnoseResult:
         """Execute DIAGNOSE X'64': Rx addresses the operand in real storage, Ry holds the function code.
 
         Raises ProgramCheckError for an operand off a doubleword or outside storage, ConnectionError where CP is gone.
@@ -57,9 +57,9 @@ class Machine:
         if reply.block and extended:
             area = Qin64._make(QIN64.unpack(block))
             self.storage.view(area.qoutptr, len(reply.block))[:] = reply.block
-        return Diagnosed(reply.condition_code, reply.rx, reply.ry, reply.descriptor)
+        return DiagnoseResult(reply.condition_code, reply.rx, reply.ry, reply.descriptor)
 
-    def diagnose_08(self, rx: int, ry: int, rx1: int = 0, ry1: int = 0) -> Diagnosed:
+    def diagnose_08(self, rx: int, ry: int, rx1: int = 0, ry1: int = 0) -> DiagnoseResult:
         """Execute DIAGNOSE X'08': Rx addresses the command, Ry holds its length and flags, Rx+1 and Ry+1 the buffer.
 
         The result's `rx` is what the instruction leaves in Ry+1. Raises ProgramCheckError, ConnectionError.
@@ -68,7 +68,7 @@ class Machine:
         buffer = self.storage.view(rx1, ry1)
         reply = call(self._port, Request(DIAGNOSE_08, rx, ry, REQUEST_HEAD.pack(rx1, ry1) + bytes(command)))
         buffer[: len(reply.block)] = reply.block[:ry1]
-        return Diagnosed(reply.condition_code, reply.rx, reply.ry, reply.descriptor)
+        return DiagnoseResult(reply.condition_code, reply.rx, reply.ry, reply.descriptor)
 
     def _operand(self, address: int, size_bytes: int) -> memoryview:
         if address % 8 or address // PAGE_SIZE != (address + size_bytes - 1) // PAGE_SIZE:

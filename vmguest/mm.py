@@ -22,7 +22,7 @@ from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.frames import FrameMap
-from vmguest.machine import Machine
+from vmguest.machine import VirtualMachine
 from vmguest.storage import HUGE_PAGE_PAGES, ZERO_PAGE, StorageKind, StorageRun
 
 PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC = 0, 1, 2, 4
@@ -108,7 +108,7 @@ class AddressSpace:
 
     __slots__ = ("_areas", "_machine", "_private")
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: VirtualMachine) -> None:
         self._machine = machine
         self._areas: list[MemoryArea] = []  # by address; none overlap
         self._private = FrameMap(machine.storage)  # frames of this address space alone, by user page

@@ -8,7 +8,7 @@ from time import monotonic
 RING_LINES = 1000
 
 
-class KernelLog:
+class LogBuffer:
     """Keeps the last lines and passes each on; messages carry their subsystem's prefix, as pr_fmt gives it."""
 
     def __init__(self, console: int | None = None) -> None:

@@ -1,9 +1,9 @@
 """A process of the guest (struct task_struct): open files, a working directory and an address space."""
 
 from vmguest.fs.descriptors import Descriptors
-from vmguest.fs.mount import Node
+from vmguest.fs.mount import Dentry
 from vmguest.fs.vfs import Vfs
-from vmguest.machine import Machine
+from vmguest.machine import VirtualMachine
 from vmguest.mm import PROT_READ, AddressSpace
 
 
@@ -12,18 +12,18 @@ class Task:
 
     __slots__ = ("_directory", "files", "mm", "vfs")
 
-    def __init__(self, machine: Machine, vfs: Vfs, directory: Node | None = None) -> None:
+    def __init__(self, machine: VirtualMachine, vfs: Vfs, directory: Dentry | None = None) -> None:
         self.vfs = vfs
         self.mm = AddressSpace(machine)
         self.files = Descriptors(vfs)
         self._directory = None if directory is None else directory.hold()
 
     @property
-    def directory(self) -> Node:
+    def directory(self) -> Dentry:
         """The working directory."""
         return self.vfs.root() if self._directory is None else self._directory
 
-    def chdir(self, directory: Node) -> None:
+    def chdir(self, directory: Dentry) -> None:
         """Change the working directory; the new one is kept mounted in place of the old one."""
         directory.hold()
         if self._directory is not None:

@@ -10,8 +10,8 @@ from functools import lru_cache
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
-from vmguest.fs.mount import Node
-from vmguest.fs.open import open_node
+from vmguest.fs.mount import Dentry
+from vmguest.fs.open import open_dentry
 from vmguest.fs.vfs import Vfs
 from vmguest.mm import PROT_READ, PROT_WRITE
 from vmguest.task import Task
@@ -23,11 +23,11 @@ _WILDCARDS = re.compile(rb"[*?\[]")
 def map_files(task: Task, pattern: str) -> int:
     """Map every regular file that matches, each once, and keep it mapped; return how many files that were."""
     files = 0
-    for node in _matches(task.vfs, pattern):
-        number = task.files.install(open_node(task.vfs, node))
+    for dentry in _matches(task.vfs, pattern):
+        number = task.files.install(open_dentry(task.vfs, dentry))
         try:
-            if node.inode.size_bytes:  # 0 for a file of /proc, which has no pages
-                task.mmap(number, 0, hostmem.pages(node.inode.size_bytes))
+            if dentry.inode.size_bytes:  # 0 for a file of /proc, which has no pages
+                task.mmap(number, 0, hostmem.pages(dentry.inode.size_bytes))
         finally:
             task.files.close(number)
         files += 1
@@ -39,13 +39,13 @@ def read_files(task: Task, pattern: str) -> int:
     buffer = task.mmap(None, 0, READ_BUFFER_PAGES, PROT_READ | PROT_WRITE, shared=False)
     try:
         views = list(task.mm.views(buffer, READ_BUFFER_PAGES * PAGE_SIZE, for_write=True))
-        return sum(_read_file(task, node, views) for node in _matches(task.vfs, pattern))
+        return sum(_read_file(task, dentry, views) for dentry in _matches(task.vfs, pattern))
     finally:
         task.mm.unmap(buffer, READ_BUFFER_PAGES)
 
 
-def _read_file(task: Task, node: Node, views: Sequence[memoryview]) -> int:
-    number = task.files.install(open_node(task.vfs, node))
+def _read_file(task: Task, dentry: Dentry, views: Sequence[memoryview]) -> int:
+    number = task.files.install(open_dentry(task.vfs, dentry))
     try:
         opened = task.files.get(number)
         while opened.readv(views):
@@ -55,14 +55,14 @@ def _read_file(task: Task, node: Node, views: Sequence[memoryview]) -> int:
         task.files.close(number)
 
 
-def _matches(vfs: Vfs, pattern: str) -> Iterator[Node]:
+def _matches(vfs: Vfs, pattern: str) -> Iterator[Dentry]:
     """Yield the regular files that match, each once, whatever names it has."""
     seen: set[tuple[int, int]] = set()
-    for node in glob(vfs, os.fsencode(pattern)):
-        key = (id(node.mount.file_system), node.inode.number)
-        if node.inode.is_regular and key not in seen:
+    for dentry in glob(vfs, os.fsencode(pattern)):
+        key = (id(dentry.mount.file_system), dentry.inode.number)
+        if dentry.inode.is_regular and key not in seen:
             seen.add(key)
-            yield node
+            yield dentry
     if not seen:
         raise KernelError(ENOENT, f"{pattern}: matches no regular file in this guest")
 
@@ -83,7 +83,7 @@ def prepare(pattern: str) -> None:
             compiled(name)
 
 
-def glob(vfs: Vfs, pattern: bytes) -> Iterator[Node]:
+def glob(vfs: Vfs, pattern: bytes) -> Iterator[Dentry]:
     """Yield the nodes that match a pattern; `**` is any number of directories, links are not followed while walking.
 
     Links in the names before the first wildcard, and a pattern without one, are followed: they are one path.
@@ -115,7 +115,7 @@ def _reachable(names: list[bytes], places: set[int]) -> set[int]:
     return places
 
 
-def _walk(vfs: Vfs, directory: Node, names: list[bytes], places: set[int]) -> Iterator[Node]:
+def _walk(vfs: Vfs, directory: Dentry, names: list[bytes], places: set[int]) -> Iterator[Dentry]:
     """Match a directory's children against every place that the pattern has reached, so each is looked at once."""
     walks = [_matched(vfs, directory, names, places)]  # one a level: a tree may be deeper than Python's stack
     while walks:
@@ -131,7 +131,7 @@ def _walk(vfs: Vfs, directory: Node, names: list[bytes], places: set[int]) -> It
             walks.append(_matched(vfs, child, names, reached))
 
 
-def _matched(vfs: Vfs, directory: Node, names: list[bytes], places: set[int]) -> Iterator[tuple[Node, set[int]]]:
+def _matched(vfs: Vfs, directory: Dentry, names: list[bytes], places: set[int]) -> Iterator[tuple[Dentry, set[int]]]:
     """Yield each child that matches at one of the `places`, and the places in the pattern that it reaches."""
     matchers = [(place, None if names[place] == b"**" else compiled(names[place]).match) for place in places]
     for child in vfs.children(directory):

@@ -147,7 +147,7 @@ class GuestFiles(Files):
         self.numbers[handle] = -1
 
     def size(self, handle: int) -> int:
-        return self.table.get(self.number(handle)).node.inode.size_bytes
+        return self.table.get(self.number(handle)).dentry.inode.size_bytes
 
 
 @settings(max_examples=300, phases=[Phase.explicit, Phase.generate])

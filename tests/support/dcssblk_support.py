@@ -5,10 +5,10 @@ import re
 from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE
 from dcss.cp.program import ControlProgram
-from vmguest.block.attributes import tree_of
 from vmguest.block.dcssblk import DcssblkDevice
-from vmguest.block.device import Opened
-from vmguest.fs.sysfs import Attribute, AttributeFile, Directory, Entry
+from vmguest.block.dcssblk_sysfs import tree_of
+from vmguest.block.device import DeviceHandle
+from vmguest.fs.sysfs import AttributeFile, SysfsAttribute, SysfsDirectory, SysfsEntry
 from vmguest.kernel import Kernel
 
 MIB = 1 << 20
@@ -29,7 +29,7 @@ class Guest:
     def __init__(self, cp: ControlProgram, kernel: Kernel) -> None:
         self.cp = cp
         self.kernel = kernel
-        self.opens: dict[str, list[Opened]] = {}
+        self.opens: dict[str, list[DeviceHandle]] = {}
 
     def device(self, name: str) -> DcssblkDevice:
         device = self.kernel.dcssblk.by_segment(name)
@@ -61,15 +61,15 @@ class Guest:
         """Write an attribute below /sys/devices/dcssblk. Raises KernelError as write(2) would return it."""
         assert AttributeFile(self.attribute(path)).write(0, text.encode()) == len(text)
 
-    def attribute(self, path: str) -> Attribute:
-        found: Entry = self.tree()
+    def attribute(self, path: str) -> SysfsAttribute:
+        found: SysfsEntry = self.tree()
         for name in path.encode().split(b"/"):
             assert isinstance(found, dict)
             found = found[name]
-        assert isinstance(found, Attribute)
+        assert isinstance(found, SysfsAttribute)
         return found
 
-    def tree(self) -> Directory:
+    def tree(self) -> SysfsDirectory:
         devices = tree_of(self.kernel.dcssblk)[b"devices"]
         assert isinstance(devices, dict)
         found = devices[b"dcssblk"]

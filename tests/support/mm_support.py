@@ -12,7 +12,7 @@ from guest_support import reservation
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from vmguest import hostmem
-from vmguest.machine import AttachedStorage, Machine
+from vmguest.machine import AttachedStorage, VirtualMachine
 from vmguest.storage import StorageKind, StorageRun
 
 SEGMENT_PAGES = 2048
@@ -62,7 +62,7 @@ RESERVED = Host("---p", 0, 0)
 class MmStage:
     """A machine with three attached segments, and a run of real storage that stands for a file's frames."""
 
-    def __init__(self, machine: Machine, descriptors: dict[int, int]) -> None:
+    def __init__(self, machine: VirtualMachine, descriptors: dict[int, int]) -> None:
         self.machine = machine
         self.descriptors = descriptors
         self.frame = machine.storage.allocate(16)
@@ -99,7 +99,7 @@ def mm_stage(slot: int = 2) -> Iterator[MmStage]:
         stack.enter_context(other)
         stack.callback(hostmem.unmap, place.window, place.window_bytes)
         stack.callback(hostmem.unmap, place.user_area, place.user_area_bytes)
-        machine = Machine(place, STORAGE_BYTES, port)
+        machine = VirtualMachine(place, STORAGE_BYTES, port)
         descriptors = {}
         for first in (READ_ONLY, WRITABLE, EXCLUSIVE):
             descriptors[first] = descriptor = os.memfd_create("segment")

@@ -16,8 +16,8 @@ from typing import Protocol
 
 from dcss.errors import KernelError
 from vmguest.fs import changes, namespace
-from vmguest.fs.mount import Node
-from vmguest.fs.open import O_CREAT, O_WRONLY, OpenFile, open_file
+from vmguest.fs.mount import Dentry
+from vmguest.fs.open import O_CREAT, O_WRONLY, FileDescription, open_file
 from vmguest.fs.options import parse_options
 from vmguest.kernel import Kernel
 
@@ -68,9 +68,9 @@ class GuestTree:
         self._vfs = kernel.vfs
         self._vfs.populate()
         self._cwd = self._vfs.root().hold()
-        self._held: list[OpenFile] = []
+        self._held: list[FileDescription] = []
 
-    def _node(self, path: str, *, follow: bool = True) -> Node:
+    def _node(self, path: str, *, follow: bool = True) -> Dentry:
         return self._vfs.resolve(path.encode(), follow=follow, start=self._cwd)
 
     def mkdir(self, path: str) -> None:
@@ -104,12 +104,12 @@ class GuestTree:
         namespace.remount(self._kernel, self._node(path), parse_options(options.split(",")))
 
     def chdir(self, path: str) -> None:
-        node = self._node(path)
-        if not node.inode.is_dir:
+        dentry = self._node(path)
+        if not dentry.inode.is_dir:
             raise KernelError(errno.ENOTDIR, path)
-        node.hold()
+        dentry.hold()
         self._cwd.release()
-        self._cwd = node
+        self._cwd = dentry
 
     def hold(self, path: str) -> None:
         self._held.append(open_file(self._vfs, path.encode(), O_WRONLY | O_CREAT, self._cwd))
@@ -119,11 +119,11 @@ class GuestTree:
             self._held.pop().close()
 
     def list(self, path: str) -> str:
-        node = self._node(path)
-        if not node.inode.is_dir:
+        dentry = self._node(path)
+        if not dentry.inode.is_dir:
             raise KernelError(errno.ENOTDIR, path)
         return " ".join(
-            sorted(child.name.decode() for child in self._vfs.children(node) if child.name.decode() in NAMES)
+            sorted(child.name.decode() for child in self._vfs.children(dentry) if child.name.decode() in NAMES)
         )
 
     def kind(self, path: str) -> str:

@@ -12,10 +12,10 @@ from dcss.abi.extmem import SegmentType as Type
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
-from vmguest.block.device import SECTORS_PER_PAGE, DirectAccess, Opened, check_buffer, check_request
+from vmguest.block.device import SECTORS_PER_PAGE, DeviceHandle, DirectAccess, check_buffer, check_request
 from vmguest.extmem import DcssSegment, Extmem, toupper
-from vmguest.machine import Machine
-from vmguest.printk import KernelLog
+from vmguest.machine import VirtualMachine
+from vmguest.printk import LogBuffer
 
 DCSSBLK_MAJOR = 252  # the kernel gives the driver any that is free
 MAX_NAME = 8
@@ -25,7 +25,7 @@ _LOCAL = "(local)"
 _MIXABLE = frozenset({Type.EW, Type.EN, Type.EWEN})
 
 
-class Member(NamedTuple):
+class SegmentInfo(NamedTuple):
     """A segment of a device, under the name that was given for it, in upper case (struct segment_info)."""
 
     name: str
@@ -38,7 +38,7 @@ class DcssblkDevice:
     direct_accessible = True
     logical_block_size_bytes = PAGE_SIZE
 
-    def __init__(self, name: str, driver: "Dcssblk", members: list[Member]) -> None:
+    def __init__(self, name: str, driver: "Dcssblk", members: list[SegmentInfo]) -> None:
         self.name = name
         self.members = tuple(members)
         self.segment_name = members[0].name  # under /sys/devices/dcssblk
@@ -49,7 +49,7 @@ class DcssblkDevice:
         self.save_pending = False
         self.read_only = self.segment_type.read_only
         self._driver = driver
-        self._opens: set[Opened] = set()
+        self._opens: set[DeviceHandle] = set()
         self._gone = False
 
     @property
@@ -62,15 +62,15 @@ class DcssblkDevice:
         """How often the device is open."""
         return len(self._opens)
 
-    def open(self) -> Opened:
+    def open(self) -> DeviceHandle:
         """Add a user. Raises KernelError(ENODEV) where the device was removed."""
         if self._gone:
             raise KernelError(ENODEV, f"{self.name}: the device was removed")
-        opened = Opened(self)
+        opened = DeviceHandle(self)
         self._opens.add(opened)
         return opened
 
-    def release(self, opened: Opened) -> None:
+    def release(self, opened: DeviceHandle) -> None:
         """Drop a user; every reference made through it is stale from now on. The last one triggers a pending save."""
         opened.alive = False
         if opened in self._opens:
@@ -82,14 +82,14 @@ class DcssblkDevice:
         """End the device, which nobody has open: opens fail from now on."""
         self._gone = True
 
-    def read(self, opened: Opened, sector: int, address: int, size_bytes: int) -> None:
+    def read(self, opened: DeviceHandle, sector: int, address: int, size_bytes: int) -> None:
         """Copy whole pages of the segments to a host address."""
         opened.check()
         check_request(self, sector, size_bytes)
         check_buffer(self, address)
         hostmem.copy(address, self._address(sector), size_bytes)
 
-    def write(self, opened: Opened, sector: int, address: int, size_bytes: int) -> None:
+    def write(self, opened: DeviceHandle, sector: int, address: int, size_bytes: int) -> None:
         """Copy whole pages into the segments, unless the device is read-only and loaded shared."""
         opened.check()
         check_request(self, sector, size_bytes)
@@ -102,7 +102,7 @@ class DcssblkDevice:
         self._check_stores(sector, size_bytes)
         hostmem.copy(self._address(sector), address, size_bytes)
 
-    def direct_access(self, opened: Opened, sector: int, size_bytes: int) -> DirectAccess:
+    def direct_access(self, opened: DeviceHandle, sector: int, size_bytes: int) -> DirectAccess:
         """Return a reference to bytes of the device; no check of access mode is made, as in dcssblk.c."""
         opened.check()
         if sector % SECTORS_PER_PAGE:
@@ -134,9 +134,9 @@ class DcssblkDevice:
 class Dcssblk:
     """The driver: devices by minor number, and what one writes to add, remove, shared and save in its sysfs."""
 
-    machine: Machine
+    machine: VirtualMachine
     extmem: Extmem
-    log: KernelLog
+    log: LogBuffer
     devices: dict[int, DcssblkDevice] = field(default_factory=dict)
 
     def load_module(self, parameter: str) -> None:
@@ -162,10 +162,10 @@ class Dcssblk:
         text = _first_line(text)
         if not text:
             raise KernelError(ENAMETOOLONG, "no name given: wanted names of 1 to 8 characters, a colon between them")
-        members: list[Member] = []
+        members: list[SegmentInfo] = []
         try:
             for name in map(toupper, text.split(":")):
-                members.append(Member(name, self._load_segment(name)))
+                members.append(SegmentInfo(name, self._load_segment(name)))
             self._check_contiguous(members)
         except KernelError:
             self._unload(members)
@@ -264,7 +264,7 @@ class Dcssblk:
             self.extmem.segment_warning(error, name)
             raise
 
-    def _unload(self, members: Iterable[Member]) -> None:
+    def _unload(self, members: Iterable[SegmentInfo]) -> None:
         for member in members:
             self.extmem.segment_unload(member.name)
 
@@ -272,7 +272,7 @@ class Dcssblk:
         device.retire()
         self.devices = {minor: other for minor, other in self.devices.items() if other is not device}
 
-    def _check_contiguous(self, members: list[Member]) -> None:
+    def _check_contiguous(self, members: list[SegmentInfo]) -> None:
         by_address = sorted(members, key=lambda member: member.segment.start)
         for (lower_name, lower), (upper_name, upper) in pairwise(by_address):
             if lower.end + 1 != upper.start:

@@ -26,23 +26,23 @@ class BlockDevice(Protocol):
         """Whether a file system may be mounted from it with dax."""
         ...
 
-    def open(self) -> "Opened":
+    def open(self) -> "DeviceHandle":
         """Add a user. Raises KernelError(ENODEV) where the device is gone."""
         ...
 
-    def release(self, opened: "Opened") -> None:
+    def release(self, opened: "DeviceHandle") -> None:
         """Drop a user; every reference made through it is stale from now on."""
         ...
 
-    def read(self, opened: "Opened", sector: int, address: int, size_bytes: int) -> None:
+    def read(self, opened: "DeviceHandle", sector: int, address: int, size_bytes: int) -> None:
         """Copy whole pages from `sector` on to the page at `address`, in one transfer. Raises KernelError(EIO)."""
         ...
 
-    def write(self, opened: "Opened", sector: int, address: int, size_bytes: int) -> None:
+    def write(self, opened: "DeviceHandle", sector: int, address: int, size_bytes: int) -> None:
         """Copy whole pages from the page at `address` to `sector` on, in one transfer. Raises KernelError(EIO)."""
         ...
 
-    def direct_access(self, opened: "Opened", sector: int, size_bytes: int) -> "DirectAccess":
+    def direct_access(self, opened: "DeviceHandle", sector: int, size_bytes: int) -> "DirectAccess":
         """Return a cpu-addressable reference to `size_bytes` from `sector` on, without copying.
 
         Raises KernelError: ENODEV no device, EINVAL sector not page aligned, ERANGE not wholly inside, EOPNOTSUPP
@@ -52,7 +52,7 @@ class BlockDevice(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Opened:
+class DeviceHandle:
     """One open of a device; `alive` until the device is released or its storage goes."""
 
     device: BlockDevice
@@ -68,7 +68,7 @@ class Opened:
 class DirectAccess:
     """A reference into a device: `page_frame` is the absolute page number of its first byte."""
 
-    opened: Opened
+    opened: DeviceHandle
     kernel_address: int
     page_frame: int
     size_bytes: int

@@ -3,8 +3,8 @@
 from errno import EBADF, EINVAL, EMFILE
 
 from dcss.errors import KernelError
-from vmguest.fs.mount import Node
-from vmguest.fs.open import O_RDONLY, OpenFile, open_file
+from vmguest.fs.mount import Dentry
+from vmguest.fs.open import O_RDONLY, FileDescription, open_file
 from vmguest.fs.vfs import Vfs
 
 NOFILE = 1024  # RLIMIT_NOFILE, as Linux sets it
@@ -16,19 +16,21 @@ class Descriptors:
     def __init__(self, vfs: Vfs, limit: int = NOFILE) -> None:
         self.limit = limit
         self._vfs = vfs
-        self._files: dict[int, OpenFile] = {}
+        self._files: dict[int, FileDescription] = {}
 
-    def open(self, path: bytes, flags: int = O_RDONLY, directory: int | None = None, start: Node | None = None) -> int:
+    def open(
+        self, path: bytes, flags: int = O_RDONLY, directory: int | None = None, start: Dentry | None = None
+    ) -> int:
         """Open a path (openat); a relative one begins at the descriptor `directory`, or at `start`.
 
         Raises KernelError: EMFILE, EBADF, and what `open_file` raises.
         """
         number = self._unused(0)
-        place = start if directory is None else self.get(directory).node
+        place = start if directory is None else self.get(directory).dentry
         self._files[number] = open_file(self._vfs, path, flags, place)
         return number
 
-    def install(self, opened: OpenFile) -> int:
+    def install(self, opened: FileDescription) -> int:
         """Give an open file, which is the table's from now on, the lowest free number. Raises KernelError(EMFILE)."""
         try:
             number = self._unused(0)
@@ -38,7 +40,7 @@ class Descriptors:
         self._files[number] = opened
         return number
 
-    def get(self, number: int) -> OpenFile:
+    def get(self, number: int) -> FileDescription:
         """Return the open file of a descriptor. Raises KernelError(EBADF)."""
         opened = self._files.get(number)
         if opened is None:

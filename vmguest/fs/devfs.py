@@ -8,13 +8,13 @@ from dcss.errors import KernelError
 from vmguest.block.dcssblk import DCSSBLK_MAJOR, Dcssblk
 from vmguest.fs.devices import NULL
 from vmguest.fs.file import FileOperations
-from vmguest.fs.filesystem import Inode
-from vmguest.fs.virtual import VirtualFileSystem, VirtualInode
+from vmguest.fs.filesystem import VfsInode
+from vmguest.fs.libfs import SimpleFileSystem, SimpleInode
 
 _ROOT, _NULL, _FIRST_DISK = 1, 2, 16
 
 
-class DevFileSystem(VirtualFileSystem):
+class DevFileSystem(SimpleFileSystem):
     """A mounted /dev. Nodes come and go with their devices; names of one's own are made elsewhere (mknod)."""
 
     type_name = source = "devtmpfs"
@@ -26,32 +26,32 @@ class DevFileSystem(VirtualFileSystem):
     def __init__(self, driver: Dcssblk) -> None:
         self._driver = driver
 
-    def inode(self, number: int) -> VirtualInode:
+    def inode(self, number: int) -> SimpleInode:
         """Return an inode. Raises KernelError(ENOENT) where its device is gone."""
         if number == _ROOT:
-            return VirtualInode(number, stat.S_IFDIR | 0o755, links_count=2)
+            return SimpleInode(number, stat.S_IFDIR | 0o755, links_count=2)
         if number == _NULL:
-            return VirtualInode(number, stat.S_IFCHR | 0o666, rdev=NULL)
+            return SimpleInode(number, stat.S_IFCHR | 0o666, rdev=NULL)
         minor = number - _FIRST_DISK
         if minor not in self._driver.devices:
             raise KernelError(ENOENT, f"/dev/dcssblk{minor}: the device is gone")
-        return VirtualInode(number, stat.S_IFBLK | 0o660, rdev=(DCSSBLK_MAJOR, minor))
+        return SimpleInode(number, stat.S_IFBLK | 0o660, rdev=(DCSSBLK_MAJOR, minor))
 
-    def lookup(self, directory: Inode, name: bytes) -> int | None:
+    def lookup(self, directory: VfsInode, name: bytes) -> int | None:
         """Return the inode number of a node, or None."""
         return dict(self.names(directory)).get(name)
 
-    def names(self, directory: Inode) -> Iterator[tuple[bytes, int]]:
+    def names(self, directory: VfsInode) -> Iterator[tuple[bytes, int]]:
         """Yield names and inode numbers."""
         if directory.is_dir:
             yield b"null", _NULL
             for minor, device in tuple(self._driver.devices.items()):
                 yield device.name.encode(), _FIRST_DISK + minor
 
-    def readlink(self, inode: Inode) -> bytes:
+    def readlink(self, inode: VfsInode) -> bytes:
         """Refuse: there are no links here. Raises KernelError(EINVAL)."""
         raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
 
-    def open(self, inode: Inode) -> FileOperations:
+    def open(self, inode: VfsInode) -> FileOperations:
         """Refuse: nothing here is a regular file. Raises KernelError(EISDIR)."""
         raise KernelError(EISDIR, f"/dev inode {inode.number}: not a regular file")

@@ -11,7 +11,7 @@ from vmguest import hostmem
 from vmguest.block.dcssblk import DCSSBLK_MAJOR, Dcssblk
 from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice
 from vmguest.fs.file import Actor, UnmappableFile, WritableFileOperations, clip, copy_pieces, send_pieces
-from vmguest.fs.filesystem import Inode
+from vmguest.fs.filesystem import VfsInode
 from vmguest.storage import RealStorage
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Devices:
         self._dcssblk = dcssblk
         self._storage = storage
 
-    def block_device(self, inode: Inode) -> BlockDevice:
+    def block_device(self, inode: VfsInode) -> BlockDevice:
         """Return the disk that a node stands for. Raises KernelError: ENOTBLK it is no block device, ENXIO no disk."""
         if not stat.S_ISBLK(inode.mode):
             raise KernelError(ENOTBLK, f"inode {inode.number}: {stat.filemode(inode.mode)}, wanted a block device")
@@ -47,7 +47,7 @@ class Devices:
             raise KernelError(ENXIO, f"block device {major}:{minor}: there is none")
         return device
 
-    def open(self, inode: Inode) -> DeviceFile:
+    def open(self, inode: VfsInode) -> DeviceFile:
         """Open a node. Raises KernelError(ENXIO) where there is no such device."""
         if stat.S_ISBLK(inode.mode):
             return BlockFile(self.block_device(inode), self._storage, self._count)

@@ -27,7 +27,7 @@ class StatFs(NamedTuple):
     free_inodes: int
 
 
-class Inode(Protocol):
+class VfsInode(Protocol):
     """An inode as the VFS sees it; `mode` has the type bits of stat(2), times are seconds since 1970."""
 
     @property
@@ -104,35 +104,35 @@ class Inode(Protocol):
 class Writer(Protocol):
     """What changes a file system that is mounted read-write; names are given to directories that lack them."""
 
-    def create(self, directory: Inode, name: bytes) -> Inode:
+    def create(self, directory: VfsInode, name: bytes) -> VfsInode:
         """Make an empty regular file, mode 0644."""
         ...
 
-    def mkdir(self, directory: Inode, name: bytes) -> Inode:
+    def mkdir(self, directory: VfsInode, name: bytes) -> VfsInode:
         """Make a directory, mode 0755."""
         ...
 
-    def symlink(self, directory: Inode, name: bytes, target: bytes) -> Inode:
+    def symlink(self, directory: VfsInode, name: bytes, target: bytes) -> VfsInode:
         """Make a symbolic link."""
         ...
 
-    def mknod(self, directory: Inode, name: bytes, mode: int, rdev: tuple[int, int]) -> Inode:
+    def mknod(self, directory: VfsInode, name: bytes, mode: int, rdev: tuple[int, int]) -> VfsInode:
         """Make the node of a device."""
         ...
 
-    def unlink(self, directory: Inode, name: bytes) -> None:
+    def unlink(self, directory: VfsInode, name: bytes) -> None:
         """Remove a name; what it named goes with its last name and its last open."""
         ...
 
-    def rmdir(self, directory: Inode, name: bytes) -> None:
+    def rmdir(self, directory: VfsInode, name: bytes) -> None:
         """Remove a directory. Raises KernelError(ENOTEMPTY)."""
         ...
 
-    def open_writable(self, inode: Inode) -> WritableFileOperations:
+    def open_writable(self, inode: VfsInode) -> WritableFileOperations:
         """Open a regular file, for writing too; `FileSystem.release` ends that as well."""
         ...
 
-    def set_mtime(self, inode: Inode, seconds: int) -> None:
+    def set_mtime(self, inode: VfsInode, seconds: int) -> None:
         """Set the time of the last change."""
         ...
 
@@ -169,31 +169,31 @@ class FileSystem(Protocol):
         """Copies of metadata blocks in real storage."""
         ...
 
-    def inode(self, number: int) -> Inode:
+    def inode(self, number: int) -> VfsInode:
         """Return an inode."""
         ...
 
-    def lookup(self, directory: Inode, name: bytes) -> int | None:
+    def lookup(self, directory: VfsInode, name: bytes) -> int | None:
         """Return the inode number of a name in a directory, or None."""
         ...
 
-    def names(self, directory: Inode) -> Iterator[tuple[bytes, int]]:
+    def names(self, directory: VfsInode) -> Iterator[tuple[bytes, int]]:
         """Yield names and inode numbers of a directory, without . and .."""
         ...
 
-    def readlink(self, inode: Inode) -> bytes:
+    def readlink(self, inode: VfsInode) -> bytes:
         """Return a symbolic link's target."""
         ...
 
-    def open(self, inode: Inode) -> FileOperations:
+    def open(self, inode: VfsInode) -> FileOperations:
         """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
         ...
 
-    def hold(self, inode: Inode) -> None:
+    def hold(self, inode: VfsInode) -> None:
         """Keep an inode, also when it loses its last name, until `release`: something of it is mounted elsewhere."""
         ...
 
-    def release(self, inode: Inode) -> None:
+    def release(self, inode: VfsInode) -> None:
         """End one open of a regular file, or one hold."""
         ...
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:  # what a guest need not know, a fork server need not load in between
-    from vmguest.fs.filesystem import FileSystem, Inode
+    from vmguest.fs.filesystem import FileSystem, VfsInode
 
 Place = tuple[int, bytes]  # a directory by its inode number; what is none by its directory's number and its name
 
@@ -22,7 +22,7 @@ class Mount:
     root: int
     root_place: Place
     source: str  # what /proc/mounts shows first
-    mountpoint: "Node | None" = None
+    mountpoint: "Dentry | None" = None
     covers: Place = (0, b"")
     flags: frozenset[str] = frozenset()  # ro, nosuid, nodev, noexec, noatime, nodiratime
     users: int = 0
@@ -43,22 +43,22 @@ class Mount:
         return (access, *sorted(self.flags - {"ro"}), *others)
 
 
-class Node(NamedTuple):
+class Dentry(NamedTuple):
     """A place in the tree (struct path): an inode of a mount, and the name by which `parent` led to it."""
 
     mount: Mount
-    inode: "Inode"
+    inode: "VfsInode"
     name: bytes = b""
-    parent: "Node | None" = None
+    parent: "Dentry | None" = None
 
     @property
     def path(self) -> bytes:
         """The path from the root."""
         names = []
-        node: Node | None = self
-        while node is not None and node.parent is not None:
-            names.append(node.name)
-            node = node.parent
+        dentry: Dentry | None = self
+        while dentry is not None and dentry.parent is not None:
+            names.append(dentry.name)
+            dentry = dentry.parent
         return b"/" + b"/".join(reversed(names))
 
     @property
@@ -75,7 +75,7 @@ class Node(NamedTuple):
             return self.inode.number, b""
         return self.parent.inode.number, self.name
 
-    def hold(self) -> "Node":
+    def hold(self) -> "Dentry":
         """Keep the mount from being unmounted, until `release`."""
         self.mount.users += 1
         return self

@@ -5,10 +5,10 @@ from errno import EACCES, EBUSY, EINVAL, ENODEV, ENXIO
 from typing import TYPE_CHECKING
 
 from dcss.errors import KernelError
+from vmguest.fs.ext2fs import Ext2FileSystem
 from vmguest.fs.filesystem import TYPES
-from vmguest.fs.mount import Mount, Node
+from vmguest.fs.mount import Dentry, Mount
 from vmguest.fs.options import MountOptions, refuse_data
-from vmguest.fs.super import Ext2FileSystem
 
 if TYPE_CHECKING:
     from vmguest.block.device import BlockDevice
@@ -34,7 +34,7 @@ def mount_at_boot(kernel: "Kernel", device: str, at: str, options: MountOptions)
 
 
 def mount_new(
-    kernel: "Kernel", source: str, device: Node | None, at: Node, *, type_name: str, options: MountOptions
+    kernel: "Kernel", source: str, device: Dentry | None, at: Dentry, *, type_name: str, options: MountOptions
 ) -> Mount:
     """Mount a file system over a place; one of a type that needs a disk from the node of a block device.
 
@@ -78,8 +78,8 @@ def without_device(kernel: "Kernel", type_name: str, options: MountOptions) -> "
     """Return a file system of a type that needs no disk; of all but tmpfs there is one. Raises KernelError(ENODEV)."""
     from vmguest.fs.devfs import DevFileSystem
     from vmguest.fs.procfs import ProcFileSystem
-    from vmguest.fs.ramfs import RamFileSystem
     from vmguest.fs.sysfs import SysFileSystem
+    from vmguest.fs.tmpfs import TmpfsFileSystem
 
     if ("nodev", type_name) not in TYPES or type_name == "rootfs":
         raise KernelError(ENODEV, f"file system type {type_name}: unknown")
@@ -88,7 +88,7 @@ def without_device(kernel: "Kernel", type_name: str, options: MountOptions) -> "
     if type_name == "tmpfs":
         taken = {system.device_number for system in systems}
         minor = next(n for n in range(_FIRST_TMPFS_MINOR, _FIRST_TMPFS_MINOR + len(taken) + 1) if (0, n) not in taken)
-        return RamFileSystem(kernel.machine.storage, type_name, minor)
+        return TmpfsFileSystem(kernel.machine.storage, type_name, minor)
     there = next((system for system in systems if system.type_name == type_name), None)
     if there is not None:
         return there
@@ -99,7 +99,7 @@ def without_device(kernel: "Kernel", type_name: str, options: MountOptions) -> "
     return DevFileSystem(kernel.dcssblk)
 
 
-def bind(kernel: "Kernel", source: Node, at: Node, flags: frozenset[str] = frozenset()) -> Mount:
+def bind(kernel: "Kernel", source: Dentry, at: Dentry, flags: frozenset[str] = frozenset()) -> Mount:
     """Show what is at `source` at another place too, without what is mounted below it.
 
     It has the flags of what it shows, or where `flags` are given those, for which mount(8) calls mount(2) once more.
@@ -109,7 +109,7 @@ def bind(kernel: "Kernel", source: Node, at: Node, flags: frozenset[str] = froze
     return kernel.vfs.graft(mount.file_system, at, root=source, source=mount.source, flags=flags or mount.flags)
 
 
-def remount(kernel: "Kernel", at: Node, options: MountOptions) -> None:
+def remount(kernel: "Kernel", at: Dentry, options: MountOptions) -> None:
     """Change the options of a mount; with bind of this mount alone, else of its file system, and so of all its mounts.
 
     Raises KernelError: EINVAL nothing is mounted there, EBUSY files are open for writing, what the file system says.

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Self
 
 from dcss.errors import KernelError
 from vmguest.fs.file import UnmappableFile
-from vmguest.fs.mount import Node
+from vmguest.fs.mount import Dentry
 from vmguest.fs.vfs import Vfs, writer_of
 from vmguest.storage import StorageRun
 
@@ -24,31 +24,31 @@ O_DIRECTORY, O_NOFOLLOW = 0o200000, 0o400000
 SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE = range(5)
 
 
-class OpenFile:
+class FileDescription:
     """One open of a file: its position is shared by all descriptors that came of it, and it keeps its mount busy.
 
     It lives until everybody who holds it has closed it: descriptors, and mappings made from it. `target` is `file`
     where it can be written, `device` where it is a device, which is closed at the end.
     """
 
-    __slots__ = ("_device", "_holders", "_target", "file", "flags", "node", "position")
+    __slots__ = ("_device", "_holders", "_target", "dentry", "file", "flags", "position")
 
     def __init__(
         self,
-        node: Node,
+        dentry: Dentry,
         file: "FileOperations",
         flags: int,
         target: "WritableFileOperations | None" = None,
         device: "DeviceFile | None" = None,
     ) -> None:
-        self.node = node.hold()
+        self.dentry = dentry.hold()
         self.file = file
         self.flags = flags
         self.position = 0
         self._target = target
         self._device = device
         self._holders = 1
-        node.mount.writers += self._writes_to_mount
+        dentry.mount.writers += self._writes_to_mount
 
     def hold(self) -> Self:
         """Count one more holder, which will `close` it too."""
@@ -60,17 +60,17 @@ class OpenFile:
         if self._holders:
             self._holders -= 1
             if self._holders == 0:
-                self.node.mount.writers -= self._writes_to_mount
-                self.node.release()
+                self.dentry.mount.writers -= self._writes_to_mount
+                self.dentry.release()
                 if self._device is not None:
                     self._device.close()
-                elif self.node.inode.is_regular:
-                    self.node.mount.file_system.release(self.node.inode)
+                elif self.dentry.inode.is_regular:
+                    self.dentry.mount.file_system.release(self.dentry.inode)
 
     def read(self, buffer: memoryview) -> int:
         """Copy bytes from the position on, and move it; return how many. Raises KernelError: EBADF, EISDIR."""
         if self.flags & O_ACCMODE == O_WRONLY:
-            raise KernelError(EBADF, f"{os.fsdecode(self.node.path)}: not open for reading")
+            raise KernelError(EBADF, f"{os.fsdecode(self.dentry.path)}: not open for reading")
         count = self.file.read(self.position, buffer)
         self.position += count
         return count
@@ -96,7 +96,7 @@ class OpenFile:
         """
         access = self.flags & O_ACCMODE
         if access == O_WRONLY or (shared_writable and access != O_RDWR):
-            raise KernelError(EACCES, f"mmap of {os.fsdecode(self.node.path)}: not open for that")
+            raise KernelError(EACCES, f"mmap of {os.fsdecode(self.dentry.path)}: not open for that")
 
     def write(self, data: bytes | memoryview) -> int:
         """Write all of `data` at the position, with O_APPEND at the end, and move it; return how much that is.
@@ -142,7 +142,7 @@ class OpenFile:
 
     def _writable(self, errno: int = EBADF) -> "WritableFileOperations":
         if self._target is None:
-            raise KernelError(errno, f"{os.fsdecode(self.node.path)}: not open for writing")
+            raise KernelError(errno, f"{os.fsdecode(self.dentry.path)}: not open for writing")
         return self._target
 
     def __enter__(self) -> Self:
@@ -166,7 +166,7 @@ class DirectoryFile(UnmappableFile):
         raise KernelError(EINVAL, f"sendfile of {count} bytes at {position} to {actor}: is a directory")
 
 
-def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Node | None = None) -> OpenFile:
+def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Dentry | None = None) -> FileDescription:
     """Open a path, as open(2) does; a file that O_CREAT makes has mode 0644.
 
     Raises KernelError: ENOENT, ENOTDIR, EISDIR, EEXIST, ELOOP (a link, with O_NOFOLLOW), EROFS, EACCES (a device, where
@@ -177,7 +177,7 @@ def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Node | None =
     exclusive = flags & O_CREAT and flags & O_EXCL
     follow = not (flags & O_NOFOLLOW or exclusive)
     if not flags & O_CREAT:
-        node = vfs.resolve(path, follow=follow, start=start)
+        dentry = vfs.resolve(path, follow=follow, start=start)
     else:
         from vmguest.fs.changes import create, existing, parent_of
 
@@ -187,36 +187,36 @@ def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Node | None =
         found = existing(vfs, path, follow=follow, start=start)
         if found is not None and exclusive:
             raise KernelError(EEXIST, f"{os.fsdecode(path)}: is there")
-        node = create(vfs, path, start) if found is None else found
-        if node.inode.is_dir:
+        dentry = create(vfs, path, start) if found is None else found
+        if dentry.inode.is_dir:
             raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
-    if node.inode.is_symlink and not flags & O_DIRECTORY:
+    if dentry.inode.is_symlink and not flags & O_DIRECTORY:
         raise KernelError(ELOOP, f"{os.fsdecode(path)}: is a symbolic link")
-    return open_node(vfs, node, flags)
+    return open_dentry(vfs, dentry, flags)
 
 
-def open_node(vfs: Vfs, node: Node, flags: int = O_RDONLY) -> OpenFile:
+def open_dentry(vfs: Vfs, dentry: Dentry, flags: int = O_RDONLY) -> FileDescription:
     """Open what is at a place. Raises KernelError as `open_file` does."""
-    inode, kind = node.inode, stat.S_IFMT(node.inode.mode)
+    inode, kind = dentry.inode, stat.S_IFMT(dentry.inode.mode)
     writing = flags & O_ACCMODE != O_RDONLY
     changing = writing or flags & O_TRUNC  # Linux empties a file that is opened for reading, too
     if flags & O_DIRECTORY and kind != stat.S_IFDIR:
-        raise KernelError(ENOTDIR, f"{os.fsdecode(node.path)}: not a directory")
+        raise KernelError(ENOTDIR, f"{os.fsdecode(dentry.path)}: not a directory")
     if kind == stat.S_IFREG:
         if not changing:
-            return OpenFile(node, node.mount.file_system.open(inode), flags)
-        target = writer_of(node).open_writable(inode)
+            return FileDescription(dentry, dentry.mount.file_system.open(inode), flags)
+        target = writer_of(dentry).open_writable(inode)
         if flags & O_TRUNC:
             target.truncate(0)
-        return OpenFile(node, target, flags, target if writing else None)
+        return FileDescription(dentry, target, flags, target if writing else None)
     if kind == stat.S_IFDIR:
         if changing:
-            raise KernelError(EISDIR, f"{os.fsdecode(node.path)}: is a directory")
-        return OpenFile(node, DirectoryFile(), flags)
+            raise KernelError(EISDIR, f"{os.fsdecode(dentry.path)}: is a directory")
+        return FileDescription(dentry, DirectoryFile(), flags)
     if kind not in {stat.S_IFBLK, stat.S_IFCHR}:
         found = stat.filemode(inode.mode)
-        raise KernelError(ENXIO, f"{os.fsdecode(node.path)}: {found}, wanted a file, a directory or a device")
-    if "nodev" in node.mount.flags:
-        raise KernelError(EACCES, f"{os.fsdecode(node.path)}: mounted with nodev")
+        raise KernelError(ENXIO, f"{os.fsdecode(dentry.path)}: {found}, wanted a file, a directory or a device")
+    if "nodev" in dentry.mount.flags:
+        raise KernelError(EACCES, f"{os.fsdecode(dentry.path)}: mounted with nodev")
     device = vfs.open_device(inode)
-    return OpenFile(node, device, flags, device if writing else None, device)
+    return FileDescription(dentry, device, flags, device if writing else None, device)

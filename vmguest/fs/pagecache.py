@@ -13,7 +13,7 @@ from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode
 from dcss.ext2.volume import Volume
 from vmguest import hostmem
-from vmguest.block.device import SECTORS_PER_PAGE, Opened
+from vmguest.block.device import SECTORS_PER_PAGE, DeviceHandle
 from vmguest.frames import FrameMap
 from vmguest.fs.file import StoredFile
 from vmguest.storage import RealStorage, StorageKind, StorageRun
@@ -22,7 +22,7 @@ from vmguest.storage import RealStorage, StorageKind, StorageRun
 class BufferCache:
     """Copies of a device's metadata in real storage: the block source of a volume mounted without xip."""
 
-    def __init__(self, opened: Opened, storage: RealStorage) -> None:
+    def __init__(self, opened: DeviceHandle, storage: RealStorage) -> None:
         self.size_bytes = opened.device.size_bytes
         self.pages = 0
         self._opened = opened
@@ -68,7 +68,7 @@ class BufferCache:
 class PageCache:
     """Copies of file data, as frames by inode and page (struct address_space)."""
 
-    def __init__(self, volume: Volume, opened: Opened, storage: RealStorage) -> None:
+    def __init__(self, volume: Volume, opened: DeviceHandle, storage: RealStorage) -> None:
         self._volume = volume
         self._opened = opened
         self._storage = storage

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.block.dcssblk import DCSSBLK_MAJOR
-from vmguest.fs.filesystem import TYPES, Inode
-from vmguest.fs.virtual import TextFile, VirtualFileSystem, VirtualInode
+from vmguest.fs.filesystem import TYPES, VfsInode
+from vmguest.fs.libfs import SimpleFileSystem, SimpleInode, TextFile
 from vmguest.storage import PREFIX_AREA_PAGES
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def _escaped(path: bytes) -> str:
     return "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in text)
 
 
-class ProcFileSystem(VirtualFileSystem):
+class ProcFileSystem(SimpleFileSystem):
     """The mounted /proc of one guest kernel."""
 
     type_name = source = "proc"
@@ -110,26 +110,26 @@ class ProcFileSystem(VirtualFileSystem):
     def __init__(self, kernel: "Kernel") -> None:
         self._kernel = kernel
 
-    def inode(self, number: int) -> VirtualInode:
+    def inode(self, number: int) -> SimpleInode:
         """Return an inode."""
         if number == _ROOT:
-            return VirtualInode(number, stat.S_IFDIR | 0o555, links_count=2)
-        return VirtualInode(number, stat.S_IFREG | 0o444)
+            return SimpleInode(number, stat.S_IFDIR | 0o555, links_count=2)
+        return SimpleInode(number, stat.S_IFREG | 0o444)
 
-    def lookup(self, directory: Inode, name: bytes) -> int | None:
+    def lookup(self, directory: VfsInode, name: bytes) -> int | None:
         """Return the inode number of a file, or None."""
         return NAMES.get(name) if directory.is_dir else None
 
-    def names(self, directory: Inode) -> Iterator[tuple[bytes, int]]:
+    def names(self, directory: VfsInode) -> Iterator[tuple[bytes, int]]:
         """Yield names and inode numbers."""
         if directory.is_dir:
             yield from NAMES.items()
 
-    def readlink(self, inode: Inode) -> bytes:
+    def readlink(self, inode: VfsInode) -> bytes:
         """Refuse: there are no links here."""
         raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
 
-    def open(self, inode: Inode) -> TextFile:
+    def open(self, inode: VfsInode) -> TextFile:
         """Make a file's text. Raises KernelError(EISDIR) for the root."""
         if inode.is_dir:
             raise KernelError(EISDIR, "/proc: is a directory")

@@ -7,14 +7,14 @@ from typing import NamedTuple, NoReturn
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
-from vmguest.fs.filesystem import Inode
-from vmguest.fs.virtual import TextFile, VirtualFileSystem, VirtualInode
+from vmguest.fs.filesystem import VfsInode
+from vmguest.fs.libfs import SimpleFileSystem, SimpleInode, TextFile
 
 Path = tuple[bytes, ...]
 _ROOT = 1
 
 
-class Attribute(NamedTuple):
+class SysfsAttribute(NamedTuple):
     """A file of sysfs: what it shows, what a write does; None where it cannot be read or written."""
 
     show: Callable[[], str] | None = None
@@ -22,20 +22,20 @@ class Attribute(NamedTuple):
     mode: int = 0o444
 
 
-class Link(NamedTuple):
+class SysfsLink(NamedTuple):
     """A symbolic link of sysfs."""
 
     target: bytes
 
 
-Directory = dict[bytes, "Directory | Attribute | Link"]
-Entry = Directory | Attribute | Link
+SysfsDirectory = dict[bytes, "SysfsDirectory | SysfsAttribute | SysfsLink"]
+SysfsEntry = SysfsDirectory | SysfsAttribute | SysfsLink
 
 
 class AttributeFile(TextFile):
     """An open attribute: shows what was true at its opening, stores what is written."""
 
-    def __init__(self, attribute: Attribute) -> None:
+    def __init__(self, attribute: SysfsAttribute) -> None:
         super().__init__(attribute.show().encode() if attribute.show is not None else b"")
         self._attribute = attribute
 
@@ -55,7 +55,7 @@ class AttributeFile(TextFile):
         return super()._pieces(position, count)
 
 
-class SysFileSystem(VirtualFileSystem):
+class SysFileSystem(SimpleFileSystem):
     """A mounted /sys; `tree` returns what it shows now. It is its own Writer, which stores and makes no names."""
 
     type_name = source = "sysfs"
@@ -63,7 +63,7 @@ class SysFileSystem(VirtualFileSystem):
     options: tuple[str, ...] = ("rw",)
     device_number = (0, 4)
 
-    def __init__(self, tree: Callable[[], Directory]) -> None:
+    def __init__(self, tree: Callable[[], SysfsDirectory]) -> None:
         self._tree = tree
         self._paths: list[Path] = [(), ()]  # by inode number; a path keeps its number
         self._numbers: dict[Path, int] = {(): _ROOT}
@@ -73,43 +73,43 @@ class SysFileSystem(VirtualFileSystem):
         """What is written goes to attributes."""
         return self
 
-    def inode(self, number: int) -> VirtualInode:
+    def inode(self, number: int) -> SimpleInode:
         """Return an inode. Raises KernelError(ENOENT) where its device is gone."""
         entry = self._entry(self._paths[number])
         if isinstance(entry, dict):
-            return VirtualInode(number, stat.S_IFDIR | 0o755, 0, links_count=2)
-        if isinstance(entry, Link):
-            return VirtualInode(number, stat.S_IFLNK | 0o777, len(entry.target))
-        return VirtualInode(number, stat.S_IFREG | entry.mode, PAGE_SIZE)
+            return SimpleInode(number, stat.S_IFDIR | 0o755, 0, links_count=2)
+        if isinstance(entry, SysfsLink):
+            return SimpleInode(number, stat.S_IFLNK | 0o777, len(entry.target))
+        return SimpleInode(number, stat.S_IFREG | entry.mode, PAGE_SIZE)
 
-    def lookup(self, directory: Inode, name: bytes) -> int | None:
+    def lookup(self, directory: VfsInode, name: bytes) -> int | None:
         """Return the inode number of a name, or None."""
         path = self._paths[directory.number]
         entry = self._entry(path)
         return self._number((*path, name)) if isinstance(entry, dict) and name in entry else None
 
-    def names(self, directory: Inode) -> Iterator[tuple[bytes, int]]:
+    def names(self, directory: VfsInode) -> Iterator[tuple[bytes, int]]:
         """Yield a directory's names and inode numbers."""
         path = self._paths[directory.number]
         entry = self._entry(path)
         for name in entry if isinstance(entry, dict) else ():
             yield name, self._number((*path, name))
 
-    def readlink(self, inode: Inode) -> bytes:
+    def readlink(self, inode: VfsInode) -> bytes:
         """Return a link's target."""
         entry = self._entry(self._paths[inode.number])
-        if not isinstance(entry, Link):
+        if not isinstance(entry, SysfsLink):
             raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
         return entry.target
 
-    def open(self, inode: Inode) -> AttributeFile:
+    def open(self, inode: VfsInode) -> AttributeFile:
         """Open an attribute. Raises KernelError(EISDIR) for a directory."""
         entry = self._entry(self._paths[inode.number])
-        if not isinstance(entry, Attribute):
+        if not isinstance(entry, SysfsAttribute):
             raise KernelError(EISDIR, f"inode {inode.number}: is a directory")
         return AttributeFile(entry)
 
-    def open_writable(self, inode: Inode) -> AttributeFile:
+    def open_writable(self, inode: VfsInode) -> AttributeFile:
         """Open an attribute for a store. Raises KernelError(EACCES) where its mode forbids that."""
         if not inode.mode & 0o222:
             raise KernelError(EACCES, f"inode {inode.number}: permission denied")
@@ -120,11 +120,11 @@ class SysFileSystem(VirtualFileSystem):
 
     create = mkdir = mknod = symlink = unlink = rmdir = _refuse
 
-    def set_mtime(self, inode: Inode, seconds: int) -> None:
+    def set_mtime(self, inode: VfsInode, seconds: int) -> None:
         """Do nothing: times are not kept."""
 
-    def _entry(self, path: Path) -> Entry:
-        entry: Entry = self._tree()
+    def _entry(self, path: Path) -> SysfsEntry:
+        entry: SysfsEntry = self._tree()
         for name in path:
             if not isinstance(entry, dict) or name not in entry:
                 raise KernelError(ENOENT, f"/sys/{b'/'.join(path).decode(errors='replace')}: the device is gone")

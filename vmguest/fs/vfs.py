@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
-from vmguest.fs.mount import Mount, Node, Place
+from vmguest.fs.mount import Dentry, Mount, Place
 from vmguest.storage import RealStorage
 
 if TYPE_CHECKING:
     from vmguest.fs.devices import DeviceFile
-    from vmguest.fs.filesystem import FileSystem, Inode, Writer
-    from vmguest.fs.ramfs import RamFileSystem
+    from vmguest.fs.filesystem import FileSystem, VfsInode, Writer
+    from vmguest.fs.tmpfs import TmpfsFileSystem
 
 MAX_SYMLINKS = 40
 PATH_MAX = 4096
@@ -29,11 +29,11 @@ class Vfs:
     """
 
     def __init__(
-        self, storage: RealStorage, populate: Callable[[], None], open_device: "Callable[[Inode], DeviceFile]"
+        self, storage: RealStorage, populate: Callable[[], None], open_device: "Callable[[VfsInode], DeviceFile]"
     ) -> None:
         self.open_device = open_device
         self._storage = storage
-        self._rootfs: RamFileSystem | None = None
+        self._rootfs: TmpfsFileSystem | None = None
         self._base: Mount | None = None  # what the tree begins with
         self._mounts: list[Mount] = []
         self._populate: Callable[[], None] | None = populate
@@ -53,9 +53,9 @@ class Vfs:
     def graft(
         self,
         file_system: "FileSystem",
-        node: Node,
+        dentry: Dentry,
         *,
-        root: Node | None = None,
+        root: Dentry | None = None,
         source: str | None = None,
         flags: frozenset[str] = frozenset(),
     ) -> Mount:
@@ -65,15 +65,15 @@ class Vfs:
         /proc/mounts shows, where that is not the file system's own. Raises KernelError: ENOTDIR, and ENOENT where the
         place, or `root`, was removed while somebody stood in it.
         """
-        node = self._cross(node)
-        for place in (node, root or node):
+        dentry = self._cross(dentry)
+        for place in (dentry, root or dentry):
             if place.inode.links_count == 0:
-                raise KernelError(ENOENT, f"mount at {os.fsdecode(node.path)}: {os.fsdecode(place.path)} was removed")
+                raise KernelError(ENOENT, f"mount at {os.fsdecode(dentry.path)}: {os.fsdecode(place.path)} was removed")
         top = file_system.inode(file_system.root) if root is None else root.inode
-        if top.is_dir != node.inode.is_dir:
-            raise KernelError(ENOTDIR, f"mount at {os.fsdecode(node.path)}: a directory goes over a directory only")
+        if top.is_dir != dentry.inode.is_dir:
+            raise KernelError(ENOTDIR, f"mount at {os.fsdecode(dentry.path)}: a directory goes over a directory only")
         mount = self._add(file_system, source or file_system.source, flags, root)
-        _cover(mount, node, node.place)
+        _cover(mount, dentry, dentry.place)
         return mount
 
     def populate(self) -> None:
@@ -89,9 +89,9 @@ class Vfs:
         there = self._child_or_none(root, name)
         if there is None or not there.is_mount_root:
             mount = self._add(file_system, file_system.source)
-            _cover(mount, Node(root.mount, root.inode, name, root), (root.inode.number, name))
+            _cover(mount, Dentry(root.mount, root.inode, name, root), (root.inode.number, name))
 
-    def umount(self, path: bytes, start: Node | None = None) -> None:
+    def umount(self, path: bytes, start: Dentry | None = None) -> None:
         """Unmount what was mounted last at a place. Raises KernelError: EBUSY in use, EINVAL nothing mounted there."""
         at = self._cross(self.resolve(path, start=start))  # a working directory may be below what covers it
         mount = at.mount
@@ -113,7 +113,7 @@ class Vfs:
         if all(mount.file_system is not file_system for mount in self._mounts):
             file_system.unmount()
 
-    def resolve(self, path: bytes, *, follow: bool = True, start: Node | None = None) -> Node:
+    def resolve(self, path: bytes, *, follow: bool = True, start: Dentry | None = None) -> Dentry:
         """Walk a path, through symbolic links and mounts; a relative one begins at `start`, or the root.
 
         Raises KernelError: ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG.
@@ -122,21 +122,21 @@ class Vfs:
             raise KernelError(ENAMETOOLONG, f"path of {len(path)} bytes, wanted less than {PATH_MAX}")
         if not path:
             raise KernelError(ENOENT, "empty path")
-        node = self.root() if start is None or path.startswith(b"/") else start
+        dentry = self.root() if start is None or path.startswith(b"/") else start
         names = _names(path)
         links = 0
         while names:
             name = names.pop()
-            if not node.inode.is_dir:
-                raise KernelError(ENOTDIR, f"{os.fsdecode(node.path)}: not a directory")
+            if not dentry.inode.is_dir:
+                raise KernelError(ENOTDIR, f"{os.fsdecode(dentry.path)}: not a directory")
             if name == b".":
                 continue
             if name == b"..":
-                node = self._cross(node.parent) if node.parent is not None else node
+                dentry = self._cross(dentry.parent) if dentry.parent is not None else dentry
                 continue
-            child = self._child(node, name)
+            child = self._child(dentry, name)
             if not child.inode.is_symlink or not (names or follow or path.endswith(b"/")):
-                node = child
+                dentry = child
                 continue
             links += 1
             if links > MAX_SYMLINKS:
@@ -144,29 +144,29 @@ class Vfs:
             target = child.mount.file_system.readlink(child.inode)
             names.extend(_names(target))
             if target.startswith(b"/"):
-                node = self.root()
-        if path.endswith(b"/") and not node.inode.is_dir:
-            raise KernelError(ENOTDIR, f"{os.fsdecode(node.path)}: not a directory")
-        return node
+                dentry = self.root()
+        if path.endswith(b"/") and not dentry.inode.is_dir:
+            raise KernelError(ENOTDIR, f"{os.fsdecode(dentry.path)}: not a directory")
+        return dentry
 
-    def children(self, directory: Node) -> Iterator[Node]:
+    def children(self, directory: Dentry) -> Iterator[Dentry]:
         """Yield what a directory holds, mounts in place of what they cover."""
         mount, number = directory.mount, directory.inode.number
         attached = {name: child for (parent, name), child in mount.children.items() if name and parent == number}
         for name, child_number in mount.file_system.names(directory.inode):
             if name not in attached:
-                yield self._cross(Node(mount, mount.file_system.inode(child_number), name, directory))
+                yield self._cross(Dentry(mount, mount.file_system.inode(child_number), name, directory))
         for name, child in sorted(attached.items()):
             yield self._cross(_root_of(child, name, directory))
 
-    def root(self) -> Node:
+    def root(self) -> Dentry:
         """Return /."""
         if self._base is None:
             self._make_rootfs()
         assert self._base is not None
         return self._cross(_root_of(self._base, b"", None))
 
-    def _child(self, directory: Node, name: bytes) -> Node:
+    def _child(self, directory: Dentry, name: bytes) -> Dentry:
         if len(name) > NAME_LEN:
             raise KernelError(ENAMETOOLONG, f"name of {len(name)} bytes, wanted at most {NAME_LEN}")
         if self._populate is not None and name in ON_DEMAND and directory.parent is None:
@@ -174,11 +174,11 @@ class Vfs:
             directory = self.root()
         child = self._child_or_none(directory, name)
         if child is None:
-            where = os.fsdecode(Node(directory.mount, directory.inode, name, directory).path)
+            where = os.fsdecode(Dentry(directory.mount, directory.inode, name, directory).path)
             raise KernelError(ENOENT, f"{where}: no such file or directory")
         return child
 
-    def _child_or_none(self, directory: Node, name: bytes) -> Node | None:
+    def _child_or_none(self, directory: Dentry, name: bytes) -> Dentry | None:
         """Return what a name in a directory leads to, mounts crossed."""
         mount = directory.mount
         named = mount.children.get((directory.inode.number, name)) if mount.children else None
@@ -187,31 +187,31 @@ class Vfs:
         number = mount.file_system.lookup(directory.inode, name)
         if number is None:
             return None
-        return self._cross(Node(mount, mount.file_system.inode(number), name, directory))
+        return self._cross(Dentry(mount, mount.file_system.inode(number), name, directory))
 
-    def _cross(self, node: Node) -> Node:
+    def _cross(self, dentry: Dentry) -> Dentry:
         """Return the root of what is mounted last over a place, or the place itself (follow_mount)."""
-        while node.mount.children and (child := node.mount.children.get(node.place)) is not None:
-            node = _root_of(child, node.name, node.parent)
-        return node
+        while dentry.mount.children and (child := dentry.mount.children.get(dentry.place)) is not None:
+            dentry = _root_of(child, dentry.name, dentry.parent)
+        return dentry
 
-    def _mount_point(self, path: bytes) -> Node:
+    def _mount_point(self, path: bytes) -> Dentry:
         """Return a directory's place; what it lacks is made where that is on rootfs."""
-        node = self.root()
+        dentry = self.root()
         names = _names(path)
         while names:
             name = names.pop()
-            lacks = node.mount.file_system is self._rootfs and self._rootfs.lookup(node.inode, name) is None
+            lacks = dentry.mount.file_system is self._rootfs and self._rootfs.lookup(dentry.inode, name) is None
             if self._rootfs is not None and lacks and name not in {b".", b".."}:
-                self._rootfs.mkdir(node.inode, name)
-            node = self.resolve(name, start=node)
-        if not node.inode.is_dir:
+                self._rootfs.mkdir(dentry.inode, name)
+            dentry = self.resolve(name, start=dentry)
+        if not dentry.inode.is_dir:
             raise KernelError(ENOTDIR, f"mount point {os.fsdecode(path)}: not a directory")
-        return node
+        return dentry
 
-    def is_mount_point(self, node: Node) -> bool:
+    def is_mount_point(self, dentry: Dentry) -> bool:
         """Whether something is mounted over a place, seen through whichever mount of its file system."""
-        system, place = node.mount.file_system, node.place
+        system, place = dentry.mount.file_system, dentry.place
         return any(
             mount.covers == place and mount.mountpoint is not None and mount.mountpoint.mount.file_system is system
             for mount in self._mounts
@@ -219,9 +219,9 @@ class Vfs:
 
     def _make_rootfs(self) -> None:
         if self._rootfs is None:
-            from vmguest.fs.ramfs import RamFileSystem
+            from vmguest.fs.tmpfs import TmpfsFileSystem
 
-            self._rootfs = RamFileSystem(self._storage, "rootfs")
+            self._rootfs = TmpfsFileSystem(self._storage, "rootfs")
             rootfs = self._add(self._rootfs, self._rootfs.source)
             if self._base is not None:
                 place = _root_of(rootfs, b"", None)
@@ -230,7 +230,7 @@ class Vfs:
             self._base = rootfs
 
     def _add(
-        self, file_system: "FileSystem", source: str, flags: frozenset[str] = frozenset(), root: Node | None = None
+        self, file_system: "FileSystem", source: str, flags: frozenset[str] = frozenset(), root: Dentry | None = None
     ) -> Mount:
         inode = file_system.inode(file_system.root) if root is None else root.inode
         file_system.hold(inode)
@@ -240,21 +240,21 @@ class Vfs:
         return mount
 
 
-def writer_of(node: Node) -> "Writer":
+def writer_of(dentry: Dentry) -> "Writer":
     """Return what changes the file system of a place. Raises KernelError(EROFS) where it is mounted read-only."""
-    writer = node.mount.file_system.writer
-    if writer is None or "ro" in node.mount.flags:
-        raise KernelError(EROFS, f"{os.fsdecode(node.path)}: mounted read-only")
+    writer = dentry.mount.file_system.writer
+    if writer is None or "ro" in dentry.mount.flags:
+        raise KernelError(EROFS, f"{os.fsdecode(dentry.path)}: mounted read-only")
     return writer
 
 
-def _cover(mount: Mount, node: Node, place: Place) -> None:
-    mount.mountpoint, mount.covers = node, place
-    node.mount.children[place] = mount
+def _cover(mount: Mount, dentry: Dentry, place: Place) -> None:
+    mount.mountpoint, mount.covers = dentry, place
+    dentry.mount.children[place] = mount
 
 
-def _root_of(mount: Mount, name: bytes, parent: Node | None) -> Node:
-    return Node(mount, mount.file_system.inode(mount.root), name, parent)
+def _root_of(mount: Mount, name: bytes, parent: Dentry | None) -> Dentry:
+    return Dentry(mount, mount.file_system.inode(mount.root), name, parent)
 
 
 def _names(path: bytes) -> list[bytes]:

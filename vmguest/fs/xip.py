@@ -12,9 +12,9 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.errors import HoleError, KernelError
 from dcss.ext2.inode import Inode
 from dcss.ext2.volume import Volume
-from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice, DirectAccess, Opened
+from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice, DeviceHandle, DirectAccess
 from vmguest.fs.file import StoredFile
-from vmguest.machine import Machine
+from vmguest.machine import VirtualMachine
 from vmguest.storage import StorageKind, StorageRun
 
 
@@ -30,7 +30,7 @@ class XipFile(StoredFile):
 
     __slots__ = ("_inode", "_machine", "_opened", "_volume")
 
-    def __init__(self, volume: Volume, inode: Inode, opened: Opened, machine: Machine) -> None:
+    def __init__(self, volume: Volume, inode: Inode, opened: DeviceHandle, machine: VirtualMachine) -> None:
         super().__init__(machine.storage.base)
         self._volume = volume
         self._inode = inode

@@ -8,8 +8,8 @@ from errno import EISDIR, EOVERFLOW, EUCLEAN
 from typing import NamedTuple
 
 from dcss.errors import Ext2FormatError, KernelError
-from vmguest.fs.mount import Node
-from vmguest.fs.open import O_RDONLY, OpenFile, open_file
+from vmguest.fs.mount import Dentry
+from vmguest.fs.open import O_RDONLY, FileDescription, open_file
 from vmguest.kernel import Kernel
 from vmguest.shell.streams import Stream
 from vmguest.task import Task
@@ -40,18 +40,18 @@ class Context:
     status: int = 0
 
     @property
-    def directory(self) -> Node:
+    def directory(self) -> Dentry:
         """The working directory."""
         return self.task.directory
 
-    def node(self, argument: bytes, *, follow: bool = True) -> Node:
+    def dentry(self, argument: bytes, *, follow: bool = True) -> Dentry:
         """Return what an argument names."""
         return self.kernel.vfs.resolve(argument, follow=follow, start=self.directory)
 
-    def open(self, argument: bytes, flags: int = O_RDONLY) -> OpenFile:
+    def open(self, argument: bytes, flags: int = O_RDONLY) -> FileDescription:
         """Open what is read or written as bytes. Raises KernelError(EISDIR) for a directory."""
         opened = open_file(self.kernel.vfs, argument, flags, self.directory)
-        if opened.node.inode.is_dir:
+        if opened.dentry.inode.is_dir:
             opened.close()
             raise KernelError(EISDIR, f"{shown(argument)}: is a directory")
         return opened
@@ -85,7 +85,7 @@ def reason(kernel: Kernel, error: KernelError | Ext2FormatError) -> str:
     return os.strerror(error.errno or 0)
 
 
-class Command(NamedTuple):
+class Builtin(NamedTuple):
     """A command of the shell: the function that runs it, and its line in `help`."""
 
     run: Callable[[Context], None]

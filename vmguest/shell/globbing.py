@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator
 
 from dcss.errors import Ext2FormatError, KernelError
-from vmguest.fs.mount import Node
+from vmguest.fs.mount import Dentry
 from vmguest.fs.vfs import Vfs
 from vmguest.shell.parser import Word
 from vmguest.workload import compiled
@@ -13,7 +13,7 @@ from vmguest.workload import compiled
 _SPECIAL = re.compile(rb"[*?\[]")
 
 
-def expand(vfs: Vfs, directory: Node, word: Word) -> list[bytes]:
+def expand(vfs: Vfs, directory: Dentry, word: Word) -> list[bytes]:
     """Return the paths that match a word, relative ones from `directory`; the word itself where none does."""
     literal = b"".join(fragment.text for fragment in word)
     if not any(not fragment.quoted and _SPECIAL.search(fragment.text) for fragment in word):
@@ -28,21 +28,21 @@ def expand(vfs: Vfs, directory: Node, word: Word) -> list[bytes]:
     return sorted(found) or [literal]
 
 
-def _match(vfs: Vfs, directory: Node, prefix: bytes, names: list[bytes]) -> Iterator[bytes]:
+def _match(vfs: Vfs, directory: Dentry, prefix: bytes, names: list[bytes]) -> Iterator[bytes]:
     name, rest = names[0], names[1:]
-    for node, shown in _named(vfs, directory, name):
+    for dentry, shown in _named(vfs, directory, name):
         if not rest:
             yield prefix + shown
             continue
         try:
-            inside = vfs.resolve(shown, start=directory) if node.inode.is_symlink else node
+            inside = vfs.resolve(shown, start=directory) if dentry.inode.is_symlink else dentry
         except KernelError:
             continue  # a link that leads nowhere has no names behind it
         if inside.inode.is_dir:
             yield from _match(vfs, inside, prefix + shown + b"/", rest)
 
 
-def _named(vfs: Vfs, directory: Node, name: bytes) -> Iterator[tuple[Node, bytes]]:
+def _named(vfs: Vfs, directory: Dentry, name: bytes) -> Iterator[tuple[Dentry, bytes]]:
     """Yield what a name of the pattern stands for in a directory, with the name to show."""
     if not _SPECIAL.search(name):
         try:

@@ -38,7 +38,7 @@ class Redirection(NamedTuple):
     append: bool
 
 
-class Command(NamedTuple):
+class SimpleCommand(NamedTuple):
     """One simple command. `when` says of the status before it: None always, 0 for &&, 1 for ||."""
 
     words: tuple[Word, ...]
@@ -54,12 +54,12 @@ _Token = _Operator | Word
 _WHEN: dict[bytes, int | None] = {b";": None, b"\n": None, b"&&": 0, b"||": 1}
 
 
-def parse_line(line: bytes) -> list[Command]:
+def parse_line(line: bytes) -> list[SimpleCommand]:
     """Return the commands of one or more lines. Raises ShellSyntaxError."""
     return _commands(_tokens(line))
 
 
-def parse_words(words: Sequence[bytes]) -> list[Command]:
+def parse_words(words: Sequence[bytes]) -> list[SimpleCommand]:
     """Return the command that words make: each stands for itself, but for `>` and `>>` with the word behind them."""
     tokens: list[_Token] = [
         _Operator(word) if word in {b">", b">>"} else (Fragment(word, quoted=True),) for word in words
@@ -67,8 +67,8 @@ def parse_words(words: Sequence[bytes]) -> list[Command]:
     return _commands(tokens)
 
 
-def _commands(tokens: list[_Token]) -> list[Command]:
-    commands: list[Command] = []
+def _commands(tokens: list[_Token]) -> list[SimpleCommand]:
+    commands: list[SimpleCommand] = []
     words: list[Word] = []
     redirections: list[Redirection] = []
     when: int | None = None
@@ -84,7 +84,7 @@ def _commands(tokens: list[_Token]) -> list[Command]:
             redirections.append(Redirection(target, token.text == b">>"))
         else:
             if words or redirections:
-                commands.append(Command(tuple(words), tuple(redirections), when))
+                commands.append(SimpleCommand(tuple(words), tuple(redirections), when))
                 wanted = False
             elif token.text != b"\n" or wanted:
                 shown = "newline" if token.text == b"\n" else token.text.decode()

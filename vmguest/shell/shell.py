@@ -7,12 +7,12 @@ from contextlib import ExitStack
 from errno import EINVAL
 
 from dcss.errors import Ext2FormatError, KernelError
-from vmguest.fs.mount import Node
-from vmguest.fs.open import O_APPEND, O_CREAT, O_TRUNC, O_WRONLY, OpenFile, open_file
+from vmguest.fs.mount import Dentry
+from vmguest.fs.open import O_APPEND, O_CREAT, O_TRUNC, O_WRONLY, FileDescription, open_file
 from vmguest.kernel import Kernel
 from vmguest.shell.context import FAILED, USAGE, Context, UsageError, reason, shown
 from vmguest.shell.globbing import expand
-from vmguest.shell.parser import Command, Redirection, ShellSyntaxError, parse_line, parse_words
+from vmguest.shell.parser import Redirection, ShellSyntaxError, SimpleCommand, parse_line, parse_words
 from vmguest.shell.streams import OutputError, Sink, Stream
 from vmguest.shell.table import COMMANDS
 from vmguest.task import Task
@@ -31,7 +31,7 @@ class Shell:
     """
 
     def __init__(
-        self, kernel: Kernel, directory: Node | None = None, *, pause: Callable[[], None] = lambda: None
+        self, kernel: Kernel, directory: Dentry | None = None, *, pause: Callable[[], None] = lambda: None
     ) -> None:
         self.kernel = kernel
         self._directory = directory
@@ -65,7 +65,7 @@ class Shell:
             self.kernel.end_task(task)
         return status
 
-    def _guarded(self, task: Task, command: Command, out: Stream, err: Stream) -> int:
+    def _guarded(self, task: Task, command: SimpleCommand, out: Stream, err: Stream) -> int:
         try:
             return self._redirected(task, command, out, err)
         except ConnectionError:
@@ -80,7 +80,7 @@ class Shell:
             out.flush()
             err.flush()
 
-    def _redirected(self, task: Task, command: Command, out: Stream, err: Stream) -> int:
+    def _redirected(self, task: Task, command: SimpleCommand, out: Stream, err: Stream) -> int:
         words = [path for word in command.words for path in expand(task.vfs, task.directory, word)]
         with ExitStack() as stack:
             for redirection in command.redirections:
@@ -115,16 +115,16 @@ class Shell:
             err.line(f"sh: {shown(word)}: command not found (`help` lists what there is)")
             return NOT_FOUND
         try:
-            node = task.vfs.resolve(word, start=task.directory)
+            dentry = task.vfs.resolve(word, start=task.directory)
         except (KernelError, Ext2FormatError) as error:
             err.line(f"sh: {shown(word)}: {reason(self.kernel, error)}")
             return NOT_FOUND
-        why = "Is a directory" if node.inode.is_dir else "cannot execute: engine process runs no machine code"
+        why = "Is a directory" if dentry.inode.is_dir else "cannot execute: engine process runs no machine code"
         err.line(f"sh: {shown(word)}: {why}")
         return CANNOT_EXECUTE
 
 
-def _open(task: Task, redirection: Redirection) -> OpenFile:
+def _open(task: Task, redirection: Redirection) -> FileDescription:
     targets = expand(task.vfs, task.directory, redirection.target)
     if len(targets) != 1:
         raise KernelError(EINVAL, "redirection: wanted one file")

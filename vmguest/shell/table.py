@@ -1,9 +1,9 @@
 """All commands of the shell by name."""
 
 from vmguest.shell.commands import contents, digests, listing, mounts, system, tree, words
-from vmguest.shell.context import Command
+from vmguest.shell.context import Builtin
 
-COMMANDS: dict[bytes, Command] = {
+COMMANDS: dict[bytes, Builtin] = {
     name: command
     for module in (contents, digests, listing, mounts, system, tree, words)
     for name, command in module.COMMANDS.items()

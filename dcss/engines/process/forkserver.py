@@ -43,12 +43,12 @@ def pack_kill(pid: int) -> bytes:
 
 def preload() -> None:
     """Import what guests import only where they need it, so that none has to find and load a module of its own."""
-    import vmguest.block.attributes
+    import vmguest.block.dcssblk_sysfs
     import vmguest.fs.devfs
     import vmguest.fs.procfs
-    import vmguest.fs.ramfs
     import vmguest.fs.sysfs
-    import vmguest.populate
+    import vmguest.fs.tmpfs
+    import vmguest.init
     import vmguest.shell.serve  # noqa: F401
 
 

@@ -16,7 +16,7 @@ from guest_support import guest_kernel
 from dcss.abi.page import PAGE_SIZE
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
-from vmguest.fs.sysfs import Attribute, Link
+from vmguest.fs.sysfs import SysfsAttribute, SysfsLink
 
 
 class Row(NamedTuple):
@@ -325,14 +325,14 @@ def test_row(guest: Guest, row: Row) -> None:
 
 def test_4_tree(guest: Guest) -> None:
     guest.do("add=LIB")
-    shown = {name: entry.mode for name, entry in guest.tree().items() if isinstance(entry, Attribute)}
+    shown = {name: entry.mode for name, entry in guest.tree().items() if isinstance(entry, SysfsAttribute)}
     assert shown == {b"add": 0o200, b"remove": 0o200}
     device = guest.tree()[b"LIB"]
     assert isinstance(device, dict)
-    modes = {name: entry.mode for name, entry in device.items() if isinstance(entry, Attribute)}
+    modes = {name: entry.mode for name, entry in device.items() if isinstance(entry, SysfsAttribute)}
     assert modes == {b"shared": 0o600, b"save": 0o600, b"seglist": 0o400}
     link = device[b"block"]
-    assert isinstance(link, Link)
+    assert isinstance(link, SysfsLink)
     assert link.target.endswith(b"/dcssblk0")
 
 

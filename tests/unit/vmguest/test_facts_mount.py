@@ -14,8 +14,8 @@ from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.block.dcssblk import DcssblkDevice
 from vmguest.fs import namespace
+from vmguest.fs.ext2fs import Ext2FileSystem
 from vmguest.fs.options import parse_options
-from vmguest.fs.super import Ext2FileSystem
 from vmguest.kernel import Kernel
 from vmguest.workload import map_files
 

@@ -7,7 +7,7 @@ would find it, long after the command.
 import re
 
 from vmguest.fs.file import FileOperations
-from vmguest.shell.context import Command, Context, UsageError, number, operands, options, shown
+from vmguest.shell.context import Builtin, Context, UsageError, number, operands, options, shown
 
 _LINE_BYTES = 16
 _NEWLINE = re.compile(rb"\n")
@@ -33,7 +33,7 @@ def head(context: Context) -> None:
     for index, file in enumerate(files):
         with context.reporting(shown(file)):
             if len(files) > 1:
-                context.node(file)
+                context.dentry(file)
                 context.out.line(f"{chr(10) if index else ''}==> {shown(file)} <==")
             if count is not None:
                 context.send(file, count)
@@ -127,8 +127,8 @@ def _dump(context: Context, file: FileOperations, position: int, end: int) -> No
 
 
 COMMANDS = {
-    b"cat": Command(cat, "cat [FILE]..."),
-    b"head": Command(head, "head [-n LINES] [-c BYTES] [FILE]..."),
-    b"hexdump": Command(hexdump, "hexdump -C [-n BYTES] [-s OFFSET] FILE"),
-    b"wc": Command(wc, "wc [-lwc] [FILE]..."),
+    b"cat": Builtin(cat, "cat [FILE]..."),
+    b"head": Builtin(head, "head [-n LINES] [-c BYTES] [FILE]..."),
+    b"hexdump": Builtin(hexdump, "hexdump -C [-n BYTES] [-s OFFSET] FILE"),
+    b"wc": Builtin(wc, "wc [-lwc] [FILE]..."),
 }

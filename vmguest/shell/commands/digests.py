@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Protocol
 
-from vmguest.shell.context import Command, Context, options, shown
+from vmguest.shell.context import Builtin, Context, options, shown
 
 
 class _Hash(Protocol):
@@ -30,6 +30,6 @@ def digest(new: Callable[[], _Hash], context: Context) -> None:
 
 
 COMMANDS = {
-    b"md5sum": Command(partial(digest, partial(hashlib.md5, usedforsecurity=False)), "md5sum [FILE]..."),
-    b"sha256sum": Command(partial(digest, hashlib.sha256), "sha256sum [FILE]..."),
+    b"md5sum": Builtin(partial(digest, partial(hashlib.md5, usedforsecurity=False)), "md5sum [FILE]..."),
+    b"sha256sum": Builtin(partial(digest, hashlib.sha256), "sha256sum [FILE]..."),
 }

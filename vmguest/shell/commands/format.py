@@ -3,7 +3,7 @@
 import stat
 from time import gmtime, strftime, time
 
-from vmguest.fs.filesystem import Inode
+from vmguest.fs.filesystem import VfsInode
 
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _HALF_A_YEAR_SECONDS = 31_556_952 // 2
@@ -23,7 +23,7 @@ def owner(number: int) -> str:
     return "root" if number == 0 else str(number)
 
 
-def type_name(inode: Inode) -> str:
+def type_name(inode: VfsInode) -> str:
     """Return what stat(1) calls a file of this type."""
     for is_type, name in _TYPES:
         if is_type(inode.mode):

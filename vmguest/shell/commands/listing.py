@@ -6,17 +6,17 @@ from collections.abc import Callable, Iterator
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 
-from vmguest.fs.filesystem import Inode
-from vmguest.fs.mount import Node
+from vmguest.fs.filesystem import VfsInode
+from vmguest.fs.mount import Dentry
 from vmguest.shell.commands.format import full_time, list_time, owner, type_name
-from vmguest.shell.context import Command, Context, UsageError, number, operands, options, shown
+from vmguest.shell.context import Builtin, Context, UsageError, number, operands, options, shown
 
 _BLOCKS_512_PER_KIB = 2
 
 
 class _Entry(NamedTuple):
     name: str
-    node: Node
+    dentry: Dentry
 
 
 def ls(context: Context) -> None:
@@ -26,9 +26,9 @@ def ls(context: Context) -> None:
     directories: list[_Entry] = []
     for name in names or [b"."]:
         with context.reporting(f"cannot access '{shown(name)}'"):
-            node = context.node(name, follow=not ("l" in given or "d" in given))
-            listed = node.inode.is_dir and "d" not in given
-            (directories if listed else files).append(_Entry(shown(name), node))
+            dentry = context.dentry(name, follow=not ("l" in given or "d" in given))
+            listed = dentry.inode.is_dir and "d" not in given
+            (directories if listed else files).append(_Entry(shown(name), dentry))
     _print(context, given, sorted(files, key=_by_name))
     headed = "R" in given or len(names) > 1
     left = sorted(directories, key=_by_name, reverse=True)
@@ -46,20 +46,20 @@ def _list(context: Context, given: dict[str, bytes], directory: _Entry, headed: 
     """List a directory, and return the directories in it."""
     entries: list[_Entry] = []
     with context.reporting(f"reading directory '{directory.name}'"):
-        for child in context.kernel.vfs.children(directory.node):
+        for child in context.kernel.vfs.children(directory.dentry):
             name = shown(child.name)
             if not name.startswith(".") or "a" in given or "A" in given:
                 entries.append(_Entry(name, child))
     entries.sort(key=_by_name)
     above = f"{directory.name.rstrip('/')}/"
-    inside = [_Entry(above + entry.name, entry.node) for entry in entries if entry.node.inode.is_dir]
+    inside = [_Entry(above + entry.name, entry.dentry) for entry in entries if entry.dentry.inode.is_dir]
     if "a" in given:
-        parent = context.kernel.vfs.resolve(b"..", start=directory.node)
-        entries[:0] = [_Entry(".", directory.node), _Entry("..", parent)]
+        parent = context.kernel.vfs.resolve(b"..", start=directory.dentry)
+        entries[:0] = [_Entry(".", directory.dentry), _Entry("..", parent)]
     if headed:
         context.out.line(f"{directory.name}:")
     if "l" in given:
-        context.out.line(f"total {sum(entry.node.inode.blocks_512 for entry in entries) // _BLOCKS_512_PER_KIB}")
+        context.out.line(f"total {sum(entry.dentry.inode.blocks_512 for entry in entries) // _BLOCKS_512_PER_KIB}")
     _print(context, given, entries)
     return inside
 
@@ -76,18 +76,18 @@ def _print(context: Context, given: dict[str, bytes], entries: list[_Entry]) -> 
 
 
 def _row(given: dict[str, bytes], entry: _Entry) -> list[str]:
-    inode = entry.node.inode
+    inode = entry.dentry.inode
     cells = [str(inode.number)] if "i" in given else []
     name = entry.name
     if "l" in given:
         cells += [stat.filemode(inode.mode), str(inode.links_count), owner(inode.uid), owner(inode.gid)]
         cells += [_size(inode), list_time(inode.mtime)]
         if inode.is_symlink:
-            name += f" -> {shown(entry.node.mount.file_system.readlink(inode))}"
+            name += f" -> {shown(entry.dentry.mount.file_system.readlink(inode))}"
     return [*cells, name]
 
 
-def _size(inode: Inode) -> str:
+def _size(inode: VfsInode) -> str:
     """Return the size, or the numbers of a device in its place."""
     if stat.S_ISBLK(inode.mode) or stat.S_ISCHR(inode.mode):
         major, minor = inode.rdev
@@ -100,7 +100,7 @@ def _by_name(entry: _Entry) -> bytes:
 
 
 _KINDS = {stat.S_IFREG: "f", stat.S_IFDIR: "d", stat.S_IFLNK: "l", stat.S_IFBLK: "b", stat.S_IFCHR: "c"}
-_FIELDS: dict[str, Callable[[Inode], object]] = {
+_FIELDS: dict[str, Callable[[VfsInode], object]] = {
     "a": lambda inode: f"{stat.S_IMODE(inode.mode):o}",
     "A": lambda inode: stat.filemode(inode.mode),
     "b": lambda inode: inode.blocks_512,
@@ -124,12 +124,12 @@ def stat_command(context: Context) -> None:
     given, names = options(context, "L", "c")
     for name in operands(names):
         with context.reporting(f"cannot stat '{shown(name)}'"):
-            node = context.node(name, follow="L" in given)
-            text = _formatted(shown(given["c"]), name, node) if "c" in given else _full(name, node)
+            dentry = context.dentry(name, follow="L" in given)
+            text = _formatted(shown(given["c"]), name, dentry) if "c" in given else _full(name, dentry)
             context.out.line(text)
 
 
-def _formatted(form: str, name: bytes, node: Node) -> str:
+def _formatted(form: str, name: bytes, dentry: Dentry) -> str:
     pieces = iter(form.split("%"))
     text = next(pieces)
     for piece in pieces:
@@ -138,16 +138,16 @@ def _formatted(form: str, name: bytes, node: Node) -> str:
         elif piece[0] == "n":
             text += shown(name) + piece[1:]
         elif piece[0] in _FIELDS:
-            text += f"{_FIELDS[piece[0]](node.inode)}{piece[1:]}"
+            text += f"{_FIELDS[piece[0]](dentry.inode)}{piece[1:]}"
         else:
             raise UsageError(f"format %{piece[0]}: wanted one of {' '.join(FORMAT_LETTERS)}")
     return text
 
 
-def _full(name: bytes, node: Node) -> str:
-    inode = node.inode
-    target = f" -> {shown(node.mount.file_system.readlink(inode))}" if inode.is_symlink else ""
-    major, minor = node.mount.file_system.device_number
+def _full(name: bytes, dentry: Dentry) -> str:
+    inode = dentry.inode
+    target = f" -> {shown(dentry.mount.file_system.readlink(inode))}" if inode.is_symlink else ""
+    major, minor = dentry.mount.file_system.device_number
     mode = f"({stat.S_IMODE(inode.mode):04o}/{stat.filemode(inode.mode)})"
     return "\n".join(
         (
@@ -183,29 +183,29 @@ def find(context: Context) -> None:
             raise UsageError(f"unknown test '{shown(test)} {shown(value)}'")
     for start in starts:
         with context.reporting(f"'{shown(start)}'"):
-            for name, node in _below(context, start, context.node(start, follow=False), depth):
+            for name, dentry in _below(context, start, context.dentry(start, follow=False), depth):
                 base = name.rstrip(b"/").rpartition(b"/")[2] or b"/"
-                if wanted in {"", _kind(node.inode)} and (pattern is None or fnmatchcase(shown(base), pattern)):
+                if wanted in {"", _kind(dentry.inode)} and (pattern is None or fnmatchcase(shown(base), pattern)):
                     context.out.line(shown(name))
 
 
-def _below(context: Context, name: bytes, node: Node, depth: int | None) -> Iterator[tuple[bytes, Node]]:
-    left = [(name, node, 0)]
+def _below(context: Context, name: bytes, dentry: Dentry, depth: int | None) -> Iterator[tuple[bytes, Dentry]]:
+    left = [(name, dentry, 0)]
     while left:
-        name, node, level = left.pop()
-        yield name, node
-        if node.inode.is_dir and level != depth:
+        name, dentry, level = left.pop()
+        yield name, dentry
+        if dentry.inode.is_dir and level != depth:
             above = name.rstrip(b"/") + b"/"
-            inside = [(above + child.name, child, level + 1) for child in context.kernel.vfs.children(node)]
+            inside = [(above + child.name, child, level + 1) for child in context.kernel.vfs.children(dentry)]
             left += reversed(inside)
 
 
-def _kind(inode: Inode) -> str:
+def _kind(inode: VfsInode) -> str:
     return _KINDS.get(stat.S_IFMT(inode.mode), "?")
 
 
 COMMANDS = {
-    b"find": Command(find, "find [PATH]... [-name PATTERN] [-type f|d|l|b|c] [-maxdepth LEVELS]"),
-    b"ls": Command(ls, "ls [-laAiRd1] [FILE]..."),
-    b"stat": Command(stat_command, "stat [-L] [-c FORMAT] FILE..."),
+    b"find": Builtin(find, "find [PATH]... [-name PATTERN] [-type f|d|l|b|c] [-maxdepth LEVELS]"),
+    b"ls": Builtin(ls, "ls [-laAiRd1] [FILE]..."),
+    b"stat": Builtin(stat_command, "stat [-L] [-c FORMAT] FILE..."),
 }

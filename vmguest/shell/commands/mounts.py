@@ -8,7 +8,7 @@ from vmguest.fs.filesystem import TYPES
 from vmguest.fs.mount import Mount
 from vmguest.fs.options import parse_options
 from vmguest.shell.commands.format import human
-from vmguest.shell.context import Command, Context, UsageError, operands, options, shown
+from vmguest.shell.context import Builtin, Context, UsageError, operands, options, shown
 
 
 def mount(context: Context) -> None:
@@ -26,7 +26,7 @@ def mount(context: Context) -> None:
     if "remount" in chosen.verbs:
         at = operands(words, at_most=2)[-1]
         with context.reporting(f"remounting {shown(at)} failed"):
-            place = context.node(at)
+            place = context.dentry(at)
             access, *_ = place.mount.options
             # mount(2) drops the flags that it is not told again: mount(8) says those in force first
             in_force = (access, *place.mount.flags)
@@ -34,11 +34,11 @@ def mount(context: Context) -> None:
         return
     source, at = operands(words, at_least=2, at_most=2)
     with context.reporting(f"mounting {shown(source)} on {shown(at)} failed"):
-        place = context.node(at)
+        place = context.dentry(at)
         if "bind" in chosen.verbs:
-            namespace.bind(context.kernel, context.node(source), place, chosen.mount_flags)
+            namespace.bind(context.kernel, context.dentry(source), place, chosen.mount_flags)
         else:
-            device = context.node(source) if type_name == "ext2" else None
+            device = context.dentry(source) if type_name == "ext2" else None
             namespace.mount_new(context.kernel, shown(source), device, place, type_name=type_name, options=chosen)
 
 
@@ -72,7 +72,7 @@ def df(context: Context) -> None:
     if names:
         for name in names:
             with context.reporting(shown(name)):
-                mounts.append(context.node(name).mount)
+                mounts.append(context.dentry(name).mount)
     else:
         mounts = [m for m in context.kernel.vfs.mounts if m.file_system.statfs().blocks and _on_top(context, m)]
     for mounted in mounts:
@@ -97,9 +97,9 @@ def _on_top(context: Context, mounted: Mount) -> bool:
 
 
 COMMANDS = {
-    b"df": Command(df, "df [-hk] [FILE]..."),
-    b"mount": Command(
+    b"df": Builtin(df, "df [-hk] [FILE]..."),
+    b"mount": Builtin(
         mount, "mount [-t ext2|tmpfs|proc|sysfs|devtmpfs] [-rwB] [-o OPTION,...] [DEVICE|DIRECTORY] [DIRECTORY]"
     ),
-    b"umount": Command(umount, "umount DIRECTORY|DEVICE..."),
+    b"umount": Builtin(umount, "umount DIRECTORY|DEVICE..."),
 }

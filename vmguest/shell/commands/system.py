@@ -9,7 +9,7 @@ from dcss.errors import KernelError
 from vmguest.cpcmd import cpcmd
 from vmguest.fs.procfs import KERNEL_RELEASE, KERNEL_VERSION, memory
 from vmguest.shell.commands.format import human
-from vmguest.shell.context import Command, Context, UsageError, operands, options, reason, shown
+from vmguest.shell.context import Builtin, Context, UsageError, operands, options, reason, shown
 
 _COLUMNS = ("total", "used", "free", "shared", "buff/cache", "available")
 _VMCP_BUF, _VMCP_LIN, _VMCP_OPT = 2, 3, 4  # response cut, an error of Linux, wrong options
@@ -91,9 +91,9 @@ def vmcp(context: Context) -> None:
 
 
 COMMANDS = {
-    b"dmesg": Command(dmesg, "dmesg"),
-    b"free": Command(free, "free [-hbkmg]"),
-    b"hostname": Command(hostname, "hostname"),
-    b"uname": Command(uname, "uname [-asnrvm]"),
-    b"vmcp": Command(vmcp, "vmcp [-k] COMMAND..."),
+    b"dmesg": Builtin(dmesg, "dmesg"),
+    b"free": Builtin(free, "free [-hbkmg]"),
+    b"hostname": Builtin(hostname, "hostname"),
+    b"uname": Builtin(uname, "uname [-asnrvm]"),
+    b"vmcp": Builtin(vmcp, "vmcp [-k] COMMAND..."),
 }

@@ -6,9 +6,9 @@ from time import time
 
 from dcss.errors import KernelError
 from vmguest.fs import changes
-from vmguest.fs.mount import Node
-from vmguest.fs.open import O_CREAT, O_TRUNC, O_WRONLY, open_node
-from vmguest.shell.context import Command, Context, UsageError, number, operands, options, shown
+from vmguest.fs.mount import Dentry
+from vmguest.fs.open import O_CREAT, O_TRUNC, O_WRONLY, open_dentry
+from vmguest.shell.context import Builtin, Context, UsageError, number, operands, options, shown
 
 _MAJORS, _MINORS = 1 << 12, 1 << 20  # linux/kdev_t.h
 
@@ -34,7 +34,7 @@ def _make_parents(context: Context, name: bytes) -> None:
         except KernelError as error:
             if error.errno != EEXIST:
                 raise
-            if not context.node(done.rstrip(b"/")).inode.is_dir:
+            if not context.dentry(done.rstrip(b"/")).inode.is_dir:
                 errno = EEXIST if place == len(parts) else ENOTDIR
                 raise KernelError(errno, f"{shown(done)}: not a directory") from error
 
@@ -71,26 +71,26 @@ def rm(context: Context) -> None:
             continue
         with context.reporting(f"cannot remove '{shown(name)}'"):
             try:
-                _remove(context, context.node(name, follow=False), recursive)
+                _remove(context, context.dentry(name, follow=False), recursive)
             except KernelError as error:
                 if error.errno != ENOENT or "f" not in given:
                     raise
 
 
-def _remove(context: Context, node: Node, recursive: bool) -> None:
+def _remove(context: Context, dentry: Dentry, recursive: bool) -> None:
     vfs = context.kernel.vfs
-    if node.inode.is_dir and not recursive:
-        raise KernelError(EISDIR, f"{shown(node.path)}: is a directory")
-    if node.parent is None:
+    if dentry.inode.is_dir and not recursive:
+        raise KernelError(EISDIR, f"{shown(dentry.path)}: is a directory")
+    if dentry.parent is None:
         raise KernelError(EBUSY, "/: is the root")
-    left = [node]
+    left = [dentry]
     while left:  # by name from where it was found: its path may lead elsewhere, over mounts, or be too long
-        node = left[-1]
-        inside = list(vfs.children(node)) if node.inode.is_dir else []
+        dentry = left[-1]
+        inside = list(vfs.children(dentry)) if dentry.inode.is_dir else []
         if inside:
             left += reversed(inside)
         else:
-            (changes.rmdir if node.inode.is_dir else changes.unlink)(vfs, node.name, node.parent)
+            (changes.rmdir if dentry.inode.is_dir else changes.unlink)(vfs, dentry.name, dentry.parent)
             left.pop()
 
 
@@ -111,30 +111,30 @@ def cp(context: Context) -> None:
     """Copy files, from where their bytes lie into frames of real storage."""
     _, names = options(context, "")
     *sources, target = operands(names, at_least=2)
-    into = _exists(context, target) and context.node(target).inode.is_dir
+    into = _exists(context, target) and context.dentry(target).inode.is_dir
     if len(sources) > 1 and not into:
         raise KernelError(ENOTDIR, f"{shown(target)}: not a directory")
     for source in sources:
         place = target.rstrip(b"/") + b"/" + source.rstrip(b"/").rpartition(b"/")[2] if into else target
         with context.reporting(f"cannot stat '{shown(source)}'"):
-            _copy(context, source, context.node(source), place)
+            _copy(context, source, context.dentry(source), place)
 
 
-def _copy(context: Context, source: bytes, node: Node, place: bytes) -> None:
-    if node.inode.is_dir:
+def _copy(context: Context, source: bytes, dentry: Dentry, place: bytes) -> None:
+    if dentry.inode.is_dir:
         context.fail(f"-r is not supported; omitting directory '{shown(source)}'")
-    elif _exists(context, place) and _same(context.node(place), node):
+    elif _exists(context, place) and _same(context.dentry(place), dentry):
         context.fail(f"'{shown(source)}' and '{shown(place)}' are the same file")
     else:
         with (
             context.reporting(f"cannot copy '{shown(source)}' to '{shown(place)}'"),
-            open_node(context.kernel.vfs, node) as opened,
+            open_dentry(context.kernel.vfs, dentry) as opened,
             context.open(place, O_WRONLY | O_CREAT | O_TRUNC) as copy,
         ):
             opened.file.sendfile(0, opened.file.size_bytes, copy.write)
 
 
-def _same(one: Node, other: Node) -> bool:
+def _same(one: Dentry, other: Dentry) -> bool:
     return one.mount.file_system is other.mount.file_system and one.inode.number == other.inode.number
 
 
@@ -144,7 +144,7 @@ def ln(context: Context) -> None:
     if "s" not in given:
         raise UsageError("only symbolic links (-s) are supported")
     target, name = operands(names, at_least=2, at_most=2)
-    if _exists(context, name) and context.node(name).inode.is_dir:
+    if _exists(context, name) and context.dentry(name).inode.is_dir:
         name = name.rstrip(b"/") + b"/" + target.rstrip(b"/").rpartition(b"/")[2]
     with context.reporting(f"failed to create symbolic link '{shown(name)}'"):
         if "f" in given:
@@ -161,18 +161,18 @@ def readlink(context: Context) -> None:
     given, names = options(context, "f")
     for name in operands(names):
         with context.reporting(shown(name)):
-            node = context.node(name, follow="f" in given)
-            target = node.path if "f" in given else node.mount.file_system.readlink(node.inode)
+            dentry = context.dentry(name, follow="f" in given)
+            target = dentry.path if "f" in given else dentry.mount.file_system.readlink(dentry.inode)
             context.out.line(shown(target))
 
 
 COMMANDS = {
-    b"cp": Command(cp, "cp SOURCE... TARGET"),
-    b"ln": Command(ln, "ln -s [-f] TARGET LINK"),
-    b"mkdir": Command(mkdir, "mkdir [-p] DIRECTORY..."),
-    b"mknod": Command(mknod, "mknod NAME b|c MAJOR MINOR"),
-    b"readlink": Command(readlink, "readlink [-f] FILE..."),
-    b"rm": Command(rm, "rm [-rf] FILE..."),
-    b"rmdir": Command(rmdir, "rmdir DIRECTORY..."),
-    b"touch": Command(touch, "touch [-c] FILE..."),
+    b"cp": Builtin(cp, "cp SOURCE... TARGET"),
+    b"ln": Builtin(ln, "ln -s [-f] TARGET LINK"),
+    b"mkdir": Builtin(mkdir, "mkdir [-p] DIRECTORY..."),
+    b"mknod": Builtin(mknod, "mknod NAME b|c MAJOR MINOR"),
+    b"readlink": Builtin(readlink, "readlink [-f] FILE..."),
+    b"rm": Builtin(rm, "rm [-rf] FILE..."),
+    b"rmdir": Builtin(rmdir, "rmdir DIRECTORY..."),
+    b"touch": Builtin(touch, "touch [-c] FILE..."),
 }

@@ -3,7 +3,7 @@
 from errno import ENOTDIR
 
 from dcss.errors import KernelError
-from vmguest.shell.context import FAILED, Command, Context, UsageError, operands, options, shown
+from vmguest.shell.context import FAILED, Builtin, Context, UsageError, operands, options, shown
 
 _ENVIRONMENT = {
     "HOME": "/",
@@ -31,10 +31,10 @@ def cd(context: Context) -> None:
     name = operands(list(context.arguments), at_least=0, at_most=1)
     target = name[0] if name else b"/"
     with context.reporting(shown(target)):
-        node = context.node(target)
-        if not node.inode.is_dir:
+        dentry = context.dentry(target)
+        if not dentry.inode.is_dir:
             raise KernelError(ENOTDIR, f"{shown(target)}: not a directory")
-        context.task.chdir(node)
+        context.task.chdir(dentry)
 
 
 def env(context: Context) -> None:
@@ -76,12 +76,12 @@ def help_command(context: Context) -> None:
 
 
 COMMANDS = {
-    b"cd": Command(cd, "cd [DIRECTORY]"),
-    b"echo": Command(echo, "echo [-n] [WORD]..."),
-    b"env": Command(env, "env"),
-    b"false": Command(false, "false"),
-    b"help": Command(help_command, "help"),
-    b"pwd": Command(pwd, "pwd"),
-    b"sh": Command(sh, "sh -c LINE"),
-    b"true": Command(true, "true"),
+    b"cd": Builtin(cd, "cd [DIRECTORY]"),
+    b"echo": Builtin(echo, "echo [-n] [WORD]..."),
+    b"env": Builtin(env, "env"),
+    b"false": Builtin(false, "false"),
+    b"help": Builtin(help_command, "help"),
+    b"pwd": Builtin(pwd, "pwd"),
+    b"sh": Builtin(sh, "sh -c LINE"),
+    b"true": Builtin(true, "true"),
 }

@@ -16,7 +16,7 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.devices import WINDOW_PAGES
-from vmguest.fs.open import O_RDWR, O_TRUNC, O_WRONLY, OpenFile, open_file
+from vmguest.fs.open import O_RDWR, O_TRUNC, O_WRONLY, FileDescription, open_file
 from vmguest.kernel import Kernel
 
 SIZE_BYTES = 100 * PAGE_SIZE
@@ -32,7 +32,7 @@ def kernel(control_program: ControlProgram) -> Iterator[Kernel]:
         yield kernel
 
 
-def read_at(opened: OpenFile, position: int, size_bytes: int) -> bytes:
+def read_at(opened: FileDescription, position: int, size_bytes: int) -> bytes:
     buffer = memoryview(bytearray(size_bytes))
     return bytes(buffer[: opened.file.read(position, buffer)])
 

@@ -130,10 +130,10 @@ def test_an_image_of_its_own_with_proc_and_tmp_is_covered(control_program: Contr
     with guest_kernel(control_program) as kernel:
         kernel.dcssblk.load_module("A")
         kernel.mount("dcssblk0", "/", ("ro", "xip"))
-        names = [node.path for node in kernel.vfs.children(kernel.vfs.resolve(b"/"))]
+        names = [dentry.path for dentry in kernel.vfs.children(kernel.vfs.resolve(b"/"))]
         assert sorted(names) == [b"/lost+found", b"/proc", b"/tmp"]
         assert kernel.vfs.resolve(b"/proc/version").mount.file_system.type_name == "proc"
-        names = [node.path for node in kernel.vfs.children(kernel.vfs.resolve(b"/"))]
+        names = [dentry.path for dentry in kernel.vfs.children(kernel.vfs.resolve(b"/"))]
         assert sorted(names) == [b"/dev", b"/lost+found", b"/proc", b"/sys", b"/tmp"]
         assert list(kernel.vfs.children(kernel.vfs.resolve(b"/tmp"))) == []
 

@@ -9,7 +9,7 @@ from guest_support import WRITE, definition, fill_with, guest_kernel
 
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
-from vmguest.block.attributes import flag_of, tree_of
+from vmguest.block.dcssblk_sysfs import flag_of, tree_of
 from vmguest.fs.changes import mkdir
 from vmguest.fs.open import open_file
 from vmguest.fs.sysfs import SysFileSystem
@@ -43,8 +43,8 @@ def refused(errno: int) -> pytest.RaisesExc[KernelError]:
 def test_add_makes_a_device_with_its_attributes(kernel: Kernel) -> None:
     echo(kernel, "lib:more", "add")
     modes = {
-        node.path.rpartition(b"/")[2]: stat.S_IMODE(node.inode.mode)
-        for node in kernel.vfs.children(kernel.vfs.resolve(b"/sys/devices/dcssblk/LIB"))
+        dentry.path.rpartition(b"/")[2]: stat.S_IMODE(dentry.inode.mode)
+        for dentry in kernel.vfs.children(kernel.vfs.resolve(b"/sys/devices/dcssblk/LIB"))
     }
     assert modes == {b"block": 0o777, b"save": 0o600, b"seglist": 0o400, b"shared": 0o600}
     assert cat(kernel, "/sys/devices/dcssblk/LIB/seglist") == "LIB\nMORE\n"

@@ -88,7 +88,7 @@ def test_mount_points_on_rootfs_are_made(control_program: ControlProgram, tmp_pa
         kernel.dcssblk.load_module("A")
         kernel.mount("dcssblk0", "/opt/shared", ("ro", "xip"))
         assert kernel.vfs.resolve(b"/opt/shared/usr/lib/libone.so").inode.is_regular
-        assert [node.path for node in kernel.vfs.children(kernel.vfs.resolve(b"/"))] == [b"/opt"]
+        assert [dentry.path for dentry in kernel.vfs.children(kernel.vfs.resolve(b"/"))] == [b"/opt"]
 
 
 def test_mount_refuses_unknown_options_and_devices(kernel: Kernel) -> None:
@@ -129,7 +129,7 @@ def test_small_blocks_are_refused_with_the_kernels_words(control_program: Contro
     ],
 )
 def test_glob(kernel: Kernel, pattern: bytes, wanted: set[bytes]) -> None:
-    found = [node.path for node in glob(kernel.vfs, pattern) if node.inode.is_regular]
+    found = [dentry.path for dentry in glob(kernel.vfs, pattern) if dentry.inode.is_regular]
     assert set(found) == wanted
 
 

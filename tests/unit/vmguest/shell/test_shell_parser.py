@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vmguest.shell.parser import Command, ShellSyntaxError, parse_line, parse_words
+from vmguest.shell.parser import ShellSyntaxError, SimpleCommand, parse_line, parse_words
 
 
-def literal(command: Command) -> list[bytes]:
+def literal(command: SimpleCommand) -> list[bytes]:
     return [b"".join(fragment.text for fragment in word) for word in command.words]
 
 

@@ -7,7 +7,7 @@ from shell_support import out, sh
 
 from dcss.errors import KernelError
 from vmguest.kernel import Kernel
-from vmguest.shell.context import Command, Context
+from vmguest.shell.context import Builtin, Context
 from vmguest.shell.shell import Shell
 from vmguest.shell.table import COMMANDS
 
@@ -101,7 +101,7 @@ def test_wildcards(kernel: Kernel) -> None:
 
 
 def with_command(monkeypatch: pytest.MonkeyPatch, run: Callable[[Context], None]) -> None:
-    monkeypatch.setitem(COMMANDS, b"break", Command(run, "break"))
+    monkeypatch.setitem(COMMANDS, b"break", Builtin(run, "break"))
 
 
 def test_an_unexpected_exception_is_status_70_and_a_line_in_the_log(

@@ -11,12 +11,12 @@ from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.frames import FrameMap
 from vmguest.fs.file import StoredFile
-from vmguest.fs.inode import TypedByMode
+from vmguest.fs.libfs import ModeMixin
 from vmguest.storage import RealStorage, StorageRun
 
 
 @dataclass(slots=True, eq=False)
-class RamInode(TypedByMode):
+class TmpfsInode(ModeMixin):
     """A file, a directory with its `children`, or a symbolic link with its `target`."""
 
     number: int
@@ -45,12 +45,12 @@ class RamInode(TypedByMode):
         return self.pages * PAGE_SIZE // SECTOR_SIZE
 
 
-class RamFile(StoredFile):
+class TmpfsFile(StoredFile):
     """An open regular file of real storage."""
 
     __slots__ = ("_data", "_inode")
 
-    def __init__(self, inode: RamInode, data: FrameMap, storage: RealStorage) -> None:
+    def __init__(self, inode: TmpfsInode, data: FrameMap, storage: RealStorage) -> None:
         super().__init__(storage.base)
         self._inode = inode
         self._data = data

@@ -13,8 +13,8 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.frames import FrameMap
-from vmguest.fs.ramfile import RamFile
-from vmguest.fs.ramfs import RamFileSystem
+from vmguest.fs.tmpfs import TmpfsFileSystem
+from vmguest.fs.tmpfs_file import TmpfsFile
 from vmguest.storage import RealStorage, StorageKind
 
 STORAGE_PAGES = 64
@@ -27,15 +27,15 @@ def storage() -> Iterator[RealStorage]:
 
 
 @pytest.fixture
-def system(storage: RealStorage) -> RamFileSystem:
-    return RamFileSystem(storage, "tmpfs")
+def system(storage: RealStorage) -> TmpfsFileSystem:
+    return TmpfsFileSystem(storage, "tmpfs")
 
 
-def new_file(system: RamFileSystem, name: bytes = b"f") -> RamFile:
+def new_file(system: TmpfsFileSystem, name: bytes = b"f") -> TmpfsFile:
     return system.open(system.create(system.inode(system.root), name))
 
 
-def content(file: RamFile) -> bytes:
+def content(file: TmpfsFile) -> bytes:
     buffer = memoryview(bytearray(file.size_bytes + 10))
     return bytes(buffer[: file.read(0, buffer)])
 
@@ -58,7 +58,7 @@ OPERATIONS = st.lists(
 def test_random_writes_and_truncates_against_a_bytearray(
     storage: RealStorage, operations: list[tuple[str, int, int]], seed: int
 ) -> None:
-    system = RamFileSystem(storage, "tmpfs")
+    system = TmpfsFileSystem(storage, "tmpfs")
     free_bytes = storage.free_bytes
     file, model = new_file(system), bytearray()
     taken: list[tuple[int, int]] = []
@@ -105,7 +105,7 @@ def test_random_writes_and_truncates_against_a_bytearray(
     assert storage.free_bytes == free_bytes
 
 
-def test_pages_come_in_runs_and_holes_take_none(storage: RealStorage, system: RamFileSystem) -> None:
+def test_pages_come_in_runs_and_holes_take_none(storage: RealStorage, system: TmpfsFileSystem) -> None:
     file = new_file(system)
     assert file.write(0, bytes(10 * PAGE_SIZE)) == 10 * PAGE_SIZE
     assert file.write(10 * PAGE_SIZE, b"x") == 1
@@ -121,14 +121,14 @@ def test_pages_come_in_runs_and_holes_take_none(storage: RealStorage, system: Ra
     assert content(file) == bytes(20 * PAGE_SIZE) + b"end"
 
 
-def test_an_append_joins_the_run_before_it(system: RamFileSystem) -> None:
+def test_an_append_joins_the_run_before_it(system: TmpfsFileSystem) -> None:
     file = new_file(system)
     for number in range(20):
         file.write(number * PAGE_SIZE, bytes([number]) * PAGE_SIZE)
     assert len(list(file.translate(0, 20))) == 1
 
 
-def test_storage_that_is_full_writes_in_part_and_then_refuses(storage: RealStorage, system: RamFileSystem) -> None:
+def test_storage_that_is_full_writes_in_part_and_then_refuses(storage: RealStorage, system: TmpfsFileSystem) -> None:
     file = new_file(system)
     free_bytes = storage.free_bytes
     assert file.write(100, bytes(STORAGE_PAGES * PAGE_SIZE)) == free_bytes - 100
@@ -141,7 +141,7 @@ def test_storage_that_is_full_writes_in_part_and_then_refuses(storage: RealStora
     assert storage.free_bytes == free_bytes - 2 * PAGE_SIZE
 
 
-def test_pieces_of_storage_are_used_up_to_the_last(storage: RealStorage, system: RamFileSystem) -> None:
+def test_pieces_of_storage_are_used_up_to_the_last(storage: RealStorage, system: TmpfsFileSystem) -> None:
     frames = [storage.allocate(1) for _ in range(storage.free_bytes // PAGE_SIZE)]
     for frame in frames[::2]:
         storage.release(frame, 1)
@@ -151,7 +151,7 @@ def test_pieces_of_storage_are_used_up_to_the_last(storage: RealStorage, system:
     assert content(file) == b"y" * pages * PAGE_SIZE
 
 
-def test_what_is_cut_off_reads_as_zeros_when_the_file_grows_again(system: RamFileSystem) -> None:
+def test_what_is_cut_off_reads_as_zeros_when_the_file_grows_again(system: TmpfsFileSystem) -> None:
     file = new_file(system)
     file.write(0, b"s" * 2 * PAGE_SIZE)
     file.truncate(10)
@@ -159,7 +159,7 @@ def test_what_is_cut_off_reads_as_zeros_when_the_file_grows_again(system: RamFil
     assert content(file) == b"s" * 10 + bytes(2 * PAGE_SIZE - 10)
 
 
-def test_a_file_without_a_name_lives_until_its_last_close(storage: RealStorage, system: RamFileSystem) -> None:
+def test_a_file_without_a_name_lives_until_its_last_close(storage: RealStorage, system: TmpfsFileSystem) -> None:
     root = system.inode(system.root)
     free_bytes = storage.free_bytes
     file = new_file(system, b"gone")
@@ -175,7 +175,7 @@ def test_a_file_without_a_name_lives_until_its_last_close(storage: RealStorage, 
     assert (system.page_cache_bytes, storage.free_bytes) == (0, free_bytes)
 
 
-def test_directories_count_their_links_and_go_when_empty(system: RamFileSystem) -> None:
+def test_directories_count_their_links_and_go_when_empty(system: TmpfsFileSystem) -> None:
     root = system.inode(system.root)
     directory = system.mkdir(root, b"d")
     system.create(directory, b"f")
@@ -200,13 +200,13 @@ def test_directories_count_their_links_and_go_when_empty(system: RamFileSystem) 
 @pytest.mark.parametrize(
     "call", [lambda f: f.write(-1, b"x"), lambda f: f.truncate(-1), lambda f: f.read(-1, memoryview(b""))]
 )
-def test_numbers_that_make_no_sense(system: RamFileSystem, call: Callable[[Any], object]) -> None:
+def test_numbers_that_make_no_sense(system: TmpfsFileSystem, call: Callable[[Any], object]) -> None:
     with pytest.raises(KernelError) as caught:
         call(new_file(system))
     assert caught.value.errno == EINVAL
 
 
-def test_how_full_it_is(storage: RealStorage, system: RamFileSystem) -> None:
+def test_how_full_it_is(storage: RealStorage, system: TmpfsFileSystem) -> None:
     new_file(system).write(0, bytes(3 * PAGE_SIZE))
     full = system.statfs()
     assert full.blocks - full.free_blocks == 3

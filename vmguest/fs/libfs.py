@@ -1,5 +1,6 @@
 """What file systems without storage share (procfs, sysfs, devtmpfs): inodes made at each look, and text as a file."""
 
+import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
 from errno import EROFS
@@ -7,13 +8,34 @@ from errno import EROFS
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.fs.file import Actor, UnmappableFile, clip, copy_pieces, send_pieces
-from vmguest.fs.filesystem import Inode, StatFs
-from vmguest.fs.inode import TypedByMode
+from vmguest.fs.filesystem import StatFs, VfsInode
 from vmguest.fs.options import MountOptions, refuse_data
 
 
+class ModeMixin:
+    """`is_dir`, `is_symlink` and `is_regular`, from the type bits of `mode`."""
+
+    __slots__ = ()
+    mode: int
+
+    @property
+    def is_dir(self) -> bool:
+        """S_ISDIR."""
+        return stat.S_ISDIR(self.mode)
+
+    @property
+    def is_symlink(self) -> bool:
+        """S_ISLNK."""
+        return stat.S_ISLNK(self.mode)
+
+    @property
+    def is_regular(self) -> bool:
+        """S_ISREG."""
+        return stat.S_ISREG(self.mode)
+
+
 @dataclass(frozen=True, slots=True)
-class VirtualInode(TypedByMode):
+class SimpleInode(ModeMixin):
     """An inode that nothing keeps: number, type and permissions; its times and owners are 0."""
 
     number: int
@@ -29,7 +51,7 @@ class VirtualInode(TypedByMode):
     ctime: int = 0
 
 
-class VirtualFileSystem:
+class SimpleFileSystem:
     """The part of a FileSystem that one without blocks, copies and options of its own has in common with the others."""
 
     type_name: str
@@ -37,10 +59,10 @@ class VirtualFileSystem:
     page_cache_bytes = 0
     buffer_bytes = 0
 
-    def hold(self, inode: Inode) -> None:
+    def hold(self, inode: VfsInode) -> None:
         """Nothing is to be kept: names here are not removed."""
 
-    def release(self, inode: Inode) -> None:
+    def release(self, inode: VfsInode) -> None:
         """Nothing is held for one open file."""
 
     def statfs(self) -> StatFs:

@@ -12,7 +12,7 @@ from errno import EBUSY, EINVAL
 from dcss.abi.ext2 import SECTOR_SIZE
 from dcss.errors import KernelError
 from vmguest.block.dcssblk import DCSSBLK_MAJOR, Dcssblk, DcssblkDevice
-from vmguest.fs.sysfs import Attribute, Directory, Link
+from vmguest.fs.sysfs import SysfsAttribute, SysfsDirectory, SysfsLink
 
 
 def flag_of(text: str, *, busy: bool = False) -> bool:
@@ -28,19 +28,19 @@ def flag_of(text: str, *, busy: bool = False) -> bool:
     return text[0] == "1"
 
 
-def tree_of(driver: Dcssblk) -> Directory:
+def tree_of(driver: Dcssblk) -> SysfsDirectory:
     """Return what /sys shows now."""
     devices = driver.devices.values()
-    dcssblk: Directory = {
-        b"add": Attribute(store=driver.add, mode=0o200),
-        b"remove": Attribute(store=driver.remove, mode=0o200),
+    dcssblk: SysfsDirectory = {
+        b"add": SysfsAttribute(store=driver.add, mode=0o200),
+        b"remove": SysfsAttribute(store=driver.remove, mode=0o200),
     }
     dcssblk.update((device.segment_name.encode(), _device(driver, device)) for device in devices)
-    block: Directory = {device.name.encode(): _disk(device, minor) for minor, device in driver.devices.items()}
+    block: SysfsDirectory = {device.name.encode(): _disk(device, minor) for minor, device in driver.devices.items()}
     return {b"block": block, b"devices": {b"dcssblk": dcssblk}}
 
 
-def _device(driver: Dcssblk, device: DcssblkDevice) -> Directory:
+def _device(driver: Dcssblk, device: DcssblkDevice) -> SysfsDirectory:
     name = device.segment_name
 
     def set_shared(text: str) -> None:
@@ -50,16 +50,16 @@ def _device(driver: Dcssblk, device: DcssblkDevice) -> Directory:
         driver.save(name, wanted=flag_of(text))
 
     return {
-        b"block": Link(b"../../../block/" + device.name.encode()),
-        b"save": Attribute(lambda: f"{device.save_pending:d}\n", save, 0o600),
-        b"seglist": Attribute(lambda: "".join(f"{member.name}\n" for member in device.members), mode=0o400),
-        b"shared": Attribute(lambda: f"{device.is_shared:d}\n", set_shared, 0o600),
+        b"block": SysfsLink(b"../../../block/" + device.name.encode()),
+        b"save": SysfsAttribute(lambda: f"{device.save_pending:d}\n", save, 0o600),
+        b"seglist": SysfsAttribute(lambda: "".join(f"{member.name}\n" for member in device.members), mode=0o400),
+        b"shared": SysfsAttribute(lambda: f"{device.is_shared:d}\n", set_shared, 0o600),
     }
 
 
-def _disk(device: DcssblkDevice, minor: int) -> Directory:
+def _disk(device: DcssblkDevice, minor: int) -> SysfsDirectory:
     return {
-        b"dev": Attribute(lambda: f"{DCSSBLK_MAJOR}:{minor}\n"),
-        b"ro": Attribute(lambda: f"{device.read_only:d}\n"),
-        b"size": Attribute(lambda: f"{device.size_bytes // SECTOR_SIZE}\n"),
+        b"dev": SysfsAttribute(lambda: f"{DCSSBLK_MAJOR}:{minor}\n"),
+        b"ro": SysfsAttribute(lambda: f"{device.read_only:d}\n"),
+        b"size": SysfsAttribute(lambda: f"{device.size_bytes // SECTOR_SIZE}\n"),
     }

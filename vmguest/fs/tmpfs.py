@@ -11,13 +11,13 @@ from time import time
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.frames import FrameMap
-from vmguest.fs.filesystem import Inode, StatFs
+from vmguest.fs.filesystem import StatFs, VfsInode
 from vmguest.fs.options import MountOptions, refuse_data
-from vmguest.fs.ramfile import RamFile, RamInode
+from vmguest.fs.tmpfs_file import TmpfsFile, TmpfsInode
 from vmguest.storage import RealStorage
 
 
-class RamFileSystem:
+class TmpfsFileSystem:
     """A mounted file system in real storage; `type_name` is rootfs or tmpfs. It is its own Writer."""
 
     root = 1
@@ -28,7 +28,7 @@ class RamFileSystem:
         self.device_number = (0, minor)
         self.read_only = False
         self._storage = storage
-        self._inodes: dict[int, RamInode] = {}
+        self._inodes: dict[int, TmpfsInode] = {}
         self._last_number = 0
         self._new(stat.S_IFDIR | 0o755).links_count = 2
 
@@ -38,7 +38,7 @@ class RamFileSystem:
         return ("ro",) if self.read_only else ("rw",)
 
     @property
-    def writer(self) -> "RamFileSystem | None":
+    def writer(self) -> "TmpfsFileSystem | None":
         """Itself, unless it is mounted read-only."""
         return None if self.read_only else self
 
@@ -47,41 +47,41 @@ class RamFileSystem:
         """The files' data."""
         return sum(inode.pages for inode in self._inodes.values()) * PAGE_SIZE
 
-    def inode(self, number: int) -> RamInode:
+    def inode(self, number: int) -> TmpfsInode:
         """Return an inode."""
         return self._inodes[number]
 
-    def lookup(self, directory: Inode, name: bytes) -> int | None:
+    def lookup(self, directory: VfsInode, name: bytes) -> int | None:
         """Return the inode number of a name in a directory, or None."""
         return self._own(directory).children.get(name)
 
-    def names(self, directory: Inode) -> Iterator[tuple[bytes, int]]:
+    def names(self, directory: VfsInode) -> Iterator[tuple[bytes, int]]:
         """Yield names and inode numbers of a directory, as they were when it was asked."""
         yield from tuple(self._own(directory).children.items())
 
-    def readlink(self, inode: Inode) -> bytes:
+    def readlink(self, inode: VfsInode) -> bytes:
         """Return a symbolic link's target."""
         if not inode.is_symlink:
             raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
         return self._own(inode).target
 
-    def open(self, inode: Inode) -> "RamFile":
+    def open(self, inode: VfsInode) -> "TmpfsFile":
         """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
         own = self._own(inode)
         if own.data is None:
             raise KernelError(EISDIR if own.is_dir else EINVAL, f"inode {own.number}: not a regular file")
         self.hold(own)
-        return RamFile(own, own.data, self._storage)
+        return TmpfsFile(own, own.data, self._storage)
 
-    def open_writable(self, inode: Inode) -> "RamFile":
+    def open_writable(self, inode: VfsInode) -> "TmpfsFile":
         """Open a regular file; every open can write."""
         return self.open(inode)
 
-    def hold(self, inode: Inode) -> None:
+    def hold(self, inode: VfsInode) -> None:
         """Keep an inode, also when it loses its last name, until `release`."""
         self._own(inode).opens += 1
 
-    def release(self, inode: Inode) -> None:
+    def release(self, inode: VfsInode) -> None:
         """End one open or hold; the last one of what has no name frees it."""
         own = self._own(inode)
         own.opens -= 1
@@ -92,32 +92,32 @@ class RamFileSystem:
         used, free = self.page_cache_bytes // PAGE_SIZE, self._storage.free_bytes // PAGE_SIZE
         return StatFs(PAGE_SIZE, used + free, free, free, len(self._inodes) + free, free)
 
-    def create(self, directory: Inode, name: bytes) -> RamInode:
+    def create(self, directory: VfsInode, name: bytes) -> TmpfsInode:
         """Make an empty regular file."""
         inode = self._add(directory, name, stat.S_IFREG | 0o644)
         inode.data = FrameMap(self._storage)
         return inode
 
-    def mkdir(self, directory: Inode, name: bytes) -> RamInode:
+    def mkdir(self, directory: VfsInode, name: bytes) -> TmpfsInode:
         """Make a directory."""
         inode = self._add(directory, name, stat.S_IFDIR | 0o755)
         inode.links_count = 2
         self._own(directory).links_count += 1
         return inode
 
-    def symlink(self, directory: Inode, name: bytes, target: bytes) -> RamInode:
+    def symlink(self, directory: VfsInode, name: bytes, target: bytes) -> TmpfsInode:
         """Make a symbolic link."""
         inode = self._add(directory, name, stat.S_IFLNK | 0o777)
         inode.target, inode.size_bytes = target, len(target)
         return inode
 
-    def mknod(self, directory: Inode, name: bytes, mode: int, rdev: tuple[int, int]) -> RamInode:
+    def mknod(self, directory: VfsInode, name: bytes, mode: int, rdev: tuple[int, int]) -> TmpfsInode:
         """Make the node of a device."""
         inode = self._add(directory, name, mode)
         inode.rdev = rdev
         return inode
 
-    def unlink(self, directory: Inode, name: bytes) -> None:
+    def unlink(self, directory: VfsInode, name: bytes) -> None:
         """Remove a name of a file or link; its data goes with its last open. Raises KernelError(EISDIR)."""
         inode = self._inodes[self._own(directory).children[name]]
         if inode.is_dir:
@@ -126,7 +126,7 @@ class RamFileSystem:
         inode.links_count -= 1
         self._forget_unused(inode)
 
-    def rmdir(self, directory: Inode, name: bytes) -> None:
+    def rmdir(self, directory: VfsInode, name: bytes) -> None:
         """Remove a directory. Raises KernelError: ENOTDIR, ENOTEMPTY."""
         inode = self._inodes[self._own(directory).children[name]]
         if not inode.is_dir:
@@ -138,7 +138,7 @@ class RamFileSystem:
         inode.links_count = 0
         self._forget_unused(inode)
 
-    def set_mtime(self, inode: Inode, seconds: int) -> None:
+    def set_mtime(self, inode: VfsInode, seconds: int) -> None:
         """Set the time of the last change."""
         own = self._own(inode)
         own.atime = own.mtime = seconds
@@ -156,17 +156,17 @@ class RamFileSystem:
             if inode.data is not None:
                 inode.data.truncate(0)
 
-    def _own(self, inode: Inode) -> RamInode:
-        return inode if isinstance(inode, RamInode) else self._inodes[inode.number]
+    def _own(self, inode: VfsInode) -> TmpfsInode:
+        return inode if isinstance(inode, TmpfsInode) else self._inodes[inode.number]
 
-    def _new(self, mode: int) -> RamInode:
+    def _new(self, mode: int) -> TmpfsInode:
         self._last_number += 1
         now = int(time())
-        inode = RamInode(self._last_number, mode, atime=now, mtime=now, ctime=now)
+        inode = TmpfsInode(self._last_number, mode, atime=now, mtime=now, ctime=now)
         self._inodes[inode.number] = inode
         return inode
 
-    def _add(self, directory: Inode, name: bytes, mode: int) -> RamInode:
+    def _add(self, directory: VfsInode, name: bytes, mode: int) -> TmpfsInode:
         own = self._own(directory)
         if own.links_count == 0:  # somebody still stands in it (IS_DEADDIR)
             raise KernelError(ENOENT, f"{name!r}: the directory was removed")
@@ -175,12 +175,12 @@ class RamFileSystem:
         own.mtime = own.ctime = inode.mtime
         return inode
 
-    def _remove(self, directory: Inode, name: bytes) -> None:
+    def _remove(self, directory: VfsInode, name: bytes) -> None:
         own = self._own(directory)
         del own.children[name]
         own.mtime = own.ctime = int(time())
 
-    def _forget_unused(self, inode: RamInode) -> None:
+    def _forget_unused(self, inode: TmpfsInode) -> None:
         if inode.links_count == 0 and inode.opens == 0:
             if inode.data is not None:
                 inode.data.truncate(0)

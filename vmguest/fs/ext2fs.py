@@ -13,16 +13,16 @@ from dcss.ext2.inode import Inode as Ext2Inode
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 from vmguest.block.dcssblk import DCSSBLK_MAJOR
-from vmguest.block.device import BlockDevice, Opened
+from vmguest.block.device import BlockDevice, DeviceHandle
 from vmguest.fs.file import FileOperations
 from vmguest.fs.options import MountOptions
 from vmguest.fs.pagecache import BufferCache, CachedFile, PageCache
 from vmguest.fs.xip import XipFile
-from vmguest.machine import Machine
-from vmguest.printk import KernelLog
+from vmguest.machine import VirtualMachine
+from vmguest.printk import LogBuffer
 
 if TYPE_CHECKING:
-    from vmguest.fs.filesystem import Inode, StatFs
+    from vmguest.fs.filesystem import StatFs, VfsInode
 
 _WITHOUT_EFFECT = re.compile(  # on what only reads; Documentation/filesystems/ext2.txt of Linux 3.13
     r"bsddf|minixdf|(no)?grpid|bsdgroups|sysvgroups|nocheck|check=none|debug|oldalloc|orlov|nobh|(no)?user_xattr|(no)?acl"
@@ -40,7 +40,7 @@ class Ext2FileSystem:
     type_name = "ext2"
     root = ROOT_INO
 
-    def __init__(self, device: BlockDevice, options: MountOptions, machine: Machine, log: KernelLog) -> None:
+    def __init__(self, device: BlockDevice, options: MountOptions, machine: VirtualMachine, log: LogBuffer) -> None:
         self.device = device
         self.source = f"/dev/{device.name}"
         self._log = log
@@ -145,21 +145,21 @@ class Ext2FileSystem:
         """Return an inode."""
         return self.volume.inode(number)
 
-    def lookup(self, directory: "Inode", name: bytes) -> int | None:
+    def lookup(self, directory: "VfsInode", name: bytes) -> int | None:
         """Return the number of the inode that `name` has in a directory, or None."""
         return self.volume.lookup(self._own(directory), name)
 
-    def names(self, directory: "Inode") -> Iterator[tuple[bytes, int]]:
+    def names(self, directory: "VfsInode") -> Iterator[tuple[bytes, int]]:
         """Yield a directory's names and inode numbers, without . and .."""
         for entry in self.volume.entries(self._own(directory)):
             if entry.name not in {b".", b".."}:
                 yield entry.name, entry.inode
 
-    def readlink(self, inode: "Inode") -> bytes:
+    def readlink(self, inode: "VfsInode") -> bytes:
         """Return a symbolic link's target."""
         return self.volume.readlink(self._own(inode))
 
-    def open(self, inode: "Inode") -> FileOperations:
+    def open(self, inode: "VfsInode") -> FileOperations:
         """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
         if not inode.is_regular:
             raise KernelError(EISDIR if inode.is_dir else EINVAL, f"inode {inode.number}: not a regular file")
@@ -167,10 +167,10 @@ class Ext2FileSystem:
             return XipFile(self.volume, self._own(inode), self._opened, self._machine)
         return CachedFile(self._own(inode), self._pages, self._machine.storage)
 
-    def hold(self, inode: "Inode") -> None:
+    def hold(self, inode: "VfsInode") -> None:
         """Nothing is to be kept: names are not removed."""
 
-    def release(self, inode: "Inode") -> None:
+    def release(self, inode: "VfsInode") -> None:
         """Nothing is held for one open file."""
 
     def statfs(self) -> "StatFs":
@@ -194,10 +194,10 @@ class Ext2FileSystem:
         self._blocks.close()
         self.device.release(self._opened)
 
-    def _own(self, inode: "Inode") -> Ext2Inode:
+    def _own(self, inode: "VfsInode") -> Ext2Inode:
         return inode if isinstance(inode, Ext2Inode) else self.volume.inode(inode.number)
 
-    def _block_source(self, opened: Opened) -> BufferSource | BufferCache:
+    def _block_source(self, opened: DeviceHandle) -> BufferSource | BufferCache:
         if self.in_place:
             return BufferSource(self.device.direct_access(opened, 0, self.device.size_bytes).view())
         return BufferCache(opened, self._machine.storage)
