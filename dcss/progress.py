@@ -1,4 +1,4 @@
-"""What long operations report their progress to. dcss.report.progress shows it."""
+"""The interface to which long operations report their progress; dcss.report.progress shows it."""
 
 from typing import Literal, Protocol, TextIO
 
@@ -6,13 +6,13 @@ Unit = Literal["bytes", "guests", "pages"]
 
 
 class Progress(Protocol):
-    """Told by whoever works; a phase begins where the last one ends."""
+    """Receives the progress of one operation, phase by phase; the next phase ends the one before."""
 
     def phase(self, name: str, total: int | None = None, unit: Unit | None = None) -> None:
-        """Begin a phase; `total` is counted in `unit`, and None where nobody knows it."""
+        """Begin a phase; `total` is counted in `unit`, and None if it is not known."""
 
     def advance(self, amount: int = 1) -> None:
-        """Say that `amount` more units of the phase are done."""
+        """Add `amount` to the units of the phase that are done."""
 
     def warn(self, text: str) -> None:
         """Show one line that the user should read even if all goes well."""
@@ -22,7 +22,7 @@ class Progress(Protocol):
 
 
 class SilentProgress:
-    """Shows nothing, warnings excepted, which go to `stream`."""
+    """Shows nothing but warnings, which go to `stream` if there is one."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream

@@ -1,6 +1,6 @@
-"""What verify, measure, run and ps find, as plain data; dcss.documents turns it into JSON and back.
+"""The results of verify, measure, run and ps, as plain data; dcss.documents turns them into JSON and back.
 
-Field names are those of the JSON documents, which are held stable. None means: could not be seen.
+Fields are named as in the JSON documents, whose names are fixed. None means that a value could not be seen.
 """
 
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ Evidence = Literal["frames", "mappings"]
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One claim about sharing; `holds` is None where the kernel did not show enough to judge it."""
+    """One claim about sharing; `holds` is None where what could be seen does not decide it."""
 
     claim: str
     holds: bool | None
@@ -33,7 +33,7 @@ class FileProof:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """The verdict: verified if no claim is refuted and claim 1 holds. `limits` says what could not be seen, and why."""
+    """The verdict: verified if no claim is refuted and claim 1 holds. `limits` lists what could not be seen and why."""
 
     system: str
     verdict: Literal["verified", "refuted"]
@@ -46,7 +46,7 @@ class VerifyResult:
 
 @dataclass(frozen=True, slots=True)
 class GuestCounters:
-    """What the guest itself instantiated: what z/VM would charge it."""
+    """What the guest itself uses, which is what z/VM would charge it for."""
 
     xip_bytes: int | None
     page_cache_bytes: int
@@ -66,7 +66,7 @@ class HostCosts:
 
 @dataclass(frozen=True, slots=True)
 class GuestAccount:
-    """One guest in both books."""
+    """One guest: what it uses by its own count, and what it costs the host."""
 
     name: str
     engine: str
@@ -106,7 +106,7 @@ class MachineMemory:
 
 @dataclass(frozen=True, slots=True)
 class MeasureResult:
-    """What each guest costs and what sharing saves."""
+    """What each guest costs, and what sharing saves."""
 
     system: str
     guests: tuple[GuestAccount, ...]
@@ -118,7 +118,7 @@ class MeasureResult:
 
 @dataclass(frozen=True, slots=True)
 class GuestOutcome:
-    """How one guest's run ended; `log` is the tail of its console where it failed."""
+    """How one guest's run ended; if it failed, `log` is the end of its console output."""
 
     name: str
     exit_status: int

@@ -1,4 +1,4 @@
-"""`dcss completion SHELL`: what a shell needs to complete commands, options, systems and guests."""
+"""`dcss completion SHELL`: print the script with which a shell completes commands, options, systems and guests."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`dcss doctor`: what this machine can and cannot do, and the command that mends it."""
+"""`dcss doctor`: show what this machine lacks or limits, and the commands that mend it."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""`dcss down [SYSTEM]`: take a system down, and leave nothing of it."""
+"""`dcss down [SYSTEM]`: take a system down and remove all that it made."""
 
 import time
 from typing import TYPE_CHECKING, Any
@@ -47,7 +47,7 @@ def command(system: str | None, everything: bool, as_json: bool) -> None:
         print_json({"systems": results})
         return
     for result in results:
-        click.echo(_words(result))
+        click.echo(_sentence(result))
     if not results:
         click.echo(f"system {system} does not run" if system is not None else "no system runs")
 
@@ -69,7 +69,7 @@ def _take_down(found: "FoundSystem") -> dict[str, Any]:
 
 
 def _swept(system: str | None) -> list[dict[str, Any]]:
-    """Remove what CPs left in /dev/shm whose runtime directory is gone as well: of `system`, or of all."""
+    """Remove shared memory of `system`, or of all systems, whose CP and runtime directory are gone."""
     from dcss.cp.sweep import sweep_all
 
     began = time.monotonic()
@@ -80,7 +80,7 @@ def _dead(system: str, removed: tuple[str, ...], began: float) -> dict[str, Any]
     return {"system": system, "was": "dead", "guests": 0, "removed": removed, "seconds": _since(began)}
 
 
-def _words(result: dict[str, Any]) -> str:
+def _sentence(result: dict[str, Any]) -> str:
     from dcss.report.units import fmt_count, fmt_seconds
 
     if result["was"] == "dead":

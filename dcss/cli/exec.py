@@ -1,4 +1,4 @@
-"""`dcss exec GUEST -- COMMAND`: a command of the guest's own shell."""
+"""`dcss exec GUEST -- COMMAND`: run a command in the guest's shell."""
 
 import sys
 from typing import TYPE_CHECKING
@@ -33,11 +33,11 @@ def command(guest: str, words: tuple[str, ...], system: str | None, as_json: boo
 
     if not words:
         raise ConfigError("dcss exec: found no command, wanted one after --")
-    heard: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+    captured: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
 
     def show(output: "Output") -> None:
         if as_json:
-            heard[output.stream] += output.data
+            captured[output.stream] += output.data
             return
         stream = sys.stdout if output.stream == "stdout" else sys.stderr
         stream.buffer.write(output.data)
@@ -47,6 +47,6 @@ def command(guest: str, words: tuple[str, ...], system: str | None, as_json: boo
         result = client.ask("exec", guest=guest, command=list(words), on_output=show)
     status = int(result["exit_status"])
     if as_json:
-        texts = {name: bytes(data).decode(errors="surrogateescape") for name, data in heard.items()}
+        texts = {name: bytes(data).decode(errors="surrogateescape") for name, data in captured.items()}
         print_json({"guest": guest, "exit_status": status, **texts})
     return status

@@ -1,4 +1,4 @@
-"""`dcss guest start|stop|restart NAME`: one guest of a running system."""
+"""`dcss guest start|stop|restart NAME`: act on one guest of a running system."""
 
 import sys
 from typing import TYPE_CHECKING

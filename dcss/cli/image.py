@@ -1,4 +1,4 @@
-"""`dcss image build|ls|cat|check|map`: ext2 images outside of a running system."""
+"""`dcss image build|ls|cat|check|map`: work with ext2 images, without a running system."""
 
 import gc
 import os

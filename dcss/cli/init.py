@@ -1,4 +1,4 @@
-"""`dcss init [NAME]`: a ready system to start from."""
+"""`dcss init [NAME]`: write an example system to start from."""
 
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -48,7 +48,7 @@ def command(name: str, list_only: bool, output: Path | None, as_json: bool) -> N
 
 
 def ready_systems() -> dict[str, Traversable]:
-    """Return the ready systems that are installed with the package, by name."""
+    """Return the example systems that are installed with the package, by name."""
     found = (files("dcss") / "configs").iterdir()
     return {
         entry.name.removesuffix(_SUFFIX): entry
@@ -58,7 +58,7 @@ def ready_systems() -> dict[str, Traversable]:
 
 
 def description(system: Traversable) -> str:
-    """Return a ready system's first sentence, which its first comment lines hold."""
+    """Return the first sentence of the comment at the top of an example system."""
     words: list[str] = []
     for line in system.read_text("utf-8").splitlines():
         if not line.startswith("#"):
@@ -71,7 +71,7 @@ def description(system: Traversable) -> str:
 
 
 def write_new(path: Path, content: bytes) -> None:
-    """Write a file that must not be there yet. Raises ConfigError where it is, or cannot be written."""
+    """Write a new file. Raises ConfigError where it exists or cannot be written."""
     try:
         with path.open("xb") as stream:
             stream.write(content)

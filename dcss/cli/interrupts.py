@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGHUP raise KeyboardInterrupt in the main thread, once, so that clean-up is not cut short."""
+"""Raise KeyboardInterrupt on Ctrl-C, SIGTERM and SIGHUP, but only once, so that clean-up can finish."""
 
 import signal
 import time
@@ -7,11 +7,11 @@ from contextlib import contextmanager
 from types import FrameType
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-_DEAF_SECONDS = 10.0  # for so long clean-up goes on undisturbed; a clean-up that hangs can then be interrupted
+_IGNORE_SECONDS = 10.0  # how long clean-up is left alone; after that one that hangs can be interrupted
 
 
 class SignalledError(KeyboardInterrupt):
-    """Signal `number` came."""
+    """The signal `number` arrived."""
 
     def __init__(self, number: int) -> None:
         super().__init__(number)
@@ -20,14 +20,14 @@ class SignalledError(KeyboardInterrupt):
 
 @contextmanager
 def signals_interrupt() -> Iterator[None]:
-    """Raise SignalledError where one of the signals comes; those that are ignored (nohup, a shell's `&`) stay so."""
-    deaf_until = 0.0
+    """Raise SignalledError when one of the signals arrives; ignored signals (nohup, a shell's `&`) stay ignored."""
+    ignored_until = 0.0
 
     def interrupt(number: int, _frame: FrameType | None) -> None:
-        nonlocal deaf_until
+        nonlocal ignored_until
         now = time.monotonic()
-        if now >= deaf_until:
-            deaf_until = now + _DEAF_SECONDS
+        if now >= ignored_until:
+            ignored_until = now + _IGNORE_SECONDS
             raise SignalledError(number)
 
     before = {number: signal.getsignal(number) for number in _NUMBERS}

@@ -1,4 +1,4 @@
-"""`dcss logs [GUEST]`: what a guest's kernel and workload wrote, or CP."""
+"""`dcss logs [GUEST]`: show the log of a guest's kernel and workload, or of CP."""
 
 import os
 import select
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 _LOOK_SECONDS = 0.1
 _READ_BYTES = 1 << 16
-_CP_LOG = "cp"  # no guest's name has small letters
+_CP_LOG = "cp"  # a guest's name has no small letters
 
 
 @click.command("logs")
@@ -54,7 +54,7 @@ def command(guest: str | None, follow: bool, system: str | None, as_json: bool) 
 
 
 def _copy(log: BinaryIO, pid: int | None) -> None:
-    """Write a log to stdout; with CP's process, whatever comes until that ends."""
+    """Write a log to stdout; if CP's process is given, follow the log until that process ends."""
     ended = True
     pidfd = -1
     if pid is not None:
@@ -68,7 +68,7 @@ def _copy(log: BinaryIO, pid: int | None) -> None:
             sys.stdout.buffer.flush()
             if ended:
                 return
-            # Once more when CP has ended: what was written until then.
+            # After the end of CP, read once more: it wrote until then.
             ended = bool(select.select([pidfd], [], [], _LOOK_SECONDS)[0])
     finally:
         if pidfd >= 0:
@@ -76,7 +76,7 @@ def _copy(log: BinaryIO, pid: int | None) -> None:
 
 
 def _found(system: str | None) -> "FoundSystem":
-    """Return the system that is meant. Where none runs that is the one, if any, whose CP was killed."""
+    """Return the named system, or the only one: the one that runs, else one whose CP was killed."""
     from dcss.rpc.client import find_systems
 
     found = find_systems()

@@ -1,4 +1,4 @@
-"""The command line's entry: finds the command, and turns what it raises into one line and an exit status.
+"""Run the command line: find the command, and turn its exceptions into lines on stderr and an exit status.
 
 Exit status: 0 done and true; 1 a verdict is refuted; 2 usage or configuration; 3 a part failed at run time;
 128 + N ended by signal N.
@@ -25,7 +25,7 @@ _EXIT_SIGNAL = 128
 
 
 class CommandEntry(NamedTuple):
-    """Where a command lives: `module` has it as its attribute `command`; `help` is what the list of commands shows."""
+    """A command: it is the attribute `command` of `module`; `help` is its line in the list of commands."""
 
     module: str
     help: str
@@ -56,10 +56,10 @@ COMMANDS: dict[str, CommandEntry] = {
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are imported when they are used, so that `dcss --help` costs next to nothing."""
+    """A group that imports a command when it is used, so that `dcss --help` starts fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of the table: the first ones a newcomer needs first."""
+        """Return the commands in the order of the table."""
         del ctx
         return list(COMMANDS)
 
@@ -73,7 +73,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the commands from the table, importing none."""
+        """List the commands from the table without importing them."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, entry.help) for name, entry in COMMANDS.items()])
@@ -96,18 +96,18 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit status."""
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
-            # File names are bytes: what os.fsdecode made of them goes out as it came in.
+            # File names are bytes: this undoes os.fsdecode on output.
             stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
     sys.exit(_status_of(list(sys.argv[1:] if arguments is None else arguments)))
 
 
 def _run(arguments: list[str]) -> int:
-    """Run one command. Not click's own `main`, which takes every EPIPE and EOFError for the terminal's."""
-    instruction = os.environ.get(COMPLETE_VARIABLE)
-    if instruction is not None:
+    """Run one command. click's own `main` would take any EPIPE or EOFError for one of the terminal."""
+    completing = os.environ.get(COMPLETE_VARIABLE)
+    if completing is not None:
         from click.shell_completion import shell_complete
 
-        return shell_complete(cli, {}, "dcss", COMPLETE_VARIABLE, instruction)
+        return shell_complete(cli, {}, "dcss", COMPLETE_VARIABLE, completing)
     try:
         with cli.make_context("dcss", arguments) as context:
             status = cli.invoke(context)
@@ -117,7 +117,7 @@ def _run(arguments: list[str]) -> int:
 
 
 def _status_of(arguments: list[str]) -> int:
-    """Return a command's exit status, its errors told on stderr. DCSS_TRACEBACK=1 shows where they arose."""
+    """Run a command and return its exit status; errors go to stderr, with DCSS_TRACEBACK=1 with a traceback."""
     try:
         with signals_interrupt():
             status = _run(arguments)
@@ -125,16 +125,16 @@ def _status_of(arguments: list[str]) -> int:
                 sys.stdout.flush()
             return status
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
+        if isinstance(error, BrokenPipeError) and _close_broken_pipes():
             return _EXIT_SIGNAL + signal.SIGPIPE
         if os.environ.get("DCSS_TRACEBACK") == "1":
             traceback.print_exc()
-        return _tell(error)
+        return _report(error)
     except KeyboardInterrupt as error:
         return _EXIT_SIGNAL + (error.number if isinstance(error, SignalledError) else signal.SIGINT)
 
 
-def _tell(error: Exception) -> int:
+def _report(error: Exception) -> int:
     """Write an error to stderr, one line for each thing that is wrong, and return the exit status."""
     match error:
         case ConfigError():
@@ -151,7 +151,7 @@ def _tell(error: Exception) -> int:
             lines, status = (f"dcss: {error}",), EXIT_USAGE if isinstance(error, ImageError) else EXIT_FAILED
         case OSError():
             lines, status = (f"dcss: {error}",), EXIT_FAILED
-        case _:  # a fault of ours, which whoever reports it should be able to quote
+        case _:  # a bug of this program: the traceback goes into the report of it
             traceback.print_exception(error)
             return EXIT_FAILED
     for line in lines:
@@ -159,14 +159,14 @@ def _tell(error: Exception) -> int:
     return status
 
 
-def _nobody_reads() -> bool:
-    """Whether stdout or stderr is a pipe without a reader; if so, close it quietly."""
+def _close_broken_pipes() -> bool:
+    """Redirect stdout and stderr to /dev/null where they are pipes without a reader; return True if one was."""
     poll = select.poll()
     for descriptor in (1, 2):
         poll.register(descriptor, 0)
     broken = [descriptor for descriptor, event in poll.poll(0) if event & select.POLLERR]
     if broken:
         null = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in broken:  # what is still buffered goes there at exit
+        for descriptor in broken:  # output that is still buffered is written there at exit
             os.dup2(null, descriptor)
     return bool(broken)

@@ -1,4 +1,4 @@
-"""`dcss measure [SYSTEM]`: what each guest of a running system costs, and what sharing saves."""
+"""`dcss measure [SYSTEM]`: show what each guest of a running system costs, and what sharing saves."""
 
 import json
 import sys

@@ -1,9 +1,13 @@
-"""What commands have in common: exit statuses, options, output."""
+"""Exit statuses, options and output that commands have in common."""
 
+import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
+
+from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
     from dcss.report.blocks import Page
@@ -13,6 +17,12 @@ EXIT_USAGE = 2
 EXIT_FAILED = 3
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document and nothing else.")
+evidence_option = click.option(
+    "--evidence",
+    type=click.Path(path_type=Path, readable=False),
+    metavar="FILE",
+    help="Write pages, frames, counts and processes to FILE, to compute the verdict again from them.",
+)
 
 
 def print_json(document: dict[str, Any]) -> None:
@@ -31,3 +41,13 @@ def print_page(page: "Page", stream: TextIO | None = None) -> None:
     text = render_page(page, style_for(stream))
     if text:
         click.echo(text, file=stream)
+
+
+def check_evidence_path(path: Path) -> None:
+    """Raise ConfigError where no file can be written, before anything is started for it."""
+    if path.is_dir():
+        raise ConfigError(f"--evidence: found a directory at {path}, wanted a file to write")
+    if not path.parent.is_dir():
+        raise ConfigError(f"--evidence: found no directory {path.parent}, wanted one to write {path.name} into")
+    if not os.access(path if path.exists() else path.parent, os.W_OK):
+        raise ConfigError(f"--evidence: found {path} not writable, wanted a file to write")

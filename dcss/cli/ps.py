@@ -1,4 +1,4 @@
-"""`dcss ps [SYSTEM]`: the systems that run, and the states of their guests."""
+"""`dcss ps [SYSTEM]`: show the running systems and the states of their guests."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING

@@ -1,14 +1,20 @@
-"""`dcss run CONFIG`: one whole life of a system, and its proof."""
+"""`dcss run CONFIG`: run a system from start to end, and prove what it shares."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import EXIT_FAILED, EXIT_REFUTED, json_option, print_json, print_page
-from dcss.errors import ConfigError
+from dcss.cli.options import (
+    EXIT_FAILED,
+    EXIT_REFUTED,
+    check_evidence_path,
+    evidence_option,
+    json_option,
+    print_json,
+    print_page,
+)
 
 if TYPE_CHECKING:
     from dcss.results import RunResult
@@ -17,12 +23,7 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.argument("config", type=click.Path(path_type=Path, readable=False))
 @json_option
-@click.option(
-    "--evidence",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    help="Write pages, frames, counts and processes to FILE, to compute the verdict again from them.",
-)
+@evidence_option
 @click.option("-v", "--verbose", is_flag=True, help="Show every guest and every file.")
 def command(config: Path, as_json: bool, evidence: Path | None, verbose: bool) -> int:
     """Start a system, run its workloads, verify, measure, and take it down.
@@ -52,16 +53,6 @@ def command(config: Path, as_json: bool, evidence: Path | None, verbose: bool) -
     if any(guest.exit_status for guest in result.guests):
         return EXIT_FAILED
     return EXIT_REFUTED if result.verify.verdict == "refuted" else 0
-
-
-def check_evidence_path(path: Path) -> None:
-    """Raise ConfigError where no file can be written, before anything is started for it."""
-    if path.is_dir():
-        raise ConfigError(f"--evidence: found a directory at {path}, wanted a file to write")
-    if not path.parent.is_dir():
-        raise ConfigError(f"--evidence: found no directory {path.parent}, wanted one to write {path.name} into")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigError(f"--evidence: found {path} not writable, wanted a file to write")
 
 
 def _show(result: "RunResult", *, as_json: bool, verbose: bool) -> None:

@@ -1,4 +1,4 @@
-"""`dcss schema`: what an editor needs to complete and check the YAML."""
+"""`dcss schema`: print the JSON Schema of the YAML, with which editors complete and check it."""
 
 import click
 

@@ -1,4 +1,4 @@
-"""What commands that act on a running system have in common: which system is meant, and how a request is made."""
+"""Find the system that a command acts on, and make requests to it."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ def _complete_system(_: click.Context, __: click.Parameter, incomplete: str) -> 
 
 
 def complete_guest(context: click.Context, _: click.Parameter, incomplete: str) -> "list[CompletionItem]":
-    """Complete the name of a guest of the system named, or of all that run."""
+    """Complete the name of a guest: of the system given by --system, or of all running ones."""
     from click.shell_completion import CompletionItem
 
     from dcss.rpc.client import Client
@@ -40,14 +40,14 @@ guest_argument = click.argument("guest", shell_complete=complete_guest)
 
 
 def running_systems() -> list[str]:
-    """Return the names of this user's systems that are up."""
+    """Return the names of this user's running systems."""
     from dcss.rpc.client import Life, find_systems
 
     return [found.name for found in find_systems() if found.life is Life.UP]
 
 
 def chosen(system: str | None) -> str:
-    """Return the system that is meant: the one named, or the only one that runs. Raises ConfigError for no such one."""
+    """Return `system`, or the only one that runs where it is None. Raises ConfigError where that is not exactly one."""
     if system is not None:
         return system
     running = running_systems()
@@ -59,8 +59,11 @@ def chosen(system: str | None) -> str:
 
 
 def ask(system: str | None, request: str, **arguments: Any) -> dict[str, Any]:
-    """Make one request to the system that is meant, and return its result. Raises ConfigError and LaunchError."""
+    """Make one request to a system (the only running one for None) and return the result.
+
+    Raises ConfigError and LaunchError.
+    """
     from dcss.rpc.client import Client
 
     with Client(chosen(system)) as client:
-        return client.ask(request, **arguments)  # it takes as long as it takes; where CP ends, so does this
+        return client.ask(request, **arguments)  # no limit of time: this ends when CP does

@@ -1,4 +1,4 @@
-"""`dcss up CONFIG`: a system that stays up."""
+"""`dcss up CONFIG`: start a system and leave it running."""
 
 import sys
 import time

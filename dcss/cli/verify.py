@@ -5,20 +5,14 @@ from pathlib import Path
 
 import click
 
-from dcss.cli.options import EXIT_REFUTED, json_option, print_json, print_page
-from dcss.cli.run import check_evidence_path
+from dcss.cli.options import EXIT_REFUTED, check_evidence_path, evidence_option, json_option, print_json, print_page
 from dcss.cli.systems import ask, system_argument
 
 
 @click.command("verify")
 @system_argument
 @json_option
-@click.option(
-    "--evidence",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    help="Write pages, frames, counts and processes to FILE, to compute the verdict again from them.",
-)
+@evidence_option
 @click.option("-v", "--verbose", is_flag=True, help="Show every file.")
 def command(system: str | None, as_json: bool, evidence: Path | None, verbose: bool) -> int:
     """Prove that the guests of a running system share its segments.

@@ -11,7 +11,7 @@ _SHOWN_CHARACTERS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class ConfigProblem:
     """One thing that is wrong. `where` is a place such as FILE:LINE: FIELD; `mends` may be empty."""
 
     where: str
@@ -33,9 +33,9 @@ class FieldProblem(NamedTuple):
     mends: str = ""
     line: int | None = None  # where it is not the line of `location`
 
-    def at(self, file: str, line: int) -> Problem:
+    def at(self, file: str, line: int) -> ConfigProblem:
         """Return the problem with its file and line."""
-        return Problem(f"{file}:{line}: {field_name(self.location)}", self.found, self.wanted, self.mends)
+        return ConfigProblem(f"{file}:{line}: {field_name(self.location)}", self.found, self.wanted, self.mends)
 
 
 class WrongValueError(ValueError):

@@ -1,4 +1,4 @@
-"""Values of the YAML: each type checks one value by itself and has its JSON Schema."""
+"""Types of values in the YAML: each checks one value by itself and has its JSON Schema."""
 
 import re
 from pathlib import PurePosixPath

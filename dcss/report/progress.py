@@ -1,4 +1,4 @@
-"""How far a long action has come: a bar on a terminal, lines in a log, or nothing."""
+"""Show progress: bars on a terminal, a line for each phase elsewhere."""
 
 import os
 import time
@@ -14,7 +14,7 @@ _DRAW_SECONDS = 0.1
 
 
 class PlainProgress:
-    """One line per phase when it ends, for logs and pipes: what was done, how much, and how long it took."""
+    """Writes a line when a phase ends, for logs and pipes: what was done, how much, and how long it took."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -51,7 +51,7 @@ class PlainProgress:
 
 
 class BarProgress:
-    """A bar per phase on a terminal; gone when all is done, so that only the result stays on the screen."""
+    """Shows a bar for each phase on a terminal; at the end they vanish, so that only the result stays."""
 
     def __init__(self, stream: TextIO) -> None:
         # rich takes a tenth of a second to import: only a terminal pays for it.
@@ -67,7 +67,7 @@ class BarProgress:
             TimeElapsedColumn(),
             console=self._console,
             transient=True,
-            # No thread that draws: whoever works forks, and a fork copies locks that another thread holds.
+            # No thread that draws: operations fork, and a fork copies locks that another thread holds.
             auto_refresh=False,
             redirect_stdout=False,
             redirect_stderr=False,

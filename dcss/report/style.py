@@ -1,4 +1,4 @@
-"""How text may look on a stream: colour, marks beyond ASCII, width. Asked once, so that the rest is pure."""
+"""What a stream can show: colour, marks beyond ASCII, width. Determined once, so that rendering is pure."""
 
 import os
 from dataclasses import dataclass
@@ -9,30 +9,30 @@ _BOLD, _DIM, _RED, _GREEN, _YELLOW = "1", "2", "31", "32", "33"
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """`width` is where prose is wrapped; None leaves it to the reader. Tables are never cut or wrapped."""
+    """How text is rendered. Prose is wrapped at `width`, None leaves it in one line; tables are never wrapped."""
 
     color: bool = False
     unicode: bool = True
     width: int | None = None
 
     def bold(self, text: str) -> str:
-        """Emphasize."""
+        """Return emphasized text."""
         return self._paint(text, _BOLD)
 
     def dim(self, text: str) -> str:
-        """Put into the background."""
+        """Return text in the background."""
         return self._paint(text, _DIM)
 
     def good(self, text: str) -> str:
-        """Say that it is as it should be."""
+        """Return text that stands for something as it should be."""
         return self._paint(text, f"{_BOLD};{_GREEN}")
 
     def bad(self, text: str) -> str:
-        """Say that it is not."""
+        """Return text that stands for something wrong."""
         return self._paint(text, f"{_BOLD};{_RED}")
 
     def doubtful(self, text: str) -> str:
-        """Say that it could not be judged."""
+        """Return text that stands for something that could not be judged."""
         return self._paint(text, _YELLOW)
 
     def mark(self, holds: bool | None) -> str:
@@ -53,7 +53,7 @@ class Style:
 
 
 def style_for(stream: TextIO) -> Style:
-    """Return what `stream` can show: colour on a terminal only and not with NO_COLOR, width from COLUMNS first."""
+    """Return what `stream` can show: colour only on a terminal and without NO_COLOR; COLUMNS overrides the width."""
     terminal = stream.isatty() and os.environ.get("TERM") != "dumb"
     return Style(
         color=terminal and not os.environ.get("NO_COLOR"),

@@ -1,4 +1,4 @@
-"""Wrong YAML files through the real command line: one line per fault on stderr, exit 2, nothing started."""
+"""Wrong YAML files through the real command line: one line per problem on stderr, exit 2, nothing started."""
 
 import os
 import subprocess
@@ -25,7 +25,7 @@ def dcss(*arguments: str, cwd: Path) -> "subprocess.CompletedProcess[str]":
 
 # Each starts a process: a third of the files here, all of them in the unit tests.
 @pytest.mark.parametrize("wrong", WRONG_CONFIGS[::3], ids=lambda wrong: wrong.name)
-def test_a_wrong_file_is_told_line_by_line(wrong: object, tmp_path: Path) -> None:
+def test_each_problem_of_a_wrong_file_is_one_line(wrong: object, tmp_path: Path) -> None:
     assert isinstance(wrong, tuple)
     _, text, findings = wrong
     (tmp_path / "demo.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())

@@ -1,4 +1,4 @@
-"""`dcss run` as a user calls it: exit status, JSON, screen, and what it leaves behind at any moment: nothing."""
+"""`dcss run` as a user calls it: exit status, JSON, screen, and that it leaves nothing behind."""
 
 import json
 import os
@@ -109,7 +109,7 @@ def test_json_document_has_the_contracts_fields(image: Path) -> None:
     assert objects(NAME) == []
 
 
-def test_screen_says_the_verdict_first(image: Path) -> None:
+def test_the_verdict_is_first_on_the_screen(image: Path) -> None:
     done = dcss("run", config(image, base="ro"), home=image.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"VERIFIED  {NAME}: 3 guests share 3 files")
@@ -132,7 +132,7 @@ def test_a_baseline_that_shares_is_refuted_and_nothing_else_is(image: Path) -> N
     assert all(holds is True for holds in found.values())
 
 
-def test_guests_that_copy_but_say_they_share_are_refuted(image: Path) -> None:
+def test_guests_that_copy_but_expect_sharing_are_refuted(image: Path) -> None:
     done = dcss("run", config(image, options="ro"), "--json", home=image.parent)
     assert done.returncode == 1
     found = claims(json.loads(done.stdout))
@@ -176,7 +176,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing(image: Path, seed: int) -> None:
 
 
 def named_processes() -> list[str]:
-    """Return processes of guests called as this test's, whoever started them."""
+    """Return processes of guests with the names of this test's."""
     found = []
     for comm in Path("/proc").glob("[0-9]*/comm"):
         try:

@@ -46,7 +46,7 @@ def test_ctrl_c_takes_a_foreground_system_down(dcss: Dcss) -> None:
         assert dcss.left() == []
 
 
-def test_a_foreground_system_tells_what_happens_to_its_guests(dcss: Dcss) -> None:
+def test_a_foreground_system_prints_what_happens_to_its_guests(dcss: Dcss) -> None:
     with terminal(dcss, dcss.command("up", dcss.guests(2))) as child:
         child.expect_exact("Ctrl-C takes it down")
         dcss("guest", "stop", "G02")

@@ -1,4 +1,4 @@
-"""Whatever is in the file: a plan, or findings of the promised form. Never another error, never a hang."""
+"""Any file gives a plan, or problems in the documented form; never another error, never a hang."""
 
 import re
 from pathlib import Path
@@ -98,7 +98,7 @@ def test_any_damage_to_a_wrong_file(path: Path, data: st.DataObject) -> None:
     st.integers(1, 300),
     st.text(alphabet="ABCXYZ019@#$", min_size=1, max_size=8),
 )
-def test_what_is_sound_is_taken_as_it_is_and_what_is_not_is_refused(
+def test_correct_files_are_loaded_and_others_refused(
     path: Path, address: int, storage_bytes: int, count: int, name: str
 ) -> None:
     """The oracle is the rules of docs/configuration.md, in plain arithmetic."""

@@ -26,7 +26,7 @@ MAP = 'run: [{map: "/usr/lib/**/*.so*"}]'
 
 
 class Dcss:
-    """A user with directories of its own. What it started is found by them, whatever became of it."""
+    """A user with directories of its own, by which all that it started is found."""
 
     def __init__(self, home: Path, *, uid: int | None = None) -> None:
         self.home = home
@@ -46,7 +46,7 @@ class Dcss:
         if uid is not None:
             for each in (home, *home.rglob("*")):
                 os.chown(each, uid, uid, follow_symlinks=False)
-        # As many characters as fit tell apart what runs side by side.
+        # Names differ for tests that run side by side.
         self.system = f"t{os.getpid()}-{home.name.lower()[-16:].replace('_', '-')}"
 
     @property
@@ -111,9 +111,9 @@ class Dcss:
 
     def ps(self) -> dict[str, Any]:
         """Return the system's document."""
-        form: dict[str, Any]
-        (form,) = self.json("ps", self.system)["systems"]
-        return form
+        document: dict[str, Any]
+        (document,) = self.json("ps", self.system)["systems"]
+        return document
 
     def states(self) -> dict[str, str]:
         """Return each guest's state."""
@@ -161,7 +161,7 @@ class Dcss:
             time.sleep(0.05)
 
     def sweep(self) -> None:
-        """Kill and remove everything, so that a test that failed leaves nothing to others."""
+        """Kill and remove everything, so that a failed test does not disturb others."""
         for pid in self.processes():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)

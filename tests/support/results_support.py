@@ -1,4 +1,4 @@
-"""Results of a run that never was, in the shapes that the screen must show well."""
+"""Made-up results of a run, in the shapes that pages must show well."""
 
 from dcss.results import (
     Claim,
@@ -21,7 +21,7 @@ HIDDEN = "/proc/kpagecount: Permission denied; frames are shown to root (CAP_SYS
 
 
 def made_up_run(sharing: int = 8, baselines: int = 2, *, frames: bool = True) -> RunResult:
-    """Return a verified run; without `frames` as a user sees it who may not see them."""
+    """Return a verified run; without `frames` as a user without privileges gets it."""
     width = max(2, len(str(sharing)))
     names = tuple(f"LINUX{number:0{width}d}" for number in range(1, sharing + 1))
     bases = tuple(f"BASE{number:02d}" for number in range(1, baselines + 1))

@@ -1,4 +1,4 @@
-"""YAML files that are wrong, each with the findings that it must give, as ``LINE: FIELD: found X, wanted Y (hint)``."""
+"""Wrong YAML files, each with the lines that it must give, as ``LINE: FIELD: found X, wanted Y (hint)``."""
 
 from typing import NamedTuple
 

@@ -1,4 +1,4 @@
-"""docs/commands.md knows the commands and options that the command line has."""
+"""docs/commands.md describes every command and option of the command line."""
 
 import importlib
 from pathlib import Path

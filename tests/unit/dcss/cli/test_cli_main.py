@@ -1,4 +1,4 @@
-"""The entry: what is imported when, and what each ending of a command means to the shell."""
+"""The entry of the command line: late imports, exit statuses, and lines on stderr."""
 
 import importlib
 import json
@@ -40,7 +40,7 @@ except SystemExit:
     assert not loaded & set(HEAVY)
 
 
-def test_the_table_tells_what_each_command_tells() -> None:
+def test_the_table_has_the_help_of_each_command() -> None:
     for name, listed in entry.COMMANDS.items():
         if importlib.util.find_spec(listed.module) is None:
             pytest.fail(f"{name}: no module {listed.module}")
@@ -74,7 +74,7 @@ def fails(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "told"),
+    ("error", "status", "stderr"),
     [
         (0, 0, ""),
         (1, 1, ""),
@@ -94,12 +94,12 @@ def fails(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     ids=str,
 )
 def test_each_ending_has_its_status_and_its_lines(
-    fails: ModuleType, capfd: pytest.CaptureFixture[str], error: object, status: int, told: str
+    fails: ModuleType, capfd: pytest.CaptureFixture[str], error: object, status: int, stderr: str
 ) -> None:
     fails.error = error  # type: ignore[attr-defined]
     assert run_main("fails") == status
     out, err = capfd.readouterr()
-    assert (out, err) == ("", told)
+    assert (out, err) == ("", stderr)
 
 
 def test_a_fault_of_ours_is_shown_whole(fails: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
@@ -128,16 +128,16 @@ def test_a_broken_pipe_inside_is_an_error_and_not_taken_for_the_terminals(
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "stderr"),
     [
         (["rnu"], "dcss: No such command 'rnu'. Did you mean 'run'? (see dcss --help)\n"),
         (["xyz"], "dcss: No such command 'xyz'. (see dcss --help)\n"),
         (["run"], "dcss run: Missing argument 'CONFIG'. (see dcss run --help)\n"),
     ],
 )
-def test_usage_errors_are_one_line(arguments: list[str], told: str, capfd: pytest.CaptureFixture[str]) -> None:
+def test_usage_errors_are_one_line(arguments: list[str], stderr: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run_main(*arguments) == 2
-    assert capfd.readouterr() == ("", told)
+    assert capfd.readouterr() == ("", stderr)
 
 
 def test_without_a_command_the_help_is_shown(capfd: pytest.CaptureFixture[str]) -> None:
@@ -147,7 +147,7 @@ def test_without_a_command_the_help_is_shown(capfd: pytest.CaptureFixture[str]) 
     assert "Commands:" in err
 
 
-def test_nobody_reads_is_quiet() -> None:
+def test_a_closed_pipe_ends_a_command_silently() -> None:
     """As `dcss schema | head -c 1` in a shell."""
     read_end, write_end = os.pipe()
     os.close(read_end)
@@ -164,7 +164,7 @@ def test_completion_is_offered() -> None:
     assert done.stdout == "plain,doctor\n"
 
 
-def test_a_file_name_that_is_no_utf8_goes_out_as_it_came_in(tmp_path: Path) -> None:
+def test_a_file_name_that_is_not_utf8_keeps_its_bytes(tmp_path: Path) -> None:
     name = os.fsencode(tmp_path) + b"/\xff.yaml"
     done = subprocess.run([sys.executable, "-m", "dcss", "run", name], capture_output=True, check=False)
     assert done.returncode == 2

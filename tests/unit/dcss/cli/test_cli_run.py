@@ -1,4 +1,4 @@
-"""`dcss run` around a system that a test makes up: what is printed where, and the exit status."""
+"""`dcss run` with a made-up result: what is printed where, and the exit status."""
 
 import json
 import sys
@@ -112,18 +112,18 @@ def test_evidence_goes_to_the_launcher(run: Runner, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("evidence", "told"),
+    ("evidence", "stderr"),
     [
         ("no/such/e.json", "--evidence: found no directory no/such, wanted one to write e.json into\n"),
         (".", "--evidence: found a directory at ., wanted a file to write\n"),
     ],
 )
 def test_evidence_that_cannot_be_written_starts_nothing(
-    run: Runner, capfd: pytest.CaptureFixture[str], evidence: str, told: str
+    run: Runner, capfd: pytest.CaptureFixture[str], evidence: str, stderr: str
 ) -> None:
     seen: list[object] = []
     assert run("--evidence", evidence, result=made_up_run(), seen=seen) == 2
-    assert capfd.readouterr() == ("", told)
+    assert capfd.readouterr() == ("", stderr)
     assert seen == []
 
 

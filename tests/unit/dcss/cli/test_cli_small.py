@@ -101,7 +101,7 @@ def test_doctor_as_text_and_as_json(capfd: pytest.CaptureFixture[str]) -> None:
         assert finding["mend"] is None or finding["mend"] in text
 
 
-def test_a_finding_says_what_it_limits_and_its_command_is_never_wrapped() -> None:
+def test_a_diagnosis_shows_what_it_limits_and_never_wraps_its_command() -> None:
     mend = "sudo something very long " + "x" * 60
     diagnosis = Diagnosis("Yama", "limit", "ptrace_scope is 2", "verify and measure", mend)
     assert render_page(doctor_page([diagnosis]), Style(width=50)).splitlines() == [

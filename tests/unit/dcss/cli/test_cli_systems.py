@@ -1,4 +1,4 @@
-"""Which system is meant."""
+"""How a command finds its system."""
 
 import os
 import socket

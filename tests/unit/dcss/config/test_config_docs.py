@@ -1,4 +1,4 @@
-"""The JSON Schema and docs/configuration.md know exactly the keys that the models know."""
+"""The JSON Schema and docs/configuration.md have exactly the keys of the models."""
 
 import json
 import re

@@ -1,4 +1,4 @@
-"""Plain data in which every value knows its line."""
+"""YAML files as plain data, with the line of every value."""
 
 import time
 from pathlib import Path

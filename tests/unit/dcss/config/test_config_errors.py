@@ -1,4 +1,4 @@
-"""Every wrong file gives its findings, all of them, each on one line with file and line."""
+"""A wrong file gives all its problems at once, each on one line with file and line."""
 
 from pathlib import Path
 

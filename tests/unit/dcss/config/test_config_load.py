@@ -1,4 +1,4 @@
-"""A sound file becomes the plan that it means."""
+"""A correct file becomes a plan."""
 
 from pathlib import Path
 
@@ -214,14 +214,14 @@ def test_yaml_anchors_and_merges_are_welcome(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
-def test_ready_systems_load_and_teach(path: Path) -> None:
+def test_ready_systems_load_and_begin_with_a_comment(path: Path) -> None:
     plan = load_plan(path)
     assert plan.name == path.stem
     assert not plan.warnings
     assert path.read_text().startswith("# ")
 
 
-def test_the_demo_is_what_it_says() -> None:
+def test_the_demo_has_eight_guests_that_share_and_two_baselines() -> None:
     plan = load_plan(CONFIGS / "demo.yaml")
     image = plan.segments[0].image
     assert isinstance(image, FilesSource)
@@ -239,14 +239,14 @@ def test_the_demo_is_what_it_says() -> None:
 
 
 def test_nothing_is_read_but_the_file(tmp_path: Path) -> None:
-    """A missing pattern's match or a wrong image is the builder's to tell; load_plan looks at no content."""
+    """load_plan reads no content: the builder reports patterns without a match and damaged images."""
     plan = load(tmp_path, "segments: [{name: A, at: 1G, image: {files: [/no/such/file]}}]\n")
     assert plan.segments[0].image == FilesSource(("/no/such/file",))
     with pytest.raises(ConfigError):
         load(tmp_path, "segments: [{name: A, at: 1G, image: {directory: /no/such}}]\n")
 
 
-def test_a_line_is_a_shells_and_words_are_themselves(tmp_path: Path) -> None:
+def test_a_line_is_run_by_the_shell_and_a_list_is_words(tmp_path: Path) -> None:
     plan = load(
         tmp_path,
         """

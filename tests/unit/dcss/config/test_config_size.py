@@ -1,4 +1,4 @@
-"""Sizes as people write them."""
+"""Sizes and addresses as people write them."""
 
 import pytest
 

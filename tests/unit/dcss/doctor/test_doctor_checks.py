@@ -14,7 +14,7 @@ SHMEM = "sys/kernel/mm/transparent_hugepage/shmem_enabled"
 MIB = 1 << 20
 
 
-class FakeMachine:
+class FakeHost:
     """Builds a DoctorHost whose trees are below `root`."""
 
     def __init__(self, root: Path) -> None:
@@ -28,21 +28,21 @@ class FakeMachine:
 
 
 @pytest.fixture
-def fake(tmp_path: Path) -> FakeMachine:
-    return FakeMachine(tmp_path)
+def fake(tmp_path: Path) -> FakeHost:
+    return FakeHost(tmp_path)
 
 
-def check(finding: Diagnosis, state: str, found: str) -> None:
-    assert (finding.state, finding.found) == (state, found)
-    assert (finding.mend is None) == (finding.limits is None) == (state == "ok")
+def check(diagnosis: Diagnosis, state: str, found: str) -> None:
+    assert (diagnosis.state, diagnosis.found) == (state, found)
+    assert (diagnosis.mend is None) == (diagnosis.limits is None) == (state == "ok")
 
 
-def test_page_size(fake: FakeMachine) -> None:
+def test_page_size(fake: FakeHost) -> None:
     check(kernel.page_size(fake(page_size_bytes=4096)), "ok", "4096 bytes")
     check(kernel.page_size(fake(page_size_bytes=65536)), "missing", "65536 bytes")
 
 
-def test_hidden_frames_say_why_and_how_to_get_there(fake: FakeMachine) -> None:
+def test_hidden_frames_have_a_reason_and_a_command(fake: FakeHost) -> None:
     check(kernel.frames(fake(hidden_because=lambda: None)), "ok", "visible")
     hidden = kernel.frames(fake(hidden_because=lambda: "read as 0"))
     check(hidden, "limit", "hidden: read as 0")
@@ -52,9 +52,9 @@ def test_hidden_frames_say_why_and_how_to_get_there(fake: FakeMachine) -> None:
 
 
 @pytest.mark.parametrize(("text", "state"), [("65530\n", "ok"), ("1048576\n", "ok"), ("1024\n", "limit")])
-def test_map_count(fake: FakeMachine, text: str, state: str) -> None:
-    finding = kernel.map_count(fake({"proc/sys/vm/max_map_count": text}))
-    check(finding, state, f"vm.max_map_count is {text.strip()}")
+def test_map_count(fake: FakeHost, text: str, state: str) -> None:
+    diagnosis = kernel.map_count(fake({"proc/sys/vm/max_map_count": text}))
+    check(diagnosis, state, f"vm.max_map_count is {text.strip()}")
 
 
 @pytest.mark.parametrize(
@@ -67,11 +67,11 @@ def test_map_count(fake: FakeMachine, text: str, state: str) -> None:
         ("always [within_size] advise never deny force", "ok", "within_size"),
     ],
 )
-def test_huge_pages(fake: FakeMachine, text: str, state: str, chosen: str) -> None:
+def test_huge_pages(fake: FakeHost, text: str, state: str, chosen: str) -> None:
     check(kernel.huge_pages(fake({SHMEM: text + "\n"})), state, f"shmem_enabled is {chosen}")
 
 
-def test_a_kernel_without_huge_pages(fake: FakeMachine) -> None:
+def test_a_kernel_without_huge_pages(fake: FakeHost) -> None:
     check(kernel.huge_pages(fake()), "limit", "none for shared memory in this kernel")
 
 
@@ -79,32 +79,32 @@ def test_a_kernel_without_huge_pages(fake: FakeMachine) -> None:
     ("scope", "root", "state"),
     [("0", False, "ok"), ("1", False, "ok"), ("2", False, "limit"), ("2", True, "ok"), ("3", True, "limit")],
 )
-def test_yama(fake: FakeMachine, scope: str, root: bool, state: str) -> None:
-    finding = kernel.yama(fake({"proc/sys/kernel/yama/ptrace_scope": scope}, root=root))
-    check(finding, state, f"ptrace_scope is {scope}")
+def test_yama(fake: FakeHost, scope: str, root: bool, state: str) -> None:
+    diagnosis = kernel.yama(fake({"proc/sys/kernel/yama/ptrace_scope": scope}, root=root))
+    check(diagnosis, state, f"ptrace_scope is {scope}")
 
 
-def test_a_kernel_without_yama_or_ksm(fake: FakeMachine) -> None:
+def test_a_kernel_without_yama_or_ksm(fake: FakeHost) -> None:
     check(kernel.yama(fake()), "ok", "not in this kernel")
     check(kernel.ksm(fake()), "ok", "not in this kernel")
 
 
 @pytest.mark.parametrize(("mode", "state"), [("0", "ok"), ("1", "ok"), ("2", "limit")])
-def test_overcommit(fake: FakeMachine, mode: str, state: str) -> None:
-    finding = kernel.overcommit(fake({"proc/sys/vm/overcommit_memory": mode}))
-    check(finding, state, f"vm.overcommit_memory is {mode}")
+def test_overcommit(fake: FakeHost, mode: str, state: str) -> None:
+    diagnosis = kernel.overcommit(fake({"proc/sys/vm/overcommit_memory": mode}))
+    check(diagnosis, state, f"vm.overcommit_memory is {mode}")
 
 
-def test_ksm(fake: FakeMachine) -> None:
+def test_ksm(fake: FakeHost) -> None:
     check(kernel.ksm(fake({"sys/kernel/mm/ksm/run": "0\n"})), "ok", "off")
     settings = {"sys/kernel/mm/ksm/run": "1\n", "sys/kernel/mm/ksm/pages_sharing": "77\n"}
     check(kernel.ksm(fake(settings)), "limit", "on, 77 pages merged")
 
 
-def test_dockers_shared_memory_is_named(fake: FakeMachine) -> None:
-    finding = resources.shared_memory(fake(shared_memory=lambda: SharedMemorySpace(64 * MIB, 64 * MIB, True)))
-    check(finding, "limit", "64.0 MiB free of 64.0 MiB, which is Docker's default")
-    assert finding.mend == "docker run --shm-size=2g …"
+def test_dockers_shared_memory_is_named(fake: FakeHost) -> None:
+    diagnosis = resources.shared_memory(fake(shared_memory=lambda: SharedMemorySpace(64 * MIB, 64 * MIB, True)))
+    check(diagnosis, "limit", "64.0 MiB free of 64.0 MiB, which is Docker's default")
+    assert diagnosis.mend == "docker run --shm-size=2g …"
 
 
 @pytest.mark.parametrize(
@@ -117,18 +117,18 @@ def test_dockers_shared_memory_is_named(fake: FakeMachine) -> None:
         (SharedMemorySpace(128 * MIB, 128 * MIB, True), "limit", "128.0 MiB free of 128.0 MiB"),
     ],
 )
-def test_shared_memory(fake: FakeMachine, space: SharedMemorySpace | None, state: str, found: str) -> None:
+def test_shared_memory(fake: FakeHost, space: SharedMemorySpace | None, state: str, found: str) -> None:
     check(resources.shared_memory(fake(shared_memory=lambda: space)), state, found)
 
 
-def test_descriptors(fake: FakeMachine) -> None:
+def test_descriptors(fake: FakeHost) -> None:
     check(resources.descriptors(fake(open_files=(1024, 4096))), "ok", "1024, at most 4096: enough for 1,344 guests")
     check(resources.descriptors(fake(open_files=(256, 256))), "limit", "256, at most 256: enough for 64 guests")
     check(resources.descriptors(fake(open_files=(1024, resource.RLIM_INFINITY))), "ok", "unlimited")
     assert resources.descriptors(fake(open_files=(16, 16))).found.endswith("enough for 0 guests")
 
 
-def test_tools(fake: FakeMachine) -> None:
+def test_tools(fake: FakeHost) -> None:
     versions = {"qemu-system-s390x": "QEMU emulator version 7.2.22", "mke2fs": "mke2fs 1.47.0"}
     host = fake(tool_version=versions.get, package_version=lambda _: None)
     check(tools.qemu(host), "limit", "no qemu-system-x86_64; QEMU emulator version 7.2.22")
@@ -140,7 +140,7 @@ def test_tools(fake: FakeMachine) -> None:
     check(tools.e2fsprogs(fake(tool_version=lambda _: None)), "missing", "no mke2fs, no e2fsck, no debugfs")
 
 
-def test_python(fake: FakeMachine) -> None:
+def test_python(fake: FakeHost) -> None:
     check(tools.python(fake(python=(3, 11, 0))), "ok", "3.11.0")
     check(tools.python(fake(python=(3, 10, 9))), "missing", "3.10.9")
 
@@ -167,14 +167,14 @@ def test_a_tools_version_is_its_own_first_line(tmp_path: Path, monkeypatch: pyte
 
 def test_every_check_runs_on_this_host() -> None:
     findings = examine(DoctorHost())
-    assert len(findings) == len(CHECKS) == len({finding.name for finding in findings})
-    for finding in findings:
-        assert finding.state in {"ok", "limit", "missing"}
-        assert (finding.limits is None) == (finding.mend is None) == (finding.state == "ok")
+    assert len(findings) == len(CHECKS) == len({diagnosis.name for diagnosis in findings})
+    for diagnosis in findings:
+        assert diagnosis.state in {"ok", "limit", "missing"}
+        assert (diagnosis.limits is None) == (diagnosis.mend is None) == (diagnosis.state == "ok")
 
 
 @pytest.mark.parametrize("name", ["map_count", "huge_pages", "overcommit", "ksm"])
-def test_what_mends_a_setting_is_a_command_that_a_shell_reads(name: str, fake: FakeMachine) -> None:
+def test_what_mends_a_setting_is_a_command_that_a_shell_reads(name: str, fake: FakeHost) -> None:
     host = fake(
         {
             "proc/sys/vm/max_map_count": "1",

@@ -1,4 +1,4 @@
-"""Progress: lines for logs, bars for terminals, and no thread beside the one that works."""
+"""Progress: lines for logs, bars for terminals, and no other thread."""
 
 import io
 import re

@@ -1,4 +1,4 @@
-"""The page that people read: whole pages against stored ones, and each rule by itself.
+"""Pages as text: whole pages against stored ones, and each rule by itself.
 
 Stored pages are rendered at 100 columns without colour. After a wanted change: DCSS_GOLDEN=write pytest this file,
 and read the difference.

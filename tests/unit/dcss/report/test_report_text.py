@@ -93,7 +93,7 @@ def test_prose_never_breaks_a_path() -> None:
 
 
 class Terminal(io.StringIO):
-    """A stream that says it is a terminal, of which nobody knows the size."""
+    """A terminal of unknown size."""
 
     encoding = "utf-8"
 
@@ -126,7 +126,7 @@ def test_columns_counts_also_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("columns", ["0", "-1", "x", "", "²"])
-def test_columns_that_say_nothing_are_passed_over(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
+def test_invalid_columns_are_ignored(monkeypatch: pytest.MonkeyPatch, columns: str) -> None:
     monkeypatch.setenv("COLUMNS", columns)
     assert style_for(io.StringIO()).width is None
 
