@@ -137,12 +137,13 @@ def cpu_seconds() -> float:
 
 def one_round(target: "SystemTarget") -> dict[str, float]:
     """CPU seconds of each part of verify, made as verify makes them, and of reading alone."""
-    from dcss.verify.claims.books_close import judge_books
-    from dcss.verify.claims.one_frame import judge_one_frame
-    from dcss.verify.claims.protection import judge_protection
+    from dcss.account.scan import hold_system, scan
+    from dcss.verify.cache import ContentCache
+    from dcss.verify.claims import books_close, no_copies, one_frame, protection
+    from dcss.verify.examine import verify
+    from dcss.verify.search.system_search import search_system
     from dcss.verify.segment_view import SegmentView
-    from dcss.verify.snapshot import Observer
-    from dcss.verify.verdict import open_descriptors, search_memory, verify
+    from dcss.verify.snapshot import SnapshotBuilder
 
     seconds: dict[str, float] = {}
 
@@ -153,20 +154,29 @@ def one_round(target: "SystemTarget") -> dict[str, float]:
         return found
 
     segments = [SegmentView.of(segment) for segment in target.segments]
-    snapshot = timed("looking at all processes", lambda: Observer(target, segments, frames=True).look(None))
+    objects = frozenset(segment.object for segment in segments)
+
+    def read_page_tables() -> "Snapshot":
+        with hold_system(target):
+            builder = SnapshotBuilder(target, segments, frames=True, evidence=None)
+            scan(target, [builder])
+        return builder.snapshot
+
+    def search_memory() -> None:
+        searcher = timed("claim 2: anchors of all pages", lambda: ContentCache().searcher(segments))
+        snapshot.search = search_system(target, objects, searcher, lambda *_, **__: None, frames=True)
+
+    snapshot = timed("looking at all processes", read_page_tables)
+    timed("claim 2, no-hidden-copies", search_memory)
     claims = [
-        timed("claim 1, one-frame-per-page", lambda: judge_one_frame(snapshot, segments, frames=True)[0]),
-        timed("claim 3, books-close", lambda: judge_books(snapshot, segments, frames=True)),
+        timed("claim 1, one-frame-per-page", lambda: one_frame.judge(snapshot)),
+        timed("claim 3, books-close", lambda: books_close.judge(snapshot)),
+        timed("claim 4, protection-holds", lambda: protection.judge(snapshot)),
+        no_copies.judge(snapshot),
     ]
-    opened, _ = timed("descriptors", lambda: open_descriptors(snapshot))
-    claims.append(timed("claim 4, protection-holds", lambda: judge_protection(snapshot, segments, opened)))
-    claims += timed(
-        "claim 2, no-hidden-copies",
-        lambda: search_memory(snapshot, snapshot.guests, segments, opened, None, frames=True),
-    )
     assert all(claim.holds for claim in claims), claims
     timed("floor: pagemaps read", lambda: [read_pagemap(guest) for guest in snapshot.guests])
-    timed("floor: private pages read", lambda: read_private(snapshot))
+    timed("floor: private pages read", lambda: read_private(target))
     result = timed("verify, the whole", lambda: verify(target))
     assert result.verdict == "verified", result.claims
     return seconds
@@ -182,22 +192,24 @@ def read_pagemap(guest: "GuestView") -> int:
         os.close(descriptor)
 
 
-def read_private(snapshot: "Snapshot") -> None:
+def read_private(target: "SystemTarget") -> None:
     """Read each private frame once, a call a run, into one buffer."""
     import numpy as np
 
     from dcss.account.pagemap import frames_of, is_file, runs_of
+    from dcss.account.space import AddressSpace
 
     seen = np.zeros(0, np.uint64)
     buffer = memoryview(bytearray(64 << 20))
-    for space in [*snapshot.other_spaces, *(space for guest in snapshot.guests for space in guest.spaces)]:
+    for pid in (*target.other_pids, *(guest.pids[0] for guest in target.guests)):
+        space = AddressSpace.read(pid)
         frames = frames_of(space.entries)
         fresh = ~is_file(space.entries)
         if len(seen):
             fresh &= seen[np.minimum(np.searchsorted(seen, frames), len(seen) - 1)] != frames
         seen = np.concatenate((seen, frames[fresh]))
         seen.sort(kind="stable")
-        descriptor = os.open(f"/proc/{space.pid}/mem", os.O_RDONLY)
+        descriptor = os.open(f"/proc/{pid}/mem", os.O_RDONLY)
         for first, count in runs_of(space.pages[fresh]):
             try:
                 os.preadv(descriptor, [buffer[: count * PAGE]], first * PAGE)

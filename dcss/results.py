@@ -46,12 +46,12 @@ class VerifyResult:
 
 @dataclass(frozen=True, slots=True)
 class GuestCounters:
-    """What the guest itself uses, which is what z/VM would charge it for."""
+    """What the guest itself uses, which is what z/VM would charge it for. An engine may not know its kernel's part."""
 
     xip_bytes: int | None
-    page_cache_bytes: int
-    buffer_bytes: int
-    anonymous_bytes: int
+    page_cache_bytes: int | None
+    buffer_bytes: int | None
+    anonymous_bytes: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,7 +44,7 @@ class Vma(NamedTuple):
         return self.device, self.inode
 
 
-# Guests are forked from one process and map the same files at the same addresses: most lines are old acquaintances.
+# Guests are forked from one process and map the same files at the same addresses: most lines were parsed before.
 @lru_cache(maxsize=1 << 16)
 def parse_line(line: bytes) -> Vma:
     """Parse one line of maps, or the head line of one mapping in smaps. Raises ValueError on anything else."""

@@ -46,6 +46,13 @@ def is_populated(entries: Entries) -> Flags:
     return _has(entries, PM_PRESENT | PM_SWAP) & ~_has(entries, PM_GUARD_REGION)
 
 
+def populated_of(entries: Entries) -> Pages:
+    """Return the places of the entries that hold something, as is_populated says it, in few passes over them."""
+    used = np.flatnonzero(entries & np.uint64(PM_PRESENT | PM_SWAP))
+    guards = _has(entries[used], PM_GUARD_REGION)
+    return used[~guards] if guards.any() else used
+
+
 def is_present(entries: Entries) -> Flags:
     """Say which entries map a frame now."""
     return _has(entries, PM_PRESENT)
@@ -88,6 +95,12 @@ class Pagemap(AbstractContextManager["Pagemap"]):
     def read(self, first_page: int, pages: int) -> Entries:
         """Return the entries of `pages` virtual pages from page number `first_page` on."""
         entries = np.empty(pages, np.uint64)
+        self.read_into(entries, first_page)
+        return entries
+
+    def read_into(self, entries: Entries, first_page: int) -> None:
+        """Fill `entries` with those of as many virtual pages, from page number `first_page` on."""
+        pages = len(entries)
         done = 0
         with proc_errors(self._pid, "pagemap"):
             while done < pages:
@@ -96,7 +109,6 @@ class Pagemap(AbstractContextManager["Pagemap"]):
                 if length == 0:
                     raise ProcessGoneError(self._pid, "pagemap")
                 done += length // ENTRY_SIZE_BYTES
-        return entries
 
     def populated(self, first_page: int, pages: int) -> list[tuple[int, int]]:
         """Return the runs (first page, pages) of present or swapped pages in a range that is mostly empty."""

@@ -75,10 +75,12 @@ def family(pids: Iterable[int]) -> tuple[int, ...]:
     Needs CONFIG_PROC_CHILDREN, which every distribution's kernel has; without it `pids` alone are returned.
     """
     found = list(dict.fromkeys(pids))
+    known = set(found)
     for pid in found:  # grows while it is walked
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             for task in Path(f"/proc/{pid}/task").iterdir():
                 # A child of any thread is listed with that thread.
-                children = map(int, (task / "children").read_bytes().split())
-                found += [child for child in children if child not in found]
+                children = [int(child) for child in (task / "children").read_bytes().split()]
+                found += [child for child in children if child not in known]
+                known.update(children)
     return tuple(found)

@@ -1,21 +1,17 @@
 """The populated pages of one process, and which mapping each belongs to."""
 
-from collections.abc import Container
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
 
-from dcss.abi.page import PAGE_SHIFT
-from dcss.account.maps import Vma, read_maps
-from dcss.account.pagemap import Entries, Pagemap, Pages, is_file, is_populated
+from dcss.account.maps import Vma
+from dcss.account.memory_map import MappingGroup, MemoryMap, Object, parse_map, parse_map_only, parse_map_without_shared
+from dcss.account.pagemap import Entries, Pagemap, Pages, is_file, populated_of
+from dcss.account.proc import read_proc
 from dcss.account.targets import AddressRange
 
-_SPARSE_PRIVATE_PAGES = 1 << 12  # from 16 MiB on, private ranges are mostly reserved rather than used
-_SPARSE_FILE_PAGES = 1 << 18
 _GAP_PAGES = 64  # entries read in vain cost less than another call
-
-Object = tuple[int, int]  # device and inode
 
 
 class ObjectPages(NamedTuple):
@@ -28,34 +24,37 @@ class ObjectPages(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class AddressSpace:
-    """One process's mappings, ascending, and its present or swapped pages, ascending, with their pagemap entries."""
+    """One process's mappings, and its present or swapped pages, ascending, with their pagemap entries."""
 
     pid: int
-    vmas: list[Vma]
+    map: MemoryMap
     pages: Pages
     entries: Entries
 
     @classmethod
-    def read(cls, pid: int, objects: Container[Object] | None = None) -> Self:
+    def read(cls, pid: int, objects: frozenset[Object] | None = None) -> Self:
         """Read process `pid`, or only its mappings of `objects`. Errors as dcss.account.proc has them."""
-        vmas = read_maps(pid)
-        if objects is not None:
-            vmas = [vma for vma in vmas if vma.object in objects]
-        pages: list[Pages] = []
-        entries: list[Entries] = []
-        with Pagemap(pid) as pagemap:
-            for first, count in _runs_to_read(vmas, pagemap):
-                found = pagemap.read(first, count)
-                used = np.flatnonzero(is_populated(found))
-                pages.append(used + first)
-                entries.append(found[used])
-        none = np.zeros(0, np.int64)
-        return cls(pid, vmas, np.concatenate([none, *pages]), np.concatenate([none.astype(np.uint64), *entries]))
+        text = read_proc(pid, "maps")
+        return cls._read(pid, parse_map(text) if objects is None else parse_map_only(text, objects))
 
-    def without(self, objects: Container[Object]) -> Self:
+    @classmethod
+    def read_without(cls, pid: int, objects: frozenset[Object]) -> Self:
+        """Read process `pid` without the pages of `objects`; private copies of such pages stay."""
+        return cls._read(pid, parse_map_without_shared(read_proc(pid, "maps"), objects)).without(objects)
+
+    @classmethod
+    def _read(cls, pid: int, found: MemoryMap) -> Self:
+        with Pagemap(pid) as pagemap:
+            return cls(pid, found, *_read_populated(pagemap, found))
+
+    @property
+    def vmas(self) -> tuple[Vma, ...]:
+        """The mappings, ascending by address."""
+        return self.map.vmas
+
+    def without(self, objects: frozenset[Object]) -> Self:
         """Return the same space without the pages of `objects`; private copies of such pages stay."""
-        firsts, lengths = self._slices([vma for vma in self.vmas if vma.inode and vma.object in objects])
-        where = spread(firsts, lengths)
+        where = self._places(self.map.of_objects(objects))[0]
         keep = np.ones(len(self.pages), np.bool_)
         # Written copies in a private mapping of an object are no file pages any more.
         keep[where] = ~is_file(self.entries[where])
@@ -63,26 +62,19 @@ class AddressSpace:
 
     def of_object(self, wanted: Object, within: AddressRange | None = None) -> ObjectPages:
         """Return the populated pages of mappings of `wanted`, in all the process or `within` a range."""
-        return self.of_vmas(self.vmas_of(wanted, within))
+        return self.of_group(self.map.of_object(wanted, within))
 
-    def vmas_of(self, wanted: Object, within: AddressRange | None = None) -> list[Vma]:
-        """Return the mappings of `wanted` that touch `within`, cut to it."""
-        found = [vma for vma in self.vmas if vma.inode == wanted[1] and vma.device == wanted[0]]
-        return found if within is None else [cut(vma, within) for vma in found if within.overlaps(vma.start, vma.end)]
-
-    def of_vmas(self, vmas: list[Vma]) -> ObjectPages:
-        """Return the populated pages of `vmas`."""
-        firsts, lengths = self._slices(vmas)
-        shifts = np.array([(vma.offset_bytes - vma.start) >> PAGE_SHIFT for vma in vmas], np.int64)
-        where = spread(firsts, lengths)
+    def of_group(self, group: MappingGroup) -> ObjectPages:
+        """Return the populated pages of the mappings of `group`, which must be this space's own."""
+        where, lengths = self._places(group)
         pages = self.pages[where]
-        return ObjectPages(pages, pages + np.repeat(shifts, lengths), self.entries[where])
+        return ObjectPages(pages, pages + np.repeat(group.shift_pages, lengths), self.entries[where])
 
-    def _slices(self, vmas: list[Vma]) -> tuple[Pages, Pages]:
-        """Return where in `pages` those of each mapping begin, and how many they are."""
-        bounds = np.array([(vma.start, vma.end) for vma in vmas], np.int64).reshape(-1, 2) >> PAGE_SHIFT
-        firsts = np.searchsorted(self.pages, bounds[:, 0])
-        return firsts, np.searchsorted(self.pages, bounds[:, 1]) - firsts
+    def _places(self, group: MappingGroup) -> tuple[Pages, Pages]:
+        """Return the places in `pages` of those that lie in `group`, and how many each mapping has."""
+        firsts = np.searchsorted(self.pages, group.first_pages)
+        lengths = np.searchsorted(self.pages, group.end_pages) - firsts
+        return spread(firsts, lengths), lengths
 
 
 def spread(firsts: Pages, lengths: Pages) -> Pages:
@@ -93,26 +85,32 @@ def spread(firsts: Pages, lengths: Pages) -> Pages:
     return places
 
 
-def cut(vma: Vma, within: AddressRange) -> Vma:
-    """Return the part of `vma` that lies in `within`."""
-    start, end = max(vma.start, within.start), min(vma.end, within.end)
-    if (start, end) == (vma.start, vma.end):
-        return vma
-    return vma._replace(start=start, end=end, offset_bytes=vma.offset_bytes + start - vma.start)
+def _read_populated(pagemap: Pagemap, found: MemoryMap) -> tuple[Pages, Entries]:
+    """Return the populated pages of the mappings in `found`, ascending, and their entries."""
+    dense, sparse = found.ranges()
+    # The big reserved mappings are read only where they are populated.
+    wanted = sorted([*dense, *(run for first, count in sparse for run in pagemap.populated(first, count))])
+    # What lies between some of the mappings may be populated, and is not asked for.
+    runs = _joined(wanted, _GAP_PAGES if found.complete else 0)
+    counts = np.array([count for _, count in runs], np.int64)
+    ends = np.cumsum(counts)
+    entries = np.empty(int(ends[-1]) if runs else 0, np.uint64)
+    for (first, count), end in zip(runs, ends.tolist(), strict=True):
+        pagemap.read_into(entries[end - count : end], first)
+    used = populated_of(entries)
+    # What of the run before an entry is left out of the row moves all later pages.
+    shifts = np.array([first for first, _ in runs], np.int64) - (ends - counts)
+    lengths = np.searchsorted(used, ends) - np.searchsorted(used, ends - counts)
+    return used + np.repeat(shifts, lengths), entries[used]
 
 
-def _runs_to_read(vmas: list[Vma], pagemap: Pagemap) -> list[tuple[int, int]]:
-    # Neighbouring mappings are read in one call; the big reserved ones only where they are populated.
-    runs: list[tuple[int, int]] = []
-    for vma in vmas:
-        if vma.path == b"[vsyscall]":  # in the kernel's half of the addresses
-            continue
-        first, count = vma.start >> PAGE_SHIFT, vma.pages
-        sparse = count >= (_SPARSE_FILE_PAGES if vma.inode else _SPARSE_PRIVATE_PAGES)
-        for start, length in pagemap.populated(first, count) if sparse else [(first, count)]:
-            end = runs[-1][0] + runs[-1][1] if runs else None
-            if end is not None and start - end <= _GAP_PAGES:
-                runs[-1] = runs[-1][0], start + length - runs[-1][0]
-            else:
-                runs.append((start, length))
-    return runs
+def _joined(runs: list[tuple[int, int]], gap_pages: int) -> list[tuple[int, int]]:
+    """Join ascending runs at most `gap_pages` apart: they are read in one call."""
+    joined: list[tuple[int, int]] = []
+    for first, count in runs:
+        end = joined[-1][0] + joined[-1][1] if joined else None
+        if end is not None and first - end <= gap_pages:
+            joined[-1] = joined[-1][0], first + count - joined[-1][0]
+        else:
+            joined.append((first, count))
+    return joined

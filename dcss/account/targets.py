@@ -10,6 +10,7 @@ from typing import Literal, Protocol
 from dcss.abi.extmem import SegmentType
 
 Origin = Literal["kernel", "engine", "program"]
+StatedCounters = tuple[int, int, int]  # page cache, buffer and anonymous bytes, as a guest kernel counts them
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,11 +62,12 @@ class SegmentTarget:
 
 @dataclass(frozen=True, slots=True)
 class GuestTarget:
-    """One guest: its processes, what it was told to do, and the two ranges that the fork server reserved for it.
+    """One guest: its processes, what it should do with segments, and what its engine says of its addresses.
 
-    `window` is its absolute address space, `user_area` where files are mapped at user level. `origins` says whose
-    memory an address is, where it is not the guest kernel's. `non_shared` names the objects of segments that it loaded
-    non-shared: what it writes there becomes its own.
+    `window` is its absolute address space, real storage at the bottom and segments above; `user_area` is where files
+    are mapped at user level. `origins` says whose memory an address is, where it is not the guest kernel's.
+    `non_shared` names the objects of segments that it loaded non-shared: what it writes there becomes its own.
+    `pidfds`, where there are any, are those of `pids`, in the same order.
     """
 
     name: str
@@ -77,6 +79,7 @@ class GuestTarget:
     user_area: AddressRange
     origins: tuple[tuple[AddressRange, Origin], ...] = ()
     non_shared: frozenset[str] = frozenset()
+    pidfds: tuple[int, ...] = ()
 
     def origin_of(self, address: int) -> Origin:
         """Return whose memory `address` is."""

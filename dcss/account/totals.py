@@ -9,15 +9,32 @@ from dcss.account.pagemap import Flags
 from dcss.results import Totals
 
 
-def totals_of(mapped: Iterable[Flags]) -> Totals:
-    """Return the totals over guests; each array says which segment pages one guest has in its user mappings.
+class SharingSum:
+    """Adds up guests, of which each says which of `segment_pages` pages it has in its user mappings.
 
-    Equal places of the arrays are the same frame: an object in shared memory has one frame for each of its pages.
+    Equal places are the same frame: an object in shared memory has one frame for each of its pages.
     """
-    without_pages = 0
-    union: Flags | None = None
+
+    def __init__(self, segment_pages: int) -> None:
+        self._without_pages = 0
+        self._mapped_by_any = np.zeros(segment_pages, np.bool_)
+
+    def add(self, mapped: Flags) -> None:
+        """Add one guest."""
+        self._without_pages += int(np.count_nonzero(mapped))
+        self._mapped_by_any |= mapped
+
+    def totals(self) -> Totals:
+        """Return the totals over all guests so far."""
+        with_pages = int(np.count_nonzero(self._mapped_by_any))
+        saved_pages = self._without_pages - with_pages
+        return Totals(with_pages * PAGE_SIZE, self._without_pages * PAGE_SIZE, saved_pages * PAGE_SIZE)
+
+
+def totals_of(mapped: Iterable[Flags]) -> Totals:
+    """Return the totals over guests, given one after the other."""
+    total: SharingSum | None = None
     for guest in mapped:
-        without_pages += int(np.count_nonzero(guest))
-        union = guest.copy() if union is None else union | guest
-    with_pages = 0 if union is None else int(np.count_nonzero(union))
-    return Totals(with_pages * PAGE_SIZE, without_pages * PAGE_SIZE, (without_pages - with_pages) * PAGE_SIZE)
+        total = total or SharingSum(len(guest))
+        total.add(guest)
+    return (total or SharingSum(0)).totals()

@@ -49,7 +49,9 @@ class Share(NamedTuple):
 def share_of(account: GuestAccount) -> Share:
     """Return a guest's share: uss_bytes; segment pages in its mappings; page cache and buffers, which are private."""
     guest = account.guest
-    return Share(account.host.uss_bytes, guest.xip_bytes, guest.page_cache_bytes + guest.buffer_bytes)
+    known = guest.page_cache_bytes is not None and guest.buffer_bytes is not None
+    copies_bytes = (guest.page_cache_bytes or 0) + (guest.buffer_bytes or 0) if known else None
+    return Share(account.host.uss_bytes, guest.xip_bytes, copies_bytes)
 
 
 def guest_blocks(result: MeasureResult, *, show_all: bool) -> list[Block]:

@@ -6,7 +6,7 @@ from time import monotonic
 from dcss.config.plan import SystemPlan
 from dcss.progress import Progress
 from dcss.results import RunResult
-from dcss.system.proof import measure_system, verify_system
+from dcss.system.proof import examine_system
 from dcss.system.system import System
 
 
@@ -23,8 +23,6 @@ def run_system(plan: SystemPlan, *, progress: Progress, evidence_path: Path | No
         system.wait()
         ready = monotonic()
         progress.phase("verify")
-        verdict = verify_system(system, evidence_path)
-        progress.phase("measure")
-        account = measure_system(system)
+        verdict, account = examine_system(system, evidence_path)
         outcomes = system.outcomes()
     return RunResult(verdict, account, outcomes, published - started, ready - published, plan.warnings)

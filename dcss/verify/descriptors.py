@@ -14,7 +14,7 @@ _O_PATH = 0o10000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-class OpenFile(NamedTuple):
+class FileDescriptor(NamedTuple):
     """A regular file that a process has open; `path` leads to it while it is."""
 
     pid: int
@@ -47,7 +47,7 @@ class OpenFile(NamedTuple):
         raise ValueError(f"/proc/{self.pid}/fdinfo/{self.number}: found no line `flags:`")
 
 
-def open_files(pid: int) -> list[OpenFile]:
+def open_files(pid: int) -> list[FileDescriptor]:
     """Return the regular files that process `pid` has open. Errors as dcss.account.proc has them."""
     found = []
     with proc_errors(pid, "fd"):
@@ -58,11 +58,11 @@ def open_files(pid: int) -> list[OpenFile]:
         except FileNotFoundError:  # closed since
             continue
         if stat.S_ISREG(status.st_mode):
-            found.append(OpenFile(pid, int(link.name), status.st_dev, status.st_ino))
+            found.append(FileDescriptor(pid, int(link.name), status.st_dev, status.st_ino))
     return found
 
 
-def duplicate(file: OpenFile) -> int:
+def duplicate(file: FileDescriptor) -> int:
     """Return a duplicate of another process's descriptor: the same open file. Raises OSError where that is refused."""
     pidfd = os.pidfd_open(file.pid)
     try:

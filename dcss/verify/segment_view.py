@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.account.memory_map import Object
 from dcss.account.pagemap import Entries, Flags, Pages
-from dcss.account.space import AddressSpace, Object, spread
+from dcss.account.space import AddressSpace, spread
 from dcss.account.targets import AddressRange, FileRuns, SegmentTarget
 
 Bytes = npt.NDArray[np.uint8]
@@ -19,7 +20,7 @@ NO_FILE = -1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class FilePages:
+class SegmentFiles:
     """The segment pages of files that have any, file after file.
 
     `pages` holds them in one row, `starts` where each file begins in it, `counts` how many each has; `owner` says for
@@ -66,7 +67,7 @@ class SegmentView:
     target: SegmentTarget
     object: Object
     content: Bytes
-    files: FilePages
+    files: SegmentFiles
 
     @classmethod
     def of(cls, target: SegmentTarget) -> Self:
@@ -75,7 +76,7 @@ class SegmentView:
         pages = target.size_bytes >> PAGE_SHIFT
         memory = (ctypes.c_uint8 * target.size_bytes).from_address(target.address)
         content: Bytes = np.ctypeslib.as_array(memory).reshape(pages, PAGE_SIZE)
-        return cls(target, (status.st_dev, status.st_ino), content, FilePages.of(target.files, pages))
+        return cls(target, (status.st_dev, status.st_ino), content, SegmentFiles.of(target.files, pages))
 
     @property
     def name(self) -> str:

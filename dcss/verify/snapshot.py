@@ -1,19 +1,29 @@
-"""One look at all processes of a system: small facts for each claim, while the page tables themselves are dropped."""
+"""A snapshot of a system: small facts about every process for the claims, while the page tables themselves are dropped.
+
+It is filled in two steps: page tables are read with all guests held still, then each guest's memory is searched.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT
+from dcss.abi.pagemap import PM_FILE, PM_PFRAME_MASK, PM_PRESENT
 from dcss.account.maps import Vma
+from dcss.account.memory_map import MappingGroup, MemoryMap, cut
 from dcss.account.pagemap import Entries, Flags, Pages, frames_of, is_file, is_present
-from dcss.account.proc import ProcessGoneError, family
-from dcss.account.space import AddressSpace, Object, ObjectPages, cut
+from dcss.account.scan import GuestReading
+from dcss.account.space import AddressSpace, ObjectPages
 from dcss.account.targets import AddressRange, GuestTarget, SystemTarget
-from dcss.errors import LaunchError, MeasurementDeniedError
-from dcss.verify.evidence import Evidence
+from dcss.verify.evidence import EvidenceFile
+from dcss.verify.search.results import SearchResult
 from dcss.verify.segment_view import SegmentView
+from dcss.verify.writable import WritableMapping, writable_mappings
+
+_KEPT_LAYOUTS = 32
 
 
 @dataclass(slots=True, eq=False)
@@ -33,155 +43,195 @@ class SegmentPages:
 
     @classmethod
     def of(cls, pages: int) -> "SegmentPages":
-        """Return a sight of a segment of `pages` pages in which nothing is mapped."""
+        """Return a segment of `pages` pages of which nothing is mapped."""
         return cls(np.zeros(pages, np.bool_), np.zeros(pages, np.bool_), np.zeros(pages, np.bool_))
 
 
 @dataclass(slots=True, eq=False)
 class GuestView:
-    """One guest: its processes, each segment, mappings in its ranges that no segment backs, what is left of its memory.
+    """One guest: its processes, each segment in it, and mappings that are out of place.
 
-    `denied` is why its books could not be read.
+    `foreign_mappings` lie in its ranges and are backed by no segment; `outside_window` are a segment's. Guests in which
+    a segment looks alike have one SegmentPages in common. `denied` is why its books could not be read.
     """
 
     target: GuestTarget
     pids: tuple[int, ...]
+    denied: str | None
     segments: list[SegmentPages]
     foreign_mappings: list[Vma] = field(default_factory=list)
     outside_window: list[Vma] = field(default_factory=list)
-    spaces: list[AddressSpace] = field(default_factory=list)
-    denied: str | None = None
+    writable_mappings: list[WritableMapping] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
 class Snapshot:
     """All processes of a system, CP first.
 
-    `cp_entries` are the pagemap entries of CP's own mappings; `pte_counts` says for each segment page how many
-    page-table entries of the system hold CP's frame, `seen` which pages any process has present.
+    `frames` says whether frame numbers are shown. `cp_entries` are the pagemap entries of CP's own mappings;
+    `pte_counts` says for each segment page how many page-table entries of the system hold CP's frame, `seen` which
+    pages any process has present. `search` is there once the memory of guests was searched.
     """
 
+    frames: bool
+    segments: list[SegmentView]
     cp_entries: list[Entries]
     pte_counts: list[Pages]
     seen: list[Flags]
     guests: list[GuestView] = field(default_factory=list)
-    other_spaces: list[AddressSpace] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)
+    search: SearchResult = field(default_factory=SearchResult)
+
+    @property
+    def sharing(self) -> list[GuestView]:
+        """The guests that should share."""
+        return [guest for guest in self.guests if guest.target.expect == "shared"]
+
+    @property
+    def denied(self) -> list[str]:
+        """Why the books of some guests could not be read."""
+        return denied_reasons(self.guests)
 
 
-class Observer:
-    """Looks at a system as often as it takes for its books to settle."""
+def denied_reasons(guests: Sequence[GuestView]) -> list[str]:
+    """Say for each of `guests` whose books are closed why that is."""
+    return [f"guest {guest.target.name}: {guest.denied}" for guest in guests if guest.denied is not None]
 
-    def __init__(self, system: SystemTarget, segments: Sequence[SegmentView], *, frames: bool) -> None:
-        self.system = system
-        self.segments = segments
-        self.frames = frames
-        self._objects: dict[Object, int] = {segment.object: i for i, segment in enumerate(segments)}
 
-    def look(self, evidence: Evidence | None) -> Snapshot:
-        """Read every process once. Raises LaunchError where one has ended, MeasurementDeniedError for CP's books."""
-        for segment in self.segments:
+class _Layout(NamedTuple):
+    """What follows from a guest's mappings alone; guests that are forked alike have it in common."""
+
+    groups: list[MappingGroup]
+    mapped: list[Flags]
+    foreign_mappings: list[Vma]
+    outside_window: list[Vma]
+
+
+class SnapshotBuilder:
+    """Takes a snapshot of what it is shown, CP's own mappings first."""
+
+    def __init__(
+        self, system: SystemTarget, segments: list[SegmentView], *, frames: bool, evidence: EvidenceFile | None
+    ) -> None:
+        for segment in segments:
             segment.touch()
+        self._segments = segments
+        self._objects = {segment.object: index for index, segment in enumerate(segments)}
+        self._evidence = evidence
+        # Guests are forked from few processes, and look much alike.
+        self._layout = lru_cache(_KEPT_LAYOUTS)(self._find_layout)
+        self._known_pages: dict[tuple[object, ...], SegmentPages] = {}
         # CP has much memory of its own that is nobody's business here.
-        cp = AddressSpace.read(self.system.cp_pid, self._objects)
-        snapshot = Snapshot(
-            [segment.cp_entries(cp) for segment in self.segments],
-            [np.zeros(segment.pages, np.int64) for segment in self.segments],
-            [np.zeros(segment.pages, np.bool_) for segment in self.segments],
+        cp = AddressSpace.read(system.cp_pid, frozenset(self._objects))
+        cp_entries = [segment.cp_entries(cp) for segment in segments]
+        self._mask, self._wanted = _wanted_entries(cp_entries, frames=frames)
+        self.snapshot = Snapshot(
+            frames,
+            segments,
+            cp_entries,
+            [np.zeros(segment.pages, np.int64) for segment in segments],
+            [np.zeros(segment.pages, np.bool_) for segment in segments],
         )
         if evidence is not None:
-            evidence.segments(self.segments, snapshot.cp_entries)
-        self._count(snapshot, cp, evidence, "cp")
-        for pid in self.system.other_pids:
-            space = AddressSpace.read(pid)
-            self._count(snapshot, space, evidence, "other")
-            snapshot.other_spaces.append(space.without(self._objects))
-        for guest in self.system.guests:
-            snapshot.guests.append(self._guest(snapshot, guest, evidence))
-        return snapshot
+            evidence.begin(segments, cp_entries)
+        self._count(cp, "cp")
 
-    def _guest(self, snapshot: Snapshot, guest: GuestTarget, evidence: Evidence | None) -> GuestView:
-        sight = GuestView(guest, family(guest.pids), [SegmentPages.of(segment.pages) for segment in self.segments])
-        if not sight.pids:
-            raise LaunchError(f"guest {guest.name}: found no process of it, wanted one that runs")
-        for pid in sight.pids:
-            try:
-                space = AddressSpace.read(pid)
-            except MeasurementDeniedError as error:
-                sight.denied = str(error)
-                continue
-            except ProcessGoneError:
-                if pid in guest.pids:
-                    raise
-                continue  # a child that it had forked
-            user_vmas = self._mappings(sight, space)
-            if evidence is not None:
-                evidence.foreign_mappings(guest.name, space.pid, sight.foreign_mappings)
-            found = self._count(snapshot, space, evidence, guest.name)
-            for index, segment in enumerate(self.segments):
-                _cover(sight.segments[index].mapped, [vma for vma in user_vmas if vma.object == segment.object])
-                self._judge(sight, index, found[index], snapshot.cp_entries[index])
-            sight.spaces.append(space.without(self._objects))
-        return sight
+    def add_other(self, space: AddressSpace) -> None:
+        """Count the entries of a process that is neither CP nor a guest."""
+        self._count(space, "other")
 
-    def _mappings(self, sight: GuestView, space: AddressSpace) -> list[Vma]:
-        """Return the segments' mappings in the user area; record foreign mappings, and those outside the window."""
-        window, user_area = sight.target.window, sight.target.user_area
-        user: list[Vma] = []
-        for vma in space.vmas:
+    def add_guest(self, reading: GuestReading) -> None:
+        """Look at each segment in one guest."""
+        target = reading.guest
+        view = GuestView(
+            target, reading.pids, reading.denied, [SegmentPages.of(segment.pages) for segment in self._segments]
+        )
+        for space in reading.spaces:
+            layout = self._layout(space.map, target.window, target.user_area)
+            view.foreign_mappings += layout.foreign_mappings
+            view.outside_window += layout.outside_window
+            if self._evidence is not None:
+                self._evidence.foreign_mappings(target.name, space.pid, layout.foreign_mappings)
+            found = self._count(space, target.name)
+            for index, segment in enumerate(self._segments):
+                view.segments[index].mapped |= layout.mapped[index]
+                self._judge(view, index, *found[index])
+                view.writable_mappings += writable_mappings(space.pid, segment.name, layout.groups[index])
+        view.segments = [self._known(index, pages) for index, pages in enumerate(view.segments)]
+        self.snapshot.guests.append(view)
+
+    def _find_layout(self, found: MemoryMap, window: AddressRange, user_area: AddressRange) -> _Layout:
+        user: list[list[Vma]] = [[] for _ in self._segments]
+        foreign: list[Vma] = []
+        outside: list[Vma] = []
+        for vma in found.vmas:
             if not vma.inode:
                 continue
             in_user_area = user_area.overlaps(vma.start, vma.end)
-            if vma.object in self._objects:
+            index = self._objects.get(vma.object)
+            if index is not None:
                 if in_user_area:
                     # A mapping may reach over the border of the area.
-                    user.append(cut(vma, user_area))
+                    user[index].append(cut(vma, user_area))
                 if not window.overlaps(vma.start, vma.end):
-                    sight.outside_window.append(vma)
+                    outside.append(vma)
             elif in_user_area or window.overlaps(vma.start, vma.end):
-                sight.foreign_mappings.append(vma)
-        return user
+                foreign.append(vma)
+        groups = [found.of_object(segment.object) for segment in self._segments]
+        mapped = [_covered(segment.pages, vmas) for segment, vmas in zip(self._segments, user, strict=True)]
+        return _Layout(groups, mapped, foreign, outside)
 
-    def _count(
-        self, snapshot: Snapshot, space: AddressSpace, evidence: Evidence | None, role: str
-    ) -> list[ObjectPages]:
-        """Count the entries of one process for every segment, and return them."""
+    def _count(self, space: AddressSpace, role: str) -> list[tuple[ObjectPages, Flags]]:
+        """Count the entries of one process for every segment; return them, and which hold the segment's page."""
+        snapshot = self.snapshot
         snapshot.pids.append(space.pid)
-        found = []
-        for index, segment in enumerate(self.segments):
-            vmas = space.vmas_of(segment.object)
-            here = _inside(space.of_vmas(vmas), segment.pages)
-            found.append(here)
-            holds = self._holds(here.entries, snapshot.cp_entries[index][here.object_pages])
+        counted = []
+        for index, segment in enumerate(self._segments):
+            group = space.map.of_object(segment.object)
+            found = _inside(space.of_group(group), segment.pages)
+            # By frame or, where frames are hidden, as a page of the object.
+            holds: Flags = (found.entries & self._mask) == self._wanted[index][found.object_pages]
+            counted.append((found, holds))
+            held_pages = found.object_pages if holds.all() else found.object_pages[holds]
             # Any mapping of the object counts, wherever it lies and whatever for.
-            snapshot.pte_counts[index] += np.bincount(here.object_pages[holds], minlength=segment.pages)
-            snapshot.seen[index][here.object_pages[holds]] = True
-            if evidence is not None:
-                evidence.mappings(space, role, segment, vmas)
-        return found
+            snapshot.pte_counts[index] += np.bincount(held_pages, minlength=segment.pages)
+            snapshot.seen[index][held_pages] = True
+            if self._evidence is not None:
+                self._evidence.mappings(space.pid, role, segment, group, found)
+        return counted
 
-    def _judge(self, sight: GuestView, index: int, found: ObjectPages, cp_entries: Entries) -> None:
-        segment, seen = self.segments[index], sight.segments[index]
-        holds = self._holds(found.entries, cp_entries[found.object_pages])
-        user = _within(found.pages, sight.target.user_area)
-        seen.proved[found.object_pages[user & holds]] = True
+    def _judge(self, view: GuestView, index: int, found: ObjectPages, holds: Flags) -> None:
+        segment, pages = self._segments[index], view.segments[index]
+        user = _within(found.pages, view.target.user_area)
+        pages.proved[found.object_pages[user & holds]] = True
         wrong = user & ~holds
-        # A page may be mapped twice, once rightly: it is wrong all the same.
-        seen.wrong[found.object_pages[wrong]] = True
         if wrong.any():
-            seen.strange.append((found.object_pages[wrong], frames_of(found.entries[wrong])))
-        device = _within(found.pages, sight.target.window) & is_present(found.entries)
-        if segment.target.type.exclusive or segment.target.shm_name in sight.target.non_shared:
+            # A page may be mapped twice, once rightly: it is wrong all the same.
+            pages.wrong[found.object_pages[wrong]] = True
+            pages.strange.append((found.object_pages[wrong], frames_of(found.entries[wrong])))
+        device = _within(found.pages, view.target.window) & is_present(found.entries)
+        if segment.target.type.exclusive or segment.target.shm_name in view.target.non_shared:
             device &= is_file(found.entries)  # pages that the guest wrote are its own, by type or access mode
-        seen.device_pages += int(np.count_nonzero(device))
-        seen.device_wrong += int(np.count_nonzero(device & ~holds))
+        pages.device_pages += int(np.count_nonzero(device))
+        pages.device_wrong += int(np.count_nonzero(device & ~holds))
 
-    def _holds(self, entries: Entries, cp_entries: Entries) -> Flags:
-        """Say which entries hold the segment's page: by frame or, where frames are hidden, as a page of the object."""
-        holds = is_present(entries) & is_file(entries)
-        if self.frames:
-            holds &= is_present(cp_entries) & (frames_of(entries) == frames_of(cp_entries))
-        return holds
+    def _known(self, index: int, pages: SegmentPages) -> SegmentPages:
+        """Return the pages of an earlier guest that are the same, or else `pages`."""
+        if pages.strange:
+            return pages
+        flags = (np.packbits(each).tobytes() for each in (pages.mapped, pages.proved, pages.wrong))
+        return self._known_pages.setdefault((index, *flags, pages.device_pages, pages.device_wrong), pages)
+
+
+def _wanted_entries(cp_entries: Sequence[Entries], *, frames: bool) -> tuple[np.uint64, list[Entries]]:
+    """Return the bits that matter of an entry, and what they must be for each page of each segment."""
+    held = np.uint64(PM_PRESENT | PM_FILE)
+    if not frames:
+        return held, [np.full(len(entries), held) for entries in cp_entries]
+    mask = held | np.uint64(PM_PFRAME_MASK)
+    # What CP itself has not present proves nothing: no entry looks like that.
+    never = ~mask
+    return mask, [np.where(is_present(entries), entries & mask | np.uint64(PM_FILE), never) for entries in cp_entries]
 
 
 def _inside(found: ObjectPages, segment_pages: int) -> ObjectPages:
@@ -196,12 +246,13 @@ def _within(pages: Pages, addresses: AddressRange) -> Flags:
     return within
 
 
-def _cover(mapped: Flags, vmas: list[Vma]) -> None:
-    """Mark the segment pages that `vmas` span, present or not."""
+def _covered(pages: int, vmas: list[Vma]) -> Flags:
+    """Say for each of a segment's pages whether any of `vmas` spans it, present or not."""
     firsts = np.array([vma.offset_bytes >> PAGE_SHIFT for vma in vmas], np.int64)
     lasts = firsts + np.array([vma.pages for vma in vmas], np.int64)
     # Up where a mapping begins, down where it ends: the sum says how many lie over a page.
-    steps = np.zeros(len(mapped) + 1, np.int64)
-    np.add.at(steps, np.minimum(firsts, len(mapped)), 1)
-    np.add.at(steps, np.minimum(lasts, len(mapped)), -1)
-    mapped |= np.cumsum(steps[:-1]) > 0
+    steps = np.zeros(pages + 1, np.int64)
+    np.add.at(steps, np.minimum(firsts, pages), 1)
+    np.add.at(steps, np.minimum(lasts, pages), -1)
+    covered: Flags = np.cumsum(steps[:-1]) > 0
+    return covered

@@ -136,6 +136,7 @@ def test_books_follow_what_commands_instantiate(running: Running, made: tuple[Pa
         while member.counters is before:
             running.system.poll(10)
         account = next(g for g in measure_system(running.system).guests if g.name == name)
+        assert account.guest.page_cache_bytes is not None
         return account.guest.page_cache_bytes
 
     assert counters("A") == 0

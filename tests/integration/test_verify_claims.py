@@ -20,7 +20,7 @@ from segment_support import ADDRESS, FILES, PAGES, Stage, disk_directory, map_al
 
 from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE
-from dcss.verify.verdict import verify
+from dcss.verify.examine import verify
 
 pytestmark = needs("frames")
 

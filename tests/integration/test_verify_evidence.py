@@ -18,7 +18,7 @@ from segment_support import ADDRESS, Stage, disk_directory, map_all, order, rand
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.results import VerifyResult
-from dcss.verify.verdict import verify
+from dcss.verify.examine import verify
 
 pytestmark = needs("frames")
 

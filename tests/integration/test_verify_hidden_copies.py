@@ -7,7 +7,7 @@ from segment_support import FILES, PAGES, File, Stage, map_all, map_file, order,
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.targets import AddressRange
-from dcss.verify.verdict import verify
+from dcss.verify.examine import verify
 
 pytestmark = needs("frames")
 

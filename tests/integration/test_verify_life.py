@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Container
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +13,10 @@ from segment_support import Stage, map_all, order
 
 from dcss.account.space import AddressSpace
 from dcss.errors import LaunchError, MeasurementDeniedError
-from dcss.verify import verdict
-from dcss.verify.search.process_memory import ProcessMemory, search_processes
-from dcss.verify.verdict import verify
+from dcss.verify import examine
+from dcss.verify.examine import verify
+from dcss.verify.search import system_search
+from dcss.verify.search.process_memory import ProcessMemory
 
 pytestmark = needs("frames")
 
@@ -36,8 +37,8 @@ def test_guest_that_ends_between_reading_and_searching(stage_of_two: Stage, monk
         _wait_until_dead(pid)
         return search(*arguments, **more)
 
-    search = search_processes
-    monkeypatch.setattr(verdict, "search_processes", kill_first)
+    search = system_search.search_system
+    monkeypatch.setattr(examine, "search_system", kill_first)
     with pytest.raises(LaunchError, match=f"guest LINUX01: process {pid} ended"):
         verify(stage_of_two.system)
 
@@ -55,13 +56,13 @@ def test_books_that_settle_at_the_second_look(stage_of_two: Stage, monkeypatch: 
     looks = []
     read = AddressSpace.read
 
-    def forgetful(cls: type[AddressSpace], pid: int, objects: Container[tuple[int, int]] | None = None) -> AddressSpace:
+    def forgetful(cls: type[AddressSpace], pid: int, objects: frozenset[tuple[int, int]] | None = None) -> AddressSpace:
         space = read(pid, objects)
         if pid == stage_of_two.guests[0].pids[0]:
             looks.append(pid)
             if len(looks) == 1:
                 kept = space.pages != (stage_of_two.user_area.start >> 12) + 3
-                return cls(pid, space.vmas, space.pages[kept], space.entries[kept])
+                return replace(space, pages=space.pages[kept], entries=space.entries[kept])
         return space
 
     monkeypatch.setattr(AddressSpace, "read", classmethod(forgetful))
@@ -86,7 +87,7 @@ def test_descriptors_that_cannot_be_seen_are_unknown(stage_of_two: Stage, monkey
     def closed(pid: int) -> list[object]:
         raise MeasurementDeniedError(f"/proc/{pid}/fd: Permission denied")
 
-    monkeypatch.setattr(verdict, "open_files", closed)
+    monkeypatch.setattr(system_search, "open_files", closed)
     result = verify(stage_of_two.system)
     assert [claim.holds for claim in result.claims] == [True, None, True, True]
     assert "not all descriptors could be seen: guest LINUX01: /proc/" in detail(result, NO_COPIES)

@@ -12,7 +12,7 @@ from segment_support import ADDRESS, PAGES, Order, Stage, map_all, order, withou
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.results import VerifyResult
-from dcss.verify.verdict import verify
+from dcss.verify.examine import verify
 
 
 def verified_without_privilege(prepare: Callable[[Stage], object], honest: int = 1) -> VerifyResult:

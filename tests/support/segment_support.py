@@ -22,7 +22,7 @@ import numpy as np
 from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.targets import AddressRange, GuestTarget, SegmentTarget, SystemTarget
-from dcss.verify.segment_view import FilePages, SegmentView
+from dcss.verify.segment_view import SegmentFiles, SegmentView
 
 ACTOR = Path(__file__).with_name("segment_actor_support.py")
 NOBODY = 65534
@@ -66,7 +66,7 @@ def unmapped(content: bytes, files: tuple[File, ...] = (), name: str = "LIB") ->
     """A segment that lives in an array: nothing of it is in shared memory, and nobody maps it."""
     rows = np.frombuffer(content, np.uint8).reshape(-1, PAGE_SIZE)
     target = SegmentTarget(name, SegmentType.SR, "/none", -1, 0, len(content), None, files)
-    return SegmentView(target, (1, 2), rows, FilePages.of(files, len(rows)))
+    return SegmentView(target, (1, 2), rows, SegmentFiles.of(files, len(rows)))
 
 
 def order(verb: str, **arguments: Any) -> Order:

@@ -10,6 +10,7 @@ import numpy as np
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.frames import map_counts
 from dcss.account.maps import parse_maps, read_maps
+from dcss.account.memory_map import Object
 from dcss.account.pagemap import frames_of
 from dcss.account.smaps import read_rollup, read_smaps
 from dcss.errors import DcssError
@@ -23,22 +24,24 @@ NAME: Final = "books-close"
 _KB = 1024
 
 
-def judge_books(snapshot: Snapshot, segments: list[SegmentView], *, frames: bool) -> Claim:
-    """Judge the claim: entry by entry or, with `frames` False, by the sum of all processes' shares of shared memory."""
-    denied = [f"guest {guest.target.name}: {guest.denied}" for guest in snapshot.guests if guest.denied is not None]
-    if denied:
-        return Claim(NAME, None, f"not all processes' books could be read: {first_few(denied)}")
-    if not segments:
+def judge(snapshot: Snapshot) -> Claim:
+    """Judge the claim: entry by entry or, without frame numbers, by all processes' shares of shared memory.
+
+    It reads more of the kernel's books, so guests must stand still.
+    """
+    if snapshot.denied:
+        return Claim(NAME, None, f"not all processes' books could be read: {first_few(snapshot.denied)}")
+    if not snapshot.segments:
         return Claim(NAME, None, "no segment is published")
-    return _by_entries(snapshot, segments) if frames else _by_shares(snapshot, segments)
+    return _by_entries(snapshot) if snapshot.frames else _by_shares(snapshot)
 
 
-def _by_entries(snapshot: Snapshot, segments: list[SegmentView]) -> Claim:
+def _by_entries(snapshot: Snapshot) -> Claim:
     findings = []
     entries = pages = 0
-    for segment, cp_entries, ours in zip(segments, snapshot.cp_entries, snapshot.pte_counts, strict=True):
+    for segment, cp_entries, ours in zip(snapshot.segments, snapshot.cp_entries, snapshot.pte_counts, strict=True):
         frames = frames_of(cp_entries)
-        # Frame 0 stands for a page that CP has not: claim 1 tells that.
+        # Frame 0 stands for a page that CP does not have present: claim 1 reports that.
         counted = np.where(frames != 0, map_counts(frames).astype(np.int64), 0)
         entries += int(ours.sum())
         pages += int(np.count_nonzero(frames))
@@ -83,10 +86,10 @@ class _Shares:
     error_bytes: int = 0
 
 
-def _by_shares(snapshot: Snapshot, segments: list[SegmentView]) -> Claim:
+def _by_shares(snapshot: Snapshot) -> Claim:
     shares = _Shares()
     backings = Backings()
-    objects = {segment.object for segment in segments}
+    objects = frozenset(segment.object for segment in snapshot.segments)
     try:
         for pid in snapshot.pids:
             reason = _add_share(shares, pid, objects, backings)
@@ -104,11 +107,11 @@ def _by_shares(snapshot: Snapshot, segments: list[SegmentView]) -> Claim:
         return Claim(NAME, True, f"{detail}: nobody else maps more than that")
     if missing_bytes < 0:
         return Claim(NAME, None, f"{detail}: more than they map, so these books cannot be told apart")
-    mappers = first_few([f"{segment.name}: {_mappers(segment, snapshot)}" for segment in segments])
+    mappers = first_few([f"{segment.name}: {_mappers(segment, snapshot)}" for segment in snapshot.segments])
     return Claim(NAME, False, f"{detail}: somebody else maps them; {mappers}")
 
 
-def _add_share(shares: _Shares, pid: int, objects: set[tuple[int, int]], backings: Backings) -> str | None:
+def _add_share(shares: _Shares, pid: int, objects: frozenset[Object], backings: Backings) -> str | None:
     """Add one process; return why that cannot be done, if so."""
     rollup = read_rollup(pid)
     if "Pss_Shmem" not in rollup:

@@ -5,20 +5,17 @@ import json
 import os
 import subprocess
 import sys
-from contextlib import suppress
 from pathlib import Path
 from signal import SIGSEGV
 from typing import Final, NamedTuple
 
-from dcss.account.maps import Vma
-from dcss.account.proc import ProcessGoneError
-from dcss.account.space import Object
 from dcss.errors import MeasurementDeniedError
 from dcss.results import Claim
-from dcss.verify.descriptors import OpenFile, duplicate
+from dcss.verify.descriptors import FileDescriptor, duplicate
 from dcss.verify.segment_view import SegmentView
 from dcss.verify.snapshot import GuestView, Snapshot
 from dcss.verify.wording import count, first_few
+from dcss.verify.writable import opened_for_writing
 
 NAME: Final = "protection-holds"
 _PROBE = Path(__file__).with_name("probe.py")
@@ -33,9 +30,9 @@ class _Tried(NamedTuple):
     failure: str | None = None
 
 
-def judge_protection(snapshot: Snapshot, segments: list[SegmentView], files: dict[str, list[OpenFile]]) -> Claim:
-    """Judge the claim for every segment that guests may not write; `files` are the guests' open files, by guest."""
-    protected = [segment for segment in segments if not segment.target.type.shared_writable]
+def judge(snapshot: Snapshot) -> Claim:
+    """Judge the claim for every segment that guests may not write."""
+    protected = [segment for segment in snapshot.segments if not segment.target.type.shared_writable]
     if not protected:
         return Claim(NAME, None, "no segment is protected: all are of type SW or SN")
     findings: list[str] = []
@@ -43,7 +40,12 @@ def judge_protection(snapshot: Snapshot, segments: list[SegmentView], files: dic
     failures: list[str] = []
     for segment in protected:
         # Also descriptors that a guest got otherwise than from CP.
-        held = [(guest, file) for guest, opened in files.items() for file in opened if file.object == segment.object]
+        held = [
+            (guest, file)
+            for guest, searched in snapshot.search.guests.items()
+            for file in searched.descriptors
+            if file.object == segment.object
+        ]
         findings += _writable_descriptors(segment, held)
         for guest in snapshot.guests:
             findings += _writable_mappings(segment, guest)
@@ -54,9 +56,7 @@ def judge_protection(snapshot: Snapshot, segments: list[SegmentView], files: dic
         failures += [tried.failure] if tried.failure is not None else []
     if findings:
         return Claim(NAME, False, first_few(findings))
-    denied = failures + [
-        f"guest {guest.target.name}: {guest.denied}" for guest in snapshot.guests if guest.denied is not None
-    ]
+    denied = failures + snapshot.denied
     if denied:
         return Claim(NAME, None, first_few(denied))
     unsummed = [segment.name for segment in protected if segment.target.digest is None]
@@ -67,42 +67,24 @@ def judge_protection(snapshot: Snapshot, segments: list[SegmentView], files: dic
     )
 
 
-def _writable_descriptors(segment: SegmentView, held: list[tuple[str, OpenFile]]) -> list[str]:
-    findings = []
-    for guest, file in held:
-        with suppress(ProcessGoneError):  # closed since
-            if file.writable:
-                findings.append(f"guest {guest}: descriptor {file.number} of {segment.name} is open for writing")
-    return findings
+def _writable_descriptors(segment: SegmentView, held: list[tuple[str, FileDescriptor]]) -> list[str]:
+    return [
+        f"guest {guest}: descriptor {file.number} of {segment.name} is open for writing"
+        for guest, file in held
+        if opened_for_writing(file)
+    ]
 
 
 def _writable_mappings(segment: SegmentView, guest: GuestView) -> list[str]:
     """Find shared mappings that are writable, or that mprotect could make so: those of a file opened for writing."""
-    findings = []
-    for space in guest.spaces:
-        shared = [vma for vma in space.vmas if vma.inode == segment.object[1] and _is_shared(vma, segment.object)]
-        for vma in shared:
-            if vma.writable:
-                findings.append(f"guest {guest.target.name}: {segment.name} is mapped writable at {vma.start:#x}")
-        # One look a mapping is too dear for thousands; the first and the last in address order are made apart.
-        for vma in {id(vma): vma for vma in (*shared[:1], *shared[-1:])}.values():
-            if not vma.writable and _opened_for_writing(space.pid, vma):
-                where = f"at {vma.start:#x}"
-                findings.append(f"guest {guest.target.name}: {segment.name} {where} is mapped of a writable descriptor")
-    return findings
-
-
-def _is_shared(vma: Vma, wanted: Object) -> bool:
-    return vma.shared and vma.object == wanted
-
-
-def _opened_for_writing(pid: int, vma: Vma) -> bool:
-    # map_files' links carry the mode with which the mapped file was opened.
-    try:
-        mode = Path(f"/proc/{pid}/map_files/{vma.start:x}-{vma.end:x}").lstat().st_mode
-    except OSError:
-        return False
-    return bool(mode & 0o200)
+    name = guest.target.name
+    return [
+        f"guest {name}: {segment.name} is mapped writable at {mapping.address:#x}"
+        if mapping.writable_now
+        else f"guest {name}: {segment.name} at {mapping.address:#x} is mapped of a writable descriptor"
+        for mapping in guest.writable_mappings
+        if mapping.segment == segment.name
+    ]
 
 
 def _changed(segment: SegmentView) -> list[str]:
@@ -116,7 +98,7 @@ def _changed(segment: SegmentView) -> list[str]:
     return [f"segment {segment.name}: its content has changed: SHA-256 is {digest[:16]}…, was {was}"]
 
 
-def _try(segment: SegmentView, held: list[OpenFile]) -> _Tried:
+def _try(segment: SegmentView, held: list[FileDescriptor]) -> _Tried:
     refusal = ""
     # One is enough: they differ by how they were opened, and that is read for all of them.
     for file in held:

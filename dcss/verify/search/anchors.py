@@ -77,10 +77,20 @@ class Anchors:
             np.right_shift(keys, self._shift, out=high)
             np.take(self.coarse, high.view(np.int64), out=hit, mode="clip")
             found = np.flatnonzero(hit)
-            found = found[self.fine[self._fine_bits(keys[found])]]
-            yield from self._expand(found + start, keys[found])
+            yield from self._matches(found + start, keys[found])
 
-    def _expand(self, places: Pages, keys: Words) -> Iterator[tuple[Pages, Pages]]:
+    def look_up_at(self, words: Words, places: Pages) -> Iterator[tuple[Pages, Pages]]:
+        """Do the same for the pairs that begin at some `places` only."""
+        for start in range(0, len(places), _LOOKED_UP_WORDS):
+            some = places[start : start + _LOOKED_UP_WORDS]
+            keys = words[some] * _LOW_FACTOR + words[some + 1] * _HIGH_FACTOR
+            found = np.flatnonzero(self.coarse[self._coarse_bits(keys)])
+            yield from self._matches(some[found], keys[found])
+
+    def _matches(self, places: Pages, keys: Words) -> Iterator[tuple[Pages, Pages]]:
+        """Yield what is an anchor of some keys that may be one."""
+        likely = np.flatnonzero(self.fine[self._fine_bits(keys)])
+        places, keys = places[likely], keys[likely]
         lows = np.searchsorted(self.keys, keys, side="left")
         counts = np.searchsorted(self.keys, keys, side="right") - lows
         # Pages that differ may have an anchor in common: one pair of words then stands for several pages.

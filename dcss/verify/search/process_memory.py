@@ -1,32 +1,39 @@
 """The memory of a system's processes that may hold hidden copies, and the search through all of it.
 
-Guests are forked from one server and have most of their private pages in common until one writes: where frames are
-visible, each frame is searched once, and what is found in it counts for every process that maps it.
+Guests are forked from one server and have most of their private pages in common until one writes. Where frames are
+visible, a page that stands in the same frame at the same address as in an earlier process, which is held still since
+that was searched, is not searched again: what was found there counts for this process as well.
 """
 
 import os
-from collections.abc import Container
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.maps import Vma
+from dcss.account.memory_map import Object
 from dcss.account.pagemap import Entries, Flags, Pages, frames_of, is_file, is_present
 from dcss.account.proc import ProcessGoneError, open_proc
-from dcss.account.space import AddressSpace, Object
-from dcss.errors import MeasurementDeniedError
+from dcss.account.space import AddressSpace
 from dcss.verify.backing import Backings
-from dcss.verify.search.searcher import Found, Hits, Searcher
+from dcss.verify.search.searcher import Found, Hits, Original, Searcher
 from dcss.verify.segment_view import Bytes
 
 _KERNEL_MAPPINGS = frozenset({b"[vvar]", b"[vvar_vclock]", b"[vsyscall]"})  # of device memory: nobody can write there
+_NOWHERE = -1
+_GAP_PAGES = 3  # pages that are read in vain cost less than another call
+_REMEMBERED_PAGES = 1 << 14
 
 
 class ProcessMemory(AbstractContextManager["ProcessMemory"]):
-    """/proc/PID/mem, which also reads what the process itself may not (PROT_NONE)."""
+    """/proc/PID/mem, which also reads what the process itself may not (PROT_NONE).
+
+    Not process_vm_readv: it pins pages, for which the kernel gives a process its own copy of each that it has in common
+    with another.
+    """
 
     def __init__(self, pid: int) -> None:
         self._pid = pid
@@ -59,7 +66,7 @@ class Searchable:
     frames: Entries
 
     @classmethod
-    def of(cls, space: AddressSpace, segments: Container[Object], backings: Backings, *, shared: bool) -> Self:
+    def of(cls, space: AddressSpace, segments: frozenset[Object], backings: Backings, *, shared: bool) -> Self:
         """Select private pages and, with `shared`, the present pages of shared memory that is no segment's."""
         # Pages in swap are no file pages either: reading brings them back.
         wanted = ~is_file(space.entries)
@@ -72,100 +79,119 @@ class Searchable:
         entries = space.entries[wanted]
         return cls(space, space.pages[wanted], entries, frames_of(entries))
 
+    def only(self, wanted: Flags) -> Self:
+        """Return some of the pages."""
+        return replace(self, pages=self.pages[wanted], entries=self.entries[wanted], frames=self.frames[wanted])
+
     def ends_of(self, addresses: Pages) -> tuple[Pages, Pages]:
         """Return the places in `pages` in which a whole page at each of `addresses` begins and ends."""
         first = np.searchsorted(self.pages, addresses >> PAGE_SHIFT)
         return first, np.searchsorted(self.pages, (addresses + PAGE_SIZE - 1) >> PAGE_SHIFT)
 
 
-def is_foreign_memory(pid: int, vma: Vma, segments: Container[Object], backings: Backings) -> bool:
+def is_foreign_memory(pid: int, vma: Vma, segments: frozenset[Object], backings: Backings) -> bool:
     """Say whether a mapping is of shared memory or of a file in memory, and of no segment."""
     if not vma.inode or vma.object in segments:
         return False
     return backings.of_mapping(pid, vma)
 
 
-class _Sighted(NamedTuple):
-    """Copies in known frames: where a copy begins and ends, its offset in the first page, its content."""
+class _Searched(NamedTuple):
+    """A process that was searched and is held still: its pages that could be read, and what was found in them."""
 
-    first: Entries
-    last: Entries
-    offsets: Pages
-    contents: Pages
+    process: Searchable
+    hits: Hits
 
 
-def search_processes(searcher: Searcher, processes: list[Searchable]) -> list[Found | MeasurementDeniedError]:
-    """Search all of `processes`; for each what was found, or why its memory may not be read."""
-    seen = np.zeros(0, np.uint64)
-    direct: list[Found | MeasurementDeniedError] = []
-    sighted: list[_Sighted] = []
-    for process in processes:
-        fresh = (process.frames == 0) | ~_among(seen, process.frames)
-        try:
-            # Only an ancestor, or root, may: verify runs in CP for this.
-            with ProcessMemory(process.space.pid) as memory:
-                found = searcher.search(memory.read, process.pages[_with_neighbours(process.pages, fresh)])
-        except MeasurementDeniedError as error:
-            direct.append(error)
-            continue
-        direct.append(found)
-        # Two ascending runs: a stable sort merges them, which np.union1d does not.
-        seen = np.concatenate((seen, np.sort(process.frames[fresh & (process.frames != 0)])))
-        seen.sort(kind="stable")
-        # What is in swap, or hidden, cannot be recognized elsewhere and counts for this process alone.
-        first, last = (process.frames[places] for places in process.ends_of(found.hits.addresses))
-        known = (first != 0) & (last != 0)
-        offsets = found.hits.addresses[known] & (PAGE_SIZE - 1)
-        sighted.append(_Sighted(first[known], last[known], offsets, found.hits.contents[known]))
-    everywhere = _joined(sighted)
-    return [
-        found if isinstance(found, MeasurementDeniedError) else _with_others(process, found, everywhere)
-        for process, found in zip(processes, direct, strict=True)
-    ]
+class ProcessSearch:
+    """Searches processes one after the other.
 
+    Those that are kept must be held still until the last search, or until they are dropped.
+    """
 
-def _with_others(process: Searchable, found: Found, everywhere: _Sighted) -> Found:
-    """Add the copies found in other processes in frames that this one maps, too."""
-    if not len(everywhere.first) or not len(process.frames):
+    def __init__(self, searcher: Searcher) -> None:
+        self._searcher = searcher
+        self._kept: list[_Searched] = []
+        self._original: Original | None = None
+
+    @property
+    def kept(self) -> int:
+        """How many processes are kept."""
+        return len(self._kept)
+
+    def drop_to(self, count: int) -> None:
+        """Keep the first `count` processes only."""
+        del self._kept[count:]
+        if not self._kept:
+            self._original = None
+
+    def search(self, process: Searchable, *, keep: bool) -> Found:
+        """Search one process. Raises MeasurementDeniedError where its memory may not be read: only an ancestor may."""
+        owner = self._owners(process)
+        known = [self._known_hits(process, owner, index) for index in range(self.kept)]
+        pages = process.pages[_with_neighbours(process.pages, _unknown(process.pages, owner))]
+        with ProcessMemory(process.space.pid) as memory:
+            if keep and self._original is None:
+                direct, self._original = self._searcher.search_original(memory.read, pages, _REMEMBERED_PAGES)
+            else:
+                direct = self._searcher.search(memory.read, pages, self._original)
+        found = Found(Hits.joined([direct.hits, *known]), direct.unreadable)
+        if keep:
+            readable = process.only(~np.isin(process.pages, found.unreadable))
+            self._kept.append(_Searched(readable, found.hits))
         return found
-    # One place of a frame mapped twice is enough to name the guest.
-    order = np.argsort(process.frames, kind="stable")
-    places = np.searchsorted(process.frames[order], everywhere.first)
-    at = order[np.minimum(places, len(order) - 1)]
-    next_at = at + (everywhere.offsets != 0)
-    mapped = (process.frames[at] == everywhere.first) & (next_at < len(order))
-    at, next_at = at[mapped], next_at[mapped]
-    offsets, contents = everywhere.offsets[mapped], everywhere.contents[mapped]
-    whole = process.frames[next_at] == everywhere.last[mapped]
-    whole &= process.pages[next_at] - process.pages[at] == next_at - at
-    addresses = (process.pages[at[whole]] << PAGE_SHIFT) + offsets[whole]
-    return Found(Hits.joined([found.hits, Hits(addresses, contents[whole])]), found.unreadable)
+
+    def _owners(self, process: Searchable) -> Pages:
+        """Say for each page which kept process has the same frame at the same address, or NOWHERE."""
+        owner = np.full(len(process.pages), _NOWHERE)
+        for index in reversed(range(self.kept)):
+            earlier = self._kept[index].process
+            if not len(earlier.pages):
+                continue
+            places = np.minimum(np.searchsorted(earlier.pages, process.pages), len(earlier.pages) - 1)
+            same = (earlier.pages[places] == process.pages) & (earlier.frames[places] == process.frames)
+            # What is in swap, or hidden, cannot be recognized.
+            owner[same & (process.frames != 0)] = index
+        return owner
+
+    def _known_hits(self, process: Searchable, owner: Pages, index: int) -> Hits:
+        """Return what was found in a kept process in pages that this one has in common with it."""
+        hits = self._kept[index].hits
+        if not len(hits.addresses):
+            return hits
+        whole = np.ones(len(hits.addresses), np.bool_)
+        for numbers in (hits.addresses >> PAGE_SHIFT, (hits.addresses + PAGE_SIZE - 1) >> PAGE_SHIFT):
+            if not len(process.pages):
+                return Hits(hits.addresses[:0], hits.contents[:0])
+            places = np.minimum(np.searchsorted(process.pages, numbers), len(process.pages) - 1)
+            whole &= (process.pages[places] == numbers) & (owner[places] == index)
+        return Hits(hits.addresses[whole], hits.contents[whole])
 
 
-def _joined(sighted: list[_Sighted]) -> _Sighted:
-    if not sighted:
-        return _Sighted(np.zeros(0, np.uint64), np.zeros(0, np.uint64), np.zeros(0, np.int64), np.zeros(0, np.int64))
-    return _Sighted(*(np.concatenate(columns) for columns in zip(*sighted, strict=True)))
-
-
-def _places(space: AddressSpace, vma: Vma) -> slice:
-    first, last = np.searchsorted(space.pages, (vma.start >> PAGE_SHIFT, vma.end >> PAGE_SHIFT))
-    return slice(int(first), int(last))
-
-
-def _among(ascending: Entries, wanted: Entries) -> Flags:
-    if not len(ascending):
-        return np.zeros(len(wanted), np.bool_)
-    places = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
-    found: Flags = ascending[places] == wanted
-    return found
+def _unknown(pages: Pages, owner: Pages) -> Flags:
+    """Say which pages must be searched: what no kept process has, and where those of two such processes meet."""
+    unknown: Flags = owner == _NOWHERE
+    border = np.flatnonzero((np.diff(owner) != 0) & (np.diff(pages) == 1))
+    unknown[border] = True
+    unknown[border + 1] = True
+    return unknown
 
 
 def _with_neighbours(pages: Pages, chosen: Flags) -> Flags:
-    """Add the neighbours of chosen pages: a copy may begin or end on a page that was searched elsewhere."""
+    """Add the neighbours of chosen pages, on which a copy may begin or end, and what lies in short gaps between."""
     wide = chosen.copy()
     # Pages apart are no neighbours, whatever their place in the array.
     adjacent = np.diff(pages) == 1
     wide[1:] |= chosen[:-1] & adjacent
     wide[:-1] |= chosen[1:] & adjacent
+    places = np.flatnonzero(wide)
+    gaps = np.flatnonzero((np.diff(places) > 1) & (np.diff(places) <= _GAP_PAGES))
+    for gap in range(1, _GAP_PAGES):
+        between = places[gaps] + gap
+        wide[between[between < places[gaps + 1]]] = True
     return wide
+
+
+def _places(space: AddressSpace, vma: Vma) -> slice:
+    first, last = np.searchsorted(space.pages, (vma.start >> PAGE_SHIFT, vma.end >> PAGE_SHIFT))
+    return slice(int(first), int(last))

@@ -1,6 +1,10 @@
-"""Search memory for segment pages: read it by runs of pages, look the anchors up, compare whole pages."""
+"""Search memory for segment pages: read it by runs of pages, look the anchors up, compare whole pages.
 
-from collections.abc import Callable, Sequence
+Guests are forked from one process, and differ from it in few words of most pages that they wrote. Given that process
+as `Original`, only words that differ are looked up; anchors among the others are known from the original's search.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Self
 
@@ -9,7 +13,7 @@ import numpy as np
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.pagemap import Flags, Pages, runs_of
 from dcss.verify.search.anchors import ALIGNMENTS, Anchors
-from dcss.verify.search.page_contents import Contents, windows
+from dcss.verify.search.page_contents import Contents, Words, windows
 from dcss.verify.segment_view import Bytes
 
 _BUFFER_PAGES = 2048
@@ -17,6 +21,7 @@ _WORDS_PER_PAGE = PAGE_SIZE // 8
 _COMPARED_PAGES = 256
 _PROBED_ALIGNMENTS = (1, 4, 7)
 _PROBE_BYTES = 8
+
 
 Reader = Callable[[int, Bytes], int]  # fills bytes from a page number on, returns how many; fewer where it may not read
 
@@ -41,6 +46,20 @@ class Hits(NamedTuple):
         return cls(addresses[~repeated], contents[~repeated])
 
 
+class AnchorSites(NamedTuple):
+    """Where words of memory are an anchor, whether or not the page around them is a segment's: address and anchor."""
+
+    addresses: Pages
+    anchors: Pages
+
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[Pages, Pages]]) -> Self:
+        """Return the sites of all `parts`."""
+        none = np.zeros(0, np.int64)
+        addresses = np.concatenate([none, *(part[0] for part in parts)])
+        return cls(addresses, np.concatenate([none, *(part[1] for part in parts)]))
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
     """What one search saw: the hits, and the pages that could not be read."""
@@ -49,61 +68,130 @@ class Found:
     unreadable: Pages
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Original:
+    """Memory from which other memory was forked: ascending pages, their bytes, and the anchors in them."""
+
+    pages: Pages
+    content: Bytes
+    sites: AnchorSites
+
+
+class _Piece(NamedTuple):
+    """Pages in the buffer; `numbers` makes pages that could not be read neighbours of nothing."""
+
+    pages: Pages
+    numbers: Pages
+
+
 class Searcher:
     """Looks for `contents` in any memory that can be read by pages."""
 
-    def __init__(self, contents: Contents) -> None:
+    def __init__(self, contents: Contents, anchors: Anchors | None = None) -> None:
         self.contents = contents
-        self._anchors = Anchors.of(contents)
+        self._anchors = Anchors.of(contents) if anchors is None else anchors
         # One word more than the pages: the last word of all has a neighbour, too.
         self._words = np.zeros(_BUFFER_PAGES * _WORDS_PER_PAGE + 1, np.uint64)
         self._bytes = self._words.view(np.uint8)
 
-    def search(self, read: Reader, pages: Pages) -> Found:
+    def search(self, read: Reader, pages: Pages, original: Original | None = None) -> Found:
         """Search the ascending `pages`; a copy may lie across any of them that are neighbours."""
         hits: list[Hits] = []
-        unreadable: list[int] = []
-        # Each piece begins with the last page of the one before, on which a copy may begin.
-        for start in range(0, max(1, len(pages) - 1), _BUFFER_PAGES - 1):
-            piece = pages[start : start + _BUFFER_PAGES].copy()
-            unreadable += self._fill(read, piece)
-            hits.append(self._search_buffer(piece))
-        return Found(Hits.joined(hits), np.unique(np.array(unreadable, np.int64)))
+        unreadable = [np.zeros(0, np.int64)]
+        for piece in self._pieces(read, pages):
+            unreadable.append(piece.pages[piece.numbers < 0])
+            hits += [self._whole_pages(piece, *sites) for sites in self._look_up(piece, original)]
+        return Found(Hits.joined(hits), np.unique(np.concatenate(unreadable)))
 
-    def _fill(self, read: Reader, piece: Pages) -> list[int]:
-        """Read `piece` into the buffer; number the pages that cannot be read so that they neighbour nothing."""
+    def search_original(self, read: Reader, pages: Pages, remembered_pages: int) -> tuple[Found, Original]:
+        """Search `pages` as `search` does, and remember up to so many of them for searches of what is forked."""
+        content = np.empty((min(len(pages), remembered_pages), PAGE_SIZE), np.uint8)
+        hits: list[Hits] = []
+        unreadable = [np.zeros(0, np.int64)]
+        sites: list[tuple[Pages, Pages]] = []
+        for index, piece in enumerate(self._pieces(read, pages)):
+            unreadable.append(piece.pages[piece.numbers < 0])
+            rows = content[index * (_BUFFER_PAGES - 1) :][: len(piece.pages)]
+            rows[:] = self._bytes[: len(rows) * PAGE_SIZE].reshape(-1, PAGE_SIZE)
+            for words, anchors in self._look_up(piece, None):
+                hits.append(self._whole_pages(piece, words, anchors))
+                addresses = (piece.pages[words // _WORDS_PER_PAGE] << PAGE_SHIFT) + words % _WORDS_PER_PAGE * 8
+                sites.append((addresses, anchors))
+        found = Found(Hits.joined(hits), np.unique(np.concatenate(unreadable)))
+        remembered = pages[: len(content)]
+        readable = ~np.isin(remembered, found.unreadable)
+        return found, Original(remembered[readable], content[readable], AnchorSites.joined(sites))
+
+    def _pieces(self, read: Reader, pages: Pages) -> Iterator[_Piece]:
+        """Read `pages` into the buffer, as many at a time as it holds.
+
+        Each piece begins with the last page of the one before, on which a copy may begin.
+        """
+        for start in range(0, max(1, len(pages) - 1), _BUFFER_PAGES - 1):
+            some = pages[start : start + _BUFFER_PAGES]
+            numbers = some.copy()
+            unreadable = np.array(self._fill(read, some), np.int64)
+            numbers[unreadable] = -2 - 2 * unreadable
+            yield _Piece(some, numbers)
+
+    def _fill(self, read: Reader, pages: Pages) -> list[int]:
+        """Read `pages` run by run; zero those that cannot be read, and return their places."""
         unreadable: list[int] = []
         place = 0
-        for first, count in runs_of(piece):
+        for first, count in runs_of(pages):
             done = 0
             while done < count:
                 view = self._bytes[(place + done) * PAGE_SIZE : (place + count) * PAGE_SIZE]
                 done += read(first + done, view) >> PAGE_SHIFT
                 if done < count:
                     self._bytes[(place + done) * PAGE_SIZE :][:PAGE_SIZE] = 0
-                    unreadable.append(first + done)
-                    piece[place + done] = -2 - 2 * (place + done)
+                    unreadable.append(place + done)
                     done += 1
             place += count
         return unreadable
 
-    def _search_buffer(self, piece: Pages) -> Hits:
-        used = len(piece) * PAGE_SIZE
-        words = self._words[: len(piece) * _WORDS_PER_PAGE + 1]
-        hits: list[Hits] = []
-        for places, anchors in self._anchors.look_up(words):
-            starts = places * ALIGNMENTS - self._anchors.offset[anchors]
-            inside = (starts >= 0) & (starts <= used - PAGE_SIZE)
-            starts, content = starts[inside], self._anchors.content[anchors[inside]]
-            first, last = starts >> PAGE_SHIFT, (starts + PAGE_SIZE - 1) >> PAGE_SHIFT
-            # Neighbours in the buffer need not be neighbours in memory.
-            together = piece[last] - piece[first] == last - first
-            starts, content = starts[together], content[together]
-            same = self._same(starts, content)
-            starts, content = starts[same], content[same]
-            addresses = (piece[starts >> PAGE_SHIFT] << PAGE_SHIFT) + (starts & (PAGE_SIZE - 1))
-            hits.append(Hits(addresses, content))
-        return Hits.joined(hits)
+    def _look_up(self, piece: _Piece, original: Original | None) -> Iterator[tuple[Pages, Pages]]:
+        words = self._words[: len(piece.pages) * _WORDS_PER_PAGE + 1]
+        if original is None:
+            yield from self._anchors.look_up(words)
+            return
+        common = np.flatnonzero(_among(original.pages, piece.pages))
+        changed = self._changed(words, piece.pages, common, original)
+        yield from self._anchors.look_up_at(words, np.flatnonzero(changed))
+        # The original's anchors are this memory's as well, where neither of their words has changed.
+        sites = original.sites
+        inside = np.flatnonzero(_among(piece.pages[common], sites.addresses >> PAGE_SHIFT))
+        addresses = sites.addresses[inside]
+        places = np.searchsorted(piece.pages, addresses >> PAGE_SHIFT) * _WORDS_PER_PAGE
+        places += (addresses & (PAGE_SIZE - 1)) >> 3
+        same = ~changed[places]
+        yield places[same], sites.anchors[inside[same]]
+
+    def _changed(self, words: Words, pages: Pages, common: Pages, original: Original) -> Flags:
+        """Say which pairs of neighbouring words are not as in the original; `common` are the places of its pages."""
+        differs = np.ones(len(words), np.bool_)
+        rows = differs[:-1].reshape(-1, _WORDS_PER_PAGE)
+        now = words[:-1].reshape(-1, _WORDS_PER_PAGE)
+        before = original.content.view(np.uint64)
+        for start in range(0, len(common), _COMPARED_PAGES):
+            some = common[start : start + _COMPARED_PAGES]
+            rows[some] = now[some] != before[np.searchsorted(original.pages, pages[some])]
+        pairs: Flags = differs[:-1] | differs[1:]
+        return pairs
+
+    def _whole_pages(self, piece: _Piece, words: Pages, anchors: Pages) -> Hits:
+        """Return the segment pages that lie whole around some of their anchors."""
+        used = len(piece.pages) * PAGE_SIZE
+        starts = words * ALIGNMENTS - self._anchors.offset[anchors]
+        inside = (starts >= 0) & (starts <= used - PAGE_SIZE)
+        starts, content = starts[inside], self._anchors.content[anchors[inside]]
+        first, last = starts >> PAGE_SHIFT, (starts + PAGE_SIZE - 1) >> PAGE_SHIFT
+        # Neighbours in the buffer need not be neighbours in memory.
+        together = piece.numbers[last] - piece.numbers[first] == last - first
+        starts, content = starts[together], content[together]
+        same = self._same(starts, content)
+        starts, content = starts[same], content[same]
+        return Hits((piece.pages[starts >> PAGE_SHIFT] << PAGE_SHIFT) + (starts & (PAGE_SIZE - 1)), content)
 
     def _same(self, starts: Pages, content: Pages) -> Pages:
         """Return which of the candidates are whole copies: a few distinctive pieces first, then all bytes."""
@@ -120,6 +208,14 @@ class Searcher:
             for batch in (left[i : i + _COMPARED_PAGES] for i in range(0, len(left), _COMPARED_PAGES))
         ]
         return left[np.concatenate(equal)] if equal else left
+
+
+def _among(ascending: Pages, wanted: Pages) -> Flags:
+    if not len(ascending):
+        return np.zeros(len(wanted), np.bool_)
+    places = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    found: Flags = ascending[places] == wanted
+    return found
 
 
 def _equal(found: Bytes, wanted: Bytes) -> Flags:

@@ -1,6 +1,7 @@
 """Shared memory that guests can reach: mapped, or only held open; searched by object, whether present or not."""
 
 import os
+from collections.abc import Iterable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from errno import ENXIO
@@ -10,10 +11,11 @@ import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.maps import Vma
+from dcss.account.memory_map import Object
 from dcss.account.pagemap import Pages
-from dcss.account.space import AddressSpace, Object
+from dcss.account.space import AddressSpace
 from dcss.verify.backing import Backings, open_object, paths_to
-from dcss.verify.descriptors import OpenFile
+from dcss.verify.descriptors import FileDescriptor
 from dcss.verify.search.process_memory import ProcessMemory, is_foreign_memory
 from dcss.verify.search.searcher import Searcher
 from dcss.verify.segment_view import Bytes
@@ -23,18 +25,18 @@ _MAX_FAULTED_PAGES = 1 << 18
 
 @dataclass(slots=True)
 class Reachable:
-    """One object in memory, where it may be opened, and what guests have of it: mappings (with pid) or a descriptor."""
+    """One object in memory, and what a guest has of it: mappings (with pid), descriptors, or both."""
 
     object: Object
     name: str
-    paths: list[str] = field(default_factory=list)
-    mapped: dict[str, list[tuple[int, Vma]]] = field(default_factory=dict)
-    opened: dict[str, OpenFile] = field(default_factory=dict)
+    mapped: list[tuple[int, Vma]] = field(default_factory=list)
+    opened: list[FileDescriptor] = field(default_factory=list)
 
     @property
-    def guests(self) -> list[str]:
-        """All guests that reach it."""
-        return list(dict.fromkeys((*self.mapped, *self.opened)))
+    def paths(self) -> list[str]:
+        """Where it may be opened."""
+        by_mapping = [path for pid, vma in self.mapped for path in paths_to(pid, vma)]
+        return [*by_mapping, *(file.path for file in self.opened)]
 
 
 class ObjectMemory(AbstractContextManager["ObjectMemory"]):
@@ -72,40 +74,48 @@ class ObjectMemory(AbstractContextManager["ObjectMemory"]):
         return len(buffer)
 
 
-class Collector:
-    """Collects what guests reach, each object once."""
+class ObjectSearch:
+    """Searches the objects in memory that guests reach, each once, and tells each guest what is in them."""
 
-    def __init__(self, segments: set[Object], host_files: set[Object], backings: Backings) -> None:
+    def __init__(
+        self, searcher: Searcher, segments: frozenset[Object], host_files: set[Object], backings: Backings
+    ) -> None:
+        self._searcher = searcher
         self._segments = segments
         self._host_files = host_files
         self._backings = backings
-        self.found: dict[Object, Reachable] = {}
+        self._searched: dict[Object, Pages] = {}
 
-    def add_space(self, guest: str, space: AddressSpace) -> None:
-        """Add the shared memory that one process of `guest` maps."""
-        for vma in space.vmas:
-            # The guest inherited these mappings; nothing of a segment can be in them.
-            if not vma.inode or vma.object in self._host_files:
+    def reached(self, spaces: Iterable[AddressSpace], files: Iterable[FileDescriptor]) -> list[Reachable]:
+        """Return what one guest reaches by its mappings and descriptors."""
+        found: dict[Object, Reachable] = {}
+        for space in spaces:
+            for vma in space.vmas:
+                # The guest inherited these mappings; nothing of a segment can be in them.
+                if not vma.inode or vma.object in self._host_files:
+                    continue
+                if is_foreign_memory(space.pid, vma, self._segments, self._backings):
+                    reachable = found.setdefault(vma.object, Reachable(vma.object, os.fsdecode(vma.path)))
+                    reachable.mapped.append((space.pid, vma))
+        for file in files:
+            if file.object in self._segments or file.object in self._host_files:
                 continue
-            if is_foreign_memory(space.pid, vma, self._segments, self._backings):
-                reachable = self._reachable(vma.object, os.fsdecode(vma.path))
-                reachable.paths += paths_to(space.pid, vma)
-                reachable.mapped.setdefault(guest, []).append((space.pid, vma))
+            if self._backings.of_file(file.pid, file.device, file.inode, file.path):
+                found.setdefault(file.object, Reachable(file.object, "")).opened.append(file)
+        return list(found.values())
 
-    def add_file(self, guest: str, file: OpenFile) -> None:
-        """Add a file in memory that `guest` holds open."""
-        if file.object in self._segments or file.object in self._host_files:
-            return
-        if self._backings.of_file(file.pid, file.device, file.inode, file.path):
-            reachable = self._reachable(file.object, "")
-            reachable.paths.append(file.path)
-            reachable.opened.setdefault(guest, file)
+    def search(self, reachable: Reachable) -> tuple[Pages, str | None]:
+        """Return the contents found in an object (with repetitions), and why not all of it could be searched, if so.
 
-    def _reachable(self, wanted: Object, name: str) -> Reachable:
-        return self.found.setdefault(wanted, Reachable(wanted, name))
+        The reason is given for the first guest that reaches it only.
+        """
+        reason = None
+        if reachable.object not in self._searched:
+            self._searched[reachable.object], reason = _search_object(self._searcher, reachable)
+        return self._searched[reachable.object], reason
 
 
-def host_files(spaces: list[AddressSpace]) -> set[Object]:
+def host_files(spaces: Iterable[AddressSpace]) -> set[Object]:
     """Return what the fork server maps privately: the interpreter and its libraries, which may lie on a tmpfs.
 
     Memory files made by a program (memfd) are none, however they are mapped.
@@ -118,8 +128,7 @@ def host_files(spaces: list[AddressSpace]) -> set[Object]:
     }
 
 
-def search_reachable(searcher: Searcher, reachable: Reachable) -> tuple[Pages, str | None]:
-    """Return the contents found in an object (with repetitions), and why not all of it could be searched, if so."""
+def _search_object(searcher: Searcher, reachable: Reachable) -> tuple[Pages, str | None]:
     descriptor = open_object(reachable.paths, *reachable.object)
     if descriptor is not None:
         with ObjectMemory(descriptor) as memory:
@@ -127,7 +136,7 @@ def search_reachable(searcher: Searcher, reachable: Reachable) -> tuple[Pages, s
         return found.hits.contents, None
     if not reachable.mapped:
         return np.zeros(0, np.int64), "it cannot be opened by this user"
-    return _search_mapped(searcher, next(iter(reachable.mapped.values())))
+    return _search_mapped(searcher, reachable.mapped)
 
 
 def _search_mapped(searcher: Searcher, mappings: list[tuple[int, Vma]]) -> tuple[Pages, str | None]:
@@ -137,7 +146,8 @@ def _search_mapped(searcher: Searcher, mappings: list[tuple[int, Vma]]) -> tuple
         if vma.pages > _MAX_FAULTED_PAGES:
             return np.concatenate(contents), f"its mapping of {vma.pages} pages cannot be opened by this user"
         with ProcessMemory(pid) as memory:
-            found = searcher.search(memory.read, np.arange(vma.start >> PAGE_SHIFT, vma.end >> PAGE_SHIFT))
+            pages = np.arange(vma.start >> PAGE_SHIFT, vma.end >> PAGE_SHIFT)
+            found = searcher.search(memory.read, pages)
         contents.append(found.hits.contents)
         if len(found.unreadable):
             return np.concatenate(contents), f"{len(found.unreadable)} of its pages cannot be read"

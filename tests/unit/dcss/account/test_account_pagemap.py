@@ -15,6 +15,7 @@ from segment_support import without_privilege
 from dcss.abi.page import PAGE_SIZE
 from dcss.abi.pagemap import PM_FILE, PM_GUARD_REGION, PM_MMAP_EXCLUSIVE, PM_PRESENT, PM_SWAP
 from dcss.account.frames import hidden_because, map_counts
+from dcss.account.memory_map import cut
 from dcss.account.pagemap import (
     Pagemap,
     frames_of,
@@ -24,7 +25,7 @@ from dcss.account.pagemap import (
     is_present,
     runs_of,
 )
-from dcss.account.space import AddressSpace, cut, spread
+from dcss.account.space import AddressSpace, spread
 from dcss.account.targets import AddressRange
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -184,8 +185,8 @@ def test_address_space_of_an_object() -> None:
         space = AddressSpace.read(os.getpid())
         found = space.of_object(wanted, AddressRange(shared * PAGE_SIZE, (shared + 64) * PAGE_SIZE))
         whole = space.of_object(wanted)
-        rest = space.without({wanted})
-        part = AddressSpace.read(os.getpid(), {wanted})
+        rest = space.without(frozenset({wanted}))
+        part = AddressSpace.read(os.getpid(), frozenset({wanted}))
         assert {2, 40} <= set(found.object_pages.tolist())
         assert (found.pages - shared == found.object_pages).all()
         assert is_file(found.entries).all()

@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-import dcss.verify.verdict
+import dcss.verify.examine
 from dcss.account.proc import read_proc
 from dcss.account.smaps import parse_fields
 from dcss.system import proof
@@ -43,7 +43,7 @@ def test_a_proof_gives_free_memory_back(holed: None, monkeypatch: pytest.MonkeyP
             raise ZeroDivisionError
 
     monkeypatch.setattr(proof, "target_of", lambda _: None)
-    monkeypatch.setattr(dcss.verify.verdict, "verify", verify)
+    monkeypatch.setattr(dcss.verify.examine, "verify", verify)
     before = anonymous_bytes()
     try:
         proof.verify_system(cast(System, SimpleNamespace()))

@@ -1,7 +1,7 @@
 """Which memory is searched, once or for each process, and what made-up page tables are judged to be."""
 
 import os
-from collections.abc import Container
+from dataclasses import replace
 from typing import ClassVar, Self
 
 import numpy as np
@@ -10,15 +10,18 @@ from needs_support import needs
 from segment_support import FILES, PAGES, Stage, map_all, random_content, unmapped
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.account.memory_map import MemoryMap
 from dcss.account.pagemap import Entries
+from dcss.account.scan import scan
 from dcss.account.space import AddressSpace
-from dcss.verify.claims.one_frame import judge_one_frame
+from dcss.verify.claims import one_frame
+from dcss.verify.files import file_proofs, file_tallies
 from dcss.verify.search import process_memory as memory
 from dcss.verify.search.page_contents import Contents
-from dcss.verify.search.process_memory import Searchable, search_processes
-from dcss.verify.search.searcher import Found, Searcher
+from dcss.verify.search.process_memory import ProcessSearch, Searchable
+from dcss.verify.search.searcher import Searcher
 from dcss.verify.segment_view import Bytes, SegmentView
-from dcss.verify.snapshot import Observer
+from dcss.verify.snapshot import Snapshot, SnapshotBuilder
 
 
 class MadeUp:
@@ -56,15 +59,13 @@ def process(pid: int, pages: dict[int, tuple[int, bytes]]) -> Searchable:
     numbers = np.array(sorted(pages), np.int64)
     frames = np.array([pages[number][0] for number in sorted(pages)], np.uint64)
     MadeUp.contents[pid] = {number: content for number, (_, content) in pages.items()}
-    return Searchable(AddressSpace(pid, [], numbers, frames), numbers, frames, frames)
+    return Searchable(AddressSpace(pid, MemoryMap.of([]), numbers, frames), numbers, frames, frames)
 
 
 def search(segment: bytes, processes: list[Searchable]) -> list[list[int]]:
-    """Return the addresses at which each process has a copy."""
-    found = search_processes(Searcher(Contents.of([unmapped(segment)])), processes)
-    hits = [one.hits for one in found if isinstance(one, Found)]
-    assert len(hits) == len(found)
-    return [each.addresses.tolist() for each in hits]
+    """Return the addresses at which each process has a copy; all are held still."""
+    search = ProcessSearch(Searcher(Contents.of([unmapped(segment)])))
+    return [search.search(process, keep=True).hits.addresses.tolist() for process in processes]
 
 
 SEGMENT = random_content(1)
@@ -73,9 +74,15 @@ FIRST, SECOND = ZEROS[:1000] + SEGMENT[:-1000], SEGMENT[-1000:] + ZEROS[1000:]
 
 
 def test_a_frame_is_read_once_and_counts_for_all() -> None:
+    processes = [process(1, {10: (7, SEGMENT)}), process(2, {10: (7, SEGMENT), 90: (8, ZEROS)})]
+    assert search(SEGMENT, processes) == [[10 * PAGE_SIZE], [10 * PAGE_SIZE]]
+    assert MadeUp.read_pages == [(1, 10), (2, 90)]
+
+
+def test_a_frame_at_another_address_is_read_again() -> None:
+    # What lies beside it is another frame there.
     processes = [process(1, {10: (7, SEGMENT)}), process(2, {20: (7, SEGMENT), 90: (8, ZEROS)})]
     assert search(SEGMENT, processes) == [[10 * PAGE_SIZE], [20 * PAGE_SIZE]]
-    assert MadeUp.read_pages == [(1, 10), (2, 90)]
 
 
 def test_later_process_has_it_and_the_earlier_too() -> None:
@@ -105,10 +112,40 @@ def test_two_frames_that_are_a_copy_only_side_by_side() -> None:
     assert search(SEGMENT, processes) == [[10 * PAGE_SIZE + 1000], [], [], [40 * PAGE_SIZE + 1000], []]
 
 
+def test_two_frames_that_are_side_by_side_in_a_later_process_only() -> None:
+    processes = [process(1, {10: (1, FIRST), 12: (2, SECOND)}), process(2, {40: (1, FIRST), 41: (2, SECOND)})]
+    assert search(SEGMENT, processes) == [[], [40 * PAGE_SIZE + 1000]]
+
+
+def test_two_frames_each_from_another_process() -> None:
+    processes = [
+        process(1, {10: (1, FIRST), 11: (3, ZEROS)}),
+        process(2, {10: (4, ZEROS), 11: (2, SECOND)}),
+        process(3, {10: (1, FIRST), 11: (2, SECOND)}),
+    ]
+    assert search(SEGMENT, processes) == [[], [], [10 * PAGE_SIZE + 1000]]
+
+
+def test_a_page_that_was_copied_on_write_is_compared_with_what_it_was() -> None:
+    # Words that did not change are not looked up again; a copy that they complete is found all the same.
+    damaged = SEGMENT[:2000] + bytes(8) + SEGMENT[2008:]
+    changes = [SEGMENT, damaged, bytes(1) + SEGMENT[1:], ZEROS, SEGMENT]
+    processes = [process(1, {10: (1, damaged)})]
+    processes += [process(pid, {10: (pid, content)}) for pid, content in enumerate(changes, 2)]
+    found = [bool(addresses) for addresses in search(SEGMENT, processes)]
+    assert found == [False, True, False, False, False, True]
+
+
 def test_pages_without_a_visible_frame_are_searched_in_every_process() -> None:
     processes = [process(1, {10: (0, SEGMENT)}), process(2, {10: (0, SEGMENT)}), process(3, {10: (0, ZEROS)})]
     assert search(SEGMENT, processes) == [[10 * PAGE_SIZE], [10 * PAGE_SIZE], []]
     assert len(MadeUp.read_pages) == 3
+
+
+def snapshot_of(stage: Stage, segments: list[SegmentView], *, frames: bool) -> Snapshot:
+    builder = SnapshotBuilder(stage.system, segments, frames=frames, evidence=None)
+    scan(stage.system, [builder])
+    return builder.snapshot
 
 
 @needs("frames")
@@ -122,25 +159,23 @@ def test_page_of_the_object_in_another_frame_is_wrong(monkeypatch: pytest.Monkey
         first = (stage.user_area.start >> PAGE_SHIFT) + 4
         read = AddressSpace.read
 
-        def lie(cls: type[AddressSpace], pid: int, objects: Container[tuple[int, int]] | None = None) -> AddressSpace:
+        def lie(cls: type[AddressSpace], pid: int, objects: frozenset[tuple[int, int]] | None = None) -> AddressSpace:
             space = read(pid, objects)
             if pid == liar:
                 altered: Entries = space.entries.copy()
                 altered[np.isin(space.pages, [first, first + 1])] ^= np.uint64(1)
-                return cls(pid, space.vmas, space.pages, altered)
+                return replace(space, entries=altered)
             return space
 
         monkeypatch.setattr(AddressSpace, "read", classmethod(lie))
         segments = [SegmentView.of(segment) for segment in stage.segments]
-        by_frames, by_mappings = (
-            judge_one_frame(Observer(stage.system, segments, frames=frames).look(None), segments, frames=frames)
-            for frames in (True, False)
-        )
-    claim, proofs = by_frames
+        by_frames, by_mappings = (snapshot_of(stage, segments, frames=frames) for frames in (True, False))
+    claim = one_frame.judge(by_frames)
+    proofs = file_proofs(by_frames, file_tallies(by_frames))
     assert claim.holds is False
     assert claim.detail == "guest LINUX02: LIB:/lib/one.so: 2 of 40 pages in a frame that is not CP's"
     assert [(proof.distinct_frames, proof.shared) for proof in proofs] == [(42, False), (32, True), (1, True)]
-    assert by_mappings[0].holds is True
+    assert one_frame.judge(by_mappings).holds is True
 
 
 @needs("frames")
@@ -149,10 +184,9 @@ def test_pages_absent_from_cps_own_mapping_prove_nothing() -> None:
         target = stage.publish()
         stage.guest(map_all())
         segments = [SegmentView.of(target)]
-        observer = Observer(stage.system, segments, frames=True)
-        snapshot = observer.look(None)
+        snapshot = snapshot_of(stage, segments, frames=True)
         snapshot.cp_entries[0][:3] = 0
-        claim, _ = judge_one_frame(snapshot, segments, frames=True)
+        claim = one_frame.judge(snapshot)
     assert claim.detail == f"segment LIB: 3 pages absent from CP's own mapping at {target.address:#x}"
     assert len(FILES) == 3
     assert segments[0].pages == PAGES

@@ -17,10 +17,9 @@ from dcss.verify.backing import Backings, open_object
 from dcss.verify.claims import probe as probe_module
 from dcss.verify.claims import protection
 from dcss.verify.claims.probe import probe
-from dcss.verify.claims.protection import judge_protection
 from dcss.verify.descriptors import duplicate, open_files
 from dcss.verify.segment_view import SegmentView
-from dcss.verify.snapshot import Observer
+from dcss.verify.snapshot import SnapshotBuilder
 from dcss.verify.wording import count, first_few
 
 SIZE_BYTES = 4 * 4096
@@ -88,8 +87,8 @@ class TestJudging:
             if "sleep" in code:
                 monkeypatch.setattr(protection, "_PROBE_SECONDS", 1)
             segments = [SegmentView.of(stage.publish())]
-            snapshot = Observer(stage.system, segments, frames=False).look(None)
-            claim = judge_protection(snapshot, segments, {})
+            builder = SnapshotBuilder(stage.system, segments, frames=False, evidence=None)
+            claim = protection.judge(builder.snapshot)
             return claim.holds, claim.detail
 
     def test_store_that_goes_through_refutes(self, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from dcss.account.pagemap import Pages
 from dcss.verify.search.anchors import ALIGNMENTS, Anchors
 from dcss.verify.search.page_contents import LOW_ENTROPY, Contents
 from dcss.verify.search.searcher import Searcher
-from dcss.verify.segment_view import NO_FILE, Bytes, FilePages
+from dcss.verify.segment_view import NO_FILE, Bytes, SegmentFiles
 
 
 class Memory:
@@ -202,17 +202,17 @@ def test_rare_pieces_are_chosen() -> None:
 
 def test_files_in_pages() -> None:
     files = (File(b"/a", ((0, 4, 2), (5, 1, 1))), File(b"/empty", ()), File(b"/\xff", ((0, 7, 1),)))
-    pages = FilePages.of(files, 9)
+    pages = SegmentFiles.of(files, 9)
     assert pages.paths == ("/a", "/\udcff")
     assert pages.pages.tolist() == [4, 5, 1, 7]
     assert pages.owner.tolist() == [NO_FILE, 0, NO_FILE, NO_FILE, 0, 0, NO_FILE, 1, NO_FILE]
     wanted = np.zeros(9, np.bool_)
     wanted[[1, 4, 8]] = True
     assert pages.count(wanted).tolist() == [2, 0]
-    assert FilePages.of((), 9).count(wanted).tolist() == []
+    assert SegmentFiles.of((), 9).count(wanted).tolist() == []
 
 
 @pytest.mark.parametrize("run", [(0, -1, 2), (0, 8, 2), (0, 3, 0)])
 def test_runs_outside_the_segment_are_refused(run: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"file /a: found pages .* wanted pages of a segment of 9"):
-        FilePages.of((File(b"/a", (run,)),), 9)
+        SegmentFiles.of((File(b"/a", (run,)),), 9)

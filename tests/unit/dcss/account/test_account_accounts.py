@@ -8,7 +8,7 @@ from needs_support import needs
 from segment_support import ADDRESS, FILES, PAGES, Stage, map_all, map_file, order, random_content, without_privilege
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.account.guests import measure
+from dcss.account.accounts import measure
 from dcss.errors import LaunchError
 from dcss.results import GuestAccount, MeasureResult, Totals
 

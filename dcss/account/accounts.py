@@ -1,0 +1,230 @@
+"""The accounts of a system: for each guest what it instantiated and what it costs this machine, and the totals."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+import numpy as np
+
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.account.frames import hidden_because, map_counts
+from dcss.account.machine import free_memory_bytes
+from dcss.account.memory_map import Object
+from dcss.account.pagemap import Entries, Flags, frames_of, is_exclusive, is_file, is_present
+from dcss.account.proc import ProcessGoneError
+from dcss.account.scan import GuestReading, ended_processes_named, hold_system, not_held, scan
+from dcss.account.smaps import read_rollup, read_status
+from dcss.account.space import AddressSpace
+from dcss.account.targets import GuestTarget, SegmentTarget, StatedCounters, SystemTarget
+from dcss.account.totals import SharingSum
+from dcss.errors import LaunchError, MeasurementDeniedError
+from dcss.results import GuestAccount, GuestCounters, HostCosts, MachineMemory, MeasureResult, SegmentAccount, Totals
+
+
+class _Candidates(NamedTuple):
+    """Frames that may be a guest's alone: its page-table entries for each must be all that the kernel counts."""
+
+    frames: Entries
+    entries: Entries
+
+
+@dataclass(slots=True)
+class _GuestRow:
+    """What was seen of one guest; `candidates` are counted once all guests have been seen."""
+
+    guest: GuestTarget
+    pids: tuple[int, ...]
+    host: HostCosts
+    xip_bytes: int | None = None
+    exclusive_pages: int = 0
+    candidates: _Candidates | None = None
+    limits: list[str] = field(default_factory=list)
+
+
+class Accounts:
+    """Collects the accounts of the guests that are shown to it.
+
+    `guest_counters` holds page cache, buffer and anonymous bytes as each guest kernel states them, by guest name, or
+    why an engine has none; guests without an entry are left out. `segment_users` says how many guests have loaded a
+    segment, by its name. `hidden` is why frames cannot be seen, if so.
+    """
+
+    def __init__(
+        self,
+        system: SystemTarget,
+        guest_counters: Mapping[str, StatedCounters | str],
+        segment_users: Mapping[str, int],
+        *,
+        hidden: str | None,
+    ) -> None:
+        self._system = system
+        self._counters = guest_counters
+        self._users = segment_users
+        self._hidden = hidden
+        self._first_pages = _first_pages(system.segments)
+        self._objects = frozenset(self._first_pages)
+        self._segment_pages = sum(segment.size_bytes >> PAGE_SHIFT for segment in system.segments)
+        self._other_frames = np.zeros(0, np.uint64)  # ascending
+        self._rows: list[_GuestRow] = []
+        self._sharing = SharingSum(self._segment_pages)
+        self._all_visible = True
+
+    def add_other(self, space: AddressSpace) -> None:
+        """Note the frames that the fork server maps: these are no guest's alone."""
+        self._other_frames = np.union1d(self._other_frames, frames_of(space.entries))
+
+    def add_guest(self, reading: GuestReading) -> None:
+        """Account for one guest."""
+        if reading.guest.name not in self._counters:
+            return
+        row = self._host_costs(reading)
+        self._rows.append(row)
+        sharing = reading.guest.expect == "shared"
+        if reading.denied is not None or row.limits:
+            row.host = replace(row.host, rss_bytes=None, pss_bytes=None)
+            row.limits = row.limits or [reading.denied or ""]
+            self._all_visible &= not sharing
+            return
+        mapped = np.zeros(self._segment_pages, np.bool_)
+        for space in reading.spaces:
+            self._mark_mapped(mapped, space, reading.guest)
+        row.xip_bytes = int(np.count_nonzero(mapped)) * PAGE_SIZE
+        if sharing:
+            self._sharing.add(mapped)
+        self._note_own_frames(row, reading.spaces)
+
+    def result(self, limits: list[str], free_before_bytes: int | None) -> MeasureResult:
+        """Return the accounts of all guests shown so far; `limits` come before those found here."""
+        accounts = self._guest_accounts()
+        found = [f"guest {row.guest.name}: {limit}" for row in self._rows for limit in row.limits]
+        return MeasureResult(
+            self._system.name,
+            tuple(accounts),
+            tuple(_segment_account(segment, self._users.get(segment.name, 0)) for segment in self._system.segments),
+            # A sum over some of the guests would look like a sum over all.
+            self._sharing.totals() if self._all_visible else Totals(None, None, None),
+            None if free_before_bytes is None else MachineMemory(free_before_bytes, free_memory_bytes()),
+            tuple(dict.fromkeys([*limits, *found])),
+        )
+
+    def count_own_frames(self) -> None:
+        """Look up how often the kernel says that frames are mapped; guests must stand still until this is done."""
+        rows = [row for row in self._rows if row.candidates is not None and row.host.uss_bytes is None]
+        if not rows:
+            return
+        counted = map_counts(np.concatenate([row.candidates.frames for row in rows if row.candidates is not None]))
+        done = 0
+        for row in rows:
+            assert row.candidates is not None
+            mine = counted[done : done + len(row.candidates.frames)]
+            done += len(mine)
+            pages = row.exclusive_pages + int(np.count_nonzero(mine == row.candidates.entries))
+            row.host = replace(row.host, uss_bytes=pages * PAGE_SIZE)
+            row.candidates = None
+
+    def _host_costs(self, reading: GuestReading) -> _GuestRow:
+        """Add up what the kernel says of each process; one walk by the kernel for a whole process."""
+        rss_bytes = pss_bytes = page_table_bytes = 0
+        limits: list[str] = []
+        for pid in reading.pids:
+            try:
+                page_table_bytes += read_status(pid).get("VmPTE", 0)
+                rollup = read_rollup(pid)
+                rss_bytes += rollup["Rss"]
+                pss_bytes += rollup["Pss"]
+            except MeasurementDeniedError as error:
+                limits.append(str(error))
+            except ProcessGoneError:
+                if pid in reading.guest.pids:
+                    raise
+        return _GuestRow(
+            reading.guest, reading.pids, HostCosts(rss_bytes, pss_bytes, None, page_table_bytes), limits=limits
+        )
+
+    def _mark_mapped(self, mapped: Flags, space: AddressSpace, guest: GuestTarget) -> None:
+        for wanted, first_page in self._first_pages.items():
+            found = space.of_object(wanted, guest.user_area)
+            # A written private copy of a page is the guest's own, no longer the segment's.
+            shared = is_present(found.entries) & is_file(found.entries)
+            mapped[found.object_pages[shared] + first_page] = True
+
+    def _note_own_frames(self, row: _GuestRow, spaces: tuple[AddressSpace, ...]) -> None:
+        # CP maps every page of a segment itself, so none of them is a guest's alone.
+        entries = np.concatenate([space.without(self._objects).entries for space in spaces])
+        entries = entries[is_present(entries)]
+        exclusive = is_exclusive(entries)
+        row.exclusive_pages = int(np.count_nonzero(exclusive))
+        if self._hidden is None:
+            rest = frames_of(entries[~exclusive])
+            rest = rest[~_among(self._other_frames, rest)]
+            distinct, entries_of = np.unique(rest, return_counts=True)
+            row.candidates = _Candidates(distinct, entries_of.astype(np.uint64))
+        elif len(spaces) > 1:
+            row.limits.append("uss_bytes of a guest of several processes needs frame numbers")
+        else:
+            # Bit 56 leaves out a frame that this process maps twice.
+            row.host = replace(row.host, uss_bytes=row.exclusive_pages * PAGE_SIZE)
+
+    def _guest_accounts(self) -> list[GuestAccount]:
+        accounts = []
+        for row in self._rows:
+            stated = self._counters[row.guest.name]
+            if isinstance(stated, str):
+                row.limits.append(stated)
+                books = GuestCounters(row.xip_bytes, None, None, None)
+            else:
+                books = GuestCounters(row.xip_bytes, *stated)
+            guest = row.guest
+            accounts.append(GuestAccount(guest.name, guest.engine, row.pids, guest.storage_bytes, books, row.host))
+        return accounts
+
+
+def measure(
+    system: SystemTarget,
+    guest_counters: Mapping[str, StatedCounters | str],
+    segment_users: Mapping[str, int],
+    *,
+    free_before_bytes: int | None = None,
+) -> MeasureResult:
+    """Return what each guest of `system` costs and what sharing saves; arguments as Accounts has them.
+
+    Guests are held still meanwhile. What the kernel does not show to this user is None, with the reason in `limits`.
+    Raises LaunchError where a guest ends, or has no entry in `guest_counters`.
+    """
+    for guest in system.guests:
+        if not guest.pids or guest.name not in guest_counters:
+            wanted = "the account of its own kernel" if guest.pids else "a process that runs"
+            raise LaunchError(f"guest {guest.name}: wanted {wanted}, found none; it has not started, or ended early")
+    hidden = hidden_because()
+    accounts = Accounts(system, guest_counters, segment_users, hidden=hidden)
+    with ended_processes_named(system), hold_system(system) as hold:
+        scan(system, [accounts])
+        accounts.count_own_frames()
+    limits = [*([] if hidden is None else [hidden]), *not_held(system, hold)]
+    return accounts.result(limits, free_before_bytes)
+
+
+def _first_pages(segments: tuple[SegmentTarget, ...]) -> dict[Object, int]:
+    """Return where each segment's pages begin in one row of all segments' pages."""
+    first_pages: dict[Object, int] = {}
+    pages = 0
+    for segment in segments:
+        status = os.fstat(segment.descriptor)
+        first_pages[status.st_dev, status.st_ino] = pages
+        pages += segment.size_bytes >> PAGE_SHIFT
+    return first_pages
+
+
+def _segment_account(segment: SegmentTarget, users: int) -> SegmentAccount:
+    # The kernel counts an object's pages in blocks of 512 bytes.
+    resident_bytes = os.fstat(segment.descriptor).st_blocks * 512
+    return SegmentAccount(segment.name, segment.shm_name, segment.size_bytes, resident_bytes, users)
+
+
+def _among(ascending: Entries, wanted: Entries) -> Flags:
+    if not len(ascending):
+        return np.zeros(len(wanted), np.bool_)
+    places = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
+    found: Flags = ascending[places] == wanted
+    return found

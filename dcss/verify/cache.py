@@ -1,0 +1,39 @@
+"""What a proof derives from the segments' content alone, kept for the next proof of the same versions."""
+
+from collections.abc import Sequence
+
+from dcss.verify.search.anchors import Anchors
+from dcss.verify.search.page_contents import Contents
+from dcss.verify.search.searcher import Searcher
+from dcss.verify.segment_view import SegmentView
+
+_Key = tuple[tuple[object, ...], ...]
+
+
+class ContentCache:
+    """Keeps the page contents and anchors of one set of segments, the last; with another set they are dropped.
+
+    Nothing is kept of segments without a digest, whose content may change. Whoever keeps a cache must clear it before
+    a segment that was in the last proof is unmapped.
+    """
+
+    def __init__(self) -> None:
+        self._key: _Key | None = None
+        self._kept: tuple[Contents, Anchors] | None = None
+
+    def searcher(self, segments: Sequence[SegmentView]) -> Searcher:
+        """Return a searcher for the content of `segments`, which must be what their digests say."""
+        key: _Key = tuple(
+            (segment.object, segment.name, segment.target.address, segment.target.size_bytes, segment.target.digest)
+            for segment in segments
+        )
+        if self._kept is None or key != self._key:
+            self.clear()
+            contents = Contents.of(segments)
+            self._kept = contents, Anchors.of(contents)
+            self._key = key if all(segment.target.digest is not None for segment in segments) else None
+        return Searcher(*self._kept)
+
+    def clear(self) -> None:
+        """Drop what is kept."""
+        self._key = self._kept = None

@@ -1,0 +1,121 @@
+"""The files of a segment in all guests that share: which guest maps which file, and what became of its pages."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from dcss.account.pagemap import Flags, Pages
+from dcss.results import FileProof
+from dcss.verify.segment_view import SegmentView
+from dcss.verify.snapshot import GuestView, SegmentPages, Snapshot
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileTally:
+    """One segment's files (columns) in each guest (rows): whether any page is mapped, and how many are what.
+
+    Guests in which the segment looks alike have one row: `row_of` says which.
+    """
+
+    segment: SegmentView
+    row_of: list[int]
+    rows: list[SegmentPages]
+    mapped: Flags
+    missing: Pages
+    wrong: Pages
+
+    @classmethod
+    def of(cls, segment: SegmentView, guests: list[SegmentPages]) -> "FileTally":
+        """Count the pages of each file in each of `guests`."""
+        distinct = {id(pages): pages for pages in guests}
+        row_by_id = {identity: row for row, identity in enumerate(distinct)}
+        rows = list(distinct.values())
+
+        def by_file(pages: list[Flags]) -> Pages:
+            counts = [segment.files.count(flags) for flags in pages]
+            return np.array(counts, np.int64).reshape(len(rows), len(segment.files.paths))
+
+        return cls(
+            segment,
+            [row_by_id[id(pages)] for pages in guests],
+            rows,
+            by_file([row.mapped for row in rows]) > 0,
+            by_file([~row.proved & ~row.wrong for row in rows]),
+            by_file([row.wrong for row in rows]),
+        )
+
+
+def visible_sharing(snapshot: Snapshot) -> list[GuestView]:
+    """Return the guests that should share and whose books could be read."""
+    return [guest for guest in snapshot.sharing if guest.denied is None]
+
+
+def file_tallies(snapshot: Snapshot) -> list[FileTally]:
+    """Count the pages of every segment's files in the guests of `visible_sharing`, in their order."""
+    guests = visible_sharing(snapshot)
+    return [
+        FileTally.of(segment, [guest.segments[index] for guest in guests])
+        for index, segment in enumerate(snapshot.segments)
+    ]
+
+
+def file_proofs(snapshot: Snapshot, tallies: list[FileTally]) -> list[FileProof]:
+    """Return what was proved of every file that a guest maps."""
+    names = [guest.target.name for guest in visible_sharing(snapshot)]
+    return [proof for tally in tallies for proof in _proofs(tally, names, frames=snapshot.frames)]
+
+
+def _proofs(tally: FileTally, names: list[str], *, frames: bool) -> list[FileProof]:
+    files = tally.segment.files
+    shared = ((tally.missing == 0) & (tally.wrong == 0) | ~tally.mapped).all(axis=0)
+    checked_pages = files.count(_present_in_all(tally))
+    distinct_frames = _distinct_frames(tally) if frames else None
+    names_of: dict[bytes, tuple[str, ...]] = {}
+    proofs = []
+    for file in np.flatnonzero(tally.mapped.any(axis=0)).tolist():
+        mapped = tally.mapped[:, file]
+        # A thousand guests map most files alike: one tuple of their names serves them all.
+        key = mapped.tobytes()
+        if key not in names_of:
+            names_of[key] = tuple(name for name, row in zip(names, tally.row_of, strict=True) if mapped[row])
+        proofs.append(
+            FileProof(
+                segment=tally.segment.name,
+                path=files.paths[file],
+                pages=int(files.counts[file]),
+                checked_pages=int(checked_pages[file]),
+                guests=names_of[key],
+                distinct_frames=None if distinct_frames is None else int(distinct_frames[file]),
+                shared=bool(shared[file]),
+            )
+        )
+    return proofs
+
+
+def _present_in_all(tally: FileTally) -> Flags:
+    """Say which pages of the segment are present in every guest that maps their file."""
+    files = tally.segment.files
+    everywhere = np.ones(tally.segment.pages, np.bool_)
+    for row, mapped in zip(tally.rows, tally.mapped, strict=True):
+        concerned = np.zeros(tally.segment.pages, np.bool_)
+        # A guest that does not map a file says nothing about its pages.
+        concerned[files.pages[np.repeat(mapped, files.counts)]] = True
+        everywhere &= row.proved | row.wrong | ~concerned
+    return everywhere
+
+
+def _distinct_frames(tally: FileTally) -> Pages:
+    """Count for each file the frames that its pages stand in, over all guests: CP's, and those of wrong pages."""
+    files = tally.segment.files
+    proved = np.zeros(tally.segment.pages, np.bool_)
+    for row in tally.rows:
+        proved |= row.proved
+    distinct = files.count(proved)
+    strange = [pair for row in tally.rows for pair in row.strange]
+    if strange:
+        owners = files.owner[np.concatenate([pages for pages, _ in strange])]
+        frames = np.concatenate([found for _, found in strange]).astype(np.int64)
+        pairs = np.unique(np.stack((owners, frames)), axis=1)
+        known = pairs[0][(pairs[0] >= 0) & (pairs[1] > 0)]  # a page in swap has no frame
+        distinct = distinct + np.bincount(known, minlength=len(files.paths))
+    return distinct

@@ -1,0 +1,101 @@
+"""Copies found in memory, grouped for the reader: by file, by the piece of memory, and by who made them."""
+
+import os
+from typing import Final
+
+import numpy as np
+
+from dcss.account.maps import Vma
+from dcss.account.pagemap import Pages
+from dcss.account.space import AddressSpace
+from dcss.account.targets import GuestTarget, Origin
+from dcss.verify.search.page_contents import Contents
+from dcss.verify.search.results import Copies
+from dcss.verify.search.searcher import Hits
+from dcss.verify.search.shared_objects import Reachable
+from dcss.verify.segment_view import NO_FILE
+
+_ORIGINS: Final[tuple[Origin, ...]] = ("kernel", "engine", "program")
+
+
+def holder_name(guest: GuestTarget | None) -> str:
+    """Return what reports call the owner of a process; None is the fork server."""
+    return "the fork server" if guest is None else f"guest {guest.name}"
+
+
+def copies_in_process(contents: Contents, guest: GuestTarget | None, space: AddressSpace, hits: Hits) -> list[Copies]:
+    """Group the hits in one process by file, mapping and origin."""
+    if not len(hits.addresses):
+        return []
+    vmas = np.searchsorted([vma.start for vma in space.vmas], hits.addresses, side="right") - 1
+    # One heap may be several mappings to the kernel, and is one place to the reader.
+    distinct, which = np.unique(vmas, return_inverse=True)
+    described = [_describe(space, space.vmas[vma]) for vma in distinct.tolist()]
+    names = sorted(set(described))
+    kind_of = np.array([names.index(name) for name in described])[which]
+    keys = np.stack((*_files_of(contents, hits.contents), kind_of, _origins(guest, hits.addresses)))
+    groups, group_of = np.unique(keys, axis=1, return_inverse=True)
+    found = []
+    for index, (segment, file, kind, origin) in enumerate(groups.T.tolist()):
+        mine = group_of.reshape(-1) == index
+        where = f"{names[kind]} at {int(hits.addresses[mine].min()):#x}"
+        pages = len(np.unique(hits.contents[mine]))
+        found.append(Copies(holder_name(guest), _ORIGINS[origin], *_names(contents, segment, file), pages, where))
+    return found
+
+
+def copies_in_object(contents: Contents, guest: GuestTarget, reachable: Reachable, hits: Pages) -> list[Copies]:
+    """Group the contents found in an object that a guest reaches, by file; where in the object does not matter."""
+    if not len(hits):
+        return []
+    distinct = np.unique(hits)
+    groups, group_of = np.unique(np.stack(_files_of(contents, distinct)), axis=1, return_inverse=True)
+    origin: Origin = "kernel"
+    if reachable.mapped:
+        _, vma = reachable.mapped[0]
+        origin = guest.origin_of(vma.start)
+        where = f"shared memory {reachable.name} at {vma.start:#x}"
+    else:
+        held = reachable.opened[0]
+        where = f"{held.target}, held open as descriptor {held.number} and not mapped"
+    return [
+        Copies(
+            holder_name(guest),
+            origin,
+            *_names(contents, segment, file),
+            int(np.count_nonzero(group_of.reshape(-1) == index)),
+            where,
+        )
+        for index, (segment, file) in enumerate(groups.T.tolist())
+    ]
+
+
+def _names(contents: Contents, segment: int, file: int) -> tuple[str, str | None]:
+    published = contents.segments[segment]
+    return published.name, None if file == NO_FILE else published.files.paths[file]
+
+
+def _files_of(contents: Contents, found: Pages) -> tuple[Pages, Pages]:
+    """Return segment and file of each content, by the page that names it."""
+    segments, pages = contents.segment[found], contents.page[found]
+    files = np.full(len(found), NO_FILE)
+    for index, segment in enumerate(contents.segments):
+        mine = segments == index
+        files[mine] = segment.files.owner[pages[mine]]
+    return segments, files
+
+
+def _origins(guest: GuestTarget | None, addresses: Pages) -> Pages:
+    origins = np.full(len(addresses), _ORIGINS.index("kernel"))
+    # The first range that holds an address counts, so it is written last.
+    for where, origin in reversed(guest.origins if guest is not None else ()):
+        origins[(addresses >= where.start) & (addresses < where.end)] = _ORIGINS.index(origin)
+    return origins
+
+
+def _describe(space: AddressSpace, vma: Vma) -> str:
+    name = os.fsdecode(vma.path)
+    if vma.inode:
+        return f"a written private mapping of {name}"
+    hidden = " without access (PROT_NONE)" if vma.permissions.startswith("---") else ""
+    return f"private memory{f' {name}' if name else ''}{hidden} of process {space.pid}"

@@ -1,0 +1,177 @@
+"""Search the memory of a whole system: the fork server first, then each guest while it is held still."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from dcss.abi.page import PAGE_SHIFT
+from dcss.account.frames import map_counts
+from dcss.account.hold import Hold
+from dcss.account.memory_map import Object
+from dcss.account.pagemap import Entries, Flags, Pages, is_exclusive
+from dcss.account.proc import ProcessGoneError, family
+from dcss.account.space import AddressSpace
+from dcss.account.targets import GuestTarget, SystemTarget
+from dcss.errors import MeasurementDeniedError
+from dcss.verify.backing import Backings
+from dcss.verify.descriptors import open_files
+from dcss.verify.search.copies import copies_in_object, copies_in_process, holder_name
+from dcss.verify.search.process_memory import ProcessSearch, Searchable
+from dcss.verify.search.results import BaselineFindings, MemoryFindings, SearchResult
+from dcss.verify.search.searcher import Found, Hits, Searcher
+from dcss.verify.search.shared_objects import ObjectSearch, host_files
+from dcss.verify.wording import count
+
+Record = Callable[..., None]  # takes a record's name and its fields
+
+
+def search_system(
+    system: SystemTarget, objects: frozenset[Object], searcher: Searcher, record: Record, *, frames: bool
+) -> SearchResult:
+    """Search all processes of `system` but CP for the contents that `searcher` knows.
+
+    `objects` are the segments', `frames` says whether frame numbers are shown, `record` is told what was searched and
+    found. Raises ProcessGoneError where one of the processes of `system` has ended.
+    """
+    # Guests inherit pages of the fork server: held still, it need not be read again for each.
+    with Hold((), alone=system.other_pids):
+        search_of = _SystemSearch(objects, searcher, record, frames=frames)
+        result = SearchResult(searcher.contents)
+        spaces = [AddressSpace.read_without(pid, objects) for pid in system.other_pids]
+        result.others = [search_of.other(space) for space in spaces]
+        object_search = ObjectSearch(searcher, objects, host_files(spaces), search_of.backings)
+        for guest in system.guests:
+            pidfds = dict(zip(guest.pids, guest.pidfds, strict=False))
+            with Hold(guest.pids, pidfds=pidfds):
+                result.guests[guest.name] = search_of.guest(guest, object_search)
+    return result
+
+
+class _SystemSearch:
+    def __init__(
+        self,
+        objects: frozenset[Object],
+        searcher: Searcher,
+        record: Record,
+        *,
+        frames: bool,
+    ) -> None:
+        self.backings = Backings()
+        self._objects = objects
+        self._contents = searcher.contents
+        self._processes = ProcessSearch(searcher)
+        self._record = record
+        self._frames = frames
+
+    def other(self, space: AddressSpace) -> MemoryFindings:
+        """Search a process that is no guest's, and keep it."""
+        findings = MemoryFindings()
+        process = Searchable.of(space, self._objects, self.backings, shared=False)
+        self._search_process(findings, None, process, keep=True)
+        return findings
+
+    def guest(self, guest: GuestTarget, object_search: ObjectSearch) -> MemoryFindings:
+        """Search a guest's processes, and the shared memory that it reaches."""
+        findings = MemoryFindings()
+        if guest.expect == "copies":
+            findings.baseline = BaselineFindings(np.zeros(len(self._contents), np.bool_))
+        spaces = self._read(guest, findings)
+        processes = [
+            Searchable.of(space, self._objects, self.backings, shared=guest.expect == "copies") for space in spaces
+        ]
+        kept = self._processes.kept
+        found: list[tuple[Searchable, Found]] = []
+        for process in processes:
+            # What its children have in common with it is there until the guest runs again.
+            one = self._search_process(findings, guest, process, keep=len(processes) > 1)
+            if one is not None:
+                found.append((process, one))
+        self._processes.drop_to(kept)
+        if findings.baseline is not None:
+            self._judge_frames(findings.baseline, processes, found)
+        if guest.expect == "shared":
+            self._search_objects(findings, guest, spaces, object_search)
+        return findings
+
+    def _read(self, guest: GuestTarget, findings: MemoryFindings) -> list[AddressSpace]:
+        spaces = []
+        for pid in family(guest.pids):
+            try:
+                spaces.append(AddressSpace.read_without(pid, self._objects))
+            except MeasurementDeniedError:
+                continue  # the snapshot has the reason
+            except ProcessGoneError:
+                if pid in guest.pids:
+                    raise
+                continue
+            try:
+                findings.descriptors += open_files(pid)
+            except MeasurementDeniedError as error:
+                findings.closed_descriptors.append(f"guest {guest.name}: {error}")
+        return spaces
+
+    def _search_process(
+        self, findings: MemoryFindings, guest: GuestTarget | None, process: Searchable, *, keep: bool
+    ) -> Found | None:
+        role = "other" if guest is None else guest.name
+        self._record("search", pid=process.space.pid, role=role, pages=len(process.pages))
+        holder = holder_name(guest)
+        try:
+            found = self._processes.search(process, keep=keep)
+        except MeasurementDeniedError as error:
+            findings.denied.append(f"{holder}: {error}")
+            return None
+        findings.searched_pages += len(process.pages)
+        if lost := len(found.unreadable):
+            address = int(found.unreadable[0]) << PAGE_SHIFT
+            findings.unsearched.append(f"{holder}: {count(lost, 'page')} from {address:#x} on cannot be read")
+        if findings.baseline is not None:
+            findings.baseline.found[found.hits.contents] = True
+        else:
+            self._add_copies(findings, guest, copies_in_process(self._contents, guest, process.space, found.hits))
+        return found
+
+    def _search_objects(
+        self, findings: MemoryFindings, guest: GuestTarget, spaces: list[AddressSpace], object_search: ObjectSearch
+    ) -> None:
+        for reachable in object_search.reached(spaces, findings.descriptors):
+            contents, reason = object_search.search(reachable)
+            self._add_copies(findings, guest, copies_in_object(self._contents, guest, reachable, contents))
+            if reason is not None:
+                findings.unsearched.append(f"guest {guest.name}: {reachable.name or 'an open file'}: {reason}")
+
+    def _add_copies(self, findings: MemoryFindings, guest: GuestTarget | None, copies: list[Any]) -> None:
+        findings.copies += copies
+        if guest is None or guest.expect == "shared":
+            for copy in copies:
+                self._record("copy", **copy._asdict())
+
+    def _judge_frames(
+        self, baseline: BaselineFindings, processes: list[Searchable], found: list[tuple[Searchable, Found]]
+    ) -> None:
+        """Note which pages of a baseline lie in frames that others map, too."""
+        # A guest of several processes may map a frame of its own more than once.
+        own, entries = np.unique(
+            np.concatenate([np.zeros(0, np.uint64), *(process.frames for process in processes)]), return_counts=True
+        )
+        for process, one in found:
+            hits: Hits = one.hits
+            if self._frames:
+                alone = _alone(process, hits.addresses, own, entries)
+            else:
+                first, last = process.ends_of(hits.addresses)
+                alone = is_exclusive(process.entries[first]) & is_exclusive(process.entries[last])
+            if not alone.all():
+                baseline.shared_pages += len(np.unique(hits.contents[~alone]))
+                baseline.shared_address = int(hits.addresses[~alone][0])
+
+
+def _alone(process: Searchable, addresses: Pages, own: Entries, entries: Pages) -> Flags:
+    """Say which pages lie in frames whose page-table entries are all this guest's (or in its swap)."""
+    alone = np.ones(len(addresses), np.bool_)
+    for places in process.ends_of(addresses):
+        frames = process.frames[places]
+        ours = entries[np.searchsorted(own, frames)]
+        alone &= (frames == 0) | (map_counts(frames).astype(np.int64) == ours)
+    return alone
