@@ -78,13 +78,65 @@ def table_blocks(info: SbInfo) -> int:
     return info.superblock.s_inodes_per_group // (info.block_size_bytes // info.inode_size_bytes)
 
 
+class GroupTable:
+    """Group descriptors, read when they are needed and kept until they are written or crowded out."""
+
+    __slots__ = ("_dirty", "_info", "_recent", "_slots")
+
+    def __init__(self, info: SbInfo, slots: int) -> None:
+        """At most `slots` clean descriptors are kept."""
+        self._info = info
+        self._slots = slots
+        self._recent: dict[int, GroupDesc] = {}
+        self._dirty: dict[int, GroupDesc] = {}
+
+    def __len__(self) -> int:
+        """Descriptors in memory."""
+        return len(self._recent | self._dirty)
+
+    @property
+    def dirty(self) -> int:
+        """Descriptors that were changed and are not written yet."""
+        return len(self._dirty)
+
+    def get(self, group: int) -> GroupDesc:
+        """Return one group's descriptor, checked. Damage: Ext2FormatError."""
+        return self._recent.get(group) or self._load(group)
+
+    def _load(self, group: int) -> GroupDesc:
+        desc = self._dirty.get(group) or group_desc(self._info, group)
+        if len(self._recent) >= self._slots:
+            del self._recent[next(iter(self._recent))]
+        self._recent[group] = desc
+        return desc
+
+    def set(self, group: int, desc: GroupDesc) -> None:
+        """Replace a descriptor; `write_dirty` writes it."""
+        self._recent.pop(group, None)
+        self._dirty[group] = desc
+
+    def write_dirty(self) -> None:
+        """Write every changed descriptor into the table that the kernel reads; copies stay as mke2fs left them."""
+        for group in sorted(self._dirty):
+            self._info.write(_descriptor_offset(self._info, group), GROUP_DESC.pack(*self._dirty[group]))
+            del self._dirty[group]
+
+    def forget_clean(self) -> None:
+        """Drop what the device has as well; the next `get` reads it again."""
+        self._recent.clear()
+
+
+def _descriptor_offset(info: SbInfo, group: int) -> int:
+    desc_block, slot = divmod(group, info.block_size_bytes // GROUP_DESC.size)
+    return descriptor_loc(info, desc_block) * info.block_size_bytes + slot * GROUP_DESC.size
+
+
 def group_desc(info: SbInfo, group: int) -> GroupDesc:
     """Read one group's descriptor, checked: it may have changed since the mount. Damage: Ext2FormatError."""
     if not 0 <= group < info.group_count:
         raise info.damaged("block group", "number", group, f"0..{info.group_count - 1}")
-    desc_block, slot = divmod(group, info.block_size_bytes // GROUP_DESC.size)
-    offset = descriptor_loc(info, desc_block) * info.block_size_bytes + slot * GROUP_DESC.size
-    desc = GroupDesc._make(GROUP_DESC.unpack(info.source.bytes_at(offset, GROUP_DESC.size)))
+    view = info.source.bytes_at(_descriptor_offset(info, group), GROUP_DESC.size)
+    desc = GroupDesc._make(GROUP_DESC.unpack(view))
     if fault := _fault(info, group, desc.bg_block_bitmap, desc.bg_inode_bitmap, desc.bg_inode_table):
         raise fault.error
     return desc

@@ -1,21 +1,26 @@
-"""Inodes: where they lie and what they say (ext2_get_inode and ext2_iget of fs/ext2/inode.c).
+"""Inodes: where they lie, decoded and encoded (ext2_iget and ext2_write_inode of fs/ext2/inode.c).
 
 Inodes larger than 128 bytes hold more, such as extended attributes and nanoseconds. That is ext4's; ext2 ignores it.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
-from typing import NamedTuple
 
-from dcss.abi.ext2 import BLOCK_POINTERS, N_BLOCKS, RAW_INODE, ROOT_INO, SECTOR_SIZE, GroupDesc
+from dcss.abi.ext2 import BLOCK_POINTERS, N_BLOCKS, RAW_INODE, ROOT_INO, SECTOR_SIZE, GroupDesc, RawInode
 from dcss.ext2.super import SbInfo
 
 FILE_TYPES = frozenset({S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK})
 FAST_SYMLINK_MAX_BYTES = N_BLOCKS * 4 - 1
 
 
-class Inode(NamedTuple):
-    """An inode as it was when it was read. Times are seconds since 1970, signed; owners have 32 bits."""
+@dataclass(slots=True, eq=False, weakref_slot=True)
+class Inode:
+    """An inode in memory (struct inode). Times are seconds since 1970, signed; owners have 32 bits.
+
+    There is one object for a number as long as anybody holds it (`Volume.inode`), so what one changes all see.
+    Whoever changes it calls `Volume.mark_inode_dirty`.
+    """
 
     number: int
     mode: int
@@ -33,6 +38,7 @@ class Inode(NamedTuple):
     file_acl: int  # block of extended attributes, or 0
     block_pointers: tuple[int, ...]  # 15
     is_fast_symlink: bool  # block_pointers are the target's bytes
+    dirty: bool = False  # changed, and not written yet
 
     @property
     def is_dir(self) -> bool:
@@ -71,6 +77,19 @@ class Inode(NamedTuple):
         return new >> 8 & 0xFFF, new & 0xFF | new >> 12 & 0xFFF00
 
 
+def device_pointers(major: int, minor: int) -> tuple[int, ...]:
+    """Return block_pointers of a device: old_encode_dev in the first where it fits, else new_encode_dev in the second.
+
+    As ext2_write_inode. `Inode.rdev` is the way back.
+    """
+    old = new = 0
+    if major < 256 and minor < 256:
+        old = major << 8 | minor
+    else:
+        new = minor & 0xFF | major << 8 | (minor & ~0xFF) << 12
+    return old, new, *(0,) * (N_BLOCKS - 2)
+
+
 def read_inode(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> Inode:
     """Read an inode that is in use, or raise Ext2FormatError; `group` reads descriptors."""
     check_number(info, number)
@@ -80,10 +99,20 @@ def read_inode(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> 
 
 
 def read_slot(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> Inode:
-    """Read what the inode table says at `number`, whatever it says."""
+    """Read what the inode table holds at `number`, whatever it is."""
+    return decode(info, number, info.source.bytes_at(_slot_offset(info, group, number), RAW_INODE.size))
+
+
+def write_inode(info: SbInfo, group: Callable[[int], GroupDesc], inode: Inode) -> None:
+    """Write an inode to its place in the inode table. Raises KernelError(EROFS)."""
+    offset = _slot_offset(info, group, inode.number)
+    raw = RawInode._make(RAW_INODE.unpack(info.source.bytes_at(offset, RAW_INODE.size)))
+    info.write(offset, RAW_INODE.pack(*encode(inode, raw, has_wide_owners=info.has_wide_owners)))
+
+
+def _slot_offset(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> int:
     block_group, index = divmod(number - 1, info.superblock.s_inodes_per_group)
-    offset = group(block_group).bg_inode_table * info.block_size_bytes + index * info.inode_size_bytes
-    return decode(info, number, info.source.bytes_at(offset, RAW_INODE.size))
+    return group(block_group).bg_inode_table * info.block_size_bytes + index * info.inode_size_bytes
 
 
 def check_number(info: SbInfo, number: int) -> None:
@@ -134,6 +163,38 @@ def decode(info: SbInfo, number: int, view: memoryview) -> Inode:
         file_acl,
         BLOCK_POINTERS.unpack(pointers),
         file_type == S_IFLNK and blocks_512 == ea_sectors,
+    )
+
+
+def encode(inode: Inode, raw: RawInode, *, has_wide_owners: bool) -> RawInode:
+    """Return `raw`, what the table holds, with all that `inode` keeps in it.
+
+    Fields that ext2 does not keep in memory, such as a fragment's address, stay as they are.
+    """
+    return RawInode(
+        i_mode=inode.mode,
+        i_uid=inode.uid & 0xFFFF,
+        i_size=inode.size_bytes & 0xFFFFFFFF,
+        i_atime=inode.atime & 0xFFFFFFFF,
+        i_ctime=inode.ctime & 0xFFFFFFFF,
+        i_mtime=inode.mtime & 0xFFFFFFFF,
+        i_dtime=inode.dtime,
+        i_gid=inode.gid & 0xFFFF,
+        i_links_count=inode.links_count,
+        i_blocks=inode.blocks_512,
+        i_flags=inode.flags,
+        i_osd1=raw.i_osd1,
+        i_block=BLOCK_POINTERS.pack(*inode.block_pointers),
+        i_generation=inode.generation,
+        i_file_acl=inode.file_acl,
+        i_dir_acl=inode.size_bytes >> 32 if inode.is_regular else raw.i_dir_acl,
+        i_faddr=raw.i_faddr,
+        i_frag=raw.i_frag,
+        i_fsize=raw.i_fsize,
+        i_pad1=raw.i_pad1,
+        i_uid_high=inode.uid >> 16 if has_wide_owners else raw.i_uid_high,
+        i_gid_high=inode.gid >> 16 if has_wide_owners else raw.i_gid_high,
+        i_reserved2=raw.i_reserved2,
     )
 
 

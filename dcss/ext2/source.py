@@ -1,10 +1,10 @@
-"""Where a volume's bytes come from: one buffer, one place that slices it, no copies."""
+"""Where a volume's bytes are: one buffer, one place that slices it, no copies."""
 
-from errno import ENODEV
+from errno import ENODEV, EROFS
 from mmap import mmap
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from dcss.errors import Ext2FormatError, StaleReferenceError
+from dcss.errors import Ext2FormatError, KernelError, StaleReferenceError
 
 
 class BlockSource(Protocol):
@@ -20,17 +20,37 @@ class BlockSource(Protocol):
         ...
 
 
-class BufferSource:
-    """A BlockSource over a buffer; terabytes of sparse file are fine, nothing is copied.
+@runtime_checkable
+class WritableSource(BlockSource, Protocol):
+    """A device that can be written. One that keeps copies of blocks keeps track of the dirty ones itself."""
 
-    `close` gives the buffer back: later reads raise StaleReferenceError(ENODEV). Views that were handed out before
-    stay valid and keep the buffer alive, as pages that are mapped do.
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Write `data` at byte `offset`; later reads see it. KernelError(EROFS) where the device is read-only."""
+        ...
+
+    def flush(self) -> None:
+        """Bring everything written to where it lasts. In place there is nothing to do."""
+        ...
+
+
+class BufferSource:
+    """A WritableSource over a buffer; terabytes of sparse file are fine, nothing is copied.
+
+    With `writable` bytes are stored straight into the buffer; without, `write` refuses. `close` gives the buffer back:
+    later reads and writes raise StaleReferenceError(ENODEV). Views that were handed out before stay valid and keep the
+    buffer alive, as pages that are mapped do.
     """
 
-    __slots__ = ("_end", "_view", "size_bytes")
+    __slots__ = ("_buffer", "_end", "_target", "_view", "size_bytes")
 
-    def __init__(self, buffer: bytes | bytearray | memoryview | mmap) -> None:
-        self._view = memoryview(buffer).cast("B").toreadonly()
+    def __init__(self, buffer: bytes | bytearray | memoryview | mmap, *, writable: bool = False) -> None:
+        """Raises KernelError(EROFS) where `writable` is asked for and the buffer is not."""
+        target = memoryview(buffer).cast("B")
+        if writable and target.readonly:
+            raise KernelError(EROFS, "the buffer of this device is read-only, wanted one that can be written")
+        self._view = target.toreadonly()
+        self._target = target if writable else None
+        self._buffer = buffer if writable and isinstance(buffer, mmap) else None
         self.size_bytes = self._end = len(self._view)
 
     def bytes_at(self, offset: int, length: int) -> memoryview:
@@ -41,14 +61,34 @@ class BufferSource:
         end = offset + length
         if 0 <= offset <= end <= self._end:
             return self._view[offset:end]
-        if self._end < 0:
-            raise StaleReferenceError(ENODEV, "the device under this file system is gone: mount it again")
-        raise Ext2FormatError(
-            f"read outside the device: found offset {offset}, length {length}, wanted a range inside its "
-            f"{self._end} bytes; the image is damaged or cut short"
-        )
+        raise self._outside("read", offset, length)
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Store `data` at byte `offset`. Raises KernelError(EROFS) unless writable, else as `bytes_at`."""
+        end = offset + len(data)
+        if not 0 <= offset <= end <= self._end:
+            raise self._outside("write", offset, len(data))
+        if self._target is None:
+            raise KernelError(EROFS, "this device is read-only")
+        self._target[offset:end] = data
+
+    def flush(self) -> None:
+        """Have the kernel write a mapped file back (msync); other buffers are where they belong already."""
+        if self._buffer is not None:
+            self._buffer.flush()
 
     def close(self) -> None:
         """Let go of the buffer. A second call does nothing."""
         self._end = -1
         self._view.release()
+        if self._target is not None:
+            self._target.release()
+        self._target = self._buffer = None
+
+    def _outside(self, action: str, offset: int, length: int) -> Ext2FormatError | StaleReferenceError:
+        if self._end < 0:
+            return StaleReferenceError(ENODEV, "the device under this file system is gone: mount it again")
+        return Ext2FormatError(
+            f"{action} outside the device: found offset {offset}, length {length}, wanted a range inside its "
+            f"{self._end} bytes; the image is damaged or cut short"
+        )

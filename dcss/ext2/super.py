@@ -5,7 +5,7 @@ Not done here: the root inode, which the kernel reads while mounting, is read wh
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from errno import EINVAL
+from errno import EINVAL, EROFS
 from time import time
 from typing import NoReturn
 
@@ -30,7 +30,7 @@ from dcss.abi.ext2 import (
 )
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import Ext2FormatError, KernelError
-from dcss.ext2.source import BlockSource
+from dcss.ext2.source import BlockSource, WritableSource
 
 KMALLOC_MAX_BYTES = 1 << 20  # s390: a bigger array of groups is "not enough memory"
 
@@ -41,9 +41,9 @@ def ignore_log(_level: str, _message: str) -> None:
     """Drop a line of the kernel's log."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class SbInfo:
-    """What a mounted volume is, computed once (struct ext2_sb_info)."""
+    """What a mounted volume is (struct ext2_sb_info): computed once, but for `superblock` and what it counts."""
 
     source: BlockSource
     device: str
@@ -57,12 +57,19 @@ class SbInfo:
     has_wide_owners: bool  # owners have 32 bits; not so with nouid32 among the default mount options
     read_only: bool
     xip: bool
+    superblock_dirty: bool = False  # changed, and not written yet
 
     def damaged(self, where: str, field: str, found: object, wanted: object) -> Ext2FormatError:
         """Make the error for damage; `where` is what holds `field`."""
         return Ext2FormatError(
             f"{self.device}: {where}: {field}: found {found}, wanted {wanted}; the image is damaged, run e2fsck"
         )
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        """Write to the device. Raises KernelError(EROFS) where the mount or the device is read-only."""
+        if self.read_only or not isinstance(self.source, WritableSource):
+            raise KernelError(EROFS, f"{self.device}: is mounted read-only")
+        self.source.write(offset, data)
 
     def check_block(self, block: int, where: str, field: str, count: int = 1) -> None:
         """Raise Ext2FormatError unless `count` blocks from `block` lie on the device and in the file system."""
@@ -131,8 +138,8 @@ def fill_super(
     )
 
 
-def setup_super(info: SbInfo, log: Ext2Log) -> bool:
-    """Warn as ext2_setup_super does; return True if the mount must be read-only."""
+def setup_super(info: SbInfo, log: Ext2Log) -> None:
+    """Warn as ext2_setup_super does; a revision that is too new makes the mount read-only."""
     superblock = info.superblock
     if superblock.s_feature_compat & Compat.HAS_JOURNAL:
         log.line("warn", "warning: mounting ext3 filesystem as ext2")
@@ -141,7 +148,14 @@ def setup_super(info: SbInfo, log: Ext2Log) -> bool:
         log.line("err", "error: revision level too high, forcing read-only mode")
     if not info.read_only and (reason := _why_unchecked(superblock)):
         log.line("warn", f"warning: {reason}, running e2fsck is recommended")
-    return info.read_only or too_new
+    info.read_only = info.read_only or too_new
+
+
+def write_super(info: SbInfo) -> None:
+    """Write the superblock with the time of writing (ext2_sync_super); its copies stay as mke2fs left them."""
+    info.superblock = info.superblock._replace(s_wtime=int(time()) & 0xFFFFFFFF)
+    info.write(SUPERBLOCK_OFFSET, SUPERBLOCK.pack(*info.superblock))
+    info.superblock_dirty = False
 
 
 def _read_superblock(source: BlockSource, log: Ext2Log, silent: bool) -> Superblock:

@@ -4,27 +4,34 @@ All caches start empty, are bounded, and go with `invalidate`, which whoever cha
 
 | cache | bound |
 | --- | --- |
-| inodes | 256 |
+| inodes (`inode_table.InodeTable`) | 256, the dirty ones, and those that somebody holds |
 | group descriptors | 64 |
 | names looked up, found or not | 512 |
 | indexes of directories (`dir.NameIndexes`) | 4 MiB, 8 bytes a name |
 
 The first three take about 300 KiB when full. Block maps are not cached: finding a block costs two microseconds, and a
 guest's memory is what this project saves.
+
+What was changed in memory is written by `sync`: inodes first, then group descriptors, then the superblock, so that
+nothing on the device counts what is not there yet. Blocks of data and of metadata are written through the source.
 """
 
 from collections.abc import Callable, Iterator
+from errno import EROFS
 from functools import lru_cache, partial
 
 from dcss.abi.ext2 import ROOT_INO, GroupDesc, Superblock
+from dcss.errors import KernelError
 from dcss.ext2 import dir as directories
-from dcss.ext2 import groups, indirect, namei, xattr
+from dcss.ext2 import indirect, namei, xattr
 from dcss.ext2.dir import NameIndexes
 from dcss.ext2.dir_block import DirEntry
+from dcss.ext2.groups import GroupTable, check_descriptors
 from dcss.ext2.indirect import BlockRun
-from dcss.ext2.inode import Inode, read_inode, read_slot
-from dcss.ext2.source import BlockSource
-from dcss.ext2.super import Ext2Log, LogFunction, SbInfo, fill_super, ignore_log, setup_super
+from dcss.ext2.inode import Inode, read_slot
+from dcss.ext2.inode_table import InodeTable
+from dcss.ext2.source import BlockSource, WritableSource
+from dcss.ext2.super import Ext2Log, LogFunction, SbInfo, fill_super, ignore_log, setup_super, write_super
 
 INODES_CACHED = 256
 GROUPS_CACHED = 64
@@ -38,22 +45,20 @@ class Volume:
     call that would fail; whatever the source raises passes through.
     """
 
-    def __init__(self, info: SbInfo, log: Ext2Log, *, read_only: bool) -> None:
+    def __init__(self, info: SbInfo, log: Ext2Log) -> None:
         self._info = info
         self._log = log
-        self.superblock: Superblock = info.superblock
         self.device = info.device
         self.block_size_bytes = info.block_size_bytes
         self.block_count = info.superblock.s_blocks_count
         self.group_count = info.group_count
         self.max_file_blocks = indirect.max_file_blocks(info)
         self.xip = info.xip
-        self.read_only = read_only
         # Nothing here refers back to the volume: when the last reference goes, so does its hold on the device.
         self._indexes = NameIndexes()
-        self._group = lru_cache(GROUPS_CACHED)(partial(groups.group_desc, info))
-        self._inode = lru_cache(INODES_CACHED)(partial(read_inode, info, self._group))
-        self._lookup = lru_cache(NAMES_CACHED)(partial(_find, info, self._inode, self._indexes))
+        self._groups = GroupTable(info, GROUPS_CACHED)
+        self._inodes = InodeTable(info, self._groups.get, INODES_CACHED)
+        self._lookup = lru_cache(NAMES_CACHED)(partial(_find, info, self._inodes.get, self._indexes))
 
     @classmethod
     def mount(
@@ -85,34 +90,89 @@ class Volume:
             silent=silent,
             logical_block_size_bytes=logical_block_size_bytes,
         )
-        groups.check_descriptors(info, kernel_log)
-        return cls(info, kernel_log, read_only=setup_super(info, kernel_log))
+        check_descriptors(info, kernel_log)
+        setup_super(info, kernel_log)
+        return cls(info, kernel_log)
+
+    @property
+    def superblock(self) -> Superblock:
+        """The superblock, with what was changed since the mount."""
+        return self._info.superblock
+
+    @property
+    def read_only(self) -> bool:
+        """The mount is read-only: it was asked for, or the revision is too new to write."""
+        return self._info.read_only
 
     def invalidate(self) -> None:
-        """Forget everything read from the device but the superblock; the next reads see what is there then."""
-        self._group.cache_clear()
-        self._inode.cache_clear()
+        """Forget everything read from the device but the superblock; the next reads see what is there then.
+
+        What was changed here and is not written yet stays.
+        """
+        self._groups.forget_clean()
+        self._inodes.forget_clean()
         self._lookup.cache_clear()
         self._indexes.clear()
 
     def group(self, number: int) -> GroupDesc:
         """Return a group's descriptor, checked against its group."""
-        return self._group(number)
+        return self._groups.get(number)
 
     def root(self) -> Inode:
         """Return the root directory. KernelError(EINVAL) where the kernel would refuse the mount for it."""
-        root = self._inode(ROOT_INO)
+        root = self._inodes.get(ROOT_INO)
         if not (root.is_dir and root.blocks_512 and root.size_bytes):
             self._log.refuse("error: corrupt root inode, run e2fsck")
         return root
 
     def inode(self, number: int) -> Inode:
         """Return an inode that is in use; a reserved number other than the root's, or a deleted inode, is damage."""
-        return self._inode(number)
+        return self._inodes.get(number)
+
+    def mark_inode_dirty(self, inode: Inode) -> None:
+        """Keep an inode that was changed until it is written (mark_inode_dirty). Raises KernelError(EROFS)."""
+        self._check_writable()
+        self._inodes.mark_dirty(inode)
+
+    def write_inode(self, inode: Inode) -> None:
+        """Write one inode now if it is dirty, as fsync does. Raises KernelError(EROFS)."""
+        self._inodes.write(inode)
+
+    def set_group(self, number: int, desc: GroupDesc) -> None:
+        """Change a group's descriptor; `sync` writes it. Raises KernelError(EROFS)."""
+        self._check_writable()
+        self._groups.set(number, desc)
+
+    def set_superblock(self, superblock: Superblock) -> None:
+        """Change the superblock's counts, state and times; `sync` writes it. Raises KernelError(EROFS)."""
+        self._check_writable()
+        self._info.superblock = superblock
+        self._info.superblock_dirty = True
+
+    @property
+    def dirty(self) -> bool:
+        """Something was changed that `sync` has not written yet."""
+        return bool(self._inodes.dirty or self._groups.dirty or self._info.superblock_dirty)
+
+    def sync(self) -> None:
+        """Write what was changed, and have the source write what it holds back. Raises KernelError."""
+        if self.dirty:
+            self._inodes.write_dirty()
+            self._groups.write_dirty()
+            write_super(self._info)
+        if isinstance(self._info.source, WritableSource):
+            self._info.source.flush()
+
+    def _check_writable(self) -> None:
+        if self.read_only or not isinstance(self._info.source, WritableSource):
+            raise KernelError(EROFS, f"{self.device}: is mounted read-only")
 
     def inode_slot(self, number: int) -> Inode:
-        """Return what the inode table says at `number` (1 and up), also for reserved, free and deleted inodes."""
-        return read_slot(self._info, self._group, number)
+        """Return what the inode table on the device holds at `number`, 1 and up, be it reserved, free or deleted.
+
+        It is an object of its own, not the one that `inode` returns.
+        """
+        return read_slot(self._info, self._groups.get, number)
 
     def get_block(self, inode: Inode, file_block: int) -> int:
         """Return the device's block that holds a file's block, 0 for a hole (ext2_get_block); i_size plays no part."""

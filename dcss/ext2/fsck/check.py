@@ -6,7 +6,7 @@ from typing import Final
 
 from dcss.abi.ext2 import RO_COMPAT_SUPPORTED, RoCompat
 from dcss.errors import Ext2FormatError, ImageError, KernelError
-from dcss.ext2.fsck.context import CheckContext, Problem
+from dcss.ext2.fsck.context import CheckContext, FsckProblem
 from dcss.ext2.fsck.directories import check_directories
 from dcss.ext2.fsck.groups import check_descriptors, check_groups, check_superblock
 from dcss.ext2.fsck.inodes import check_inodes
@@ -21,7 +21,7 @@ _DEVICE: Final = "image"
 class CheckResult:
     """What was found, the most basic first; `suppressed` counts what came after the first thousand."""
 
-    problems: tuple[Problem, ...]
+    problems: tuple[FsckProblem, ...]
     suppressed: int
     inodes: int
     blocks: int
@@ -40,9 +40,9 @@ def check_image(buffer: bytes | bytearray | memoryview | mmap) -> CheckResult:
     source = BufferSource(buffer)
     try:
         info = _read_superblock(source)
-        if isinstance(info, Problem):
+        if isinstance(info, FsckProblem):
             return CheckResult((info,), 0, 0, 0)
-        context = CheckContext(info, Volume(info, Ext2Log(_DEVICE, ignore_log), read_only=True))
+        context = CheckContext(info, Volume(info, Ext2Log(_DEVICE, ignore_log)))
         check_superblock(context)
         check_descriptors(context)
         check_inodes(context)
@@ -55,7 +55,7 @@ def check_image(buffer: bytes | bytearray | memoryview | mmap) -> CheckResult:
         source.close()
 
 
-def _read_superblock(source: BufferSource) -> SbInfo | Problem:
+def _read_superblock(source: BufferSource) -> SbInfo | FsckProblem:
     log = Ext2Log(_DEVICE, ignore_log)
     try:
         info = fill_super(source, log, read_only=True, in_place=None, silent=True, logical_block_size_bytes=512)
@@ -63,9 +63,9 @@ def _read_superblock(source: BufferSource) -> SbInfo | Problem:
         cause, message = refusal_reason(error), error.strerror or ""
         if "s_magic" in cause or "unable to read superblock" in message or "unsupported optional" in message:
             raise ImageError(f"no ext2 file system that can be checked: {cause}") from error
-        return Problem("superblock", "superblock", cause)
+        return FsckProblem("superblock", "superblock", cause)
     except Ext2FormatError as error:
-        return Problem("superblock", "superblock", str(error))
+        return FsckProblem("superblock", "superblock", str(error))
     if foreign := info.superblock.s_feature_ro_compat & ~int(RO_COMPAT_SUPPORTED):
         names = RoCompat(foreign).name
         raise ImageError(f"no ext2 file system that can be checked: it has {names}, use the e2fsck that knows it")

@@ -13,7 +13,7 @@ MAX_PROBLEMS: Final = 1000  # a badly damaged image would give one for each of i
 
 
 @dataclass(frozen=True, slots=True)
-class Problem:
+class FsckProblem:
     """One thing that is wrong: of what kind, where, and what was found and wanted."""
 
     kind: Kind
@@ -35,7 +35,7 @@ class CheckContext:
 
     info: SbInfo
     volume: Volume
-    problems: list[Problem] = field(default_factory=list)
+    problems: list[FsckProblem] = field(default_factory=list)
     suppressed: int = 0  # problems past MAX_PROBLEMS
     uses: list[BlockUse] = field(default_factory=list)
     modes: dict[int, int] = field(default_factory=dict)  # of inodes in use
@@ -55,6 +55,6 @@ class CheckContext:
     def add(self, kind: Kind, where: str, detail: str) -> None:
         """Note a finding."""
         if len(self.problems) < MAX_PROBLEMS:
-            self.problems.append(Problem(kind, where, detail))
+            self.problems.append(FsckProblem(kind, where, detail))
         else:
             self.suppressed += 1

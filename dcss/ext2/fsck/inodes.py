@@ -24,6 +24,10 @@ from dcss.ext2.inode import decode as decode_inode
 
 _DTIME_AT: Final = 20  # i_dtime and i_links_count in struct ext2_inode
 _LINKS_AT: Final = 26
+_FLAGS_OF_FEATURES: Final = (  # as int: the & of an IntFlag takes longer than all else that is done for an inode
+    ("imagic", int(InodeFlag.IMAGIC), int(Compat.IMAGIC_INODES)),
+    ("index", int(InodeFlag.INDEX), int(Compat.DIR_INDEX)),
+)
 
 
 def check_inodes(context: CheckContext) -> None:
@@ -104,17 +108,15 @@ def _check_bad_blocks_inode(context: CheckContext, inode: Inode, raw: RawInode) 
     for name, value in {**found, "i_file_acl": inode.file_acl}.items():
         if value:
             context.add("inode", f"inode {BAD_INO}", f"{name}: found {value}, wanted 0: it keeps the bad blocks")
-    _check_blocks(context, inode._replace(mode=S_IFREG))
+    inode.mode = S_IFREG  # this object is the checker's own
+    _check_blocks(context, inode)
 
 
 def _check_fields(context: CheckContext, inode: Inode, raw: RawInode) -> None:
     where = f"inode {inode.number}"
     if inode.dtime:
         context.add("inode", where, f"i_dtime: found {inode.dtime}, wanted 0: it has links")
-    for name, flag, feature in (
-        ("imagic", InodeFlag.IMAGIC, Compat.IMAGIC_INODES),
-        ("index", InodeFlag.INDEX, Compat.DIR_INDEX),
-    ):
+    for name, flag, feature in _FLAGS_OF_FEATURES:
         if inode.flags & flag and not context.info.superblock.s_feature_compat & feature:
             context.add(
                 "inode", where, f"i_flags: found the {name} flag, wanted none: the superblock has no such feature"

@@ -1,7 +1,6 @@
 """ext2's block map of one file: the fifteen pointers of its inode, and the indirect blocks behind the last three."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from struct import Struct
 from typing import Final
 
 from dcss.abi.ext2 import DIND_BLOCK, IND_BLOCK, N_BLOCKS, NDIR_BLOCKS, TIND_BLOCK
@@ -108,12 +107,12 @@ class BlockMap:
                 yield place, pack_pointers(_sparse(inner))
 
 
-def direct_pointers(runs: Sequence[BlockRun]) -> bytes | None:
+def direct_pointers(runs: Sequence[BlockRun]) -> tuple[int, ...] | None:
     """Return i_block of a file that is one run of up to twelve blocks, as most are; None for any other."""
     file_block, disk_block, blocks = runs[0]
     if len(runs) > 1 or file_block or blocks > NDIR_BLOCKS:
         return None
-    return _DIRECT[blocks].pack(*range(disk_block, disk_block + blocks))
+    return *range(disk_block, disk_block + blocks), *(0,) * (N_BLOCKS - blocks)
 
 
 def _pointers(runs: Sequence[BlockRun], start: int, count: int, number: int = 0) -> list[int]:
@@ -133,9 +132,6 @@ def _sparse(inner: Iterable[tuple[int, int]]) -> list[int]:
     for number, block in inner:
         pointers[number] = block
     return pointers
-
-
-_DIRECT: Final = [Struct(f"<{count}I{4 * (N_BLOCKS - count)}x") for count in range(NDIR_BLOCKS + 1)]
 
 
 def check_file_size(path: bytes, size_bytes: int) -> None:

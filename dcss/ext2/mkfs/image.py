@@ -7,21 +7,18 @@ from hashlib import sha256
 from itertools import chain
 from typing import Final
 
-from dcss.abi.ext2 import BLOCK_POINTERS
 from dcss.errors import ImageError
 from dcss.ext2.indirect import BlockRun
 from dcss.ext2.mkfs.blockmap import BlockMap, check_file_size, count_indirect_blocks, direct_pointers
 from dcss.ext2.mkfs.copy import Copier, ProgressFunction, Transfer, copy_files, transfers, write_all
 from dcss.ext2.mkfs.directories import pack_directory
-from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES, INODE_SIZE_BYTES
+from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.groups import Groups, group_metadata
-from dcss.ext2.mkfs.inodes import FAST_SYMLINK_BYTES, in_inode, pack_inode
+from dcss.ext2.mkfs.inodes import BLANK_INODE, FAST_SYMLINK_BYTES, NO_POINTERS, pack_inode, pointers_without_blocks
 from dcss.ext2.mkfs.layout import BlockExtent, Demand, Layout, lay_out
 from dcss.ext2.mkfs.numbering import InodePlan, Numbering, number_inodes
 from dcss.ext2.mkfs.tree import DataRun, StreamStore, Tree, TreeDirectory, TreeFile, TreeSpecial, TreeSymlink
 
-_NO_POINTERS: Final = bytes(BLOCK_POINTERS.size)
-_BLANK_INODE: Final = bytes(INODE_SIZE_BYTES)
 _MAX_TARGET_BYTES: Final = BLOCK_SIZE_BYTES - 1  # ext2_symlink of fs/ext2/namei.c
 
 
@@ -131,7 +128,7 @@ class _Placement:
         placed = [self._place_content(content) if content else None for content in contents]
         xattr_blocks = [self._take() for _ in numbering.xattr_blocks]
         image.small += zip((block * BLOCK_SIZE_BYTES for block in xattr_blocks), numbering.xattr_blocks, strict=True)
-        image.table = [_BLANK_INODE] * numbering.last_number
+        image.table = [BLANK_INODE] * numbering.last_number
         runs_of_files = iter(image.layout.runs)
         for inode, content, place in zip(numbering.inodes, contents, placed, strict=True):
             xattr_block = 0 if inode.xattr_block is None else xattr_blocks[inode.xattr_block]
@@ -145,11 +142,11 @@ class _Placement:
             else:
                 assert isinstance(node, TreeSymlink | TreeSpecial)
                 target_bytes = len(node.target) if isinstance(node, TreeSymlink) else 0
-                packed = pack_inode(inode, target_bytes, 0, in_inode(node), xattr_block)
+                packed = pack_inode(inode, target_bytes, 0, pointers_without_blocks(node), xattr_block)
             image.table[inode.number - 1] = packed
         return image
 
-    def _place_content(self, content: bytes) -> tuple[bytes, int]:
+    def _place_content(self, content: bytes) -> tuple[tuple[int, ...], int]:
         """Place a directory's blocks or a long link's, and return i_block and how many blocks there are in all."""
         runs: list[BlockRun] = []
         for file_block in range(-(-len(content) // BLOCK_SIZE_BYTES)):
@@ -164,7 +161,7 @@ class _Placement:
         pointers, indirect_blocks = self._map(runs)
         return pointers, -(-len(content) // BLOCK_SIZE_BYTES) + indirect_blocks
 
-    def _map(self, runs: Sequence[BlockRun]) -> tuple[bytes, int]:
+    def _map(self, runs: Sequence[BlockRun]) -> tuple[tuple[int, ...], int]:
         """Return i_block for data in `runs`, and how many indirect blocks it needs, which are placed."""
         direct = direct_pointers(runs)
         if direct is not None:
@@ -172,11 +169,11 @@ class _Placement:
         block_map = BlockMap(runs, self._take)
         if block_map.indirect_blocks:
             self._image.maps.append(block_map)
-        return BLOCK_POINTERS.pack(*block_map.pointers), block_map.indirect_blocks
+        return block_map.pointers, block_map.indirect_blocks
 
     def _pack_file(self, inode: InodePlan, file: TreeFile, runs: tuple[BlockRun, ...], xattr_block: int) -> bytes:
         if not runs:
-            return pack_inode(inode, file.size_bytes, 0, _NO_POINTERS, xattr_block)
+            return pack_inode(inode, file.size_bytes, 0, NO_POINTERS, xattr_block)
         self._image.files.append((file, runs))
         pointers, indirect_blocks = self._map(runs)
         blocks = sum(run.blocks for run in runs) + indirect_blocks

@@ -5,7 +5,7 @@ import pytest
 from ext2_support import TinyImage
 
 from dcss.errors import Ext2FormatError
-from dcss.ext2.inode import Inode
+from dcss.ext2.inode import Inode, device_pointers
 
 
 def one(image: TinyImage | None = None, pointers: tuple[int, ...] = (), **fields: int) -> Inode:
@@ -42,12 +42,15 @@ def test_every_field() -> None:
     assert inode.block_pointers == tuple(range(100, 115))
 
 
-def test_it_cannot_be_changed() -> None:
+def test_it_has_its_fields_and_no_others() -> None:
     inode = one()
     with pytest.raises(AttributeError):
-        inode.mode = 0  # type: ignore[misc]
-    with pytest.raises(AttributeError):
         inode.note = 0  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("rdev", [(0, 0), (8, 1), (255, 255), (256, 0), (1, 256), (0xABC, 0xDEF34), (0xFFF, 0xFFFFF)])
+def test_a_device_number_survives_its_pointers(rdev: tuple[int, int]) -> None:
+    assert one(i_mode=S_IFCHR, pointers=device_pointers(*rdev)).rdev == rdev
 
 
 def test_only_a_regular_file_has_64_bits_of_size() -> None:

@@ -1,10 +1,10 @@
 import mmap
-from errno import ENODEV
+from errno import ENODEV, EROFS
 from pathlib import Path
 
 import pytest
 
-from dcss.errors import Ext2FormatError, StaleReferenceError
+from dcss.errors import Ext2FormatError, KernelError, StaleReferenceError
 from dcss.ext2.source import BufferSource
 
 
@@ -67,3 +67,54 @@ def test_terabytes_of_nothing(tmp_path: Path) -> None:
     assert source.size_bytes == 1 << 42
     assert source.bytes_at((1 << 42) - 4, 4) == bytes(4)
     source.close()
+
+
+def test_a_write_is_seen_at_once_through_the_buffer_and_through_views() -> None:
+    buffer = bytearray(b"0123456789")
+    source = BufferSource(buffer, writable=True)
+    view = source.bytes_at(0, 10)
+    source.write(3, b"abc")
+    source.write(10, b"")
+    source.flush()
+    assert (bytes(buffer), view) == (b"012abc6789", b"012abc6789")
+    assert view.readonly
+
+
+@pytest.mark.parametrize(("offset", "data"), [(-1, b"x"), (10, b"x"), (5, b"abcdef"), (11, b"")])
+def test_a_write_outside_changes_nothing(offset: int, data: bytes) -> None:
+    buffer = bytearray(b"0123456789")
+    with pytest.raises(Ext2FormatError, match=rf"write outside the device: found offset {offset}, length {len(data)}"):
+        BufferSource(buffer, writable=True).write(offset, data)
+    assert buffer == b"0123456789"
+
+
+def test_what_is_read_only_refuses_writes() -> None:
+    buffer = bytearray(10)
+    with pytest.raises(KernelError) as refused:
+        BufferSource(buffer).write(0, b"x")
+    assert refused.value.errno == EROFS
+    with pytest.raises(KernelError) as refused:
+        BufferSource(bytes(10), writable=True)
+    assert refused.value.errno == EROFS
+
+
+def test_after_close_a_write_is_stale_and_the_buffer_is_free() -> None:
+    buffer = bytearray(10)
+    source = BufferSource(buffer, writable=True)
+    source.close()
+    source.close()
+    with pytest.raises(StaleReferenceError):
+        source.write(0, b"x")
+    source.flush()
+    buffer.append(0)
+
+
+def test_a_flush_writes_a_mapped_file_back(tmp_path: Path) -> None:
+    path = tmp_path / "device"
+    path.write_bytes(bytes(4096))
+    with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as mapping:
+        source = BufferSource(mapping, writable=True)
+        source.write(100, b"written")
+        source.flush()
+        source.close()
+    assert path.read_bytes()[100:107] == b"written"

@@ -52,7 +52,7 @@ def test_caches_are_bounded(image: TinyImage, monkeypatch: pytest.MonkeyPatch) -
     for number in range(12, 112):
         assert volume.resolve(b"/f%d" % number).number == number
         assert volume.lookup(volume.root(), b"no%d" % number) is None
-    assert volume._inode.cache_info().currsize == 10
+    assert len(volume._inodes) == 10
     assert volume._lookup.cache_info().currsize == 20
 
 

@@ -1,0 +1,91 @@
+"""Inodes in memory: one object for each number as long as anybody holds it (the kernel's inode cache, iget)."""
+
+from collections.abc import Callable
+from functools import partial
+from sys import getrefcount
+from weakref import ref
+
+from dcss.abi.ext2 import GroupDesc
+from dcss.ext2.inode import Inode, read_inode, write_inode
+from dcss.ext2.super import SbInfo
+
+
+class InodeTable:
+    """The inodes of a volume that are in use: the ones read last, the dirty ones, and those that somebody holds.
+
+    An inode that is clean and held by nobody goes when others crowd it out.
+    """
+
+    __slots__ = ("_dirty", "_group", "_held", "_info", "_recent", "_slots")
+
+    def __init__(self, info: SbInfo, group: Callable[[int], GroupDesc], slots: int) -> None:
+        """At most `slots` inodes are kept for no other reason than that they were read; `group` reads descriptors."""
+        self._info = info
+        self._group = group
+        self._slots = slots
+        self._recent: dict[int, Inode] = {}
+        self._held: dict[int, ref[Inode]] = {}  # crowded out, but somebody has them
+        self._dirty: dict[int, Inode] = {}
+
+    def __len__(self) -> int:
+        """Inodes in memory."""
+        return len(self._recent | self._held)
+
+    @property
+    def dirty(self) -> int:
+        """Inodes that were changed and are not written yet."""
+        return len(self._dirty)
+
+    def get(self, number: int) -> Inode:
+        """Return an inode that is in use, read if it is not here. Damage: Ext2FormatError."""
+        return self._recent.get(number) or self._load(number)
+
+    def _load(self, number: int) -> Inode:
+        held = self._held.get(number)
+        inode = (held() if held is not None else None) or read_inode(self._info, self._group, number)
+        if len(self._recent) >= self._slots:
+            self._evict()
+        self._recent[number] = inode
+        return inode
+
+    def _evict(self) -> None:
+        """Drop the inode that was read longest ago, unless somebody holds it."""
+        number = next(iter(self._recent))
+        inode = self._recent.pop(number)
+        if getrefcount(inode) > _UNREFERENCED:  # a weak reference costs more than reading an inode: only where needed
+            self._held[number] = ref(inode, partial(_forget, self._held, number))
+
+    def mark_dirty(self, inode: Inode) -> None:
+        """Keep a changed inode until `write_dirty` or `write` has written it."""
+        inode.dirty = True
+        self._dirty[inode.number] = inode
+
+    def write(self, inode: Inode) -> None:
+        """Write one inode if it is dirty. Raises KernelError(EROFS)."""
+        if inode.dirty:
+            write_inode(self._info, self._group, inode)
+            inode.dirty = False
+            del self._dirty[inode.number]
+
+    def write_dirty(self) -> None:
+        """Write every dirty inode, in order of number. Raises KernelError(EROFS)."""
+        for number in sorted(self._dirty):
+            self.write(self._dirty[number])
+
+    def forget_clean(self) -> None:
+        """Drop what the device has as well; the next `get` reads it again, into a new object."""
+        self._recent = dict(self._dirty)
+        self._held.clear()
+
+
+def _forget(held: dict[int, ref[Inode]], number: int, _reference: ref[Inode]) -> None:
+    held.pop(number, None)
+
+
+def _count_unreferenced() -> int:
+    """Return what getrefcount counts of an object that only the calling function knows."""
+    probe = object()
+    return getrefcount(probe)
+
+
+_UNREFERENCED = _count_unreferenced()
