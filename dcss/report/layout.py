@@ -2,7 +2,7 @@
 
 import textwrap
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from dcss.report.blocks import Block, Cell, Column, Judgement, Mark, Note, Page, Row, Table
 from dcss.report.style import Style
@@ -33,11 +33,11 @@ def _table_lines(table: Table, style: Style) -> list[str]:
     if table.header:
         titles = tuple(Cell(column.title, None) for column in table.columns)
         header = _row_line(titles, table.columns, widths, style, suffixes=False)
-        lines.append(style.dim(header))
+        lines.append(style.paint(header, "dim"))
     for number, row in enumerate(table.rows):
         if table.ruled_rows and number == len(table.rows) - table.ruled_rows:
             gaps = sum(column.gap for column in table.columns[:-1])
-            lines.append(style.dim(style.rule * (sum(widths) + gaps)))
+            lines.append(style.paint(style.rule * (sum(widths) + gaps), "dim"))
         lines.append(_row_line(row, table.columns, widths, style))
     return lines
 
@@ -101,20 +101,20 @@ def _note_lines(note: Note, style: Style) -> list[str]:
     else:
         lines = [note.label.ljust(note.indent) + visible(note.text)]
     if note.tone is not None:
-        lines = _paint_first(lines, note.label, getattr(style, note.tone))
-    return lines + [" " * note.indent + style.dim(visible(line)) for line in note.details]
+        lines = _paint_first(lines, note.label, style.paint(note.label, note.tone))
+    return lines + [" " * note.indent + style.paint(visible(line), "dim") for line in note.details]
 
 
 def _judgement_lines(judgement: Judgement, style: Style) -> list[str]:
     before = " " * judgement.mark_indent
     # A mark has no width that textwrap could count once it is painted: a plain character keeps its place.
     lines = prose(judgement.text, style, first=f"{before}* {judgement.name}", indent=judgement.indent)
-    return _paint_first(lines, f"{before}*", lambda _: before + style.mark(judgement.holds))
+    return _paint_first(lines, f"{before}*", before + style.mark(judgement.holds))
 
 
-def _paint_first(lines: list[str], plain: str, paint: Callable[[str], str]) -> list[str]:
-    """Paint `plain` at the beginning of the first line, after wrapping: the codes of colours have no width."""
-    return [paint(plain) + lines[0][len(plain) :], *lines[1:]]
+def _paint_first(lines: list[str], plain: str, painted: str) -> list[str]:
+    """Replace `plain` at the beginning of the first line, after wrapping: the codes of colours have no width."""
+    return [painted + lines[0][len(plain) :], *lines[1:]]
 
 
 def cell_columns(text: str) -> int:
@@ -129,6 +129,8 @@ def cell_columns(text: str) -> int:
 
 def visible(text: str) -> str:
     """Return `text` with control characters escaped: a file's name or a guest's log must not move the cursor."""
+    if text.isprintable():
+        return text
     return "".join(ascii(char)[1:-1] if unicodedata.category(char) == "Cc" else char for char in text)
 
 

@@ -4,7 +4,10 @@ import os
 from dataclasses import dataclass
 from typing import TextIO
 
-_BOLD, _DIM, _RED, _GREEN, _YELLOW = "1", "2", "31", "32", "33"
+from dcss.report.blocks import Tone
+
+# SGR parameters of ECMA-48.
+_CODES: dict[Tone, str] = {"bold": "1", "dim": "2", "good": "1;32", "bad": "1;31", "doubtful": "33"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,41 +18,22 @@ class Style:
     unicode: bool = True
     width: int | None = None
 
-    def bold(self, text: str) -> str:
-        """Return emphasized text."""
-        return self._paint(text, _BOLD)
-
-    def dim(self, text: str) -> str:
-        """Return text in the background."""
-        return self._paint(text, _DIM)
-
-    def good(self, text: str) -> str:
-        """Return text that stands for something as it should be."""
-        return self._paint(text, f"{_BOLD};{_GREEN}")
-
-    def bad(self, text: str) -> str:
-        """Return text that stands for something wrong."""
-        return self._paint(text, f"{_BOLD};{_RED}")
-
-    def doubtful(self, text: str) -> str:
-        """Return text that stands for something that could not be judged."""
-        return self._paint(text, _YELLOW)
+    def paint(self, text: str, tone: Tone) -> str:
+        """Return text in the colours of a tone; without colours as it is."""
+        return f"\x1b[{_CODES[tone]}m{text}\x1b[0m" if self.color and text else text
 
     def mark(self, holds: bool | None) -> str:
         """Return a painted sign, one column wide, for true, false and unknown."""
         if holds is None:
-            return self.doubtful("?")
+            return self.paint("?", "doubtful")
         if holds:
-            return self.good("✓" if self.unicode else "+")
-        return self.bad("✗" if self.unicode else "x")
+            return self.paint("✓" if self.unicode else "+", "good")
+        return self.paint("✗" if self.unicode else "x", "bad")
 
     @property
     def rule(self) -> str:
         """The character that rules are drawn with."""
         return "─" if self.unicode else "-"
-
-    def _paint(self, text: str, codes: str) -> str:
-        return f"\x1b[{codes}m{text}\x1b[0m" if self.color and text else text
 
 
 def style_for(stream: TextIO) -> Style:

@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from results_support import HIDDEN, made_up_run
 
+from dcss.report.blocks import Table
 from dcss.report.layout import render_page
+from dcss.report.measure_view import guest_blocks
 from dcss.report.pages import measure_page, run_page, verify_page
 from dcss.report.style import Style
 from dcss.results import Claim, GuestOutcome, RunResult, Totals, VerifyResult
@@ -86,6 +88,21 @@ def test_the_two_sums_differ_by_what_is_saved() -> None:
     assert alone[0] == once[0]
     assert round(alone[2] - once[2], 2) == round(run.measure.totals.saved_bytes / (1 << 20), 2)
     assert sum(amounts(line)[1] for line in lines if line.startswith(("LINUX", "97 more"))) == alone[1]
+
+
+def test_cells_keep_the_bytes_behind_their_text() -> None:
+    measure = made_up_run().measure
+    table = guest_blocks(measure, show_all=False)[1]
+    assert isinstance(table, Table)
+    first, account = table.rows[0], measure.guests[0]
+    private_bytes, shared_bytes = account.host.uss_bytes, account.guest.xip_bytes
+    assert private_bytes is not None
+    assert shared_bytes is not None
+    values = ["LINUX01", "process", private_bytes, shared_bytes, private_bytes + shared_bytes, 12288]
+    assert [cell.value for cell in first] == values
+    hidden = guest_blocks(made_up_run(frames=False).measure, show_all=False)[1]
+    assert isinstance(hidden, Table)
+    assert [cell.value for cell in hidden.rows[0]][2:5] == [None, shared_bytes, None]
 
 
 def test_the_verdict_is_the_first_word() -> None:
