@@ -1,8 +1,8 @@
 """ext2 on disk: superblock, group descriptor, inode, directory entry, extended attributes, feature flags.
 
 Source: fs/ext2/ext2.h and fs/ext2/xattr.h of Linux 3.13; the names are the kernel's. Everything is little-endian.
-Fields that only ext3 and ext4 use are in `s_reserved` and its like; their feature flags are named so that a refusal can
-name them.
+Fields that only ext3 and ext4 use lie in `s_reserved` and `bg_reserved`; their feature flags are listed so that error
+messages can name them.
 """
 
 from enum import IntEnum, IntFlag

@@ -21,7 +21,7 @@ _WORD_MASK = (1 << 64) - 1
 
 
 def entries(info: SbInfo, directory: Inode) -> Iterator[DirEntry]:
-    """Yield the entries in use, "." and ".." among them, in the order they lie in.
+    """Yield the entries in use, including "." and "..", in the order on the device.
 
     Not a directory: KernelError(ENOTDIR). Damage: Ext2FormatError, which names directory, offset and field.
     """
@@ -59,11 +59,11 @@ def _names(info: SbInfo, directory: Inode) -> Iterator[tuple[int, int, bytes]]:
 
 
 class NameIndexes:
-    """Where names lie: for each directory looked into, a sorted array of hash and address, 8 bytes a name.
+    """Indexes of directories: a sorted array of hash and address for each, 8 bytes a name.
 
-    All indexes together stay under `INDEX_BYTES`; the one used longest ago goes first. A directory too large for an
-    index is searched in order, as the kernel does. What an index says is checked against the entry itself, so that a
-    directory changed since then gives a miss, not a wrong inode.
+    All indexes together stay under `INDEX_BYTES`; the least recently used is dropped first. A directory too large for
+    an index is searched in order, as the kernel does. Each hit is checked against the entry itself, so that a directory
+    that changed since then gives a miss, not a wrong inode.
     """
 
     __slots__ = ("_bytes", "_indexes")

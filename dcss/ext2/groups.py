@@ -1,4 +1,4 @@
-"""Group descriptors: where they lie (also with meta_bg), checked as ext2_check_descriptors does."""
+"""Block groups: their bounds, superblock copies and descriptors (also with meta_bg), checked as in the kernel."""
 
 from collections.abc import Iterator
 from itertools import chain
@@ -37,8 +37,8 @@ def group_last_block(info: SbInfo, group: int) -> int:
 def has_super(info: SbInfo, group: int) -> bool:
     """Return whether a group begins with a copy of the superblock.
 
-    As ext2_bg_has_super, and with sparse_super2 (which ext2 does not know) as e2fsprogs: otherwise the descriptors of
-    meta_bg would be sought one block off.
+    As ext2_bg_has_super. sparse_super2, which ext2 does not know, is handled as in e2fsprogs: otherwise the descriptors
+    of meta_bg would be read one block off.
     """
     if group == 0:
         return True
@@ -79,7 +79,7 @@ def table_blocks(info: SbInfo) -> int:
 
 
 class GroupTable:
-    """Group descriptors, read when they are needed and kept until they are written or crowded out."""
+    """Group descriptors, read when they are needed and kept until they are written or evicted."""
 
     __slots__ = ("_dirty", "_info", "_recent", "_slots")
 
@@ -122,7 +122,7 @@ class GroupTable:
             del self._dirty[group]
 
     def forget_clean(self) -> None:
-        """Drop what the device has as well; the next `get` reads it again."""
+        """Drop all clean descriptors; the next `get` reads from the device."""
         self._recent.clear()
 
 
@@ -190,7 +190,7 @@ def _fault(info: SbInfo, group: int, block_bitmap: int, inode_bitmap: int, inode
 
 
 def _tables(info: SbInfo, log: Ext2Log) -> Iterator[memoryview]:
-    """Yield the descriptor table in as few pieces as it lies in, cut to the groups there are."""
+    """Yield the descriptor table in as few contiguous pieces as possible, up to the last group."""
     per_block = info.block_size_bytes // GROUP_DESC.size
     in_one_piece = info.group_count
     if info.superblock.s_feature_incompat & Incompat.META_BG:

@@ -1,8 +1,7 @@
 """Block maps: fifteen pointers, direct to triple indirect, read as runs of contiguous blocks.
 
-Pointers are unpacked in place, 128 at a time, into numbers. Never through a bytes object: what that leaves in freed
-memory, and the zeros behind it, is byte for byte the indirect block of a file that ends there, so whoever searches a
-guest for copies would find one.
+Pointers are unpacked in place, 128 at a time, into numbers. Never through a bytes object: that would leave
+a byte-for-byte copy of the indirect block in freed memory, and a search of the guest's memory for copies would find it.
 """
 
 from collections.abc import Iterator, Sequence
@@ -113,7 +112,7 @@ def runs(info: SbInfo, inode: Inode, first_block: int, block_count: int | None) 
 
     `block_count` None is up to i_size. Each missing indirect block costs one step, however much it would map.
     """
-    if block_count == 1:  # a page at a time is how reads come, and needs no walk over the map
+    if block_count == 1:  # the common case of reading one page needs no walk over the map
         yield BlockRun(first_block, get_block(info, inode, first_block), 1)
         return
     end = size_blocks(info, inode) if block_count is None else first_block + block_count
@@ -164,7 +163,7 @@ class _Map:
         self._seen: set[int] = set()
 
     def spans(self) -> Iterator[tuple[int, int, int]]:
-        """Yield the wanted part as file block, block and length; neighbours are not joined yet."""
+        """Yield the requested part as file block, disk block and length; adjacent spans are not joined yet."""
         yield from self._direct()
         if self._end <= NDIR_BLOCKS:
             return
@@ -188,7 +187,7 @@ class _Map:
             start = after
 
     def _hole(self, start: int, blocks: int) -> tuple[int, int, int]:
-        """Return the part of a missing subtree that is wanted."""
+        """Return the requested part of a missing subtree."""
         first = max(start, self._first)
         return first, 0, min(start + blocks, self._end) - first
 
@@ -236,7 +235,7 @@ class _Map:
         self._seen.add(block)
 
     def _stretches(self, block: int, low: int, high: int) -> Iterator[tuple[int, int, int]]:
-        """Yield index, first pointer and length of what counts up (or is 0 throughout) among pointers low..high-1."""
+        """Yield index, first pointer and length of each stretch of consecutive (or zero) pointers among low..high-1."""
         view = self._info.source.bytes_at(block * self._info.block_size_bytes, self._info.block_size_bytes)
         while low < high:
             count = min(_CHUNK_POINTERS, high - low)

@@ -18,8 +18,8 @@ FAST_SYMLINK_MAX_BYTES = N_BLOCKS * 4 - 1
 class Inode:
     """An inode in memory (struct inode). Times are seconds since 1970, signed; owners have 32 bits.
 
-    There is one object for a number as long as anybody holds it (`Volume.inode`), so what one changes all see.
-    Whoever changes it calls `Volume.mark_inode_dirty`.
+    `Volume.inode` returns the same object for a number as long as a reference to it exists, so every holder sees a
+    change. Call `Volume.mark_inode_dirty` after changing one.
     """
 
     number: int
@@ -32,7 +32,7 @@ class Inode:
     mtime: int
     dtime: int
     links_count: int
-    blocks_512: int  # sectors of 512 bytes, indirect blocks and the block of attributes among them
+    blocks_512: int  # sectors of 512 bytes, including indirect blocks and the block of attributes
     flags: int
     generation: int
     file_acl: int  # block of extended attributes, or 0
@@ -99,7 +99,7 @@ def read_inode(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> 
 
 
 def read_slot(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> Inode:
-    """Read what the inode table holds at `number`, whatever it is."""
+    """Read the entry of the inode table at `number` without checking it."""
     return decode(info, number, info.source.bytes_at(_slot_offset(info, group, number), RAW_INODE.size))
 
 
@@ -134,7 +134,7 @@ def check_in_use(info: SbInfo, inode: Inode) -> None:
 
 
 def decode(info: SbInfo, number: int, view: memoryview) -> Inode:
-    """Decode the 128 bytes of `view`. Nothing is judged here, so that a checker can look at any inode."""
+    """Decode the 128 bytes of `view` without checking them, so that the checker can read any inode."""
     # fmt: off
     (mode, uid, size_bytes, atime, ctime, mtime, dtime, gid, links_count, blocks_512, flags, _osd1, pointers,
      generation, file_acl, size_high, _faddr, _frag, _fsize, _pad, uid_high, gid_high, _osd2) = RAW_INODE.unpack(view)

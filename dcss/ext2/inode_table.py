@@ -1,4 +1,4 @@
-"""Inodes in memory: one object for each number as long as anybody holds it (the kernel's inode cache, iget)."""
+"""Inodes in memory: one object for each number while references to it exist (the kernel's inode cache, iget)."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,20 +11,20 @@ from dcss.ext2.super import SbInfo
 
 
 class InodeTable:
-    """The inodes of a volume that are in use: the ones read last, the dirty ones, and those that somebody holds.
+    """The inodes of a volume that are in memory: recently read ones, dirty ones, and those referenced elsewhere.
 
-    An inode that is clean and held by nobody goes when others crowd it out.
+    A clean inode without references is evicted once `slots` others were read after it.
     """
 
     __slots__ = ("_dirty", "_group", "_held", "_info", "_recent", "_slots")
 
     def __init__(self, info: SbInfo, group: Callable[[int], GroupDesc], slots: int) -> None:
-        """At most `slots` inodes are kept for no other reason than that they were read; `group` reads descriptors."""
+        """Keep at most `slots` clean inodes that are not referenced elsewhere; `group` returns a group's descriptor."""
         self._info = info
         self._group = group
         self._slots = slots
         self._recent: dict[int, Inode] = {}
-        self._held: dict[int, ref[Inode]] = {}  # crowded out, but somebody has them
+        self._held: dict[int, ref[Inode]] = {}  # evicted from _recent, but referenced elsewhere
         self._dirty: dict[int, Inode] = {}
 
     def __len__(self) -> int:
@@ -37,7 +37,7 @@ class InodeTable:
         return len(self._dirty)
 
     def get(self, number: int) -> Inode:
-        """Return an inode that is in use, read if it is not here. Damage: Ext2FormatError."""
+        """Return an inode that is in use; read it if it is not in memory. Damage: Ext2FormatError."""
         return self._recent.get(number) or self._load(number)
 
     def _load(self, number: int) -> Inode:
@@ -49,10 +49,10 @@ class InodeTable:
         return inode
 
     def _evict(self) -> None:
-        """Drop the inode that was read longest ago, unless somebody holds it."""
+        """Evict the inode that was read longest ago; keep a weak reference to it if it is referenced elsewhere."""
         number = next(iter(self._recent))
         inode = self._recent.pop(number)
-        if getrefcount(inode) > _UNREFERENCED:  # a weak reference costs more than reading an inode: only where needed
+        if getrefcount(inode) > _UNREFERENCED:  # made only where needed: it costs as much as reading an inode
             self._held[number] = ref(inode, partial(_forget, self._held, number))
 
     def mark_dirty(self, inode: Inode) -> None:
@@ -73,7 +73,7 @@ class InodeTable:
             self.write(self._dirty[number])
 
     def forget_clean(self) -> None:
-        """Drop what the device has as well; the next `get` reads it again, into a new object."""
+        """Drop all clean inodes; the next `get` reads from the device, into a new object."""
         self._recent = dict(self._dirty)
         self._held.clear()
 
@@ -83,7 +83,7 @@ def _forget(held: dict[int, ref[Inode]], number: int, _reference: ref[Inode]) ->
 
 
 def _count_unreferenced() -> int:
-    """Return what getrefcount counts of an object that only the calling function knows."""
+    """Return getrefcount of an object that only a local variable refers to."""
     probe = object()
     return getrefcount(probe)
 

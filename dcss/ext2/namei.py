@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 PATH_MAX = 4096
 MAX_SYMLINKS = 40
-WALK_PATH_MAX_BYTES = 1 << 16  # deeper than any path a program can name, and still a bound for damaged images
+WALK_PATH_MAX_BYTES = 1 << 16  # longer than any path a program can use, and a bound for damaged images
 
 
 def readlink(info: SbInfo, inode: Inode) -> bytes:
@@ -48,7 +48,7 @@ def _pieces(info: SbInfo, inode: Inode) -> Iterator[memoryview]:
 
 
 def resolve(volume: "Volume", path: bytes, *, follow: bool) -> Inode:
-    """Return the inode that a path from the volume's root names, as path_lookup(7) has it.
+    """Return the inode that a path from the volume's root names, as in path_resolution(7).
 
     `follow` says whether a symbolic link in the last place is followed; one before a slash always is.
     KernelError: ENOENT, ENOTDIR, ELOOP (more than 40 links), ENAMETOOLONG.

@@ -1,4 +1,4 @@
-"""Where a volume's bytes are: one buffer, one place that slices it, no copies."""
+"""Block sources: a device as bytes that are read in place, without copies."""
 
 from errno import ENODEV, EROFS
 from mmap import mmap
@@ -22,29 +22,28 @@ class BlockSource(Protocol):
 
 @runtime_checkable
 class WritableSource(BlockSource, Protocol):
-    """A device that can be written. One that keeps copies of blocks keeps track of the dirty ones itself."""
+    """A device that can be written. A source that caches blocks tracks its dirty ones itself."""
 
     def write(self, offset: int, data: bytes | memoryview) -> None:
         """Write `data` at byte `offset`; later reads see it. KernelError(EROFS) where the device is read-only."""
         ...
 
     def flush(self) -> None:
-        """Bring everything written to where it lasts. In place there is nothing to do."""
+        """Write all dirty blocks to the device; sources that write in place have none."""
         ...
 
 
 class BufferSource:
-    """A WritableSource over a buffer; terabytes of sparse file are fine, nothing is copied.
+    """A WritableSource over a buffer, such as an mmap of any size; nothing is copied.
 
-    With `writable` bytes are stored straight into the buffer; without, `write` refuses. `close` gives the buffer back:
-    later reads and writes raise StaleReferenceError(ENODEV). Views that were handed out before stay valid and keep the
-    buffer alive, as pages that are mapped do.
+    With `writable`, `write` stores into the buffer; without, it refuses. After `close` reads and writes raise
+    StaleReferenceError(ENODEV); views returned before stay valid and keep the buffer alive, as mapped pages do.
     """
 
     __slots__ = ("_buffer", "_end", "_target", "_view", "size_bytes")
 
     def __init__(self, buffer: bytes | bytearray | memoryview | mmap, *, writable: bool = False) -> None:
-        """Raises KernelError(EROFS) where `writable` is asked for and the buffer is not."""
+        """Raises KernelError(EROFS) for `writable` over a read-only buffer."""
         target = memoryview(buffer).cast("B")
         if writable and target.readonly:
             raise KernelError(EROFS, "the buffer of this device is read-only, wanted one that can be written")
@@ -73,12 +72,12 @@ class BufferSource:
         self._target[offset:end] = data
 
     def flush(self) -> None:
-        """Have the kernel write a mapped file back (msync); other buffers are where they belong already."""
+        """Write a mapped file back (msync). For other buffers nothing is to be done."""
         if self._buffer is not None:
             self._buffer.flush()
 
     def close(self) -> None:
-        """Let go of the buffer. A second call does nothing."""
+        """Release the buffer. A second call does nothing."""
         self._end = -1
         self._view.release()
         if self._target is not None:

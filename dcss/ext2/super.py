@@ -43,7 +43,7 @@ def ignore_log(_level: str, _message: str) -> None:
 
 @dataclass(slots=True)
 class SbInfo:
-    """What a mounted volume is (struct ext2_sb_info): computed once, but for `superblock` and what it counts."""
+    """A mounted volume (struct ext2_sb_info). After the mount only `superblock`, with its flag, changes."""
 
     source: BlockSource
     device: str
@@ -51,7 +51,7 @@ class SbInfo:
     block_size_bytes: int
     inode_size_bytes: int
     first_ino: int
-    block_limit: int  # the first block number that is too high: for the superblock, or for a device cut short
+    block_limit: int  # first block number past the file system, or past the end of a truncated device
     group_count: int
     has_filetype: bool  # directory entries carry the type of the file
     has_wide_owners: bool  # owners have 32 bits; not so with nouid32 among the default mount options
@@ -60,7 +60,7 @@ class SbInfo:
     superblock_dirty: bool = False  # changed, and not written yet
 
     def damaged(self, where: str, field: str, found: object, wanted: object) -> Ext2FormatError:
-        """Make the error for damage; `where` is what holds `field`."""
+        """Return the error for a damaged `field` of the structure `where`."""
         return Ext2FormatError(
             f"{self.device}: {where}: {field}: found {found}, wanted {wanted}; the image is damaged, run e2fsck"
         )
@@ -81,7 +81,7 @@ class SbInfo:
 
 
 class Ext2Log:
-    """Write EXT2-fs lines, and refuse a mount with one."""
+    """Log lines as ext2_msg does, and refuse mounts."""
 
     def __init__(self, device: str, log: LogFunction) -> None:
         self.device = device
@@ -113,7 +113,7 @@ def fill_super(
     silent: bool,
     logical_block_size_bytes: int,
 ) -> SbInfo:
-    """Read the superblock and return what it says, or raise KernelError(EINVAL) with the kernel's message.
+    """Read and check the superblock. Raises KernelError(EINVAL) with the kernel's message where it refuses the mount.
 
     `in_place` is the mount option that asks for execution in place, xip or dax.
     """
@@ -239,7 +239,7 @@ def _group_count(superblock: Superblock, log: Ext2Log) -> int:
 
 
 def _why_unchecked(superblock: Superblock) -> str | None:
-    """Return what ext2_setup_super has to say about a mount for writing."""
+    """Return the warning that ext2_setup_super gives for a mount for writing, or None."""
     if not superblock.s_state & VALID_FS:
         return "mounting unchecked fs"
     if superblock.s_state & ERROR_FS:

@@ -1,19 +1,19 @@
 """A mounted ext2 volume: reads any image that the kernel's ext2 mounts, in place, without copying a block.
 
-All caches start empty, are bounded, and go with `invalidate`, which whoever changes the device calls:
+All caches start empty and are bounded. Call `invalidate` after changing the device behind the volume's back:
 
 | cache | bound |
 | --- | --- |
-| inodes (`inode_table.InodeTable`) | 256, the dirty ones, and those that somebody holds |
+| inodes (`inode_table.InodeTable`) | 256, dirty ones, and those referenced elsewhere |
 | group descriptors | 64 |
 | names looked up, found or not | 512 |
 | indexes of directories (`dir.NameIndexes`) | 4 MiB, 8 bytes a name |
 
-The first three take about 300 KiB when full. Block maps are not cached: finding a block costs two microseconds, and a
-guest's memory is what this project saves.
+The first three take about 300 KiB when full. Block maps are not cached: finding a block takes two microseconds, and
+guest memory is what this project saves.
 
-What was changed in memory is written by `sync`: inodes first, then group descriptors, then the superblock, so that
-nothing on the device counts what is not there yet. Blocks of data and of metadata are written through the source.
+`sync` writes changed inodes, then group descriptors, then the superblock: a count on the device never includes what
+is not there yet. Blocks of data, directories, bitmaps and pointers are written through the source, at once.
 """
 
 from collections.abc import Callable, Iterator
@@ -54,7 +54,7 @@ class Volume:
         self.group_count = info.group_count
         self.max_file_blocks = indirect.max_file_blocks(info)
         self.xip = info.xip
-        # Nothing here refers back to the volume: when the last reference goes, so does its hold on the device.
+        # No reference cycle: the device is released as soon as the last reference to the volume goes.
         self._indexes = NameIndexes()
         self._groups = GroupTable(info, GROUPS_CACHED)
         self._inodes = InodeTable(info, self._groups.get, INODES_CACHED)
@@ -76,8 +76,8 @@ class Volume:
         """Check the superblock and the group descriptors, read nothing else, and return the volume.
 
         `log` gets level ("err", "warn", "info") and line, `EXT2-fs (device): …`, as the kernel's log would. A refusal
-        is KernelError(EINVAL) with such a line; its `__cause__` is the Ext2FormatError that says what was found, where
-        there is one. `silent` leaves out what the kernel leaves out when it tries file systems in turn. Blocks smaller
+        is KernelError(EINVAL) with such a line; its `__cause__` is the Ext2FormatError with what was found, if there
+        is one. `silent` omits what the kernel omits when it probes for a file system. Blocks smaller
         than `logical_block_size_bytes` (4096 for dcssblk) are refused. `read_only` is True afterwards where the
         revision is too new to write.
         """

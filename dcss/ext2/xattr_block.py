@@ -1,7 +1,7 @@
 """The block of extended attributes that i_file_acl names: parsed, packed and hashed.
 
-Source: fs/ext2/xattr.c of Linux 3.13. Entries grow from the front in the order of ext2_xattr_cmp_entry (index, length
-of name, name), values from the end. All inodes that have the same attributes may share one block.
+Source: fs/ext2/xattr.c of Linux 3.13. Entries grow from the front, sorted as by ext2_xattr_cmp_entry (index,
+length of name, name), values from the end. All inodes that have the same attributes may share one block.
 """
 
 from collections.abc import Callable, Iterator, Sequence

@@ -1,4 +1,4 @@
-"""The builder: a source becomes a plan of an image, and the plan is written where the image shall be."""
+"""Build an image: plan it from a source, then write it into a file or shared memory."""
 
 import os
 import stat
@@ -17,11 +17,11 @@ from dcss.image.sources.ready import ReadyImage, read_ready_image
 
 @dataclass(frozen=True, slots=True)
 class ImagePlan:
-    """An image to be.
+    """An image that is planned, and how to write it.
 
     `size_bytes` is its exact size, a multiple of 4096; `files` counts regular files, each inode once (None for a ready
     image, which is taken unread); `left_out` counts files left out by `max_bytes`; `content_bytes` is what progress
-    adds up to; `notes` tell, one line each, what could not be kept.
+    adds up to; `notes` list, one line each, what could not be kept.
     """
 
     size_bytes: int
@@ -34,9 +34,9 @@ class ImagePlan:
     def write(self, fd: int, progress: Callable[[int], None] | None = None) -> None:
         """Write the image into `fd`, a regular file or shared memory object open for writing, and give it its size.
 
-        What the object held before is gone. `progress` is called with the bytes of content written since its last call.
-        Memory use does not grow with the image. Raises ImageError where a source changed since it was planned, or the
-        image cannot be written; then its superblock is missing and nothing takes it for an image.
+        Earlier content is lost. `progress` is called with the bytes of content written since its last call. Memory use
+        does not grow with the image. Raises ImageError where a source changed since it was planned, or the image cannot
+        be written; then its superblock is missing, so that nothing mounts it.
         """
         _make_blank(fd, self.size_bytes)
         self._write(fd, progress)
@@ -47,7 +47,7 @@ def plan_image(source: ImageSource, *, address: int = 0, size_bytes: int | None 
 
     `address` is the absolute address that the image will lie at, in bytes: large files are aligned for it. With
     `size_bytes` the file system covers that size, and ImageError tells the size needed where it is too small.
-    Raises ImageError for whatever in the source cannot be read or kept.
+    Raises ImageError for a source that cannot be read, or that ext2 cannot hold.
     """
     for name, value in (("address", address), ("size", size_bytes or 0)):
         if value < 0 or value % BLOCK_SIZE_BYTES:

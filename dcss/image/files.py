@@ -1,4 +1,4 @@
-"""Which pages of a segment hold which files: what host code needs to prove that they are shared."""
+"""Find the pages of a segment that hold each file, to prove that they are shared."""
 
 from mmap import mmap
 from typing import NamedTuple

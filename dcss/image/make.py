@@ -1,4 +1,4 @@
-"""Images made into files: which ones a command asks for, and each written whole or not at all."""
+"""Write the images that `dcss image build` asks for into files, each completely or not at all."""
 
 import os
 import time
@@ -16,7 +16,7 @@ _CONFIG_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
 
 class WantedImage(NamedTuple):
-    """One image to be made: from what, where to, for which address, of which size (None: as small as can be)."""
+    """An image to make: its source, file, address and size (None: the smallest possible)."""
 
     source: ImageSource
     path: Path
@@ -26,7 +26,7 @@ class WantedImage(NamedTuple):
 
 
 class MadeImage(NamedTuple):
-    """One image as it was made; `files` is None for a ready image."""
+    """An image that was made; `files` is None for a ready image."""
 
     path: Path
     segment: str | None
@@ -82,7 +82,7 @@ def _of_segments(source: Path, output: Path) -> Iterator[WantedImage]:
 
 
 def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
-    """Build an image into its file, which appears whole or not at all. Raises ImageError."""
+    """Build an image into its file, which appears complete or not at all. Raises ImageError."""
     began = time.perf_counter()
     plan = plan_image(wanted.source, address=wanted.address, size_bytes=wanted.size_bytes)
     progress.phase(f"build {wanted.path.name}", plan.content_bytes, "bytes")
@@ -110,7 +110,7 @@ def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
 
 @contextmanager
 def _appearing_whole(path: Path) -> Iterator[int]:
-    """Give a descriptor of a new file beside `path` that takes its place if all goes well, and vanishes if not."""
+    """Yield a descriptor of a new file that replaces `path` on success and is removed on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
     descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)

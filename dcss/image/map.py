@@ -1,4 +1,4 @@
-"""The map of an image: where files lie, how many mappings each needs, and what huge pages can map."""
+"""Map an image: where files lie, how many mappings each needs, and what huge pages can map."""
 
 import os
 from collections.abc import Iterator
@@ -12,12 +12,12 @@ from dcss.errors import ImageError
 from dcss.ext2.bitmap import clear_spans, load_bitmap
 from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode
+from dcss.ext2.mkfs import layout
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 from dcss.image.opened import mounted
 
-HUGE_PAGE_BYTES: Final = 2 << 20
-LARGE_BYTES: Final = 1 << 20  # from here on the builder aligns a file
+HUGE_PAGE_BYTES: Final = layout.HUGE_PAGE_BYTES
 
 StretchContent = Literal["metadata", "huge", "large", "small", "free"]
 
@@ -65,12 +65,12 @@ class ImageMap:
     stretches: tuple[Stretch, ...]
 
     def total_bytes(self, *contents: StretchContent) -> int:
-        """Return how many bytes of these kinds there are."""
+        """Return the bytes of these kinds of content."""
         return sum(stretch.size_bytes for stretch in self.stretches if stretch.content in contents)
 
     @property
     def huge_share(self) -> float | None:
-        """How much of the files' data huge pages can map, 0 to 1; None where there is no data."""
+        """The part of the files' data that huge pages can map, 0 to 1; None where there is no data."""
         data_bytes = sum(file.data_bytes for file in self.files)
         return sum(file.huge_bytes for file in self.files) / data_bytes if data_bytes else None
 
@@ -117,7 +117,7 @@ def _map_file(volume: Volume, path: bytes, inode: Inode, address: int) -> FileMa
 
 
 def _agrees(run: BlockRun, address_block: int) -> bool:
-    """Tell whether the run's place in the file and its address agree modulo 2 MiB."""
+    """Return whether the run's offset in the file and its address agree modulo 2 MiB."""
     return (address_block + run.disk_block - run.file_block) * PAGE_SIZE % HUGE_PAGE_BYTES == 0
 
 
@@ -131,7 +131,7 @@ def _huge(run: BlockRun, address_block: int) -> Iterator[tuple[int, int]]:
 
 
 def _free(volume: Volume, source: BufferSource) -> Iterator[tuple[int, int]]:
-    """Yield the free blocks that the bitmaps tell, as (first, end); blocks of 4 KiB are counted from 0."""
+    """Yield the blocks that are free in the bitmaps, as (first, end); blocks of 4 KiB are counted from 0."""
     per_group = volume.superblock.s_blocks_per_group
     for group in range(volume.group_count):
         start, end = group * per_group, min((group + 1) * per_group, volume.block_count)
@@ -146,7 +146,7 @@ def _stretches(
     """Yield all blocks in order; what is neither a file's data nor free is metadata."""
     known: list[tuple[int, int, StretchContent, bytes | None]] = [(first, end, "free", None) for first, end in free]
     for file in files:
-        rest: StretchContent = "large" if file.size_bytes >= LARGE_BYTES else "small"
+        rest: StretchContent = "large" if file.size_bytes >= layout.LARGE_BYTES else "small"
         for run in file.runs:
             at = run.disk_block
             for first, end in _huge(run, address_block):

@@ -1,4 +1,4 @@
-"""An image file, opened to be read in place."""
+"""Open image files and mount them, to be read in place."""
 
 import mmap
 import os
@@ -30,12 +30,12 @@ def image_buffer(path: Path) -> Iterator[mmap.mmap]:
     try:
         yield buffer
     finally:
-        with suppress(BufferError):  # an error on its way out may still hold a view; then it goes with that
+        with suppress(BufferError):  # an exception may still hold a view, and frees it later
             buffer.close()
 
 
 class OpenedImage(NamedTuple):
-    """A mounted image and the bytes below it."""
+    """A mounted image and its bytes."""
 
     volume: Volume
     source: BufferSource

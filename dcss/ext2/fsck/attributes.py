@@ -1,4 +1,4 @@
-"""Blocks of extended attributes: how many inodes share each, and whether every entry's hash is that of its content."""
+"""Check blocks of extended attributes: reference counts, names and hashes."""
 
 from contextlib import suppress
 
@@ -9,17 +9,17 @@ from dcss.ext2.xattr_block import entry_hash, parse_entries
 
 
 def check_attribute_blocks(context: CheckContext) -> None:
-    """Look at every block that an inode in use names, once."""
+    """Check every attribute block of an inode in use, each once."""
     info = context.info
     for block, sharers in sorted(context.xattr_blocks.items()):
         if not info.superblock.s_first_data_block <= block < info.block_limit:
-            continue  # noted where the inode was read
+            continue  # reported where the inode was read
         context.uses.append(BlockUse(block, 1, "attributes"))
         view = info.source.bytes_at(block * info.block_size_bytes, info.block_size_bytes)
         header = XattrHeader._make(XATTR_HEADER.unpack_from(view))
         if header.h_refcount != sharers:
             context.add("xattr", f"block {block}", f"h_refcount: found {header.h_refcount}, wanted {sharers}")
-        with suppress(Ext2FormatError):  # noted where the inode was read
+        with suppress(Ext2FormatError):  # reported where the inode was read
             _check_entries(context, block, view)
 
 

@@ -1,4 +1,4 @@
-"""The checker: walks all of an image and lists what is wrong with it."""
+"""Check a whole image, and list what is wrong with it."""
 
 from dataclasses import dataclass
 from mmap import mmap
@@ -19,7 +19,7 @@ _DEVICE: Final = "image"
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What was found, the most basic first; `suppressed` counts what came after the first thousand."""
+    """Problems, the most basic first; `suppressed` counts those after the first thousand."""
 
     problems: tuple[FsckProblem, ...]
     suppressed: int
@@ -28,7 +28,7 @@ class CheckResult:
 
     @property
     def clean(self) -> bool:
-        """Nothing is wrong."""
+        """No problem was found."""
         return not self.problems
 
 

@@ -1,4 +1,4 @@
-"""What a check found, and what it gathers on the way."""
+"""State of a check: the problems found, and what was gathered to find them."""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -14,7 +14,7 @@ MAX_PROBLEMS: Final = 1000  # a badly damaged image would give one for each of i
 
 @dataclass(frozen=True, slots=True)
 class FsckProblem:
-    """One thing that is wrong: of what kind, where, and what was found and wanted."""
+    """One inconsistency: its kind, where it is, and what was found and wanted."""
 
     kind: Kind
     where: str
@@ -22,7 +22,7 @@ class FsckProblem:
 
 
 class BlockUse(NamedTuple):
-    """Blocks that something needs; `owner` is what messages call it."""
+    """Blocks in use; `owner` names their user in messages."""
 
     first: int
     blocks: int
@@ -31,7 +31,7 @@ class BlockUse(NamedTuple):
 
 @dataclass(slots=True)
 class CheckContext:
-    """A check under way."""
+    """State of a running check."""
 
     info: SbInfo
     volume: Volume
@@ -53,7 +53,7 @@ class CheckContext:
         return range(min(self.info.group_count, -(-inside_blocks // superblock.s_blocks_per_group)))
 
     def add(self, kind: Kind, where: str, detail: str) -> None:
-        """Note a finding."""
+        """Record a problem."""
         if len(self.problems) < MAX_PROBLEMS:
             self.problems.append(FsckProblem(kind, where, detail))
         else:

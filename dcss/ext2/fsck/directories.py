@@ -10,7 +10,7 @@ from dcss.ext2.fsck.context import CheckContext
 
 
 def check_directories(context: CheckContext) -> None:
-    """Read every directory in use, then judge connections and link counts."""
+    """Read every directory in use, then check parents, reachability and link counts."""
     tree = _DirectoryTree(context)
     for number, mode in sorted(context.modes.items()):
         if S_IFMT(mode) == S_IFDIR:
@@ -23,7 +23,7 @@ def check_directories(context: CheckContext) -> None:
 
 
 class _DirectoryTree:
-    """Who contains whom."""
+    """Which directory contains which."""
 
     def __init__(self, context: CheckContext) -> None:
         self._context = context
@@ -110,7 +110,7 @@ class _DirectoryTree:
                 )
 
     def connected(self) -> Callable[[int], bool]:
-        """Return a test for directories: whether the root leads there."""
+        """Return a function that tests whether a directory can be reached from the root."""
         reached: set[int] = set()
         pending = [ROOT_INO]
         while pending:

@@ -1,4 +1,4 @@
-"""Blocks and inodes as a whole: each block used once, and bitmaps and counts that say what is used."""
+"""Check that no block is used twice, and that bitmaps and counts agree with what is used."""
 
 from bisect import bisect_left
 from collections import deque
@@ -17,7 +17,7 @@ _META_GROUP_COPIES: Final = 3  # of a block of descriptors with meta_bg: in a me
 
 
 def check_descriptors(context: CheckContext) -> None:
-    """Note every group whose descriptor is damaged; its bitmaps and inodes cannot be looked at."""
+    """Find groups with a damaged descriptor; their bitmaps and inodes cannot be checked."""
     for group in context.groups:
         try:
             descriptor = context.volume.group(group)
@@ -49,7 +49,7 @@ def check_superblock(context: CheckContext) -> None:
 
 
 def check_groups(context: CheckContext) -> None:
-    """Compare what is in use with the bitmaps and counts of every group, and with the superblock's."""
+    """Compare the blocks and inodes in use with bitmaps and counts of groups and superblock."""
     used = _used_once(context)
     free_blocks = free_inodes = 0
     used_inodes = sorted({*context.links, *range(1, context.info.first_ino)})
@@ -98,9 +98,9 @@ def _fixed_uses(context: CheckContext) -> Iterator[BlockUse]:
 
 
 def _used_once(context: CheckContext) -> deque[tuple[int, int]]:
-    """Return what is in use as (first, end) in order, without overlap, and note every block that is used twice."""
+    """Return blocks in use as sorted (first, end) without overlap; report blocks that are used twice."""
     merged: list[tuple[int, int]] = []
-    last = BlockUse(0, 0, "")  # of those before, the one that reaches furthest
+    last = BlockUse(0, 0, "")  # of those before, the one that ends last
     for use in sorted([*context.uses, *_fixed_uses(context)]):
         first, end = use.first, use.first + use.blocks
         if first < last.first + last.blocks:
@@ -118,7 +118,7 @@ def _used_once(context: CheckContext) -> deque[tuple[int, int]]:
 
 
 def _clipped(used: deque[tuple[int, int]], context: CheckContext, group: int) -> list[tuple[int, int]]:
-    """Take from the front of `used`, which is in order, what lies in a group."""
+    """Remove the spans of a group from the front of `used`, which is sorted, and return them."""
     end = group_last_block(context.info, group) + 1
     inside = []
     while used and used[0][0] < end:

@@ -1,4 +1,4 @@
-"""Inodes one by one: types, sizes, block maps, attributes. Which are in use is read from the tables, not bitmaps."""
+"""Check each inode: type, size, block map, attributes. An inode is in use if it has links, whatever the bitmap says."""
 
 from collections.abc import Iterator
 from stat import S_IFMT, S_IFREG
@@ -24,14 +24,14 @@ from dcss.ext2.inode import decode as decode_inode
 
 _DTIME_AT: Final = 20  # i_dtime and i_links_count in struct ext2_inode
 _LINKS_AT: Final = 26
-_FLAGS_OF_FEATURES: Final = (  # as int: the & of an IntFlag takes longer than all else that is done for an inode
+_FLAGS_OF_FEATURES: Final = (  # as int: & of an IntFlag takes longer than the rest of the check of an inode
     ("imagic", int(InodeFlag.IMAGIC), int(Compat.IMAGIC_INODES)),
     ("index", int(InodeFlag.INDEX), int(Compat.DIR_INDEX)),
 )
 
 
 def check_inodes(context: CheckContext) -> None:
-    """Look at every inode in use."""
+    """Check every inode in use."""
     for number, view in _in_use(context):
         inode = decode_inode(context.info, number, view)
         context.modes[number] = inode.mode
@@ -82,7 +82,7 @@ def _check_inode(context: CheckContext, inode: Inode, raw: RawInode) -> None:
         _check_bad_blocks_inode(context, inode, raw)
         return
     if number == RESIZE_INO:
-        # Its map lists the blocks kept for descriptors, which belong to their groups; only the map's root is its own.
+        # Its map lists the blocks kept for descriptors, which belong to their groups; the map's root is its own.
         if inode.block_pointers[DIND_BLOCK]:
             context.uses.append(BlockUse(inode.block_pointers[DIND_BLOCK], 1, where))
         return
@@ -103,7 +103,7 @@ def _check_inode(context: CheckContext, inode: Inode, raw: RawInode) -> None:
 
 
 def _check_bad_blocks_inode(context: CheckContext, inode: Inode, raw: RawInode) -> None:
-    """It has blocks and nothing else."""
+    """Check the inode of bad blocks, which has blocks and nothing else."""
     found = {"i_mode": inode.mode, "i_uid": raw.i_uid, "i_gid": raw.i_gid, "i_links_count": inode.links_count}
     for name, value in {**found, "i_file_acl": inode.file_acl}.items():
         if value:
@@ -130,13 +130,13 @@ def _check_fields(context: CheckContext, inode: Inode, raw: RawInode) -> None:
 
 
 def _check_blocks(context: CheckContext, inode: Inode) -> None:
-    """Gather what the inode maps, also past its size, and compare with what it says."""
+    """Record the blocks an inode maps, also past its size, and compare them with i_blocks and i_size."""
     where, block_size = f"inode {inode.number}", context.info.block_size_bytes
     indirect = 0
     for block in context.volume.indirect_blocks(inode):
         context.uses.append(BlockUse(block, 1, f"{where}'s indirect block"))
         if block in context.indirect_blocks:
-            return  # noted as used twice; what it maps has been looked at
+            return  # reported as used twice; what it maps is recorded already
         context.indirect_blocks.add(block)
         indirect += 1
     data_blocks = end_block = 0
@@ -146,7 +146,7 @@ def _check_blocks(context: CheckContext, inode: Inode) -> None:
             data_blocks += run.blocks
             end_block = run.file_block + run.blocks
     if inode.number == BAD_INO:
-        return  # its counts say nothing
+        return  # its counts mean nothing
     blocks = data_blocks + indirect + bool(inode.file_acl)
     wanted = blocks * block_size // SECTOR_SIZE
     if inode.blocks_512 != wanted:

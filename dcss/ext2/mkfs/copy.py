@@ -1,4 +1,4 @@
-"""File content on its way into an image: what lies together is written together, and no more than a buffer is held."""
+"""Copy file content into an image: adjacent blocks are written together, through a buffer of fixed size."""
 
 import os
 from bisect import bisect_left
@@ -14,14 +14,15 @@ from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.tree import DataRun, FileStore, Store, StreamStore, TreeFile
 
 _BUFFER_BYTES: Final = 1 << 20
-_FILE_COST_BYTES: Final = 20_000  # opening a file takes as long as copying so much
+_FILE_COST_BYTES: Final = 20_000  # opening a file takes as long as copying this much
 _WORTH_A_THREAD_BYTES: Final = 16 << 20
+_ENDED_EARLY: Final = "a compressed archive ended early: it changed, or is cut short; build the image again"
 
 ProgressFunction = Callable[[int], None]
 
 
 class Transfer(NamedTuple):
-    """Bytes to be copied: from an offset of their store to an offset of the image."""
+    """A copy of bytes from an offset of a store to an offset of the image."""
 
     image_offset: int
     store: Store
@@ -30,7 +31,7 @@ class Transfer(NamedTuple):
 
 
 def transfers(file: TreeFile, runs: Sequence[BlockRun]) -> Iterable[Transfer]:
-    """Return what is to be copied of a file whose data lies in `runs`."""
+    """Return the copies that fill a file whose data lies in `runs`."""
     if len(runs) == 1 and len(file.data) == 1:
         (file_block, disk_block, _), (file_offset, source_offset, length) = runs[0], file.data[0]
         at = disk_block * BLOCK_SIZE_BYTES + file_offset - file_block * BLOCK_SIZE_BYTES
@@ -65,7 +66,7 @@ class Copier:
         self._content = 0  # of what is in the buffer, the bytes that are not padding
 
     def copy_files(self, wanted: Sequence[Transfer], stop: Event | None = None) -> None:
-        """Copy, in order of the image, from stores that can be read anywhere, until done or `stop` is set."""
+        """Copy, in order of the image, from stores that can be read at any offset, until done or `stop` is set."""
         opened: FileStore | None = None
         source = -1
         try:
@@ -91,14 +92,14 @@ class Copier:
         with store.open_stream() as stream:
             at = 0
             for image_offset, _, source_offset, length in wanted:
-                _skip(stream, source_offset - at)
+                skip(stream, source_offset - at)
                 self._seek(image_offset)
                 self._read_stream(stream, length)
                 at = source_offset + length
             self._flush()
 
     def _seek(self, image_offset: int) -> None:
-        """Go on at `image_offset`; the rest of a block before it is filled with zeros, so that writes stay long."""
+        """Continue at `image_offset`; a gap of less than a block is filled with zeros, to keep writes long."""
         end = self._start + self._filled
         gap = image_offset - end
         if not 0 <= gap < BLOCK_SIZE_BYTES or self._filled + gap >= _BUFFER_BYTES:
@@ -122,7 +123,7 @@ class Copier:
         while length:
             count = stream.readinto(self._buffer[self._filled : self._filled + length])
             if not count:
-                raise ImageError("a compressed source became shorter while it was read; build the image again")
+                raise ImageError(_ENDED_EARLY)
             length -= count
             self._take(count)
 
@@ -143,7 +144,7 @@ class Copier:
 
 
 def copy_files(fd: int, wanted: list[Transfer], progress: ProgressFunction | None) -> None:
-    """Copy from stores that can be read anywhere, by two threads where there is work for two processors.
+    """Copy from stores that can be read at any offset, by two threads if there is enough work for two processors.
 
     Raises ImageError for a source that changed since it was planned, and for an image that cannot be written.
     """
@@ -181,14 +182,14 @@ def copy_files(fd: int, wanted: list[Transfer], progress: ProgressFunction | Non
 
 
 def _half(wanted: Sequence[Transfer]) -> int:
-    """Return where to cut the work in two, 0 where that is not worth while."""
+    """Return where to split the work for two threads, or 0 if one is as fast."""
     costs = [transfer.length_bytes + _FILE_COST_BYTES for transfer in wanted]
     total = sum(costs)
     return bisect_left(list(accumulate(costs)), total // 2) if total >= _WORTH_A_THREAD_BYTES else 0
 
 
 def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
-    """Write all of `content` at `offset`. Raises ImageError, such as for a full file system."""
+    """Write all of `content` at `offset`. Raises ImageError, for example where the host's disk is full."""
     view = memoryview(content)
     while view:
         try:
@@ -198,9 +199,10 @@ def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
         view, offset = view[count:], offset + count
 
 
-def _skip(stream: BufferedReader, length: int) -> None:
+def skip(stream: BufferedReader, length: int) -> None:
+    """Read and drop `length` bytes. Raises ImageError where the stream ends before."""
     while length:
         count = len(stream.read(min(length, _BUFFER_BYTES)))
         if not count:
-            raise ImageError("a compressed source became shorter while it was read; build the image again")
+            raise ImageError(_ENDED_EARLY)
         length -= count

@@ -1,7 +1,7 @@
-"""Block groups: what each must hold of its own, and the free stretches between.
+"""Block groups of a new image: where the metadata of each lies, and the free blocks between.
 
 Block size 4096 and 32768 blocks a group, as mke2fs has them. A group's superblock copy and descriptors (groups 0, 1 and
-powers of 3, 5 and 7: sparse_super), bitmaps and inode table stand at its start, where fs/ext2/super.c wants them.
+powers of 3, 5 and 7: sparse_super), bitmaps and inode table lie at its start, where fs/ext2/super.c expects them.
 """
 
 from collections.abc import Iterator
@@ -45,7 +45,7 @@ class Geometry(NamedTuple):
         return group * BLOCKS_PER_GROUP + (1 + self.descriptor_blocks if is_sparse(group) else 0)
 
     def first_free_block(self, group: int) -> int:
-        """Return the first block of a group that may hold anything."""
+        """Return the first block of a group after its metadata."""
         return self.bitmap_block(group) + 2 + self.table_blocks
 
     def stretches(self, blocks: int | None = None) -> Iterator[tuple[int, int]]:

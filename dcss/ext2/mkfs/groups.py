@@ -1,4 +1,4 @@
-"""What a file system says of itself: superblocks, group descriptors, bitmaps."""
+"""Superblocks, group descriptors and bitmaps of a new image."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -16,14 +16,14 @@ _NEVER: Final = 0xFFFF
 
 
 class Groups:
-    """Bitmaps and counts of every group of a layout. `directories` stand first among `last_inode` inodes."""
+    """Bitmaps and counts of every group of a layout. Of the inodes up to `last_inode` the first are `directories`."""
 
     def __init__(self, layout: Layout, last_inode: int, directories: int) -> None:
         self._layout = layout
         self._last_inode = last_inode
         self._directories = directories
         self._free: list[list[tuple[int, int]]] = [[] for _ in range(layout.geometry.groups)]
-        for first, count in layout.free:  # none reaches into the next group, whose metadata stands first
+        for first, count in layout.free:  # none crosses into the next group, which begins with metadata
             group, offset = divmod(first, BLOCKS_PER_GROUP)
             self._free[group].append((offset, count))
 
@@ -133,7 +133,7 @@ class Groups:
 
 
 def _uuid(content: bytes) -> bytes:
-    """Return 16 bytes as a UUID of version 8 (RFC 9562): made by an application's own rule."""
+    """Return 16 bytes as a UUID of version 8 (RFC 9562: custom)."""
     made = bytearray(content)
     made[6] = made[6] & 0x0F | 0x80
     made[8] = made[8] & 0x3F | 0x80

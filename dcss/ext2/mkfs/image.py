@@ -1,4 +1,4 @@
-"""A tree made into an ext2 image: everything is placed first, then streamed out."""
+"""Make an ext2 image of a tree: first place everything, then write it."""
 
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -24,7 +24,7 @@ _MAX_TARGET_BYTES: Final = BLOCK_SIZE_BYTES - 1  # ext2_symlink of fs/ext2/namei
 
 @dataclass(slots=True)
 class PlacedImage:
-    """An image whose every byte has its place; nothing is written yet."""
+    """An image in which every byte has its place, not yet written."""
 
     layout: Layout
     numbering: Numbering
@@ -34,7 +34,7 @@ class PlacedImage:
     files: list[tuple[TreeFile, tuple[BlockRun, ...]]]
 
     def write(self, fd: int, progress: ProgressFunction | None) -> None:
-        """Write the image into `fd`, which reads as zeros. Its superblock comes last: a partial image is no image."""
+        """Write the image into `fd`, which reads as zeros. The superblock comes last: a partial image has none."""
         digest = sha256()
         groups = Groups(self.layout, self.numbering.last_number, self.numbering.directories)
         for offset, content in _joined(self._metadata(groups)):
@@ -116,7 +116,7 @@ def _extents(data: Sequence[DataRun]) -> tuple[BlockExtent, ...]:
 
 
 class _Placement:
-    """Gives blocks of metadata out, in order, while inodes are packed."""
+    """Allocates blocks of metadata, in order, while inodes are packed."""
 
     def __init__(self, layout: Layout, numbering: Numbering) -> None:
         blocks = chain.from_iterable(range(first, first + count) for first, count in layout.meta)

@@ -10,7 +10,7 @@ from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.numbering import InodePlan, clamp_time
 from dcss.ext2.mkfs.tree import TreeSpecial, TreeSymlink
 
-FAST_SYMLINK_BYTES: Final = BLOCK_POINTERS.size  # a shorter target stands in the inode itself
+FAST_SYMLINK_BYTES: Final = BLOCK_POINTERS.size  # a shorter target is kept in the inode itself
 NO_POINTERS: Final = (0,) * N_BLOCKS
 BLANK_INODE: Final = bytes(RAW_INODE.size)
 _SECTORS_PER_BLOCK: Final = BLOCK_SIZE_BYTES // SECTOR_SIZE

@@ -1,6 +1,6 @@
 """Where every block of an image lies, for execute-in-place.
 
-Metadata stands together at the front. A stretch of data of 1 MiB or more is laid so that its place in the file and its
+Metadata lies together at the front. A stretch of data of 1 MiB or more is laid so that its place in the file and its
 absolute address agree modulo 2 MiB: then huge pages can map it. What is smaller goes, largest first, into the tightest
 gap that takes it whole. Data is cut only where it does not fit between the metadata of two block groups (128 MiB).
 """
@@ -21,8 +21,10 @@ from dcss.ext2.mkfs.geometry import (
     groups_of,
 )
 
-HUGE_PAGE_BLOCKS: Final = (2 << 20) // BLOCK_SIZE_BYTES
-LARGE_BLOCKS: Final = (1 << 20) // BLOCK_SIZE_BYTES  # from here on data is aligned
+HUGE_PAGE_BYTES: Final = 2 << 20
+LARGE_BYTES: Final = 1 << 20  # data of this size or more is aligned
+HUGE_PAGE_BLOCKS: Final = HUGE_PAGE_BYTES // BLOCK_SIZE_BYTES
+LARGE_BLOCKS: Final = LARGE_BYTES // BLOCK_SIZE_BYTES
 _BYTES_PER_SPARE_INODE: Final = 16384  # mke2fs's inode_ratio
 
 
@@ -34,7 +36,7 @@ class BlockExtent(NamedTuple):
 
 
 class Demand(NamedTuple):
-    """What is to be laid out: inodes, blocks of metadata, and each file's extents."""
+    """What an image must hold: inodes, blocks of metadata, and each file's extents."""
 
     inodes: int
     meta_blocks: int
@@ -75,7 +77,7 @@ def _too_many_blocks() -> ImageError:
 
 
 class _FullError(Exception):
-    """The blocks at hand do not take what is demanded."""
+    """The demand does not fit into the blocks."""
 
 
 def _smallest(demand: Demand, address_block: int, *, cut: bool) -> Layout:
@@ -103,7 +105,7 @@ def _covering(demand: Demand, address_block: int, limit_blocks: int, *, cut: boo
     try:
         geometry = geometry_for(groups, demand.inodes)
         if blocks < geometry.first_free_block(groups - 1) and groups > 1:
-            # The last group is too short for what it must hold of its own: the file system ends before it.
+            # The last group is too short for its own metadata: the file system ends before it.
             groups, blocks = groups - 1, (groups - 1) * BLOCKS_PER_GROUP
             geometry = geometry_for(groups, demand.inodes)
     except ImageError as error:
@@ -112,9 +114,9 @@ def _covering(demand: Demand, address_block: int, limit_blocks: int, *, cut: boo
 
 
 class _Room:
-    """Blocks that are still free, group by group, and what was given out.
+    """Free and allocated blocks, group by group.
 
-    Choices do not depend on the limit, which only ends them: so what is needed without one suffices as one.
+    Choices do not depend on the limit, which only stops them: the size needed without a limit is enough as the limit.
     """
 
     def __init__(self, geometry: Geometry, address_block: int, limit_blocks: int | None, *, cut: bool) -> None:
@@ -234,7 +236,7 @@ class _Room:
             self._close(stretch)
 
     def _close(self, stretch: Sequence[int]) -> None:
-        """Leave what remains of a group to small data."""
+        """Leave the rest of a group to small data."""
         first, end = stretch
         if end > first:
             insort(self._gaps, (end - first, first))

@@ -1,6 +1,6 @@
-"""Every inode of an image in order: the root, lost+found, the other directories, then all else in order of path.
+"""Number the inodes of an image: the root, lost+found, the other directories, then all other files by path.
 
-Directories stand together and files next to their neighbours, so that a path's walk touches few pages of inode table.
+Directories and files of one directory lie together, so that following a path reads few pages of the inode table.
 """
 
 import os
@@ -53,8 +53,8 @@ class Numbering:
 def number_inodes(tree: Tree) -> Numbering:
     """Number every node of `tree`, which gets a lost+found where it has none, and its entries in order of name.
 
-    What ext2 cannot keep and nobody would miss goes into `tree.notes`. Raises ImageError for what it must keep and
-    cannot: too long a name, too many links, more extended attributes than a block holds.
+    What ext2 cannot keep and can do without is listed in `tree.notes`. Raises ImageError for a name that is too long,
+    too many links, and more extended attributes than a block holds.
     """
     _ensure_lost_and_found(tree.root)
     found = list(walk(tree.root))
@@ -78,7 +78,7 @@ def number_inodes(tree: Tree) -> Numbering:
 
 
 def clamp_time(mtime_s: int) -> int:
-    """Return the time as ext2 can keep it."""
+    """Return the nearest time that ext2 can keep."""
     return min(max(mtime_s, _MIN_TIME_S), _MAX_TIME_S)
 
 

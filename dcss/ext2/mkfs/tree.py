@@ -1,6 +1,6 @@
-"""What goes into an image, whatever it came from: nodes, their attributes, and where the bytes of files are found.
+"""The tree that an image is made from: nodes, their attributes, and where the bytes of files are.
 
-Names are bytes. A hard link is one node that stands in several directories.
+Names are bytes. A node with hard links is in several directories.
 """
 
 from abc import ABC, abstractmethod
@@ -20,11 +20,11 @@ class NodeAttributes(NamedTuple):
     uid: int
     gid: int
     mtime_s: int
-    xattrs: tuple[tuple[bytes, bytes], ...] = ()  # full name, value as getxattr(2) gives it
+    xattrs: tuple[tuple[bytes, bytes], ...] = ()  # full name, value as getxattr(2) returns it
 
 
 class DataRun(NamedTuple):
-    """Bytes of a file that its source has: `length_bytes` from `source_offset` of the store. The rest are holes."""
+    """Bytes of a file: `length_bytes` from `source_offset` of the store. What no run covers is a hole."""
 
     file_offset: int
     source_offset: int
@@ -35,7 +35,7 @@ class FileStore(Protocol):
     """A host file that holds content, read at any offset."""
 
     def open(self) -> int:
-        """Return a descriptor for reading. Raises ImageError where the file is not what was planned."""
+        """Return a descriptor for reading. Raises ImageError if the file changed since it was planned."""
 
 
 class StreamStore(ABC):
@@ -43,7 +43,7 @@ class StreamStore(ABC):
 
     @abstractmethod
     def open_stream(self) -> BufferedReader:
-        """Return a new stream at offset 0. Raises ImageError where the file is not what was planned."""
+        """Return a new stream at offset 0. Raises ImageError if the file changed since it was planned."""
 
 
 Store = FileStore | StreamStore
@@ -51,7 +51,7 @@ Store = FileStore | StreamStore
 
 @dataclass(slots=True, eq=False)
 class TreeNode:
-    """One inode to be."""
+    """A file of any type, which becomes one inode."""
 
     attributes: NodeAttributes
 
@@ -88,7 +88,7 @@ class TreeDirectory(TreeNode):
 
 @dataclass(slots=True)
 class Tree:
-    """What a source holds. `left_out` counts regular files left out on request; `notes` tell what could not be kept."""
+    """What a source holds. `left_out` counts regular files left out on request; `notes` list what could not be kept."""
 
     root: TreeDirectory
     left_out: int = 0
@@ -96,7 +96,7 @@ class Tree:
 
 
 def default_directory(mtime_s: int = 0) -> TreeDirectory:
-    """Return a directory that no source describes: root's, mode 0755."""
+    """Return a directory that no source describes: owned by root, mode 0755."""
     return TreeDirectory(NodeAttributes(S_IFDIR | 0o755, 0, 0, mtime_s))
 
 

@@ -1,4 +1,4 @@
-"""Where an image's content comes from: each module turns one kind of source into a tree."""
+"""Sources of an image's content: each module reads one kind of source into a tree."""
 
 from dcss.config.plan import DirectorySource, FilesSource, TarSource
 from dcss.ext2.mkfs.tree import Tree
@@ -7,7 +7,7 @@ from dcss.image.sources.directory import read_directory
 
 def read_tree(source: FilesSource | DirectorySource | TarSource) -> Tree:
     """Return everything that `source` names. Raises ImageError where some of it cannot be read."""
-    # Imported when used: fnmatch, tarfile and decompressors take longer to load than a small image to build.
+    # Imported when used: loading fnmatch, tarfile and decompressors takes longer than building a small image.
     match source:
         case FilesSource():
             from dcss.image.sources.files import read_files

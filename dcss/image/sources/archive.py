@@ -1,4 +1,4 @@
-"""Bytes of an archive: a span of a host file, what a compressed span unpacks to, and a slice of that."""
+"""Archives as streams of bytes: a span of a host file, a compressed span unpacked, or a slice of either."""
 
 import io
 import os
@@ -8,33 +8,33 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.copy import skip
 from dcss.ext2.mkfs.tree import DataRun, Store, StreamStore
 from dcss.image.sources.host import HostFile
 
 _READ_AHEAD_BYTES: Final = 1 << 16
-_SKIP_BYTES: Final = 1 << 20
 
 
 class Archive(ABC):
-    """Bytes that hold a tar, and how the members in it can be read later."""
+    """The bytes of a tar, and access to its members' content."""
 
     @abstractmethod
     def open(self) -> io.BufferedReader:
-        """Return a reader at offset 0. Raises ImageError where the file below is not what was planned."""
+        """Return a reader at offset 0. Raises ImageError if the file changed since it was planned."""
 
     @property
     @abstractmethod
     def seekable(self) -> bool:
-        """Whether the reader can go anywhere at no cost."""
+        """Whether the reader can seek at no cost."""
 
     @property
     @abstractmethod
     def name(self) -> str:
-        """What messages call it."""
+        """Its name in messages."""
 
     @abstractmethod
     def store(self) -> Store:
-        """Return what the writer reads content from."""
+        """Return the store that content is read from."""
 
     @abstractmethod
     def run(self, file_offset: int, offset: int, length_bytes: int) -> DataRun:
@@ -60,7 +60,7 @@ class Span(Archive):
 
     @property
     def seekable(self) -> bool:
-        """It is a file."""
+        """A file seeks at no cost."""
         return True
 
     @property
@@ -77,28 +77,28 @@ class Span(Archive):
         return DataRun(file_offset, self.offset + offset, length_bytes)
 
     def inner(self, name: str, offset: int, length_bytes: int) -> Archive:
-        """Return the part, unpacked where it is compressed. Raises ImageError for a compression nobody here knows."""
+        """Return the part, unpacked where it is compressed. Raises ImageError for an unknown compression."""
         return unpacked(Span(self.file, self.offset + offset, length_bytes, f"{self.label}: {name}"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Streamed(Archive, StreamStore):
-    """Bytes that come from front to back only, from a reader made by `opener`."""
+    """Bytes that can only be read from front to back, by a reader that `opener` makes."""
 
     label: str
     opener: Callable[[], io.BufferedReader]
 
     def open(self) -> io.BufferedReader:
-        """Return a reader that goes forward."""
+        """Return a reader that cannot seek."""
         return self.opener()
 
     def open_stream(self) -> io.BufferedReader:
-        """Return a reader that goes forward."""
+        """Return a reader that cannot seek."""
         return self.opener()
 
     @property
     def seekable(self) -> bool:
-        """It would have to start again."""
+        """Seeking back would mean to start again."""
         return False
 
     @property
@@ -115,7 +115,7 @@ class _Streamed(Archive, StreamStore):
         return DataRun(file_offset, offset, length_bytes)
 
     def inner(self, name: str, offset: int, length_bytes: int) -> Archive:
-        """Return the slice, unpacked where it is compressed. Raises ImageError for a compression nobody here knows."""
+        """Return the slice, unpacked where it is compressed. Raises ImageError for an unknown compression."""
 
         def open_slice() -> io.BufferedReader:
             reader = self.opener()
@@ -126,7 +126,7 @@ class _Streamed(Archive, StreamStore):
 
 
 def unpacked(archive: Archive) -> Archive:
-    """Return `archive`, or what it unpacks to where its first bytes say that it is compressed."""
+    """Return `archive`, or its unpacked form where its first bytes show that it is compressed."""
     with archive.open() as reader:
         head = reader.read(6)
     method = next((method for magic, method in _METHODS.items() if head.startswith(magic)), None)
@@ -135,15 +135,6 @@ def unpacked(archive: Archive) -> Archive:
     if head.startswith(_ZSTD_MAGIC):
         raise ImageError(f"{archive.name} is compressed by zstd, wanted none, gzip, bzip2 or xz: unpack it (zstd -d)")
     return archive
-
-
-def skip(reader: io.BufferedReader, length_bytes: int) -> None:
-    """Read `length_bytes` and forget them. Raises ImageError where there are fewer."""
-    while length_bytes:
-        count = len(reader.read(min(length_bytes, _SKIP_BYTES)))
-        if not count:
-            raise ImageError("a compressed archive ended early; it changed, or it was cut short")
-        length_bytes -= count
 
 
 def _open_packed(archive: Archive, method: str) -> io.BufferedReader:
@@ -223,7 +214,7 @@ class _SliceReader(io.RawIOBase):
 
 
 class _Unpacker(io.RawIOBase):
-    """A decompressor over a reader, both of which it closes; damage is an ImageError that names the archive."""
+    """A decompressor over a reader, which it closes; damage is an ImageError that names the archive."""
 
     def __init__(self, packed: io.BufferedReader, method: str, name: str) -> None:
         self._packed = packed

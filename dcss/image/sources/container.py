@@ -1,4 +1,4 @@
-"""Container images in a tar: which layers they are made of.
+"""Find the layers of a container image in a tar.
 
 Sources: the OCI image layout and image manifest specifications; `docker save` writes manifest.json besides.
 """
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def layers_of(outer: "TarScan") -> list[Archive] | None:
-    """Return the layers of the image that a tar holds, lowest first, or None where it is a tar like any other.
+    """Return the layers of the image that a tar holds, lowest first, or None where it is an ordinary tar.
 
     Raises ImageError where it holds several images, or lacks what it names.
     """
@@ -30,7 +30,7 @@ def _docker_layers(outer: "TarScan") -> list[str] | None:
     try:
         images = json.loads(outer.documents["manifest.json"])
     except ValueError:
-        return None  # somebody else's manifest
+        return None  # a manifest of another kind
     if not isinstance(images, list) or not all(isinstance(image, dict) and "Layers" in image for image in images):
         return None
     if len(images) != 1:

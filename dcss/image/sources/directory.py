@@ -10,7 +10,7 @@ from dcss.image.sources.host import host_error, lstat, read_node
 
 
 def read_directory(source: DirectorySource) -> Tree:
-    """Return everything below `source.path`: nothing is left out, links are not followed, hard links stay one node.
+    """Return everything below `source.path`: nothing is left out, hard links stay one node.
 
     Raises ImageError where something cannot be read.
     """

@@ -16,7 +16,7 @@ _MAX_LINKS: Final = 40  # as the kernel's MAXSYMLINKS
 
 
 class Resolved(NamedTuple):
-    """Where a path leads: the links on the way and its end, each by the one path without links that names it."""
+    """A resolved path: the symbolic links on the way and the final file, each by its path without links."""
 
     path: bytes
     found: os.stat_result
@@ -76,7 +76,7 @@ def _plant(kept: list[Resolved]) -> TreeDirectory:
         for link in resolved.links:
             planting.add(link)
         planting.add(resolved.path)
-    # A directory that was made on the way is no older than what lies in it, whatever else the host's has seen.
+    # A directory gets the newest time of what lies in it: the host's changes with files that are not in the image.
     for _, directory in reversed(list(walk(planting.root))):
         newest = max((node.attributes.mtime_s for node in directory.entries.values()), default=0)
         directory.attributes = directory.attributes._replace(mtime_s=newest)
@@ -85,7 +85,7 @@ def _plant(kept: list[Resolved]) -> TreeDirectory:
 
 @dataclass(slots=True)
 class _Planting:
-    """A tree under way: nodes by the path without links that names them, and files by inode for hard links."""
+    """A tree being built: nodes by their path without links, and files by inode for hard links."""
 
     root: TreeDirectory = field(default_factory=default_directory)
     nodes: dict[bytes, TreeNode] = field(default_factory=dict)
@@ -117,13 +117,13 @@ class _Planting:
 
 
 class _Resolver:
-    """Follows links as the kernel does, and keeps what it learned of directories."""
+    """Follows symbolic links as the kernel does, and caches resolved directories."""
 
     def __init__(self) -> None:
         self._directories: dict[bytes, tuple[bytes, tuple[bytes, ...]]] = {b"/": (b"/", ())}
 
     def resolve(self, path: bytes, pattern: str) -> Resolved:
-        """Return where `path`, absolute and without .., leads. Raises ImageError naming `pattern`."""
+        """Resolve `path`, which is absolute and without "..". Raises ImageError that names `pattern`."""
         parent, links = self._directory(posixpath.dirname(path), pattern)
         return self._follow(parent, [posixpath.basename(path)], list(links), path, pattern)
 

@@ -1,4 +1,4 @@
-"""Nodes read from the host's own file systems."""
+"""Read nodes from the host's file systems."""
 
 import errno
 import os
@@ -14,7 +14,7 @@ _NO_XATTRS: Final = frozenset({errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.
 
 
 class HostFile(NamedTuple):
-    """A file of the host as it was when the image was planned; `open` refuses one that changed since."""
+    """A file of the host as it was when the image was planned; `open` refuses it if it changed since."""
 
     path: bytes
     size_bytes: int
@@ -57,7 +57,7 @@ def lstat(path: bytes) -> os.stat_result:
 def read_node(path: bytes, found: os.stat_result) -> TreeNode:
     """Return the node for what lies at `path`, whose lstat is `found`; a directory's entries are left empty.
 
-    Raises ImageError where it cannot be read, or is no longer what `found` says.
+    Raises ImageError where it cannot be read, or changed since `found`.
     """
     kind = stat.S_IFMT(found.st_mode)
     attributes = read_attributes(path, found)
@@ -99,7 +99,7 @@ def _read_xattrs(path: bytes, names: list[str]) -> Iterator[tuple[bytes, bytes]]
 
 
 def data_runs(store: HostFile) -> tuple[DataRun, ...]:
-    """Return what of the file is data by SEEK_DATA and SEEK_HOLE. Opening it also tells now whether it can be read."""
+    """Return the data of the file by SEEK_DATA and SEEK_HOLE. A file that cannot be read fails here, not later."""
     size_bytes = store.size_bytes
     descriptor = open_for_reading(store.path)
     try:

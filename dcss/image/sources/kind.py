@@ -1,4 +1,4 @@
-"""What a path on the command line is, as a source of an image: a directory, a ready ext2 image, or a tar."""
+"""Recognize the source of an image by its path: a directory, a ready ext2 image, or a tar."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from dcss.abi.ext2 import MAGIC, SUPERBLOCK, SUPERBLOCK_OFFSET, Superblock
 from dcss.config.plan import DirectorySource, Ext2Source, ImageSource, TarSource
 from dcss.errors import ImageError
 
-_LARGEST_LOG_BLOCK_SIZE = 6  # 64 KiB; the two fields together are no chance hit in a compressed tar
+_LARGEST_LOG_BLOCK_SIZE = 6  # 64 KiB; a compressed tar does not have both fields right by chance
 
 
 def source_of(path: Path) -> ImageSource:

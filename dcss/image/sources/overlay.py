@@ -1,7 +1,7 @@
-"""A tree that grows member by member, layer upon layer, as container images are put together.
+"""Build a tree member by member and layer by layer, as container images are unpacked.
 
 Source for whiteouts: the OCI image layer specification, "Applying changesets". They hide what lower layers have, never
-what their own layer brings, wherever in the layer they stand.
+what their own layer adds, wherever in the layer they are.
 """
 
 import os
@@ -18,7 +18,7 @@ _MAX_LINKS: Final = 40
 
 
 class Overlay:
-    """The tree under way. Links in the path of a member are followed inside of the tree, as unpacking it would."""
+    """The tree being built. Links in the path of a member are followed inside the tree, as unpacking does."""
 
     def __init__(self, name: str) -> None:
         self.root = default_directory()
@@ -27,7 +27,7 @@ class Overlay:
         self._whiteouts = False
 
     def begin_layer(self) -> None:
-        """Start a layer above what is there; only in layers do whiteouts mean anything."""
+        """Start the next layer; whiteouts take effect in layers only."""
         self._touched = set()
         self._whiteouts = True
 
@@ -56,7 +56,7 @@ class Overlay:
         self._touch([*chain, node])
 
     def find(self, path: bytes) -> TreeNode | None:
-        """Return what stands at `path`, a link as a link, or None."""
+        """Return the node at `path`, without following a link there, or None."""
         parts = self._parts(path)
         if not parts:
             return self.root
@@ -73,7 +73,7 @@ class Overlay:
         return parts
 
     def _directory(self, parts: Sequence[bytes], path: bytes) -> list[TreeDirectory]:
-        """Return the directories from the root to the one that `parts` name, made where they are missing."""
+        """Return the directories from the root to the one that `parts` name, creating missing ones."""
         chain = [self.root]
         pending = list(reversed(parts))
         followed = 0

@@ -17,7 +17,7 @@ _MAGIC = re.compile(r"[*?\[]")
 
 @dataclass(slots=True)
 class Matches:
-    """What a pattern matched: `paths` of all but directories, in no order; `notes` tell what could not be listed."""
+    """What a pattern matched: `paths` of all but directories, in no order; `notes` list what could not be read."""
 
     paths: set[str] = field(default_factory=set)
     directories: int = 0
@@ -37,7 +37,7 @@ def match_pattern(pattern: str) -> Matches:
 
 
 class _Walk:
-    """One pattern at work. A step is a directory and the number of the part to be matched in it."""
+    """The search for one pattern. A step is a directory and the number of the part to match in it."""
 
     def __init__(self, parts: list[str]) -> None:
         self.matches = Matches()
@@ -53,7 +53,7 @@ class _Walk:
     def run(self) -> None:
         while self._steps:
             step = self._steps.pop()
-            if step in self._seen:  # **/** comes to a directory on several ways
+            if step in self._seen:  # **/** reaches a directory in several ways
                 continue
             self._seen.add(step)
             directory, number = step

@@ -1,4 +1,4 @@
-"""`ext2:`: a ready image, taken as it is."""
+"""`ext2:`: a ready image, used unchanged."""
 
 import os
 import stat
@@ -12,14 +12,14 @@ from dcss.image.sources.host import HostFile, data_runs, host_error
 
 
 class ReadyImage(NamedTuple):
-    """A file that is an image, and which of its bytes are not holes."""
+    """An image file, and which of its bytes are not holes."""
 
     store: HostFile
     data: tuple[DataRun, ...]
 
 
 def read_ready_image(source: Ext2Source) -> ReadyImage:
-    """Return the image at `source.path`. Only the superblock's magic is looked at: a damaged image is as welcome.
+    """Return the image at `source.path`. Only the superblock's magic is checked: a damaged image is accepted.
 
     Raises ImageError for a file that cannot be read or has no ext2 superblock.
     """

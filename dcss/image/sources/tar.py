@@ -30,7 +30,7 @@ from dcss.image.sources.overlay import Overlay
 
 _XATTR_HEADERS: Final = "SCHILY.xattr."
 _ACL_HEADERS: Final = "SCHILY.acl."
-_DOCUMENT_BYTES: Final = 1 << 20  # no manifest of an image is longer
+_DOCUMENT_BYTES: Final = 1 << 20  # manifests of images are shorter
 _KINDS: Final = {
     tarfile.DIRTYPE: stat.S_IFDIR,
     tarfile.SYMTYPE: stat.S_IFLNK,
@@ -51,7 +51,7 @@ class TarMember:
 
 @dataclass(slots=True)
 class TarScan:
-    """What is in one tar. `documents` holds short members that may be an image's manifests, by name."""
+    """The content of one tar. `documents` holds short members that may be an image's manifests, by name."""
 
     archive: Archive
     members: list[TarMember] = field(default_factory=list)
@@ -77,7 +77,7 @@ class TarScan:
 
 
 class _StrictInfo(tarfile.TarInfo):
-    """A header that is damaged is an error; tarfile takes one in the middle for the archive's end."""
+    """Raises an error for a damaged header; tarfile takes one in the middle for the end of the archive."""
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
@@ -90,7 +90,7 @@ class _StrictInfo(tarfile.TarInfo):
 
 
 def read_tar(source: TarSource) -> Tree:
-    """Return what the tar holds, or what the image in it holds when its layers lie on top of each other.
+    """Return the content of the tar, or of the container image in it, with its layers applied.
 
     Raises ImageError where it cannot be read, is damaged, or holds several images.
     """
