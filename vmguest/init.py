@@ -1,25 +1,22 @@
-"""What init makes before somebody looks around: /dev, /proc, /sys and /tmp, a few directories. Nobody pays unasked."""
+"""What init sets up when a path first leads there: /dev, /proc, /sys and /tmp, and a few directories of rootfs."""
 
 import os
-from typing import TYPE_CHECKING
 
 from dcss.errors import KernelError
-from vmguest.fs.changes import mkdir
-from vmguest.fs.namespace import without_device
+from vmguest.fs.namei import Vfs, mkdir
 from vmguest.fs.open import O_CREAT, O_TRUNC, O_WRONLY, open_file
 from vmguest.fs.options import MountOptions
+from vmguest.printk import LogBuffer
 
-if TYPE_CHECKING:
-    from vmguest.kernel import Kernel
+_MOUNTS = ((b"proc", "proc"), (b"sys", "sysfs"), (b"dev", "devtmpfs"), (b"tmp", "tmpfs"))
 
 
-def populate(kernel: "Kernel") -> None:
+def populate(vfs: Vfs, host_name: str, log: LogBuffer) -> None:
     """Mount /dev, /proc, /sys and /tmp. Where no mount covers rootfs, make /etc with the host name, /root and /mnt."""
-    vfs = kernel.vfs
-    for name, type_name in ((b"proc", "proc"), (b"sys", "sysfs"), (b"dev", "devtmpfs"), (b"tmp", "tmpfs")):
-        vfs.attach(without_device(kernel, type_name, MountOptions()), name)
+    for name, type_name in _MOUNTS:
+        vfs.attach(vfs.types.get(type_name).mount(None, MountOptions(), vfs.file_systems), name)
     root = vfs.root()
-    if root.mount.file_system.type_name != "rootfs":
+    if not vfs.on_rootfs(root):
         return
     for name in (b"etc", b"mnt", b"root"):
         if root.mount.file_system.lookup(root.inode, name) is None:
@@ -27,6 +24,6 @@ def populate(kernel: "Kernel") -> None:
     if not vfs.resolve(b"/etc").is_mount_root:
         try:
             with open_file(vfs, b"/etc/hostname", O_WRONLY | O_CREAT | O_TRUNC) as file:
-                file.write(os.fsencode(kernel.name) + b"\n")
+                file.write(os.fsencode(host_name) + b"\n")
         except KernelError as error:  # real storage is full, and one must be able to look why
-            kernel.log.log("err", f"init: /etc/hostname cannot be written: {error.strerror}")
+            log.log("err", f"init: /etc/hostname cannot be written: {error.strerror}")

@@ -1,17 +1,19 @@
-"""The guest kernel of engine `process`: machine, segments, block driver and names, put together and started."""
+"""The guest kernel of engine `process`: machine, segments, drivers, file systems and tasks, put together."""
 
 import socket
 from typing import TYPE_CHECKING
 
 from dcss.abi.console import Counters
 from dcss.abi.page import PAGE_SIZE
-from vmguest.block.dcssblk import Dcssblk
+from vmguest.block.dcssblk import DRIVER_NAME, Dcssblk
+from vmguest.block.genhd import BlockDevices
 from vmguest.extmem import Extmem
+from vmguest.fs.builtin import builtin_types
 from vmguest.fs.devices import Devices
+from vmguest.fs.do_mount import mount_at_boot
 from vmguest.fs.mount import Dentry, Mount
-from vmguest.fs.namespace import mount_at_boot
+from vmguest.fs.namei import Vfs
 from vmguest.fs.options import parse_options
-from vmguest.fs.vfs import Vfs
 from vmguest.hostmem import Reservation
 from vmguest.machine import VirtualMachine
 from vmguest.printk import LogBuffer
@@ -39,9 +41,11 @@ class Kernel:
         self.log = LogBuffer(console)
         self.machine = VirtualMachine(reservation, storage_bytes, port)
         self.extmem = Extmem(self.machine, self.log)
-        self.dcssblk = Dcssblk(self.machine, self.extmem, self.log)
-        self.devices = Devices(self.dcssblk, self.machine.storage)
-        self.vfs = Vfs(self.machine.storage, self._populate, self.devices.open)
+        self.block_devices = BlockDevices()
+        self.dcssblk = Dcssblk(self.machine, self.extmem, self.block_devices, self.log)
+        self.devices = Devices(self.block_devices, self.machine.storage)
+        types = builtin_types(self.machine, self.log, self.block_devices, self._sysfs_tree, self)
+        self.vfs = Vfs(types, self.devices, self._populate)
         self.tasks: list[Task] = []
         self.init = self.new_task()
 
@@ -58,24 +62,26 @@ class Kernel:
 
     def mount(self, device: str, at: str, options: tuple[str, ...]) -> Mount:
         """Mount ext2 from a block device, /dev/ before its name or not, as at boot. Raises KernelError."""
-        return mount_at_boot(self, device, at, parse_options(options))
-
-    def sysfs_tree(self) -> "SysfsDirectory":
-        """Return what /sys shows now."""
-        from vmguest.block.dcssblk_sysfs import tree_of
-
-        return tree_of(self.dcssblk)
+        return mount_at_boot(self.vfs, device, at, parse_options(options))
 
     def counters(self) -> Counters:
         """Return the guest's own account."""
-        systems = {id(mount.file_system): mount.file_system for mount in self.vfs.mounts}.values()
+        systems = self.vfs.file_systems
         return Counters(
             sum(system.page_cache_bytes for system in systems),
             sum(system.buffer_bytes for system in systems) + self.devices.buffer_pages * PAGE_SIZE,
             sum(task.mm.anonymous_pages for task in self.tasks) * PAGE_SIZE,
         )
 
+    def _sysfs_tree(self) -> "SysfsDirectory":
+        """Return what /sys shows now."""
+        from vmguest.block.dcssblk_sysfs import driver_tree
+        from vmguest.block.genhd_sysfs import disks_tree
+
+        devices: SysfsDirectory = {DRIVER_NAME.encode(): driver_tree(self.dcssblk)}
+        return {b"block": disks_tree(self.block_devices), b"devices": devices}
+
     def _populate(self) -> None:
         from vmguest.init import populate
 
-        populate(self)
+        populate(self.vfs, self.name, self.log)

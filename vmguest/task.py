@@ -2,7 +2,7 @@
 
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mount import Dentry
-from vmguest.fs.vfs import Vfs
+from vmguest.fs.namei import Vfs
 from vmguest.machine import VirtualMachine
 from vmguest.mm import PROT_READ, AddressSpace
 

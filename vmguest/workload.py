@@ -11,8 +11,8 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.fs.mount import Dentry
+from vmguest.fs.namei import Vfs
 from vmguest.fs.open import open_dentry
-from vmguest.fs.vfs import Vfs
 from vmguest.mm import PROT_READ, PROT_WRITE
 from vmguest.task import Task
 

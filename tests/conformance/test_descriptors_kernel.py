@@ -11,8 +11,8 @@ from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from dcss.errors import KernelError
-from vmguest.fs.changes import mkdir, symlink
 from vmguest.fs.descriptors import Descriptors
+from vmguest.fs.namei import mkdir, symlink
 from vmguest.fs.open import (
     O_APPEND,
     O_CREAT,

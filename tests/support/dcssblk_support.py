@@ -6,7 +6,7 @@ from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE
 from dcss.cp.program import ControlProgram
 from vmguest.block.dcssblk import DcssblkDevice
-from vmguest.block.dcssblk_sysfs import tree_of
+from vmguest.block.dcssblk_sysfs import driver_tree
 from vmguest.block.device import DeviceHandle
 from vmguest.fs.sysfs import AttributeFile, SysfsAttribute, SysfsDirectory, SysfsEntry
 from vmguest.kernel import Kernel
@@ -70,11 +70,7 @@ class Guest:
         return found
 
     def tree(self) -> SysfsDirectory:
-        devices = tree_of(self.kernel.dcssblk)[b"devices"]
-        assert isinstance(devices, dict)
-        found = devices[b"dcssblk"]
-        assert isinstance(found, dict)
-        return found
+        return driver_tree(self.kernel.dcssblk)
 
     def show(self, path: str) -> str:
         show = self.attribute(path).show

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Protocol
 
 from dcss.errors import KernelError
-from vmguest.fs import changes, namespace
+from vmguest.fs import namei
+from vmguest.fs.do_mount import do_loopback, do_new_mount, do_remount
 from vmguest.fs.mount import Dentry
 from vmguest.fs.open import O_CREAT, O_WRONLY, FileDescription, open_file
 from vmguest.fs.options import parse_options
@@ -64,7 +65,6 @@ class GuestTree:
     """The guest kernel's side."""
 
     def __init__(self, kernel: Kernel) -> None:
-        self._kernel = kernel
         self._vfs = kernel.vfs
         self._vfs.populate()
         self._cwd = self._vfs.root().hold()
@@ -74,34 +74,32 @@ class GuestTree:
         return self._vfs.resolve(path.encode(), follow=follow, start=self._cwd)
 
     def mkdir(self, path: str) -> None:
-        changes.mkdir(self._vfs, path.encode(), self._cwd)
+        namei.mkdir(self._vfs, path.encode(), self._cwd)
 
     def rmdir(self, path: str) -> None:
-        changes.rmdir(self._vfs, path.encode(), self._cwd)
+        namei.rmdir(self._vfs, path.encode(), self._cwd)
 
     def create(self, path: str) -> None:
         open_file(self._vfs, path.encode(), O_WRONLY | O_CREAT, self._cwd).close()
 
     def unlink(self, path: str) -> None:
-        changes.unlink(self._vfs, path.encode(), self._cwd)
+        namei.unlink(self._vfs, path.encode(), self._cwd)
 
     def symlink(self, target: str, path: str) -> None:
-        changes.symlink(self._vfs, target.encode(), path.encode(), self._cwd)
+        namei.symlink(self._vfs, target.encode(), path.encode(), self._cwd)
 
     def tmpfs(self, path: str) -> None:
-        namespace.mount_new(
-            self._kernel, "none", None, self._node(path), type_name="tmpfs", options=parse_options(["rw"])
-        )
+        do_new_mount(self._vfs, "none", None, self._node(path), type_name="tmpfs", options=parse_options(["rw"]))
 
     def bind(self, source: str, path: str) -> None:
         place = self._node(path)
-        namespace.bind(self._kernel, self._node(source), place)
+        do_loopback(self._vfs, self._node(source), place)
 
     def umount(self, path: str) -> None:
         self._vfs.umount(path.encode(), self._cwd)
 
     def remount(self, path: str, options: str) -> None:
-        namespace.remount(self._kernel, self._node(path), parse_options(options.split(",")))
+        do_remount(self._vfs, self._node(path), parse_options(options.split(",")))
 
     def chdir(self, path: str) -> None:
         dentry = self._node(path)

@@ -12,11 +12,13 @@ from dcss.abi.extmem import SegmentType as Type
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
-from vmguest.block.device import SECTORS_PER_PAGE, DeviceHandle, DirectAccess, check_buffer, check_request
+from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice, DeviceHandle, DirectAccess
+from vmguest.block.genhd import BlockDevices
 from vmguest.extmem import DcssSegment, Extmem, toupper
 from vmguest.machine import VirtualMachine
 from vmguest.printk import LogBuffer
 
+DRIVER_NAME = "dcssblk"
 DCSSBLK_MAJOR = 252  # the kernel gives the driver any that is free
 MAX_NAME = 8
 PARM_LEN = 400  # with the NUL that ends the string
@@ -32,86 +34,64 @@ class SegmentInfo(NamedTuple):
     segment: DcssSegment
 
 
-class DcssblkDevice:
+class DcssblkDevice(BlockDevice):
     """One disk made of one or more contiguous segments; `members` are in the order given, the first names it."""
 
     direct_accessible = True
     logical_block_size_bytes = PAGE_SIZE
 
-    def __init__(self, name: str, driver: "Dcssblk", members: list[SegmentInfo]) -> None:
-        self.name = name
+    def __init__(self, minor: int, driver: "Dcssblk", members: list[SegmentInfo]) -> None:
         self.members = tuple(members)
         self.segment_name = members[0].name  # under /sys/devices/dcssblk
         self.segment_type = members[0].segment.type
         self.start = min(segment.start for _, segment in members)
-        self.size_bytes = max(segment.end for _, segment in members) + 1 - self.start
         self.is_shared = True
         self.save_pending = False
-        self.read_only = self.segment_type.read_only
         self._driver = driver
-        self._opens: set[DeviceHandle] = set()
-        self._gone = False
+        size_bytes = max(segment.end for _, segment in members) + 1 - self.start
+        number = (DCSSBLK_MAJOR, minor)
+        super().__init__(f"dcssblk{minor}", number, size_bytes, read_only=self.segment_type.read_only)
 
     @property
     def dax_supported(self) -> bool:
         """Whether start and size are multiples of 2 MiB, which Linux wants of a DCSS for DAX since 2025."""
         return (self.start | self.size_bytes) % DAX_ALIGNMENT_BYTES == 0
 
-    @property
-    def use_count(self) -> int:
-        """How often the device is open."""
-        return len(self._opens)
+    def became_idle(self) -> None:
+        """Do the save that waited for the last release."""
+        if self.save_pending:
+            self._driver.save_idle(self)
 
-    def open(self) -> DeviceHandle:
-        """Add a user. Raises KernelError(ENODEV) where the device was removed."""
-        if self._gone:
-            raise KernelError(ENODEV, f"{self.name}: the device was removed")
-        opened = DeviceHandle(self)
-        self._opens.add(opened)
-        return opened
-
-    def release(self, opened: DeviceHandle) -> None:
-        """Drop a user; every reference made through it is stale from now on. The last one triggers a pending save."""
-        opened.alive = False
-        if opened in self._opens:
-            self._opens.remove(opened)
-            if not self._opens and self.save_pending:
-                self._driver.became_idle(self)
-
-    def retire(self) -> None:
-        """End the device, which nobody has open: opens fail from now on."""
-        self._gone = True
-
-    def read(self, opened: DeviceHandle, sector: int, address: int, size_bytes: int) -> None:
+    def read(self, handle: DeviceHandle, sector: int, address: int, size_bytes: int) -> None:
         """Copy whole pages of the segments to a host address."""
-        opened.check()
-        check_request(self, sector, size_bytes)
-        check_buffer(self, address)
+        handle.check()
+        self.check_request(sector, size_bytes)
+        self.check_buffer(address)
         hostmem.copy(address, self._address(sector), size_bytes)
 
-    def write(self, opened: DeviceHandle, sector: int, address: int, size_bytes: int) -> None:
+    def write(self, handle: DeviceHandle, sector: int, address: int, size_bytes: int) -> None:
         """Copy whole pages into the segments, unless the device is read-only and loaded shared."""
-        opened.check()
-        check_request(self, sector, size_bytes)
+        handle.check()
+        self.check_request(sector, size_bytes)
         if self.is_shared and self.segment_type.read_only:
             self._driver.log.log(
                 "warn", f"dcssblk: Writing to {self.segment_name} failed because it is a read-only device"
             )
             raise KernelError(EIO, f"{self.name}: segment {self.segment_name} is of type {self.segment_type.name}")
-        check_buffer(self, address)
+        self.check_buffer(address)
         self._check_stores(sector, size_bytes)
         hostmem.copy(self._address(sector), address, size_bytes)
 
-    def direct_access(self, opened: DeviceHandle, sector: int, size_bytes: int) -> DirectAccess:
+    def direct_access(self, handle: DeviceHandle, sector: int, size_bytes: int) -> DirectAccess:
         """Return a reference to bytes of the device; no check of access mode is made, as in dcssblk.c."""
-        opened.check()
+        handle.check()
         if sector % SECTORS_PER_PAGE:
             raise KernelError(EINVAL, f"{self.name}: sector {sector} is not page aligned")
         if sector < 0 or size_bytes <= 0 or sector * SECTOR_SIZE + size_bytes > self.size_bytes:
             raise KernelError(
                 ERANGE, f"{self.name}: {size_bytes} bytes at sector {sector} end beyond {self.size_bytes} bytes"
             )
-        return DirectAccess(opened, self._address(sector), self._absolute(sector) >> PAGE_SHIFT, size_bytes)
+        return DirectAccess(handle, self._address(sector), self._absolute(sector) >> PAGE_SHIFT, size_bytes)
 
     def _check_stores(self, sector: int, size_bytes: int) -> None:
         """Refuse to store into a member that stayed shared for another user when its device was made exclusive.
@@ -136,13 +116,17 @@ class Dcssblk:
 
     machine: VirtualMachine
     extmem: Extmem
+    block_devices: BlockDevices
     log: LogBuffer
     devices: dict[int, DcssblkDevice] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.block_devices.register_blkdev(DCSSBLK_MAJOR, DRIVER_NAME)
 
     def load_module(self, parameter: str) -> None:
         """Take the `segments=` parameter: commas between devices, colons between members; a failure stops no other.
 
-        A failure is told by what add and shared log, and by nothing else. A parameter that does not fit is not taken.
+        A failure shows in what add and shared log, and nowhere else. A parameter that is too long is not taken.
         """
         if len(parameter) >= PARM_LEN:
             self.log.log("err", f"dcssblk.segments: string doesn't fit in {PARM_LEN - 1} chars.")
@@ -171,8 +155,9 @@ class Dcssblk:
             self._unload(members)
             raise
         minor = next(number for number in range(len(self.devices) + 1) if number not in self.devices)
-        device = DcssblkDevice(f"dcssblk{minor}", self, members)
+        device = DcssblkDevice(minor, self, members)
         self.devices[minor] = device
+        self.block_devices.add_disk(device)
         sectors = device.size_bytes // SECTOR_SIZE
         self._info(f"Loaded {text} with total size {device.size_bytes} bytes and capacity {sectors} sectors")
         return device
@@ -231,7 +216,7 @@ class Dcssblk:
             self._info(f"All DCSSs that map to device {device.segment_name} are saved")
             self._save_segments(device)
 
-    def became_idle(self, device: DcssblkDevice) -> None:
+    def save_idle(self, device: DcssblkDevice) -> None:
         """Do the save that waited for the last release."""
         self._info(f"Device {device.segment_name} has become idle and is being saved now")
         self._save_segments(device)
@@ -240,10 +225,6 @@ class Dcssblk:
     def by_segment(self, name: str) -> DcssblkDevice | None:
         """Return the device whose first segment is `name`."""
         return next((d for d in self.devices.values() if d.segment_name == toupper(name)), None)
-
-    def by_name(self, name: str) -> DcssblkDevice | None:
-        """Return the device called dcssblkN."""
-        return next((d for d in self.devices.values() if d.name == name), None)
 
     def _save_segments(self, device: DcssblkDevice) -> None:
         """Save each segment whose pages CP keeps; later kernels than 3.13 leave out SN and EN, which hold nothing."""
@@ -269,7 +250,7 @@ class Dcssblk:
             self.extmem.segment_unload(member.name)
 
     def _forget(self, device: DcssblkDevice) -> None:
-        device.retire()
+        self.block_devices.del_disk(device)
         self.devices = {minor: other for minor, other in self.devices.items() if other is not device}
 
     def _check_contiguous(self, members: list[SegmentInfo]) -> None:

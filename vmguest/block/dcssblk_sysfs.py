@@ -1,17 +1,15 @@
-"""dcssblk's attributes in sysfs, as drivers/s390/block/dcssblk.c makes them, and the disks behind them.
+"""dcssblk's attributes in sysfs, as drivers/s390/block/dcssblk.c makes them.
 
 /sys/devices/dcssblk/add, remove                    0200
 /sys/devices/dcssblk/NAME/shared, save              0600
 /sys/devices/dcssblk/NAME/seglist                   0400
 /sys/devices/dcssblk/NAME/block                     link to the disk
-/sys/block/dcssblkN/dev, ro, size                   0444
 """
 
 from errno import EBUSY, EINVAL
 
-from dcss.abi.ext2 import SECTOR_SIZE
 from dcss.errors import KernelError
-from vmguest.block.dcssblk import DCSSBLK_MAJOR, Dcssblk, DcssblkDevice
+from vmguest.block.dcssblk import Dcssblk, DcssblkDevice
 from vmguest.fs.sysfs import SysfsAttribute, SysfsDirectory, SysfsLink
 
 
@@ -28,16 +26,14 @@ def flag_of(text: str, *, busy: bool = False) -> bool:
     return text[0] == "1"
 
 
-def tree_of(driver: Dcssblk) -> SysfsDirectory:
-    """Return what /sys shows now."""
-    devices = driver.devices.values()
-    dcssblk: SysfsDirectory = {
+def driver_tree(driver: Dcssblk) -> SysfsDirectory:
+    """Return what /sys/devices/dcssblk shows now."""
+    tree: SysfsDirectory = {
         b"add": SysfsAttribute(store=driver.add, mode=0o200),
         b"remove": SysfsAttribute(store=driver.remove, mode=0o200),
     }
-    dcssblk.update((device.segment_name.encode(), _device(driver, device)) for device in devices)
-    block: SysfsDirectory = {device.name.encode(): _disk(device, minor) for minor, device in driver.devices.items()}
-    return {b"block": block, b"devices": {b"dcssblk": dcssblk}}
+    tree.update((device.segment_name.encode(), _device(driver, device)) for device in driver.devices.values())
+    return tree
 
 
 def _device(driver: Dcssblk, device: DcssblkDevice) -> SysfsDirectory:
@@ -54,12 +50,4 @@ def _device(driver: Dcssblk, device: DcssblkDevice) -> SysfsDirectory:
         b"save": SysfsAttribute(lambda: f"{device.save_pending:d}\n", save, 0o600),
         b"seglist": SysfsAttribute(lambda: "".join(f"{member.name}\n" for member in device.members), mode=0o400),
         b"shared": SysfsAttribute(lambda: f"{device.is_shared:d}\n", set_shared, 0o600),
-    }
-
-
-def _disk(device: DcssblkDevice, minor: int) -> SysfsDirectory:
-    return {
-        b"dev": SysfsAttribute(lambda: f"{DCSSBLK_MAJOR}:{minor}\n"),
-        b"ro": SysfsAttribute(lambda: f"{device.read_only:d}\n"),
-        b"size": SysfsAttribute(lambda: f"{device.size_bytes // SECTOR_SIZE}\n"),
     }

@@ -1,8 +1,8 @@
-"""What a block device of the guest offers: addressable blocks where it can, page-aligned transfers, and a use count."""
+"""What a block device of the guest offers: page-aligned transfers, counted opens, and direct access where it can."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from errno import EIO, ENODEV
-from typing import Protocol
+from errno import EIO, ENODEV, EOPNOTSUPP
 
 from dcss.abi.ext2 import SECTOR_SIZE
 from dcss.abi.page import PAGE_SIZE
@@ -12,50 +12,11 @@ from vmguest import hostmem
 SECTORS_PER_PAGE = PAGE_SIZE // SECTOR_SIZE
 
 
-class BlockDevice(Protocol):
-    """A disk of the guest; sizes in bytes, sectors of 512 bytes, addresses as the host sees them."""
-
-    name: str
-    size_bytes: int
-    logical_block_size_bytes: int
-    read_only: bool
-    direct_accessible: bool
-
-    @property
-    def dax_supported(self) -> bool:
-        """Whether a file system may be mounted from it with dax."""
-        ...
-
-    def open(self) -> "DeviceHandle":
-        """Add a user. Raises KernelError(ENODEV) where the device is gone."""
-        ...
-
-    def release(self, opened: "DeviceHandle") -> None:
-        """Drop a user; every reference made through it is stale from now on."""
-        ...
-
-    def read(self, opened: "DeviceHandle", sector: int, address: int, size_bytes: int) -> None:
-        """Copy whole pages from `sector` on to the page at `address`, in one transfer. Raises KernelError(EIO)."""
-        ...
-
-    def write(self, opened: "DeviceHandle", sector: int, address: int, size_bytes: int) -> None:
-        """Copy whole pages from the page at `address` to `sector` on, in one transfer. Raises KernelError(EIO)."""
-        ...
-
-    def direct_access(self, opened: "DeviceHandle", sector: int, size_bytes: int) -> "DirectAccess":
-        """Return a cpu-addressable reference to `size_bytes` from `sector` on, without copying.
-
-        Raises KernelError: ENODEV no device, EINVAL sector not page aligned, ERANGE not wholly inside, EOPNOTSUPP
-        where the device has no such operation (Linux 2.6.26 to 3.19; the length came with 4.0).
-        """
-        ...
-
-
 @dataclass(slots=True, eq=False)
 class DeviceHandle:
     """One open of a device; `alive` until the device is released or its storage goes."""
 
-    device: BlockDevice
+    device: "BlockDevice"
     alive: bool = True
 
     def check(self) -> None:
@@ -68,29 +29,95 @@ class DeviceHandle:
 class DirectAccess:
     """A reference into a device: `page_frame` is the absolute page number of its first byte."""
 
-    opened: DeviceHandle
+    handle: DeviceHandle
     kernel_address: int
     page_frame: int
     size_bytes: int
 
     def view(self) -> memoryview:
         """Return the bytes themselves, read-only. Raises StaleReferenceError after release or unload."""
-        self.opened.check()
+        self.handle.check()
         return hostmem.view(self.kernel_address, self.size_bytes).toreadonly()
 
 
-def check_request(device: BlockDevice, sector: int, size_bytes: int) -> None:
-    """Raise KernelError(EIO) unless a transfer is of whole pages, on page boundaries and inside the device."""
-    aligned = sector % SECTORS_PER_PAGE == 0 and size_bytes % PAGE_SIZE == 0
-    if not aligned or sector < 0 or size_bytes < 0 or sector * SECTOR_SIZE + size_bytes > device.size_bytes:
-        raise KernelError(
-            EIO,
-            f"{device.name}: transfer of {size_bytes} bytes at sector {sector}, wanted whole pages on page boundaries"
-            f" within {device.size_bytes} bytes",
-        )
+class BlockDevice(ABC):
+    """A disk of the guest (struct gendisk): sizes in bytes, sectors of 512 bytes, addresses as the host sees them.
 
+    `number` is its major and minor number. A driver overrides `direct_access` where `direct_accessible`.
+    """
 
-def check_buffer(device: BlockDevice, address: int) -> None:
-    """Raise KernelError(EIO) unless a transfer's other end is on a page boundary too."""
-    if address % PAGE_SIZE:
-        raise KernelError(EIO, f"{device.name}: transfer to or from {address:#x}, wanted a page boundary")
+    direct_accessible = False
+    logical_block_size_bytes = SECTOR_SIZE
+
+    def __init__(self, name: str, number: tuple[int, int], size_bytes: int, *, read_only: bool) -> None:
+        self.name = name
+        self.number = number
+        self.size_bytes = size_bytes
+        self.read_only = read_only
+        self._handles: set[DeviceHandle] = set()
+        self._retired = False
+
+    @property
+    def dax_supported(self) -> bool:
+        """Whether a file system may be mounted from it with dax."""
+        return False
+
+    @property
+    def use_count(self) -> int:
+        """How often the device is open."""
+        return len(self._handles)
+
+    def open(self) -> DeviceHandle:
+        """Add a user. Raises KernelError(ENODEV) where the device was removed."""
+        if self._retired:
+            raise KernelError(ENODEV, f"{self.name}: the device was removed")
+        handle = DeviceHandle(self)
+        self._handles.add(handle)
+        return handle
+
+    def release(self, handle: DeviceHandle) -> None:
+        """Drop a user; every reference made through it is stale from now on."""
+        handle.alive = False
+        if handle in self._handles:
+            self._handles.remove(handle)
+            if not self._handles:
+                self.became_idle()
+
+    def became_idle(self) -> None:  # noqa: B027 - most devices have nothing to do
+        """Do what waits for the last release."""
+
+    def retire(self) -> None:
+        """End the device, which nobody has open: opens fail from now on."""
+        self._retired = True
+
+    @abstractmethod
+    def read(self, handle: DeviceHandle, sector: int, address: int, size_bytes: int) -> None:
+        """Copy whole pages from `sector` on to the page at `address`, in one transfer. Raises KernelError(EIO)."""
+
+    @abstractmethod
+    def write(self, handle: DeviceHandle, sector: int, address: int, size_bytes: int) -> None:
+        """Copy whole pages from the page at `address` to `sector` on, in one transfer. Raises KernelError(EIO)."""
+
+    def direct_access(self, handle: DeviceHandle, sector: int, size_bytes: int) -> DirectAccess:
+        """Return a cpu-addressable reference to `size_bytes` from `sector` on, without copying.
+
+        Raises KernelError: ENODEV no device, EINVAL sector not page aligned, ERANGE not wholly inside, EOPNOTSUPP
+        where the device has no such operation (Linux 2.6.26 to 3.19; the length came with 4.0).
+        """
+        handle.check()
+        raise KernelError(EOPNOTSUPP, f"{self.name}: no direct access to {size_bytes} bytes at sector {sector}")
+
+    def check_request(self, sector: int, size_bytes: int) -> None:
+        """Raise KernelError(EIO) unless a transfer is of whole pages, on page boundaries and inside the device."""
+        aligned = sector % SECTORS_PER_PAGE == 0 and size_bytes % PAGE_SIZE == 0
+        if not aligned or sector < 0 or size_bytes < 0 or sector * SECTOR_SIZE + size_bytes > self.size_bytes:
+            raise KernelError(
+                EIO,
+                f"{self.name}: transfer of {size_bytes} bytes at sector {sector}, wanted whole pages on page boundaries"
+                f" within {self.size_bytes} bytes",
+            )
+
+    def check_buffer(self, address: int) -> None:
+        """Raise KernelError(EIO) unless a transfer's other end is on a page boundary too."""
+        if address % PAGE_SIZE:
+            raise KernelError(EIO, f"{self.name}: transfer to or from {address:#x}, wanted a page boundary")

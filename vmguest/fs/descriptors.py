@@ -4,8 +4,8 @@ from errno import EBADF, EINVAL, EMFILE
 
 from dcss.errors import KernelError
 from vmguest.fs.mount import Dentry
+from vmguest.fs.namei import Vfs
 from vmguest.fs.open import O_RDONLY, FileDescription, open_file
-from vmguest.fs.vfs import Vfs
 
 NOFILE = 1024  # RLIMIT_NOFILE, as Linux sets it
 

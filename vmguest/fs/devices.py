@@ -1,21 +1,18 @@
 """Device nodes: a number becomes a device, and an open node a file on it (fs/block_dev.c, drivers/char/mem.c)."""
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from errno import EINVAL, ENOSPC, ENOTBLK, ENXIO
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
-from vmguest.block.dcssblk import DCSSBLK_MAJOR, Dcssblk
 from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice
+from vmguest.block.genhd import BlockDevices
 from vmguest.fs.file import Actor, UnmappableFile, WritableFileOperations, clip, copy_pieces, send_pieces
 from vmguest.fs.filesystem import VfsInode
 from vmguest.storage import RealStorage
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 NULL = (1, 3)
 WINDOW_PAGES = 64
@@ -30,20 +27,20 @@ class DeviceFile(WritableFileOperations, Protocol):
 
 
 class Devices:
-    """The devices of a guest by type and number. `buffer_pages` are what open block devices have copied just now."""
+    """What device nodes stand for. `buffer_pages` are what open block devices have copied just now."""
 
-    def __init__(self, dcssblk: Dcssblk, storage: RealStorage) -> None:
+    def __init__(self, disks: BlockDevices, storage: RealStorage) -> None:
+        self.disks = disks
         self.buffer_pages = 0
-        self._dcssblk = dcssblk
         self._storage = storage
 
     def block_device(self, inode: VfsInode) -> BlockDevice:
         """Return the disk that a node stands for. Raises KernelError: ENOTBLK it is no block device, ENXIO no disk."""
         if not stat.S_ISBLK(inode.mode):
             raise KernelError(ENOTBLK, f"inode {inode.number}: {stat.filemode(inode.mode)}, wanted a block device")
-        major, minor = inode.rdev
-        device = self._dcssblk.devices.get(minor) if major == DCSSBLK_MAJOR else None
+        device = self.disks.by_number(inode.rdev)
         if device is None:
+            major, minor = inode.rdev
             raise KernelError(ENXIO, f"block device {major}:{minor}: there is none")
         return device
 
@@ -63,12 +60,12 @@ class Devices:
 class BlockFile(UnmappableFile):
     """An open block device: its bytes pass through a window of copies in real storage, given back at the close.
 
-    What is written is on the device when the call returns. `count` is told of pages taken, and given back.
+    What is written is on the device when the call returns. `count` is called with the pages taken, and given back.
     """
 
-    def __init__(self, device: BlockDevice, storage: RealStorage, count: "Callable[[int], None]") -> None:
+    def __init__(self, device: BlockDevice, storage: RealStorage, count: Callable[[int], None]) -> None:
         self._device = device
-        self._opened = device.open()
+        self._handle = device.open()
         self._storage = storage
         self._count = count
         self._frame: int | None = None
@@ -114,7 +111,7 @@ class BlockFile(UnmappableFile):
             self._storage.release(self._frame, WINDOW_PAGES)
             self._count(-WINDOW_PAGES)
             self._frame = None
-        self._device.release(self._opened)
+        self._device.release(self._handle)
 
     def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
         end = clip(self, position, count)
@@ -135,7 +132,7 @@ class BlockFile(UnmappableFile):
     def _transfer(self, page: int, window: memoryview, *, write: bool = False) -> None:
         assert self._frame is not None
         move = self._device.write if write else self._device.read
-        move(self._opened, page * SECTORS_PER_PAGE, self._storage.address(self._frame), len(window))
+        move(self._handle, page * SECTORS_PER_PAGE, self._storage.address(self._frame), len(window))
 
 
 class NullFile(UnmappableFile):

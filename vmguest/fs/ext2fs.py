@@ -1,10 +1,10 @@
 """Mount ext2 from a block device of the guest: in place with xip, else through the page cache (ext2_fill_super)."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from errno import EACCES, EINVAL, EISDIR, EROFS
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from dcss.abi.ext2 import RO_COMPAT_SUPPORTED, ROOT_INO
 from dcss.abi.page import PAGE_SIZE
@@ -12,18 +12,16 @@ from dcss.errors import KernelError
 from dcss.ext2.inode import Inode as Ext2Inode
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
-from vmguest.block.dcssblk import DCSSBLK_MAJOR
 from vmguest.block.device import BlockDevice, DeviceHandle
 from vmguest.fs.file import FileOperations
+from vmguest.fs.filesystem import FileSystem, StatFs, VfsInode
 from vmguest.fs.options import MountOptions
 from vmguest.fs.pagecache import BufferCache, CachedFile, PageCache
 from vmguest.fs.xip import XipFile
 from vmguest.machine import VirtualMachine
 from vmguest.printk import LogBuffer
 
-if TYPE_CHECKING:
-    from vmguest.fs.filesystem import StatFs, VfsInode
-
+IN_PLACE = frozenset({"xip", "dax"})
 _WITHOUT_EFFECT = re.compile(  # on what only reads; Documentation/filesystems/ext2.txt of Linux 3.13
     r"bsddf|minixdf|(no)?grpid|bsdgroups|sysvgroups|nocheck|check=none|debug|oldalloc|orlov|nobh|(no)?user_xattr|(no)?acl"
     r"|(no|usr|grp)?quota|(no)?reservation|errors=(continue|panic|remount-ro)|res[ug]id=\d+"
@@ -48,10 +46,10 @@ class Ext2FileSystem:
             raise KernelError(EACCES, f"{device.name}: is read-only, wanted mount option ro")
         self.in_place = self._in_place(options.data)
         self._machine = machine
-        self._opened = device.open()
+        self._handle = device.open()
         with ExitStack() as undo:
-            undo.callback(device.release, self._opened)
-            self._blocks = self._block_source(self._opened)
+            undo.callback(device.release, self._handle)
+            self._blocks = self._block_source(self._handle)
             undo.callback(self._blocks.close)
             self.volume = Volume.mount(
                 self._blocks,
@@ -68,7 +66,7 @@ class Ext2FileSystem:
             undo.pop_all()
         if options.read_only is None:
             self._say("warn", "warning: mounted read-only, this version does not write ext2")
-        self._pages = PageCache(self.volume, self._opened, machine.storage)
+        self._pages = PageCache(self.volume, self._handle, machine.storage)
 
     @property
     def options(self) -> tuple[str, ...]:
@@ -104,7 +102,7 @@ class Ext2FileSystem:
     def _in_place(self, data: tuple[str, ...]) -> str | None:
         """Return xip or dax where the options ask for it and the device can do it. Raises KernelError(EINVAL)."""
         for option in data:
-            if option not in {"xip", "dax"} and _WITHOUT_EFFECT.fullmatch(option) is None:
+            if option not in IN_PLACE and _WITHOUT_EFFECT.fullmatch(option) is None:
                 self._say("err", f'error: unrecognized mount option "{option}" or missing value')
                 raise KernelError(EINVAL, f"mount option {option}: unknown to ext2")
         if "dax" in data:
@@ -129,7 +127,7 @@ class Ext2FileSystem:
     @property
     def device_number(self) -> tuple[int, int]:
         """The device's."""
-        return DCSSBLK_MAJOR, int(self.device.name.removeprefix("dcssblk"))
+        return self.device.number
 
     @property
     def page_cache_bytes(self) -> int:
@@ -145,38 +143,36 @@ class Ext2FileSystem:
         """Return an inode."""
         return self.volume.inode(number)
 
-    def lookup(self, directory: "VfsInode", name: bytes) -> int | None:
+    def lookup(self, directory: VfsInode, name: bytes) -> int | None:
         """Return the number of the inode that `name` has in a directory, or None."""
         return self.volume.lookup(self._own(directory), name)
 
-    def names(self, directory: "VfsInode") -> Iterator[tuple[bytes, int]]:
+    def names(self, directory: VfsInode) -> Iterator[tuple[bytes, int]]:
         """Yield a directory's names and inode numbers, without . and .."""
         for entry in self.volume.entries(self._own(directory)):
             if entry.name not in {b".", b".."}:
                 yield entry.name, entry.inode
 
-    def readlink(self, inode: "VfsInode") -> bytes:
+    def readlink(self, inode: VfsInode) -> bytes:
         """Return a symbolic link's target."""
         return self.volume.readlink(self._own(inode))
 
-    def open(self, inode: "VfsInode") -> FileOperations:
+    def open(self, inode: VfsInode) -> FileOperations:
         """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
         if not inode.is_regular:
             raise KernelError(EISDIR if inode.is_dir else EINVAL, f"inode {inode.number}: not a regular file")
         if self.in_place:
-            return XipFile(self.volume, self._own(inode), self._opened, self._machine)
+            return XipFile(self.volume, self._own(inode), self._handle, self._machine)
         return CachedFile(self._own(inode), self._pages, self._machine.storage)
 
-    def hold(self, inode: "VfsInode") -> None:
+    def hold(self, inode: VfsInode) -> None:
         """Nothing is to be kept: names are not removed."""
 
-    def release(self, inode: "VfsInode") -> None:
+    def release(self, inode: VfsInode) -> None:
         """Nothing is held for one open file."""
 
-    def statfs(self) -> "StatFs":
+    def statfs(self) -> StatFs:
         """Return what the superblock says; blocks of metadata count as used, as with mount option minixdf."""
-        from vmguest.fs.filesystem import StatFs
-
         block = self.volume.superblock
         free, reserved = block.s_free_blocks_count, block.s_r_blocks_count
         return StatFs(
@@ -192,12 +188,38 @@ class Ext2FileSystem:
         """Drop every copy and release the device; views into it are stale from now on."""
         self._pages.drop()
         self._blocks.close()
-        self.device.release(self._opened)
+        self.device.release(self._handle)
 
-    def _own(self, inode: "VfsInode") -> Ext2Inode:
+    def _own(self, inode: VfsInode) -> Ext2Inode:
         return inode if isinstance(inode, Ext2Inode) else self.volume.inode(inode.number)
 
-    def _block_source(self, opened: DeviceHandle) -> BufferSource | BufferCache:
+    def _block_source(self, handle: DeviceHandle) -> BufferSource | BufferCache:
         if self.in_place:
-            return BufferSource(self.device.direct_access(opened, 0, self.device.size_bytes).view())
-        return BufferCache(opened, self._machine.storage)
+            return BufferSource(self.device.direct_access(handle, 0, self.device.size_bytes).view())
+        return BufferCache(handle, self._machine.storage)
+
+
+def mount_ext2(
+    machine: VirtualMachine,
+    log: LogBuffer,
+    device: BlockDevice | None,
+    options: MountOptions,
+    mounted: Sequence[FileSystem],
+) -> FileSystem:
+    """Return the file system of a disk: where it is mounted already that one, with the options that it has.
+
+    A disk that cannot be written is mounted ro, unless rw was asked for, as mount(8) does.
+    """
+    assert device is not None, "the registry asks for a device"
+    for system in mounted:
+        if system.device is device:
+            wanted = next((option for option in options.data if option in IN_PLACE), None)
+            in_force = next((option for option in system.options if option in IN_PLACE), None)
+            if wanted != in_force:
+                has = ",".join(system.options)
+                log.log("info", f"EXT2-fs ({device.name}): mounted already, with {has}: its options stay")
+            return system
+    if device.read_only and options.read_only is None:
+        log.log("info", f"mount: /dev/{device.name}: write-protected, mounting read-only")
+        options = options._replace(read_only=True)
+    return Ext2FileSystem(device, options, machine, log)

@@ -3,17 +3,9 @@
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from vmguest.block.device import BlockDevice
 from vmguest.fs.file import FileOperations, WritableFileOperations
 from vmguest.fs.options import MountOptions
-
-TYPES = (  # what can be mounted, as /proc/filesystems lists it
-    ("nodev", "sysfs"),
-    ("nodev", "rootfs"),
-    ("nodev", "proc"),
-    ("nodev", "tmpfs"),
-    ("nodev", "devtmpfs"),
-    ("", "ext2"),
-)
 
 
 class StatFs(NamedTuple):
@@ -152,6 +144,11 @@ class FileSystem(Protocol):
     @property
     def device_number(self) -> tuple[int, int]:
         """Major and minor number, as stat(2) gives them; major 0 where no block device is behind it."""
+        ...
+
+    @property
+    def device(self) -> BlockDevice | None:
+        """The disk that it is on, or None."""
         ...
 
     @property

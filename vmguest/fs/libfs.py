@@ -1,4 +1,4 @@
-"""What file systems without storage share (procfs, sysfs, devtmpfs): inodes made at each look, and text as a file."""
+"""What file systems without blocks share (fs/libfs.c): inodes made at each look, text as a file, single mounts."""
 
 import stat
 from collections.abc import Iterator
@@ -56,6 +56,7 @@ class SimpleFileSystem:
 
     type_name: str
     options: tuple[str, ...]
+    device = None
     page_cache_bytes = 0
     buffer_bytes = 0
 

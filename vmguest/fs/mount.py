@@ -1,10 +1,9 @@
 """Mounts and places in the tree that they make (struct mount, struct path): what the walk of paths works on."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-if TYPE_CHECKING:  # what a guest need not know, a fork server need not load in between
-    from vmguest.fs.filesystem import FileSystem, VfsInode
+from vmguest.fs.filesystem import FileSystem, VfsInode
 
 Place = tuple[int, bytes]  # a directory by its inode number; what is none by its directory's number and its name
 
@@ -18,7 +17,7 @@ class Mount:
     open files, mappings, working directories; `writers` the files open for writing, which keep it from read-only.
     """
 
-    file_system: "FileSystem"
+    file_system: FileSystem
     root: int
     root_place: Place
     source: str  # what /proc/mounts shows first
@@ -47,7 +46,7 @@ class Dentry(NamedTuple):
     """A place in the tree (struct path): an inode of a mount, and the name by which `parent` led to it."""
 
     mount: Mount
-    inode: "VfsInode"
+    inode: VfsInode
     name: bytes = b""
     parent: "Dentry | None" = None
 
@@ -83,3 +82,8 @@ class Dentry(NamedTuple):
     def release(self) -> None:
         """End a `hold`."""
         self.mount.users -= 1
+
+
+def root_of(mount: Mount, name: bytes, parent: Dentry | None) -> Dentry:
+    """Return the root of a mount, by the name that leads to it."""
+    return Dentry(mount, mount.file_system.inode(mount.root), name, parent)

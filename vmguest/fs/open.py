@@ -4,17 +4,14 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from errno import EACCES, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR, ENXIO
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 from dcss.errors import KernelError
-from vmguest.fs.file import UnmappableFile
+from vmguest.fs.devices import DeviceFile
+from vmguest.fs.file import Actor, FileOperations, UnmappableFile, WritableFileOperations
 from vmguest.fs.mount import Dentry
-from vmguest.fs.vfs import Vfs, writer_of
+from vmguest.fs.namei import Vfs, create, existing, parent_of, writer_of
 from vmguest.storage import StorageRun
-
-if TYPE_CHECKING:
-    from vmguest.fs.devices import DeviceFile
-    from vmguest.fs.file import Actor, FileOperations, WritableFileOperations
 
 # asm-generic/fcntl.h, which s390 uses
 O_RDONLY, O_WRONLY, O_RDWR, O_ACCMODE = 0, 1, 2, 3
@@ -36,10 +33,10 @@ class FileDescription:
     def __init__(
         self,
         dentry: Dentry,
-        file: "FileOperations",
+        file: FileOperations,
         flags: int,
-        target: "WritableFileOperations | None" = None,
-        device: "DeviceFile | None" = None,
+        target: WritableFileOperations | None = None,
+        device: DeviceFile | None = None,
     ) -> None:
         self.dentry = dentry.hold()
         self.file = file
@@ -140,7 +137,7 @@ class FileDescription:
     def _writes_to_mount(self) -> bool:
         return self._target is not None and self._device is None
 
-    def _writable(self, errno: int = EBADF) -> "WritableFileOperations":
+    def _writable(self, errno: int = EBADF) -> WritableFileOperations:
         if self._target is None:
             raise KernelError(errno, f"{os.fsdecode(self.dentry.path)}: not open for writing")
         return self._target
@@ -161,7 +158,7 @@ class DirectoryFile(UnmappableFile):
         """Refuse. Raises KernelError(EISDIR)."""
         raise KernelError(EISDIR, f"read of {len(buffer)} bytes at {position}: is a directory")
 
-    def sendfile(self, position: int, count: int, actor: "Actor") -> int:
+    def sendfile(self, position: int, count: int, actor: Actor) -> int:
         """Refuse, as Linux does for what has no pages. Raises KernelError(EINVAL)."""
         raise KernelError(EINVAL, f"sendfile of {count} bytes at {position} to {actor}: is a directory")
 
@@ -179,8 +176,6 @@ def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Dentry | None
     if not flags & O_CREAT:
         dentry = vfs.resolve(path, follow=follow, start=start)
     else:
-        from vmguest.fs.changes import create, existing, parent_of
-
         if path.endswith(b"/"):
             parent_of(vfs, path, start)
             raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
@@ -218,5 +213,5 @@ def open_dentry(vfs: Vfs, dentry: Dentry, flags: int = O_RDONLY) -> FileDescript
         raise KernelError(ENXIO, f"{os.fsdecode(dentry.path)}: {found}, wanted a file, a directory or a device")
     if "nodev" in dentry.mount.flags:
         raise KernelError(EACCES, f"{os.fsdecode(dentry.path)}: mounted with nodev")
-    device = vfs.open_device(inode)
+    device = vfs.devices.open(inode)
     return FileDescription(dentry, device, flags, device if writing else None, device)

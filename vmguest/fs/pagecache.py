@@ -22,10 +22,10 @@ from vmguest.storage import RealStorage, StorageKind, StorageRun
 class BufferCache:
     """Copies of a device's metadata in real storage: the block source of a volume mounted without xip."""
 
-    def __init__(self, opened: DeviceHandle, storage: RealStorage) -> None:
-        self.size_bytes = opened.device.size_bytes
+    def __init__(self, handle: DeviceHandle, storage: RealStorage) -> None:
+        self.size_bytes = handle.device.size_bytes
         self.pages = 0
-        self._opened = opened
+        self._handle = handle
         self._storage = storage
         self._frames: dict[int, int] = {}  # device page -> page frame
         self._runs: list[tuple[int, int]] = []
@@ -34,7 +34,7 @@ class BufferCache:
         """Return bytes of the device, from their copies. Raises Ext2FormatError outside the device."""
         if offset < 0 or length < 0 or offset + length > self.size_bytes:
             raise Ext2FormatError(
-                f"{self._opened.device.name}: {length} bytes at offset {offset}, the device has {self.size_bytes} bytes"
+                f"{self._handle.device.name}: {length} bytes at offset {offset}, the device has {self.size_bytes} bytes"
             )
         first = offset // PAGE_SIZE
         frame = self._contiguous(first, hostmem.pages(offset + length) - first)
@@ -55,7 +55,7 @@ class BufferCache:
         frame = self._storage.allocate(pages)
         whole = min(pages * PAGE_SIZE, (self.size_bytes - first * PAGE_SIZE) // PAGE_SIZE * PAGE_SIZE)
         try:
-            self._opened.device.read(self._opened, first * SECTORS_PER_PAGE, self._storage.address(frame), whole)
+            self._handle.device.read(self._handle, first * SECTORS_PER_PAGE, self._storage.address(frame), whole)
         except OSError:
             self._storage.release(frame, pages)
             raise
@@ -68,9 +68,9 @@ class BufferCache:
 class PageCache:
     """Copies of file data, as frames by inode and page (struct address_space)."""
 
-    def __init__(self, volume: Volume, opened: DeviceHandle, storage: RealStorage) -> None:
+    def __init__(self, volume: Volume, handle: DeviceHandle, storage: RealStorage) -> None:
         self._volume = volume
-        self._opened = opened
+        self._handle = handle
         self._storage = storage
         self._mappings: dict[int, FrameMap] = {}
 
@@ -115,7 +115,7 @@ class PageCache:
         for run in frames.translate(blocks.file_block, blocks.blocks):
             sector = (blocks.disk_block + run.file_page - blocks.file_block) * SECTORS_PER_PAGE
             target = self._storage.address(run.page_frame)
-            self._opened.device.read(self._opened, sector, target, run.pages * PAGE_SIZE)
+            self._handle.device.read(self._handle, sector, target, run.pages * PAGE_SIZE)
 
 
 class CachedFile(StoredFile):

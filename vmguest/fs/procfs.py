@@ -3,21 +3,54 @@
 import stat
 from collections.abc import Callable, Iterator
 from errno import EINVAL, EISDIR
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
+from dcss.abi.console import Counters
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
-from vmguest.block.dcssblk import DCSSBLK_MAJOR
-from vmguest.fs.filesystem import TYPES, VfsInode
+from vmguest import utsname
+from vmguest.block.genhd import BlockDevices
+from vmguest.extmem import Extmem
+from vmguest.fs.filesystem import VfsInode
 from vmguest.fs.libfs import SimpleFileSystem, SimpleInode, TextFile
+from vmguest.fs.namei import Vfs
+from vmguest.machine import VirtualMachine
 from vmguest.storage import PREFIX_AREA_PAGES
 
-if TYPE_CHECKING:
-    from vmguest.kernel import Kernel
-
-KERNEL_RELEASE = "3.13.0-dcss"
-KERNEL_VERSION = "#1 dcss-emulator, engine process"
 _ROOT = 1
+
+
+class ProcSource(Protocol):
+    """What /proc shows of a kernel."""
+
+    @property
+    def command_line(self) -> str:
+        """What the kernel was started with."""
+        ...
+
+    @property
+    def machine(self) -> VirtualMachine:
+        """Its machine, with real storage."""
+        ...
+
+    @property
+    def extmem(self) -> Extmem:
+        """Who has which absolute addresses."""
+        ...
+
+    @property
+    def block_devices(self) -> BlockDevices:
+        """Drivers and disks."""
+        ...
+
+    @property
+    def vfs(self) -> Vfs:
+        """Mounts and file-system types."""
+        ...
+
+    def counters(self) -> Counters:
+        """Return the guest's own account."""
+        ...
 
 
 class Memory(NamedTuple):
@@ -30,35 +63,36 @@ class Memory(NamedTuple):
     anonymous_bytes: int
 
 
-def memory(kernel: "Kernel") -> Memory:
+def memory(kernel: ProcSource) -> Memory:
     """Return how real storage is used; what is in no field is the kernel's own."""
-    storage, books = kernel.machine.storage, kernel.counters()
+    storage, counters = kernel.machine.storage, kernel.counters()
     return Memory(
         storage.size_bytes - PREFIX_AREA_PAGES * PAGE_SIZE,
         storage.free_bytes,
-        books.buffer_bytes,
-        books.page_cache_bytes,
-        books.anonymous_bytes,
+        counters.buffer_bytes,
+        counters.page_cache_bytes,
+        counters.anonymous_bytes,
     )
 
 
-def _cmdline(kernel: "Kernel") -> str:
+def _cmdline(kernel: ProcSource) -> str:
     return f"{kernel.command_line}\n"
 
 
-def _devices(_kernel: "Kernel") -> str:
-    return f"Character devices:\n\nBlock devices:\n{DCSSBLK_MAJOR:3} dcssblk\n"
+def _devices(kernel: ProcSource) -> str:
+    drivers = "".join(f"{major:3} {name}\n" for major, name in kernel.block_devices.drivers)
+    return f"Character devices:\n\nBlock devices:\n{drivers}"
 
 
-def _filesystems(_kernel: "Kernel") -> str:
-    return "".join(f"{nodev}\t{name}\n" for nodev, name in TYPES)
+def _filesystems(kernel: ProcSource) -> str:
+    return "".join(f"{'' if kind.needs_device else 'nodev'}\t{kind.name}\n" for kind in kernel.vfs.types)
 
 
-def _iomem(kernel: "Kernel") -> str:
+def _iomem(kernel: ProcSource) -> str:
     return "".join(f"{r.start:08x}-{r.end:08x} : {r.name}\n" for r in kernel.extmem.iomem)
 
 
-def _meminfo(kernel: "Kernel") -> str:
+def _meminfo(kernel: ProcSource) -> str:
     now = memory(kernel)
     fields = {
         "MemTotal": now.total_bytes,
@@ -70,17 +104,17 @@ def _meminfo(kernel: "Kernel") -> str:
     return "".join(f"{name + ':':15} {size_bytes >> 10:8} kB\n" for name, size_bytes in fields.items())
 
 
-def _mounts(kernel: "Kernel") -> str:
+def _mounts(kernel: ProcSource) -> str:
     return "".join(
         f"{m.source} {_escaped(m.at)} {m.file_system.type_name} {','.join(m.options)} 0 0\n" for m in kernel.vfs.mounts
     )
 
 
-def _version(_kernel: "Kernel") -> str:
-    return f"Linux version {KERNEL_RELEASE} {KERNEL_VERSION}\n"
+def _version(_kernel: ProcSource) -> str:
+    return f"Linux version {utsname.RELEASE} {utsname.VERSION}\n"
 
 
-_FILES: tuple[tuple[bytes, Callable[["Kernel"], str]], ...] = (
+_FILES: tuple[tuple[bytes, Callable[[ProcSource], str]], ...] = (
     (b"cmdline", _cmdline),
     (b"devices", _devices),
     (b"filesystems", _filesystems),
@@ -107,7 +141,7 @@ class ProcFileSystem(SimpleFileSystem):
     device_number = (0, 2)
     writer = None
 
-    def __init__(self, kernel: "Kernel") -> None:
+    def __init__(self, kernel: ProcSource) -> None:
         self._kernel = kernel
 
     def inode(self, number: int) -> SimpleInode:

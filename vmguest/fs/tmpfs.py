@@ -4,23 +4,26 @@ Its data is page cache, as in Linux, and there is no other copy. Names and inode
 """
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from errno import EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY
 from time import time
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.frames import FrameMap
-from vmguest.fs.filesystem import StatFs, VfsInode
+from vmguest.fs.filesystem import FileSystem, StatFs, VfsInode
 from vmguest.fs.options import MountOptions, refuse_data
 from vmguest.fs.tmpfs_file import TmpfsFile, TmpfsInode
 from vmguest.storage import RealStorage
+
+_FIRST_MINOR = 16  # of the numbers without a device; those below are taken by what there is one of
 
 
 class TmpfsFileSystem:
     """A mounted file system in real storage; `type_name` is rootfs or tmpfs. It is its own Writer."""
 
     root = 1
+    device = None
     buffer_bytes = 0
 
     def __init__(self, storage: RealStorage, type_name: str, minor: int = 1) -> None:
@@ -185,3 +188,11 @@ class TmpfsFileSystem:
             if inode.data is not None:
                 inode.data.truncate(0)
             del self._inodes[inode.number]
+
+
+def mount_tmpfs(storage: RealStorage, options: MountOptions, mounted: Sequence[FileSystem]) -> TmpfsFileSystem:
+    """Return a new file system, under a number that no other has. Raises KernelError(EINVAL) for unknown options."""
+    refuse_data("tmpfs", options)
+    taken = {system.device_number for system in mounted}
+    minor = next(n for n in range(_FIRST_MINOR, _FIRST_MINOR + len(taken) + 1) if (0, n) not in taken)
+    return TmpfsFileSystem(storage, "tmpfs", minor)

@@ -28,13 +28,13 @@ class XipMemory(NamedTuple):
 class XipFile(StoredFile):
     """An open regular file of a volume mounted with xip; the block size is the page size."""
 
-    __slots__ = ("_inode", "_machine", "_opened", "_volume")
+    __slots__ = ("_handle", "_inode", "_machine", "_volume")
 
-    def __init__(self, volume: Volume, inode: Inode, opened: DeviceHandle, machine: VirtualMachine) -> None:
+    def __init__(self, volume: Volume, inode: Inode, handle: DeviceHandle, machine: VirtualMachine) -> None:
         super().__init__(machine.storage.base)
         self._volume = volume
         self._inode = inode
-        self._opened = opened
+        self._handle = handle
         self._machine = machine
 
     @property
@@ -62,5 +62,5 @@ class XipFile(StoredFile):
                 yield StorageRun(page, 0, blocks, StorageKind.HOLE)
 
     def _direct_access(self, block: int, blocks: int) -> DirectAccess:
-        device: BlockDevice = self._opened.device
-        return device.direct_access(self._opened, block * SECTORS_PER_PAGE, blocks * PAGE_SIZE)
+        device: BlockDevice = self._handle.device
+        return device.direct_access(self._handle, block * SECTORS_PER_PAGE, blocks * PAGE_SIZE)

@@ -1,22 +1,39 @@
 """What a command is given: the guest's kernel, where it stands, its words, and where its output goes."""
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import EISDIR, EOVERFLOW, EUCLEAN
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from dcss.errors import Ext2FormatError, KernelError
 from vmguest.fs.mount import Dentry
 from vmguest.fs.open import O_RDONLY, FileDescription, open_file
 from vmguest.kernel import Kernel
-from vmguest.shell.streams import Stream
+from vmguest.shell.streams import Sink, Stream
 from vmguest.task import Task
 
 FAILED = 1
 USAGE = 2
 _MAX_DIGITS = 19  # 64 bits hold them whatever they are
+
+
+class Interpreter(Protocol):
+    """The shell that runs a command, as commands need it."""
+
+    @property
+    def builtins(self) -> "Mapping[bytes, Builtin]":
+        """All commands by name."""
+        ...
+
+    def subshell(self, directory: Dentry) -> "Interpreter":
+        """Return another shell, which begins in a directory."""
+        ...
+
+    def run(self, command: str | bytes, stdout: Sink, stderr: Sink) -> int:
+        """Run a line; return the exit status of what ran last."""
+        ...
 
 
 class UsageError(Exception):
@@ -25,10 +42,7 @@ class UsageError(Exception):
 
 @dataclass(slots=True)
 class Context:
-    """One run of one command, in the shell's own `task`: `name` and `arguments` are its words.
-
-    `pause` is the shell's; a command that runs others passes it on.
-    """
+    """One run of one command by `shell`, in its own `task`: `name` and `arguments` are the command's words."""
 
     kernel: Kernel
     task: Task
@@ -36,7 +50,7 @@ class Context:
     arguments: Sequence[bytes]
     out: Stream
     err: Stream
-    pause: Callable[[], None] = lambda: None
+    shell: Interpreter
     status: int = 0
 
     @property

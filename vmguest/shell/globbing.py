@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dcss.errors import Ext2FormatError, KernelError
 from vmguest.fs.mount import Dentry
-from vmguest.fs.vfs import Vfs
+from vmguest.fs.namei import Vfs
 from vmguest.shell.parser import Word
 from vmguest.workload import compiled
 

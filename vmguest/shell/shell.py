@@ -2,7 +2,7 @@
 
 import os
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from errno import EINVAL
 
@@ -10,7 +10,7 @@ from dcss.errors import Ext2FormatError, KernelError
 from vmguest.fs.mount import Dentry
 from vmguest.fs.open import O_APPEND, O_CREAT, O_TRUNC, O_WRONLY, FileDescription, open_file
 from vmguest.kernel import Kernel
-from vmguest.shell.context import FAILED, USAGE, Context, UsageError, reason, shown
+from vmguest.shell.context import FAILED, USAGE, Builtin, Context, UsageError, reason, shown
 from vmguest.shell.globbing import expand
 from vmguest.shell.parser import Redirection, ShellSyntaxError, SimpleCommand, parse_line, parse_words
 from vmguest.shell.streams import OutputError, Sink, Stream
@@ -36,6 +36,15 @@ class Shell:
         self.kernel = kernel
         self._directory = directory
         self._pause = pause
+
+    @property
+    def builtins(self) -> Mapping[bytes, Builtin]:
+        """All commands by name."""
+        return COMMANDS
+
+    def subshell(self, directory: Dentry) -> "Shell":
+        """Return another shell of this guest, which begins in a directory and pauses as this one does."""
+        return Shell(self.kernel, directory, pause=self._pause)
 
     def run(self, command: str | bytes | Words, stdout: Sink, stderr: Sink) -> int:
         """Run a line, or the command that words make; return the exit status of what ran last.
@@ -98,7 +107,7 @@ class Shell:
         command = COMMANDS.get(words[0])
         if command is None:
             return self._no_command(task, words[0], err)
-        context = Context(self.kernel, task, shown(words[0]), words[1:], out, err, self._pause)
+        context = Context(self.kernel, task, shown(words[0]), words[1:], out, err, self)
         try:
             command.run(context)
             out.flush()

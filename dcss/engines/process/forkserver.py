@@ -44,6 +44,7 @@ def pack_kill(pid: int) -> bytes:
 def preload() -> None:
     """Import what guests import only where they need it, so that none has to find and load a module of its own."""
     import vmguest.block.dcssblk_sysfs
+    import vmguest.block.genhd_sysfs
     import vmguest.fs.devfs
     import vmguest.fs.procfs
     import vmguest.fs.sysfs

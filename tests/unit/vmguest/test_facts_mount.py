@@ -13,7 +13,7 @@ from tree_support import make_tree, mke2fs
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.block.dcssblk import DcssblkDevice
-from vmguest.fs import namespace
+from vmguest.fs.do_mount import do_remount
 from vmguest.fs.ext2fs import Ext2FileSystem
 from vmguest.fs.options import parse_options
 from vmguest.kernel import Kernel
@@ -152,7 +152,7 @@ def test_remounts(kernel: Kernel, case: Remounted) -> None:
     at = kernel.vfs.resolve(b"/mnt")
     errno = 0
     try:
-        namespace.remount(kernel, at, parse_options(case.asked.split(",")))
+        do_remount(kernel.vfs, at, parse_options(case.asked.split(",")))
     except KernelError as error:
         errno = error.errno or 0
     assert (errno, ",".join(mount.options)) == (case.errno, case.in_force)
@@ -163,7 +163,7 @@ def test_remounts(kernel: Kernel, case: Remounted) -> None:
 def test_5_remount_rw_of_a_read_only_disk(kernel: Kernel) -> None:
     kernel.mount(DISK["RO"], "/mnt", ("ro", "xip"))
     with pytest.raises(KernelError) as caught:
-        namespace.remount(kernel, kernel.vfs.resolve(b"/mnt"), parse_options(["remount", "rw"]))
+        do_remount(kernel.vfs, kernel.vfs.resolve(b"/mnt"), parse_options(["remount", "rw"]))
     assert caught.value.errno == EACCES
 
 
@@ -176,7 +176,7 @@ def test_5_remount_rw_of_features_that_cannot_be_written(
     kernel.dcssblk.add("NEWER")
     kernel.mount("dcssblk4", "/mnt", ("ro", "xip"))
     with pytest.raises(KernelError) as caught:
-        namespace.remount(kernel, kernel.vfs.resolve(b"/mnt"), parse_options(["remount", "rw"]))
+        do_remount(kernel.vfs, kernel.vfs.resolve(b"/mnt"), parse_options(["remount", "rw"]))
     assert caught.value.errno == EROFS
     assert kernel.log.messages("warn")[-1] == (
         "EXT2-fs (dcssblk4): warning: couldn't remount RDWR because of unsupported optional features (8)."
@@ -186,7 +186,7 @@ def test_5_remount_rw_of_features_that_cannot_be_written(
 def test_5_remount_of_a_place_that_is_none(kernel: Kernel) -> None:
     kernel.mount(DISK["RO"], "/mnt", ("ro", "xip"))
     with pytest.raises(KernelError) as caught:
-        namespace.remount(kernel, kernel.vfs.resolve(b"/mnt/usr"), parse_options(["remount", "ro"]))
+        do_remount(kernel.vfs, kernel.vfs.resolve(b"/mnt/usr"), parse_options(["remount", "ro"]))
     assert caught.value.errno == EINVAL
 
 
@@ -195,7 +195,7 @@ def test_5_remount_blocksize(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(DcssblkDevice, "logical_block_size_bytes", 512)
     kernel.mount(DISK["SMALL"], "/mnt", ("ro",))
     with pytest.raises(KernelError) as caught:
-        namespace.remount(kernel, kernel.vfs.resolve(b"/mnt"), parse_options(["remount", "xip"]))
+        do_remount(kernel.vfs, kernel.vfs.resolve(b"/mnt"), parse_options(["remount", "xip"]))
     assert caught.value.errno == EINVAL
     assert kernel.log.messages("warn")[-1] == "EXT2-fs (dcssblk3): warning: unsupported blocksize for xip"
 
@@ -207,7 +207,7 @@ def test_5_xip_without_direct_access(kernel: Kernel, monkeypatch: pytest.MonkeyP
     assert kernel.log.messages("warn")[-1] == (
         "EXT2-fs (dcssblk0): warning: ignoring xip option - not supported by bdev"
     )
-    namespace.remount(kernel, kernel.vfs.resolve(b"/mnt"), parse_options(["remount", "ro", "xip"]))
+    do_remount(kernel.vfs, kernel.vfs.resolve(b"/mnt"), parse_options(["remount", "ro", "xip"]))
     assert mount.options == ("ro",)
 
 

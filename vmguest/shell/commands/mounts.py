@@ -3,8 +3,7 @@
 from errno import EINVAL
 
 from dcss.errors import KernelError
-from vmguest.fs import namespace
-from vmguest.fs.filesystem import TYPES
+from vmguest.fs.do_mount import do_loopback, do_new_mount, do_remount
 from vmguest.fs.mount import Mount
 from vmguest.fs.options import parse_options
 from vmguest.shell.commands.format import human
@@ -14,10 +13,12 @@ from vmguest.shell.context import Builtin, Context, UsageError, operands, option
 def mount(context: Context) -> None:
     """List the mounts, or mount a file system, a directory or file at another place, or with other options."""
     context.arguments = [word for given in context.arguments for word in _LONG.get(given, (given,))]
+    vfs = context.kernel.vfs
     words, flags, type_name = _parsed(context)
     chosen = parse_options(flags)
-    if type_name not in _TYPES:
-        raise UsageError(f"unknown filesystem type '{type_name}', wanted one of {', '.join(_TYPES)}")
+    types = {kind.name: kind for kind in vfs.types if not kind.internal}
+    if type_name not in types:
+        raise UsageError(f"unknown filesystem type '{type_name}', wanted one of {', '.join(types)}")
     if not words:
         for mounted in context.kernel.vfs.mounts:
             line = f"{mounted.source} on {shown(mounted.at)} type {mounted.file_system.type_name}"
@@ -30,20 +31,19 @@ def mount(context: Context) -> None:
             access, *_ = place.mount.options
             # mount(2) drops the flags that it is not told again: mount(8) says those in force first
             in_force = (access, *place.mount.flags)
-            namespace.remount(context.kernel, place, parse_options((*in_force, *flags)))
+            do_remount(vfs, place, parse_options((*in_force, *flags)))
         return
     source, at = operands(words, at_least=2, at_most=2)
     with context.reporting(f"mounting {shown(source)} on {shown(at)} failed"):
         place = context.dentry(at)
         if "bind" in chosen.verbs:
-            namespace.bind(context.kernel, context.dentry(source), place, chosen.mount_flags)
+            do_loopback(vfs, context.dentry(source), place, chosen.mount_flags)
         else:
-            device = context.dentry(source) if type_name == "ext2" else None
-            namespace.mount_new(context.kernel, shown(source), device, place, type_name=type_name, options=chosen)
+            device = context.dentry(source) if types[type_name].needs_device else None
+            do_new_mount(vfs, shown(source), device, place, type_name=type_name, options=chosen)
 
 
 _LONG = {b"--bind": (b"-o", b"bind"), b"-B": (b"-o", b"bind")}
-_TYPES = tuple(name for _, name in TYPES if name != "rootfs")
 
 
 def _parsed(context: Context) -> tuple[list[bytes], list[str], str]:

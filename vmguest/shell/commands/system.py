@@ -6,8 +6,9 @@ from errno import EINVAL
 from dcss.abi.diag08 import MAX_COMMAND_BYTES
 from dcss.abi.hypercall import MAX_BLOCK_BYTES
 from dcss.errors import KernelError
+from vmguest import utsname
 from vmguest.cpcmd import cpcmd
-from vmguest.fs.procfs import KERNEL_RELEASE, KERNEL_VERSION, memory
+from vmguest.fs.procfs import memory
 from vmguest.shell.commands.format import human
 from vmguest.shell.context import Builtin, Context, UsageError, operands, options, reason, shown
 
@@ -49,11 +50,11 @@ def uname(context: Context) -> None:
     given, words = options(context, "asnrvm")
     operands(words, at_least=0, at_most=0)
     fields = {
-        "s": "Linux",
+        "s": utsname.SYSTEM,
         "n": context.kernel.name,
-        "r": KERNEL_RELEASE,
-        "v": KERNEL_VERSION,
-        "m": "s390x",
+        "r": utsname.RELEASE,
+        "v": utsname.VERSION,
+        "m": utsname.MACHINE,
     }
     wanted = [letter for letter in fields if letter in given or "a" in given] or ["s"]
     context.out.line(" ".join(fields[letter] for letter in wanted))

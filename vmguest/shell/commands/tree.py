@@ -5,7 +5,7 @@ from errno import EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR
 from time import time
 
 from dcss.errors import KernelError
-from vmguest.fs import changes
+from vmguest.fs import namei
 from vmguest.fs.mount import Dentry
 from vmguest.fs.open import O_CREAT, O_TRUNC, O_WRONLY, open_dentry
 from vmguest.shell.context import Builtin, Context, UsageError, number, operands, options, shown
@@ -21,7 +21,7 @@ def mkdir(context: Context) -> None:
             if "p" in given:
                 _make_parents(context, name)
             else:
-                changes.mkdir(context.kernel.vfs, name, context.directory)
+                namei.mkdir(context.kernel.vfs, name, context.directory)
 
 
 def _make_parents(context: Context, name: bytes) -> None:
@@ -30,7 +30,7 @@ def _make_parents(context: Context, name: bytes) -> None:
     for place, part in enumerate(parts, 1):
         done += part + b"/"
         try:
-            changes.mkdir(context.kernel.vfs, done, context.directory)
+            namei.mkdir(context.kernel.vfs, done, context.directory)
         except KernelError as error:
             if error.errno != EEXIST:
                 raise
@@ -50,7 +50,7 @@ def mknod(context: Context) -> None:
     with context.reporting(shown(name)):
         if major >= _MAJORS or minor >= _MINORS:
             raise KernelError(EINVAL, f"device {major}:{minor}: wanted numbers below {_MAJORS} and {_MINORS}")
-        changes.mknod(context.kernel.vfs, name, mode, (major, minor), context.directory)
+        namei.mknod(context.kernel.vfs, name, mode, (major, minor), context.directory)
 
 
 def rmdir(context: Context) -> None:
@@ -58,7 +58,7 @@ def rmdir(context: Context) -> None:
     _, names = options(context, "")
     for name in operands(names):
         with context.reporting(f"failed to remove '{shown(name)}'"):
-            changes.rmdir(context.kernel.vfs, name, context.directory)
+            namei.rmdir(context.kernel.vfs, name, context.directory)
 
 
 def rm(context: Context) -> None:
@@ -90,7 +90,7 @@ def _remove(context: Context, dentry: Dentry, recursive: bool) -> None:
         if inside:
             left += reversed(inside)
         else:
-            (changes.rmdir if dentry.inode.is_dir else changes.unlink)(vfs, dentry.name, dentry.parent)
+            (namei.rmdir if dentry.inode.is_dir else namei.unlink)(vfs, dentry.name, dentry.parent)
             left.pop()
 
 
@@ -100,11 +100,11 @@ def touch(context: Context) -> None:
     for name in operands(names):
         with context.reporting(f"cannot touch '{shown(name)}'"):
             if "c" not in given or _exists(context, name):
-                changes.touch(context.kernel.vfs, name, int(time()), context.directory)
+                namei.touch(context.kernel.vfs, name, int(time()), context.directory)
 
 
 def _exists(context: Context, name: bytes) -> bool:
-    return changes.existing(context.kernel.vfs, name, start=context.directory) is not None
+    return namei.existing(context.kernel.vfs, name, start=context.directory) is not None
 
 
 def cp(context: Context) -> None:
@@ -149,11 +149,11 @@ def ln(context: Context) -> None:
     with context.reporting(f"failed to create symbolic link '{shown(name)}'"):
         if "f" in given:
             try:
-                changes.unlink(context.kernel.vfs, name, context.directory)
+                namei.unlink(context.kernel.vfs, name, context.directory)
             except KernelError as error:
                 if error.errno != ENOENT:
                     raise
-        changes.symlink(context.kernel.vfs, target, name, context.directory)
+        namei.symlink(context.kernel.vfs, target, name, context.directory)
 
 
 def readlink(context: Context) -> None:

@@ -56,23 +56,18 @@ def false(context: Context) -> None:
 
 def sh(context: Context) -> None:
     """Run a line in a shell of its own."""
-    from vmguest.shell.shell import Shell
-
     given, words = options(context, "", "c")
     operands(words, at_least=0, at_most=0)
     if "c" not in given:
         raise UsageError("there is no terminal to read from")
-    shell = Shell(context.kernel, context.directory, pause=context.pause)
     context.out.flush()
-    context.status = shell.run(given["c"], context.out.pass_on, context.err.pass_on)
+    context.status = context.shell.subshell(context.directory).run(given["c"], context.out.pass_on, context.err.pass_on)
 
 
 def help_command(context: Context) -> None:
     """List the commands."""
-    from vmguest.shell.table import COMMANDS as TABLE
-
-    for name in sorted(TABLE):
-        context.out.line(TABLE[name].usage)
+    for _, builtin in sorted(context.shell.builtins.items()):
+        context.out.line(builtin.usage)
 
 
 COMMANDS = {

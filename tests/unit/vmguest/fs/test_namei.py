@@ -19,9 +19,8 @@ from guest_support import APPEND, WRITE, guest_kernel
 
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
-from vmguest.fs.changes import mkdir, rmdir, symlink, touch, unlink
+from vmguest.fs.namei import Vfs, mkdir, rmdir, symlink, touch, unlink
 from vmguest.fs.open import open_file
-from vmguest.fs.vfs import Vfs
 
 
 @pytest.fixture

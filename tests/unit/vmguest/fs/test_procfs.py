@@ -56,7 +56,7 @@ def test_mounts(kernel: Kernel) -> None:
         "tmpfs /tmp tmpfs rw 0 0",
     ]
     kernel.vfs.resolve(b"/tmp")
-    from vmguest.fs.changes import mkdir
+    from vmguest.fs.namei import mkdir
 
     mkdir(kernel.vfs, b"/tmp/a b\\")
     kernel.mount("dcssblk1", "/tmp/a b\\", ("ro",))

@@ -9,10 +9,9 @@ from guest_support import WRITE, definition, fill_with, guest_kernel
 
 from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
-from vmguest.block.dcssblk_sysfs import flag_of, tree_of
-from vmguest.fs.changes import mkdir
+from vmguest.block.dcssblk_sysfs import flag_of
+from vmguest.fs.namei import mkdir
 from vmguest.fs.open import open_file
-from vmguest.fs.sysfs import SysFileSystem
 from vmguest.kernel import Kernel
 
 
@@ -21,7 +20,6 @@ def kernel(control_program: ControlProgram) -> Iterator[Kernel]:
     for name, words in (("LIB", "20000-200FF SR"), ("MORE", "20100-201FF SR"), ("MON", "30000-300FF SC")):
         control_program.publish(definition(name, words), fill_with(name.encode()))
     with guest_kernel(control_program) as kernel:
-        kernel.vfs.mount(SysFileSystem(lambda: tree_of(kernel.dcssblk)), "/sys")
         yield kernel
 
 

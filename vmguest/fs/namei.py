@@ -1,16 +1,100 @@
-"""Changes to the tree of names: each is refused with EROFS where the file system is mounted read-only."""
+"""Names: the walk from a path to an inode across mounts, and what makes and removes names (fs/namei.c)."""
 
 import os
-from errno import EBUSY, EEXIST, EINVAL, EISDIR, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY
+from collections.abc import Callable, Iterator
+from errno import EBUSY, EEXIST, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY, EROFS
 
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
+from vmguest.fs.devices import Devices
 from vmguest.fs.filesystem import Writer
-from vmguest.fs.mount import Dentry
-from vmguest.fs.vfs import MAX_SYMLINKS, Vfs, writer_of
+from vmguest.fs.filesystem_types import FileSystemTypes
+from vmguest.fs.mount import Dentry, root_of
+from vmguest.fs.namespace import MountNamespace
 
+MAX_SYMLINKS = 40
+PATH_MAX = 4096
+ON_DEMAND = frozenset({b"dev", b"proc", b"sys", b"tmp"})  # in /, mounted when a path first leads to one of them
 _DOTS_IN_UNLINK = {b"": EISDIR, b".": EISDIR, b"..": EISDIR}
 _DOTS_IN_RMDIR = {b"": EBUSY, b".": EINVAL, b"..": ENOTEMPTY}
+
+
+class Vfs(MountNamespace):
+    """The names of a guest: its mounts and the paths through them. `devices` opens what device nodes stand for."""
+
+    def __init__(self, types: FileSystemTypes, devices: Devices, populate: Callable[[], None]) -> None:
+        super().__init__(types, populate)
+        self.devices = devices
+
+    def resolve(self, path: bytes, *, follow: bool = True, start: Dentry | None = None) -> Dentry:
+        """Walk a path, through symbolic links and mounts; a relative one begins at `start`, or the root.
+
+        Raises KernelError: ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG.
+        """
+        if len(path) >= PATH_MAX:
+            raise KernelError(ENAMETOOLONG, f"path of {len(path)} bytes, wanted less than {PATH_MAX}")
+        if not path:
+            raise KernelError(ENOENT, "empty path")
+        dentry = self.root() if start is None or path.startswith(b"/") else start
+        names = path_names(path)
+        links = 0
+        while names:
+            name = names.pop()
+            if not dentry.inode.is_dir:
+                raise KernelError(ENOTDIR, f"{os.fsdecode(dentry.path)}: not a directory")
+            if name == b".":
+                continue
+            if name == b"..":
+                dentry = self.follow_mount(dentry.parent) if dentry.parent is not None else dentry
+                continue
+            child = self._child(dentry, name)
+            if not child.inode.is_symlink or not (names or follow or path.endswith(b"/")):
+                dentry = child
+                continue
+            links += 1
+            if links > MAX_SYMLINKS:
+                raise KernelError(ELOOP, f"{os.fsdecode(path)}: more than {MAX_SYMLINKS} symbolic links")
+            target = child.mount.file_system.readlink(child.inode)
+            names.extend(path_names(target))
+            if target.startswith(b"/"):
+                dentry = self.root()
+        if path.endswith(b"/") and not dentry.inode.is_dir:
+            raise KernelError(ENOTDIR, f"{os.fsdecode(dentry.path)}: not a directory")
+        return dentry
+
+    def children(self, directory: Dentry) -> Iterator[Dentry]:
+        """Yield what a directory holds, mounts in place of what they cover."""
+        mount, number = directory.mount, directory.inode.number
+        attached = {name: child for (parent, name), child in mount.children.items() if name and parent == number}
+        for name, child_number in mount.file_system.names(directory.inode):
+            if name not in attached:
+                yield self.follow_mount(Dentry(mount, mount.file_system.inode(child_number), name, directory))
+        for name, child in sorted(attached.items()):
+            yield self.follow_mount(root_of(child, name, directory))
+
+    def umount(self, path: bytes, start: Dentry | None = None) -> None:
+        """Unmount what was mounted last at a place. Raises KernelError: EBUSY in use, EINVAL nothing mounted there."""
+        self.detach(self.follow_mount(self.resolve(path, start=start)))  # a working directory may be below what covers
+
+    def _child(self, directory: Dentry, name: bytes) -> Dentry:
+        if len(name) > NAME_LEN:
+            raise KernelError(ENAMETOOLONG, f"name of {len(name)} bytes, wanted at most {NAME_LEN}")
+        if name in ON_DEMAND and directory.parent is None and not self.populated:
+            self.populate()
+            directory = self.root()
+        child = self.lookup(directory, name)
+        if child is None:
+            where = os.fsdecode(Dentry(directory.mount, directory.inode, name, directory).path)
+            raise KernelError(ENOENT, f"{where}: no such file or directory")
+        return child
+
+
+def writer_of(dentry: Dentry) -> Writer:
+    """Return what changes the file system of a place. Raises KernelError(EROFS) where it is mounted read-only."""
+    writer = dentry.mount.file_system.writer
+    if writer is None or "ro" in dentry.mount.flags:
+        raise KernelError(EROFS, f"{os.fsdecode(dentry.path)}: mounted read-only")
+    return writer
 
 
 def create(vfs: Vfs, path: bytes, start: Dentry | None = None) -> Dentry:
@@ -130,3 +214,8 @@ def parent_of(vfs: Vfs, path: bytes, start: Dentry | None) -> tuple[Dentry, byte
 def _check_not_mounted(vfs: Vfs, dentry: Dentry) -> None:
     if dentry.is_mount_root or vfs.is_mount_point(dentry):
         raise KernelError(EBUSY, f"{os.fsdecode(dentry.path)}: a file system is mounted here")
+
+
+def path_names(path: bytes) -> list[bytes]:
+    """Return a path's names, last first, so that pop() walks it."""
+    return [name for name in reversed(path.split(b"/")) if name]
