@@ -12,7 +12,7 @@ from typing import Any, Self
 from dcss.errors import ConfigError, LaunchError
 from dcss.host.paths import check_system_name, runtime_directory
 from dcss.rpc.address import peer_of, socket_path
-from dcss.rpc.protocol import LINE_END, Arguments, Output, Request, read_answer
+from dcss.rpc.protocol import LINE_END, Arguments, ControlRequest, Output, read_answer
 
 CONNECT_SECONDS = 30.0
 
@@ -128,7 +128,7 @@ class Client:
         """
         self._socket.settimeout(timeout_seconds)
         try:
-            self._socket.sendall(Request(request, arguments).pack())
+            self._socket.sendall(ControlRequest(request, arguments).pack())
             with self._socket.makefile("rb") as lines:
                 for line in lines:
                     if not line.endswith(LINE_END):

@@ -18,7 +18,7 @@ Arguments = dict[str, Any]
 Stream = Literal["stdout", "stderr"]
 
 
-class Request(NamedTuple):
+class ControlRequest(NamedTuple):
     """What a client asks for."""
 
     name: str
@@ -29,7 +29,7 @@ class Request(NamedTuple):
         return _line({"dcss": VERSION, "request": self.name, "arguments": self.arguments})
 
     @classmethod
-    def unpack(cls, line: bytes) -> "Request":
+    def unpack(cls, line: bytes) -> "ControlRequest":
         """Read a line. Raises ConfigError where it is none of this version's."""
         try:
             data = json.loads(line)

@@ -11,7 +11,7 @@ from subprocess import PIPE
 from cli_support import GUEST, MAP, Dcss, make_libraries
 
 from dcss.rpc.address import socket_path
-from dcss.rpc.protocol import Request
+from dcss.rpc.protocol import ControlRequest
 
 SAVED = '  - {name: LIB, define: ["20000-201FF SR"], image: {directory: tree}, save: true}'
 FROM_SPOOL = "  - {name: LIB}"
@@ -238,7 +238,7 @@ def test_a_running_cp_serves_guests_and_others_while_it_saves(dcss: Dcss) -> Non
     request = {"action": "import", "image": str(image), "define": "NEW 40000-400FF SR", "digest": None}
     with socket.socket(socket.AF_UNIX) as importing, socket_path(dcss.directory) as path:
         importing.connect(path)
-        importing.sendall(Request("segment", request).pack())
+        importing.sendall(ControlRequest("segment", request).pack())
         spool = dcss.home / "state/dcss" / dcss.system
         wait_until((spool / "0002.content.new").exists)
         defining = dcss.start("segment", "define", "TWO", "50000-500FF SR", "--system", dcss.system, stdout=PIPE)

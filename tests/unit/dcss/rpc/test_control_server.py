@@ -1,119 +1,193 @@
 """The control socket: answers, and clients that are slow, silent, loud, gone or too many."""
 
+import asyncio
+import errno
 import json
 import os
 import socket
 import subprocess
 import tempfile
-import time
-from collections.abc import Iterator
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from dcss.errors import ConfigError, KernelError, LaunchError
-from dcss.rpc import connection as talk
+from dcss.errors import ConfigError, KernelError
+from dcss.rpc import connection as connection_module
+from dcss.rpc import server as server_module
 from dcss.rpc.address import peer_of, socket_path
 from dcss.rpc.connection import ClientConnection
-from dcss.rpc.loop import Loop
-from dcss.rpc.protocol import MAX_REQUEST_BYTES, Output, Request
+from dcss.rpc.protocol import MAX_REQUEST_BYTES, Arguments, ControlRequest, Output
 from dcss.rpc.server import MAX_CLIENTS, ControlServer
+
+LIMIT_SECONDS = 20.0  # of a whole test: what takes longer hangs
+PIECE = Output("stdout", bytes(60_000))
+
+
+class Client:
+    """A client that never blocks the test's loop."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+
+    async def send(self, data: bytes) -> None:
+        await asyncio.get_running_loop().sock_sendall(self.sock, data)
+
+    async def receive(self, size_bytes: int = 1 << 20) -> bytes:
+        return await asyncio.get_running_loop().sock_recv(self.sock, size_bytes)
+
+    async def read_to_end(self) -> bytes:
+        received = b""
+        while part := await self.receive():
+            received += part
+        return received
+
+    def close(self) -> None:
+        self.sock.close()
 
 
 class Served:
-    """A server whose loop the test turns itself."""
+    """A server and its handlers; `run` serves while a scenario lasts."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.loop = Loop()
         self.faults: list[str] = []
         self.waiting: list[ClientConnection] = []
+        self.cancelled: list[ClientConnection] = []
+        self.sent_pieces = 0
+        self.proceed = asyncio.Event()
         self.server = ControlServer(
-            self.loop,
             directory,
             {
-                "echo": lambda client, arguments: client.finish(arguments),
-                "wait": lambda client, _: self.waiting.append(client),
+                "echo": self.echo,
+                "wait": self.wait,
+                "stream": self.stream,
                 "wrong": self.wrong,
-                "fault": lambda *_: print(1 / 0),
+                "fault": self.fault,
                 "lost": self.lost,
                 "kernel": self.kernel,
-                "large": lambda client, arguments: client.finish({"large": "x" * arguments["size"]}),
+                "large": self.large,
             },
             self.faults.append,
         )
 
-    def wrong(self, _: ClientConnection, __: dict[str, Any]) -> None:
+    def run(self, scenario: Coroutine[Any, Any, None]) -> None:
+        async def serve() -> None:
+            self.server.start()
+            try:
+                async with asyncio.timeout(LIMIT_SECONDS):
+                    await scenario
+            finally:
+                await self.server.close()
+
+        asyncio.run(serve())
+
+    async def echo(self, _: ClientConnection, arguments: Arguments) -> Arguments:
+        return arguments
+
+    async def wait(self, client: ClientConnection, _: Arguments) -> Arguments:
+        self.waiting.append(client)
+        try:
+            await self.proceed.wait()
+        except asyncio.CancelledError:
+            self.cancelled.append(client)
+            raise
+        return {}
+
+    async def stream(self, client: ClientConnection, arguments: Arguments) -> Arguments:
+        self.waiting.append(client)
+        try:
+            for _ in range(arguments["pieces"]):
+                await client.send_output(PIECE)
+                self.sent_pieces += 1
+        except asyncio.CancelledError:
+            self.cancelled.append(client)
+            raise
+        return {"done": True}
+
+    async def wrong(self, _: ClientConnection, __: Arguments) -> Arguments:
         raise ConfigError("one", "two")
 
-    def lost(self, _: ClientConnection, __: dict[str, Any]) -> None:
+    async def fault(self, _: ClientConnection, __: Arguments) -> Arguments:
+        return {"never": 1 / 0}
+
+    async def lost(self, _: ClientConnection, __: Arguments) -> Arguments:
         raise OSError(28, "No space left on device")
 
-    def kernel(self, _: ClientConnection, __: dict[str, Any]) -> None:
+    async def kernel(self, _: ClientConnection, __: Arguments) -> Arguments:
         raise KernelError(5, "Input/output error")
 
-    def connect(self) -> socket.socket:
-        client = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        with socket_path(self.directory) as path:
-            client.connect(path)
-        client.settimeout(5)
-        return client
+    async def large(self, _: ClientConnection, arguments: Arguments) -> Arguments:
+        return {"large": "x" * arguments["size"]}
 
-    def turn(self, times: int = 8) -> None:
-        for _ in range(times):
-            self.loop.turn(0.001)
+    def connect(self) -> Client:
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        try:
+            with socket_path(self.directory) as path:
+                sock.connect(path)
+        except BaseException:
+            sock.close()
+            raise
+        sock.setblocking(False)
+        return Client(sock)
 
-    def say(self, data: bytes) -> list[Any]:
+    async def ask(self, data: bytes) -> list[Any]:
         """Send bytes and return all lines of the answer."""
-        with self.connect() as client:
+        client = self.connect()
+        try:
+            # CP may answer, and close, before it has read all that is sent.
+            sending = asyncio.create_task(client.send(data))
             received = b""
-            client.setblocking(False)
-            end = time.monotonic() + 5
-            while time.monotonic() < end:
-                self.turn(2)
-                try:
-                    data = data[client.send(data) :] if data else b""
-                    part = client.recv(1 << 20)
-                except BlockingIOError:
-                    continue
-                except (ConnectionResetError, BrokenPipeError):
-                    data = part = b""
-                if not part:
-                    return [json.loads(line) for line in received.splitlines()]
-                received += part
-        raise AssertionError(f"no end after {received[:100]!r}")
+            try:
+                while part := await client.receive():
+                    received += part
+            except ConnectionResetError:
+                pass
+            await asyncio.gather(sending, return_exceptions=True)
+            return [json.loads(line) for line in received.splitlines()]
+        finally:
+            client.close()
+
+    async def until_waiting(self) -> ClientConnection:
+        """Return the connection of the client whose request is being handled."""
+        while not self.waiting:
+            await asyncio.sleep(0.001)
+        return self.waiting[0]
 
 
 @pytest.fixture
-def served(tmp_path: Path) -> Iterator[Served]:
+def served(tmp_path: Path) -> Served:
     directory = tmp_path / ("long" * 30)  # longer than sun_path
     directory.mkdir(mode=0o700)
-    server = Served(directory)
-    yield server
-    server.server.close()
-    server.loop.close()
+    return Served(directory)
 
 
 def request(name: str, **arguments: object) -> bytes:
-    return Request(name, arguments).pack()
+    return ControlRequest(name, arguments).pack()
 
 
 def test_a_request_is_answered_and_the_connection_closed(served: Served) -> None:
-    assert served.say(request("echo", word="é", surrogate="\udcff")) == [
-        {"result": {"word": "é", "surrogate": "\udcff"}}
-    ]
-    assert (served.directory / "control").stat().st_mode & 0o777 == 0o600
+    async def scenario() -> None:
+        assert await served.ask(request("echo", word="é", surrogate="\udcff")) == [
+            {"result": {"word": "é", "surrogate": "\udcff"}}
+        ]
+        assert (served.directory / "control").stat().st_mode & 0o777 == 0o600
+
+    served.run(scenario())
 
 
-def test_a_request_may_come_in_pieces_and_what_follows_is_not_heard(served: Served) -> None:
-    with served.connect() as client:
+def test_a_request_may_come_in_pieces_and_what_follows_is_not_read(served: Served) -> None:
+    async def scenario() -> None:
+        client = served.connect()
         for byte in request("echo", n=1):
-            client.send(bytes([byte]))
-            served.turn(1)
-        served.turn()
-        assert json.loads(client.recv(1000)) == {"result": {"n": 1}}
-    assert served.say(request("echo", n=2) + request("echo", n=3)) == [{"result": {"n": 2}}]
+            await client.send(bytes([byte]))
+            await asyncio.sleep(0)
+        assert json.loads(await client.read_to_end()) == {"result": {"n": 1}}
+        client.close()
+        assert await served.ask(request("echo", n=2) + request("echo", n=3)) == [{"result": {"n": 2}}]
+
+    served.run(scenario())
 
 
 @pytest.mark.parametrize(
@@ -132,150 +206,241 @@ def test_a_request_may_come_in_pieces_and_what_follows_is_not_heard(served: Serv
     ],
 )
 def test_what_is_no_request_is_an_error(served: Served, data: bytes, words: str) -> None:
-    (answer,) = served.say(data)
-    assert answer["error"]["kind"] == "usage"
-    assert words in answer["error"]["lines"][0]
-    assert served.say(request("echo")) == [{"result": {}}]
+    async def scenario() -> None:
+        (answer,) = await served.ask(data)
+        assert answer["error"]["kind"] == "usage"
+        assert words in answer["error"]["lines"][0]
+        assert await served.ask(request("echo")) == [{"result": {}}]
+
+    served.run(scenario())
 
 
-def test_what_a_handler_raises_is_told_and_ends_nothing(served: Served) -> None:
-    assert served.say(request("wrong")) == [{"error": {"kind": "usage", "lines": ["one", "two"]}}]
-    (lost,) = served.say(request("lost"))
-    assert lost["error"] == {"kind": "failed", "lines": ["[Errno 28] No space left on device"]}
-    assert served.say(request("kernel"))[0]["error"]["kind"] == "failed"
-    assert served.faults == []
-    (fault,) = served.say(request("fault"))
-    assert "a fault in CP: ZeroDivisionError" in fault["error"]["lines"][0]
-    assert "Traceback" in served.faults[0]
-    assert served.say(request("echo")) == [{"result": {}}]
+def test_the_longest_request_is_taken(served: Served) -> None:
+    async def scenario() -> None:
+        frame_bytes = len(request("echo", word=""))
+        word = "x" * (MAX_REQUEST_BYTES - frame_bytes + 1)  # the newline does not count
+        assert await served.ask(request("echo", word=word)) == [{"result": {"word": word}}]
+        (answer,) = await served.ask(request("echo", word=word + "x"))
+        assert "bytes in one line" in answer["error"]["lines"][0]
+
+    served.run(scenario())
+
+
+def test_what_a_handler_raises_is_the_answer_and_ends_nothing(served: Served) -> None:
+    async def scenario() -> None:
+        assert await served.ask(request("wrong")) == [{"error": {"kind": "usage", "lines": ["one", "two"]}}]
+        (lost,) = await served.ask(request("lost"))
+        assert lost["error"] == {"kind": "failed", "lines": ["[Errno 28] No space left on device"]}
+        assert (await served.ask(request("kernel")))[0]["error"]["kind"] == "failed"
+        assert served.faults == []
+        (fault,) = await served.ask(request("fault"))
+        assert "a fault in CP: ZeroDivisionError" in fault["error"]["lines"][0]
+        assert "Traceback" in served.faults[0]
+        assert await served.ask(request("echo")) == [{"result": {}}]
+
+    served.run(scenario())
 
 
 def test_an_answer_larger_than_any_buffer_arrives_whole(served: Served) -> None:
-    (answer,) = served.say(request("large", size=20_000_000))
-    assert len(answer["result"]["large"]) == 20_000_000
+    async def scenario() -> None:
+        (answer,) = await served.ask(request("large", size=20_000_000))
+        assert len(answer["result"]["large"]) == 20_000_000
+
+    served.run(scenario())
 
 
 def test_a_client_that_takes_nothing_disturbs_nobody_and_is_dropped(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(talk, "STALL_SECONDS", 0.2)
-    with served.connect() as slow:
-        slow.sendall(request("large", size=20_000_000))
-        served.turn()
-        began = time.monotonic()
-        assert served.say(request("echo")) == [{"result": {}}]
-        assert time.monotonic() - began < 0.15
-        time.sleep(0.25)
-        served.turn()
-        received = 0
-        while part := slow.recv(1 << 20):
-            received += len(part)
-        assert 0 < received < 20_000_000
+    monkeypatch.setattr(connection_module, "STALL_SECONDS", 0.2)
+
+    async def scenario() -> None:
+        slow = served.connect()
+        await slow.send(request("large", size=20_000_000))
+        assert await served.ask(request("echo")) == [{"result": {}}]
+        while served.server._clients:
+            await asyncio.sleep(0.01)
+        assert 0 < len(await slow.read_to_end()) < 20_000_000
+        slow.close()
+
+    served.run(scenario())
 
 
 def test_a_client_that_takes_a_little_now_and_then_is_kept(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talk, "STALL_SECONDS", 0.3)
-    with served.connect() as slow:
-        slow.sendall(request("large", size=3_000_000))
-        received = 0
-        for _ in range(10):
-            served.turn()
-            received += len(slow.recv(300_000))
-            time.sleep(0.05)
-        slow.setblocking(False)
-        end = time.monotonic() + 5
-        while received < 3_000_000 and time.monotonic() < end:
-            served.turn()
-            try:
-                received += len(slow.recv(1 << 20))
-            except BlockingIOError:
-                continue
-        assert received > 3_000_000
+    monkeypatch.setattr(connection_module, "STALL_SECONDS", 0.5)
 
-
-def test_a_client_that_says_nothing_is_dropped(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(talk, "REQUEST_SECONDS", 0.05)
-    with served.connect() as silent, served.connect() as slow:
-        slow.send(b"{")
-        served.turn()
-        time.sleep(0.06)
-        served.turn()
-        assert silent.recv(1) == b""
-        assert slow.recv(1) == b""
-
-
-def test_a_client_that_goes_is_forgotten(served: Served) -> None:
-    client = served.connect()
-    client.sendall(request("wait"))
-    served.turn()
-    (waiting,) = served.waiting
-    assert waiting.open
-    client.close()
-    served.turn()
-    assert not waiting.open
-    waiting.output(Output("stdout", b"x"))
-    waiting.finish({"too": "late"})
-    waiting.fail(LaunchError("too late"))
-    waiting.attempt(lambda: 1 / 0)
-    assert served.faults == []
-
-
-def test_a_stream_is_told_when_to_pause_and_when_to_go_on(served: Served) -> None:
-    with served.connect() as client:
-        client.sendall(request("wait"))
-        served.turn()
-        (waiting,) = served.waiting
-        pieces = 0
-        while not waiting.congested:
-            waiting.output(Output("stdout", bytes(60_000)))
-            pieces += 1
-        assert pieces < 40
-        drained: list[bool] = []
-        waiting.drained = lambda: drained.append(True)
-        served.turn()
-        assert not drained
+    async def scenario() -> None:
+        slow = served.connect()
+        await slow.send(request("large", size=3_000_000))
         received = b""
-        while received.count(b"\n") < pieces:
-            served.turn(2)
-            received += client.recv(1 << 20)
-        served.turn()
-        assert drained == [True]
-        assert not waiting.congested
-        waiting.finish({})
-        served.turn()
-        assert json.loads(client.recv(1000)) == {"result": {}}
+        for _ in range(14):  # for longer than a client may take nothing
+            received += await slow.receive(200_000)
+            await asyncio.sleep(0.05)
+        received += await slow.read_to_end()
+        assert len(json.loads(received)["result"]["large"]) == 3_000_000
+        slow.close()
+
+    served.run(scenario())
 
 
-def test_a_stream_whose_client_goes_is_told_to_go_on(served: Served) -> None:
-    client = served.connect()
-    client.sendall(request("wait"))
-    served.turn()
-    (waiting,) = served.waiting
-    while not waiting.congested:
-        waiting.output(Output("stdout", bytes(60_000)))
-    drained: list[bool] = []
-    waiting.drained = lambda: drained.append(True)
-    client.close()
-    served.turn()
-    assert drained == [True]
+def test_a_client_that_sends_nothing_is_dropped(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection_module, "REQUEST_SECONDS", 0.05)
+
+    async def scenario() -> None:
+        silent, slow = served.connect(), served.connect()
+        await slow.send(b"{")
+        assert await silent.receive() == b""
+        assert await slow.receive() == b""
+        silent.close()
+        slow.close()
+
+    served.run(scenario())
+
+
+def test_a_handler_is_cancelled_when_its_client_goes(served: Served) -> None:
+    async def scenario() -> None:
+        client = served.connect()
+        await client.send(request("wait"))
+        waiting = await served.until_waiting()
+        assert served.cancelled == []
+        client.close()
+        while not served.cancelled:
+            await asyncio.sleep(0.001)
+        assert served.cancelled == [waiting]
+        with pytest.raises(ConnectionError):
+            await waiting.send_output(PIECE)
+        while served.server._clients:
+            await asyncio.sleep(0.001)
+        assert served.faults == []
+
+    served.run(scenario())
+
+
+def test_a_handler_that_has_answered_is_not_cancelled(served: Served) -> None:
+    async def scenario() -> None:
+        client = served.connect()
+        await client.send(request("wait"))
+        await served.until_waiting()
+        served.proceed.set()
+        assert json.loads(await client.read_to_end()) == {"result": {}}
+        client.close()
+        while served.server._clients:
+            await asyncio.sleep(0.001)
+        assert served.cancelled == []
+
+    served.run(scenario())
+
+
+def test_a_client_that_goes_is_noticed_behind_all_that_it_sent(served: Served) -> None:
+    async def scenario() -> None:
+        client = served.connect()
+        await client.send(request("wait") + bytes(3_000_000))
+        await served.until_waiting()
+        client.close()
+        while not served.cancelled:
+            await asyncio.sleep(0.001)
+
+    served.run(scenario())
+
+
+def test_a_stream_waits_for_a_client_that_reads_slowly(served: Served) -> None:
+    async def scenario() -> None:
+        client = served.connect()
+        await client.send(request("stream", pieces=60))
+        await served.until_waiting()
+        sent = -1
+        while sent != served.sent_pieces:
+            sent = served.sent_pieces
+            await asyncio.sleep(0.02)
+        assert sent < 40
+        received = await client.read_to_end()
+        client.close()
+        assert served.sent_pieces == 60
+        assert received.count(b"\n") == 61
+        assert json.loads(received.splitlines()[-1]) == {"result": {"done": True}}
+
+    served.run(scenario())
+
+
+def test_a_stream_whose_client_goes_is_cancelled(served: Served) -> None:
+    async def scenario() -> None:
+        client = served.connect()
+        await client.send(request("stream", pieces=60))
+        await served.until_waiting()
+        client.close()
+        while served.server._clients:
+            await asyncio.sleep(0.001)
+        assert served.sent_pieces < 60
+        assert served.faults == []
+
+    served.run(scenario())
 
 
 def test_clients_beyond_the_bound_are_turned_away(served: Served) -> None:
-    clients = [served.connect() for _ in range(MAX_CLIENTS)]
-    served.turn(MAX_CLIENTS + 8)
-    with served.connect() as late:
-        served.turn()
-        assert late.recv(1) == b""
-    clients.pop().close()
-    served.turn()
-    assert served.say(request("echo")) == [{"result": {}}]
-    for client in clients:
-        client.close()
+    async def scenario() -> None:
+        clients = [served.connect()]
+        while len(clients) < MAX_CLIENTS:
+            await asyncio.sleep(0)
+            clients.append(served.connect())
+        late = served.connect()
+        assert await late.receive() == b""
+        late.close()
+        clients.pop().close()
+        while len(served.server._clients) == MAX_CLIENTS:
+            await asyncio.sleep(0.001)
+        assert await served.ask(request("echo")) == [{"result": {}}]
+        for client in clients:
+            client.close()
+
+    served.run(scenario())
+
+
+def test_a_client_waits_while_cp_has_no_descriptor_left(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server_module, "_ACCEPT_RETRY_SECONDS", 0.01)
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        accept, failures = loop.sock_accept, [errno.EMFILE, errno.ENFILE]
+
+        async def sock_accept(sock: socket.socket) -> tuple[socket.socket, Any]:
+            if failures:
+                number = failures.pop()
+                raise OSError(number, os.strerror(number))
+            return await accept(sock)
+
+        monkeypatch.setattr(loop, "sock_accept", sock_accept)
+        assert await served.ask(request("echo")) == [{"result": {}}]
+        assert await served.ask(request("echo")) == [{"result": {}}]
+        assert failures == []
+        assert served.faults == []
+
+    served.run(scenario())
 
 
 def test_the_peer_is_who_the_kernel_says(served: Served) -> None:
-    with served.connect() as client:
-        assert peer_of(client) == (os.getpid(), os.geteuid(), os.getegid())
+    async def scenario() -> None:
+        client = served.connect()
+        assert peer_of(client.sock) == (os.getpid(), os.geteuid(), os.getegid())
+        client.close()
+
+    served.run(scenario())
+
+
+def test_closing_cancels_what_is_under_way_and_closes_every_connection(served: Served) -> None:
+    async def scenario() -> None:
+        idle, busy = served.connect(), served.connect()
+        await busy.send(request("wait"))
+        await served.until_waiting()
+        await served.server.close()
+        assert len(served.cancelled) == 1
+        assert await idle.receive() == b""
+        assert await busy.receive() == b""
+        idle.close()
+        busy.close()
+        with pytest.raises(ConnectionRefusedError):
+            served.connect()
+
+    served.run(scenario())
 
 
 @pytest.mark.needs("root")
@@ -289,33 +454,17 @@ def test_another_user_is_turned_away() -> None:
             "import socket, sys; s = socket.socket(socket.AF_UNIX); s.settimeout(2); s.connect(sys.argv[1]);"
             " print(s.recv(100))"
         )
-        process = subprocess.Popen(
-            ["/usr/bin/env", "python3", "-c", code, f"{name}/control"],
-            env={"PATH": "/usr/bin:/bin"},
-            stdout=subprocess.PIPE,
-            text=True,
-            user=65534,
-            group=65534,
-            extra_groups=[],
-        )
-        end = time.monotonic() + 10
-        while process.poll() is None and time.monotonic() < end:
-            served.turn()
-        assert process.communicate()[0] == "b''\n"
-        served.server.close()
-        served.loop.close()
 
+        async def scenario() -> None:
+            process = await asyncio.create_subprocess_exec(
+                *("/usr/bin/env", "python3", "-c", code, f"{name}/control"),
+                env={"PATH": "/usr/bin:/bin"},
+                stdout=subprocess.PIPE,
+                user=65534,
+                group=65534,
+                extra_groups=[],
+            )
+            output, _ = await process.communicate()
+            assert output == b"b''\n"
 
-@pytest.mark.parametrize("answered", [False, True])
-def test_who_works_for_a_client_hears_that_it_went_without_its_answer(served: Served, *, answered: bool) -> None:
-    client = served.connect()
-    client.sendall(request("wait"))
-    served.turn()
-    (waiting,) = served.waiting
-    gone: list[bool] = []
-    waiting.gone = lambda: gone.append(True)
-    if answered:
-        waiting.finish({})
-    client.close()
-    served.turn()
-    assert gone == ([] if answered else [True])
+        served.run(scenario())
