@@ -20,24 +20,28 @@ GUESTS = 100
 SEGMENT_BYTES = 100 << 20
 
 OURS = """
-import json, sys, time
+import asyncio, json, sys, time
 started = float(sys.argv[1])
 from pathlib import Path
 from dcss.config.load import load_plan
-from dcss.system.system import System
 from dcss.progress import SilentProgress
+from dcss.system.system import System
 plan = load_plan(Path(sys.argv[2]))
-with System(plan, SilentProgress()) as system:
-    before = time.monotonic()
-    system.publish()
-    published = time.monotonic()
-    system.launch()
-    system.wait()
-    ready = time.monotonic()
-    assert all(guest.ready for guest in system.guests.values()), "a guest failed"
-    pids = [guest.pid for guest in system.guests.values()]
-    uss = [USS(pid) for pid in pids]
-    size_bytes = sum(segment.object.size_bytes for segment in system.cp.segments.values())
+
+async def main():
+    async with System(plan, SilentProgress()) as system:
+        before = time.monotonic()
+        await system.publish()
+        published = time.monotonic()
+        system.launch()
+        await system.wait()
+        ready = time.monotonic()
+        assert all(guest.ready for guest in system.guests.values()), "a guest failed"
+        uss = [USS(pid) for guest in system.guests.values() for pid in guest.pids]
+        size_bytes = sum(segment.object.size_bytes for segment in system.cp.segments.values())
+        return before, published, ready, uss, size_bytes
+
+before, published, ready, uss, size_bytes = asyncio.run(main())
 print(json.dumps({"publish": published - before, "ready": ready - started - (published - before), "uss": uss,
                   "bytes": size_bytes}))
 """

@@ -1,7 +1,7 @@
 """CP, the host's control program: owns a system's segments and answers its guests' hypercalls."""
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from types import MappingProxyType, TracebackType
 from typing import Self
 
@@ -165,6 +165,15 @@ class ControlProgram:
         if ended is not None:
             for name in list(ended.loads):
                 self._directory.unload(ended, name)
+
+    def pinned_versions(self) -> AbstractContextManager[None]:
+        """Keep in storage, until the block ends, what is purged or replaced meanwhile."""
+        return self._directory.pinned_versions()
+
+    @property
+    def changes(self) -> int:
+        """A number that changes whenever a segment is loaded, unloaded, taken away or written to by CP."""
+        return self._directory.changes
 
     def users(self, name: str) -> int:
         """Return how many guests have the available segment `name` loaded. Raises KeyError where there is none."""

@@ -1,31 +1,40 @@
 """Work that a signal may not cut in two: creating what must be recorded, and taking everything down."""
 
+import asyncio
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from types import FrameType
+from typing import Any, TypeVar
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+Answer = TypeVar("Answer")
 
 
 @contextmanager
-def interrupts_held() -> Iterator[None]:
+def interrupts_held(on_first: Callable[[], object] = lambda: None) -> Iterator[None]:
     """Keep Ctrl-C and its like for the end of the block, in the main thread; elsewhere no handler runs anyway.
 
-    Handlers are replaced rather than signals blocked: with other threads in the process, a library's for instance,
-    the kernel would hand a blocked signal to one of them, and Python would run its handler in the main thread all the
-    same.
+    `on_first` is called when the first one comes. Handlers are replaced rather than signals blocked: with other threads
+    in the process, a library's for instance, the kernel would hand a blocked signal to one of them, and Python would
+    run its handler in the main thread all the same.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     caught: list[tuple[int, FrameType | None]] = []
+
+    def hold(number: int, frame: FrameType | None) -> None:
+        caught.append((number, frame))
+        if len(caught) == 1:
+            on_first()
+
     before = {int(number): signal.getsignal(number) for number in _SIGNALS}
     handled = [number for number in _SIGNALS if callable(before[number])]
     try:
         for number in handled:
-            signal.signal(number, lambda *arguments: caught.append(arguments))
+            signal.signal(number, hold)
         yield
     finally:
         for number in handled:
@@ -34,3 +43,30 @@ def interrupts_held() -> Iterator[None]:
         handler = before[caught_number]
         if callable(handler):
             handler(caught_number, frame)
+
+
+def run_interruptible(main: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run `main` in an event loop of its own and return its result.
+
+    The first signal cancels it; the signal's own handler is called when all clean-up is done, whatever comes meanwhile.
+    """
+    task: asyncio.Task[Answer] | None = None
+    interrupted = False
+
+    def interrupt() -> None:
+        nonlocal interrupted
+        interrupted = True
+        if task is not None:
+            task.get_loop().call_soon_threadsafe(task.cancel)
+
+    with interrupts_held(interrupt), asyncio.Runner() as runner:
+        loop = runner.get_loop()
+        task = loop.create_task(main)
+        if interrupted:
+            task.cancel()
+        try:
+            return loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            if not interrupted:
+                raise
+    raise KeyboardInterrupt  # the signal's handler, called at the end of the block, has not raised anything

@@ -1,19 +1,18 @@
 """A guest of a system through all its starts: its state, since when, and whether it is to be started again."""
 
+import asyncio
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
 from dcss.config.plan import GuestPlan
 from dcss.results import GuestOutcome
-from dcss.rpc.loop import Timer
-from dcss.system.instance import Guest
+from dcss.system.instance import GuestInstance
 
-# Before each start in a row of failed ones; after the last, the guest is left as it is.
+# Before each start after a failure; after the last, the guest is left as it is.
 RESTART_DELAYS_SECONDS = (0.1, 0.5, 2.0, 10.0, 30.0)
 QUICK_RESTARTS = 3  # whoever waits for a guest waits for so many
-STEADY_SECONDS = 60.0  # a guest that lived so long begins a new row
+STEADY_SECONDS = 60.0  # the failures before a guest lived so long do not count any more
 EX_OSERR = 71  # sysexits.h: "system error (e.g., can't fork)": the exit status of a guest that has no process
 
 
@@ -21,7 +20,7 @@ class State(StrEnum):
     """What `dcss ps` shows of a guest."""
 
     WAITING = "waiting"  # for guests that it comes after
-    STARTING = "starting"  # its process is asked for
+    STARTING = "starting"  # its engine is asked for a process, or will be
     RUNNING = "running"  # in its `run:` list
     READY = "ready"  # its `run:` list ended well
     FAILED = "failed"
@@ -36,24 +35,25 @@ class State(StrEnum):
 
 
 @dataclass(slots=True, eq=False)
-class Member:
-    """One guest of the plan. `guest` is its last start, None before the first; `reason` why a start was refused.
+class Guest:
+    """One guest of the plan. `instance` is its last start, None before the first; `reason` why it could not run.
 
-    `restarts` counts the starts that its policy asked for, `row` those of them since it was last steady. `waiters` are
-    called once, when it has settled.
+    `restarts` counts the starts that its policy asked for, `consecutive_failures` those of them since it last lived for
+    STEADY_SECONDS. `life` is the task that takes it from a start to its last end. `wanted` is false once it is stopped.
     """
 
     plan: GuestPlan
     state: State = State.STARTING
     since_seconds: float = field(default_factory=time.time)  # of the wall clock
     entered_seconds: float = field(default_factory=time.monotonic)  # the same instant
-    guest: Guest | None = None
+    instance: GuestInstance | None = None
     reason: str = ""
     restarts: int = 0
-    row: int = 0
+    consecutive_failures: int = 0
     wanted: bool = True
-    timer: Timer | None = None
-    waiters: list[Callable[[], None]] = field(default_factory=list)
+    requested: bool = False  # its engine is being asked for a process
+    life: asyncio.Task[None] | None = None
+    _waiters: list[asyncio.Future[State]] = field(default_factory=list)
 
     @property
     def name(self) -> str:
@@ -63,30 +63,42 @@ class Member:
     @property
     def lives(self) -> bool:
         """It has a process, or one is asked for."""
-        guest = self.guest
-        return self.state is State.STARTING or (guest is not None and guest.pid is not None and not self.ended)
+        return self.state is State.STARTING or (self.instance is not None and bool(self.instance.pids))
 
     @property
-    def ended(self) -> bool:
-        """The process of its last start has ended."""
-        return self.guest is not None and self.guest.exit_status is not None
+    def settled(self) -> bool:
+        """Nothing more happens by itself, or only after a delay that nobody should wait for."""
+        delayed = self.state is State.RESTARTING and self.consecutive_failures > QUICK_RESTARTS
+        return self.state.settled or delayed
 
     def enter(self, state: State) -> None:
-        """Be in another state from now on."""
+        """Be in another state from now on. Whoever waits is told if it is a settled one."""
         if state is not self.state:
             self.state = state
             self.since_seconds, self.entered_seconds = time.time(), time.monotonic()
+        if self.settled:
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(state)
+
+    def next_settled(self) -> asyncio.Future[State]:
+        """Return what will have the state in which the guest settles next."""
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
 
     def next_delay_seconds(self) -> float | None:
         """Return how long to wait before the next start after a failure; None where it is left as it is."""
         if not self.wanted or self.plan.restart != "on-failure":
             return None
         if time.monotonic() - self.entered_seconds >= STEADY_SECONDS:
-            self.row = 0
-        return RESTART_DELAYS_SECONDS[self.row] if self.row < len(RESTART_DELAYS_SECONDS) else None
+            self.consecutive_failures = 0
+        failures = self.consecutive_failures
+        return RESTART_DELAYS_SECONDS[failures] if failures < len(RESTART_DELAYS_SECONDS) else None
 
     def outcome(self) -> GuestOutcome:
         """Return how its last start ended, or why there was none."""
-        if self.reason or self.guest is None:
+        if self.reason or self.instance is None:
             return GuestOutcome(self.name, EX_OSERR, 0.0, self.reason)
-        return self.guest.outcome()
+        return self.instance.outcome()

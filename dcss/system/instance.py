@@ -1,49 +1,38 @@
-"""A guest as the host sees it: its plan, its two sockets, its process, and what it said and how it ended."""
+"""One run of a guest as CP sees it: what its engine started, what it reported, and how it ended."""
 
+import asyncio
 import os
 import signal
-import socket
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass, field
+from errno import ESRCH
 from pathlib import Path
 from time import monotonic
-from typing import Protocol
 
-from dcss.abi import console
 from dcss.abi.console import Counters, Verdict
 from dcss.config.plan import GuestPlan
+from dcss.engines.base import End, Instance, OutputSink
 from dcss.errors import LaunchError
 from dcss.results import GuestOutcome
 
 LOG_TAIL_BYTES = 4096
-_SIGNAL_BASE = 128  # a shell's status of a command that a signal ended
-
-
-class ExecSink(Protocol):
-    """Takes what a command in a guest writes, as it comes, and then its status, once."""
-
-    def __call__(self, kind: bytes, data: bytes) -> None:
-        """`kind` is O or E with bytes for stdout or stderr, or X with `dcss.abi.console.EXIT_STATUS`; X is the last."""
-        ...
 
 
 @dataclass(slots=True, eq=False)
-class Guest:
-    """One guest from its request to its end. `port` carries hypercalls, `console` what dcss.abi.console describes."""
+class GuestInstance:
+    """One run of a guest, from the request to its engine on. `running` is the engine's instance, None at first.
+
+    `counters` are the latest that the guest sent: its own statement, like its verdict.
+    """
 
     plan: GuestPlan
-    port: socket.socket
-    console: socket.socket
     log_path: Path
     started_at: float = field(default_factory=monotonic)
-    pid: int | None = None
-    pidfd: int | None = None
+    running: Instance | None = None
     verdict: Verdict | None = None
-    counters: Counters | None = None  # the latest that it sent; its own word
-    exit_status: int | None = None
+    counters: Counters | None = None
+    end: End | None = None
     seconds: float = 0.0
-    exec_sink: ExecSink | None = None
 
     @property
     def name(self) -> str:
@@ -51,130 +40,85 @@ class Guest:
         return self.plan.name
 
     @property
-    def settled(self) -> bool:
-        """Its `run:` list ended well, or its process ended: one that said it failed is about to."""
-        return self.exit_status is not None or (self.verdict is not None and self.verdict.exit_status == 0)
+    def pids(self) -> tuple[int, ...]:
+        """The processes that its engine made for it, while they live."""
+        return () if self.running is None or self.end is not None else self.running.pids
+
+    @property
+    def exit_status(self) -> int | None:
+        """How its process ended; None while it lives."""
+        return None if self.end is None else self.end.status
 
     @property
     def ready(self) -> bool:
-        """Its `run:` list ended well and its process lives."""
-        return self.verdict is not None and self.verdict.exit_status == 0 and self.exit_status is None
+        """Its `run:` list ended well and it lives."""
+        return self.verdict is not None and self.verdict.exit_status == 0 and self.end is None
 
-    def start_exec(self, words: Sequence[str], on_output: ExecSink) -> None:
-        """Have the guest's shell run a command; `on_output` hears of it while the console is served, X last.
+    async def wait_verdict(self) -> Verdict | None:
+        """Wait until its `run:` list has ended, and record what it reports; None where it ended before that."""
+        assert self.running is not None, "it was started"
+        self.verdict = await self.running.verdict()
+        self.seconds = monotonic() - self.started_at
+        if self.verdict is not None and self.running.no_counters_reason is None:
+            self.counters = self.verdict.counters
+        return self.verdict
 
-        Where the guest ends first, X carries its status (128 and the signal's number), after a line of kind E.
-        Raises LaunchError: the guest is not ready, another command is under way, or the command cannot be sent.
-        """
-        self._check_ready("exec")
-        if self.exec_sink is not None:
-            raise LaunchError(f"guest {self.name}: a command is under way; wait for its end")
-        try:
-            packet = console.pack_exec([os.fsencode(word) for word in words])
-        except ValueError as error:
-            raise LaunchError(f"guest {self.name}: {error}") from error
-        self._send(packet)
-        self.exec_sink = on_output
+    async def wait_ended(self, seconds: float | None = None) -> End:
+        """Wait until it has ended, and record how. Raises TimeoutError where it lives on for `seconds`."""
+        assert self.running is not None, "it was started"
+        async with asyncio.timeout(seconds):
+            self.end = await self.running.ended()
+        return self.end
 
-    def cancel_exec(self) -> None:
-        """Have the command that is under way end where it can be left; X comes then. Nothing happens without one."""
-        if self.exec_sink is not None and self.ready:
-            with suppress(LaunchError):  # its console is full: it reads nothing, whatever it is told
-                self._send(console.CANCEL_REQUEST)
+    async def exec(self, command: Sequence[str], output: OutputSink) -> int:
+        """Run a command in the guest; see Instance.exec. Raises LaunchError where the guest is not ready, too."""
+        return await self._ready("exec").exec(command, output)
 
-    def request_counters(self) -> None:
-        """Ask for the guest's counters: `books` changes when the answer comes, after a command that is under way."""
-        self._check_ready("books")
-        self._send(console.COUNTERS_REQUEST)
+    async def refresh_counters(self) -> None:
+        """Have the guest send its counters. Raises LaunchError where it cannot be asked now."""
+        counters = await self._ready("counters").counters()
+        if counters is not None:
+            self.counters = counters
 
-    def hear(self) -> bool:
-        """Read one packet that the guest sent, without waiting; False at its end. A wrong packet ends the guest."""
-        try:
-            packet = self.console.recv(console.PACKET_BYTES + 1, socket.MSG_DONTWAIT)
-        except (BlockingIOError, ConnectionResetError):
-            return True  # reset: it ended with a request unread; what it sent before comes after the error
-        except OSError:
-            return False
-        if packet:
-            try:
-                self._dispatch(packet[:1], packet[1:])
-            except ValueError:
-                self.kill()
-        return bool(packet)
-
-    def ended(self, status: int) -> None:
-        """Take note that the process ended, after its last words."""
-        while self._has_packet():
-            self.hear()
-        self.exit_status = status
-        if self.verdict is None:
-            self.seconds = monotonic() - self.started_at
-        if self.exec_sink is not None:
-            how = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
-            self.exec_sink(console.STDERR, f"guest {self.name}: {how} before its command did\n".encode())
-            self._finish_exec(console.EXIT_STATUS.pack(_SIGNAL_BASE - status if status < 0 else status))
+    def read_storage(self, write_fd: int, address: int, size_bytes: int) -> None:
+        """Write its absolute storage to a file; see Instance.read_storage."""
+        if self.running is None:
+            raise OSError(ESRCH, f"guest {self.name} has no process to read its storage from")
+        self.running.read_storage(write_fd, address, size_bytes)
 
     def kill(self) -> None:
-        """Kill the process, which cannot be another one that got its number."""
-        if self.pidfd is not None and self.exit_status is None:
-            with suppress(ProcessLookupError):
-                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+        """Kill it. Nothing happens before it was started and after it has ended."""
+        if self.running is not None:
+            self.running.kill()
 
     def outcome(self) -> GuestOutcome:
-        """Return how the guest's run ended; a guest that died before it said anything has its signal or status."""
-        said = self.verdict.exit_status if self.verdict is not None else None
-        status = said if said is not None and self.exit_status in {None, said} else self.exit_status
-        failed = status != 0
-        return GuestOutcome(
-            self.name, -1 if status is None else status, self.seconds, self._log_tail() if failed else ""
-        )
+        """Return how its run ended; where it died without a verdict, that is its signal or status."""
+        stated = self.verdict.exit_status if self.verdict is not None else None
+        status = stated if stated is not None and self.exit_status in {None, stated} else self.exit_status
+        log = self._log_tail() if status != 0 else ""
+        return GuestOutcome(self.name, -1 if status is None else status, self.seconds, log)
 
-    def close(self) -> None:
-        """Close what the host holds of the guest."""
-        self.port.close()
-        self.console.close()
-        if self.pidfd is not None:
-            os.close(self.pidfd)
-            self.pidfd = None
+    def failure(self) -> str:
+        """Return why it ended, which no guest does that is well."""
+        assert self.end is not None, "it ended"
+        if self.end.reason:
+            return self.end.reason
+        if self.verdict is not None and self.verdict.exit_status != 0:
+            return self.verdict.message or f"failed with status {self.verdict.exit_status}"
+        status = self.end.status
+        return f"killed by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
 
-    def _check_ready(self, what: str) -> None:
-        if not self.ready:
-            state = "it has ended" if self.exit_status is not None else "its `run:` list has not ended well (yet)"
+    @property
+    def killed(self) -> bool:
+        """It was ended by a signal, and by nothing that it or its engine did."""
+        stated = self.verdict is not None and self.verdict.exit_status != 0
+        return self.end is not None and self.end.status < 0 and not (self.end.reason or stated)
+
+    def _ready(self, what: str) -> Instance:
+        if self.running is None or not self.ready:
+            state = "it has ended" if self.end is not None else "its `run:` list has not ended well (yet)"
             raise LaunchError(f"guest {self.name}: {what} needs a guest that is ready; {state}")
-
-    def _send(self, packet: bytes) -> None:
-        try:
-            self.console.send(packet, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
-        except OSError as error:
-            raise LaunchError(f"guest {self.name}: its console takes nothing: {error}") from error
-
-    def _has_packet(self) -> bool:
-        for _ in range(2):  # the first try may only tell of the reset
-            with suppress(OSError):
-                return bool(self.console.recv(1, socket.MSG_DONTWAIT | socket.MSG_PEEK))
-        return False
-
-    def _dispatch(self, kind: bytes, data: bytes) -> None:
-        """Take one packet. Raises ValueError for one that no guest of ours sends, or not now."""
-        if kind == console.VERDICT and self.verdict is None:
-            self.verdict = Verdict.unpack(data)
-            self.counters = self.verdict.counters
-            self.seconds = monotonic() - self.started_at
-        elif kind == console.COUNTERS:
-            self.counters = Counters.unpack(data)
-        elif self.exec_sink is None:
-            raise ValueError(f"packet of kind {kind!r}: nothing was asked for")
-        elif kind == console.STATUS and len(data) == console.EXIT_STATUS.size:
-            self._finish_exec(data)
-        elif kind in {console.STDOUT, console.STDERR}:
-            self.exec_sink(kind, data)
-        else:
-            raise ValueError(f"packet of kind {kind!r} and {len(data)} bytes: unknown")
-
-    def _finish_exec(self, status: bytes) -> None:
-        sink, self.exec_sink = self.exec_sink, None
-        if sink is not None:
-            sink(console.STATUS, status)
+        return self.running
 
     def _log_tail(self) -> str:
         try:
@@ -183,3 +127,11 @@ class Guest:
                 return log.read().decode(errors="replace").strip()
         except OSError as error:
             return f"its log cannot be read: {error}"
+
+
+def signal_name(number: int) -> str:
+    """Return SIGKILL for 9; a number without a name stays one."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

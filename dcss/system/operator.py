@@ -1,11 +1,10 @@
 """What CP answers on its control socket to whoever may operate it: commands (`cp`) and requests about segments.
 
-The result is a response: return code, lines, and what they say as data. docs/control-protocol.md describes it.
+The result is a response: return code, lines, and the same as data. docs/control-protocol.md describes it.
 """
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
 
 from dcss.cp.console.commands import Response
 from dcss.cp.console.definition import parse_definition
@@ -15,40 +14,34 @@ from dcss.cp.program import ControlProgram
 from dcss.cp.segments.content import file_fill
 from dcss.cp.steps import Steps
 from dcss.errors import ConfigError, LaunchError
+from dcss.host.aio import TaskSet
 from dcss.rpc.connection import ClientConnection
 from dcss.rpc.protocol import Arguments
 from dcss.rpc.server import Handler
-from dcss.system.jobs import Outcome
+from dcss.system.steps import run_steps
 
 Action = Callable[[ControlProgram, Arguments], Steps[Response]]
 
 
-class Runner(Protocol):
-    """Runs steps and tells what they came to, as `Jobs.run` does."""
+def operator_handlers(cp: ControlProgram, tasks: TaskSet) -> Mapping[str, Handler]:
+    """Return the handlers by the request's name. What they began ends in `tasks`, also when the client has gone."""
 
-    def __call__(self, steps: Steps[Response], done: Callable[[Outcome[Response]], None]) -> object:
-        """`done` is called once, at once or later."""
+    async def answer(steps: Steps[Response], name: str) -> Arguments:
+        return response_form(await tasks.finish(run_steps(steps), name))
 
+    async def command(_client: ClientConnection, arguments: Arguments) -> Arguments:
+        line = _text(arguments, "command")
+        return await answer(cp.execute_steps(line), f"cp {line}")
 
-def operator_handlers(cp: ControlProgram, run: Runner) -> Mapping[str, Handler]:
-    """Return the handlers by the request's name; what takes long is given to `run`."""
-
-    def answer(client: ClientConnection, steps: Steps[Response]) -> None:
-        run(steps, lambda outcome: client.attempt(lambda: client.finish(response_form(outcome()))))
-
-    def command(client: ClientConnection, arguments: Arguments) -> None:
-        answer(client, cp.execute_steps(_text(arguments, "command")))
-
-    def segment(client: ClientConnection, arguments: Arguments) -> None:
-        if arguments.get("action") == "load":
-            client.finish(response_form(bring_in(cp, _text(arguments, "name"))))
-            return
-        action = _ACTIONS.get(str(arguments.get("action")))
-        if action is None:
+    async def segment(_client: ClientConnection, arguments: Arguments) -> Arguments:
+        action = str(arguments.get("action"))
+        if action == "load":
+            return response_form(bring_in(cp, _text(arguments, "name")))
+        if action not in _ACTIONS:
             raise ConfigError(
                 f"segment: action: found {arguments.get('action')!r}, wanted one of load, {', '.join(_ACTIONS)}"
             )
-        answer(client, action(cp, arguments))
+        return await answer(_ACTIONS[action](cp, arguments), f"segment {action}")
 
     return {"cp": command, "segment": segment}
 

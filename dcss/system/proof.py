@@ -1,58 +1,112 @@
-"""A running system's proof and account, computed in CP's own process."""
+"""A running system's proof and account: computed in a thread beside CP's event loop, one at a time."""
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from dcss.account.targets import SystemTarget
+from dcss.cp.segments.shm import SharedObject
+from dcss.host.aio import in_thread
 from dcss.host.libc import give_back_free_memory
 from dcss.results import MeasureResult, VerifyResult
-from dcss.system.targets import guest_counters, segment_users, target_of
+from dcss.system.targets import ExtentCache, guest_counters, objects_of, segment_users, target_of
 
 if TYPE_CHECKING:
     from dcss.system.system import System
+    from dcss.verify.examine import AccountQuestion
+
+_ATTEMPTS = 3
+Answer = TypeVar("Answer")
 
 
-def verify_system(system: "System", evidence_path: Path | None = None) -> VerifyResult:
-    """Judge the claims about the guests that live. Raises LaunchError where one of them ends meanwhile."""
-    from dcss.verify.examine import verify
+class Prover:
+    """Proves and measures one system. What is purged meanwhile stays in storage until that is done.
 
-    try:
-        return verify(target_of(system), evidence_path=evidence_path)
-    finally:
-        give_back_free_memory()  # otherwise CP keeps tens of MB of page tables' copies until its end
-
-
-def examine_system(system: "System", evidence_path: Path | None = None) -> tuple[VerifyResult, MeasureResult]:
-    """Judge the claims and account for all guests in one pass. Raises LaunchError where a guest ends meanwhile."""
-    from dcss.verify.examine import AccountQuestion, examine
-
-    question = AccountQuestion(guest_counters(system), segment_users(system), system.free_before_bytes)
-    target = target_of(system)
-    try:
-        verdict, account = examine(target, question, evidence_path=evidence_path)
-    finally:
-        give_back_free_memory()
-    assert account is not None
-    return verdict, _with_unmeasured(account, target, ())
-
-
-def measure_system(system: "System", limits: Iterable[str] = ()) -> MeasureResult:
-    """Return what the guests cost that have told their own books; `limits` say what the caller could not see.
-
-    Guests that have not are left out, and named in the result's limits. Raises LaunchError where one ends meanwhile.
+    Whoever cancels one of its calls takes the system down: the guests are killed, so that it ends at once.
     """
+
+    def __init__(self, system: "System") -> None:
+        self._system = system
+        self._lock = asyncio.Lock()
+        self.extents = ExtentCache()
+
+    async def verify(self, evidence_path: Path | None = None) -> VerifyResult:
+        """Judge the claims about the guests that live. Raises LaunchError where one of them ends meanwhile."""
+        verdict, _, _ = await self._examine(evidence_path, lambda: None)
+        return verdict
+
+    async def examine(self, evidence_path: Path | None = None) -> tuple[VerifyResult, MeasureResult]:
+        """Do what `verify` and `measure` do in one pass over all processes."""
+        verdict, account, target = await self._examine(evidence_path, self._account_question)
+        assert account is not None, "it was asked for"
+        return verdict, _with_unmeasured(account, target, ())
+
+    async def measure(self, limits: Iterable[str] = ()) -> MeasureResult:
+        """Return what the guests cost that have sent their own counters; `limits` say what the caller could not see.
+
+        Guests that have not are left out, and named in the result's limits. Raises LaunchError: one ends meanwhile.
+        """
+        async with self._lock:
+            with self._system.cp.pinned_versions():
+                target = target_of(self._system)
+                result = await self._in_thread(_measure, target, self._account_question())
+        return _with_unmeasured(result, target, limits)
+
+    async def _examine(
+        self, evidence_path: Path | None, question: "Callable[[], AccountQuestion | None]"
+    ) -> tuple[VerifyResult, MeasureResult | None, SystemTarget]:
+        """Judge and, where there is a question, measure.
+
+        A verdict against a system whose guests loaded or unloaded segments meanwhile is not final: it is looked at
+        again.
+        """
+        cp = self._system.cp
+        async with self._lock:
+            for _ in range(_ATTEMPTS):
+                changes_before = cp.changes
+                with cp.pinned_versions():
+                    target, objects = target_of(self._system), objects_of(self._system)
+                    verdict, account = await self._in_thread(self._judge, target, objects, question(), evidence_path)
+                if verdict.verdict == "verified" or cp.changes == changes_before:
+                    break
+        return verdict, account, target
+
+    def _judge(
+        self,
+        target: SystemTarget,
+        objects: Mapping[str, SharedObject],
+        question: "AccountQuestion | None",
+        evidence_path: Path | None,
+    ) -> tuple[VerifyResult, MeasureResult | None]:
+        from dcss.verify.examine import examine
+
+        try:
+            return examine(self.extents.add_files(target, objects), question, evidence_path=evidence_path)
+        finally:
+            give_back_free_memory()  # otherwise CP keeps tens of MB of page tables' copies until its end
+
+    def _account_question(self) -> "AccountQuestion":
+        from dcss.verify.examine import AccountQuestion
+
+        system = self._system
+        return AccountQuestion(guest_counters(system), segment_users(system), system.free_before_bytes)
+
+    async def _in_thread(self, function: Callable[..., Answer], *arguments: object) -> Answer:
+        return await in_thread(function, *arguments, on_cancel=self._system.supervisor.kill_all)
+
+
+def _measure(target: SystemTarget, question: "AccountQuestion") -> MeasureResult:
     from dcss.account.accounts import measure
 
-    target, books = target_of(system), guest_counters(system)
-    result = measure(
-        replace(target, guests=tuple(guest for guest in target.guests if guest.name in books)),
-        books,
-        segment_users(system),
-        free_before_bytes=system.free_before_bytes,
+    counted = replace(target, guests=tuple(guest for guest in target.guests if guest.name in question.guest_counters))
+    return measure(
+        counted,
+        question.guest_counters,
+        question.segment_users,
+        free_before_bytes=question.free_before_bytes,
     )
-    return _with_unmeasured(result, target, limits)
 
 
 def _with_unmeasured(result: MeasureResult, target: SystemTarget, limits: Iterable[str]) -> MeasureResult:

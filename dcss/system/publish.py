@@ -1,7 +1,9 @@
 """From segments' plans to shared memory: all are planned first, so their sizes are known before any is made."""
 
+import asyncio
 import os
 from dataclasses import dataclass
+from functools import partial
 from tempfile import TemporaryFile
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
@@ -12,10 +14,13 @@ from dcss.cp.segments.content import Fill, check_image, file_digest, write_conte
 from dcss.cp.segments.shm import check_space
 from dcss.cp.segments.storage import DamagedError
 from dcss.errors import ConfigError, LaunchError, SpoolError
+from dcss.host.aio import in_thread
 from dcss.host.paths import state_directory
 from dcss.image.build import ImagePlan, plan_image
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
+from dcss.system.steps import run_steps
+from dcss.system.targets import ExtentCache
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,33 +33,58 @@ class _Planned:
     saved: bool = False
 
 
-def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progress) -> None:
+class _Copying:
+    """Passes the progress of a copy in a thread on to the event loop's thread, until it is stopped."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._loop, self._progress = asyncio.get_running_loop(), progress
+        self._stopped = False
+
+    def advance(self, amount: int = 1) -> None:
+        """Pass it on. Raises CancelledError once the copy is to stop."""
+        if self._stopped:
+            raise asyncio.CancelledError
+        self._loop.call_soon_threadsafe(self._progress.advance, amount)
+
+    def stop(self) -> None:
+        """Have the copy end at its next step."""
+        self._stopped = True
+
+
+async def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progress, extents: ExtentCache) -> None:
     """Bring every segment of the plan into storage: its image, which `save:` saves first, or the saved segment.
 
     An image that is saved already, byte by byte and in that place, is not saved again: the file stays the one it was.
-    Nothing is made where not all of them have room. Raises ConfigError, ImageError, PublishError, SpoolError,
-    LaunchError, and DamagedError where a saved segment is not what was saved.
+    Nothing is made where not all of them have room. `extents` gets where the files of each segment lie. Raises
+    ConfigError, ImageError, PublishError, SpoolError, LaunchError, and DamagedError where a saved segment is not what
+    was saved.
     """
-    planned = [_planned(cp, segment) for segment in plan.segments]
+    planned = [await in_thread(_planned, cp, segment) for segment in plan.segments]
     check_address_layout({each.definition.name: each.definition for each in planned}, plan.guests)
     if len(planned) > 1:  # one alone is checked when it is made
         names = ", ".join(each.definition.name for each in planned)
         check_space(names, sum(each.definition.size_bytes for each in planned))
     for each in planned:
         if each.image is not None:
-            _publish_image(cp, each.definition, each.image, progress, save=each.plan.save)
+            await _publish_image(cp, each.definition, each.image, progress, save=each.plan.save)
         elif each.saved:
-            _load(cp, each.definition, progress)
+            await _load(cp, each.definition, progress)
         else:
             progress.phase(f"publish {each.definition.name}")
-            cp.publish(each.definition, lambda _: None)
+            await in_thread(cp.publish, each.definition, lambda _: None)
+        with cp.pinned_versions():
+            published = cp.segments.get(each.definition.name)
+            if published is not None and published.digest is not None:  # else guests may change its files
+                await in_thread(extents.of, published.object, published.digest)
 
 
-def _publish_image(
+async def _publish_image(
     cp: ControlProgram, definition: SegmentDefinition, image: ImagePlan, progress: Progress, *, save: bool
 ) -> None:
+    copying = _Copying(progress)
+
     def fill(descriptor: int) -> None:
-        image.write(descriptor, progress.advance)
+        image.write(descriptor, copying.advance)
 
     compare = save and _may_be_saved(cp, definition)
     verb = "compare" if compare else "save" if save else "publish"
@@ -63,12 +93,13 @@ def _publish_image(
         progress.warn(f"segment {definition.name}: {note}")
     if compare:
         check_image(definition, image.size_bytes)
-        _save_what_differs(cp, definition, fill, progress)
+        await _save_what_differs(cp, definition, fill, progress, copying)
     elif save:
-        cp.saved.store(definition, fill, image_bytes=image.size_bytes)
-        _load(cp, definition, progress)
+        await run_steps(cp.saved.store_steps(definition, fill, image_bytes=image.size_bytes), on_cancel=copying.stop)
+        await _load(cp, definition, progress)
     else:
-        cp.publish(definition, fill, image_bytes=image.size_bytes)
+        publish = partial(cp.publish, definition, fill, image_bytes=image.size_bytes)
+        await in_thread(publish, on_cancel=copying.stop)
 
 
 def _may_be_saved(cp: ControlProgram, definition: SegmentDefinition, digest: str | None = None) -> bool:
@@ -79,27 +110,30 @@ def _may_be_saved(cp: ControlProgram, definition: SegmentDefinition, digest: str
     return digest is None or held.saved_digest == digest
 
 
-def _save_what_differs(cp: ControlProgram, definition: SegmentDefinition, fill: Fill, progress: Progress) -> None:
+async def _save_what_differs(
+    cp: ControlProgram, definition: SegmentDefinition, fill: Fill, progress: Progress, copying: _Copying
+) -> None:
     """Load the saved segment where `fill` writes the same content; otherwise save that, and load it."""
     try:
         # Where there is room for a segment, and no name that a crash would leave.
         with TemporaryFile(dir=state_directory() / cp.system) as content:
-            write_content(definition, fill, content.fileno(), saved_only=True)
-            if _may_be_saved(cp, definition, file_digest(content.fileno())):
+            write = partial(write_content, definition, fill, content.fileno(), saved_only=True)
+            await in_thread(write, on_cancel=copying.stop)
+            if _may_be_saved(cp, definition, await in_thread(file_digest, content.fileno())):
                 try:
-                    _load(cp, definition, progress)
+                    await _load(cp, definition, progress)
                 except DamagedError:  # it is set aside, and told: its manifest had the digest, its content has not
                     pass
                 else:
                     return
             progress.phase(f"save {definition.name}")
-            cp.saved.store(definition, _copy_of(content.fileno()))
+            await run_steps(cp.saved.store_steps(definition, _copy_of(content.fileno())))
     except OSError as error:
         raise SpoolError(
             f"segment {definition.name}: {definition.size_bytes} bytes could not be written to the spool of system"
             f" {cp.system}: {error}"
         ) from error
-    _load(cp, definition, progress)
+    await _load(cp, definition, progress)
 
 
 def _copy_of(source_fd: int) -> Fill:
@@ -111,10 +145,10 @@ def _copy_of(source_fd: int) -> Fill:
     return fill
 
 
-def _load(cp: ControlProgram, definition: SegmentDefinition, progress: Progress) -> None:
+async def _load(cp: ControlProgram, definition: SegmentDefinition, progress: Progress) -> None:
     progress.phase(f"load {definition.name}")
     try:
-        cp.open(definition.name)
+        await in_thread(cp.open, definition.name)
     except KeyError:  # clients are served while others are published
         raise LaunchError(f"segment {definition.name}: purged while the system was being published") from None
 

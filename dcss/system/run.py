@@ -4,9 +4,9 @@ from pathlib import Path
 from time import monotonic
 
 from dcss.config.plan import SystemPlan
+from dcss.host.signals import run_interruptible
 from dcss.progress import Progress
 from dcss.results import RunResult
-from dcss.system.proof import examine_system
 from dcss.system.system import System
 
 
@@ -15,14 +15,18 @@ def run_system(plan: SystemPlan, *, progress: Progress, evidence_path: Path | No
 
     Raises ConfigError, ImageError, PublishError, SystemBusyError, LaunchError; an interrupt passes through.
     """
-    with System(plan, progress) as system:
+    return run_interruptible(_run(plan, progress, evidence_path))
+
+
+async def _run(plan: SystemPlan, progress: Progress, evidence_path: Path | None) -> RunResult:
+    async with System(plan, progress) as system:
         started = monotonic()
-        system.publish()
+        await system.publish()
         published = monotonic()
         system.launch()
-        system.wait()
+        await system.wait()
         ready = monotonic()
         progress.phase("verify")
-        verdict, account = examine_system(system, evidence_path)
+        verdict, account = await system.prover.examine(evidence_path)
         outcomes = system.outcomes()
     return RunResult(verdict, account, outcomes, published - started, ready - published, plan.warnings)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dcss.results import GuestStatus, SegmentStatus, SystemStatus
-from dcss.system.guest import Member, State
+from dcss.system.guest import Guest, State
 from dcss.system.targets import version_name
 
 if TYPE_CHECKING:
@@ -13,15 +13,15 @@ if TYPE_CHECKING:
 
 
 def system_status(system: "System") -> SystemStatus:
-    """Return the status of a running system: its CP, its guests and its segments."""
+    """Return the status of a system: its CP, its guests and its segments."""
     return SystemStatus(
         system=system.plan.name,
         state=system.phase,
         pid=os.getpid(),
         since=system.started_at,
         config=str(system.plan.path),
-        log=str(system.journal.path),
-        guests=tuple(guest_status(system, member) for member in system.roster.members.values()),
+        log=str(system.log.path),
+        guests=tuple(guest_status(system, guest) for guest in system.supervisor.guests.values()),
         segments=tuple(
             SegmentStatus(
                 name=version_name(segment),
@@ -37,22 +37,22 @@ def system_status(system: "System") -> SystemStatus:
     )
 
 
-def guest_status(system: "System", member: Member) -> GuestStatus:
+def guest_status(system: "System", guest: Guest) -> GuestStatus:
     """Return the status of one guest; `exit_status` and `reason` are None unless it failed."""
-    guest = member.guest
-    failed = member.state in {State.FAILED, State.KILLED, State.RESTARTING}
-    outcome = member.outcome() if failed else None
+    pids = guest.instance.pids if guest.instance is not None else ()
+    failed = guest.state in {State.FAILED, State.KILLED, State.RESTARTING}
+    outcome = guest.outcome() if failed else None
     return GuestStatus(
-        name=member.name,
-        engine=member.plan.engine,
-        state=member.state.value,
-        since=_iso(member.since_seconds),
-        pid=guest.pid if guest is not None and member.lives else None,
-        segments=_loaded(system, member.name),
-        restarts=member.restarts,
+        name=guest.name,
+        engine=guest.plan.engine,
+        state=guest.state.value,
+        since=_iso(guest.since_seconds),
+        pid=pids[0] if pids else None,
+        segments=_loaded(system, guest.name),
+        restarts=guest.restarts,
         exit_status=None if outcome is None else outcome.exit_status,
         reason=None if outcome is None else outcome.log,
-        log=str(system.cp.lock.directory / f"{member.name}.log"),
+        log=str(system.cp.lock.directory / f"{guest.name}.log"),
     )
 
 

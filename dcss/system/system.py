@@ -1,33 +1,32 @@
-"""A running system: CP, the fork server, the guests and the control socket, served by one loop in one thread."""
+"""A running system: CP, the engines, the guests and the control socket, all served by one event loop."""
 
-from collections.abc import Mapping
-from contextlib import ExitStack
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
 from types import MappingProxyType, TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self, TypeVar
 
 from dcss.account.machine import free_memory_bytes
 from dcss.config.plan import SystemPlan
 from dcss.cp.program import ControlProgram
-from dcss.engines.process.forkclient import ForkServer
+from dcss.engines.base import Engine
+from dcss.engines.registry import ENGINES
 from dcss.errors import ConfigError, LaunchError
+from dcss.host.aio import TaskSet, cancel, uninterrupted
 from dcss.host.prctl import adopt_orphans
 from dcss.host.rlimits import raise_descriptor_limit
-from dcss.host.signals import interrupts_held
 from dcss.progress import Progress
 from dcss.results import GuestOutcome
-from dcss.rpc.loop import Loop
 from dcss.rpc.server import ControlServer
-from dcss.system.guest import Member
-from dcss.system.instance import Guest
-from dcss.system.jobs import Jobs
+from dcss.system.instance import GuestInstance
 from dcss.system.log import Echo, SystemLog, utc_now
+from dcss.system.proof import Prover
 from dcss.system.publish import publish_segments
 from dcss.system.requests import Requests
-from dcss.system.serving import ServingProgress
 from dcss.system.supervisor import Supervisor
 
-ENGINES = ("process",)
 Phase = Literal["publishing", "starting", "up"]
+Answer = TypeVar("Answer")
 
 
 class TakenDownError(LaunchError):
@@ -35,133 +34,172 @@ class TakenDownError(LaunchError):
 
 
 class System:
-    """One system from its CP's start to its end; leaving the context takes everything down.
+    """One system from its CP's start to its end; leaving the `async with` block takes everything down.
 
-    `echo` hears what the journal notes. Raises ConfigError, SystemBusyError, and LaunchError where the machine's limits
-    cannot carry the plan.
+    `echo` gets what the log is told. Entering raises SystemBusyError, and LaunchError where the machine's limits cannot
+    carry the plan; making it raises ConfigError for guests that no engine can run.
     """
 
-    def __init__(self, plan: SystemPlan, progress: Progress, *, echo: Echo | None = None) -> None:
-        check_engines(plan)
-        raise_descriptor_limit(len(plan.guests), len(plan.segments))
-        adopt_orphans()
+    cp: ControlProgram
+    log: SystemLog
+    started_at: str
+    engines: Mapping[str, Engine]
+    supervisor: Supervisor
+    prover: Prover
+    tasks: TaskSet
+    _end: asyncio.Future[None]  # done when the system is to end: by an error, or since someone asked for it
+
+    def __init__(
+        self,
+        plan: SystemPlan,
+        progress: Progress,
+        *,
+        echo: Echo | None = None,
+        engines: Mapping[str, Callable[[], Engine]] = ENGINES,
+    ) -> None:
         self.plan = plan
-        self.loop = Loop()
         self.phase: Phase = "publishing"
-        self.ending = False  # someone asked for the end
         self.free_before_bytes: int | None = None
-        self._progress = progress
-        with ExitStack() as stack:
-            stack.callback(self.loop.close)
-            self.cp = stack.enter_context(ControlProgram(plan.name))
-            self.started_at = utc_now()
-            self.journal = SystemLog(self.cp.lock.directory, echo)
-            stack.callback(self.journal.close)
-            if self.cp.swept:
-                self.journal.note(f"removed what a CP that was killed left: {', '.join(self.cp.swept)}")
-            self.cp.tell_findings(self._warn)
-            self.jobs = Jobs(self.loop)
-            stack.callback(self.jobs.close)
-            stack.callback(self._close_guests)
-            # Exec'd before anything is published: no guest can inherit what CP holds.
-            self.fork_server = ForkServer(self.journal.descriptor)
-            stack.callback(self.fork_server.close)
-            self.roster = Supervisor(
-                plan,
-                cp=self.cp,
-                fork_server=self.fork_server,
-                loop=self.loop,
-                jobs=self.jobs,
-                journal=self.journal,
-                settled=self._settled,
-            )
-            control = ControlServer(self.loop, self.cp.lock.directory, Requests(self).handlers(), self.journal.note)
-            stack.callback(control.close)
-            self._closing = stack.pop_all()
+        self.engines = make_engines(plan, engines)
+        self._progress, self._echo = progress, echo
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        raise_descriptor_limit(len(self.plan.guests), len(self.plan.segments))
+        adopt_orphans()
+        loop = asyncio.get_running_loop()
+        self._end = loop.create_future()
+        try:
+            await self._start(loop)
+        except BaseException:
+            await uninterrupted(self._stack.aclose())
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await uninterrupted(self._stack.aclose())
+
+    async def _start(self, loop: asyncio.AbstractEventLoop) -> None:
+        stack = self._stack
+        self.cp = stack.enter_context(ControlProgram(self.plan.name))
+        self.started_at = utc_now()
+        self.log = SystemLog(self.cp.lock.directory, self._echo)
+        stack.callback(self.log.close)
+        if self.cp.swept:
+            self.log.note(f"removed what a CP that was killed left: {', '.join(self.cp.swept)}")
+        self.cp.tell_findings(self._warn)
+        stack.callback(loop.set_exception_handler, loop.get_exception_handler())
+        loop.set_exception_handler(self._on_unhandled)
+        stack.callback(self._end.cancel)
+        self.tasks = TaskSet()
+        for engine in self.engines.values():
+            # Started before anything is published: no guest can inherit what CP holds.
+            stack.push_async_callback(engine.close)
+            await engine.start(self.log.descriptor)
+        stack.push_async_callback(self.tasks.close)
+        for engine in self.engines.values():
+            self.tasks.start(engine.serve(), f"engine {engine.name}")
+        self.supervisor = Supervisor(
+            self.plan,
+            cp=self.cp,
+            engines=self.engines,
+            tasks=self.tasks,
+            log=self.log,
+            on_settled=lambda _: self._progress.advance(),
+        )
+        self.prover = Prover(self)
+        server = ControlServer(self.cp.lock.directory, Requests(self).handlers(), self.log.note)
+        stack.push_async_callback(server.close)
+        server.start()
 
     @property
-    def guests(self) -> Mapping[str, Guest]:
+    def guests(self) -> Mapping[str, GuestInstance]:
         """The last start of each guest that was started, by name."""
         return MappingProxyType(
-            {name: member.guest for name, member in self.roster.members.items() if member.guest is not None}
+            {name: guest.instance for name, guest in self.supervisor.guests.items() if guest.instance is not None}
         )
 
-    def publish(self) -> None:
-        """Put every segment of the plan into shared memory, and serve clients meanwhile.
+    async def publish(self) -> None:
+        """Put every segment of the plan into shared memory.
 
         Raises ConfigError, ImageError, PublishError, SpoolError, TakenDownError.
         """
-        publish_segments(self.cp, self.plan, ServingProgress(self._progress, self._serve_clients))
+        await self._until_end(publish_segments(self.cp, self.plan, self._progress, self.prover.extents))
 
     def launch(self) -> None:
-        """Start every guest of the plan, a few at a time while `wait` or `poll` serve them."""
+        """Start every guest of the plan, a few at a time."""
         self.free_before_bytes = free_memory_bytes()
         self._progress.phase("start guests", len(self.plan.guests), "guests")
         self.phase = "starting"
-        self.roster.launch()
+        self.supervisor.launch()
 
-    def wait(self) -> None:
-        """Serve guests until each one's `run:` list has ended, well or not. Raises TakenDownError, LaunchError."""
-        while not self.roster.all_settled:
-            self.poll(None)
-            self._check_ending()
+    async def wait(self) -> None:
+        """Wait until each guest's `run:` list has ended, well or not. Raises TakenDownError, LaunchError."""
+        await self._until_end(self.supervisor.wait_settled())
         self.phase = "up"
 
-    def serve(self) -> None:
+    async def serve(self) -> None:
         """Serve guests and clients until one of these has the system taken down. Raises LaunchError."""
-        while not self.ending:
-            self.poll(None)
+        await asyncio.wait([self._end])
+        self._end.result()
 
-    def poll(self, timeout_seconds: float | None) -> None:
-        """Serve what is ready: hypercalls, consoles, ends of processes. Raises LaunchError: the fork server ended."""
-        self.loop.turn(timeout_seconds)
+    def take_down(self) -> None:
+        """Have `publish`, `wait` and `serve` end."""
+        if not self._end.done():
+            self._end.set_result(None)
 
     def outcomes(self) -> tuple[GuestOutcome, ...]:
         """Return how each guest's last start ended, or how it does so far."""
-        return tuple(member.outcome() for member in self.roster.members.values())
+        return tuple(guest.outcome() for guest in self.supervisor.guests.values())
 
-    def close(self) -> None:
-        """Take everything down: guests, fork server, shared memory. A second Ctrl-C waits until that is done."""
-        with interrupts_held():
-            self._closing.close()
+    async def _until_end(self, work: Coroutine[Any, Any, Answer]) -> Answer:
+        """Return what `work` does, or raise why the system ends before that."""
+        task = asyncio.ensure_future(work)
+        try:
+            waited: list[asyncio.Future[Any]] = [task, self._end]
+            await asyncio.wait(waited, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
+                self._end.result()
+                raise TakenDownError(f"system {self.plan.name}: taken down while it was {self.phase}")
+            return task.result()
+        finally:
+            await cancel(task)
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _serve_clients(self) -> None:
-        self.poll(0)
-        while self.jobs.working and not self.ending:  # a client's save: what is published next waits its turn
-            self.poll(None)
-        self._check_ending()
-
-    def _check_ending(self) -> None:
-        if self.ending:
-            raise TakenDownError(f"system {self.plan.name}: taken down while it was {self.phase}")
+    def _on_unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """End the system by an error that a callback or a task of it raised; the first one is what it is told by."""
+        error = context.get("exception")
+        if not isinstance(error, Exception):
+            loop.default_exception_handler(context)
+        elif not self._end.done():
+            self._end.set_exception(error)
+            self._end.exception()  # whoever ends the system before `serve` sees it, has not lost anything
+        else:
+            self.log.note(f"{context['message']}: {error!r}")
 
     def _warn(self, finding: str) -> None:
-        self.journal.note(f"warning: {finding}")
+        self.log.note(f"warning: {finding}")
         if self.phase != "up":  # afterwards nobody looks at the progress
             self._progress.warn(finding)
 
-    def _settled(self, _: Member) -> None:
-        self._progress.advance()
 
-    def _close_guests(self) -> None:
-        if hasattr(self, "roster"):  # the fork server may have failed to start
-            self.roster.close()
-
-
-def check_engines(plan: SystemPlan) -> None:
-    """Raise ConfigError for guests whose engine this version cannot run."""
-    findings = [
-        f"{guest.where}: engine: found {guest.engine}, wanted {', '.join(ENGINES)} (others are not built yet)"
+def make_engines(plan: SystemPlan, engines: Mapping[str, Callable[[], Engine]]) -> Mapping[str, Engine]:
+    """Make the engines that the plan's guests run on. Raises ConfigError for guests that none of them can run."""
+    unknown = [
+        f"{guest.where}: engine: found {guest.engine}, wanted {', '.join(engines)} (others are not built yet)"
         for guest in plan.guests
-        if guest.engine not in ENGINES
+        if guest.engine not in engines
     ]
-    if findings:
-        raise ConfigError(*findings)
+    if unknown:
+        raise ConfigError(*unknown)
+    names = dict.fromkeys(guest.engine for guest in plan.guests)
+    made: dict[str, Engine] = {name: engines[name]() for name in names}
+    problems = [
+        str(problem)
+        for name, engine in made.items()
+        for problem in engine.check([guest for guest in plan.guests if guest.engine == name])
+    ]
+    if problems:
+        raise ConfigError(*problems)
+    return MappingProxyType(made)

@@ -2,33 +2,57 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from dcss.account.targets import AddressRange, GuestTarget, SegmentTarget, SystemTarget
+from dcss.account.targets import GuestTarget, SegmentTarget, StatedCounters, SystemTarget
 from dcss.cp.segments.segment import FileClass, Segment
 from dcss.cp.segments.shm import SharedObject
-from dcss.image.files import image_files
-from dcss.system.instance import Guest
+from dcss.image.files import FileExtents, image_files
+from dcss.system.instance import GuestInstance
 
 if TYPE_CHECKING:
     from dcss.system.system import System
 
+_Version = tuple[int, int, str]  # device and inode of an object, digest of its content
+
+
+class ExtentCache:
+    """Where the files of each version in storage lie; read once, except where guests may change that.
+
+    Used from threads that prove or publish, one at a time, while the versions are pinned.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[_Version, tuple[FileExtents, ...]] = {}
+
+    def of(self, stored: SharedObject, digest: str | None) -> tuple[FileExtents, ...]:
+        """Return the files of an object whose content has `digest`; None where guests may change it."""
+        if digest is None:
+            return tuple(image_files(stored.buffer))
+        version = (stored.device, stored.inode, digest)
+        if version not in self._files:
+            self._files[version] = tuple(image_files(stored.buffer))
+        return self._files[version]
+
+    def add_files(self, target: SystemTarget, objects: Mapping[str, SharedObject]) -> SystemTarget:
+        """Return a target with its segments' files; forget those of versions that are not in storage any more."""
+        segments = tuple(
+            replace(segment, files=self.of(objects[segment.shm_name], segment.digest)) for segment in target.segments
+        )
+        current = {(stored.device, stored.inode) for stored in objects.values()}
+        self._files = {version: files for version, files in self._files.items() if version[:2] in current}
+        return replace(target, segments=segments)
+
 
 def target_of(system: "System") -> SystemTarget:
-    """Describe a running system by what its CP knows of it; guests that ended are left out."""
-    reservation = system.fork_server.reservation
-    window = AddressRange(reservation.window, reservation.window + reservation.window_bytes)
-    user_area = AddressRange(reservation.user_area, reservation.user_area + reservation.user_area_bytes)
+    """Describe a running system by what its CP knows of it, its segments' files excepted; ended guests are left out."""
     return SystemTarget(
         name=system.plan.name,
         cp_pid=os.getpid(),
-        other_pids=(system.fork_server.pid,),
-        guests=tuple(
-            _guest(system, guest, guest.pid, window, user_area)
-            for guest in system.guests.values()
-            if guest.pid is not None and guest.exit_status is None
-        ),
+        other_pids=tuple(pid for engine in system.engines.values() for pid in engine.pids),
+        guests=tuple(_guest(system, guest) for guest in system.guests.values() if guest.pids),
         segments=tuple(
             SegmentTarget(
                 name=name,
@@ -38,12 +62,16 @@ def target_of(system: "System") -> SystemTarget:
                 address=stored.address,
                 size_bytes=stored.size_bytes,
                 digest=segment.digest,
-                files=tuple(image_files(stored.buffer)),
             )
             for segment in system.cp.files.values()
             for name, stored in _objects(segment)
         ),
     )
+
+
+def objects_of(system: "System") -> dict[str, SharedObject]:
+    """Return what is in storage, by the objects' names."""
+    return {stored.name: stored for segment in system.cp.files.values() for _, stored in _objects(segment)}
 
 
 def version_name(segment: Segment) -> str:
@@ -72,22 +100,33 @@ def _objects(segment: Segment) -> Iterator[tuple[str, SharedObject]]:
         yield f"{name}.saved", segment.pristine
 
 
-def guest_counters(system: "System") -> dict[str, tuple[int, int, int]]:
-    """Return each guest's own account, the latest that it sent: page cache, buffer and anonymous bytes."""
-    return {guest.name: guest.counters for guest in system.guests.values() if guest.counters is not None}
+def guest_counters(system: "System") -> dict[str, StatedCounters | str]:
+    """Return the counters that each guest sent last, or why its engine has none; guests in their `run:` list lack."""
+    found: dict[str, StatedCounters | str] = {}
+    for guest in system.guests.values():
+        if guest.counters is not None:
+            found[guest.name] = guest.counters
+        elif guest.ready and guest.running is not None and guest.running.no_counters_reason is not None:
+            found[guest.name] = guest.running.no_counters_reason
+    return found
 
 
-def _guest(system: "System", guest: Guest, pid: int, window: AddressRange, user_area: AddressRange) -> GuestTarget:
-    loads = system.cp.loaded(guest.name)
+def _guest(system: "System", guest: GuestInstance) -> GuestTarget:
+    assert guest.running is not None, "it has processes"
+    memory = guest.running.memory()
     return GuestTarget(
         name=guest.name,
         engine=guest.plan.engine,
-        pids=(pid,),
+        pids=guest.pids,
         expect=guest.plan.expect,
         storage_bytes=guest.plan.storage_bytes,
-        window=window,
-        user_area=user_area,
+        window=memory.window,
+        user_area=memory.user_area,
+        origins=memory.origins,
         non_shared=frozenset(
-            stored.name for load in loads.values() if not load.shared for _, stored in _objects(load.segment)
+            stored.name
+            for load in system.cp.loaded(guest.name).values()
+            if not load.shared
+            for _, stored in _objects(load.segment)
         ),
     )

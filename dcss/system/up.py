@@ -1,5 +1,6 @@
 """`dcss up`: a system that stays up until it is taken down, here or in the background."""
 
+import asyncio
 import os
 import traceback
 from collections.abc import Callable
@@ -8,6 +9,7 @@ from dcss.config.plan import SystemPlan
 from dcss.documents import from_document, to_document
 from dcss.errors import DcssError
 from dcss.host.prctl import set_name
+from dcss.host.signals import run_interruptible
 from dcss.progress import Progress
 from dcss.results import SystemStatus
 from dcss.system.daemon import StartupNotifier, start_in_background
@@ -19,14 +21,18 @@ from dcss.system.system import System
 def up_here(plan: SystemPlan, progress: Progress, *, echo: Echo, up: Callable[[SystemStatus], None]) -> SystemStatus:
     """Keep a system up in this process; return its last status when a client has taken it down.
 
-    `up` is called with the system's status once every guest has settled, `echo` with each line of the journal.
+    `up` is called with the system's status once every guest has settled, `echo` with each line of the log.
     Raises ConfigError, ImageError, PublishError, SystemBusyError, LaunchError; an interrupt passes through.
     """
-    with System(plan, progress, echo=echo) as system:
-        _bring_up(system)
-        up(system_status(system))
-        system.serve()
-        return system_status(system)
+
+    async def serve() -> SystemStatus:
+        async with System(plan, progress, echo=echo) as system:
+            await _bring_up(system)
+            up(system_status(system))
+            await system.serve()
+            return system_status(system)
+
+    return run_interruptible(serve())
 
 
 def up_in_background(plan: SystemPlan, progress: Progress) -> SystemStatus:
@@ -34,29 +40,30 @@ def up_in_background(plan: SystemPlan, progress: Progress) -> SystemStatus:
 
     Raises what `up_here` does.
     """
-    return from_document(SystemStatus, start_in_background(lambda caller: _serve(plan, caller), progress))
+    document = start_in_background(lambda caller: run_interruptible(_serve(plan, caller)), progress)
+    return from_document(SystemStatus, document)
 
 
-def _serve(plan: SystemPlan, caller: StartupNotifier) -> None:
-    with System(plan, caller) as system:
-        for descriptor in (1, 2):  # where a fault of ours, or a library's, leaves its words
-            os.dup2(system.journal.descriptor, descriptor)
-        _bring_up(system)
+async def _serve(plan: SystemPlan, caller: StartupNotifier) -> None:
+    async with System(plan, caller) as system:
+        for descriptor in (1, 2):  # where a fault of ours, or a library's, leaves its traceback
+            os.dup2(system.log.descriptor, descriptor)
+        await _bring_up(system)
         caller.up(to_document(system_status(system)))
         try:
-            system.serve()
-        except KeyboardInterrupt:
-            system.journal.note("taken down by a signal")
+            await system.serve()
+        except asyncio.CancelledError:
+            system.log.note("taken down by a signal")
+            raise
         except Exception as error:
-            told = str(error) if isinstance(error, DcssError) else traceback.format_exc()
-            system.journal.note(told)
-            system.cp.lock.keep = (system.journal.path.name,)  # whoever misses the system finds out why
+            system.log.note(str(error) if isinstance(error, DcssError) else traceback.format_exc())
+            system.cp.lock.keep = (system.log.path.name,)  # whoever misses the system finds out why
             raise
 
 
-def _bring_up(system: System) -> None:
+async def _bring_up(system: System) -> None:
     set_name("dcss:cp")
-    system.publish()
+    await system.publish()
     system.launch()
-    system.wait()
-    system.journal.note(f"up with {len(system.plan.guests)} guests")
+    await system.wait()
+    system.log.note(f"up with {len(system.plan.guests)} guests")

@@ -1,6 +1,8 @@
 """Commands in real guests: as steps, over the console, and without a trace that the proof would find."""
 
+import asyncio
 import hashlib
+import os
 import random
 import signal
 from collections.abc import Iterator
@@ -9,15 +11,12 @@ from pathlib import Path
 import pytest
 from claim_support import NO_COPIES, assert_only_false, assert_verified
 from needs_support import needs
-from system_support import COPIED, guest, system_plan, wait_gone
+from system_support import COPIED, RunningSystem, guest, system_plan, wait_gone
 from tree_support import make_tree, mke2fs
 
-from dcss.abi.console import EXIT_STATUS, STATUS, STDERR, STDOUT
 from dcss.config.plan import GuestPlan, Step
 from dcss.errors import LaunchError
-from dcss.progress import SilentProgress
-from dcss.system.proof import measure_system, verify_system
-from dcss.system.system import System
+from dcss.results import VerifyResult
 
 pytestmark = needs("mke2fs")
 MAP_ALL = ("map", "/usr/lib/**/*.so*")
@@ -47,25 +46,31 @@ def private_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, made: tuple
 class Running:
     """A system whose guests are ready, and commands in them."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: RunningSystem) -> None:
         self.system = system
 
     def run(self, name: str, *words: str) -> tuple[int, bytes, bytes]:
         """Run one command to its end; return its status and what it wrote."""
-        heard: dict[bytes, bytearray] = {STDOUT: bytearray(), STDERR: bytearray(), STATUS: bytearray()}
-        self.system.guests[name].start_exec(words, lambda kind, data: heard[kind].extend(data))
-        while not heard[STATUS]:
-            self.system.poll(10)
-        return EXIT_STATUS.unpack(heard[STATUS])[0], bytes(heard[STDOUT]), bytes(heard[STDERR])
+        return self.system.run(self.exec(name, *words))
+
+    async def exec(self, name: str, *words: str) -> tuple[int, bytes, bytes]:
+        out, err = bytearray(), bytearray()
+
+        async def take(is_error: bool, data: bytes) -> None:
+            (err if is_error else out).extend(data)
+
+        status = await self.system.guests[name].exec(words, take)
+        return status, bytes(out), bytes(err)
+
+    def verify(self) -> VerifyResult:
+        return self.system.run(self.system.system.prover.verify())
 
 
 @pytest.fixture
 def running(tmp_path: Path) -> Iterator[Running]:
     plan = system_plan(tmp_path, guest("A", MAP_ALL), guest("B", MAP_ALL), guest("C", MAP_ALL, options=COPIED))
-    with System(plan, SilentProgress()) as system:
-        system.publish()
-        system.launch()
-        system.wait()
+    with RunningSystem(plan) as system:
+        system.bring_up()
         yield Running(system)
 
 
@@ -98,45 +103,40 @@ def test_each_command_has_a_shell_of_its_own_and_files_stay(running: Running) ->
 
 
 def test_commands_in_several_guests_go_on_at_once(running: Running, made: tuple[Path, dict[str, bytes]]) -> None:
-    heard = {name: bytearray() for name in "ABC"}
-    left = set(heard)
-    for name in heard:
+    command = ["cat", *sorted(made[1])]
 
-        def hear(kind: bytes, data: bytes, name: str = name) -> None:
-            if kind == STATUS:
-                left.remove(name)
-            else:
-                heard[name] += data
+    async def run_all() -> list[tuple[int, bytes, bytes]]:
+        tasks = [asyncio.ensure_future(running.exec(name, *command)) for name in "ABC"]
+        await asyncio.sleep(0)
+        for name in "ABC":
+            with pytest.raises(LaunchError, match="a command is under way"):
+                await running.exec(name, "ls")
+        return await asyncio.gather(*tasks)
 
-        running.system.guests[name].start_exec(["cat", *sorted(made[1])], hear)
-        with pytest.raises(LaunchError, match="a command is under way"):
-            running.system.guests[name].start_exec(["ls"], hear)
-    while left:
-        running.system.poll(10)
-    assert set(map(bytes, heard.values())) == {b"".join(made[1][path] for path in sorted(made[1]))}
+    content = b"".join(made[1][path] for path in sorted(made[1]))
+    assert running.system.run(run_all()) == [(0, content, b"")] * 3
 
 
-def test_a_guest_that_is_killed_during_a_command_ends_it(running: Running, made: tuple[Path, dict[str, bytes]]) -> None:
-    member = running.system.guests["A"]
-    kinds: list[bytes] = []
-    # More than its console takes before somebody reads it: the command cannot end before the guest is killed.
-    member.start_exec(["cat", *sorted(made[1]) * 4], lambda kind, data: kinds.append(kind + data))
-    member.kill()
-    while not any(kind.startswith(STATUS) for kind in kinds):
-        running.system.poll(10)
-    assert kinds[-1] == STATUS + EXIT_STATUS.pack(128 + signal.SIGKILL)
-    assert b"SIGKILL" in kinds[-2] or b"signal 9" in kinds[-2]
+def test_a_guest_that_is_killed_during_a_command_ends_it(running: Running) -> None:
+    async def kill_during() -> tuple[int, bytes, bytes]:
+        # Stopped, so that it is certain to be in the command when it is killed.
+        os.kill(running.system.pid_of("A"), signal.SIGSTOP)
+        command = asyncio.ensure_future(running.exec("A", "find", "/"))
+        await asyncio.sleep(0)
+        running.system.guests["A"].kill()
+        return await command
+
+    status, _, err = running.system.run(kill_during())
+    assert status == 128 + signal.SIGKILL
+    assert b"SIGKILL" in err or b"signal 9" in err
     assert running.run("B", "true") == (0, b"", b"")
 
 
-def test_books_follow_what_commands_instantiate(running: Running, made: tuple[Path, dict[str, bytes]]) -> None:
+def test_counters_follow_what_commands_instantiate(running: Running, made: tuple[Path, dict[str, bytes]]) -> None:
     def counters(name: str) -> int:
-        member = running.system.guests[name]
-        before = member.counters
-        member.request_counters()
-        while member.counters is before:
-            running.system.poll(10)
-        account = next(g for g in measure_system(running.system).guests if g.name == name)
+        system = running.system
+        system.run(system.guests[name].refresh_counters())
+        account = next(g for g in system.run(system.system.prover.measure()).guests if g.name == name)
         assert account.guest.page_cache_bytes is not None
         return account.guest.page_cache_bytes
 
@@ -167,17 +167,17 @@ def test_looking_around_leaves_no_copy_that_the_proof_finds(
     ):
         status, _, err = running.run("A", *command)
         assert (status, err) == (0, b""), command
-    assert_verified(verify_system(running.system))
+    assert_verified(running.verify())
 
 
 @needs("frames")
 def test_a_copy_that_a_command_makes_is_one(running: Running) -> None:
     assert running.run("B", "cp", "/usr/lib/lib1.so", "/tmp")[0] == 0
-    reason = assert_only_false(verify_system(running.system), NO_COPIES)
+    reason = assert_only_false(running.verify(), NO_COPIES)
     assert "guest B (kernel)" in reason
     assert "/usr/lib/lib1.so" in reason
     assert running.run("B", "rm", "/tmp/lib1.so")[0] == 0
-    assert_verified(verify_system(running.system))
+    assert_verified(running.verify())
 
 
 def steps(name: str, *commands: tuple[str, ...]) -> GuestPlan:
@@ -191,10 +191,8 @@ def test_steps_run_in_turn_and_their_output_is_the_log(tmp_path: Path) -> None:
         steps("BAD", ("echo", "first"), ("cat", "/nosuch file"), ("echo", "never")),
         steps("WRONG", ("sh", "-c", "echo a | cat")),
     )
-    with System(plan, SilentProgress()) as system:
-        system.publish()
-        system.launch()
-        system.wait()
+    with RunningSystem(plan) as system:
+        system.bring_up()
         good, bad, wrong = (system.guests[name] for name in ("GOOD", "BAD", "WRONG"))
         assert good.ready
         assert "to a file\n1 /tmp/x\nlib\n" in good.log_path.read_text()
@@ -208,5 +206,5 @@ def test_steps_run_in_turn_and_their_output_is_the_log(tmp_path: Path) -> None:
             "BAD: exec cat '/nosuch file': exit status 1",
         ]
         assert "pipes are not supported" in wrong.outcome().log
-        pids = [member.pid for member in (good, bad, wrong) if member.pid]
+        pids = [pid for guest in (good, bad, wrong) for pid in guest.pids]
     wait_gone(*pids)

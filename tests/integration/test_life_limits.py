@@ -13,12 +13,10 @@ from pathlib import Path
 import pytest
 from cli_support import Dcss
 from needs_support import needs
-from system_support import guest, system_plan
+from system_support import RunningSystem, alive, guest, system_plan
 
 from dcss.engines.process import forkclient
-from dcss.progress import SilentProgress
 from dcss.system.guest import State
-from dcss.system.system import System
 
 CLONE_NEWPID = 0x20000000
 
@@ -102,22 +100,26 @@ def test_a_fork_without_memory_fails_that_guest_alone(tmp_path: Path, monkeypatc
     """fork(2) says ENOMEM in a process id namespace whose first process has ended: memory need not run out for it."""
     unshare = f"import ctypes; ctypes.CDLL(None).unshare({CLONE_NEWPID}); "
     monkeypatch.setattr(forkclient, "_PROGRAM", unshare + forkclient._PROGRAM)
-    with System(system_plan(tmp_path, guest("A"), guest("B")), SilentProgress()) as system:
+    with RunningSystem(system_plan(tmp_path, guest("A"), guest("B"))) as system:
         system.publish()
         system.launch()
-        members = system.roster.members
-        end = time.monotonic() + 20
-        while any(member.guest is None or not member.state.settled for member in members.values()):
-            first = members["A"].guest
-            if first is not None and first.pid is not None:
-                first.kill()
-            system.poll(1)
-            assert time.monotonic() < end, members
-        system.roster.start(members["B"])
-        while not members["B"].state.settled:
-            system.poll(1)
-        assert members["B"].state is State.FAILED
-        assert members["B"].outcome().exit_status == 71
-        assert members["B"].reason.startswith(f"fork: {os.strerror(errno.ENOMEM)}; free memory")
-        assert members["B"].name not in system.cp.guests
-        assert system.fork_server._process.poll() is None, "the fork server ended"
+        supervisor = system.system.supervisor
+        guests = supervisor.guests
+
+        def first_killed_and_all_ended() -> bool:
+            if guests["A"].instance is not None:
+                guests["A"].instance.kill()
+            return all(each.state in {State.FAILED, State.KILLED} for each in guests.values())
+
+        system.serve_until(first_killed_and_all_ended)
+
+        async def start() -> None:
+            supervisor.start(guests["B"])
+
+        system.run(start())
+        system.serve_until(lambda: guests["B"].state.settled)
+        assert guests["B"].state is State.FAILED
+        assert guests["B"].outcome().exit_status == 71
+        assert guests["B"].reason.startswith(f"fork: {os.strerror(errno.ENOMEM)}; free memory")
+        assert guests["B"].name not in system.cp.guests
+        assert alive(system.fork_server_pid), "the fork server ended"

@@ -32,7 +32,7 @@ class StoredPages:
         self.kind = kind
         self.holds = 0
 
-    def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:  # noqa: ARG002
+    def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:
         within = min(pages, self.pages - first_page)
         if within > 0:
             yield StorageRun(first_page, self.page_frame + first_page, within, self.kind)

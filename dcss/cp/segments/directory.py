@@ -4,7 +4,8 @@ Rules from z/VM's CP Commands and Utilities Reference and VM/370's System Progra
 is a `RefusalError`, which the DIAG handler turns into condition and return code.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from dcss.abi.diag64 import ReturnCode
 from dcss.abi.extmem import SEGMENT_SIZE, SegmentName
@@ -19,7 +20,7 @@ class Directory:
     """All system data files of one CP: by file number (`files`), by name those that can be loaded (`available`), and by
     name those that are defined and not saved (`skeletons`). `damaged(segment, reason)` is called with a segment that
     turned out not to be what was saved, after it was taken away from new loads. `tell` gets what keeps a guest from a
-    load that it may have.
+    load that it may have. `changes` counts loads, unloads, files taken away and writes of CP.
     """
 
     def __init__(self, storage: Storage, damaged: Callable[[Segment, str], None]) -> None:
@@ -31,6 +32,9 @@ class Directory:
         self._storage = storage
         self._damaged = damaged
         self._last_spid = 0
+        self.changes = 0
+        self._pins = 0
+        self._unpinned_drops: list[Segment] = []
 
     def next_spid(self) -> int:
         """Return a free file number: the one after the last given, beginning again after 9999."""
@@ -66,10 +70,27 @@ class Directory:
         self._retire(segment)
 
     def _retire(self, segment: Segment) -> None:
+        self.changes += 1
         segment.file_class = FileClass.PENDING_PURGE
         if not segment.users:
             del self.files[segment.spid]
-            self._storage.drop(segment)
+            if self._pins:
+                self._unpinned_drops.append(segment)
+            else:
+                self._storage.drop(segment)
+
+    @contextmanager
+    def pinned_versions(self) -> Iterator[None]:
+        """Keep in storage, until the block ends, what is purged or replaced meanwhile. Blocks may overlap."""
+        self._pins += 1
+        try:
+            yield
+        finally:
+            self._pins -= 1
+            if not self._pins:
+                drops, self._unpinned_drops = self._unpinned_drops, []
+                for segment in drops:
+                    self._storage.drop(segment)
 
     def available_segment(self, name: SegmentName) -> Segment:
         """Return the version of `name` that a load gets. Raises RefusalError NOT_FOUND."""
@@ -101,6 +122,7 @@ class Directory:
     def write(self, segment: Segment, offset_bytes: int, data: bytes) -> None:
         """Write what CP writes, pages of type SC, for all to see. Raises PublishError, DamagedError."""
         self.bring_in(segment)
+        self.changes += 1
         self._storage.write(segment, offset_bytes, data)
 
     def load(self, guest: Guest, name: SegmentName, *, shared: bool, overlay: bool) -> Load:
@@ -125,6 +147,7 @@ class Directory:
         load = Load(segment, shared, self._storage.descriptor(segment, shared=shared))
         for loaded in overlapped:
             self.unload(guest, loaded)
+        self.changes += 1
         segment.users.add(guest.name)
         guest.loads[name] = load
         return load
@@ -138,6 +161,7 @@ class Directory:
 
     def unload(self, guest: Guest, name: SegmentName) -> None:
         """Drop the guest's load of `name`; the last user of a segment pending purge takes the segment along."""
+        self.changes += 1
         segment = guest.loads.pop(name).segment
         segment.users.discard(guest.name)
         if segment.file_class is FileClass.PENDING_PURGE:

@@ -1,4 +1,4 @@
-"""CP's end of the fork server: starts it before anything is published, asks it for guests, hears how they end."""
+"""CP's end of the fork server: starts it before anything is published, asks it for guests, receives how they end."""
 
 import json
 import os
@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from dcss.engines.process.forkserver import PACKET_BYTES, pack_kill
 from dcss.errors import LaunchError
+from dcss.host.aio import in_thread, wait_readable, wait_writable
 from vmguest.bootstrap import GuestSpec
 from vmguest.hostmem import Reservation
 
@@ -47,10 +48,11 @@ class Ended(NamedTuple):
 
 
 class ForkServer:
-    """A running fork server; `control` is readable when `event` has something to tell. Its faults go to `log`."""
+    """A running fork server; its faults go to the descriptor `log`."""
 
     def __init__(self, log: int) -> None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._control.setblocking(False)
         with theirs:
             program = _PROGRAM.format(root=str(_ROOT))
             command = [sys.executable, "-I", "-S", "-c", program, str(theirs.fileno()), str(os.getpid())]
@@ -63,61 +65,37 @@ class ForkServer:
                 stderr=log,
                 start_new_session=True,
             )
-        self.control = ours
-        self._reservation: Reservation | None = None
 
     @property
     def pid(self) -> int:
         """The server's process id."""
         return self._process.pid
 
-    @property
-    def reservation(self) -> Reservation:
-        """The addresses that every guest has reserved; waits for the server's first word."""
-        while self._reservation is None:
-            self.event()
-        return self._reservation
+    async def reservation(self) -> Reservation:
+        """Return the addresses that every guest has reserved: the server's first message. Raises LaunchError: gone."""
+        message, _ = await self._receive()
+        return Reservation(*message["reservation"])
 
-    def spawn(self, spec: GuestSpec, port: socket.socket, console: socket.socket, log: int) -> bool:
-        """Ask for a guest with these descriptors; False where the server must first be heard, since its queue is full.
+    async def spawn(self, spec: GuestSpec, port: socket.socket, console: socket.socket, log: int) -> None:
+        """Ask for a guest with these descriptors.
 
         Raises LaunchError where the server is gone, or the specification is too long for one packet, and OSError where
         the kernel has no memory for it.
         """
-        _ = self.reservation
         packet = spec.pack()
         if len(packet) > PACKET_BYTES:
             raise LaunchError(
                 f"guest {spec.name}: its mounts: and run: take {len(packet)} bytes, wanted at most {PACKET_BYTES}"
             )
-        try:
-            # Never waits: the server could be waiting for this process to hear it.
-            socket.send_fds(self.control, [packet], [port.fileno(), console.fileno(), log], socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except ConnectionError as error:
-            raise self._gone(error) from error
-        return True
+        await self._send(packet, [port.fileno(), console.fileno(), log])
 
-    def kill(self, pid: int) -> bool:
-        """Have the server kill a guest that this process has no descriptor of; False where its queue is full.
+    async def kill(self, pid: int) -> None:
+        """Have the server kill a guest that this process has no descriptor of. Raises LaunchError: it is gone."""
+        await self._send(pack_kill(pid), [])
 
-        Raises LaunchError where the server is gone.
-        """
-        try:
-            self.control.send(pack_kill(pid), socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except ConnectionError as error:
-            raise self._gone(error) from error
-        return True
-
-    def event(self) -> Started | Refused | Ended | None:
-        """Wait for and return the next event, None for the server's first word. Raises LaunchError where it is gone."""
-        message, descriptors = self._receive()
-        if message["event"] == "hello":
-            self._reservation = Reservation(*message["reservation"])
-            return None
+    async def event(self) -> Started | Refused | Ended:
+        """Wait for and return the next event. Raises LaunchError where the server is gone."""
+        message, descriptors = await self._receive()
         name = str(message["name"])
         match message["event"]:
             case "started":
@@ -127,24 +105,39 @@ class ForkServer:
             case _:
                 return Ended(name, int(message["pid"]), int(message["status"]))
 
-    def close(self) -> None:
+    async def close(self) -> None:
         """End the server, and with it every guest that still runs: the kernel kills them all at once."""
-        self.control.close()
+        self._control.close()
         self._process.kill()
-        self._process.wait()
+        await in_thread(self._process.wait)
 
-    def _receive(self) -> tuple[dict[str, Any], list[int]]:
-        try:
-            packet, descriptors, _, _ = socket.recv_fds(self.control, PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
-        except OSError as error:
-            raise self._gone(error) from error
-        if not packet:
-            raise self._gone(None)
-        return json.loads(packet), descriptors
+    async def _send(self, packet: bytes, descriptors: list[int]) -> None:
+        while True:
+            try:
+                socket.send_fds(self._control, [packet], descriptors)
+            except BlockingIOError:
+                await wait_writable(self._control)
+            except ConnectionError as error:
+                raise await self._gone(error) from error
+            else:
+                return
 
-    def _gone(self, error: OSError | None) -> LaunchError:
+    async def _receive(self) -> tuple[dict[str, Any], list[int]]:
+        while True:
+            try:
+                packet, descriptors, _, _ = socket.recv_fds(self._control, PACKET_BYTES, 1, socket.MSG_CMSG_CLOEXEC)
+            except BlockingIOError:
+                await wait_readable(self._control)
+                continue
+            except OSError as error:
+                raise await self._gone(error) from error
+            if not packet:
+                raise await self._gone(None)
+            return json.loads(packet), descriptors
+
+    async def _gone(self, error: OSError | None) -> LaunchError:
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_ENDS_SECONDS)
+            await in_thread(self._process.wait, _ENDS_SECONDS)
         status = self._process.returncode
         how = "" if status is None else f" by signal {-status}" if status < 0 else f" with status {status}"
         why = "" if error is None else f" ({error})"

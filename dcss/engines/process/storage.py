@@ -1,49 +1,54 @@
-"""A guest's absolute storage, read by CP when the guest has it saved (SAVESEG); it waits in its hypercall meanwhile."""
+"""A guest process's absolute storage, read from outside for SAVESEG; the guest waits in its hypercall meanwhile."""
 
 import os
 import select
 from contextlib import ExitStack
-from dataclasses import dataclass
 from errno import EIO, ESRCH
 from pathlib import Path
+from typing import Protocol
 
 from dcss.account.maps import Vma, parse_maps
-from dcss.system.instance import Guest
 
 CHUNK_BYTES = 4 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class GuestStorage:
-    """The absolute storage of a guest process: absolute address A lies at host address `window` + A."""
+class GuestProcess(Protocol):
+    """A guest's process: absolute address A lies at host address `window` + A. It ended if it has an `exit_status`."""
 
-    guest: Guest
-    window: int
+    name: str
+    pid: int | None
+    pidfd: int | None
+    exit_status: int | None
 
-    def dump(self, write_fd: int, address: int, size_bytes: int) -> None:
-        """Write `size_bytes` from absolute `address` to the start of a file that reads as zeros.
+    @property
+    def window(self) -> int:
+        """The host address of absolute address 0."""
+        ...
 
-        What the guest has not mapped is left out. Raises OSError where the guest has no process, or ends meanwhile.
-        """
-        guest = self.guest
-        if guest.pid is None or guest.pidfd is None:
-            raise OSError(ESRCH, f"guest {guest.name} has no process to read its storage from")
-        start, end = self.window + address, self.window + address + size_bytes
-        with ExitStack() as stack:
-            # Its own: CP closes the guest's when that ends, while this may go on in another thread.
-            pidfd = os.dup(guest.pidfd)
-            stack.callback(os.close, pidfd)
-            memory = os.open(f"/proc/{guest.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-            stack.callback(os.close, memory)
-            readable = [vma for vma in parse_maps(Path(f"/proc/{guest.pid}/maps").read_bytes()) if _is_readable(vma)]
-            for vma in readable:
-                low, high = max(vma.start, start), min(vma.end, end)
-                if low < high:
-                    _copy(memory, low, write_fd, low - start, high - low)
-            # Its ranges could have been cut short, and its number given to another, only by its end.
-            gone = not readable or not os.pread(memory, 1, readable[0].start)
-            if gone or guest.exit_status is not None or select.select([pidfd], [], [], 0)[0]:
-                raise OSError(ESRCH, f"guest {guest.name} ended while its storage was read")
+
+def dump_storage(guest: GuestProcess, write_fd: int, address: int, size_bytes: int) -> None:
+    """Write `size_bytes` from absolute `address` to the start of a file that reads as zeros.
+
+    What the guest has not mapped is left out. Raises OSError where the guest has no process, or ends meanwhile.
+    """
+    if guest.pid is None or guest.pidfd is None:
+        raise OSError(ESRCH, f"guest {guest.name} has no process to read its storage from")
+    start, end = guest.window + address, guest.window + address + size_bytes
+    with ExitStack() as stack:
+        # A descriptor of this call's own: the guest's is closed when it ends, while this may go on in its thread.
+        pidfd = os.dup(guest.pidfd)
+        stack.callback(os.close, pidfd)
+        memory = os.open(f"/proc/{guest.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+        stack.callback(os.close, memory)
+        readable = [vma for vma in parse_maps(Path(f"/proc/{guest.pid}/maps").read_bytes()) if _is_readable(vma)]
+        for vma in readable:
+            low, high = max(vma.start, start), min(vma.end, end)
+            if low < high:
+                _copy(memory, low, write_fd, low - start, high - low)
+        # Its ranges could have been cut short, and its number given to another, only by its end.
+        gone = not readable or not os.pread(memory, 1, readable[0].start)
+        if gone or guest.exit_status is not None or select.select([pidfd], [], [], 0)[0]:
+            raise OSError(ESRCH, f"guest {guest.name} ended while its storage was read")
 
 
 def _is_readable(vma: Vma) -> bool:

@@ -1,5 +1,6 @@
 """Ctrl-C at any instant: held where it may not cut, seen afterwards, and nothing is left in /dev/shm."""
 
+import asyncio
 import os
 import random
 import signal
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from cp_support import objects_of, private_directories, unique_system
 
-from dcss.host.signals import interrupts_held
+from dcss.host.signals import interrupts_held, run_interruptible
 
 PUBLISHER = textwrap.dedent(
     """
@@ -76,6 +77,47 @@ def test_ignored_signals_stay_ignored_and_other_threads_do_nothing() -> None:
     thread.start()
     thread.join()
     assert done == [1]
+
+
+def test_an_interrupt_cancels_a_coroutine_and_comes_when_it_has_cleaned_up() -> None:
+    done = []
+
+    async def main() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(10)
+        finally:
+            signal.raise_signal(signal.SIGINT)  # a second one waits
+            await asyncio.sleep(0.05)
+            done.append("cleaned up")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_interruptible(main())
+    assert done == ["cleaned up"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_an_interrupt_wakes_a_loop_that_waits() -> None:
+    sender = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
+    sender.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run_interruptible(asyncio.sleep(30))
+    assert time.monotonic() - began < 10
+
+
+def test_a_coroutine_that_is_not_interrupted_returns_or_raises() -> None:
+    async def fail() -> None:
+        raise ValueError("mine")
+
+    async def give_up() -> None:
+        raise asyncio.CancelledError
+
+    assert run_interruptible(asyncio.sleep(0, "result")) == "result"
+    with pytest.raises(ValueError, match="mine"):
+        run_interruptible(fail())
+    with pytest.raises(asyncio.CancelledError):
+        run_interruptible(give_up())
 
 
 def test_ctrl_c_while_publishing_leaves_nothing() -> None:

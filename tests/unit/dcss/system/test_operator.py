@@ -1,20 +1,19 @@
 """What CP's control socket answers to `cp` and `segment`, and what it refuses to take for a request."""
 
+import asyncio
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import pytest
 from cp_support import control_program, define, filler
 
-from dcss.cp.console.commands import Response
 from dcss.cp.program import ControlProgram
 from dcss.cp.spool.transfer import manifest_of
-from dcss.cp.steps import Steps, run_to_completion
 from dcss.errors import ConfigError, DcssError, LaunchError
+from dcss.host.aio import TaskSet
 from dcss.rpc.connection import ClientConnection
-from dcss.system.jobs import Outcome
 from dcss.system.operator import operator_handlers
 
 Answer = dict[str, Any]
@@ -28,23 +27,13 @@ def cp() -> Iterator[ControlProgram]:
 
 
 def ask(cp: ControlProgram, request: str, **arguments: object) -> Answer:
-    """Hand a request to its handler, and return what it finishes with."""
+    """Hand a request to its handler, and return its result."""
 
-    class Client:
-        answer: Answer
+    async def answer() -> Answer:
+        handler = operator_handlers(cp, TaskSet())[request]
+        return await handler(cast(ClientConnection, None), arguments)
 
-        def finish(self, result: Answer) -> None:
-            self.answer = result
-
-        def attempt(self, action: Callable[[], None]) -> None:
-            action()
-
-    def run(steps: Steps[Response], done: Callable[[Outcome[Response]], None]) -> None:
-        done(lambda: run_to_completion(steps))
-
-    client = Client()
-    operator_handlers(cp, run)[request](cast(ClientConnection, client), arguments)
-    return client.answer
+    return asyncio.run(answer())
 
 
 def test_a_command_is_answered_with_code_lines_and_data(cp: ControlProgram) -> None:

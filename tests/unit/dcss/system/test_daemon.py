@@ -79,7 +79,7 @@ def test_a_fault_comes_with_its_traceback() -> None:
 
     with pytest.raises(RuntimeError, match="by nothing") as caught:
         start(serve)
-    assert "test_launch_background.py" in str(caught.value)
+    assert "test_daemon.py" in str(caught.value)
 
 
 def test_an_end_without_a_word_is_an_error() -> None:

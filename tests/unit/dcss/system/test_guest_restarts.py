@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from system_support import guest
 
-from dcss.system.guest import RESTART_DELAYS_SECONDS, Member, State
+from dcss.system.guest import RESTART_DELAYS_SECONDS, Guest, State
 
 
 class Clock:
@@ -22,32 +22,32 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     return Clock(monkeypatch)
 
 
-def member(**changes: Any) -> Member:
-    return Member(guest("A", restart="on-failure", **changes))
+def restarted(**changes: Any) -> Guest:
+    return Guest(guest("A", restart="on-failure", **changes))
 
 
-def fail(one: Member) -> float | None:
-    """Fail once as the roster does, and return the delay."""
+def fail(one: Guest) -> float | None:
+    """Fail once as the supervisor does, and return the delay."""
     delay = one.next_delay_seconds()
     if delay is not None:
-        one.row += 1
+        one.consecutive_failures += 1
         one.enter(State.RESTARTING)
         one.enter(State.STARTING)
     return delay
 
 
 def test_without_a_policy_it_is_left() -> None:
-    assert Member(guest("A")).next_delay_seconds() is None
+    assert Guest(guest("A")).next_delay_seconds() is None
 
 
-def test_a_row_of_failures_waits_longer_each_time_and_ends(clock: Clock) -> None:
-    one = member()
+def test_consecutive_failures_wait_longer_each_time_and_end(clock: Clock) -> None:
+    one = restarted()
     assert [fail(one) for _ in range(6)] == [*RESTART_DELAYS_SECONDS, None]
     assert list(RESTART_DELAYS_SECONDS) == sorted(RESTART_DELAYS_SECONDS)
 
 
-def test_a_steady_life_begins_a_new_row(clock: Clock) -> None:
-    one = member()
+def test_a_steady_life_forgets_earlier_failures(clock: Clock) -> None:
+    one = restarted()
     for _ in range(4):
         fail(one)
     one.enter(State.READY)
@@ -59,13 +59,13 @@ def test_a_steady_life_begins_a_new_row(clock: Clock) -> None:
 
 
 def test_what_is_stopped_stays(clock: Clock) -> None:
-    one = member()
+    one = restarted()
     one.wanted = False
     assert fail(one) is None
 
 
 def test_since_is_of_the_state(clock: Clock) -> None:
-    one = member()
+    one = restarted()
     one.enter(State.RUNNING)
     clock.seconds += 5
     one.enter(State.RUNNING)
@@ -75,7 +75,7 @@ def test_since_is_of_the_state(clock: Clock) -> None:
 
 
 def test_what_was_refused_has_no_process(tmp_path: Path) -> None:
-    one = member()
+    one = restarted()
     one.reason = "fork: no more"
     assert one.outcome().exit_status == 71
     assert one.outcome().log == "fork: no more"

@@ -11,7 +11,8 @@ import pytest
 import dcss.verify.examine
 from dcss.account.proc import read_proc
 from dcss.account.smaps import parse_fields
-from dcss.system import proof
+from dcss.account.targets import SystemTarget
+from dcss.system.proof import Prover
 from dcss.system.system import System
 
 BLOCK_BYTES = 100_000  # below malloc's threshold for mappings of their own
@@ -42,11 +43,13 @@ def test_a_proof_gives_free_memory_back(holed: None, monkeypatch: pytest.MonkeyP
         if fails:
             raise ZeroDivisionError
 
-    monkeypatch.setattr(proof, "target_of", lambda _: None)
-    monkeypatch.setattr(dcss.verify.examine, "verify", verify)
+    cache: Any = SimpleNamespace(add_files=lambda *_: None)
+    monkeypatch.setattr(dcss.verify.examine, "examine", verify)
     before = anonymous_bytes()
+    prover = Prover(cast(System, SimpleNamespace()))
+    prover.extents = cache
     try:
-        proof.verify_system(cast(System, SimpleNamespace()))
+        prover._judge(cast(SystemTarget, None), {}, None, None)
     except ZeroDivisionError:
         assert fails
     assert before - anonymous_bytes() > FREED_BYTES / 2

@@ -6,24 +6,33 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass
 
 import pytest
 
 from dcss.account import maps
 from dcss.account.maps import Vma
-from dcss.config.plan import GuestPlan, ProcessSettings
-from dcss.engines.process import storage as dump
-from dcss.engines.process.storage import GuestStorage
-from dcss.system.instance import Guest
+from dcss.engines.process import storage as storage_module
+from dcss.engines.process.storage import dump_storage
 from vmguest import hostmem
 
 WINDOW_BYTES = 64 << 20
 MEBIBYTE = 1 << 20
 
 
+@dataclass
+class Process:
+    """A guest's process."""
+
+    window: int
+    pid: int | None
+    pidfd: int | None
+    exit_status: int | None = None
+    name: str = "A"
+
+
 @contextmanager
-def guest_with(prepare: Callable[[int], None]) -> Iterator[GuestStorage]:
+def guest_with(prepare: Callable[[int], None]) -> Iterator[Process]:
     """A process with a reserved window in which `prepare(window)` has mapped something."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
     window = hostmem._map(None, WINDOW_BYTES, hostmem.PROT_NONE, flags)
@@ -34,22 +43,23 @@ def guest_with(prepare: Callable[[int], None]) -> Iterator[GuestStorage]:
         theirs.send(b"!")
         signal.pause()
     assert ours.recv(1) == b"!"
-    plan = GuestPlan("A", ProcessSettings(), 0, (), (), "shared", (), "test")
-    guest = Guest(plan, ours, theirs, Path(os.devnull), pid=pid, pidfd=os.pidfd_open(pid))
+    pidfd = os.pidfd_open(pid)
     try:
-        yield GuestStorage(guest, window)
+        yield Process(window, pid, pidfd)
     finally:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-        guest.close()
+        os.close(pidfd)
+        ours.close()
+        theirs.close()
         hostmem.unmap(window, WINDOW_BYTES)
 
 
-def dumped(storage: GuestStorage, address: int, size_bytes: int) -> bytes:
+def dumped(guest: Process, address: int, size_bytes: int) -> bytes:
     descriptor = os.memfd_create("dump")
     try:
         os.truncate(descriptor, size_bytes)
-        storage.dump(descriptor, address, size_bytes)
+        dump_storage(guest, descriptor, address, size_bytes)
         return os.pread(descriptor, size_bytes, 0)
     finally:
         os.close(descriptor)
@@ -60,7 +70,7 @@ def put(address: int, content: bytes) -> None:
 
 
 def test_private_and_shared_pages_come_over_and_gaps_are_zeros(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dump, "CHUNK_BYTES", 3 * 4096)  # several reads for each mapping, the last one short
+    monkeypatch.setattr(storage_module, "CHUNK_BYTES", 3 * 4096)  # several reads for each mapping, the last one short
     shared = os.memfd_create("segment")
     os.write(shared, b"segment!" * (MEBIBYTE // 8))
 
@@ -71,77 +81,77 @@ def test_private_and_shared_pages_come_over_and_gaps_are_zeros(monkeypatch: pyte
         hostmem.map_object(window + 2 * MEBIBYTE, MEBIBYTE, shared, 0, writable=True, private=True, populate=False)
         put(window + 2 * MEBIBYTE + 4096, b"its own")
 
-    with guest_with(prepare) as storage:
-        whole = dumped(storage, 0, 4 * MEBIBYTE)
+    with guest_with(prepare) as guest:
+        whole = dumped(guest, 0, 4 * MEBIBYTE)
         assert whole[:6] == b"bottom"
         assert whole[MEBIBYTE - 6 : MEBIBYTE + 10] == b"border" + bytes(10)
         assert whole[2 * MEBIBYTE :][:4096] == b"segment!" * 512
         assert whole[2 * MEBIBYTE + 4096 :][:15] == b"its own!segment"
         assert whole[3 * MEBIBYTE :] == bytes(MEBIBYTE)
-        assert dumped(storage, 2 * MEBIBYTE + 4096, 8192) == whole[2 * MEBIBYTE + 4096 :][:8192]
+        assert dumped(guest, 2 * MEBIBYTE + 4096, 8192) == whole[2 * MEBIBYTE + 4096 :][:8192]
     assert os.pread(shared, 8, 4096) == b"segment!"
     os.close(shared)
 
 
 def test_a_gap_writes_nothing() -> None:
-    with guest_with(lambda _: None) as storage:
+    with guest_with(lambda _: None) as guest:
         descriptor = os.memfd_create("dump")
         os.truncate(descriptor, 8 * MEBIBYTE)
-        storage.dump(descriptor, 0, 8 * MEBIBYTE)
+        dump_storage(guest, descriptor, 0, 8 * MEBIBYTE)
         assert os.fstat(descriptor).st_blocks == 0
         os.close(descriptor)
 
 
-def kill(storage: GuestStorage) -> None:
-    assert storage.guest.pid is not None
-    os.kill(storage.guest.pid, signal.SIGKILL)
-    os.waitid(os.P_PID, storage.guest.pid, os.WEXITED | os.WNOWAIT)
+def kill(guest: Process) -> None:
+    assert guest.pid is not None
+    os.kill(guest.pid, signal.SIGKILL)
+    os.waitid(os.P_PID, guest.pid, os.WEXITED | os.WNOWAIT)
 
 
 def test_a_guest_that_ended_is_an_error_not_zeros() -> None:
-    with guest_with(lambda window: hostmem.map_storage(window, MEBIBYTE)) as storage:
-        kill(storage)
+    with guest_with(lambda window: hostmem.map_storage(window, MEBIBYTE)) as guest:
+        kill(guest)
         with pytest.raises(OSError, match="No such process"):
-            dumped(storage, 0, MEBIBYTE)
+            dumped(guest, 0, MEBIBYTE)
 
 
 @pytest.mark.parametrize("ended", [True, False])
 @pytest.mark.parametrize("seen", [0, 1])
 def test_so_is_one_that_ends_meanwhile(monkeypatch: pytest.MonkeyPatch, seen: int, ended: bool) -> None:
     """Its ranges are cut short then, which must not be taken for storage that it never used."""
-    with guest_with(lambda window: hostmem.map_storage(window, MEBIBYTE)) as storage:
+    alive = os.pidfd_open(os.getpid())
+    with guest_with(lambda window: hostmem.map_storage(window, MEBIBYTE)) as guest:
 
         def parse_maps(text: bytes) -> list[Vma]:
-            kill(storage)
+            kill(guest)
             return maps.parse_maps(text)[:seen]
 
-        monkeypatch.setattr(dump, "parse_maps", parse_maps)
+        monkeypatch.setattr(storage_module, "parse_maps", parse_maps)
         if not ended:  # its memory goes an instant before its process counts as ended
-            storage.guest.close()
-            storage.guest.pidfd = os.pidfd_open(os.getpid())
+            guest.pidfd = alive
         with pytest.raises(OSError, match="guest A ended while its storage was read"):
-            dumped(storage, 0, MEBIBYTE)
+            dumped(guest, 0, MEBIBYTE)
 
 
 def test_so_is_one_whose_end_cp_took_note_of_meanwhile(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its number may be another process's by then, and that of its pidfd another descriptor's."""
-    with guest_with(lambda window: hostmem.map_storage(window, MEBIBYTE)) as storage:
+    with guest_with(lambda window: hostmem.map_storage(window, MEBIBYTE)) as guest:
 
         def parse_maps(text: bytes) -> list[Vma]:
-            storage.guest.exit_status = -9
+            guest.exit_status = -9
             return maps.parse_maps(text)
 
-        monkeypatch.setattr(dump, "parse_maps", parse_maps)
+        monkeypatch.setattr(storage_module, "parse_maps", parse_maps)
         with pytest.raises(OSError, match="guest A ended while its storage was read"):
-            dumped(storage, 0, MEBIBYTE)
+            dumped(guest, 0, MEBIBYTE)
 
 
 def test_a_guest_without_a_process_has_no_storage() -> None:
-    with guest_with(lambda _: None) as storage:
-        pid, storage.guest.pid = storage.guest.pid, None
+    with guest_with(lambda _: None) as guest:
+        pid, guest.pid = guest.pid, None
         with pytest.raises(OSError, match="guest A has no process to read its storage from"):
-            dumped(storage, 0, MEBIBYTE)
-        storage.guest.pid = pid
+            dumped(guest, 0, MEBIBYTE)
+        guest.pid = pid
 
 
 def test_memory_that_cannot_be_read_is_an_error() -> None:
@@ -152,6 +162,6 @@ def test_memory_that_cannot_be_read_is_an_error() -> None:
     def prepare(window: int) -> None:
         hostmem.map_object(window, 8192, short, 0, writable=False, private=False, populate=False)
 
-    with guest_with(prepare) as storage, pytest.raises(OSError, match=r"Input/output error|its memory ends at"):
-        dumped(storage, 0, 8192)
+    with guest_with(prepare) as guest, pytest.raises(OSError, match=r"Input/output error|its memory ends at"):
+        dumped(guest, 0, 8192)
     os.close(short)

@@ -9,12 +9,10 @@ from pathlib import Path
 
 import pytest
 from needs_support import needs
-from system_support import COPIED, SYSTEM, alive, guest, objects, system_plan, wait_gone
+from system_support import COPIED, SYSTEM, RunningSystem, alive, guest, objects, system_plan, wait_gone
 
 from dcss.config.plan import GuestPlan, MountPlan, S390xSettings, SystemPlan
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
-from dcss.progress import SilentProgress
-from dcss.system.system import System
 
 pytestmark = needs("mke2fs")
 MAP_ALL = ("map", "/usr/lib/**/*.so*")
@@ -25,8 +23,8 @@ def private_runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
 
 
-def start(plan: SystemPlan) -> System:
-    return System(plan, SilentProgress())
+def start(plan: SystemPlan) -> RunningSystem:
+    return RunningSystem(plan)
 
 
 def test_guests_become_ready_and_leave_nothing(tmp_path: Path) -> None:
@@ -34,9 +32,7 @@ def test_guests_become_ready_and_leave_nothing(tmp_path: Path) -> None:
         tmp_path, *(guest(f"LINUX0{i}", MAP_ALL) for i in range(4)), guest("BASE", MAP_ALL, options=COPIED)
     )
     with start(plan) as system:
-        system.publish()
-        system.launch()
-        system.wait()
+        system.bring_up()
         assert [g.outcome().exit_status for g in system.guests.values()] == [0] * 5
         assert all(g.ready for g in system.guests.values())
         assert system.cp.users("LIB") == 5
@@ -44,7 +40,7 @@ def test_guests_become_ready_and_leave_nothing(tmp_path: Path) -> None:
         assert base is not None
         assert base.page_cache_bytes == (250 + 52 + 1) * 4096
         assert objects(SYSTEM) == [f"dcss.{SYSTEM}.LIB.1"]
-        pids = [g.pid for g in system.guests.values() if g.pid] + [system.fork_server.pid]
+        pids = [system.pid_of(name) for name in system.guests] + [system.fork_server_pid]
         names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
         assert names == ["dcss:LINUX00", "dcss:LINUX01", "dcss:LINUX02", "dcss:LINUX03", "dcss:BASE", "dcss:forkserver"]
     wait_gone(*pids)
@@ -54,19 +50,15 @@ def test_guests_become_ready_and_leave_nothing(tmp_path: Path) -> None:
 
 def test_when_all_is_closed_every_process_is_gone(tmp_path: Path) -> None:
     with start(system_plan(tmp_path, *(guest(f"G{i}", MAP_ALL, options=COPIED) for i in range(8)))) as system:
-        system.publish()
-        system.launch()
-        system.wait()
-        pids = [g.pid for g in system.guests.values()]
+        system.bring_up()
+        pids = [system.pid_of(name) for name in system.guests]
     assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]  # zombies neither, and without waiting for it
 
 
 def test_guests_hold_only_their_own_descriptors_and_cannot_write(tmp_path: Path) -> None:
     with start(system_plan(tmp_path, guest("A", MAP_ALL), guest("B", MAP_ALL))) as system:
-        system.publish()
-        system.launch()
-        system.wait()
-        pid = system.guests["B"].pid
+        system.bring_up()
+        pid = system.pid_of("B")
         links = {fd: os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}  # noqa: PTH208, PTH115
         segment_fds = [fd for fd, link in links.items() if f"dcss.{SYSTEM}.LIB" in link]
         assert len(links) == 6, links  # stdin, log twice, port, console, the segment
@@ -95,9 +87,7 @@ def test_a_failed_guest_is_reported_with_its_log_and_the_others_go_on(
     words: str,
 ) -> None:
     with start(system_plan(tmp_path, broken, guest("GOOD", MAP_ALL))) as system:
-        system.publish()
-        system.launch()
-        system.wait()
+        system.bring_up()
         outcome = system.guests["BAD"].outcome()
         assert outcome.exit_status == status
         assert words in outcome.log
@@ -106,13 +96,10 @@ def test_a_failed_guest_is_reported_with_its_log_and_the_others_go_on(
 
 def test_a_killed_guest_is_noticed_and_its_segments_released(tmp_path: Path) -> None:
     with start(system_plan(tmp_path, guest("A", MAP_ALL), guest("B", MAP_ALL))) as system:
-        system.publish()
-        system.launch()
-        system.wait()
+        system.bring_up()
         assert system.cp.users("LIB") == 2
-        os.kill(system.guests["A"].pid or 0, signal.SIGKILL)
-        while system.guests["A"].exit_status is None:
-            system.poll(5)
+        os.kill(system.pid_of("A"), signal.SIGKILL)
+        system.serve_until(lambda: system.guests["A"].exit_status is not None)
         assert system.guests["A"].outcome().exit_status == -signal.SIGKILL
         assert system.cp.users("LIB") == 1
         assert system.guests["B"].ready
@@ -120,30 +107,24 @@ def test_a_killed_guest_is_noticed_and_its_segments_released(tmp_path: Path) -> 
 
 def test_a_killed_fork_server_is_an_error_and_takes_its_guests_along(tmp_path: Path) -> None:
     with start(system_plan(tmp_path, guest("A", MAP_ALL))) as system:
-        system.publish()
-        system.launch()
-        system.wait()
-        pid = system.guests["A"].pid or 0
-        os.kill(system.fork_server.pid, signal.SIGKILL)
+        system.bring_up()
+        pid = system.pid_of("A")
+        os.kill(system.fork_server_pid, signal.SIGKILL)
         with pytest.raises(LaunchError, match="fork server"):
-            for _ in range(10):
-                system.poll(1)
+            system.serve_until(lambda: False)
         wait_gone(pid)
     assert objects(SYSTEM) == []
 
 
 def test_a_guest_that_floods_its_port_is_ended_and_disturbs_nobody(tmp_path: Path) -> None:
     with start(system_plan(tmp_path, guest("A", MAP_ALL), guest("B", MAP_ALL))) as system:
-        system.publish()
-        system.launch()
-        system.wait()
+        system.bring_up()
         flooded = system.guests["A"]
         for packet in (b"", b"x", b"\xff" * 24, os.urandom(4000)):
             system.cp.handle("A", packet)
         assert system.cp.loaded("B").keys() == {"LIB"}
         flooded.kill()
-        while flooded.exit_status is None:
-            system.poll(5)
+        system.serve_until(lambda: flooded.exit_status is not None)
         assert system.guests["B"].ready
 
 
@@ -151,12 +132,10 @@ def test_second_cp_of_a_system_is_refused_and_another_system_is_not(tmp_path: Pa
     plan = system_plan(tmp_path, guest("A", MAP_ALL))
     with start(plan) as first:
         first.publish()
-        with pytest.raises(SystemBusyError, match=str(os.getpid())):
-            start(plan)
+        with pytest.raises(SystemBusyError, match=str(os.getpid())), start(plan):
+            pass
         with start(system_plan(tmp_path, guest("A", MAP_ALL), name=f"{SYSTEM}-other")) as second:
-            second.publish()
-            second.launch()
-            second.wait()
+            second.bring_up()
             assert len(objects(SYSTEM)) == len(objects(f"{SYSTEM}-other")) == 1
         assert len(objects(SYSTEM)) == 1
 
@@ -167,18 +146,24 @@ def test_an_engine_that_is_not_built_is_refused_before_anything_starts(tmp_path:
 
 
 PROGRAM = """
-import sys, time
+import sys
 from pathlib import Path
 sys.path[:0] = {paths!r}
 from system_support import guest, system_plan
-from dcss.system.system import System
+from dcss.host.signals import run_interruptible
 from dcss.progress import SilentProgress
-guests = [guest(f"G{{i}}", ("map", "/usr/lib/*.so*")) for i in range(3)]
-with System(system_plan(Path({tmp!r}), *guests, name={system!r}), SilentProgress()) as system:
-    system.publish(); system.launch(); system.wait()
-    print(system.fork_server.pid, *(g.pid for g in system.guests.values()), flush=True)
-    while True:
-        system.poll(60)
+from dcss.system.system import System
+
+async def main():
+    guests = [guest(f"G{{i}}", ("map", "/usr/lib/*.so*")) for i in range(3)]
+    async with System(system_plan(Path({tmp!r}), *guests, name={system!r}), SilentProgress()) as system:
+        await system.publish()
+        system.launch()
+        await system.wait()
+        print(*system.engines["process"].pids, *(g.pids[0] for g in system.guests.values()), flush=True)
+        await system.serve()
+
+run_interruptible(main())
 """
 
 

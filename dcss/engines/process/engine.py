@@ -1,0 +1,130 @@
+"""Engine `process`: every guest is a process with a guest kernel in Python, forked by one server."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from errno import EMFILE
+from typing import NoReturn
+
+from dcss.config.plan import GuestPlan
+from dcss.engines.base import EngineProblem, GuestRefusedError, Port
+from dcss.engines.process.forkclient import Ended, ForkServer, Refused, Started
+from dcss.engines.process.instance import ProcessInstance
+from dcss.engines.process.spec import spec_of
+from dcss.host.aio import in_thread
+from dcss.host.rlimits import explain
+from vmguest.hostmem import Reservation
+
+
+class ProcessEngine:
+    """Guests as processes of this machine; see dcss.engines.base.Engine."""
+
+    name = "process"
+
+    def __init__(self) -> None:
+        self._server: ForkServer | None = None
+        self._reservation: Reservation | None = None
+        self._instances: dict[str, ProcessInstance] = {}  # those that have not ended
+        self._starting: dict[str, asyncio.Future[None]] = {}
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """The fork server's process."""
+        return () if self._server is None else (self._server.pid,)
+
+    def check(self, guests: Sequence[GuestPlan]) -> Sequence[EngineProblem]:
+        """Return a problem for each guest with a step in the background: its shell runs one command at a time."""
+        return [
+            EngineProblem(
+                guest.where, f"guest {guest.name}: background: in its run:", "engine: s390x or linux has that"
+            )
+            for guest in guests
+            if any(step.background for step in guest.run)
+        ]
+
+    async def start(self, log: int) -> None:
+        """Start the fork server."""
+        self._server = ForkServer(log)
+        self._reservation = await self._server.reservation()
+
+    async def serve(self) -> NoReturn:
+        """Take what the fork server reports."""
+        assert self._server is not None, "it was started"
+        while True:
+            event = await self._server.event()
+            match event:
+                case Started():
+                    instance = self._instances[event.name]
+                    instance.pid, instance.pidfd = event.pid, event.pidfd
+                    self._settle(event.name, None)
+                case Refused():
+                    instance = self._instances.pop(event.name)
+                    await instance.close()
+                    self._settle(event.name, GuestRefusedError(event.reason))
+                case Ended():
+                    self._instances.pop(event.name).process_ended(event.status)
+
+    async def spawn(self, plan: GuestPlan, port: Port, log: int) -> ProcessInstance:
+        """Have a guest forked."""
+        assert self._server is not None, "it was started"
+        instance = await self._request(self._server, plan, port, log)
+        if instance.pidfd is None and instance.pid is not None and instance.exit_status is None:
+            # What cannot be held must not run: it is not served, and ends.
+            await self._server.kill(instance.pid)
+            await instance.ended()
+            raise GuestRefusedError(explain(OSError(EMFILE, os.strerror(EMFILE))))
+        instance.serve()
+        return instance
+
+    async def close(self) -> None:
+        """End the fork server, which ends all guests, and wait for them."""
+        if self._server is None:
+            return
+        await self._server.close()
+        left = list(self._instances.values())
+        await in_thread(_wait_for, left)
+        for instance in left:
+            await instance.close()
+        self._instances.clear()
+
+    async def _request(self, server: ForkServer, plan: GuestPlan, port: Port, log: int) -> ProcessInstance:
+        """Ask the server for a guest and wait until it has a process; a descriptor may be missing for it."""
+        assert self._reservation is not None, "the server was started"
+        with ExitStack() as ours, ExitStack() as theirs:
+            port_socket, their_port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.enter_context(port_socket)
+            theirs.enter_context(their_port)
+            console, their_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            ours.enter_context(console)
+            theirs.enter_context(their_console)
+            instance = ProcessInstance(plan.name, self._reservation, port, port_socket, console)
+            started = self._starting[plan.name] = asyncio.get_running_loop().create_future()
+            self._instances[plan.name] = instance
+            try:
+                await server.spawn(spec_of(plan), their_port, their_console, log)
+            except BaseException:
+                del self._starting[plan.name], self._instances[plan.name]
+                raise
+            ours.pop_all()
+        await started
+        return instance
+
+    def _settle(self, name: str, error: GuestRefusedError | None) -> None:
+        started = self._starting.pop(name)
+        if started.done():  # nobody waits any more: all is being taken down
+            return
+        if error is None:
+            started.set_result(None)
+        else:
+            started.set_exception(error)
+
+
+def _wait_for(instances: Sequence[ProcessInstance]) -> None:
+    """Wait for the processes of guests. Their server has ended, so they are this process's children."""
+    for instance in instances:
+        if instance.pid is not None:
+            which, number = (os.P_PID, instance.pid) if instance.pidfd is None else (os.P_PIDFD, instance.pidfd)
+            with suppress(ChildProcessError):  # the server had waited for it
+                os.waitid(which, number, os.WEXITED)

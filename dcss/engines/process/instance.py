@@ -1,0 +1,105 @@
+"""One run of a guest in a process of its own: its process, its hypercall socket and its console."""
+
+import asyncio
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+
+from dcss.abi.console import Counters, Verdict
+from dcss.account.targets import AddressRange
+from dcss.engines.base import End, MemoryLayout, OutputSink, Port
+from dcss.engines.process.console import GuestConsole
+from dcss.engines.process.port import HypercallSocket
+from dcss.engines.process.storage import dump_storage
+from vmguest.hostmem import Reservation
+
+
+class ProcessInstance:
+    """A guest from the request for its process on. `window` is the host address of its absolute address 0."""
+
+    no_counters_reason = None
+
+    def __init__(
+        self, name: str, reservation: Reservation, port: Port, port_socket: socket.socket, console: socket.socket
+    ) -> None:
+        self.name = name
+        self.pid: int | None = None
+        self.pidfd: int | None = None
+        self.exit_status: int | None = None
+        self._reservation = reservation
+        self._port = HypercallSocket(port_socket, port, self._give_up)
+        self._console = GuestConsole(name, console, self.kill)
+        self._reason = ""
+        self._ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
+
+    @property
+    def window(self) -> int:
+        """Where in its process the guest's absolute storage begins."""
+        return self._reservation.window
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """Its process while it lives."""
+        return () if self.pid is None or self.exit_status is not None else (self.pid,)
+
+    def serve(self) -> None:
+        """Serve its hypercalls and read its console from now on, unless it has ended already."""
+        if self.exit_status is None:
+            self._port.start(self.name)
+            self._console.start()
+
+    def process_ended(self, status: int) -> None:
+        """Record that its process has ended, after reading its console to the end."""
+        self._port.end()
+        self._console.end(status)
+        self.exit_status = status
+        if self.pidfd is not None:
+            os.close(self.pidfd)
+            self.pidfd = None
+        self._ended.set_result(End(status, self._reason))
+
+    async def verdict(self) -> Verdict | None:
+        """Wait until the guest's `run:` list has ended; None where the guest ended before that."""
+        return await self._console.verdict()
+
+    async def ended(self) -> End:
+        """Wait until its process has ended."""
+        return await asyncio.shield(self._ended)
+
+    def kill(self) -> None:
+        """Kill the process; the descriptor makes sure that it is not another one that got its number."""
+        if self.pidfd is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    async def exec(self, command: Sequence[str], output: OutputSink) -> int:
+        """Run a command in the guest's shell and return its exit status."""
+        return await self._console.exec(command, output)
+
+    async def counters(self) -> Counters | None:
+        """Return what the guest kernel counts of itself."""
+        return await self._console.counters()
+
+    def read_storage(self, write_fd: int, address: int, size_bytes: int) -> None:
+        """Write absolute storage to a file that reads as zeros."""
+        dump_storage(self, write_fd, address, size_bytes)
+
+    def memory(self) -> MemoryLayout:
+        """Return the two ranges that the fork server reserved for every guest."""
+        return MemoryLayout(
+            AddressRange(self.window, self.window + self._reservation.window_bytes),
+            AddressRange(self._reservation.user_area, self._reservation.user_area + self._reservation.user_area_bytes),
+        )
+
+    async def close(self) -> None:
+        """Wait until CP answers no hypercall of it, and close what the host holds. Its process has ended."""
+        await self._port.close()
+        if self.exit_status is None:
+            self.process_ended(-signal.SIGKILL)
+
+    def _give_up(self, reason: str) -> None:
+        """End a guest that cannot go on, for `reason`."""
+        self._reason = reason
+        self.kill()

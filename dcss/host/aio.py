@@ -1,0 +1,135 @@
+"""What asyncio leaves to its users: sockets that carry descriptors, work in threads, and tasks that end together."""
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from dcss.errors import DcssError, LaunchError
+
+Answer = TypeVar("Answer")
+
+
+async def wait_readable(sock: socket.socket) -> None:
+    """Wait until `sock` can be read; asyncio itself knows no recvmsg."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_reader(sock, _resolve, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_reader(sock)
+
+
+async def wait_writable(sock: socket.socket) -> None:
+    """Wait until `sock` takes something."""
+    loop = asyncio.get_running_loop()
+    ready = loop.create_future()
+    loop.add_writer(sock, _resolve, ready)
+    try:
+        await ready
+    finally:
+        loop.remove_writer(sock)
+
+
+def _resolve(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
+
+
+async def in_thread(
+    function: Callable[..., Answer], *arguments: Any, on_cancel: Callable[[], None] = lambda: None
+) -> Answer:
+    """Call a function in a worker thread and return what it returns.
+
+    If this is cancelled, `on_cancel` is called, which may cut the function short, and the thread is waited for: whoever
+    cancels may close what the function works on. Raises LaunchError where no thread can be started.
+    """
+    started = True
+
+    def call() -> Answer:
+        if not started:  # the executor keeps what it had no thread for, and might come back to it
+            raise asyncio.CancelledError
+        return function(*arguments)
+
+    try:
+        future = asyncio.get_running_loop().run_in_executor(None, call)
+    except RuntimeError as error:
+        started = False
+        raise LaunchError(f"{error}; more processes are needed, see ulimit -u and pids.max") from error
+    try:
+        return await asyncio.shield(future)
+    except asyncio.CancelledError:
+        on_cancel()
+        await uninterrupted(asyncio.wait([future]))
+        raise
+
+
+def start_task(coroutine: Coroutine[Any, Any, Answer], name: str) -> asyncio.Task[Answer]:
+    """Start a task. If it fails, its error goes to the event loop's exception handler at once."""
+    task = asyncio.create_task(coroutine, name=name)
+    task.add_done_callback(_raise_failure)
+    return task
+
+
+def _raise_failure(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.result()
+
+
+async def cancel(*tasks: asyncio.Future[Any]) -> None:
+    """Cancel tasks and wait for their end, whatever it is."""
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def uninterrupted(coroutine: Coroutine[Any, Any, Answer]) -> Answer:
+    """Run a coroutine to its end; a cancellation takes effect when it has ended."""
+    task = asyncio.ensure_future(coroutine)
+    cancelled: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    answer = task.result()
+    if cancelled is not None:
+        raise cancelled
+    return answer
+
+
+class TaskSet:
+    """Tasks that end together."""
+
+    def __init__(self) -> None:
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self, coroutine: Coroutine[Any, Any, Answer], name: str) -> asyncio.Task[Answer]:
+        """Start a task of the set as `start_task` does."""
+        return self._add(start_task(coroutine, name))
+
+    async def finish(self, coroutine: Coroutine[Any, Any, Answer], name: str) -> Answer:
+        """Run a coroutine to its end as a task of the set, even if this is cancelled; return or raise what it does."""
+        task = self._add(asyncio.create_task(coroutine, name=name))
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(_raise_fault)  # nobody else hears of it
+            raise
+
+    async def close(self) -> None:
+        """Cancel all tasks and wait for their end."""
+        await cancel(*self._tasks)
+
+    def _add(self, task: asyncio.Task[Answer]) -> asyncio.Task[Answer]:
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+
+def _raise_fault(task: asyncio.Task[Any]) -> None:
+    """Raise what a task failed by, unless it is an error that only concerns whoever asked for its work."""
+    with suppress(DcssError, OSError, asyncio.CancelledError):
+        task.result()
