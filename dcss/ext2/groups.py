@@ -118,7 +118,7 @@ class GroupTable:
     def write_dirty(self) -> None:
         """Write every changed descriptor into the table that the kernel reads; copies stay as mke2fs left them."""
         for group in sorted(self._dirty):
-            self._info.write(_descriptor_offset(self._info, group), GROUP_DESC.pack(*self._dirty[group]))
+            self._info.writer().write(_descriptor_offset(self._info, group), GROUP_DESC.pack(*self._dirty[group]))
             del self._dirty[group]
 
     def forget_clean(self) -> None:

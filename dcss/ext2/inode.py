@@ -107,7 +107,7 @@ def write_inode(info: SbInfo, group: Callable[[int], GroupDesc], inode: Inode) -
     """Write an inode to its place in the inode table. Raises KernelError(EROFS)."""
     offset = _slot_offset(info, group, inode.number)
     raw = RawInode._make(RAW_INODE.unpack(info.source.bytes_at(offset, RAW_INODE.size)))
-    info.write(offset, RAW_INODE.pack(*encode(inode, raw, has_wide_owners=info.has_wide_owners)))
+    info.writer().write(offset, RAW_INODE.pack(*encode(inode, raw, has_wide_owners=info.has_wide_owners)))
 
 
 def _slot_offset(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> int:

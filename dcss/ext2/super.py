@@ -57,6 +57,7 @@ class SbInfo:
     has_wide_owners: bool  # owners have 32 bits; not so with nouid32 among the default mount options
     read_only: bool
     xip: bool
+    target: WritableSource | None  # `source`, where both the mount and the device may be written
     superblock_dirty: bool = False  # changed, and not written yet
 
     def damaged(self, where: str, field: str, found: object, wanted: object) -> Ext2FormatError:
@@ -65,11 +66,11 @@ class SbInfo:
             f"{self.device}: {where}: {field}: found {found}, wanted {wanted}; the image is damaged, run e2fsck"
         )
 
-    def write(self, offset: int, data: bytes | memoryview) -> None:
-        """Write to the device. Raises KernelError(EROFS) where the mount or the device is read-only."""
-        if self.read_only or not isinstance(self.source, WritableSource):
+    def writer(self) -> WritableSource:
+        """Return the source to write to. Raises KernelError(EROFS) where the mount or the device is read-only."""
+        if self.target is None:
             raise KernelError(EROFS, f"{self.device}: is mounted read-only")
-        self.source.write(offset, data)
+        return self.target
 
     def check_block(self, block: int, where: str, field: str, count: int = 1) -> None:
         """Raise Ext2FormatError unless `count` blocks from `block` lie on the device and in the file system."""
@@ -135,6 +136,7 @@ def fill_super(
         has_wide_owners=not superblock.s_default_mount_opts & DEFM_UID16,
         read_only=read_only,
         xip=in_place is not None,
+        target=source if not read_only and isinstance(source, WritableSource) else None,
     )
 
 
@@ -148,13 +150,14 @@ def setup_super(info: SbInfo, log: Ext2Log) -> None:
         log.line("err", "error: revision level too high, forcing read-only mode")
     if not info.read_only and (reason := _why_unchecked(superblock)):
         log.line("warn", f"warning: {reason}, running e2fsck is recommended")
-    info.read_only = info.read_only or too_new
+    if too_new:
+        info.read_only, info.target = True, None
 
 
 def write_super(info: SbInfo) -> None:
     """Write the superblock with the time of writing (ext2_sync_super); its copies stay as mke2fs left them."""
     info.superblock = info.superblock._replace(s_wtime=int(time()) & 0xFFFFFFFF)
-    info.write(SUPERBLOCK_OFFSET, SUPERBLOCK.pack(*info.superblock))
+    info.writer().write(SUPERBLOCK_OFFSET, SUPERBLOCK.pack(*info.superblock))
     info.superblock_dirty = False
 
 

@@ -17,11 +17,9 @@ is not there yet. Blocks of data, directories, bitmaps and pointers are written 
 """
 
 from collections.abc import Callable, Iterator
-from errno import EROFS
 from functools import lru_cache, partial
 
 from dcss.abi.ext2 import ROOT_INO, GroupDesc, Superblock
-from dcss.errors import KernelError
 from dcss.ext2 import dir as directories
 from dcss.ext2 import indirect, namei, xattr
 from dcss.ext2.dir import NameIndexes
@@ -30,7 +28,7 @@ from dcss.ext2.groups import GroupTable, check_descriptors
 from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode, read_slot
 from dcss.ext2.inode_table import InodeTable
-from dcss.ext2.source import BlockSource, WritableSource
+from dcss.ext2.source import BlockSource
 from dcss.ext2.super import Ext2Log, LogFunction, SbInfo, fill_super, ignore_log, setup_super, write_super
 
 INODES_CACHED = 256
@@ -131,7 +129,7 @@ class Volume:
 
     def mark_inode_dirty(self, inode: Inode) -> None:
         """Keep an inode that was changed until it is written (mark_inode_dirty). Raises KernelError(EROFS)."""
-        self._check_writable()
+        self._info.writer()
         self._inodes.mark_dirty(inode)
 
     def write_inode(self, inode: Inode) -> None:
@@ -140,12 +138,12 @@ class Volume:
 
     def set_group(self, number: int, desc: GroupDesc) -> None:
         """Change a group's descriptor; `sync` writes it. Raises KernelError(EROFS)."""
-        self._check_writable()
+        self._info.writer()
         self._groups.set(number, desc)
 
     def set_superblock(self, superblock: Superblock) -> None:
         """Change the superblock's counts, state and times; `sync` writes it. Raises KernelError(EROFS)."""
-        self._check_writable()
+        self._info.writer()
         self._info.superblock = superblock
         self._info.superblock_dirty = True
 
@@ -160,12 +158,8 @@ class Volume:
             self._inodes.write_dirty()
             self._groups.write_dirty()
             write_super(self._info)
-        if isinstance(self._info.source, WritableSource):
-            self._info.source.flush()
-
-    def _check_writable(self) -> None:
-        if self.read_only or not isinstance(self._info.source, WritableSource):
-            raise KernelError(EROFS, f"{self.device}: is mounted read-only")
+        if self._info.target is not None:
+            self._info.target.flush()
 
     def inode_slot(self, number: int) -> Inode:
         """Return what the inode table on the device holds at `number`, 1 and up, be it reserved, free or deleted.
