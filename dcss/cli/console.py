@@ -12,7 +12,7 @@ from dcss.cli.operator import exit_status, operator_of
 from dcss.errors import DcssError
 
 if TYPE_CHECKING:
-    from dcss.cp.console.commands import Response
+    from dcss.cp.requests import Response
 
 PROMPT = "CP> "
 _HISTORY_LINES = 1000
@@ -55,14 +55,14 @@ def execute_lines(system: str, lines: Iterable[str]) -> int:
 
 def execute(system: str, line: str) -> "Response":
     """Execute one line: HELP here, all else at the CP of `system`. Raises DcssError."""
-    from dcss.cp.console.commands import Response
+    from dcss.cp.requests import ConsoleCommand, Response
 
     if _is_one_of(line, _HELP):
         return Response(0, tuple(help_lines()))
     if not line.strip():
         return Response(0, ())
     with operator_of(system) as operator:
-        return operator.command(line)
+        return operator.perform(ConsoleCommand(line))
 
 
 def help_lines() -> Iterator[str]:

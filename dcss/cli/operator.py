@@ -5,6 +5,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -16,15 +17,12 @@ from dcss.cli.systems import running_systems
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
 
 if TYPE_CHECKING:
-    from dcss.abi.extmem import SegmentDefinition
-    from dcss.cp.console.commands import Response
     from dcss.cp.program import ControlProgram
-    from dcss.cp.segments.content import Fill
+    from dcss.cp.requests import OperatorRequest, Response
 
-BUSY_SECONDS = 10.0  # another command of this kind holds the spool for an instant, a starting CP until it listens
-_LOOK_SECONDS = 0.05
-
-DEFAULT_SYSTEM = "default"  # DESIGN.md, section 9: the spool where no system is named
+BUSY_SECONDS = 10.0  # a CP that does not listen: another command for an instant, or a system that starts
+_RETRY_SECONDS = 0.05
+DEFAULT_SYSTEM = "default"  # whose spool is used if no system is named
 
 system_option = click.option(
     "--system",
@@ -36,24 +34,10 @@ system_option = click.option(
 
 
 class Operator(Protocol):
-    """Gives commands and requests to a CP. What CP refuses is a response; what fails is raised, as a DcssError."""
+    """Makes requests to a CP. A request that CP refuses has a response; what fails is raised, as a DcssError."""
 
-    def command(self, line: str) -> "Response":
-        """Give a CP command."""
-
-    def save(self, name: str, fill: "Fill") -> "Response":
-        """SAVESEG with the content that `fill` writes."""
-
-    def import_image(
-        self, image: Path, definition: "SegmentDefinition", digest: str | None, advance: Callable[[int], None]
-    ) -> "Response":
-        """Define and save a segment from a file, which must have `digest` where one is given."""
-
-    def load(self, name: str) -> "Response":
-        """Bring a saved segment into storage, its digest checked."""
-
-    def export(self, name: str, image: Path) -> "Response":
-        """Write a segment's saved content and its manifest to files."""
+    def perform(self, request: "OperatorRequest") -> "Response":
+        """Have CP do what the request asks for."""
 
 
 def response_document(response: "Response") -> dict[str, object]:
@@ -71,10 +55,11 @@ def exit_status(response: "Response") -> int:
 
 
 @contextmanager
-def operator_of(system: str) -> Iterator[Operator]:
-    """Yield the operator of a system's CP; where none runs, be CP until the end of the block.
+def operator_of(system: str, on_interrupt: Callable[[], None] = lambda: None) -> Iterator[Operator]:
+    """Yield the operator of a system's CP; if none runs, be CP until the end of the block.
 
-    Raises ConfigError for a name that no system can have, SystemBusyError where a CP runs that does not listen.
+    `on_interrupt` is called if a request is interrupted while it copies in this process, and may cut that short. Raises
+    ConfigError for a name that no system can have, SystemBusyError if a CP runs that does not listen.
     """
     from dcss.host.paths import check_system_name
 
@@ -84,17 +69,29 @@ def operator_of(system: str) -> Iterator[Operator]:
         raise ConfigError(f"--system: {error}") from error
     cp = _own_cp(system)
     if cp is None:
-        yield _Remote(system)
+        yield _RemoteOperator(system)
         return
     if system == DEFAULT_SYSTEM:
-        _tell_what_runs()
+        _note_running_systems()
     with cp:
-        yield _Local(cp)
+        yield _LocalOperator(cp, on_interrupt)
+
+
+def perform(operator: Operator, make_request: "Callable[[], OperatorRequest]") -> "Response":
+    """Make a request and return its response; one that cannot be made is refused, as CP's console does it."""
+    from dcss.cp.console.messages import CommandError
+    from dcss.cp.requests import Response
+
+    try:
+        request = make_request()
+    except CommandError as error:
+        return Response.refusal(error)
+    return operator.perform(request)
 
 
 @cache
-def _tell_what_runs() -> None:
-    """Say once that systems run which this command, that names none, does not mean."""
+def _note_running_systems() -> None:
+    """Print, once, that systems run which this command, that names none, does not mean."""
     if running := running_systems():
         names = " or ".join(f"--system {name}" for name in running)
         click.echo(
@@ -103,7 +100,7 @@ def _tell_what_runs() -> None:
 
 
 def _own_cp(system: str) -> "ControlProgram | None":
-    """Return a CP for this command alone, or None where one runs that listens."""
+    """Return a CP for this command alone, or None if one runs that listens."""
     from dcss.cp.program import ControlProgram
 
     until = time.monotonic() + BUSY_SECONDS
@@ -113,9 +110,9 @@ def _own_cp(system: str) -> "ControlProgram | None":
         except SystemBusyError:
             if time.monotonic() >= until:
                 raise
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_RETRY_SECONDS)
             continue
-        cp.tell_findings(lambda finding: click.echo(f"warning: {finding}", err=True))
+        cp.report_findings(lambda finding: click.echo(f"warning: {finding}", err=True))
         return cp
     return None
 
@@ -125,83 +122,54 @@ def _listens(system: str) -> bool:
 
     try:
         Client(system).close()
-    except (ConfigError, LaunchError):  # none runs, or it was killed: the lock says which, for who wants it
+    except (ConfigError, LaunchError):  # none runs, or it was killed: whoever tries for the lock finds out which
         return False
     return True
 
 
-class _Local:
-    """Operates a CP in this very process."""
+class _LocalOperator:
+    """Operates a CP in this process."""
 
-    def __init__(self, cp: "ControlProgram") -> None:
-        self._cp = cp
+    def __init__(self, cp: "ControlProgram", on_interrupt: Callable[[], None]) -> None:
+        self._cp, self._on_interrupt = cp, on_interrupt
 
-    def command(self, line: str) -> "Response":
-        return self._cp.execute(line)
+    def perform(self, request: "OperatorRequest") -> "Response":
+        import asyncio
 
-    def save(self, name: str, fill: "Fill") -> "Response":
-        from dcss.cp.operations import save_image
-        from dcss.cp.steps import run_to_completion
-
-        return run_to_completion(save_image(self._cp, name, fill))
-
-    def import_image(
-        self, image: Path, definition: "SegmentDefinition", digest: str | None, advance: Callable[[int], None]
-    ) -> "Response":
-        from dcss.cp.operations import import_image
-        from dcss.cp.steps import run_to_completion
-
-        return run_to_completion(import_image(self._cp, image, definition, digest, advance))
-
-    def load(self, name: str) -> "Response":
-        from dcss.cp.operations import bring_in
-
-        return bring_in(self._cp, name)
-
-    def export(self, name: str, image: Path) -> "Response":
-        from dcss.cp.operations import export
-        from dcss.cp.steps import run_to_completion
-
-        return run_to_completion(export(self._cp, name, image))
+        with asyncio.Runner() as runner:
+            try:
+                return runner.run(self._cp.perform(request))
+            except KeyboardInterrupt:
+                self._on_interrupt()  # leaving the block waits for the copy's end
+                raise
 
 
-class _Remote:
+class _RemoteOperator:
     """Operates the CP that runs a system, through its control socket."""
 
     def __init__(self, system: str) -> None:
         self._system = system
 
-    def command(self, line: str) -> "Response":
-        return self._ask("cp", command=line)
-
-    def save(self, name: str, fill: "Fill") -> "Response":
+    def perform(self, request: "OperatorRequest") -> "Response":
+        from dcss.cp.requests import ConsoleCommand, Export, Import, QueryUserid, Save, Store
         from dcss.host.paths import state_directory
 
-        # Written here, so that CP serves its guests meanwhile; beside the spool, which has to have room for it anyway.
-        with tempfile.TemporaryFile(dir=state_directory(), buffering=0) as content:
-            fill(content.fileno())
-            path = f"/proc/{os.getpid()}/fd/{content.fileno()}"
-            return self._ask("segment", action="save", name=name, content=path)
+        assert not isinstance(request, Store | QueryUserid), "only a console command asks for that"
+        if isinstance(request, ConsoleCommand):
+            return self._ask("cp", request.arguments())
+        if isinstance(request, Import | Export):
+            request = replace(request, image=request.image.absolute())
+        if isinstance(request, Save) and callable(request.content):
+            # Written here, so that CP copies it only; beside the spool, which has to have room for it anyway.
+            with tempfile.TemporaryFile(dir=state_directory(), buffering=0) as content:
+                request.content(content.fileno())
+                path = Path(f"/proc/{os.getpid()}/fd/{content.fileno()}")
+                return self._ask("segment", replace(request, content=path).arguments())
+        return self._ask("segment", request.arguments())
 
-    def import_image(
-        self, image: Path, definition: "SegmentDefinition", digest: str | None, advance: Callable[[int], None]
-    ) -> "Response":
-        from dcss.cp.console.definition import definition_words
-
-        del advance  # CP copies it in one go
-        words = definition_words(definition)
-        return self._ask("segment", action="import", image=str(image.absolute()), define=words, digest=digest)
-
-    def load(self, name: str) -> "Response":
-        return self._ask("segment", action="load", name=name)
-
-    def export(self, name: str, image: Path) -> "Response":
-        return self._ask("segment", action="export", name=name, image=str(image.absolute()))
-
-    def _ask(self, request: str, **arguments: Any) -> "Response":
-        from dcss.cp.console.commands import Response
+    def _ask(self, request: str, arguments: dict[str, Any]) -> "Response":
+        from dcss.cp.requests import Response
         from dcss.rpc.client import Client
 
         with Client(self._system) as client:
-            result = client.ask(request, **arguments)
-        return Response(result["return_code"], tuple(result["lines"]), result["files"])
+            return Response.from_arguments(client.ask(request, **arguments))

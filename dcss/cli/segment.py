@@ -10,12 +10,12 @@ import click
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.cli.image import SizeType
-from dcss.cli.operator import exit_status, operator_of, response_document, system_option
+from dcss.cli.operator import exit_status, operator_of, perform, response_document, system_option
 from dcss.cli.options import json_option, print_json
 
 if TYPE_CHECKING:
-    from dcss.cp.console.commands import Response
-    from dcss.progress import Progress
+    from dcss.cp.requests import FileSelection, Response
+    from dcss.progress import Progress, Unit
 
 Row = dict[str, Any]  # of a segment, as `--json` shows it
 _path = click.Path(path_type=Path)
@@ -65,9 +65,14 @@ def define(
 
     The segment is a skeleton until it is saved. Until then, an older segment of that name stays available.
     """
+    from dcss.cp import requests
+    from dcss.cp.console.definition import parse_definition
+
     options = [word for word, given in (("LOADNSHR", loadnshr), ("RSTD", rstd), ("SECURE", secure)) if given]
     with operator_of(system) as operator:
-        return _tell(system, operator.command(" ".join(["DEFSEG", name, *ranges, *options])), as_json=as_json)
+        words = " ".join([name, *ranges, *options]).upper().split()
+        response = perform(operator, lambda: requests.Define(parse_definition(words)))
+        return _show(system, response, as_json=as_json)
 
 
 @command.command("save")
@@ -82,14 +87,17 @@ def save(name: str, image: Path | None, system: str, as_json: bool) -> int:
 
     Guests that use an older segment of that name keep it until they unload it. New loads get the new segment.
     """
-    with operator_of(system) as operator, _progress() as progress:
+    from dcss.cp import requests
+    from dcss.cp.console.definition import parse_name
+
+    with _progress() as progress, operator_of(system, on_interrupt=progress.stop) as operator:
         if image is None:
-            response = operator.command(f"SAVESEG {name}")
+            response = perform(operator, lambda: requests.Save(parse_name(name.upper())))
         else:
             from dcss.cli.segment_files import save_image
 
             response = save_image(operator, name, image, progress)
-    return _tell(system, response, as_json=as_json)
+    return _show(system, response, as_json=as_json)
 
 
 @command.command("load")
@@ -102,10 +110,13 @@ def load(name: str, system: str, as_json: bool) -> int:
     A running system keeps it in storage, ready for guests. If CP (STORE NSS) or guests have written into it, the
     content differs from what was saved, and the command says so. A damaged segment is set aside and reported.
     """
-    with operator_of(system) as operator, _progress() as progress:
+    from dcss.cp import requests
+    from dcss.cp.console.definition import parse_name
+
+    with _progress() as progress, operator_of(system, on_interrupt=progress.stop) as operator:
         progress.phase(f"load {name.upper()}")
-        response = operator.load(name)
-    return _tell(system, response, lambda row: _CONTENT[row["content"]], as_json=as_json)
+        response = perform(operator, lambda: requests.Load(parse_name(name.upper())))
+    return _show(system, response, lambda row: _CONTENT[row["content"]], as_json=as_json)
 
 
 @command.command("query")
@@ -121,9 +132,12 @@ def query(name: str | None, form: str | None, system: str, as_json: bool) -> int
     CL   S defined but not saved, A available, R restricted, P replaced or purged,
          and gone with its last user
     """
-    which = "ALL" if name is None else f"NAME {name}"
+    from dcss.cp import requests
+
+    shown = requests.QueryForm(form or "MAP")
     with operator_of(system) as operator:
-        return _tell(system, operator.command(f"QUERY NSS {which} {form or 'MAP'}"), as_json=as_json)
+        response = perform(operator, lambda: requests.Query(_selection(name), shown))
+        return _show(system, response, as_json=as_json)
 
 
 @command.command("purge")
@@ -135,9 +149,11 @@ def purge(name: str | None, purge_all: bool, system: str, as_json: bool) -> int:
     """Purge a segment, its skeleton included (PURGE NSS). Guests that use it keep it until they unload it."""
     if (name is None) is not purge_all:
         raise click.UsageError("wanted a NAME, or --all.")
+    from dcss.cp import requests
+
     with operator_of(system) as operator:
-        response = operator.command("PURGE NSS ALL" if name is None else f"PURGE NSS NAME {name}")
-        return _tell(system, response, as_json=as_json)
+        response = perform(operator, lambda: requests.Purge(_selection(name)))
+        return _show(system, response, as_json=as_json)
 
 
 @command.command("import")
@@ -158,12 +174,13 @@ def import_command(
     dcss segment import any.img --name LIB --at 512M --type SR    without a manifest
     """
     from dcss.cli.segment_files import imported
+    from dcss.cp.requests import Import
 
     definition, digest = imported(file, name, address, kind)
-    with operator_of(system) as operator, _progress() as progress:
+    with _progress() as progress, operator_of(system, on_interrupt=progress.stop) as operator:
         progress.phase(f"import {definition.name}", file.stat().st_size, "bytes")
-        response = operator.import_image(file, definition, digest, progress.advance)
-    return _tell(system, response, as_json=as_json)
+        response = operator.perform(Import(file, definition, digest, progress.advance))
+    return _show(system, response, as_json=as_json)
 
 
 @command.command("export")
@@ -173,28 +190,66 @@ def import_command(
 @json_option
 def export(name: str, file: Path, system: str, as_json: bool) -> int:
     """Write a segment's saved content to FILE, and its description to FILE.manifest."""
-    with operator_of(system) as operator, _progress() as progress:
+    from dcss.cp import requests
+    from dcss.cp.console.definition import parse_name
+
+    with _progress() as progress, operator_of(system, on_interrupt=progress.stop) as operator:
         progress.phase(f"export {name.upper()}")
-        response = operator.export(name, file)
-    return _tell(system, response, lambda _: f"written to {file}", as_json=as_json, file=str(file))
+        response = perform(operator, lambda: requests.Export(parse_name(name.upper()), file))
+    return _show(system, response, lambda _: f"written to {file}", as_json=as_json, file=str(file))
+
+
+def _selection(name: str | None) -> "FileSelection":
+    from dcss.cp import requests
+    from dcss.cp.console.definition import parse_name
+
+    return requests.ALL_FILES if name is None else requests.FileSelection(name=parse_name(name.upper()))
+
+
+class _StoppableProgress:
+    """Shows the progress of a copy in a thread, which `stop` cuts short."""
+
+    def __init__(self, progress: "Progress") -> None:
+        self._progress = progress
+        self._stopped = False
+
+    def phase(self, name: str, total: int | None = None, unit: "Unit | None" = None) -> None:
+        self._progress.phase(name, total, unit)
+
+    def advance(self, amount: int = 1) -> None:
+        """Pass it on. Raises CancelledError once the copy is to stop."""
+        if self._stopped:
+            from asyncio import CancelledError
+
+            raise CancelledError
+        self._progress.advance(amount)
+
+    def warn(self, text: str) -> None:
+        self._progress.warn(text)
+
+    def close(self) -> None:
+        self._progress.close()
+
+    def stop(self) -> None:
+        self._stopped = True
 
 
 @contextmanager
-def _progress() -> "Iterator[Progress]":
+def _progress() -> Iterator[_StoppableProgress]:
     from dcss.progress import SilentProgress
     from dcss.report.progress import progress_for
 
     progress = progress_for(sys.stderr) if sys.stderr.isatty() else SilentProgress(sys.stderr)
     try:
-        yield progress
+        yield _StoppableProgress(progress)
     finally:
         progress.close()
 
 
-def _tell(
+def _show(
     system: str, response: "Response", done: Callable[[Row], str] | None = None, *, as_json: bool, **more: str
 ) -> int:
-    """Show a response, and return the exit status; `done` says of a segment what CP has no line for."""
+    """Print a response, and return the exit status; `done` describes what was done to a segment, if CP does not."""
     from dcss.report.units import fmt_bytes
 
     rows: list[Row] = response.data or []

@@ -1,14 +1,16 @@
 """What segments are saved from: images built for a skeleton, and files that were exported or made elsewhere."""
 
 from pathlib import Path
-from typing import Any
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
-from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.cli.operator import Operator
 from dcss.cp.console import messages
-from dcss.cp.console.commands import Response
+from dcss.cp.console.definition import parse_name
 from dcss.cp.console.messages import CommandError
+from dcss.cp.console.query import ranges_of
+from dcss.cp.requests import FileSelection, Query, Response, Save
+from dcss.cp.segments.segment import FileClass
 from dcss.cp.spool.transfer import manifest_of, moved, read_exported
 from dcss.errors import ConfigError
 from dcss.image.build import plan_image
@@ -19,20 +21,21 @@ from dcss.progress import Progress
 def save_image(operator: Operator, name: str, image: Path, progress: Progress) -> Response:
     """Save a skeleton with what `image` makes, laid out for the skeleton's address. Raises ImageError, SpoolError."""
     source = source_of(image)
-    found = operator.command(f"QUERY NSS NAME {name}")
-    if found.return_code not in {0, messages.NO_SUCH_FILE.number}:
-        return found
-    skeleton: dict[str, Any] | None = next((row for row in found.data or [] if row["class"] == "S"), None)
+    try:
+        segment = parse_name(name.upper())
+    except CommandError as error:
+        return Response.refusal(error)
+    found = operator.perform(Query(FileSelection(name=segment)))
+    skeleton = next((row for row in found.data or [] if row["class"] == FileClass.SKELETON), None)
     if skeleton is None:
-        refusal = CommandError(messages.NO_SKELETON, name=name.upper())
-        return Response(refusal.return_code, (refusal.line,))
-    ranges = skeleton["ranges"]
-    start, end = ranges[0]["first_page"] << PAGE_SHIFT, (ranges[-1]["last_page"] + 1) << PAGE_SHIFT
+        return Response.refusal(CommandError(messages.NO_SKELETON, name=segment))
+    ranges = ranges_of(skeleton)
+    start, end = ranges[0].start, ranges[-1].end + 1
     plan = plan_image(source, address=start, size_bytes=end - start)
-    progress.phase(f"save {name.upper()}", plan.content_bytes, "bytes")
+    progress.phase(f"save {segment}", plan.content_bytes, "bytes")
     for note in plan.notes:
         progress.warn(note)
-    return operator.save(name, lambda write_fd: plan.write(write_fd, progress.advance))
+    return operator.perform(Save(segment, lambda write_fd: plan.write(write_fd, progress.advance)))
 
 
 def imported(

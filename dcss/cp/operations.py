@@ -1,25 +1,54 @@
-"""What an operator asks of CP beyond its commands: save an image, import, export, bring in. They answer as commands do.
+"""What CP does for a request of dcss.cp.requests.
 
-A request that CP refuses is a response with a message; what fails (a full disk, a damaged file) is raised.
+A request that CP refuses has a message as its response.
 """
 
-import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Sequence
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
-from dcss.abi.extmem import SegmentDefinition, SegmentName
+from dcss.abi.extmem import SegmentName, SegmentType
 from dcss.cp.console import messages, query
-from dcss.cp.console.commands import Response, saved_response
-from dcss.cp.console.definition import parse_name
+from dcss.cp.console.commands import parse_command
 from dcss.cp.console.messages import CommandError
-from dcss.cp.program import ControlProgram
-from dcss.cp.segments.content import Fill, check_image
-from dcss.cp.segments.segment import FileClass, Segment
-from dcss.cp.segments.storage import DamagedError
+from dcss.cp.findings import Findings
+from dcss.cp.requests import (
+    THE_OPERATOR,
+    ConsoleCommand,
+    Define,
+    Export,
+    FileSelection,
+    Import,
+    Issuer,
+    Load,
+    OperatorRequest,
+    Purge,
+    Query,
+    QueryUserid,
+    Response,
+    Save,
+    SegmentRequest,
+    Store,
+)
+from dcss.cp.segments.content import Fill, check_image, file_fill, is_blank
+from dcss.cp.segments.directory import SegmentDirectory
+from dcss.cp.segments.objects import DamagedError, digest_of
+from dcss.cp.segments.segment import Segment
+from dcss.cp.spool.saved import SavedSegments
 from dcss.cp.spool.transfer import export_segment, import_segment
-from dcss.cp.steps import Steps
-from dcss.errors import SpoolError
+from dcss.cp.threads import in_thread
+from dcss.errors import LaunchError, PublishError, SpoolError
+
+
+class Host(NamedTuple):
+    """What requests and hypercalls act on."""
+
+    system: str
+    directory: SegmentDirectory
+    saved: SavedSegments
+    findings: Findings
 
 
 class Content(StrEnum):
@@ -31,70 +60,123 @@ class Content(StrEnum):
     WRITTEN_BY_GUESTS = "written-by-guests"  # or may be: they have a writable descriptor, and it is not as saved
 
 
-def save_image(cp: ControlProgram, name: str, fill: Fill, *, image_bytes: int | None = None) -> Steps[Response]:
-    """SAVESEG with the content that `fill` writes. Raises PublishError, SpoolError; all is as it was then."""
+async def perform(host: Host, request: OperatorRequest, issuer: Issuer = THE_OPERATOR) -> Response:
+    """Do what a request asks for.
 
-    def save() -> Steps[Response]:
-        yield from cp.saved.turn()
-        skeleton = _skeleton(cp, parse_name(name.upper()))
-        check_image(skeleton.definition, image_bytes)
-        saved = yield from cp.saved.save_steps(skeleton.name, fill)
-        return saved_response(saved)
-
-    return _answer(save())
-
-
-def import_image(
-    cp: ControlProgram,
-    image: Path,
-    definition: SegmentDefinition,
-    digest: str | None,
-    advance: Callable[[int], None] = lambda _: None,
-) -> Steps[Response]:
-    """Define and save a segment from a file; `digest` is the one that it must have. Raises SpoolError."""
-    saved = yield from import_segment(cp.saved, image, definition=definition, digest=digest, advance=advance)
-    return saved_response(saved)
-
-
-def export(cp: ControlProgram, name: str, image: Path) -> Steps[Response]:
-    """Write an available segment's saved content, and its manifest, to `image`.
-
-    Raises SpoolError, and DamagedError for a segment that is not what was saved, which is set aside.
-    """
-
-    def write() -> Steps[Response]:
-        yield from cp.saved.turn()
-        segment = _available(cp, parse_name(name.upper()))
-        with cp.saved.alone():
-            try:
-                yield lambda: export_segment(segment, image)
-            except DamagedError as error:
-                cp.set_aside(segment, str(error))
-                raise DamagedError(f"segment {segment.name}: {error}; it was set aside and is not served") from error
-        return Response(0, (), query.rows([segment]))
-
-    return _answer(write())
-
-
-def bring_in(cp: ControlProgram, name: str) -> Response:
-    """Bring an available segment into storage and check its digest, also where it was there already.
-
-    Its row says by `content` what it holds, a `Content`: where CP or guests may write, that need not be what was saved.
-    Raises PublishError, SpoolError; a segment that is not what was saved is set aside.
+    What fails is a response, too, if a console command could have made the request. Otherwise raises PublishError,
+    SpoolError, DamagedError, LaunchError.
     """
     try:
-        segment = _available(cp, parse_name(name.upper()))
+        if isinstance(request, ConsoleCommand):
+            command = parse_command(request.line, issuer)
+            return Response(0, ()) if command is None else await perform(host, command, issuer)
+        return await _perform(host, request, issuer)
     except CommandError as error:
-        return _refusal(error)
-    was_in = segment.stored is not None
-    cp.open(segment.name)
-    content = _content(segment) if was_in else Content.AS_SAVED  # only the spool has what is not in storage
+        return Response.refusal(error)
+    except (SpoolError, PublishError, DamagedError) as error:
+        if isinstance(request, Load | Import | Export) or (isinstance(request, Save) and request.content is not None):
+            raise
+        return Response(messages.SPOOL_FAILED.number, (messages.SPOOL_FAILED.line(reason=error),))
+
+
+async def _perform(host: Host, request: SegmentRequest | Store | QueryUserid, issuer: Issuer) -> Response:  # noqa: PLR0911
+    match request:
+        case Define():
+            return await _define(host, request, issuer)
+        case Save():
+            return await _save(host, request, issuer)
+        case Load():
+            return await _load(host, request)
+        case Query():
+            return _query(host, request)
+        case Purge():
+            return await _purge(host, request)
+        case Import():
+            return await _import(host, request)
+        case Export():
+            return await _export(host, request)
+        case Store():
+            return await _store(host, request)
+        case QueryUserid():
+            return Response(0, (f"{issuer.userid:<8} AT {host.system.upper()}",))
+
+
+async def _define(host: Host, request: Define, issuer: Issuer) -> Response:
+    skeleton = await host.saved.define(request.definition, owner=issuer.userid)
+    return Response(0, (messages.DEFINED.line(name=skeleton.name, spid=skeleton.spid),), query.rows([skeleton]))
+
+
+async def _save(host: Host, request: Save, issuer: Issuer) -> Response:
+    content = request.content
+    if content is None:
+        fill_for: Callable[[Segment], Awaitable[Fill]] = partial(_storage_of, host, issuer)
+    elif isinstance(content, Path):
+        fill_for = partial(_image_for, content, await in_thread(partial(_size_bytes, content)))
+    else:
+        fill_for = partial(_given, content)
+    saved = await host.saved.save(request.name, fill_for, owner=issuer.userid, drop=content is None)
+    return _saved_response(saved)
+
+
+async def _storage_of(host: Host, issuer: Issuer, skeleton: Segment) -> Fill:
+    """Return what writes the issuer's storage at the segment's addresses.
+
+    The operator has none: from here a segment begins as zeros, and no content that there is gets lost to them.
+    """
+    if issuer.machine is None:
+        older = host.directory.available.get(skeleton.name)
+        if older is not None and not await in_thread(
+            partial(is_blank, older.definition, older.saved_digest or older.digest)
+        ):
+            raise CommandError(messages.NOTHING_TO_SAVE, name=skeleton.name, userid=issuer.userid, spid=older.spid)
+        return lambda _: None
+    dump = issuer.machine.dump
+    if dump is None:
+        raise CommandError(messages.NO_STORAGE, userid=issuer.userid)
+    definition = skeleton.definition
+    for pages in definition.ranges:
+        if pages.type.saved and not issuer.machine.addresses(pages):
+            raise CommandError(
+                messages.NOT_ADDRESSABLE, name=skeleton.name, userid=issuer.userid, pages=str(pages).split(" ")[0]
+            )
+    return lambda write_fd: dump(write_fd, definition.start, definition.size_bytes)
+
+
+async def _image_for(image: Path, image_bytes: int, skeleton: Segment) -> Fill:
+    check_image(skeleton.definition, image_bytes)
+    return file_fill(image)
+
+
+async def _given(fill: Fill, _: Segment) -> Fill:
+    return fill
+
+
+def _size_bytes(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError as error:
+        raise LaunchError(f"{path}: CP cannot read it: {error.strerror}") from error
+
+
+async def _load(host: Host, request: Load) -> Response:
+    """Bring an available segment into storage and check its digest, also if it was there already.
+
+    Its row says by `content` what it holds: where CP or guests may write, that need not be what was saved.
+    """
+    was_in = _available(host, request.name).stored is not None
+    try:
+        segment = await host.directory.bring_in(request.name)
+    except KeyError:
+        raise CommandError(messages.NO_SUCH_FILE, file=request.name) from None
+    content = Content.AS_SAVED  # only the spool has what is not in storage
+    if was_in:
+        async with host.directory.exclusive(segment):
+            content = _content(segment, await in_thread(partial(digest_of, segment.object)))
     return Response(0, (), [row | {"content": content.value} for row in query.rows([segment])])
 
 
-def _content(segment: Segment) -> Content:
-    """Return what a segment in storage holds. Raises SpoolError where that is not what it has to be."""
-    found = hashlib.sha256(segment.object.buffer).hexdigest()
+def _content(segment: Segment, found: str) -> Content:
+    """Return what a segment in storage holds, whose digest is `found`. Raises SpoolError if it has to be another."""
     wanted = segment.digest
     if wanted is None and not (segment.written or segment.written_by_cp):
         wanted = segment.saved_digest  # guests may write by its types, and none has had the means yet
@@ -107,32 +189,76 @@ def _content(segment: Segment) -> Content:
     return Content.WRITTEN_BY_CP if segment.written_by_cp else Content.AS_PUBLISHED
 
 
-def _skeleton(cp: ControlProgram, name: SegmentName) -> Segment:
-    skeleton = next(_skeletons(cp, name), None)
-    if skeleton is None:
-        raise CommandError(messages.NO_SKELETON, name=name)
-    return skeleton
+def _query(host: Host, request: Query) -> Response:
+    found = _select(host, request.files)
+    lines = query.LINES[request.form]
+    return Response(0, tuple(lines(found)) if found else ("NO NSS FILES",), query.rows(found))
 
 
-def _available(cp: ControlProgram, name: SegmentName) -> Segment:
-    segment = cp.available.get(name)
+async def _purge(host: Host, request: Purge) -> Response:
+    purged = await host.saved.purge(lambda: _select(host, request.files))
+    pending = sum(in_use for _, in_use in purged)
+    gone = len(purged) - pending
+    lines = [f"{_count(gone)} PURGED"] if gone or not pending else []
+    if pending:
+        lines.append(f"{_count(pending)} PENDING PURGE")
+    return Response(0, tuple(lines), query.rows(segment for segment, _ in purged))
+
+
+def _count(number: int) -> str:
+    return f"{number:04d} FILE " if number == 1 else f"{number:04d} FILES" if number else "NO FILES"
+
+
+async def _import(host: Host, request: Import) -> Response:
+    saved = await import_segment(
+        host.saved, request.image, definition=request.definition, digest=request.digest, advance=request.advance
+    )
+    return _saved_response(saved)
+
+
+async def _export(host: Host, request: Export) -> Response:
+    async with host.saved.exclusive:
+        segment = _available(host, request.name)
+        try:
+            await in_thread(partial(export_segment, segment, request.image))
+        except DamagedError as error:
+            await host.directory.set_aside(segment, str(error))
+            raise DamagedError(f"segment {segment.name}: {error}; it was set aside and is not served") from error
+    return Response(0, (), query.rows([segment]))
+
+
+async def _store(host: Host, request: Store) -> Response:
+    """Write pages of type SC, as z/VM's monitor does those of MONDCSS. The command is ours, for an operator."""
+    segment = _available(host, request.name)
+    start, end = request.address, request.address + len(request.data) - 1
+    ranges = segment.definition.ranges
+    if not any(each.type is SegmentType.SC and each.start <= start and end <= each.end for each in ranges):
+        raise CommandError(messages.NOT_CP_WRITTEN, name=request.name, start=start, end=end)
+    await host.directory.write(segment, start - segment.definition.start, request.data)
+    return Response(0, ("STORE COMPLETE",), query.rows([segment]))
+
+
+def _saved_response(saved: Segment) -> Response:
+    return Response(0, (messages.SAVED.line(name=saved.name, spid=saved.spid),), query.rows([saved]))
+
+
+def _select(host: Host, wanted: FileSelection) -> Sequence[Segment]:
+    """Return the files that are meant, by file number. Raises CommandError if one is named and does not exist."""
+    files = [host.directory.files[spid] for spid in sorted(host.directory.files)]
+    if wanted.name is not None:
+        found = [segment for segment in files if segment.name == wanted.name]
+    elif wanted.number is not None:
+        found = [segment for segment in files if str(segment.spid) == wanted.number.lstrip("0")]
+    else:
+        return files
+    if not found:
+        raise CommandError(messages.NO_SUCH_FILE, file=wanted.name or wanted.number)
+    return found
+
+
+def _available(host: Host, name: SegmentName) -> Segment:
+    segment = host.directory.available.get(name)
     if segment is None:
-        raise CommandError(
-            messages.NOT_SAVED if any(_skeletons(cp, name)) else messages.NO_SUCH_FILE, name=name, file=name
-        )
+        message = messages.NOT_SAVED if name in host.directory.skeletons else messages.NO_SUCH_FILE
+        raise CommandError(message, name=name, file=name)
     return segment
-
-
-def _skeletons(cp: ControlProgram, name: SegmentName) -> Iterator[Segment]:
-    return (each for each in cp.files.values() if each.name == name and each.file_class is FileClass.SKELETON)
-
-
-def _answer(steps: Steps[Response]) -> Steps[Response]:
-    try:
-        return (yield from steps)
-    except CommandError as error:
-        return _refusal(error)
-
-
-def _refusal(error: CommandError) -> Response:
-    return Response(error.return_code, (error.line,))

@@ -9,17 +9,19 @@ from dcss.abi.diag08 import DIAGNOSE_08
 from dcss.abi.diag64 import DIAGNOSE_64, ConditionCode
 from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.abi.hypercall import Reply, Request
-from dcss.cp.console.commands import THE_OPERATOR, Host, Issuer, Response, execute_steps
 from dcss.cp.diag.diag08 import diagnose_08
 from dcss.cp.diag.diag64 import diagnose_64
+from dcss.cp.findings import Findings
 from dcss.cp.lock import SystemLock
+from dcss.cp.machine import Dump, LoadedSegment, VirtualMachine
+from dcss.cp.operations import Host, perform
+from dcss.cp.requests import THE_OPERATOR, ConsoleCommand, Issuer, OperatorRequest, Response
 from dcss.cp.segments.content import Fill, check_image
-from dcss.cp.segments.directory import Directory
-from dcss.cp.segments.segment import OPERATOR, Dump, Guest, Load, Segment
-from dcss.cp.segments.storage import Storage
+from dcss.cp.segments.directory import SegmentDirectory
+from dcss.cp.segments.objects import SegmentObjects
+from dcss.cp.segments.segment import OPERATOR, Segment
 from dcss.cp.spool.saved import SavedSegments, now, saved_class
 from dcss.cp.spool.spool import Spool
-from dcss.cp.steps import Steps, run_to_completion
 from dcss.cp.sweep import sweep
 from dcss.errors import PublishError
 from dcss.host.files import FaultPoint, no_fault
@@ -27,10 +29,10 @@ from dcss.host.signals import interrupts_held
 
 
 class ControlProgram:
-    """The one CP of `system`, from construction to `close`; used from one thread.
+    """The one CP of `system`, from construction to `close`; used from one event loop.
 
     It sweeps away what a killed CP of the same system left. `saved` are the segments that its spool keeps. `fault` is
-    told each step of a write to the spool. Raises SystemBusyError where another CP runs the system.
+    called with each step of a write to the spool. Raises SystemBusyError if another CP runs the system.
     """
 
     def __init__(self, system: str, *, fault: FaultPoint = no_fault) -> None:
@@ -38,26 +40,25 @@ class ControlProgram:
         with interrupts_held(), ExitStack() as stack:
             self.lock = stack.enter_context(SystemLock(system))
             self.swept = sweep(self.lock)
-            self._spool = Spool(system, fault=fault)
-            stack.callback(self._spool.close)
-            self._storage = Storage(system)
-            stack.callback(self._storage.close)
-            self._directory = Directory(self._storage, lambda segment, why: self._spool.set_aside(segment.spid, why))
-            self._guests: dict[str, Guest] = {}
-            self.saved = SavedSegments(self._directory, self._spool)
-            self._host = Host(system, self._directory, self.saved)
+            spool = Spool(system, fault=fault)
+            stack.callback(spool.close)
+            self._objects = SegmentObjects(system)
+            stack.callback(self._objects.close)
+            self._directory = SegmentDirectory(self._objects)
+            self._machines: dict[str, VirtualMachine] = {}
+            self._findings = Findings()
+            self.saved = SavedSegments(self._directory, spool, self._findings)
+            self._host = Host(system, self._directory, self.saved, self._findings)
             self._closing = stack.pop_all()
 
     @property
     def findings(self) -> list[str]:
         """One line for each damaged file of the spool that was set aside."""
-        return self._spool.findings
+        return self._findings.damaged
 
-    def tell_findings(self, tell: Callable[[str], None]) -> None:
-        """Have `tell` called with each of `findings`, those of now and those to come, and with loads that fail."""
-        for finding in self.findings:
-            tell(finding)
-        self._spool.tell = self._directory.tell = tell
+    def report_findings(self, report: Callable[[str], None]) -> None:
+        """Call `report` with each of `findings`, those of now and those to come, and with loads that fail."""
+        self._findings.report_to(report)
 
     @property
     def available(self) -> Mapping[SegmentName, Segment]:
@@ -75,96 +76,84 @@ class ControlProgram:
         return MappingProxyType(self._directory.files)
 
     @property
-    def guests(self) -> Mapping[str, Guest]:
-        """The registered guests by name."""
-        return MappingProxyType(self._guests)
+    def machines(self) -> Mapping[str, VirtualMachine]:
+        """The registered virtual machines by name."""
+        return MappingProxyType(self._machines)
 
-    def publish(self, definition: SegmentDefinition, fill: Fill, *, image_bytes: int | None = None) -> Segment:
+    async def publish(self, definition: SegmentDefinition, fill: Fill, *, image_bytes: int | None = None) -> Segment:
         """Put a segment into shared memory, filled by `fill(write_fd)`, for guests to load from now on.
 
-        It is transient: the spool does not keep it. `image_bytes`, where known, is checked against the segment's size
-        before anything is created. `fill` is called again when a segment of type SW gets its first user after others
-        wrote to it. An older segment of that name goes as PURGE NSS would take it; a saved one is not hidden but an
-        error. Raises PublishError; what `fill` raises passes through. Nothing is left then.
+        It is transient: the spool does not keep it. `image_bytes`, if known, is checked against the segment's size
+        before anything is created. `fill` is called in a thread, and again when a segment of type SW gets its first
+        user after others wrote to it. An older segment of that name goes as PURGE NSS would take it; a saved one is not
+        hidden but an error. Raises PublishError; what `fill` raises passes through. Nothing is left then.
         """
         name = definition.name
         check_image(definition, image_bytes)
-        older = self._directory.available.get(name)
-        if older is not None and older.saved_digest is not None:
-            raise PublishError(
-                f"segment {name}: the spool holds it as file {older.spid:04d}; leave its image out to use that, save"
-                f" the new one over it, or purge it (PURGE NSS NAME {name})"
-            )
-        segment = Segment(definition, self._directory.next_spid(), saved_class(definition), OPERATOR, now(), fill)
-        self._storage.bring_in(segment)
-        self._directory.add(segment)
+        async with self.saved.exclusive:
+            older = self._directory.available.get(name)
+            if older is not None and older.saved_digest is not None:
+                raise PublishError(
+                    f"segment {name}: the spool holds it as file {older.spid:04d}; leave its image out to use that,"
+                    f" save the new one over it, or purge it (PURGE NSS NAME {name})"
+                )
+            segment = Segment(definition, self._directory.next_spid(), saved_class(definition), OPERATOR, now(), fill)
+            await self._objects.bring_in(segment)
+            self._directory.add(segment)
         return segment
 
-    def open(self, name: SegmentName) -> Segment:
+    async def open(self, name: SegmentName) -> Segment:
         """Bring a saved segment into storage before its first load.
 
-        Raises KeyError where there is none, PublishError, and DamagedError, after which the segment is set aside.
+        Raises KeyError if there is none, PublishError, and DamagedError, after which the segment is set aside.
         """
-        segment = self._directory.available[name]
-        self._directory.bring_in(segment)
-        return segment
-
-    def set_aside(self, segment: Segment, reason: str) -> None:
-        """Take a segment of the spool away that turned out not to be what was saved: no new load gets it."""
-        self._directory.set_aside(segment, reason)
+        return await self._directory.bring_in(name)
 
     def register(
         self,
-        guest: str,
+        name: str,
         *,
         storage_bytes: int,
         namesave: frozenset[str] = frozenset(),
         privilege: str = "G",
         dump: Dump | None = None,
     ) -> None:
-        """Make a guest known before its first hypercall.
+        """Make a virtual machine known before its first hypercall.
 
         `namesave` are the restricted segments that it may load, `privilege` its classes for CP commands.
-        `dump(write_fd, address, size_bytes)` writes its absolute storage to a descriptor, for SAVESEG.
+        `dump(write_fd, address, size_bytes)` writes its absolute storage to a descriptor, for SAVESEG, in a thread.
         """
-        if guest in self._guests:
-            raise ValueError(f"guest {guest}: already registered, release it first")
-        self._guests[guest] = Guest(guest, storage_bytes, namesave, frozenset(privilege), dump)
+        if name in self._machines:
+            raise ValueError(f"guest {name}: already registered, release it first")
+        self._machines[name] = VirtualMachine(name, storage_bytes, namesave, frozenset(privilege), dump)
 
-    def handle(self, guest: str, packet: bytes) -> Reply:
-        """Do `handle_steps` at once."""
-        return run_to_completion(self.handle_steps(guest, packet))
-
-    def handle_steps(self, guest: str, packet: bytes) -> Steps[Reply]:
-        """Answer one hypercall packet of a registered guest. Raises nothing, whatever the guest sends.
+    async def handle(self, name: str, request: Request) -> Reply:
+        """Answer one hypercall of a registered virtual machine. Raises nothing, whatever it sends.
 
         A descriptor in the reply stays CP's own: send it, do not close it.
         """
-        caller = self._guests[guest]
-        try:
-            request = Request.unpack(packet)
-        except ValueError:
-            return Reply(ConditionCode.UNSUPPORTED)
+        machine = self._machines[name]
         if request.diagnose == DIAGNOSE_64:
-            return diagnose_64(self._directory, caller, request)
+            return await diagnose_64(self._host, machine, request)
         if request.diagnose == DIAGNOSE_08:
-            return (yield from diagnose_08(self._host, caller, request))
+            return await diagnose_08(self._host, machine, request)
         return Reply(ConditionCode.UNSUPPORTED, request.rx, request.ry)
 
-    def execute(self, command: str, issuer: Issuer = THE_OPERATOR) -> Response:
-        """Do `execute_steps` at once."""
-        return run_to_completion(self.execute_steps(command, issuer))
+    async def execute(self, command: str, issuer: Issuer = THE_OPERATOR) -> Response:
+        """Execute one line of a CP console. Whatever fails is a response."""
+        return await perform(self._host, ConsoleCommand(command), issuer)
 
-    def execute_steps(self, command: str, issuer: Issuer = THE_OPERATOR) -> Steps[Response]:
-        """Execute one line of a CP console. Raises nothing for a command that is wrong: that is a response."""
-        return execute_steps(self._host, command, issuer)
+    async def perform(self, request: OperatorRequest, issuer: Issuer = THE_OPERATOR) -> Response:
+        """Do what an operator asks for. Raises what dcss.cp.operations.perform does."""
+        return await perform(self._host, request, issuer)
 
-    def release(self, guest: str) -> None:
-        """Forget a guest that ended, and all that it had loaded. Nothing happens where it is not registered."""
-        ended = self._guests.pop(guest, None)
+    def release(self, name: str) -> None:
+        """Forget a virtual machine that ended, and all that it had loaded. Nothing happens if it is not registered."""
+        ended = self._machines.pop(name, None)
         if ended is not None:
-            for name in list(ended.loads):
-                self._directory.unload(ended, name)
+            ended.released = True
+            for loaded in list(ended.loads):
+                self._directory.unload(ended, loaded)
 
     def pinned_versions(self) -> AbstractContextManager[None]:
         """Keep in storage, until the block ends, what is purged or replaced meanwhile."""
@@ -176,15 +165,18 @@ class ControlProgram:
         return self._directory.changes
 
     def users(self, name: str) -> int:
-        """Return how many guests have the available segment `name` loaded. Raises KeyError where there is none."""
+        """Return how many machines have the available segment `name` loaded. Raises KeyError if there is none."""
         return len(self._directory.available[SegmentName(name)].users)
 
-    def loaded(self, guest: str) -> Mapping[SegmentName, Load]:
-        """Return what a guest has loaded. Raises KeyError where it is not registered."""
-        return MappingProxyType(self._guests[guest].loads)
+    def loaded(self, name: str) -> Mapping[SegmentName, LoadedSegment]:
+        """Return what a virtual machine has loaded. Raises KeyError if it is not registered."""
+        return MappingProxyType(self._machines[name].loads)
 
     def close(self) -> None:
-        """Unlink every object, empty the runtime directory, give up the locks. May be called twice."""
+        """Unlink every object, empty the runtime directory, give up the locks. May be called twice.
+
+        Nothing may be under way: whoever awaits one of CP's coroutines has it cancelled first, and waits for its end.
+        """
         with interrupts_held():
             self._closing.close()
 

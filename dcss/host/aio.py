@@ -11,6 +11,10 @@ from dcss.errors import DcssError, LaunchError
 Answer = TypeVar("Answer")
 
 
+class NoThreadError(LaunchError):
+    """No thread can be started."""
+
+
 async def wait_readable(sock: socket.socket) -> None:
     """Wait until `sock` can be read; asyncio itself knows no recvmsg."""
     loop = asyncio.get_running_loop()
@@ -44,7 +48,7 @@ async def in_thread(
     """Call a function in a worker thread and return what it returns.
 
     If this is cancelled, `on_cancel` is called, which may cut the function short, and the thread is waited for: whoever
-    cancels may close what the function works on. Raises LaunchError where no thread can be started.
+    cancels may close what the function works on. Raises NoThreadError.
     """
     started = True
 
@@ -57,13 +61,18 @@ async def in_thread(
         future = asyncio.get_running_loop().run_in_executor(None, call)
     except RuntimeError as error:
         started = False
-        raise LaunchError(f"{error}; more processes are needed, see ulimit -u and pids.max") from error
-    try:
-        return await asyncio.shield(future)
-    except asyncio.CancelledError:
-        on_cancel()
-        await uninterrupted(asyncio.wait([future]))
-        raise
+        raise NoThreadError(f"{error}; more processes are needed, see ulimit -u and pids.max") from error
+    cancelled: asyncio.CancelledError | None = None
+    while not future.done():  # whoever cancels may do it more than once, as the end of an event loop does
+        try:
+            await asyncio.wait([future])
+        except asyncio.CancelledError as error:
+            cancelled = error
+            on_cancel()
+    if cancelled is not None:
+        future.exception()
+        raise cancelled
+    return future.result()
 
 
 def start_task(coroutine: Coroutine[Any, Any, Answer], name: str) -> asyncio.Task[Answer]:

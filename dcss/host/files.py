@@ -5,7 +5,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-FaultPoint = Callable[[str], None]  # told each step before the next begins; a test kills the process there
+FaultPoint = Callable[[str], None]  # called after each step, with its name; a test kills the process there
 NEW_SUFFIX = ".new"
 
 

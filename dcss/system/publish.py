@@ -2,24 +2,25 @@
 
 import asyncio
 import os
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryFile
+from typing import Any
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.config.plan import SegmentPlan, SystemPlan
 from dcss.cp.program import ControlProgram
 from dcss.cp.segments.content import Fill, check_image, file_digest, write_content
+from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.shm import check_space
-from dcss.cp.segments.storage import DamagedError
 from dcss.errors import ConfigError, LaunchError, SpoolError
-from dcss.host.aio import in_thread
+from dcss.host.aio import cancel, in_thread
 from dcss.host.paths import state_directory
 from dcss.image.build import ImagePlan, plan_image
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
-from dcss.system.steps import run_steps
 from dcss.system.targets import ExtentCache
 
 
@@ -50,6 +51,16 @@ class _Copying:
         """Have the copy end at its next step."""
         self._stopped = True
 
+    async def finish(self, operation: Coroutine[Any, Any, object]) -> None:
+        """Await an operation of CP that copies; cut the copy short if this is cancelled."""
+        task = asyncio.ensure_future(operation)
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            self.stop()
+            await cancel(task)
+            raise
+
 
 async def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progress, extents: ExtentCache) -> None:
     """Bring every segment of the plan into storage: its image, which `save:` saves first, or the saved segment.
@@ -71,7 +82,7 @@ async def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progr
             await _load(cp, each.definition, progress)
         else:
             progress.phase(f"publish {each.definition.name}")
-            await in_thread(cp.publish, each.definition, lambda _: None)
+            await cp.publish(each.definition, lambda _: None)
         with cp.pinned_versions():
             published = cp.segments.get(each.definition.name)
             if published is not None and published.digest is not None:  # else guests may change its files
@@ -95,11 +106,10 @@ async def _publish_image(
         check_image(definition, image.size_bytes)
         await _save_what_differs(cp, definition, fill, progress, copying)
     elif save:
-        await run_steps(cp.saved.store_steps(definition, fill, image_bytes=image.size_bytes), on_cancel=copying.stop)
+        await copying.finish(cp.saved.store(definition, fill, image_bytes=image.size_bytes))
         await _load(cp, definition, progress)
     else:
-        publish = partial(cp.publish, definition, fill, image_bytes=image.size_bytes)
-        await in_thread(publish, on_cancel=copying.stop)
+        await copying.finish(cp.publish(definition, fill, image_bytes=image.size_bytes))
 
 
 def _may_be_saved(cp: ControlProgram, definition: SegmentDefinition, digest: str | None = None) -> bool:
@@ -127,7 +137,7 @@ async def _save_what_differs(
                 else:
                     return
             progress.phase(f"save {definition.name}")
-            await run_steps(cp.saved.store_steps(definition, _copy_of(content.fileno())))
+            await cp.saved.store(definition, _copy_of(content.fileno()))
     except OSError as error:
         raise SpoolError(
             f"segment {definition.name}: {definition.size_bytes} bytes could not be written to the spool of system"
@@ -148,7 +158,7 @@ def _copy_of(source_fd: int) -> Fill:
 async def _load(cp: ControlProgram, definition: SegmentDefinition, progress: Progress) -> None:
     progress.phase(f"load {definition.name}")
     try:
-        await in_thread(cp.open, definition.name)
+        await cp.open(definition.name)
     except KeyError:  # clients are served while others are published
         raise LaunchError(f"segment {definition.name}: purged while the system was being published") from None
 

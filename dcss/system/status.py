@@ -57,7 +57,7 @@ def guest_status(system: "System", guest: Guest) -> GuestStatus:
 
 
 def _loaded(system: "System", guest: str) -> tuple[str, ...]:
-    if guest not in system.cp.guests:
+    if guest not in system.cp.machines:
         return ()
     return tuple(version_name(load.segment) for load in system.cp.loaded(guest).values())
 

@@ -15,7 +15,6 @@ from dcss.host.rlimits import explain
 from dcss.system.guest import Guest, State
 from dcss.system.instance import GuestInstance
 from dcss.system.log import SystemLog, utc_now
-from dcss.system.steps import run_steps
 
 STARTS_AT_ONCE = 8  # an engine makes one process after the other: more requests would only wait there
 _EXIT_SECONDS = 2.0  # for so long a guest may live on that reported that it failed
@@ -187,7 +186,7 @@ class Supervisor:
 
     def _port_of(self, name: str) -> Port:
         async def port(request: Request) -> Reply:
-            return await run_steps(self._cp.handle_steps(name, request.pack()))
+            return await self._cp.handle(name, request)
 
         return port
 

@@ -83,7 +83,7 @@ def version_name(segment: Segment) -> str:
 
 def segment_users(system: "System") -> dict[str, int]:
     """Return how many guests have each version in storage loaded, by the name that `target_of` gives it."""
-    descriptors = Counter(load.descriptor for guest in system.cp.guests.values() for load in guest.loads.values())
+    descriptors = Counter(load.descriptor for machine in system.cp.machines.values() for load in machine.loads.values())
     return {
         name: descriptors[stored.reader_fd] + descriptors[stored.write_fd]
         for segment in system.cp.files.values()

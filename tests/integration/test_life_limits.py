@@ -121,5 +121,5 @@ def test_a_fork_without_memory_fails_that_guest_alone(tmp_path: Path, monkeypatc
         assert guests["B"].state is State.FAILED
         assert guests["B"].outcome().exit_status == 71
         assert guests["B"].reason.startswith(f"fork: {os.strerror(errno.ENOMEM)}; free memory")
-        assert guests["B"].name not in system.cp.guests
+        assert guests["B"].name not in system.cp.machines
         assert alive(system.fork_server_pid), "the fork server ended"

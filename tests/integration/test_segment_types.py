@@ -5,10 +5,8 @@ from errno import EACCES
 from signal import SIGSEGV
 
 import pytest
-from cp_support import control_program, define, filler
+from cp_support import BlockingCp, control_program, define, filler
 from real_guest_support import GuestDiedError, RealGuest, real_guests
-
-from dcss.cp.program import ControlProgram
 
 FIRST, PAGES = 0x20000, 256
 WORDS = f"{FIRST:X}-{FIRST + PAGES - 1:X}"
@@ -17,18 +15,18 @@ WRITTEN = (0, 7, 8, 200)  # pages of the segment
 
 
 @pytest.fixture
-def cp() -> Iterator[ControlProgram]:
+def cp() -> Iterator[BlockingCp]:
     with control_program() as running:
         yield running
 
 
 @pytest.fixture
-def guests(cp: ControlProgram) -> Iterator[list[RealGuest]]:
+def guests(cp: BlockingCp) -> Iterator[list[RealGuest]]:
     with real_guests(cp, "A", "B") as started:
         yield started
 
 
-def saved(cp: ControlProgram, kind: str) -> None:
+def saved(cp: BlockingCp, kind: str) -> None:
     """Have the segment in the spool, its first page with content where the type keeps one."""
     content = CONTENT.encode() if kind in {"SW", "EW", "SR", "ER"} else b""
     cp.saved.store(define("LIB", f"{WORDS} {kind}"), filler(content))
@@ -39,7 +37,7 @@ def own_pages(guest: RealGuest) -> set[int]:
 
 
 @pytest.mark.parametrize(("kind", "begins"), [("SW", CONTENT), ("SN", "")])
-def test_a_shared_store_is_seen_by_all(cp: ControlProgram, guests: list[RealGuest], kind: str, begins: str) -> None:
+def test_a_shared_store_is_seen_by_all(cp: BlockingCp, guests: list[RealGuest], kind: str, begins: str) -> None:
     """FACTS 1.1, SW and SN: one copy, no page of a guest's own."""
     saved(cp, kind)
     writer, reader = guests
@@ -54,9 +52,7 @@ def test_a_shared_store_is_seen_by_all(cp: ControlProgram, guests: list[RealGues
 
 
 @pytest.mark.parametrize(("kind", "begins"), [("EW", CONTENT), ("EN", "")])
-def test_an_exclusive_store_is_the_guests_own(
-    cp: ControlProgram, guests: list[RealGuest], kind: str, begins: str
-) -> None:
+def test_an_exclusive_store_is_the_guests_own(cp: BlockingCp, guests: list[RealGuest], kind: str, begins: str) -> None:
     """FACTS 1.1, EW and EN: nobody else sees it, and it costs the page that was written."""
     saved(cp, kind)
     writer, reader = guests
@@ -73,7 +69,7 @@ def test_an_exclusive_store_is_the_guests_own(
 
 
 @pytest.mark.parametrize("kind", ["SR", "ER", "SC"])
-def test_the_kernel_refuses_a_store(cp: ControlProgram, guests: list[RealGuest], kind: str) -> None:
+def test_the_kernel_refuses_a_store(cp: BlockingCp, guests: list[RealGuest], kind: str) -> None:
     """FACTS 1.1, SR, ER and SC: the store is a fault. The shared ones cannot even be made writable."""
     saved(cp, kind)
     for guest in guests:
@@ -88,7 +84,7 @@ def test_the_kernel_refuses_a_store(cp: ControlProgram, guests: list[RealGuest],
     assert guests[1].read(FIRST) == (CONTENT if kind != "SC" else "")
 
 
-def test_what_cp_writes_is_seen_at_once(cp: ControlProgram, guests: list[RealGuest]) -> None:
+def test_what_cp_writes_is_seen_at_once(cp: BlockingCp, guests: list[RealGuest]) -> None:
     """FACTS 1.1, SC, such as MONDCSS: guests have it loaded, read only, while CP writes."""
     saved(cp, "SC")
     for guest in guests:
@@ -104,9 +100,7 @@ def test_what_cp_writes_is_seen_at_once(cp: ControlProgram, guests: list[RealGue
 
 
 @pytest.mark.parametrize("kind", ["SW", "EW", "SR", "ER", "SN", "EN", "SC"])
-def test_a_load_that_is_not_shared_costs_what_is_written(
-    cp: ControlProgram, guests: list[RealGuest], kind: str
-) -> None:
+def test_a_load_that_is_not_shared_costs_what_is_written(cp: BlockingCp, guests: list[RealGuest], kind: str) -> None:
     """Whatever the type, a non-shared load is a private copy of the saved content, page by page."""
     saved(cp, kind)
     alone, sharer = guests
@@ -129,7 +123,7 @@ def test_a_load_that_is_not_shared_costs_what_is_written(
     assert own_pages(alone) == set()
 
 
-def test_a_load_that_is_not_shared_shows_what_was_saved(cp: ControlProgram, guests: list[RealGuest]) -> None:
+def test_a_load_that_is_not_shared_shows_what_was_saved(cp: BlockingCp, guests: list[RealGuest]) -> None:
     """Not what those who share it have made of it."""
     saved(cp, "SW")
     sharer, alone = guests
@@ -141,7 +135,7 @@ def test_a_load_that_is_not_shared_shows_what_was_saved(cp: ControlProgram, gues
 
 @pytest.mark.parametrize("kind", ["SN", "EN"])
 def test_pages_without_data_are_zero_at_the_first_load_and_never_saved(
-    cp: ControlProgram, guests: list[RealGuest], kind: str
+    cp: BlockingCp, guests: list[RealGuest], kind: str
 ) -> None:
     """FACTS 1.1 and 1.2: SN lasts while someone uses it; SAVESEG keeps neither."""
     saved(cp, kind)
@@ -164,7 +158,7 @@ def test_pages_without_data_are_zero_at_the_first_load_and_never_saved(
 
 
 @pytest.mark.parametrize("kind", ["SW", "EW", "SR", "ER"])
-def test_saveseg_keeps_what_the_guest_has(cp: ControlProgram, guests: list[RealGuest], kind: str) -> None:
+def test_saveseg_keeps_what_the_guest_has(cp: BlockingCp, guests: list[RealGuest], kind: str) -> None:
     """FACTS 1.2: the pages of who says it, here of a copy that was changed."""
     saved(cp, kind)
     maint, other = guests
@@ -177,7 +171,7 @@ def test_saveseg_keeps_what_the_guest_has(cp: ControlProgram, guests: list[RealG
     assert cp.files[2].owner == "A"
 
 
-def test_purged_storage_is_not_addressable(cp: ControlProgram, guests: list[RealGuest]) -> None:
+def test_purged_storage_is_not_addressable(cp: BlockingCp, guests: list[RealGuest]) -> None:
     """FACTS 2, after PURGESEG: beyond storage nothing answers, and a copy of its own is gone."""
     saved(cp, "EW")
     guest = guests[0]
@@ -193,7 +187,7 @@ def test_purged_storage_is_not_addressable(cp: ControlProgram, guests: list[Real
     assert died.value.signal == SIGSEGV
 
 
-def test_users_are_counted_right_when_guests_are_killed(cp: ControlProgram) -> None:
+def test_users_are_counted_right_when_guests_are_killed(cp: BlockingCp) -> None:
     """SIGKILL takes a guest out of the count of what it had loaded, old versions included."""
     saved(cp, "SR")
     with real_guests(cp, "A", "B", "C", "D") as guests:

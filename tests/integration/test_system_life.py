@@ -11,6 +11,7 @@ import pytest
 from needs_support import needs
 from system_support import COPIED, SYSTEM, RunningSystem, alive, guest, objects, system_plan, wait_gone
 
+from dcss.abi.hypercall import Request
 from dcss.config.plan import GuestPlan, MountPlan, S390xSettings, SystemPlan
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
 
@@ -120,8 +121,12 @@ def test_a_guest_that_floods_its_port_is_ended_and_disturbs_nobody(tmp_path: Pat
     with start(system_plan(tmp_path, guest("A", MAP_ALL), guest("B", MAP_ALL))) as system:
         system.bring_up()
         flooded = system.guests["A"]
-        for packet in (b"", b"x", b"\xff" * 24, os.urandom(4000)):
-            system.cp.handle("A", packet)
+        for request in (
+            Request(0, 0, 0),
+            Request((1 << 64) - 1, (1 << 64) - 1, 0),
+            Request(0x64, 0, 0, os.urandom(4000)),
+        ):
+            system.run(system.cp.handle("A", request))
         assert system.cp.loaded("B").keys() == {"LIB"}
         flooded.kill()
         system.serve_until(lambda: flooded.exit_status is not None)

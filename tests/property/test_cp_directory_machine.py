@@ -4,13 +4,12 @@ import os
 import struct
 from dataclasses import dataclass, field
 
-from cp_support import define, filler, objects_of, open_descriptors, private_directories, unique_system
+from cp_support import BlockingCp, define, filler, objects_of, open_descriptors, private_directories, unique_system
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from dcss.cp.console.commands import Issuer
-from dcss.cp.program import ControlProgram
+from dcss.cp.requests import Issuer
 
 PLACES = {"LIB": "20000-2000F SR", "APP": "20010-2001F SW", "SECRET": "20100-20100 EW"}
 GUESTS = ("A", "B")
@@ -45,7 +44,7 @@ class DirectoryMachine(RuleBasedStateMachine):
         self.begin()
 
     def begin(self) -> None:
-        self.cp = ControlProgram(self.system)
+        self.cp = BlockingCp(self.system)
         for guest in GUESTS:
             self.register(guest)
 
@@ -102,7 +101,7 @@ class DirectoryMachine(RuleBasedStateMachine):
     @rule(guest=guests, name=names)
     def guest_saves(self, guest: str, name: str) -> None:
         content = self.new_content()
-        issuer = Issuer(guest, frozenset("EG"), self.cp.guests[guest])
+        issuer = Issuer(guest, frozenset("EG"), self.cp.machines[guest])
         return_code = self.cp.execute(f"SAVESEG {name}", issuer).return_code
         if name not in self.skeletons or (guest, name) not in self.loads:
             assert return_code == (9009 if name in self.skeletons else 9002)

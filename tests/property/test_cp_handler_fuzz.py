@@ -4,13 +4,12 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from cp_support import control_program, define, filler
+from cp_support import BlockingCp, control_program, define, filler
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dcss.abi.diag64 import ReturnCode
 from dcss.abi.hypercall import MAX_PACKET_BYTES
-from dcss.cp.program import ControlProgram
 
 NAMES = ["LIB", "APP", "RW", "HIGH", "SECRET", "NOTHERE"]
 names = st.one_of(
@@ -38,7 +37,7 @@ packets = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def cp() -> Iterator[ControlProgram]:
+def cp() -> Iterator[BlockingCp]:
     with control_program() as running:
         running.publish(define("LIB", "20000-2000F SR"), filler(b"lib"))
         running.publish(define("APP", "20008-2001F EW", "20100-2010F EN"), filler(b"app"))
@@ -49,7 +48,7 @@ def cp() -> Iterator[ControlProgram]:
 
 
 @given(sent=st.lists(packets, max_size=20))
-def test_any_packet_gets_a_condition_code_and_disturbs_nobody(cp: ControlProgram, sent: list[bytes]) -> None:
+def test_any_packet_gets_a_condition_code_and_disturbs_nobody(cp: BlockingCp, sent: list[bytes]) -> None:
     for guest in ("BAD", "GOOD"):
         cp.release(guest)
         cp.register(guest, storage_bytes=1 << 26)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import definition, fill_with, guest_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -10,7 +11,6 @@ from needs_support import needs
 from shell_support import sh
 from tree_support import make_tree, mke2fs
 
-from dcss.cp.program import ControlProgram
 from vmguest.shell.table import COMMANDS
 
 pytestmark = needs("mke2fs")

@@ -2,9 +2,10 @@
 
 import re
 
+from cp_support import BlockingCp as ControlProgram
+
 from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.program import ControlProgram
 from vmguest.block.dcssblk import DcssblkDevice
 from vmguest.block.dcssblk_sysfs import driver_tree
 from vmguest.block.device import DeviceHandle

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
+from cp_support import BlockingCp as ControlProgram
+
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
 from dcss.abi.hypercall import MAX_PACKET_BYTES, Request, send_reply
-from dcss.cp.program import ControlProgram
 from vmguest import hostmem
 from vmguest.fs.open import O_APPEND, O_CREAT, O_TRUNC, O_WRONLY
 from vmguest.hostmem import Reservation

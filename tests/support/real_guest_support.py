@@ -20,10 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from cli_support import own_path
+from cp_support import BlockingCp as ControlProgram
 
 from dcss.abi.hypercall import MAX_PACKET_BYTES, send_reply
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
-from dcss.cp.program import ControlProgram
 
 STORAGE_BYTES = 64 << 20
 PRESENT, FILE_OR_SHARED = 1 << 63, 1 << 61  # bits of /proc/PID/pagemap

@@ -5,13 +5,14 @@ without options, whose RECS are 4 digits or thousands as 033K); "CP Commands and
 Unconfirmed: how USERS looks, how further ranges of one file continue, and pages of more than 5 digits.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
+from typing import Any
 
 from dcss.abi.extmem import PageRange, SegmentType
+from dcss.cp.requests import QueryForm, Row
 from dcss.cp.segments.segment import FileClass, Segment
 
-Row = dict[str, object]
 NOT_APPLICABLE = "N/A"
 _LIST_HEADER = "OWNERID  FILE TYPE CL RECS DATE  TIME     FILENAME FILETYPE ORIGINID"
 _MAP_HEADER = "FILE FILENAME FILETYPE MINSIZE BEGPAG ENDPAG TYPE CL #USERS PARMREGS VMGROUP"
@@ -42,6 +43,12 @@ def rows(segments: Iterable[Segment]) -> list[Row]:
         }
         for segment in segments
     ]
+
+
+def ranges_of(row: Row) -> tuple[PageRange, ...]:
+    """Return the ranges of a file that `rows` describes."""
+    ranges: Any = row["ranges"]
+    return tuple(PageRange(each["first_page"], each["last_page"], SegmentType[each["type"]]) for each in ranges)
 
 
 def list_lines(segments: Iterable[Segment]) -> Iterator[str]:
@@ -116,3 +123,11 @@ def _records(segment: Segment) -> str:
     if segment.file_class is FileClass.SKELETON:
         pages = 1
     return f"{pages:04d}" if pages < 10_000 else f"{pages >> 10:03d}K"
+
+
+LINES: Mapping[QueryForm, Callable[[Iterable[Segment]], Iterator[str]]] = {
+    QueryForm.LIST: list_lines,
+    QueryForm.MAP: map_lines,
+    QueryForm.USERS: user_lines,
+    QueryForm.ATTRIBUTES: attribute_lines,
+}

@@ -10,16 +10,16 @@ from dcss.abi.diag08 import (
 )
 from dcss.abi.diag64 import ConditionCode
 from dcss.abi.hypercall import MAX_BLOCK_BYTES, Reply, Request
-from dcss.cp.console.commands import Host, Issuer, execute_steps
-from dcss.cp.segments.segment import Guest
-from dcss.cp.steps import Steps
+from dcss.cp.machine import VirtualMachine
+from dcss.cp.operations import Host, perform
+from dcss.cp.requests import ConsoleCommand, Issuer
 
 RESPONSE_STORED = ConditionCode.DONE
 RESPONSE_CUT = 1
 
 
-def diagnose_08(host: Host, guest: Guest, request: Request) -> Steps[Reply]:
-    """Answer one DIAGNOSE X'08' of `guest`. Raises nothing, whatever the guest sends.
+async def diagnose_08(host: Host, machine: VirtualMachine, request: Request) -> Reply:
+    """Answer one DIAGNOSE X'08' of `machine`. Raises nothing, whatever the guest sends.
 
     The return code is that of the last command.
     """
@@ -29,11 +29,11 @@ def diagnose_08(host: Host, guest: Guest, request: Request) -> Steps[Reply]:
     if request.ry & LENGTH_MASK != len(command):
         return Reply(ConditionCode.UNSUPPORTED, request.rx, request.ry)
     head = RequestHead._make(REQUEST_HEAD.unpack_from(request.block))
-    issuer = Issuer(guest.name, guest.privileges, guest)
+    issuer = Issuer(machine.name, machine.privileges, machine)
     return_code = 0
     lines: list[str] = []
     for line in command.decode("cp037").split(LINE_END):
-        response = yield from execute_steps(host, line, issuer)
+        response = await perform(host, ConsoleCommand(line), issuer)
         return_code = response.return_code
         lines += response.lines
     if not request.ry & RESPONSE_IN_BUFFER:

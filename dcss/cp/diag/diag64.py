@@ -4,7 +4,7 @@ The request's block is what the guest's port copied from storage at Rx: the 8-by
 24 bytes of struct qin64. The reply's block is what goes into storage: SEGEXT's output area, at its `qoutptr`.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from struct import Struct
 
@@ -24,18 +24,20 @@ from dcss.abi.diag64 import (
 from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.abi.hypercall import Reply, Request
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.segments.directory import Directory
-from dcss.cp.segments.segment import Guest, RefusalError
+from dcss.cp.machine import VirtualMachine
+from dcss.cp.operations import Host
+from dcss.cp.segments.directory import SegmentDirectory
+from dcss.cp.segments.segment import RefusalError
 from dcss.errors import DcssError
 
 LIMIT_31_BIT = 1 << 31
 DOUBLEWORD_BYTES = 8
 
-Function = Callable[[Directory, Guest, Request], Reply]
+Function = Callable[[SegmentDirectory, VirtualMachine, Request], Awaitable[Reply]]
 
 
-def diagnose_64(directory: Directory, guest: Guest, request: Request) -> Reply:
-    """Answer one DIAGNOSE X'64' of `guest`. Raises nothing, whatever the guest sends.
+async def diagnose_64(host: Host, machine: VirtualMachine, request: Request) -> Reply:
+    """Answer one DIAGNOSE X'64' of `machine`. Raises nothing, whatever the guest sends.
 
     The descriptor of a load's reply belongs to CP: the sender leaves it open.
     """
@@ -43,43 +45,48 @@ def diagnose_64(directory: Directory, guest: Guest, request: Request) -> Reply:
     if function is None:
         return Reply(ConditionCode.UNSUPPORTED, request.rx, request.ry)
     try:
-        return function(directory, guest, request)
+        return await function(host.directory, machine, request)
     except RefusalError as refusal:
         return Reply(ConditionCode.FAILED, request.rx, refusal.return_code)
     except (OSError, DcssError) as error:  # the content could not be brought into storage
-        directory.tell_failure(guest, error)
+        host.findings.load_failed(machine.name, error)
         return Reply(ConditionCode.FAILED, request.rx, ReturnCode.PAGING_ERROR)
 
 
-def _load(
-    directory: Directory, guest: Guest, request: Request, *, shared: bool, extended: bool, overlay: bool
+async def _load(
+    directory: SegmentDirectory,
+    machine: VirtualMachine,
+    request: Request,
+    *,
+    shared: bool,
+    extended: bool,
+    overlay: bool,
 ) -> Reply:
-    name = _name(request)
-    definition = directory.available_segment(name).definition
-    _check_reach(definition, extended=extended)
-    load = directory.load(guest, name, shared=shared, overlay=overlay)
-    inside = definition.start < guest.storage_bytes
+    check = partial(_check_reach, extended=extended)
+    load = await directory.load(machine, _name(request), shared=shared, overlay=overlay, check=check)
+    definition = load.segment.definition
+    inside = definition.start < machine.storage_bytes
     condition_code = ConditionCode.INSIDE_STORAGE if inside else ConditionCode.DONE
     return Reply(condition_code, definition.start, definition.end, descriptor=load.descriptor)
 
 
-def _find(directory: Directory, guest: Guest, request: Request, *, extended: bool) -> Reply:
-    segment, loaded = directory.find(guest, _name(request))
+async def _find(directory: SegmentDirectory, machine: VirtualMachine, request: Request, *, extended: bool) -> Reply:
+    segment, loaded = directory.find(machine, _name(request))
     _check_reach(segment.definition, extended=extended)
     condition_code = ConditionCode.DONE if loaded else ConditionCode.INSIDE_STORAGE
     return Reply(condition_code, segment.definition.start, segment.definition.end)
 
 
-def _purge(directory: Directory, guest: Guest, request: Request) -> Reply:
+async def _purge(directory: SegmentDirectory, machine: VirtualMachine, request: Request) -> Reply:
     name = _name(request)
-    if name in guest.loads:
-        directory.unload(guest, name)
+    if name in machine.loads:
+        directory.unload(machine, name)
         return Reply(ConditionCode.DONE, request.rx, request.ry)
     directory.available_segment(name)  # refuses with 44 what does not exist
     return Reply(ConditionCode.INSIDE_STORAGE, request.rx, ReturnCode.NOT_FOUND)
 
 
-def _segext(directory: Directory, guest: Guest, request: Request, *, extended: bool) -> Reply:
+async def _segext(directory: SegmentDirectory, machine: VirtualMachine, request: Request, *, extended: bool) -> Reply:
     _check_area(request.rx, QIN64.size, "input area")
     if len(request.block) != QIN64.size:
         raise RefusalError(ReturnCode.BAD_AREA, f"input area: found {len(request.block)} bytes, wanted {QIN64.size}")
@@ -87,7 +94,7 @@ def _segext(directory: Directory, guest: Guest, request: Request, *, extended: b
     if area.qopcode != FINDSEGA:
         raise RefusalError(ReturnCode.BAD_AREA, f"input area: found opcode {area.qopcode:#x}, wanted {FINDSEGA:#x}")
     _check_area(area.qoutptr, area.qoutlen, "output area")
-    segment, _ = directory.find(guest, _segment_name(area.qname))
+    segment, _ = directory.find(machine, _segment_name(area.qname))
     _check_reach(segment.definition, extended=extended)
     head, entry = (QOUT64, QRANGE) if extended else (QOUT64_OLD, QRANGE_OLD)
     return Reply(

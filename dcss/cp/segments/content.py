@@ -12,7 +12,7 @@ from dcss.errors import PublishError
 
 Fill = Callable[[int], object]  # writes a segment's content to a descriptor positioned at 0; may be called again later
 _ZEROS = bytes(1 << 20)
-_COPY_BYTES = 16 << 20  # a part that progress is told of
+_COPY_BYTES = 16 << 20  # a part, whose copying is reported
 
 
 class Run(NamedTuple):
@@ -23,7 +23,7 @@ class Run(NamedTuple):
 
 
 def _shows_content(kind: SegmentType) -> bool:
-    """Tell whether pages of this type show what was put into them before the first load; SC is written by CP itself."""
+    """Return True if pages of this type show what was put into them before the first load; CP itself writes SC."""
     return kind.saved or kind is SegmentType.SC
 
 
@@ -77,7 +77,7 @@ def write_content(
 
 
 def is_blank(definition: SegmentDefinition, digest: str | None) -> bool:
-    """Tell whether a content is zeros alone: its types show none, or `digest` is that of zeros."""
+    """Return True if a content is zeros alone: its types show none, or `digest` is that of zeros."""
     if not _any_shows_content(definition):
         return True
     if digest is None:
@@ -95,7 +95,7 @@ def rewrite_content(definition: SegmentDefinition, fill: Fill, write_fd: int) ->
 
 
 def file_fill(path: Path, advance: Callable[[int], None] = lambda _: None) -> Fill:
-    """Return a `Fill` that copies the file at `path`; `advance` is told the bytes of each part."""
+    """Return a `Fill` that copies the file at `path`; `advance` is called with the bytes of each part."""
 
     def fill(write_fd: int) -> None:
         with path.open("rb", buffering=0) as source:

@@ -4,33 +4,35 @@ Rules from z/VM's CP Commands and Utilities Reference and VM/370's System Progra
 is a `RefusalError`, which the DIAG handler turns into condition and return code.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 
 from dcss.abi.diag64 import ReturnCode
-from dcss.abi.extmem import SEGMENT_SIZE, SegmentName
-from dcss.cp.segments.segment import FileClass, Guest, Load, RefusalError, Segment
-from dcss.cp.segments.storage import DamagedError, Storage
-from dcss.errors import SpoolError
+from dcss.abi.extmem import SEGMENT_SIZE, SegmentDefinition, SegmentName
+from dcss.cp.machine import LoadedSegment, VirtualMachine
+from dcss.cp.segments.objects import DamagedError, SegmentObjects
+from dcss.cp.segments.segment import FileClass, RefusalError, Segment
+from dcss.errors import DcssError, SpoolError
 
 MAX_SPID = 9999  # file numbers have four digits
 
 
-class Directory:
+class SegmentDirectory:
     """All system data files of one CP: by file number (`files`), by name those that can be loaded (`available`), and by
-    name those that are defined and not saved (`skeletons`). `damaged(segment, reason)` is called with a segment that
-    turned out not to be what was saved, after it was taken away from new loads. `tell` gets what keeps a guest from a
-    load that it may have. `changes` counts loads, unloads, files taken away and writes of CP.
+    name those that are defined and not saved (`skeletons`).
+
+    `changes` counts loads, unloads, files taken away and writes of CP. `on_damaged(segment, reason)` is awaited with a
+    segment that turned out not to be what was saved; it purges it.
     """
 
-    def __init__(self, storage: Storage, damaged: Callable[[Segment, str], None]) -> None:
+    on_damaged: Callable[[Segment, str], Awaitable[None]]  # set by whoever keeps the segments on disk
+
+    def __init__(self, objects: SegmentObjects) -> None:
         self.files: dict[int, Segment] = {}
         self.available: dict[SegmentName, Segment] = {}
         self.skeletons: dict[SegmentName, Segment] = {}
-        self.tell: Callable[[str], None] = lambda _: None
-        self._told = ""
-        self._storage = storage
-        self._damaged = damaged
+        self._objects = objects
         self._last_spid = 0
         self.changes = 0
         self._pins = 0
@@ -64,6 +66,8 @@ class Directory:
 
     def purge(self, segment: Segment) -> None:
         """Take a file away, skeletons included. One in use stays for its users, as class P (PURGE NSS)."""
+        if self.files.get(segment.spid) is not segment:
+            return
         for by_name in (self.skeletons, self.available):
             if by_name.get(segment.name) is segment:
                 del by_name[segment.name]
@@ -72,12 +76,13 @@ class Directory:
     def _retire(self, segment: Segment) -> None:
         self.changes += 1
         segment.file_class = FileClass.PENDING_PURGE
-        if not segment.users:
-            del self.files[segment.spid]
-            if self._pins:
-                self._unpinned_drops.append(segment)
-            else:
-                self._storage.drop(segment)
+        if segment.users:
+            return
+        del self.files[segment.spid]
+        if self._pins:
+            self._unpinned_drops.append(segment)
+        else:
+            self._objects.drop(segment)
 
     @contextmanager
     def pinned_versions(self) -> Iterator[None]:
@@ -90,7 +95,14 @@ class Directory:
             if not self._pins:
                 drops, self._unpinned_drops = self._unpinned_drops, []
                 for segment in drops:
-                    self._storage.drop(segment)
+                    self._objects.drop(segment)
+
+    @asynccontextmanager
+    async def exclusive(self, segment: Segment) -> AsyncIterator[None]:
+        """Keep a segment in storage, and let nobody else make or change its objects, until the block ends."""
+        with self.pinned_versions():
+            async with segment.lock:
+                yield
 
     def available_segment(self, name: SegmentName) -> Segment:
         """Return the version of `name` that a load gets. Raises RefusalError NOT_FOUND."""
@@ -99,76 +111,119 @@ class Directory:
             raise RefusalError(ReturnCode.NOT_FOUND, f"segment {name}: does not exist, or is not saved")
         return segment
 
-    def find(self, guest: Guest, name: SegmentName) -> tuple[Segment, bool]:
-        """Return what `name` means to `guest`, the version that it has loaded first, and whether it has."""
-        load = guest.loads.get(name)
+    def find(self, machine: VirtualMachine, name: SegmentName) -> tuple[Segment, bool]:
+        """Return what `name` means to `machine`, the version that it has loaded first, and whether it has."""
+        load = machine.loads.get(name)
         if load is not None:
             return load.segment, True
         return self.available_segment(name), False
 
-    def bring_in(self, segment: Segment) -> None:
-        """Bring a segment into storage before its first load. Raises PublishError, DamagedError."""
-        try:
-            self._storage.bring_in(segment)
-        except DamagedError as error:
-            self.set_aside(segment, str(error))
-            raise DamagedError(f"segment {segment.name}: {error}; it was set aside and is not served") from error
+    async def bring_in(self, name: SegmentName) -> Segment:
+        """Bring the available version of `name` into storage before its first load, and return it.
 
-    def set_aside(self, segment: Segment, reason: str) -> None:
+        Raises KeyError if there is none, PublishError, DamagedError.
+        """
+        while True:
+            segment = self.available[name]
+            async with self.exclusive(segment):
+                if await self._prepared(segment, partial(self._objects.bring_in, segment)):
+                    return segment
+
+    async def set_aside(self, segment: Segment, reason: str) -> None:
         """Take a segment away that turned out not to be what was saved; who has it loaded keeps what is in storage."""
-        self.purge(segment)
-        self._damaged(segment, reason)
+        await self.on_damaged(segment, reason)
 
-    def write(self, segment: Segment, offset_bytes: int, data: bytes) -> None:
-        """Write what CP writes, pages of type SC, for all to see. Raises PublishError, DamagedError."""
-        self.bring_in(segment)
-        self.changes += 1
-        self._storage.write(segment, offset_bytes, data)
+    async def write(self, segment: Segment, offset_bytes: int, data: bytes) -> None:
+        """Write what CP writes, pages of type SC, for all to see. Raises PublishError, DamagedError.
 
-    def load(self, guest: Guest, name: SegmentName, *, shared: bool, overlay: bool) -> Load:
-        """Load the available version of `name`. What it overlaps in the guest is purged first, itself included.
+        Nothing happens if the segment is purged meanwhile.
+        """
+        async with self.exclusive(segment):
+            self.changes += 1
+            await self._prepared(segment, partial(self._objects.write, segment, offset_bytes, data))
+
+    async def load(
+        self,
+        machine: VirtualMachine,
+        name: SegmentName,
+        *,
+        shared: bool,
+        overlay: bool,
+        check: Callable[[SegmentDefinition], None] = lambda _: None,
+    ) -> LoadedSegment:
+        """Load the available version of `name`. What it overlaps in the machine is purged first, itself included.
 
         Without `overlay` (LOADNOLY) an overlap with a loaded segment or with storage is refused instead; that this is
-        what LOADNOLY means is unconfirmed. A load that is refused changes nothing.
+        what LOADNOLY means is unconfirmed. `check` raises RefusalError for a definition that the machine cannot load. A
+        load that is refused changes nothing. If the segment is purged while it is brought into storage, the load comes
+        after the purge.
         """
-        segment = self.available_segment(name)
-        if segment.file_class is FileClass.RESTRICTED and name not in guest.namesave:
+        while True:
+            segment = self.available_segment(name)
+            check(segment.definition)
+            self._check_load(machine, segment, overlay=overlay)
+            async with self.exclusive(segment):
+                prepare = partial(self._prepare_load, machine, segment, shared=shared)
+                if await self._prepared(segment, prepare) and not machine.released:
+                    return self._enter_load(machine, segment, shared=shared)
+            if machine.released:
+                raise RefusalError(ReturnCode.NOT_FOUND, f"guest {machine.name}: ended while it loaded {name}")
+
+    def _check_load(self, machine: VirtualMachine, segment: Segment, *, overlay: bool) -> None:
+        name = segment.name
+        if segment.file_class is FileClass.RESTRICTED and name not in machine.namesave:
             raise RefusalError(
-                ReturnCode.NOT_AUTHORIZED, f"guest {guest.name} loads {name}: restricted, and not in its namesave"
+                ReturnCode.NOT_AUTHORIZED, f"guest {machine.name} loads {name}: restricted, and not in its namesave"
             )
-        overlapped = [loaded for loaded, load in guest.loads.items() if loaded == name or _overlap(load, segment)]
-        if not overlay and (overlapped or segment.definition.start < guest.storage_bytes):
+        overlapped = _overlapped(machine, segment)
+        if not overlay and (overlapped or segment.definition.start < machine.storage_bytes):
             raise RefusalError(
-                ReturnCode.OVERLAPS, f"guest {guest.name} loads {name}: overlaps {overlapped or 'storage'}"
+                ReturnCode.OVERLAPS, f"guest {machine.name} loads {name}: overlaps {overlapped or 'storage'}"
             )
-        self.bring_in(segment)
-        if not segment.users - {guest.name}:
-            self._storage.renew(segment)
-        load = Load(segment, shared, self._storage.descriptor(segment, shared=shared))
-        for loaded in overlapped:
-            self.unload(guest, loaded)
+
+    async def _prepare_load(self, machine: VirtualMachine, segment: Segment, *, shared: bool) -> None:
+        await self._objects.bring_in_for_load(segment, shared=shared)
+        if not segment.users - {machine.name}:
+            await self._objects.renew(segment)
+
+    def _enter_load(self, machine: VirtualMachine, segment: Segment, *, shared: bool) -> LoadedSegment:
+        load = LoadedSegment(segment, shared, self._objects.descriptor(segment, shared=shared))
+        for loaded in _overlapped(machine, segment):
+            self.unload(machine, loaded)
         self.changes += 1
-        segment.users.add(guest.name)
-        guest.loads[name] = load
+        segment.users.add(machine.name)
+        machine.loads[segment.name] = load
         return load
 
-    def tell_failure(self, guest: Guest, error: Exception) -> None:
-        """Say why a guest's load failed; said once where it asks again and again."""
-        text = f"guest {guest.name}: {error}"
-        if text != self._told:
-            self._told = text
-            self.tell(text)
+    async def _prepared(self, segment: Segment, prepare: Callable[[], Awaitable[object]]) -> bool:
+        """Await `prepare` for an available segment; return False if the segment is purged or replaced meanwhile."""
+        if self.available.get(segment.name) is not segment:
+            return False
+        try:
+            await prepare()
+        except (OSError, DcssError) as error:
+            if self.available.get(segment.name) is not segment:  # that is why: its file is gone
+                return False
+            if isinstance(error, DamagedError):
+                await self.set_aside(segment, str(error))
+                raise DamagedError(f"segment {segment.name}: {error}; it was set aside and is not served") from error
+            raise
+        return self.available.get(segment.name) is segment
 
-    def unload(self, guest: Guest, name: SegmentName) -> None:
-        """Drop the guest's load of `name`; the last user of a segment pending purge takes the segment along."""
+    def unload(self, machine: VirtualMachine, name: SegmentName) -> None:
+        """Drop the machine's load of `name`; a segment pending purge goes with its last user."""
         self.changes += 1
-        segment = guest.loads.pop(name).segment
-        segment.users.discard(guest.name)
+        segment = machine.loads.pop(name).segment
+        segment.users.discard(machine.name)
         if segment.file_class is FileClass.PENDING_PURGE:
             self._retire(segment)
 
 
-def _overlap(load: Load, segment: Segment) -> bool:
+def _overlapped(machine: VirtualMachine, segment: Segment) -> list[SegmentName]:
+    return [name for name, load in machine.loads.items() if name == segment.name or _overlap(load, segment)]
+
+
+def _overlap(load: LoadedSegment, segment: Segment) -> bool:
     # In whole megabytes: DEFSEG gives a segment all pages of a megabyte that it touches.
     loaded, wanted = load.segment.definition, segment.definition
     return (

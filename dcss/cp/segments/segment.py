@@ -1,12 +1,11 @@
-"""A system data file of CP: one version of a segment, who uses it, and a guest as CP knows it."""
+"""A system data file of CP: one version of a segment, and who uses it."""
 
-from collections.abc import Callable
+import asyncio
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import NamedTuple
 
 from dcss.abi.diag64 import ReturnCode
-from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
+from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.cp.segments.content import Fill
 from dcss.cp.segments.shm import SharedObject
 from dcss.errors import DcssError
@@ -40,7 +39,8 @@ class Segment:
 
     `spid` is its file number, `owner` who defined a skeleton and who saved a segment, `created` when, in UTC as
     ISO 8601 writes it. `fill` writes its content, None for a skeleton; `saved_digest` is the content's SHA-256 in hex
-    where the spool holds it. `users` are the names of the guests that have loaded it.
+    where the spool holds it. `users` are the names of the virtual machines that have loaded it. Whoever makes or
+    changes its objects holds `lock`.
     """
 
     definition: SegmentDefinition
@@ -56,6 +56,7 @@ class Segment:
     written_by_cp: bool = False  # what is in storage has been changed by STORE NSS
     stored: SharedObject | None = None
     pristine: SharedObject | None = None  # the saved content of a segment that guests may change, for non-shared loads
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def name(self) -> SegmentName:
@@ -77,42 +78,3 @@ class Segment:
         are read-only beside shared ranges.
         """
         return self.definition.contiguous and all(each.type.shared_writable for each in self.definition.ranges)
-
-
-class Load(NamedTuple):
-    """A segment in a guest: which version, whether it was loaded shared, and the descriptor that the guest got.
-
-    The descriptor is CP's own, read-only but for a shared load of SW or SN.
-    """
-
-    segment: Segment
-    shared: bool
-    descriptor: int
-
-
-Dump = Callable[[int, int, int], object]  # dump(write_fd, address, size_bytes) writes a guest's absolute storage
-
-
-@dataclass(slots=True, eq=False)
-class Guest:
-    """A virtual machine as CP knows it; `namesave` are the restricted segments, `privileges` the classes of its
-    directory entry.
-
-    `dump` reads its storage for SAVESEG, what it has loaded included.
-    """
-
-    name: str
-    storage_bytes: int
-    namesave: frozenset[str] = frozenset()
-    privileges: frozenset[str] = frozenset("G")
-    dump: Dump | None = None
-    loads: dict[SegmentName, Load] = field(default_factory=dict)
-
-    def addresses(self, pages: PageRange) -> bool:
-        """Tell whether all of `pages` are storage of the guest: within its own, or in segments that it has loaded."""
-        definitions = [load.segment.definition for load in self.loads.values()]
-        reached = 0
-        for start, end in sorted([(0, self.storage_bytes), *((each.start, each.end + 1) for each in definitions)]):
-            if start <= max(reached, pages.start) < end:
-                reached = end
-        return reached > pages.end

@@ -24,7 +24,7 @@ SHM_DIRECTORY = Path("/dev/shm")
 OBJECT_MODE = 0o440  # nobody, the owner included, opens it for writing by name
 MAX_SAME_NAME = 10_000
 _STAT_BLOCK_BYTES = 512
-_SHARED_AND_PRESENT = mmap.MAP_SHARED | mmap.MAP_POPULATE
+_MADV_POPULATE_READ = 22  # asm-generic/mman-common.h, since Linux 5.14
 _OBJECT_FILE = re.compile(r"dcss\.(?P<system>.+)\.(?P<label>[A-Za-z0-9@#$_-]+)\.(?P<number>[0-9]+)", re.ASCII)
 
 
@@ -132,13 +132,21 @@ class SharedObject:
         self.device, self.inode = status.st_dev, status.st_ino
         with interrupts_held():
             self.reader_fd = self.reader()
-            # Populated, so that this process's page table names every frame. The mapping keeps a duplicate of the
-            # keeper, and with it the lock.
-            self._map = mmap.mmap(self._keeper_fd, self.size_bytes, _SHARED_AND_PRESENT, mmap.PROT_READ)
+            # The mapping keeps a duplicate of the keeper, and with it the lock.
+            self._map = mmap.mmap(self._keeper_fd, self.size_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
             os.close(self._keeper_fd)
             self._keeper_fd = -1
         self.buffer = memoryview(self._map)
         self.address = _address_of(self._map)
+        self._populate()
+
+    def _populate(self) -> None:
+        """Have this process's page table name every frame."""
+        # Not by MAP_POPULATE: mmap(2) of CPython keeps the interpreter's lock, 100 ms for 512 MiB; ctypes gives it up.
+        size_bytes = ctypes.c_size_t(self.size_bytes)
+        if ctypes.CDLL(None).madvise(ctypes.c_void_p(self.address), size_bytes, _MADV_POPULATE_READ):
+            for offset_bytes in range(0, self.size_bytes, PAGE_SIZE):
+                self.buffer[offset_bytes]
 
     def reader(self) -> int:
         """Open a read-only descriptor of the object, also after it was unlinked. The caller closes it."""

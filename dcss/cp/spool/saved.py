@@ -1,68 +1,72 @@
 """DEFSEG, SAVESEG and PURGE NSS: changes of the directory that the spool keeps; the disk changes first."""
 
-from collections.abc import Generator
-from contextlib import contextmanager
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 
 from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.cp.console import messages
 from dcss.cp.console.messages import CommandError
+from dcss.cp.findings import Findings
 from dcss.cp.segments.content import Fill, check_image
-from dcss.cp.segments.directory import Directory
+from dcss.cp.segments.directory import SegmentDirectory
 from dcss.cp.segments.segment import OPERATOR, FileClass, Segment
 from dcss.cp.spool.manifest import Manifest
 from dcss.cp.spool.spool import Spool
-from dcss.cp.steps import Steps, run_to_completion
+from dcss.cp.threads import in_thread
 
 
 class SavedSegments:
     """The system data files of `directory` that `spool` keeps, those found there included.
 
-    One definition or save runs at a time, a second waits (CPREF, DEFSEG), and so does an export. Loads, queries and
-    purges go on meanwhile.
+    One definition, save, export or publication runs at a time: it holds `exclusive`, and the next one waits (CPREF,
+    DEFSEG). Loads, queries and purges go on meanwhile.
     """
 
-    def __init__(self, directory: Directory, spool: Spool) -> None:
+    def __init__(self, directory: SegmentDirectory, spool: Spool, findings: Findings) -> None:
+        self.exclusive = asyncio.Lock()
+        self._files = asyncio.Lock()  # held while it changes which files there are
         self._directory = directory
         self._spool = spool
+        self._findings = findings
+        directory.on_damaged = self.set_aside
         self._serial = 0
-        self._busy = False
-        for manifest in spool.recover():
+        for manifest in spool.recover(findings.add_damaged):
             self._serial = max(self._serial, manifest.serial)
             directory.add(self._segment(manifest))
 
-    def turn(self) -> Steps[None]:
-        """Wait until no other definition, save or export is under way."""
-        while self._busy:
-            yield None
+    async def define(self, definition: SegmentDefinition, *, owner: str = OPERATOR) -> Segment:
+        """DEFSEG: enter a skeleton, in place of an older skeleton of that name. Raises SpoolError."""
+        async with self.exclusive, self._files:
+            manifest = self._manifest(self._directory.next_spid(), FileClass.SKELETON, definition, owner)
+            return await self._enter(manifest, partial(self._spool.write, manifest))
 
-    def define(self, definition: SegmentDefinition, *, owner: str = OPERATOR) -> Segment:
-        """DEFSEG: enter a skeleton, in place of an older skeleton of that name. Raises SpoolError.
-
-        `turn` comes before it.
-        """
-        manifest = self._manifest(self._directory.next_spid(), FileClass.SKELETON, definition, owner)
-        self._spool.write(manifest)
-        return self._enter(manifest)
-
-    def save(self, name: SegmentName, fill: Fill, *, owner: str = OPERATOR, drop: bool = False) -> Segment:
-        """Do `save_steps` at once."""
-        return run_to_completion(self.save_steps(name, fill, owner=owner, drop=drop))
-
-    def save_steps(self, name: SegmentName, fill: Fill, *, owner: str = OPERATOR, drop: bool = False) -> Steps[Segment]:
+    async def save(
+        self,
+        name: SegmentName,
+        fill_for: Callable[[Segment], Awaitable[Fill]],
+        *,
+        owner: str = OPERATOR,
+        drop: bool = False,
+    ) -> Segment:
         """SAVESEG: give the skeleton of `name` its content; it takes the place of the available segment of that name.
 
-        An older version in use stays for its users, as class P. What `fill` writes where the types keep nothing is an
-        error, or with `drop` made zero. Raises KeyError where no skeleton is defined, PublishError, and SpoolError,
-        after which everything is as it was; what `fill` raises passes through likewise. Raises CommandError where the
-        skeleton was purged meanwhile: nothing is left of it then.
+        `fill_for(skeleton)` gives what writes the content. What that writes where the types keep nothing is an error,
+        or with `drop` made zero. An older version in use stays for its users, as class P. Raises PublishError, and
+        SpoolError, after which everything is as it was; what the fill raises passes through likewise. Raises
+        CommandError if no skeleton is defined, or if it is purged meanwhile.
         """
-        yield from self.turn()
-        skeleton = self._directory.skeletons[name]
-        return (yield from self._save(skeleton.spid, skeleton.definition, fill, owner, skeleton=skeleton, drop=drop))
+        async with self.exclusive:
+            skeleton = self._directory.skeletons.get(name)
+            if skeleton is None:
+                raise CommandError(messages.NO_SKELETON, name=name)
+            manifest = self._manifest(skeleton.spid, saved_class(skeleton.definition), skeleton.definition, owner)
+            write = partial(self._spool.write_content, manifest, await fill_for(skeleton), drop=drop)
+            return await self._save(manifest, write, skeleton)
 
-    def store(
+    async def store(
         self,
         definition: SegmentDefinition,
         fill: Fill,
@@ -71,74 +75,78 @@ class SavedSegments:
         image_bytes: int | None = None,
         digest: str | None = None,
     ) -> Segment:
-        """Do `store_steps` at once."""
-        return run_to_completion(
-            self.store_steps(definition, fill, owner=owner, image_bytes=image_bytes, digest=digest)
-        )
-
-    def store_steps(
-        self,
-        definition: SegmentDefinition,
-        fill: Fill,
-        *,
-        owner: str = OPERATOR,
-        image_bytes: int | None = None,
-        digest: str | None = None,
-    ) -> Steps[Segment]:
         """Define and save in one, as an import does; `digest` is the one that the content must have.
 
         Raises PublishError, SpoolError; all is as it was then.
         """
         check_image(definition, image_bytes)
-        yield from self.turn()
-        return (yield from self._save(self._directory.next_spid(), definition, fill, owner, digest=digest))
+        async with self.exclusive:
+            manifest = self._manifest(self._directory.next_spid(), saved_class(definition), definition, owner)
+            write = partial(self._spool.write_content, manifest, fill, wanted_digest=digest)
+            return await self._save(manifest, write, None)
 
-    def purge(self, segment: Segment) -> None:
-        """PURGE NSS for one file, transient ones included: gone at once, or with its last user. Raises SpoolError."""
-        self._spool.remove(segment.spid)
-        self._directory.purge(segment)
+    async def purge(self, select: Callable[[], Sequence[Segment]]) -> list[tuple[Segment, bool]]:
+        """PURGE NSS for the files that `select` returns, transient ones included.
 
-    def _save(
-        self,
-        spid: int,
-        definition: SegmentDefinition,
-        fill: Fill,
-        owner: str,
-        *,
-        skeleton: Segment | None = None,
-        digest: str | None = None,
-        drop: bool = False,
-    ) -> Steps[Segment]:
-        manifest = self._manifest(spid, saved_class(definition), definition, owner)
-        found: list[str] = []
-        with self.alone():
-            self._spool.open_for(manifest)
-            try:
-                yield lambda: found.append(self._spool.write_content(manifest, fill, wanted_digest=digest, drop=drop))
+        Return each with whether it is in use: it stays for its users then, as class P. Raises SpoolError.
+        """
+        purged: list[tuple[Segment, bool]] = []
+
+        def gone(segment: Segment) -> None:
+            purged.append((segment, bool(segment.users)))
+            self._directory.purge(segment)
+
+        async with self._files:
+            for segment in select():
+                remove = partial(self._spool.remove, segment.spid)
+                await in_thread(remove, lambda _, segment=segment: gone(segment))  # type: ignore[misc]
+        return purged
+
+    async def set_aside(self, segment: Segment, reason: str) -> None:
+        """Take a damaged file away from the spool and the directory, unless it was purged already."""
+        async with self._files:
+            if self._directory.files.get(segment.spid) is not segment:
+                return
+
+            def gone(finding: str) -> None:
+                self._directory.purge(segment)
+                self._findings.add_damaged(finding)
+
+            await in_thread(partial(self._spool.set_aside, segment.spid, reason), gone)
+
+    async def _save(self, manifest: Manifest, write: Callable[[], str], skeleton: Segment | None) -> Segment:
+        """Write the content, which takes long, then make it count; or leave nothing of it."""
+        entering = False
+        try:
+            digest = await in_thread(write)
+            async with self._files:
                 if skeleton is not None and self._directory.skeletons.get(skeleton.name) is not skeleton:
                     raise CommandError(messages.PURGED_MEANWHILE, name=skeleton.name)
-            except BaseException:
-                self._spool.discard_content(spid)
-                raise
-            manifest = replace(manifest, digest=found[0])
-            self._spool.commit(manifest)
-            return self._enter(manifest)
+                manifest = replace(manifest, digest=digest)
+                entering = True
+                return await self._enter(manifest, partial(self._spool.commit, manifest))
+        except BaseException:
+            if not entering:
+                await in_thread(partial(self._spool.discard_content, manifest.spid))
+            raise
 
-    @contextmanager
-    def alone(self) -> Generator[None, None, None]:
-        """Let no other definition, save or export begin; `turn` comes before it."""
-        self._busy = True
+    async def _enter(self, manifest: Manifest, write: Callable[[], None]) -> Segment:
+        """Write a manifest, enter the file that it describes, and remove the one whose place that takes."""
+        entered: list[Segment] = []
+        replaced: list[Segment] = []
+
+        def enter(_: None) -> None:
+            entered.append(self._segment(manifest))
+            older = self._directory.add(entered[0])
+            if older is not None:
+                replaced.append(older)
+
         try:
-            yield
+            await in_thread(write, enter)
         finally:
-            self._busy = False
-
-    def _enter(self, manifest: Manifest) -> Segment:
-        segment = self._segment(manifest)
-        older = self._directory.add(segment)
-        if older is not None:
-            self._spool.remove(older.spid)
-        return segment
+            for older in replaced:
+                await in_thread(partial(self._spool.remove, older.spid))
+        return entered[0]
 
     def _segment(self, manifest: Manifest) -> Segment:
         return Segment(

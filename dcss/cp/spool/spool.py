@@ -26,14 +26,11 @@ _FILE = re.compile(r"([0-9]{4})\.(manifest|content)", re.ASCII)
 class Spool:
     """The spool of one system, locked until `close`. It is made by the first write; reading finds it or nothing.
 
-    `findings` has one line for each damaged file that was set aside; `tell` gets those to come. Raises SystemBusyError
-    where another CP holds it.
+    Its methods block; those that write may be called from any thread. Raises SystemBusyError if another CP holds it.
     """
 
     def __init__(self, system: str, *, fault: FaultPoint = no_fault) -> None:
         self.system = check_system_name(system)
-        self.findings: list[str] = []
-        self.tell: Callable[[str], None] = lambda _: None
         self._fault = fault
         self._directory: Path | None = None
         self._lock = -1
@@ -50,10 +47,11 @@ class Spool:
             self._directory = directory
         return self._directory
 
-    def recover(self) -> list[Manifest]:
+    def recover(self, on_finding: Callable[[str], None]) -> list[Manifest]:
         """Remove what a crash left, set aside what is damaged, and return what is left, by file number.
 
-        Contents are checked for their size only; their digest is checked when they are brought into storage.
+        `on_finding` gets a line for each damaged file. Contents are checked for their size only; their digest is
+        checked when they are brought into storage.
         """
         if self._directory is None:
             return []
@@ -62,9 +60,10 @@ class Spool:
             if path.name.endswith(NEW_SUFFIX):
                 path.unlink()
             elif _FILE.fullmatch(path.name) and path.suffix == ".manifest":
-                manifest = self._read(path)
-                if manifest is not None:
-                    manifests.append(manifest)
+                try:
+                    manifests.append(self._read(path))
+                except (ValueError, KeyError, TypeError, OSError) as error:
+                    on_finding(self.set_aside(int(path.stem), str(error)))
         newest: dict[tuple[str, bool], Manifest] = {}
         for manifest in sorted(manifests, key=lambda found: found.serial):
             older = newest.get(key := (manifest.definition.name, manifest.file_class is FileClass.SKELETON))
@@ -75,19 +74,15 @@ class Spool:
         self._remove_orphans({manifest.spid for manifest in kept if manifest.digest is not None})
         return kept
 
-    def _read(self, path: Path) -> Manifest | None:
+    def _read(self, path: Path) -> Manifest:
         spid = int(path.stem)
-        try:
-            manifest = Manifest.unpack(path.read_bytes())
-            if manifest.spid != spid:
-                raise ValueError(f"found file number {manifest.spid:04d}")
-            if manifest.digest is not None:
-                size_bytes = self._content(spid).stat().st_size
-                if size_bytes != manifest.definition.size_bytes:
-                    raise ValueError(f"found {size_bytes} bytes, wanted {manifest.definition.size_bytes}")
-        except (ValueError, KeyError, TypeError, OSError) as error:
-            self.set_aside(spid, str(error))
-            return None
+        manifest = Manifest.unpack(path.read_bytes())
+        if manifest.spid != spid:
+            raise ValueError(f"found file number {manifest.spid:04d}")
+        if manifest.digest is not None:
+            size_bytes = self._content(spid).stat().st_size
+            if size_bytes != manifest.definition.size_bytes:
+                raise ValueError(f"found {size_bytes} bytes, wanted {manifest.definition.size_bytes}")
         return manifest
 
     def _remove_orphans(self, with_content: set[int]) -> None:
@@ -102,8 +97,7 @@ class Spool:
         except OSError as error:
             raise self._error(manifest, len(manifest.pack()), error) from error
 
-    def open_for(self, manifest: Manifest) -> None:
-        """Make and lock the spool's directory, where that was not done yet. Raises SpoolError."""
+    def _open_for(self, manifest: Manifest) -> None:
         try:
             self._open()
         except (SpoolError, SystemBusyError):
@@ -116,8 +110,8 @@ class Spool:
     ) -> str:
         """Write the content of a file that is to be saved, and return its digest; `drop` as `content.write_content`.
 
-        The content counts only once `commit` has written its manifest. After `open_for` it may be called from any
-        thread. Raises SpoolError, also where the digest is not the one that is wanted.
+        The content counts only once `commit` has written its manifest. Raises SpoolError, also if the digest is not the
+        one that is wanted.
         """
         definition = manifest.definition
         digests: list[str] = []
@@ -138,7 +132,7 @@ class Spool:
                     " manifest says; export it anew"
                 )
 
-        self.open_for(manifest)
+        self._open_for(manifest)
         try:
             write_durably(self._content(manifest.spid), write, self._fault)
         except (SpoolError, PublishError):
@@ -189,17 +183,15 @@ class Spool:
         except OSError as error:
             raise SpoolError(f"spool file {spid:04d} of system {self.system} could not be removed: {error}") from error
 
-    def set_aside(self, spid: int, reason: str) -> None:
-        """Move a damaged file out of the way and note it in `findings`: the content first, then its manifest."""
+    def set_aside(self, spid: int, reason: str) -> str:
+        """Move a damaged file out of the way, the content first, then its manifest; return a line about it."""
         directory = self._open() / "damaged"
         paths = [path for path in (self._content(spid), self._manifest(spid)) if path.exists()]
         try:
             done = "set aside as " + " and ".join(str(set_aside(path, directory)) for path in paths)
         except OSError as error:  # not served all the same; the next start finds it again
             done = f"it could not be set aside: {error}"
-        finding = f"spool file {spid:04d} is damaged: {reason}; {done}"
-        self.findings.append(finding)
-        self.tell(finding)
+        return f"spool file {spid:04d} is damaged: {reason}; {done}"
 
     def close(self) -> None:
         """Give up the lock. May be called twice."""

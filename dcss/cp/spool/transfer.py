@@ -3,16 +3,17 @@
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.cp.segments.content import file_digest, file_fill, write_content
+from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.segment import OPERATOR, Segment
-from dcss.cp.segments.storage import DamagedError
 from dcss.cp.spool.manifest import Manifest
 from dcss.cp.spool.saved import SavedSegments, saved_class
-from dcss.cp.steps import Steps
+from dcss.cp.threads import in_thread
 from dcss.errors import SpoolError
 from dcss.host.files import no_fault, write_all, write_durably
 
@@ -23,7 +24,7 @@ def manifest_of(image: Path) -> Path:
 
 
 def export_segment(segment: Segment, image: Path) -> Manifest:
-    """Write the saved content of `segment` to `image`, and its manifest.
+    """Write the saved content of `segment` to `image`, and its manifest. It blocks: call it in a thread.
 
     Files of those names are replaced whole, or stay as they were. Raises SpoolError, DamagedError where the content is
     not what was saved, ValueError for a skeleton.
@@ -83,7 +84,7 @@ def moved(definition: SegmentDefinition, *, name: SegmentName, start: int) -> Se
     )
 
 
-def import_segment(
+async def import_segment(
     saved: SavedSegments,
     image: Path,
     *,
@@ -91,23 +92,23 @@ def import_segment(
     digest: str | None = None,
     owner: str = OPERATOR,
     advance: Callable[[int], None] = lambda _: None,
-) -> Steps[Segment]:
+) -> Segment:
     """Save a segment from an image: an exported one, or with `definition` any file.
 
-    Raises SpoolError where the content is not what its manifest, or `digest`, says, PublishError where it does not fit.
-    `advance` is told the bytes of each part that is copied.
+    Raises SpoolError if the content is not what its manifest, or `digest`, says, PublishError if it does not fit.
+    `advance` is called, in a thread, with the bytes of each part that is copied.
     """
     if definition is None:
-        manifest = read_exported(image)
+        manifest = await in_thread(partial(read_exported, image))
         definition, digest = manifest.definition, manifest.digest
     try:
-        image_bytes = image.stat().st_size
+        image_bytes = (await in_thread(image.stat)).st_size
         if digest is not None and image_bytes != definition.size_bytes:
             raise SpoolError(
                 f"segment {definition.name}: found {image_bytes} bytes, wanted the {definition.size_bytes} that were"
                 " exported; export it anew"
             )
         fill = file_fill(image, advance)
-        return (yield from saved.store_steps(definition, fill, owner=owner, image_bytes=image_bytes, digest=digest))
+        return await saved.store(definition, fill, owner=owner, image_bytes=image_bytes, digest=digest)
     except OSError as error:  # SpoolError and PublishError are some
         raise SpoolError(f"{image}: could not be imported: {error}") from error

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-from dcss.cp.program import ControlProgram
+from cp_support import BlockingCp as ControlProgram
 
 
 @pytest.fixture

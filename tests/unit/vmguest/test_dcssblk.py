@@ -5,11 +5,11 @@ from errno import EBUSY, EINVAL, ENODEV, ERANGE
 from functools import partial
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import definition, fill_with, guest_kernel
 from mm_support import StoredPages
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError, StaleReferenceError
 from vmguest import hostmem
 from vmguest.kernel import Kernel

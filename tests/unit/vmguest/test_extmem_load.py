@@ -3,12 +3,12 @@
 from errno import EAGAIN, EBUSY, EINVAL, ENOENT, ENOSPC, EOPNOTSUPP, EPERM
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import definition, fill_with, guest_kernel
 
 from dcss.abi.diag64 import Diag64
 from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest import hostmem
 

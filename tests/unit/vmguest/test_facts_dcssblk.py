@@ -10,11 +10,11 @@ from errno import EBUSY, EEXIST, EINVAL, EIO, ENAMETOOLONG, ENODEV, ENOENT, ENOS
 from typing import NamedTuple
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from dcssblk_support import MIB, PLACES, SECTORS, Guest
 from guest_support import guest_kernel
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.sysfs import SysfsAttribute, SysfsLink
 

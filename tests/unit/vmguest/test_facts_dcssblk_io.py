@@ -4,12 +4,12 @@ from collections.abc import Iterator
 from errno import EINVAL, EIO, ENODEV, ERANGE
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from dcssblk_support import MIB, SECTORS, TYPES, Guest
 from guest_support import definition, guest_kernel
 
 from dcss.abi.extmem import SegmentName, SegmentType
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError, StaleReferenceError
 
 

@@ -5,6 +5,7 @@ from errno import EAGAIN, EBUSY, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, ENOSYS, EO
 from typing import NamedTuple
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import definition, fill_with, guest_kernel
 
 from dcss.abi.diag64 import Diag64
@@ -12,7 +13,6 @@ from dcss.abi.extmem import SegmentName, SegmentType
 from dcss.abi.hypercall import Request
 from dcss.abi.page import PAGE_SIZE
 from dcss.cp.diag import diag64
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest import extmem as driver
 from vmguest.dcss_diag import DcssDiag
@@ -427,11 +427,11 @@ class Save(NamedTuple):
 
 
 def _as_class_g(_: Kernel, cp: ControlProgram) -> None:
-    cp.guests["LINUX"].privileges = frozenset("G")
+    cp.machines["LINUX"].privileges = frozenset("G")
 
 
 def _without_storage(_: Kernel, cp: ControlProgram) -> None:
-    cp.guests["LINUX"].dump = None
+    cp.machines["LINUX"].dump = None
 
 
 DEFSEG = "DEFSEG EWEN 80000-800FF EW 80100-801FF EN"

@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import definition, fill_with, guest_kernel
 from needs_support import needs
 from tree_support import make_tree, mke2fs
 
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.block.dcssblk import DcssblkDevice
 from vmguest.fs.do_mount import do_remount

@@ -3,13 +3,13 @@
 from errno import ENOMEM
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import guest_kernel, reservation
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dcss.abi.diag64 import Diag64
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.storage import PageRuns, ProgramCheckError, RealStorage
 

@@ -3,10 +3,10 @@
 from errno import ENODEV
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import definition, fill_with, guest_kernel
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.cpcmd import cpcmd

@@ -6,12 +6,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cp_support import objects_of, private_directories, unique_system
+from cp_support import BlockingCp, objects_of, private_directories, unique_system
 
 from dcss.cli import console
 from dcss.cli.main import main
 from dcss.cp.console.messages import UNKNOWN_COMMAND
-from dcss.cp.program import ControlProgram
 
 Run = Callable[..., tuple[int, str, str]]
 DEFINED = "HCPNSD440I Saved segment LIB was successfully defined in fileid 0001.\n"
@@ -126,7 +125,7 @@ def test_a_cp_that_does_not_listen_is_waited_for_and_then_told(
     dcss: Run, system: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dcss.cli.operator.BUSY_SECONDS", 0.1)
-    with ControlProgram(system):
+    with BlockingCp(system):
         status, out, err = dcss("cp", "--system", system, "Q NSS")
     assert (status, out) == (3, "")
     assert f"system {system}: its CP already runs" in err

@@ -7,24 +7,24 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from cp_support import control_program, define, filler
+from cp_support import BlockingCp, control_program, define, filler
 
 from dcss.abi.extmem import SegmentName
-from dcss.cp.console.commands import COMMANDS, Issuer, Response, find_command
+from dcss.cp.console.commands import COMMANDS, find_command
 from dcss.cp.console.messages import INVALID_OPERAND, CommandError
-from dcss.cp.program import ControlProgram
+from dcss.cp.requests import Issuer, Response
 
 LOADSHRX = 0x20
 
 
 @pytest.fixture
-def cp() -> Iterator[ControlProgram]:
+def cp() -> Iterator[BlockingCp]:
     with control_program() as running:
         yield running
 
 
-def load(cp: ControlProgram, guest: str, name: str) -> bytes:
-    if guest not in cp.guests:
+def load(cp: BlockingCp, guest: str, name: str) -> bytes:
+    if guest not in cp.machines:
         cp.register(guest, storage_bytes=0, namesave=frozenset({name}))
     request = b"".join(number.to_bytes(8, "big") for number in (0x64, 0x1000, LOADSHRX))
     reply = cp.handle(guest, request + name.ljust(8).encode("cp037"))
@@ -35,7 +35,7 @@ def check(response: Response, *lines: str, return_code: int = 0) -> None:
     assert (response.return_code, response.lines) == (return_code, lines)
 
 
-def test_define_save_load_purge(cp: ControlProgram) -> None:
+def test_define_save_load_purge(cp: BlockingCp) -> None:
     check(
         cp.execute("defseg lib 20000-2000f sr"),
         "HCPNSD440I Saved segment LIB was successfully defined in fileid 0001.",
@@ -51,9 +51,9 @@ def test_define_save_load_purge(cp: ControlProgram) -> None:
     check(cp.execute("PURGE NSS ALL"), "NO FILES PURGED")
 
 
-def test_map_is_z_vms_to_the_column(cp: ControlProgram) -> None:
+def test_map_is_z_vms_to_the_column(cp: BlockingCp) -> None:
     """Header and line as IBM's device driver book prints them (FACTS 1.3), trailing blanks aside."""
-    cp._directory._last_spid = 10
+    cp.cp._directory._last_spid = 10
     cp.saved.store(define("MONDCSS", "9000-97FF SC", restricted=True), filler(b""))
     for guest in "ABC":
         load(cp, guest, "MONDCSS")
@@ -64,7 +64,7 @@ def test_map_is_z_vms_to_the_column(cp: ControlProgram) -> None:
     )
 
 
-def test_map_of_several_ranges_and_high_pages(cp: ControlProgram) -> None:
+def test_map_of_several_ranges_and_high_pages(cp: BlockingCp) -> None:
     cp.execute("DEFSEG A 100-1FF EW 200-2FF EN")
     cp.execute("DEFSEG HIGH 7FFFF00-7FFFFFF SR")
     cp.execute("DEFSEG SIX 100000-1000FF SC")
@@ -78,7 +78,7 @@ def test_map_of_several_ranges_and_high_pages(cp: ControlProgram) -> None:
     )
 
 
-def test_list_is_z_vms(cp: ControlProgram) -> None:
+def test_list_is_z_vms(cp: BlockingCp) -> None:
     cp.execute("DEFSEG LIB 20000-2000F SR", Issuer("MAINT", frozenset("E")))
     cp.saved.store(define("BIG", "40000-483FF SN", "48400-484FF SR"), filler(b""))
     cp.saved.store(define("WIDE", "50000-583FF SR"), lambda _: None)
@@ -97,7 +97,7 @@ def test_list_is_z_vms(cp: ControlProgram) -> None:
         assert re.fullmatch(pattern, line)
 
 
-def test_attributes_and_users(cp: ControlProgram) -> None:
+def test_attributes_and_users(cp: BlockingCp) -> None:
     cp.saved.store(define("LIB", "20000-2000F SR", restricted=True, secure=True), filler(b""))
     cp.execute("DEFSEG APP 30000-3000F EW LOADNSHR")
     for number in range(8):
@@ -117,7 +117,7 @@ def test_attributes_and_users(cp: ControlProgram) -> None:
     )
 
 
-def test_selection_by_name_and_number(cp: ControlProgram) -> None:
+def test_selection_by_name_and_number(cp: BlockingCp) -> None:
     for name, pages in (("A", "100-1FF"), ("B", "200-2FF"), ("A", "100-2FF")):
         cp.execute(f"DEFSEG {name} {pages} SR")
         cp.execute(f"SAVESEG {name}")
@@ -131,20 +131,20 @@ def test_selection_by_name_and_number(cp: ControlProgram) -> None:
     assert cp.files == {}
 
 
-def test_purge_all_counts_both_kinds(cp: ControlProgram) -> None:
+def test_purge_all_counts_both_kinds(cp: BlockingCp) -> None:
     for name, pages in (("A", "100-1FF"), ("B", "200-2FF"), ("C", "300-3FF")):
         cp.publish(define(name, f"{pages} SR"), filler(b""))
     load(cp, "G", "B")
     check(cp.execute("PURGE NSS ALL"), "0002 FILES PURGED", "0001 FILE  PENDING PURGE")
 
 
-def test_saveseg_of_a_name_in_use(cp: ControlProgram) -> None:
+def test_saveseg_of_a_name_in_use(cp: BlockingCp) -> None:
     cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"old"))
     assert load(cp, "A", "LIB") == b"old"
     cp.register(
         "MAINT", storage_bytes=1 << 30, dump=lambda fd, address, size: os.pwrite(fd, b"%x %x" % (address, size), 0)
     )
-    maint = Issuer("MAINT", frozenset("EG"), cp.guests["MAINT"])
+    maint = Issuer("MAINT", frozenset("EG"), cp.machines["MAINT"])
     cp.execute("DEFSEG LIB 20000-2001F SR", maint)
     check(cp.execute("SAVESEG LIB", maint), "HCPNSS440I Saved segment LIB was successfully saved in fileid 0002.")
     assert {spid: (file.file_class, file.owner) for spid, file in cp.files.items()} == {
@@ -157,7 +157,7 @@ def test_saveseg_of_a_name_in_use(cp: ControlProgram) -> None:
     assert list(cp.files) == [2]
 
 
-def test_saveseg_of_the_operator_loses_no_content(cp: ControlProgram) -> None:
+def test_saveseg_of_the_operator_loses_no_content(cp: BlockingCp) -> None:
     """z/VM saves the storage of who says it. The operator has none here: zeros, but never over content."""
     cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"words"))
     cp.execute("DEFSEG LIB 20000-2001F SR")
@@ -175,7 +175,7 @@ def test_saveseg_of_the_operator_loses_no_content(cp: ControlProgram) -> None:
 
 
 @pytest.mark.parametrize("kind", ["SR", "SN", "SC"])
-def test_saveseg_of_the_operator_over_zeros(cp: ControlProgram, kind: str) -> None:
+def test_saveseg_of_the_operator_over_zeros(cp: BlockingCp, kind: str) -> None:
     for spid in (1, 2):
         cp.execute(f"DEFSEG LIB 20000-2{spid}00F {kind}")
         check(cp.execute("SAVESEG LIB"), f"HCPNSS440I Saved segment LIB was successfully saved in fileid {spid:04d}.")
@@ -183,7 +183,7 @@ def test_saveseg_of_the_operator_over_zeros(cp: ControlProgram, kind: str) -> No
 
 
 @pytest.mark.parametrize("kind", ["SR", "SC"])
-def test_saveseg_of_the_operator_over_what_is_not_in_the_spool(cp: ControlProgram, kind: str) -> None:
+def test_saveseg_of_the_operator_over_what_is_not_in_the_spool(cp: BlockingCp, kind: str) -> None:
     for content, return_code in ((b"words", 9007), (b"", 0)):
         cp.publish(define("LIB", f"20000-2000F {kind}"), filler(content))
         cp.execute("DEFSEG LIB 20000-2001F SR")
@@ -203,13 +203,13 @@ def test_saveseg_of_the_operator_over_what_is_not_in_the_spool(cp: ControlProgra
     ],
 )
 def test_a_guest_saves_storage_and_segments_as_they_lie_side_by_side(
-    cp: ControlProgram, words: str, missing: str | None
+    cp: BlockingCp, words: str, missing: str | None
 ) -> None:
     cp.register("MAINT", storage_bytes=0x20000000, dump=lambda *_: None)
     for name, pages in (("B", "20100-202FF"), ("A", "20000-200FF"), ("C", "20500-205FF")):
         cp.publish(define(name, f"{pages} SR"), filler(b""))
         load(cp, "MAINT", name)
-    maint = Issuer("MAINT", frozenset("E"), cp.guests["MAINT"])
+    maint = Issuer("MAINT", frozenset("E"), cp.machines["MAINT"])
     cp.execute(f"DEFSEG WIDE {words}", maint)
     response = cp.execute("SAVESEG WIDE", maint)
     if missing is None:
@@ -218,7 +218,7 @@ def test_a_guest_saves_storage_and_segments_as_they_lie_side_by_side(
         assert response.lines[0].startswith(f"HCPDCS9009E Pages {missing} of saved segment WIDE are not in the storage")
 
 
-def test_store_writes_what_cp_writes_and_nothing_else(cp: ControlProgram) -> None:
+def test_store_writes_what_cp_writes_and_nothing_else(cp: BlockingCp) -> None:
     cp.execute("DEFSEG MONDCSS 9000-90FF SC 9100-91FF SR")
     check(
         cp.execute("STORE NSS MONDCSS 9000000 00"),
@@ -250,7 +250,7 @@ def test_store_writes_what_cp_writes_and_nothing_else(cp: ControlProgram) -> Non
     )
 
 
-def test_comments_are_no_commands(cp: ControlProgram) -> None:
+def test_comments_are_no_commands(cp: BlockingCp) -> None:
     check(cp.execute("* the libraries"))
     check(cp.execute("*the libraries", Issuer("LINUX01", frozenset("G"))))
 
@@ -281,12 +281,12 @@ def test_comments_are_no_commands(cp: ControlProgram) -> None:
         ("QUERY NSS ١", "HCPCQU003E Invalid option - ١", 3),
     ],
 )
-def test_refusals(cp: ControlProgram, line: str, answer: str, return_code: int) -> None:
+def test_refusals(cp: BlockingCp, line: str, answer: str, return_code: int) -> None:
     check(cp.execute(line), answer, return_code=return_code)
     assert cp.files == {}
 
 
-def test_privilege_classes(cp: ControlProgram) -> None:
+def test_privilege_classes(cp: BlockingCp) -> None:
     guest = Issuer("LINUX01", frozenset("G"))
     for line in ("DEFSEG LIB 1-2 SR", "SAVESEG LIB", "PURGE NSS ALL"):
         check(cp.execute(line, guest), f"HCPCMD001E Unknown CP command: {line.split()[0]}", return_code=1)
@@ -295,24 +295,24 @@ def test_privilege_classes(cp: ControlProgram) -> None:
     check(cp.execute("  "))
 
 
-def test_guest_whose_storage_cannot_be_read_saves_nothing(cp: ControlProgram) -> None:
+def test_guest_whose_storage_cannot_be_read_saves_nothing(cp: BlockingCp) -> None:
     cp.register("MAINT", storage_bytes=1 << 30)
     cp.execute("DEFSEG LIB 1-2 SR")
     check(
-        cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"])),
+        cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.machines["MAINT"])),
         "HCPDCS9005E The storage of MAINT cannot be read, nothing was saved",
         return_code=9005,
     )
     assert cp.files[1].file_class == "S"
 
 
-def test_failing_spool_is_an_answer(cp: ControlProgram) -> None:
+def test_failing_spool_is_an_answer(cp: BlockingCp) -> None:
     def dump(write_fd: int, address: int, size_bytes: int) -> None:
         raise OSError(28, "No space left on device")
 
     cp.register("MAINT", storage_bytes=1 << 30, dump=dump)
     cp.execute("DEFSEG LIB 1-2 SR")
-    response = cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.guests["MAINT"]))
+    response = cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("E"), cp.machines["MAINT"]))
     assert response.return_code == 9004
     assert response.lines[0].startswith("HCPDCS9004E segment LIB: 8192 bytes could not be written to the spool")
     assert response.lines[0].count("\n") == 0
@@ -343,7 +343,7 @@ def test_abbreviations(word: str, name: str) -> None:
         ("ATTR", "ATTRIBUTES"), ("ATTRIBUTES", "ATTRIBUTES"), ("ATT", None),
     ],
 )  # fmt: skip
-def test_abbreviations_of_querys_options(cp: ControlProgram, word: str, shows: str | None) -> None:
+def test_abbreviations_of_querys_options(cp: BlockingCp, word: str, shows: str | None) -> None:
     """docs/cp.md's upper case; ours, since public texts do not say how short they may be."""
     cp.execute("DEFSEG LIB 1-1 SR")
     wanted = cp.execute(f"QUERY NSS {shows}") if shows else Response(3, (f"HCPCQU003E Invalid option - {word}",))

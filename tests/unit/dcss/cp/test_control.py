@@ -1,4 +1,4 @@
-"""ControlProgram: publishing, versions, users, and nothing left behind."""
+"""BlockingCp: publishing, versions, users, and nothing left behind."""
 
 import hashlib
 import os
@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from cp_support import (
+    BlockingCp,
     control_program,
     define,
     descriptor_of,
@@ -20,26 +21,25 @@ from cp_support import (
 )
 
 from dcss.abi.hypercall import Reply
-from dcss.cp.program import ControlProgram
 from dcss.errors import PublishError, SystemBusyError
 
 LOADSHRX, LOADNSRX, PURGESEG, FINDSEGX = 0x20, 0x24, 0x08, 0x2C
 LIB = define("LIB", "20000-2000F SR")
 
 
-def diag(cp: ControlProgram, guest: str, subcode: int, name: str) -> Reply:
+def diag(cp: BlockingCp, guest: str, subcode: int, name: str) -> Reply:
     return cp.handle(guest, struct.pack(">QQQ8s", 0x64, 0x1000, subcode, name.ljust(8).encode("cp037")))
 
 
 @pytest.fixture
-def cp() -> Iterator[ControlProgram]:
+def cp() -> Iterator[BlockingCp]:
     with control_program() as running:
         for guest in ("A", "B"):
             running.register(guest, storage_bytes=1 << 26)
         yield running
 
 
-def test_published_segment(cp: ControlProgram) -> None:
+def test_published_segment(cp: BlockingCp) -> None:
     segment = cp.publish(LIB, filler(b"x" * 5000), image_bytes=5000)
     assert cp.segments == {"LIB": segment}
     assert cp.files == {1: segment}
@@ -52,12 +52,12 @@ def test_published_segment(cp: ControlProgram) -> None:
 @pytest.mark.parametrize(
     ("kind", "has_digest"), [("SW", False), ("SN", False), ("SR", True), ("EW", True), ("SC", True)]
 )
-def test_digest_only_where_content_stays(cp: ControlProgram, kind: str, has_digest: bool) -> None:
+def test_digest_only_where_content_stays(cp: BlockingCp, kind: str, has_digest: bool) -> None:
     assert (cp.publish(define("X", f"20000-20000 {kind}"), filler(b"")).digest is not None) == has_digest
 
 
-def test_two_systems_side_by_side(cp: ControlProgram) -> None:
-    other = ControlProgram(unique_system())
+def test_two_systems_side_by_side(cp: BlockingCp) -> None:
+    other = BlockingCp(unique_system())
     other.register("A", storage_bytes=0)
     cp.publish(LIB, filler(b"mine"))
     other.publish(LIB, filler(b"other"))
@@ -68,14 +68,14 @@ def test_two_systems_side_by_side(cp: ControlProgram) -> None:
     assert cp.users("LIB") == 1
 
 
-def test_second_cp_of_one_system_is_refused(cp: ControlProgram) -> None:
+def test_second_cp_of_one_system_is_refused(cp: BlockingCp) -> None:
     cp.publish(LIB, filler(b"x"))
     with pytest.raises(SystemBusyError, match=str(os.getpid())):
-        ControlProgram(cp.system)
+        BlockingCp(cp.system)
     assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.1"]
 
 
-def test_failing_fill_leaves_nothing_and_what_was_there_stays(cp: ControlProgram) -> None:
+def test_failing_fill_leaves_nothing_and_what_was_there_stays(cp: BlockingCp) -> None:
     cp.publish(LIB, filler(b"old"))
     for error in (ZeroDivisionError(), KeyboardInterrupt()):
 
@@ -88,14 +88,14 @@ def test_failing_fill_leaves_nothing_and_what_was_there_stays(cp: ControlProgram
     assert os.pread(descriptor_of(diag(cp, "A", LOADSHRX, "LIB")), 3, 0) == b"old"
 
 
-def test_image_that_does_not_fit_is_refused_before_anything_is_created(cp: ControlProgram) -> None:
+def test_image_that_does_not_fit_is_refused_before_anything_is_created(cp: BlockingCp) -> None:
     with pytest.raises(PublishError, match="LIB: needs 65537 bytes for its image, has 65536"):
         cp.publish(LIB, never_filled, image_bytes=65537)
     with pytest.raises(PublishError, match="SN and EN read as zeros"):
         cp.publish(define("X", "20000-2000F SN"), never_filled, image_bytes=4096)
 
 
-def test_replaced_while_in_use(cp: ControlProgram) -> None:
+def test_replaced_while_in_use(cp: BlockingCp) -> None:
     old = cp.publish(LIB, filler(b"old"))
     before = descriptor_of(diag(cp, "A", LOADSHRX, "LIB"))
     new = cp.publish(LIB, filler(b"new"))
@@ -110,13 +110,13 @@ def test_replaced_while_in_use(cp: ControlProgram) -> None:
     assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.2"]
 
 
-def test_replaced_while_unused_vanishes_at_once(cp: ControlProgram) -> None:
+def test_replaced_while_unused_vanishes_at_once(cp: BlockingCp) -> None:
     cp.publish(LIB, filler(b"old"))
     cp.publish(LIB, filler(b"new"))
     assert objects_of(cp.system) == [f"dcss.{cp.system}.LIB.2"]
 
 
-def test_release_drops_all_loads_of_the_dead_guest_only(cp: ControlProgram) -> None:
+def test_release_drops_all_loads_of_the_dead_guest_only(cp: BlockingCp) -> None:
     cp.publish(LIB, filler(b"lib"))
     cp.publish(define("APP", "30000-3000F SR"), filler(b"app"))
     for guest in ("A", "B"):
@@ -138,7 +138,7 @@ def test_release_drops_all_loads_of_the_dead_guest_only(cp: ControlProgram) -> N
         cp.register("A", storage_bytes=0)
 
 
-def test_writes_to_sw_are_seen_by_all_and_gone_after_the_last_user(cp: ControlProgram) -> None:
+def test_writes_to_sw_are_seen_by_all_and_gone_after_the_last_user(cp: BlockingCp) -> None:
     cp.publish(define("RW", "20000-2000F SW"), filler(b"saved"))
     first, second = (descriptor_of(diag(cp, guest, LOADSHRX, "RW")) for guest in ("A", "B"))
     os.pwrite(first, b"HELLO", 0)
@@ -152,7 +152,7 @@ def test_writes_to_sw_are_seen_by_all_and_gone_after_the_last_user(cp: ControlPr
     assert os.pread(again, 65536, 0) == b"saved".ljust(65536, b"\0")
 
 
-def test_sn_is_zero_at_first_load_each_time(cp: ControlProgram) -> None:
+def test_sn_is_zero_at_first_load_each_time(cp: BlockingCp) -> None:
     cp.publish(define("ZERO", "20000-2000F SN"), never_filled)
     for _ in range(2):
         descriptor = descriptor_of(diag(cp, "A", LOADSHRX, "ZERO"))
@@ -164,7 +164,7 @@ def test_sn_is_zero_at_first_load_each_time(cp: ControlProgram) -> None:
 @pytest.mark.parametrize(
     ("page", "keeps"), [(0, True), (1, False), (2, False), (3, True), (0x100, False), (0x101, True)]
 )
-def test_an_image_has_content_only_where_its_segment_shows_it(cp: ControlProgram, page: int, keeps: bool) -> None:
+def test_an_image_has_content_only_where_its_segment_shows_it(cp: BlockingCp, page: int, keeps: bool) -> None:
     definition = define("MIX", "20000-20000 SR", "20002-20002 SN", "20003-20003 SC", "20100-20100 EN", "20101-20101 EW")
 
     def fill(write_fd: int) -> None:
@@ -185,7 +185,7 @@ def test_close_unlinks_everything_and_frees_the_lock() -> None:
     with private_directories():
         system = unique_system()
         open_before = open_descriptors()
-        cp = ControlProgram(system)
+        cp = BlockingCp(system)
         cp.register("A", storage_bytes=0)
         cp.publish(LIB, filler(b"old"))
         diag(cp, "A", LOADSHRX, "LIB")
@@ -198,26 +198,26 @@ def test_close_unlinks_everything_and_frees_the_lock() -> None:
         assert objects_of(system) == []
         assert not directory.exists()
         assert open_descriptors() == open_before
-        ControlProgram(system).close()
+        BlockingCp(system).close()
 
 
 def test_close_does_not_disturb_the_next_cp() -> None:
     with private_directories():
         system = unique_system()
-        first = ControlProgram(system)
+        first = BlockingCp(system)
         first.close()
-        with ControlProgram(system) as second:
+        with BlockingCp(system) as second:
             second.publish(LIB, filler(b"x"))
             first.close()
             assert Path("/dev/shm", f"dcss.{system}.LIB.1").exists()
             assert second.lock.directory.exists()
 
 
-def test_file_numbers_go_on_and_wrap(cp: ControlProgram) -> None:
+def test_file_numbers_go_on_and_wrap(cp: BlockingCp) -> None:
     for _ in range(3):
         cp.publish(LIB, filler(b"x"))
     assert list(cp.files) == [3]
-    cp._directory._last_spid = 9998
+    cp.cp._directory._last_spid = 9998
     assert cp.publish(define("APP", "30000-3000F SR"), filler(b"")).spid == 9999
     assert cp.publish(define("APP2", "40000-4000F SR"), filler(b"")).spid == 1
     cp.publish(define("APP3", "50000-5000F SR"), filler(b""))

@@ -5,18 +5,17 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from cp_support import control_program
+from cp_support import BlockingCp, control_program
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dcss.abi.hypercall import MAX_BLOCK_BYTES, Reply
-from dcss.cp.program import ControlProgram
 
 RESPONSE = 0x40000000
 
 
 @pytest.fixture
-def cp() -> Iterator[ControlProgram]:
+def cp() -> Iterator[BlockingCp]:
     with control_program() as running:
         running.register("LINUX01", storage_bytes=1 << 28)
         running.register(
@@ -29,40 +28,40 @@ def cp() -> Iterator[ControlProgram]:
 
 
 def diag(
-    cp: ControlProgram, command: str, guest: str = "LINUX01", *, buffer_bytes: int = 4096, flags: int = RESPONSE
+    cp: BlockingCp, command: str, guest: str = "LINUX01", *, buffer_bytes: int = 4096, flags: int = RESPONSE
 ) -> Reply:
     text = command.encode("cp037")
     return cp.handle(guest, struct.pack(">QQQQQ", 0x08, 0x1000, len(text) | flags, 0x2000, buffer_bytes) + text)
 
 
-def test_response_and_its_length(cp: ControlProgram) -> None:
+def test_response_and_its_length(cp: BlockingCp) -> None:
     expected = f"LINUX01  AT {cp.system.upper()}".encode("cp037") + b"\x15"
     assert diag(cp, "query userid") == Reply(0, len(expected), 0, expected)
 
 
 @pytest.mark.parametrize("room", [0, 1, 11])
-def test_response_that_does_not_fit(cp: ControlProgram, room: int) -> None:
+def test_response_that_does_not_fit(cp: BlockingCp, room: int) -> None:
     whole = diag(cp, "QUERY USERID").block
     assert diag(cp, "QUERY USERID", buffer_bytes=room) == Reply(1, len(whole) - room, 0, whole[:room])
 
 
-def test_without_buffer_only_the_return_code_comes_back(cp: ControlProgram) -> None:
+def test_without_buffer_only_the_return_code_comes_back(cp: BlockingCp) -> None:
     assert diag(cp, "QUERY USERID", flags=0) == Reply(0, 0x1000, 0)
     assert diag(cp, "NONSENSE", flags=0) == Reply(0, 0x1000, 1)
 
 
-def test_return_code_is_the_message_number(cp: ControlProgram) -> None:
+def test_return_code_is_the_message_number(cp: BlockingCp) -> None:
     reply = diag(cp, "nonsense")
     assert (reply.condition_code, reply.ry) == (0, 1)
     assert reply.block.decode("cp037") == "HCPCMD001E Unknown CP command: NONSENSE\x85"
 
 
-def test_several_commands(cp: ControlProgram) -> None:
+def test_several_commands(cp: BlockingCp) -> None:
     reply = diag(cp, "QUERY USERID\x85NONSENSE\x85Q USERID")
     assert (reply.ry, reply.block.count(b"\x15")) == (0, 3)
 
 
-def test_segment_save_of_extmem(cp: ControlProgram) -> None:
+def test_segment_save_of_extmem(cp: BlockingCp) -> None:
     """DEFSEG and SAVESEG as segment_save of arch/s390/mm/extmem.c issues them: no buffer, class E."""
     for command in ("DEFSEG LIB 20000-20000 SR", "SAVESEG LIB"):
         assert diag(cp, command, flags=0).ry == 1
@@ -71,7 +70,7 @@ def test_segment_save_of_extmem(cp: ControlProgram) -> None:
     assert bytes(cp.open(cp.files[1].name).object.buffer[:16]) == b"storage of MAINT"
 
 
-def test_malformed_requests(cp: ControlProgram) -> None:
+def test_malformed_requests(cp: BlockingCp) -> None:
     long = "QUERY USERID".ljust(241).encode("cp037")
     for block, ry in (
         (b"", 0),
@@ -82,7 +81,7 @@ def test_malformed_requests(cp: ControlProgram) -> None:
         assert cp.handle("LINUX01", struct.pack(">QQQ", 0x08, 0, ry) + block)[:2] == (3, 0)
 
 
-def test_response_longer_than_the_channel_carries(cp: ControlProgram) -> None:
+def test_response_longer_than_the_channel_carries(cp: BlockingCp) -> None:
     for number in range(200):
         cp.execute(f"DEFSEG S{number} {number:X}00-{number:X}FF SR")
     reply = diag(cp, "QUERY NSS MAP", "MAINT", buffer_bytes=1 << 20)
@@ -91,7 +90,7 @@ def test_response_longer_than_the_channel_carries(cp: ControlProgram) -> None:
 
 
 @pytest.fixture(scope="module")
-def shared_cp() -> Iterator[ControlProgram]:
+def shared_cp() -> Iterator[BlockingCp]:
     with control_program() as running:
         running.register("LINUX01", storage_bytes=0)
         yield running
@@ -103,7 +102,7 @@ def shared_cp() -> Iterator[ControlProgram]:
     ),
     flags=st.sampled_from([0, RESPONSE]),
 )
-def test_anything_gets_a_condition_code(shared_cp: ControlProgram, block: bytes, flags: int) -> None:
+def test_anything_gets_a_condition_code(shared_cp: BlockingCp, block: bytes, flags: int) -> None:
     reply = shared_cp.handle("LINUX01", struct.pack(">QQQ", 0x08, 0, max(len(block) - 16, 0) | flags) + block)
     assert reply.condition_code in {0, 1, 3}
     assert shared_cp.files == {}

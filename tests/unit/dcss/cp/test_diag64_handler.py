@@ -7,11 +7,10 @@ import struct
 from collections.abc import Iterator
 
 import pytest
-from cp_support import control_program, define, descriptor_of, filler
+from cp_support import BlockingCp, control_program, define, descriptor_of, filler
 
 from dcss.abi.extmem import SegmentName
 from dcss.abi.hypercall import Reply, Request, send_reply
-from dcss.cp.program import ControlProgram
 
 # A name in EBCDIC, from the code page chart: L=D3 I=C9 B=C2, blank=40.
 LIB = bytes([0xD3, 0xC9, 0xC2, 0x40, 0x40, 0x40, 0x40, 0x40])
@@ -25,7 +24,7 @@ PAGING_ERROR, NOT_AUTHORIZED, BAD_AREA, OVERLAPS, ABOVE_2G = 174, 45, 46, 47, 48
 
 
 @pytest.fixture
-def cp() -> Iterator[ControlProgram]:
+def cp() -> Iterator[BlockingCp]:
     with control_program() as running:
         running.publish(define("LIB", "20000-200FF SR"), filler(b"content"))
         running.publish(define("HIGH", "100000-100000 SR"), filler(b"high"))
@@ -33,7 +32,7 @@ def cp() -> Iterator[ControlProgram]:
         yield running
 
 
-def diag(cp: ControlProgram, subcode: int, block: bytes, *, rx: int = 0x1000, guest: str = "G") -> Reply:
+def diag(cp: BlockingCp, subcode: int, block: bytes, *, rx: int = 0x1000, guest: str = "G") -> Reply:
     return cp.handle(guest, struct.pack(">QQQ", 0x64, rx, subcode) + block)
 
 
@@ -41,7 +40,7 @@ def qin64(name: bytes, *, opcode: int = 0x0C, outptr: int = 0x2000, outlen: int 
     return struct.pack(">B3xB3x8sIHxx", opcode, 0, name, outptr, outlen)
 
 
-def test_captured_messages(cp: ControlProgram) -> None:
+def test_captured_messages(cp: BlockingCp) -> None:
     """A guest's packets as bytes, sent through a socket; the answers as bytes, taken apart here."""
     guest, host = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 
@@ -79,7 +78,7 @@ def test_captured_messages(cp: ControlProgram) -> None:
 
 
 @pytest.mark.parametrize("subcode", LOADS)
-def test_load_returns_first_and_last_byte(cp: ControlProgram, subcode: int) -> None:
+def test_load_returns_first_and_last_byte(cp: BlockingCp, subcode: int) -> None:
     reply = diag(cp, subcode, LIB)
     assert reply[:4] == (0, START, END, b"")
     assert os.pread(descriptor_of(reply), 7, 0) == b"content"
@@ -87,12 +86,12 @@ def test_load_returns_first_and_last_byte(cp: ControlProgram, subcode: int) -> N
 
 
 @pytest.mark.parametrize("subcode", [LOADSHR, LOADNSHR, LOADSHRX, LOADNSRX])
-def test_load_inside_defined_storage(cp: ControlProgram, subcode: int) -> None:
+def test_load_inside_defined_storage(cp: BlockingCp, subcode: int) -> None:
     cp.register("BIG", storage_bytes=START + 1)
     assert diag(cp, subcode, LIB, guest="BIG")[:3] == (1, START, END)
 
 
-def test_find_tells_loaded_from_existing(cp: ControlProgram) -> None:
+def test_find_tells_loaded_from_existing(cp: BlockingCp) -> None:
     for subcode in (FINDSEG, FINDSEGX):
         assert diag(cp, subcode, LIB)[:5] == (1, START, END, b"", None)
     diag(cp, LOADSHRX, LIB)
@@ -100,7 +99,7 @@ def test_find_tells_loaded_from_existing(cp: ControlProgram) -> None:
         assert diag(cp, subcode, LIB)[:5] == (0, START, END, b"", None)
 
 
-def test_purge(cp: ControlProgram) -> None:
+def test_purge(cp: BlockingCp) -> None:
     assert diag(cp, PURGESEG, LIB)[:3] == (1, 0x1000, 44)
     diag(cp, LOADSHRX, LIB)
     assert diag(cp, PURGESEG, LIB).condition_code == 0
@@ -111,23 +110,23 @@ def test_purge(cp: ControlProgram) -> None:
 
 @pytest.mark.parametrize("subcode", [*LOADS, PURGESEG, FINDSEG, FINDSEGX])
 @pytest.mark.parametrize("name", [NONE, b"dummy\0\0\0", b"dummy   ", bytes(8), b"\x40" * 8, b"\xff" * 8])
-def test_unknown_and_un_ebcdic_names_do_not_exist(cp: ControlProgram, subcode: int, name: bytes) -> None:
+def test_unknown_and_un_ebcdic_names_do_not_exist(cp: BlockingCp, subcode: int, name: bytes) -> None:
     assert diag(cp, subcode, name)[:5] == (2, 0x1000, 44, b"", None)
 
 
 @pytest.mark.parametrize("subcode", [SEGEXT, SEGEXTX])
-def test_segext_of_an_unknown_name(cp: ControlProgram, subcode: int) -> None:
+def test_segext_of_an_unknown_name(cp: BlockingCp, subcode: int) -> None:
     assert diag(cp, subcode, qin64(NONE))[:4] == (2, 0x1000, 44, b"")
     assert diag(cp, subcode, qin64(b"dummy\0\0\0"))[:4] == (2, 0x1000, 44, b"")
 
 
-def test_segext_old_form(cp: ControlProgram) -> None:
+def test_segext_old_form(cp: BlockingCp) -> None:
     reply = diag(cp, SEGEXT, qin64(LIB, outlen=64))
     assert reply.condition_code == 0
     assert struct.unpack(">6I", reply.block) == (START, END, 1, 1, START | 2, END)
 
 
-def test_segext_returns_as_many_ranges_as_there_is_room_for(cp: ControlProgram) -> None:
+def test_segext_returns_as_many_ranges_as_there_is_room_for(cp: BlockingCp) -> None:
     words = [f"{0x40000 + i * 0x100:X}-{0x400FF + i * 0x100:X} {'EW' if i % 2 else 'EN'}" for i in range(8)]
     cp.publish(define("MANY", *words), filler(b""))
     many = bytes([0xD4, 0xC1, 0xD5, 0xE8]) + b"\x40" * 4
@@ -157,24 +156,24 @@ def test_segext_returns_as_many_ranges_as_there_is_room_for(cp: ControlProgram) 
         (qin64(LIB), 0x1FF0),
     ],
 )
-def test_bad_areas(cp: ControlProgram, block: bytes, rx: int) -> None:
+def test_bad_areas(cp: BlockingCp, block: bytes, rx: int) -> None:
     assert diag(cp, SEGEXTX, block, rx=rx)[:4] == (2, rx, BAD_AREA, b"")
 
 
 @pytest.mark.parametrize("block", [b"", LIB[:7], LIB + b"\x40"])
 @pytest.mark.parametrize("subcode", [*LOADS, PURGESEG, FINDSEG, FINDSEGX])
-def test_names_have_eight_bytes(cp: ControlProgram, subcode: int, block: bytes) -> None:
+def test_names_have_eight_bytes(cp: BlockingCp, subcode: int, block: bytes) -> None:
     assert diag(cp, subcode, block)[:3] == (2, 0x1000, BAD_AREA)
 
 
 @pytest.mark.parametrize("subcode", [LOADSHR, LOADNSHR, LOADNOLY, FINDSEG])
-def test_31_bit_calls_refuse_what_lies_above_2_gib(cp: ControlProgram, subcode: int) -> None:
+def test_31_bit_calls_refuse_what_lies_above_2_gib(cp: BlockingCp, subcode: int) -> None:
     assert diag(cp, subcode, HIGH)[:3] == (2, 0x1000, ABOVE_2G)
     assert diag(cp, SEGEXT, qin64(HIGH))[:3] == (2, 0x1000, ABOVE_2G)
     assert cp.users("HIGH") == 0
 
 
-def test_64_bit_calls_reach_what_lies_above_2_gib(cp: ControlProgram) -> None:
+def test_64_bit_calls_reach_what_lies_above_2_gib(cp: BlockingCp) -> None:
     assert diag(cp, LOADSHRX, HIGH)[:3] == (0, 0x100000000, 0x100000FFF)
     assert diag(cp, FINDSEGX, HIGH)[:3] == (0, 0x100000000, 0x100000FFF)
     assert struct.unpack_from(">QQ", diag(cp, SEGEXTX, qin64(HIGH)).block) == (0x100000000, 0x100000FFF)
@@ -182,16 +181,16 @@ def test_64_bit_calls_reach_what_lies_above_2_gib(cp: ControlProgram) -> None:
 
 
 @pytest.mark.parametrize("subcode", [0x01, 0x14, 0x1C, 0x28, 0x30, 0x34, 0x3C, 0xFF, 1 << 32, 0xFFFFFFFFFFFFFFFF])
-def test_undefined_subcodes(cp: ControlProgram, subcode: int) -> None:
+def test_undefined_subcodes(cp: BlockingCp, subcode: int) -> None:
     assert diag(cp, subcode, LIB)[:5] == (3, 0x1000, subcode, b"", None)
 
 
 @pytest.mark.parametrize("packet", [b"", b"\0" * 23, Request(0x0C, 0, 0).pack(), Request(0x65, 0, 0x20, LIB).pack()])
-def test_malformed_packets_and_other_diagnoses(cp: ControlProgram, packet: bytes) -> None:
+def test_malformed_packets_and_other_diagnoses(cp: BlockingCp, packet: bytes) -> None:
     assert cp.handle("G", packet).condition_code == 3
 
 
-def test_load_purges_what_it_overlaps_but_noly_refuses(cp: ControlProgram) -> None:
+def test_load_purges_what_it_overlaps_but_noly_refuses(cp: BlockingCp) -> None:
     cp.publish(define("OVER", "20080-2017F SR"), filler(b"over"))
     over = bytes([0xD6, 0xE5, 0xC5, 0xD9]) + b"\x40" * 4
     diag(cp, LOADSHRX, LIB)
@@ -202,7 +201,7 @@ def test_load_purges_what_it_overlaps_but_noly_refuses(cp: ControlProgram) -> No
     assert (cp.users("LIB"), cp.users("OVER")) == (0, 1)
 
 
-def test_segments_that_share_a_megabyte_overlap(cp: ControlProgram) -> None:
+def test_segments_that_share_a_megabyte_overlap(cp: BlockingCp) -> None:
     cp.publish(define("NEAR", "20100-2017F SR"), filler(b""))
     cp.publish(define("NEAR2", "20180-201FF SR"), filler(b""))
     near, near2 = (name.ljust(8).encode("cp037") for name in ("NEAR", "NEAR2"))
@@ -213,12 +212,12 @@ def test_segments_that_share_a_megabyte_overlap(cp: ControlProgram) -> None:
     assert set(cp.loaded("G")) == {"LIB", "NEAR2"}
 
 
-def test_noly_refuses_storage(cp: ControlProgram) -> None:
+def test_noly_refuses_storage(cp: BlockingCp) -> None:
     cp.register("BIG", storage_bytes=START + 4096)
     assert diag(cp, LOADNOLY, LIB, guest="BIG")[:3] == (2, 0x1000, OVERLAPS)
 
 
-def test_loading_twice_loads_once(cp: ControlProgram) -> None:
+def test_loading_twice_loads_once(cp: BlockingCp) -> None:
     diag(cp, LOADSHRX, LIB)
     assert diag(cp, LOADNSRX, LIB)[:3] == (0, START, END)
     assert cp.users("LIB") == 1
@@ -227,7 +226,7 @@ def test_loading_twice_loads_once(cp: ControlProgram) -> None:
     assert diag(cp, PURGESEG, LIB).condition_code == 1
 
 
-def test_restricted_segments_need_namesave(cp: ControlProgram) -> None:
+def test_restricted_segments_need_namesave(cp: BlockingCp) -> None:
     cp.publish(define("SECRET", "50000-500FF SR", restricted=True), filler(b"secret"))
     secret = "SECRET".ljust(8).encode("cp037")
     cp.register("MAY", storage_bytes=0, namesave=frozenset({"SECRET"}))
@@ -240,7 +239,7 @@ def test_restricted_segments_need_namesave(cp: ControlProgram) -> None:
 
 @pytest.mark.parametrize("kind", ["SW", "EW", "SR", "ER", "SN", "EN", "SC"])
 @pytest.mark.parametrize("subcode", [LOADSHR, LOADNSHR, LOADNOLY, LOADSHRX, LOADNSRX])
-def test_descriptor_is_writable_only_for_a_shared_load_of_sw_or_sn(cp: ControlProgram, kind: str, subcode: int) -> None:
+def test_descriptor_is_writable_only_for_a_shared_load_of_sw_or_sn(cp: BlockingCp, kind: str, subcode: int) -> None:
     cp.publish(define("KIND", f"60000-600FF {kind}"), filler(b""))
     descriptor = descriptor_of(diag(cp, subcode, "KIND".ljust(8).encode("cp037")))
     writable = kind in {"SW", "SN"} and subcode not in {LOADNSHR, LOADNSRX}
@@ -252,14 +251,14 @@ def test_descriptor_is_writable_only_for_a_shared_load_of_sw_or_sn(cp: ControlPr
         mmap.mmap(descriptor, 4096, mmap.MAP_PRIVATE, mmap.PROT_READ | mmap.PROT_WRITE).close()
 
 
-def test_mixed_types_stay_read_only(cp: ControlProgram) -> None:
+def test_mixed_types_stay_read_only(cp: BlockingCp) -> None:
     cp.publish(define("MIX", "60000-600FF SW", "60100-601FF SR"), filler(b""))
     descriptor = descriptor_of(diag(cp, LOADSHRX, "MIX".ljust(8).encode("cp037")))
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.pwrite(descriptor, b"x", 0)
 
 
-def test_unlisted_pages_of_a_shared_megabyte_are_read_only(cp: ControlProgram) -> None:
+def test_unlisted_pages_of_a_shared_megabyte_are_read_only(cp: BlockingCp) -> None:
     """FACTS 1.1: nobody writes what no range lists, so the one descriptor is read-only; without a gap it is not."""
     for name, second, refused in (("GAP", "60010-60017 SW", True), ("NONE", "60008-60017 SN", False)):
         cp.publish(define(name, "60000-60007 SW", second), filler(b"words"))
@@ -272,7 +271,7 @@ def test_unlisted_pages_of_a_shared_megabyte_are_read_only(cp: ControlProgram) -
             mmap.mmap(descriptor, 0, mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE).close()
 
 
-def test_unlisted_pages_of_an_exclusive_megabyte_are_the_guests_own(cp: ControlProgram) -> None:
+def test_unlisted_pages_of_an_exclusive_megabyte_are_the_guests_own(cp: BlockingCp) -> None:
     """FACTS 1.1: as EN, zero at first, and nobody else's."""
     segment = cp.publish(define("GAP", "60000-60007 EW", "60010-60017 EW"), filler(b"words"))
     descriptor = descriptor_of(diag(cp, LOADSHRX, b"\xc7\xc1\xd7\x40\x40\x40\x40\x40"))
@@ -282,7 +281,7 @@ def test_unlisted_pages_of_an_exclusive_megabyte_are_the_guests_own(cp: ControlP
     assert bytes(segment.object.buffer[0x8000:0x10000]) == bytes(0x8000)
 
 
-def test_content_that_cannot_be_renewed_is_a_paging_error(cp: ControlProgram) -> None:
+def test_content_that_cannot_be_renewed_is_a_paging_error(cp: BlockingCp) -> None:
     calls = []
 
     def fill(write_fd: int) -> None:
@@ -294,9 +293,9 @@ def test_content_that_cannot_be_renewed_is_a_paging_error(cp: ControlProgram) ->
     disk = "DISK".ljust(8).encode("cp037")
     assert diag(cp, LOADSHRX, disk).condition_code == 0
     diag(cp, PURGESEG, disk)
-    told: list[str] = []
-    cp.tell_findings(told.append)
+    reported: list[str] = []
+    cp.report_findings(reported.append)
     for _ in range(3):
         assert diag(cp, LOADSHRX, disk)[:5] == (2, 0x1000, PAGING_ERROR, b"", None)
-    assert told == ["guest G: segment DISK: could not be written as it was saved: [Errno 5] gone"]
+    assert reported == ["guest G: segment DISK: could not be written as it was saved: [Errno 5] gone"]
     assert cp.users("DISK") == 0

@@ -6,14 +6,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cp_support import control_program, define, filler, never_filled, private_directories, unique_system
+from cp_support import BlockingCp, control_program, define, filler, never_filled, private_directories, unique_system
 from needs_support import needs
 
 from dcss.abi.extmem import SegmentName
-from dcss.cp.program import ControlProgram
-from dcss.cp.segments.storage import DamagedError
+from dcss.cp.segments.objects import DamagedError
 from dcss.cp.spool.transfer import export_segment, import_segment, manifest_of, moved, read_exported
-from dcss.cp.steps import run_to_completion
 from dcss.errors import SpoolError
 
 LIB = define("LIB", "20000-2000F SR", "20010-20010 SN", secure=True)
@@ -21,13 +19,13 @@ CONTENT = bytes(range(256)) * 256
 
 
 @pytest.fixture
-def cp() -> Iterator[ControlProgram]:
+def cp() -> Iterator[BlockingCp]:
     with control_program() as running:
         yield running
 
 
 @pytest.fixture
-def image(cp: ControlProgram, tmp_path: Path) -> Path:
+def image(cp: BlockingCp, tmp_path: Path) -> Path:
     path = tmp_path / "lib.ext2"
     export_segment(cp.saved.store(LIB, filler(CONTENT), owner="MAINT"), path)
     return path
@@ -37,60 +35,60 @@ def test_round_trip_into_another_system(image: Path) -> None:
     assert image.read_bytes() == CONTENT + bytes(4096)
     copied: list[int] = []
     with control_program() as other:
-        segment = run_to_completion(import_segment(other.saved, image, owner="ADMIN", advance=copied.append))
+        segment = other.run(import_segment(other.cp.saved, image, owner="ADMIN", advance=copied.append))
         assert (segment.definition, segment.owner, segment.spid) == (LIB, "ADMIN", 1)
         assert bytes(other.open(LIB.name).object.buffer) == CONTENT + bytes(4096)
     assert sum(copied) == len(CONTENT) + 4096
 
 
-def test_transient_segment_can_be_exported_too(cp: ControlProgram, tmp_path: Path) -> None:
+def test_transient_segment_can_be_exported_too(cp: BlockingCp, tmp_path: Path) -> None:
     export_segment(cp.publish(LIB, filler(CONTENT)), tmp_path / "image")
     assert (tmp_path / "image").read_bytes() == CONTENT + bytes(4096)
 
 
-def test_skeleton_cannot(cp: ControlProgram, tmp_path: Path) -> None:
+def test_skeleton_cannot(cp: BlockingCp, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="LIB: a skeleton has no content"):
         export_segment(cp.saved.define(LIB), tmp_path / "image")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_damaged_image_is_not_imported(cp: ControlProgram, image: Path) -> None:
+def test_damaged_image_is_not_imported(cp: BlockingCp, image: Path) -> None:
     before = set(cp.files)
     with image.open("r+b") as content:
         content.write(b"\xff")
     with pytest.raises(SpoolError, match=r"lib.ext2: .* found content of digest \w+, wanted \w+"):
-        run_to_completion(import_segment(cp.saved, image))
+        cp.run(import_segment(cp.cp.saved, image))
     manifest_of(image).write_bytes(b"[]")
     with pytest.raises(SpoolError, match=r"lib.ext2.manifest: not a manifest of an exported segment"):
-        run_to_completion(import_segment(cp.saved, image))
+        cp.run(import_segment(cp.cp.saved, image))
     manifest_of(image).unlink()
     with pytest.raises(SpoolError, match="No such file"):
-        run_to_completion(import_segment(cp.saved, image))
+        cp.run(import_segment(cp.cp.saved, image))
     assert set(cp.files) == before
     assert len(list(Path(os.environ["XDG_STATE_HOME"], "dcss", cp.system).iterdir())) == 2  # content and manifest
 
 
-def test_a_segment_can_be_imported_elsewhere_and_under_another_name(cp: ControlProgram, image: Path) -> None:
+def test_a_segment_can_be_imported_elsewhere_and_under_another_name(cp: BlockingCp, image: Path) -> None:
     manifest = read_exported(image)
     definition = moved(manifest.definition, name=SegmentName("COPY"), start=0x40100000)
-    segment = run_to_completion(import_segment(cp.saved, image, definition=definition, digest=manifest.digest))
+    segment = cp.run(import_segment(cp.cp.saved, image, definition=definition, digest=manifest.digest))
     assert segment.definition == define("COPY", "40100-4010F SR", "40110-40110 SN", secure=True)
     assert bytes(cp.open(segment.name).object.buffer[: len(CONTENT)]) == CONTENT
     with pytest.raises(ValueError, match=r"wanted first-last in ascending order|wanted pages up to"):
         moved(manifest.definition, name=LIB.name, start=(512 << 30) - 4096)
 
 
-def test_any_file_can_be_imported_where_its_place_is_given(cp: ControlProgram, tmp_path: Path) -> None:
+def test_any_file_can_be_imported_where_its_place_is_given(cp: BlockingCp, tmp_path: Path) -> None:
     path = tmp_path / "plain"
     path.write_bytes(b"plain")
-    segment = run_to_completion(import_segment(cp.saved, path, definition=define("PLAIN", "20000-20000 SR")))
+    segment = cp.run(import_segment(cp.cp.saved, path, definition=define("PLAIN", "20000-20000 SR")))
     assert bytes(cp.open(segment.name).object.buffer) == b"plain".ljust(4096, b"\0")
     path.write_bytes(bytes(4097))
     with pytest.raises(SpoolError, match="plain: could not be imported: segment PLAIN: needs 4097 bytes for its image"):
-        run_to_completion(import_segment(cp.saved, path, definition=define("PLAIN", "20000-20000 SR")))
+        cp.run(import_segment(cp.cp.saved, path, definition=define("PLAIN", "20000-20000 SR")))
 
 
-def test_damaged_spool_is_not_exported(cp: ControlProgram, tmp_path: Path) -> None:
+def test_damaged_spool_is_not_exported(cp: BlockingCp, tmp_path: Path) -> None:
     segment = cp.saved.store(LIB, filler(CONTENT))
     content = next(Path(os.environ["XDG_STATE_HOME"], "dcss", cp.system).glob("*.content"))
     content.write_bytes(b"\xff" * (len(CONTENT) + 4096))
@@ -100,7 +98,7 @@ def test_damaged_spool_is_not_exported(cp: ControlProgram, tmp_path: Path) -> No
     assert (tmp_path / "image").read_bytes() == b"there before"
 
 
-def test_image_that_cannot_be_written(cp: ControlProgram) -> None:
+def test_image_that_cannot_be_written(cp: BlockingCp) -> None:
     with pytest.raises(SpoolError, match="could not be exported to /nonexistent/image"):
         export_segment(cp.publish(LIB, filler(CONTENT)), Path("/nonexistent/image"))
 
@@ -113,7 +111,7 @@ def test_full_disk_leaves_all_as_it_was() -> None:
         if libc.mount(b"tmpfs", os.fsencode(mounted), b"tmpfs", 0, b"size=1m,mode=700"):
             pytest.skip(f"cannot mount a tmpfs: {os.strerror(ctypes.get_errno())}")
         try:
-            with ControlProgram(unique_system()) as cp:
+            with BlockingCp(unique_system()) as cp:
                 cp.saved.store(LIB, filler(CONTENT))
                 cp.saved.define(big := define("LIB", "20000-203FF SR"))
                 before = {path.name for path in (mounted / "dcss" / cp.system).iterdir()}

@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from cp_support import private_directories, unique_system
+from cp_support import BlockingCp, private_directories, unique_system
 
 from dcss.abi.extmem import SegmentName
-from dcss.cp.console.commands import Issuer
-from dcss.cp.program import ControlProgram
+from dcss.cp.requests import Issuer
 
 DEFINED = "HCPNSD440I Saved segment {} was successfully defined in fileid {:04d}."
 SAVED = "HCPNSS440I Saved segment {} was successfully saved in fileid {:04d}."
@@ -45,7 +44,7 @@ class Stage:
         self.start()
 
     def start(self) -> None:
-        self.cp = ControlProgram(self.system)
+        self.cp = BlockingCp(self.system)
         self.cp.register("G", storage_bytes=0)
         self.cp.register(
             "E", storage_bytes=0, privilege="EG", namesave=frozenset({"SECRET", "MONDCSS"}), dump=self.dump
@@ -66,7 +65,7 @@ class Stage:
             self.storage = rest.encode().ljust(PAGE, b"\0")
             return ""
         if verb in {"CP", "G", "E", "M"}:
-            issuer = () if verb == "CP" else (Issuer(verb, self.cp.guests[verb].privileges, self.cp.guests[verb]),)
+            issuer = () if verb == "CP" else (Issuer(verb, self.cp.machines[verb].privileges, self.cp.machines[verb]),)
             return "\n".join(self.cp.execute(rest, *issuer).lines)
         guest, name = rest.split()[:2]
         if verb == "READ":

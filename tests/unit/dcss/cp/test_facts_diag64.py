@@ -5,10 +5,9 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
-from cp_support import control_program, define, filler
+from cp_support import BlockingCp, control_program, define, filler
 
 from dcss.abi.extmem import SegmentName
-from dcss.cp.program import ControlProgram
 
 LOADSHR, LOADNSHR, PURGESEG, FINDSEG, LOADNOLY, SEGEXT = 0x00, 0x04, 0x08, 0x0C, 0x10, 0x18
 LOADSHRX, LOADNSRX, FINDSEGX, SEGEXTX = 0x20, 0x24, 0x2C, 0x38
@@ -62,7 +61,7 @@ CALLS = (
 
 
 @pytest.fixture
-def cp() -> Iterator[ControlProgram]:
+def cp() -> Iterator[BlockingCp]:
     with control_program() as running:
         for name, words in (
             ("LIB", "20000-200FF SR"),
@@ -77,7 +76,7 @@ def cp() -> Iterator[ControlProgram]:
         yield running
 
 
-def diagnose(cp: ControlProgram, subcode: int, block: bytes, rx: int = RX) -> tuple[int, int, int, bytes]:
+def diagnose(cp: BlockingCp, subcode: int, block: bytes, rx: int = RX) -> tuple[int, int, int, bytes]:
     reply = cp.handle("G", struct.pack(">QQQ", 0x64, rx, subcode) + block)
     return reply.condition_code, reply.rx, reply.ry, reply.block
 
@@ -87,7 +86,7 @@ def named(name: str) -> bytes:
 
 
 @pytest.mark.parametrize("call", CALLS, ids=lambda call: call.fact)
-def test_registers_and_condition_codes(cp: ControlProgram, call: Call) -> None:
+def test_registers_and_condition_codes(cp: BlockingCp, call: Call) -> None:
     for subcode, name in call.before:
         assert diagnose(cp, subcode, named(name))[0] < 2
     condition_code, rx, ry, _ = diagnose(cp, call.subcode, named(call.name))
@@ -98,7 +97,7 @@ def test_registers_and_condition_codes(cp: ControlProgram, call: Call) -> None:
     assert (None if load is None else load.shared) is call.shared
 
 
-def test_2_probe(cp: ControlProgram) -> None:
+def test_2_probe(cp: BlockingCp) -> None:
     """Linux asks FINDSEGX for "dummy" in ASCII; 3 would make it use the 31-bit codes."""
     assert diagnose(cp, FINDSEGX, b"dummy\0\0\0")[:3] == (2, RX, 44)
 
@@ -128,7 +127,7 @@ AREAS = (
 
 
 @pytest.mark.parametrize("area", AREAS, ids=lambda area: area.fact)
-def test_segext(cp: ControlProgram, area: Area) -> None:
+def test_segext(cp: BlockingCp, area: Area) -> None:
     cp.publish(define("MIX", "30000-300FF EW", "30100-301FF EN", "30200-302FF ER"), filler(b""))
     block = struct.pack(">B3xB3x8sIHxx", area.opcode, 0, named("MIX"), area.output, 120)
     condition_code, _, _, output = diagnose(cp, area.subcode, block, area.rx)

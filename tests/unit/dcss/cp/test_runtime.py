@@ -21,8 +21,8 @@ CP_PROCESS = textwrap.dedent(
     """
     import os, sys
     from cp_support import define, filler
-    from dcss.cp.program import ControlProgram
-    cp = ControlProgram(sys.argv[1])
+    from cp_support import BlockingCp
+    cp = BlockingCp(sys.argv[1])
     cp.publish(define("LIB", "20000-2000F SW"), filler(b"content"))
     (cp.lock.directory / "socket").write_text("x")
     print("ready", flush=True)

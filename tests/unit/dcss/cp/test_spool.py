@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_support import define, filler, never_filled, private_directories, unique_system
+from cp_support import BlockingCp, define, filler, never_filled, private_directories, unique_system
 
-from dcss.cp.program import ControlProgram
+from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.segment import FileClass
-from dcss.cp.segments.storage import DamagedError
 from dcss.cp.spool.manifest import Manifest
 from dcss.cp.spool.spool import Spool
 from dcss.errors import PublishError, SpoolError, SystemBusyError
@@ -35,7 +34,7 @@ def names(system: str) -> list[str]:
 
 
 def store(system: str, content: bytes) -> None:
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         cp.saved.store(LIB, filler(content))
 
 
@@ -58,7 +57,7 @@ def test_manifest_with_any_bit_changed_or_cut_short_is_refused() -> None:
 
 
 def test_nothing_is_made_where_nothing_is_saved(system: str) -> None:
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         cp.publish(LIB, filler(b"x"))
         cp.publish(LIB, filler(b"y"))
     assert not Path(os.environ["XDG_STATE_HOME"], "dcss").exists()
@@ -68,7 +67,7 @@ def test_saved_segment_lasts(system: str) -> None:
     store(system, b"content")
     assert directory_of(system).stat().st_mode & 0o777 == 0o700
     assert names(system) == ["0001.content", "0001.manifest"]
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         assert cp.segments == {}
         segment = cp.open(LIB.name)
         assert bytes(segment.object.buffer) == b"content".ljust(65536, b"\0")
@@ -80,11 +79,11 @@ def test_saved_segment_lasts(system: str) -> None:
 def test_second_cp_with_another_runtime_directory_is_refused(
     system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         cp.saved.store(LIB, filler(b"x"))
         monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
         with pytest.raises(SystemBusyError, match="another CP has its spool"):
-            ControlProgram(system)
+            BlockingCp(system)
         assert list((tmp_path / "dcss").iterdir()) == []
 
 
@@ -94,7 +93,7 @@ def test_damaged_content_is_set_aside_and_never_served(system: str, offset_bytes
     with (directory_of(system) / "0001.content").open("r+b") as content:
         content.seek(offset_bytes)
         content.write(b"\xff")
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         with pytest.raises(DamagedError, match="saved was"):
             cp.open(LIB.name)
         assert cp.files == {}
@@ -126,11 +125,11 @@ def test_damage_seen_at_start_is_set_aside(system: str, file_name: str, content:
         path.unlink()
     else:
         path.write_bytes(content)
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         assert cp.files == {}
         assert message in cp.findings[0]
         assert names(system) == ["damaged"]
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         assert cp.findings == []
 
 
@@ -138,7 +137,7 @@ def test_manifest_under_another_number_is_set_aside(system: str) -> None:
     store(system, b"content")
     for kind in ("manifest", "content"):
         (directory_of(system) / f"0001.{kind}").rename(directory_of(system) / f"0002.{kind}")
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         assert "found file number 0001" in cp.findings[0]
 
 
@@ -146,19 +145,19 @@ def test_set_aside_never_overwrites(system: str) -> None:
     for _ in range(3):
         store(system, b"content")
         (directory_of(system) / "0001.manifest").write_bytes(b"")
-    with ControlProgram(system):
+    with BlockingCp(system):
         pass
     assert len(list((directory_of(system) / "damaged").iterdir())) == 6
 
 
 def test_of_two_versions_the_newer_is_kept(system: str) -> None:
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         cp.saved.store(LIB, filler(b"old"))
         old = {path.name: path.read_bytes() for path in directory_of(system).iterdir()}
         cp.saved.store(LIB, filler(b"new"))
     for name, data in old.items():  # as if the crash had come before the removal
         (directory_of(system) / name).write_bytes(data)
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         assert list(cp.files) == [2]
         assert bytes(cp.open(LIB.name).object.buffer[:3]) == b"new"
     assert names(system) == ["0002.content", "0002.manifest"]
@@ -168,14 +167,14 @@ def test_unfinished_files_are_removed_and_foreign_ones_left(system: str) -> None
     store(system, b"content")
     for name in ("0002.content", "0003.content.new", "0003.manifest.new", "NOTES", "12345.content"):
         (directory_of(system) / name).write_bytes(b"x")
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         assert list(cp.files) == [1]
     assert names(system) == ["0001.content", "0001.manifest", "12345.content", "NOTES"]
 
 
 def test_failure_while_saving_leaves_all_as_it_was(system: str) -> None:
     store(system, b"content")
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         cp.saved.define(LIB)
         before = {path.name: path.read_bytes() for path in directory_of(system).iterdir()}
 
@@ -195,7 +194,7 @@ def test_failure_while_saving_leaves_all_as_it_was(system: str) -> None:
 
 
 def test_failure_of_the_manifest_takes_the_content_back(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         monkeypatch.setattr(Manifest, "pack", lambda _: b"x" * (1 << 20))
         monkeypatch.setattr(os, "write", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
         with pytest.raises(SpoolError, match="No space left"):
@@ -204,7 +203,7 @@ def test_failure_of_the_manifest_takes_the_content_back(system: str, monkeypatch
 
 
 def test_content_beyond_the_end_is_an_error(system: str) -> None:
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         with pytest.raises(SpoolError, match="has 65537 bytes, wanted at most 65536"):
             cp.saved.store(LIB, lambda fd: os.pwrite(fd, b"x", 65536))
         with pytest.raises(PublishError, match="needs 65537 bytes"):
@@ -214,7 +213,7 @@ def test_content_beyond_the_end_is_an_error(system: str) -> None:
 
 def test_transient_segment_does_not_hide_a_saved_one(system: str) -> None:
     store(system, b"saved")
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         with pytest.raises(PublishError, match=r"the spool holds it as file 0001; .*PURGE NSS NAME LIB"):
             cp.publish(LIB, filler(b"transient"))
         assert bytes(cp.open(LIB.name).object.buffer[:5]) == b"saved"
@@ -222,7 +221,7 @@ def test_transient_segment_does_not_hide_a_saved_one(system: str) -> None:
 
 def test_only_saved_pages_are_saved(system: str) -> None:
     mixed = define("MIX", "20000-20000 SR", "20001-20001 SC", "20002-20002 SN", "20004-20004 SW")
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         cp.saved.define(mixed)
         cp.saved.save(mixed.name, filler(b"x" * mixed.size_bytes), drop=True)
         buffer = cp.open(mixed.name).object.buffer
@@ -233,7 +232,7 @@ def test_only_saved_pages_are_saved(system: str) -> None:
 def test_an_image_is_not_saved_where_nothing_is_kept(system: str, kind: str) -> None:
     """SAVESEG of a guest drops what these pages hold; an image would be cut without a word."""
     mixed = define("MIX", "20000-200FF ER" if kind == "EN" else "20000-200FF SR", f"20100-20100 {kind}")
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         cp.saved.define(mixed)
         for attempt in (cp.saved.save, cp.saved.store):
             with pytest.raises(PublishError, match="its image has content in page 20100, which keeps none"):
@@ -261,7 +260,7 @@ def test_each_rename_comes_after_its_sync_and_before_the_directory_s(
         events.append(f"unlink {path.name}")
         real_unlink(path, missing_ok=missing_ok)
 
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         cp.saved.store(LIB, filler(b"old"))
         monkeypatch.setattr(os, "fsync", fsync)
         monkeypatch.setattr(Path, "rename", rename)
@@ -284,7 +283,7 @@ def test_each_rename_comes_after_its_sync_and_before_the_directory_s(
 
 def test_spool_that_was_never_written_reads_as_empty(system: str) -> None:
     spool = Spool(system)
-    assert spool.recover() == []
+    assert spool.recover(pytest.fail) == []
     spool.remove(1)
     spool.close()
     spool.close()

@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_support import define, filler, objects_of, private_directories, unique_system
-
-from dcss.cp.program import ControlProgram
+from cp_support import BlockingCp, define, filler, objects_of, private_directories, unique_system
 
 LIB = define("LIB", "20000-2000F SR")
 OLD, NEW = (letter * 65536 for letter in (b"o", b"n"))
@@ -18,8 +16,7 @@ OLD, NEW = (letter * 65536 for letter in (b"o", b"n"))
 VICTIM = textwrap.dedent(
     """
     import os, signal, sys
-    from cp_support import define, filler
-    from dcss.cp.program import ControlProgram
+    from cp_support import BlockingCp, define, filler
 
     LIB = define("LIB", "20000-2000F SR")
     countdown = int(sys.argv[3])
@@ -30,7 +27,7 @@ VICTIM = textwrap.dedent(
             os.kill(os.getpid(), signal.SIGKILL)
         countdown -= 1
 
-    cp = ControlProgram(sys.argv[1], fault=fault)
+    cp = BlockingCp(sys.argv[1], fault=fault)
     cp.publish(define("OTHER", "30000-3000F SR"), filler(b"in storage, too"))
     if sys.argv[2] == "saveseg":
         cp.saved.save(LIB.name, filler(b"n" * 65536))
@@ -72,14 +69,14 @@ def directories() -> Iterator[None]:
 
 
 def prepare(system: str, operation: str) -> None:
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         cp.saved.store(LIB, filler(OLD))
         if operation == "saveseg":
             cp.saved.define(LIB)
 
 
 def state(system: str) -> list[tuple[str, bytes | None]]:
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         assert cp.findings == []
         found = []
         for file in cp.files.values():
@@ -93,7 +90,7 @@ def steps_of(operation: str) -> list[str]:
     steps: list[str] = []
     system = unique_system("count")
     prepare(system, operation)
-    with ControlProgram(system, fault=steps.append) as cp:
+    with BlockingCp(system, fault=steps.append) as cp:
         if operation == "saveseg":
             cp.saved.save(LIB.name, filler(NEW))
         elif operation == "import":

@@ -12,12 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cp_support import define, filler, objects_of, private_directories, unique_system
+from cp_support import BlockingCp, define, filler, objects_of, private_directories, unique_system
 
-from dcss.cp.console.commands import Issuer
-from dcss.cp.program import ControlProgram
+from dcss.cp.requests import Issuer
 from dcss.cp.spool.transfer import export_segment, import_segment
-from dcss.cp.steps import run_to_completion
 
 LIB = define("LIB", "20000-2000F SR", "20010-20013 SN")
 OLD, NEW = (letter * 65536 for letter in (b"o", b"n"))
@@ -74,7 +72,7 @@ class Watch:
         return str(path).startswith(self._root)
 
     def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
-        """End at once on a change of which no wrapper was told."""
+        """End at once on a change that no wrapper has seen."""
         if event not in AUDITED or self._inside:
             return
         target = arguments[AUDITED[event]]
@@ -103,7 +101,7 @@ def _undo(name: str, arguments: tuple[Any, ...], size_bytes: int) -> None:
 
 
 def prepare(system: str, operation: str, image: Path) -> None:
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         export_segment(cp.saved.store(LIB, filler(NEW)), image)
         cp.execute("PURGE NSS ALL")
         cp.saved.store(LIB, filler(OLD))
@@ -112,15 +110,15 @@ def prepare(system: str, operation: str, image: Path) -> None:
 
 
 def perform(system: str, operation: str, image: Path) -> None:
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         if operation == "saveseg":
             cp.register(
                 "MAINT", storage_bytes=1 << 30, privilege="EG", dump=lambda fd, _address, _size: filler(NEW)(fd)
             )
-            response = cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("EG"), cp.guests["MAINT"]))
+            response = cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("EG"), cp.machines["MAINT"]))
             assert response.return_code == 0, response
         else:
-            run_to_completion(import_segment(cp.saved, image))
+            cp.run(import_segment(cp.cp.saved, image))
 
 
 def run(system: str, operation: str, image: Path, countdown: int) -> tuple[int, list[str]]:
@@ -152,7 +150,7 @@ def run(system: str, operation: str, image: Path, countdown: int) -> tuple[int, 
 
 def state(system: str) -> dict[str, bytes | None]:
     """Return class and content of what a new CP finds, and check that there is nothing else."""
-    with ControlProgram(system) as cp:
+    with BlockingCp(system) as cp:
         assert cp.findings == []
         found: dict[str, bytes | None] = {}
         for file in cp.files.values():

@@ -21,15 +21,16 @@ PUBLISHER = textwrap.dedent(
     import os, sys
     from cp_support import define, filler
     from dcss.cp.program import ControlProgram
+    from dcss.host.signals import run_interruptible
 
-    cp = ControlProgram(sys.argv[1])
-    print("ready", flush=True)
-    try:
-        while True:
-            cp.publish(define("LIB", "20000-2000F SR"), filler(b"x"))
-            cp.publish(define("RW", "30000-3000F SW"), filler(b"x"))
-    finally:
-        cp.close()
+    async def publish():
+        with ControlProgram(sys.argv[1]) as cp:
+            print("ready", flush=True)
+            while True:
+                await cp.publish(define("LIB", "20000-2000F SR"), filler(b"x"))
+                await cp.publish(define("RW", "30000-3000F SW"), filler(b"x"))
+
+    run_interruptible(publish())
     """
 )
 

@@ -5,12 +5,12 @@ from errno import EBADF, EBUSY, EINVAL, EMFILE
 from pathlib import Path
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import definition, fill_with, guest_kernel
 from needs_support import needs
 from shell_support import out, sh
 from tree_support import make_tree, mke2fs
 
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.open import open_file

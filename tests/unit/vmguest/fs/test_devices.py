@@ -5,6 +5,7 @@ from errno import EACCES, EBUSY, EINVAL, EIO, ENOENT, ENOSPC, ENXIO
 from pathlib import Path
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import definition, fill_with, guest_kernel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -13,7 +14,6 @@ from shell_support import out, sh
 from tree_support import make_tree, mke2fs
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.devices import WINDOW_PAGES
 from vmguest.fs.open import O_RDWR, O_TRUNC, O_WRONLY, FileDescription, open_file

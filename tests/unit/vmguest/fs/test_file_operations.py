@@ -5,6 +5,7 @@ from errno import EINVAL, ENODATA, ENOMEM
 from pathlib import Path
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import definition, fill_with, guest_kernel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -12,7 +13,6 @@ from needs_support import needs
 from tree_support import HOLE_AT_PAGE, make_tree, mke2fs
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.program import ControlProgram
 from dcss.errors import HoleError, KernelError, StaleReferenceError
 from vmguest import hostmem
 from vmguest.fs.file import readv

@@ -15,9 +15,9 @@ from errno import (
 )
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import APPEND, WRITE, guest_kernel
 
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.namei import Vfs, mkdir, rmdir, symlink, touch, unlink
 from vmguest.fs.open import open_file

@@ -5,12 +5,12 @@ from errno import EINVAL, EISDIR, ENODEV, EROFS
 from pathlib import Path
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import WRITE, definition, fill_with, guest_kernel
 from needs_support import needs
 from tree_support import make_tree, mke2fs
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.open import open_file
 from vmguest.kernel import Kernel

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from errno import EACCES, EBUSY, EEXIST, EINVAL, EIO, ENAMETOOLONG, ENODEV, ENOENT, EPERM
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import WRITE, definition, fill_with, guest_kernel
 
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.block.dcssblk_sysfs import flag_of
 from vmguest.fs.namei import mkdir

@@ -6,12 +6,12 @@ from errno import EBUSY, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, E
 from pathlib import Path
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import definition, fill_with, guest_kernel
 from needs_support import needs
 from shell_support import out
 from tree_support import make_tree, mke2fs
 
-from dcss.cp.program import ControlProgram
 from dcss.errors import KernelError
 from vmguest.fs.open import open_file
 from vmguest.kernel import Kernel

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import definition, fill_with, guest_kernel
 from tree_support import make_tree, mke2fs
 
-from dcss.cp.program import ControlProgram
 from vmguest.kernel import Kernel
 
 

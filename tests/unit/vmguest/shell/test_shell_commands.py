@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 import pytest
+from cp_support import BlockingCp as ControlProgram
 from guest_support import guest_kernel
 from shell_support import out, sh
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.program import ControlProgram
 from vmguest.kernel import Kernel
 from vmguest.shell.commands.format import human, list_time
 from vmguest.shell.shell import Shell
@@ -389,6 +389,6 @@ def test_vmcp_gives_no_command_that_was_cut_and_says_what_linux_refused(bare: Ke
 
 
 def test_vmcp_of_a_guest_without_class_e(bare: Kernel, control_program: ControlProgram) -> None:
-    control_program.guests["LINUX"].privileges = frozenset("G")
+    control_program.machines["LINUX"].privileges = frozenset("G")
     assert sh(bare, "vmcp q nss").out == b"HCPCQU003E Invalid option - NSS\n"
     assert out(bare, "vmcp q userid").startswith(b"LINUX")
