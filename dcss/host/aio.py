@@ -125,7 +125,7 @@ class TaskSet:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            task.add_done_callback(_raise_fault)  # nobody else hears of it
+            task.add_done_callback(_raise_fault)  # nobody else sees it
             raise
 
     async def close(self) -> None:

@@ -1,10 +1,10 @@
-"""Memory that a proof needed for a moment, given back: glibc keeps most of what is freed for the next one."""
+"""Return freed memory to the kernel: glibc keeps most of it for later."""
 
 import ctypes
 
 
 def give_back_free_memory() -> None:
-    """Have malloc give the kernel the free pages of this process (malloc_trim(3)); without glibc nothing happens."""
+    """Return the free pages of this process's heap to the kernel (malloc_trim(3)); do nothing without glibc."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(ctypes.c_size_t(0))

@@ -1,4 +1,4 @@
-"""Children die with their parent: prctl(2)'s PR_SET_PDEATHSIG, and the check that it was not set too late."""
+"""What prctl(2) sets for this process: to die with its parent, its name, and to adopt orphans."""
 
 import ctypes
 import os
@@ -12,7 +12,7 @@ _prctl = ctypes.CDLL(None, use_errno=True).prctl
 
 
 def die_with(parent_pid: int) -> None:
-    """Have the kernel kill this process when its parent's thread ends; end it at once where that has happened."""
+    """Have the kernel kill this process when the thread that forked it ends; end it now if its parent has ended."""
     if _prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0) != 0:
         errno = ctypes.get_errno()
         raise OSError(errno, f"prctl(PR_SET_PDEATHSIG): {os.strerror(errno)}")

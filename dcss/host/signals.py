@@ -1,4 +1,4 @@
-"""Work that a signal may not cut in two: creating what must be recorded, and taking everything down."""
+"""Hold signals back while something is created that must be recorded, or while everything is taken down."""
 
 import asyncio
 import signal
@@ -14,7 +14,7 @@ Answer = TypeVar("Answer")
 
 @contextmanager
 def interrupts_held(on_first: Callable[[], object] = lambda: None) -> Iterator[None]:
-    """Keep Ctrl-C and its like for the end of the block, in the main thread; elsewhere no handler runs anyway.
+    """Delay SIGINT, SIGTERM and SIGHUP to the end of the block, in the main thread: no other runs handlers.
 
     `on_first` is called when the first one comes. Handlers are replaced rather than signals blocked: with other threads
     in the process, a library's for instance, the kernel would hand a blocked signal to one of them, and Python would

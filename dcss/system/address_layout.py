@@ -1,4 +1,4 @@
-"""Where segments lie in their guests: what can only be told once saved segments were found, and images measured."""
+"""Where segments lie in guests: checks that need the place and size of saved segments and of images."""
 
 from collections.abc import Mapping, Sequence
 from itertools import combinations
@@ -10,7 +10,7 @@ from dcss.errors import ConfigError
 
 
 def check_address_layout(definitions: Mapping[SegmentName, SegmentDefinition], guests: Sequence[GuestPlan]) -> None:
-    """Raise ConfigError for each guest whose storage reaches into a segment, or that loads two in one megabyte."""
+    """Raise ConfigError if a guest's storage reaches into a segment that it loads, or two segments share a megabyte."""
     findings = []
     for guest in {(guest.where, guest.dcssblk, guest.storage_bytes): guest for guest in guests}.values():
         names = {SegmentName(name) for device in guest.dcssblk for name in device_segments(device)}

@@ -1,6 +1,6 @@
-"""CP in the background: a process of its own session, whose caller hears through a pipe how far it is.
+"""CP in the background: a process in a session of its own that reports its startup to its caller through a pipe.
 
-The pipe carries lines of JSON, one for each call of a Progress, and at last `up` with the system's document or `error`.
+The pipe carries lines of JSON, one for each call of a Progress, and at last `up` with the system's status or `error`.
 """
 
 import json
@@ -19,39 +19,39 @@ _HIGHEST = 1 << 20
 
 
 class StartupNotifier:
-    """CP's end of the pipe, and a Progress. A caller that is gone, or was told that all is up, hears no more."""
+    """CP's end of the pipe, and a Progress. It sends nothing after `up` or `error`, or once the caller has gone."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
 
     def phase(self, name: str, total: int | None = None, unit: Unit | None = None) -> None:
-        """Tell of a phase."""
-        self._tell("phase", name, total, unit)
+        """Report the beginning of a phase."""
+        self._send("phase", name, total, unit)
 
     def advance(self, amount: int = 1) -> None:
-        """Tell how far it is."""
-        self._tell("advance", amount)
+        """Report progress in the phase."""
+        self._send("advance", amount)
 
     def warn(self, text: str) -> None:
-        """Pass a warning on."""
-        self._tell("warn", text)
+        """Report a warning."""
+        self._send("warn", text)
 
     def close(self) -> None:
-        """Leave the end of the last phase to `up` and `error`."""
+        """Do nothing: `up` and `error` end the last phase."""
 
     def up(self, form: dict[str, Any]) -> None:
-        """Tell that the system is up, and nothing from now on."""
-        self._tell("up", form)
-        self._leave()
+        """Report that the system is up, and close the pipe."""
+        self._send("up", form)
+        self._close()
 
     def error(self, error: BaseException) -> None:
-        """Tell why there is no system."""
+        """Report why there is no system, and close the pipe."""
         lines = list(error.findings) if isinstance(error, ConfigError) else [str(error) or repr(error)]
         fault = "" if isinstance(error, DcssError | OSError) else "".join(traceback.format_exception(error))
-        self._tell("error", type(error).__name__, lines, fault)
-        self._leave()
+        self._send("error", type(error).__name__, lines, fault)
+        self._close()
 
-    def _tell(self, *message: object) -> None:
+    def _send(self, *message: object) -> None:
         if self._descriptor < 0:
             return
         line = memoryview(json.dumps(message).encode() + b"\n")
@@ -59,19 +59,19 @@ class StartupNotifier:
             while line:
                 line = line[os.write(self._descriptor, line) :]
         except OSError:
-            self._leave()
+            self._close()
 
-    def _leave(self) -> None:
+    def _close(self) -> None:
         if self._descriptor >= 0:
             os.close(self._descriptor)
             self._descriptor = -1
 
 
 def start_in_background(serve: Callable[[StartupNotifier], None], progress: Progress) -> dict[str, Any]:
-    """Have a process of its own run `serve`, which must call `up`; return what it is called with.
+    """Run `serve` in a background process and return the document that it reports by `up`.
 
-    What `serve` raises before is raised here, as ConfigError, ImageError or LaunchError. An interrupt ends the process
-    and passes through when it has taken everything down.
+    What `serve` raises before that is raised here, as ConfigError, ImageError or LaunchError. An interrupt ends the
+    process, and passes through once the process has taken everything down.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
     pid = os.fork()
@@ -82,7 +82,7 @@ def start_in_background(serve: Callable[[StartupNotifier], None], progress: Prog
         try:
             return _follow(lines, progress, pid)
         except KeyboardInterrupt:
-            os.kill(pid, signal.SIGTERM)  # not reaped yet, so its number is its own
+            os.kill(pid, signal.SIGTERM)  # not reaped yet: no other process can have its number
             os.waitpid(pid, 0)
             raise
 
@@ -112,7 +112,7 @@ def _follow(lines: BinaryIO, progress: Progress, pid: int) -> dict[str, Any]:
 
 
 def _become_background(serve: Callable[[StartupNotifier], None], writing: int) -> NoReturn:
-    """Leave the caller's session, terminal, directory and descriptors; never return."""
+    """Leave the caller's session, terminal, directory and descriptors, run `serve`, and end the process."""
     status = _FAULT
     try:
         os.setsid()

@@ -72,7 +72,7 @@ class Guest:
         return self.state.settled or delayed
 
     def enter(self, state: State) -> None:
-        """Be in another state from now on. Whoever waits is told if it is a settled one."""
+        """Be in another state from now on; if it is a settled one, wake whoever waits for that."""
         if state is not self.state:
             self.state = state
             self.since_seconds, self.entered_seconds = time.time(), time.monotonic()

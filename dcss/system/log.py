@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-JOURNAL_NAME = "cp.log"
+LOG_NAME = "cp.log"
 Echo = Callable[[str], None]
 
 
@@ -16,10 +16,10 @@ def utc_now() -> str:
 
 
 class SystemLog:
-    """The log of one CP, `descriptor` to write to it; `echo`, where given, hears each line without its time."""
+    """The log of one CP. `descriptor` is open for writing; `echo`, where given, gets each line without its time."""
 
     def __init__(self, directory: Path, echo: Echo | None = None) -> None:
-        self.path = directory / JOURNAL_NAME
+        self.path = directory / LOG_NAME
         self.descriptor = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         self._echo = echo
 

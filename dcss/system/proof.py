@@ -11,10 +11,10 @@ from dcss.cp.segments.shm import SharedObject
 from dcss.host.aio import in_thread
 from dcss.host.libc import give_back_free_memory
 from dcss.results import MeasureResult, VerifyResult
+from dcss.system.state import SystemState
 from dcss.system.targets import ExtentCache, guest_counters, objects_of, segment_users, target_of
 
 if TYPE_CHECKING:
-    from dcss.system.system import System
     from dcss.verify.examine import AccountQuestion
 
 _ATTEMPTS = 3
@@ -27,7 +27,7 @@ class Prover:
     Whoever cancels one of its calls takes the system down: the guests are killed, so that it ends at once.
     """
 
-    def __init__(self, system: "System") -> None:
+    def __init__(self, system: SystemState) -> None:
         self._system = system
         self._lock = asyncio.Lock()
         self.extents = ExtentCache()

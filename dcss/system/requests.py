@@ -2,9 +2,8 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dcss.documents import to_document
 from dcss.errors import ConfigError, LaunchError
@@ -14,20 +13,22 @@ from dcss.rpc.server import Handler
 from dcss.system.guest import Guest
 from dcss.system.instance import GuestInstance
 from dcss.system.operator import operator_handlers
+from dcss.system.proof import Prover
+from dcss.system.state import SystemState
 from dcss.system.status import guest_status, system_status
-
-if TYPE_CHECKING:
-    from dcss.system.system import System
 
 COUNTERS_SECONDS = 1.0  # for so long `measure` waits for guests that answer late
 _NAMES_SHOWN = 8
 
 
 class Requests:
-    """The handlers of one system, each called with a client and the request's arguments."""
+    """The handlers of one system, each called with a client and the request's arguments.
 
-    def __init__(self, system: "System") -> None:
-        self._system = system
+    `take_down` is called when a client wants the system's end.
+    """
+
+    def __init__(self, system: SystemState, prover: Prover, take_down: Callable[[], None]) -> None:
+        self._system, self._prover, self._take_down = system, prover, take_down
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return the handlers by the request's name."""
@@ -52,12 +53,12 @@ class Requests:
         path = arguments.get("evidence")
         if path is not None and not (isinstance(path, str) and Path(path).is_absolute()):
             raise ConfigError(f"verify: evidence: found {path!r}, wanted an absolute path")
-        proof = self._system.prover.verify(None if path is None else Path(path))
+        proof = self._prover.verify(None if path is None else Path(path))
         return to_document(await self._system.tasks.finish(proof, "verify"))
 
     async def _measure(self, _client: ClientConnection, _: Arguments) -> Arguments:
         limits = await self._refresh_counters()
-        return to_document(await self._system.tasks.finish(self._system.prover.measure(limits), "measure"))
+        return to_document(await self._system.tasks.finish(self._prover.measure(limits), "measure"))
 
     async def _refresh_counters(self) -> list[str]:
         """Have every guest that is ready send its counters; return a line for each that does not in time."""
@@ -110,7 +111,7 @@ class Requests:
 
     async def _down(self, _client: ClientConnection, _: Arguments) -> Arguments:
         living = sum(guest.lives for guest in self._system.supervisor.guests.values())
-        self._system.take_down()
+        self._take_down()
         return {"system": self._system.plan.name, "pid": os.getpid(), "guests": living}
 
     def _find(self, arguments: Arguments) -> Guest:

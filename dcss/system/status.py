@@ -2,17 +2,14 @@
 
 import os
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
 
 from dcss.results import GuestStatus, SegmentStatus, SystemStatus
 from dcss.system.guest import Guest, State
+from dcss.system.state import SystemState
 from dcss.system.targets import version_name
 
-if TYPE_CHECKING:
-    from dcss.system.system import System
 
-
-def system_status(system: "System") -> SystemStatus:
+def system_status(system: SystemState) -> SystemStatus:
     """Return the status of a system: its CP, its guests and its segments."""
     return SystemStatus(
         system=system.plan.name,
@@ -37,7 +34,7 @@ def system_status(system: "System") -> SystemStatus:
     )
 
 
-def guest_status(system: "System", guest: Guest) -> GuestStatus:
+def guest_status(system: SystemState, guest: Guest) -> GuestStatus:
     """Return the status of one guest; `exit_status` and `reason` are None unless it failed."""
     pids = guest.instance.pids if guest.instance is not None else ()
     failed = guest.state in {State.FAILED, State.KILLED, State.RESTARTING}
@@ -56,7 +53,7 @@ def guest_status(system: "System", guest: Guest) -> GuestStatus:
     )
 
 
-def _loaded(system: "System", guest: str) -> tuple[str, ...]:
+def _loaded(system: SystemState, guest: str) -> tuple[str, ...]:
     if guest not in system.cp.machines:
         return ()
     return tuple(version_name(load.segment) for load in system.cp.loaded(guest).values())

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal, Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from dcss.account.machine import free_memory_bytes
 from dcss.config.plan import SystemPlan
@@ -12,20 +12,19 @@ from dcss.cp.program import ControlProgram
 from dcss.engines.base import Engine
 from dcss.engines.registry import ENGINES
 from dcss.errors import ConfigError, LaunchError
-from dcss.host.aio import TaskSet, cancel, uninterrupted
+from dcss.host.aio import cancel, uninterrupted
 from dcss.host.prctl import adopt_orphans
 from dcss.host.rlimits import raise_descriptor_limit
 from dcss.progress import Progress
 from dcss.results import GuestOutcome
 from dcss.rpc.server import ControlServer
-from dcss.system.instance import GuestInstance
 from dcss.system.log import Echo, SystemLog, utc_now
 from dcss.system.proof import Prover
 from dcss.system.publish import publish_segments
 from dcss.system.requests import Requests
+from dcss.system.state import SystemState
 from dcss.system.supervisor import Supervisor
 
-Phase = Literal["publishing", "starting", "up"]
 Answer = TypeVar("Answer")
 
 
@@ -33,20 +32,14 @@ class TakenDownError(LaunchError):
     """Someone had the system taken down before it was up."""
 
 
-class System:
+class System(SystemState):
     """One system from its CP's start to its end; leaving the `async with` block takes everything down.
 
-    `echo` gets what the log is told. Entering raises SystemBusyError, and LaunchError where the machine's limits cannot
+    `echo` gets each line of the log. Entering raises SystemBusyError, and LaunchError where the machine's limits cannot
     carry the plan; making it raises ConfigError for guests that no engine can run.
     """
 
-    cp: ControlProgram
-    log: SystemLog
-    started_at: str
-    engines: Mapping[str, Engine]
-    supervisor: Supervisor
     prover: Prover
-    tasks: TaskSet
     _end: asyncio.Future[None]  # done when the system is to end: by an error, or since someone asked for it
 
     def __init__(
@@ -57,10 +50,7 @@ class System:
         echo: Echo | None = None,
         engines: Mapping[str, Callable[[], Engine]] = ENGINES,
     ) -> None:
-        self.plan = plan
-        self.phase: Phase = "publishing"
-        self.free_before_bytes: int | None = None
-        self.engines = make_engines(plan, engines)
+        super().__init__(plan, make_engines(plan, engines))
         self._progress, self._echo = progress, echo
         self._stack = AsyncExitStack()
 
@@ -93,7 +83,6 @@ class System:
         stack.callback(loop.set_exception_handler, loop.get_exception_handler())
         loop.set_exception_handler(self._on_unhandled)
         stack.callback(self._end.cancel)
-        self.tasks = TaskSet()
         for engine in self.engines.values():
             # Started before anything is published: no guest can inherit what CP holds.
             stack.push_async_callback(engine.close)
@@ -110,16 +99,10 @@ class System:
             on_settled=lambda _: self._progress.advance(),
         )
         self.prover = Prover(self)
-        server = ControlServer(self.cp.lock.directory, Requests(self).handlers(), self.log.note)
+        handlers = Requests(self, self.prover, self.take_down).handlers()
+        server = ControlServer(self.cp.lock.directory, handlers, self.log.note)
         stack.push_async_callback(server.close)
         server.start()
-
-    @property
-    def guests(self) -> Mapping[str, GuestInstance]:
-        """The last start of each guest that was started, by name."""
-        return MappingProxyType(
-            {name: guest.instance for name, guest in self.supervisor.guests.items() if guest.instance is not None}
-        )
 
     async def publish(self) -> None:
         """Put every segment of the plan into shared memory.
@@ -168,13 +151,13 @@ class System:
             await cancel(task)
 
     def _on_unhandled(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        """End the system by an error that a callback or a task of it raised; the first one is what it is told by."""
+        """End the system by the first error that a callback or a task raised; the log gets the others."""
         error = context.get("exception")
         if not isinstance(error, Exception):
             loop.default_exception_handler(context)
         elif not self._end.done():
             self._end.set_exception(error)
-            self._end.exception()  # whoever ends the system before `serve` sees it, has not lost anything
+            self._end.exception()  # asyncio need not warn if the system is closed before anyone awaits this
         else:
             self.log.note(f"{context['message']}: {error!r}")
 

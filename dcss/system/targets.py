@@ -4,16 +4,13 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 from dcss.account.targets import GuestTarget, SegmentTarget, StatedCounters, SystemTarget
 from dcss.cp.segments.segment import FileClass, Segment
 from dcss.cp.segments.shm import SharedObject
 from dcss.image.files import FileExtents, image_files
 from dcss.system.instance import GuestInstance
-
-if TYPE_CHECKING:
-    from dcss.system.system import System
+from dcss.system.state import SystemState
 
 _Version = tuple[int, int, str]  # device and inode of an object, digest of its content
 
@@ -46,7 +43,7 @@ class ExtentCache:
         return replace(target, segments=segments)
 
 
-def target_of(system: "System") -> SystemTarget:
+def target_of(system: SystemState) -> SystemTarget:
     """Describe a running system by what its CP knows of it, its segments' files excepted; ended guests are left out."""
     return SystemTarget(
         name=system.plan.name,
@@ -69,7 +66,7 @@ def target_of(system: "System") -> SystemTarget:
     )
 
 
-def objects_of(system: "System") -> dict[str, SharedObject]:
+def objects_of(system: SystemState) -> dict[str, SharedObject]:
     """Return what is in storage, by the objects' names."""
     return {stored.name: stored for segment in system.cp.files.values() for _, stored in _objects(segment)}
 
@@ -81,7 +78,7 @@ def version_name(segment: Segment) -> str:
     return segment.name
 
 
-def segment_users(system: "System") -> dict[str, int]:
+def segment_users(system: SystemState) -> dict[str, int]:
     """Return how many guests have each version in storage loaded, by the name that `target_of` gives it."""
     descriptors = Counter(load.descriptor for machine in system.cp.machines.values() for load in machine.loads.values())
     return {
@@ -100,7 +97,7 @@ def _objects(segment: Segment) -> Iterator[tuple[str, SharedObject]]:
         yield f"{name}.saved", segment.pristine
 
 
-def guest_counters(system: "System") -> dict[str, StatedCounters | str]:
+def guest_counters(system: SystemState) -> dict[str, StatedCounters | str]:
     """Return the counters that each guest sent last, or why its engine has none; guests in their `run:` list lack."""
     found: dict[str, StatedCounters | str] = {}
     for guest in system.guests.values():
@@ -111,7 +108,7 @@ def guest_counters(system: "System") -> dict[str, StatedCounters | str]:
     return found
 
 
-def _guest(system: "System", guest: GuestInstance) -> GuestTarget:
+def _guest(system: SystemState, guest: GuestInstance) -> GuestTarget:
     assert guest.running is not None, "it has processes"
     memory = guest.running.memory()
     return GuestTarget(

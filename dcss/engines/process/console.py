@@ -105,7 +105,7 @@ class GuestConsole:
         """Have a command end for which nobody waits any more, and discard what it writes."""
         command.left = True
         if self._command is command:
-            with suppress(LaunchError):  # its console is full: it reads nothing, so it cannot be told
+            with suppress(LaunchError):  # its console is full, since it reads nothing
                 self._send(console.CANCEL_REQUEST)
             self.start()
 

@@ -37,12 +37,12 @@ _KILL = b"kill "  # and a process id; every other request is a GuestSpec, which 
 
 
 def pack_kill(pid: int) -> bytes:
-    """Return the packet that has a guest killed, which CP has no descriptor of."""
+    """Return the packet by which CP has a guest killed that it has no descriptor of."""
     return _KILL + str(pid).encode()
 
 
 def preload() -> None:
-    """Import what guests import only where they need it, so that none has to find and load a module of its own."""
+    """Import what guests import late, so that they share these modules and no guest loads one of its own."""
     import vmguest.block.dcssblk_sysfs
     import vmguest.block.genhd_sysfs
     import vmguest.fs.devfs
@@ -91,7 +91,7 @@ def _answer(
     descriptors: list[int],
     reservation: Reservation,
 ) -> None:
-    """Start the guest that CP asks for, or say why that cannot be: that is this guest's failure, and no other's."""
+    """Start the guest that CP asks for, or report why it cannot be started: others can be."""
     spec = GuestSpec.unpack(packet)
     try:
         pid, pidfd = _spawn(spec, descriptors, reservation)
@@ -110,7 +110,7 @@ def _answer(
 
 
 def _kill(selector: selectors.BaseSelector, pid: int) -> None:
-    """Kill a guest; one that has ended is not there any more, and its number may be another process's."""
+    """Kill a guest, unless it has ended: then its number may be another process's."""
     for key in selector.get_map().values():
         if key.data is not None and key.data[1] == pid:
             signal.pidfd_send_signal(key.fd, signal.SIGKILL)
@@ -145,7 +145,7 @@ def _become_guest(spec: GuestSpec, descriptors: list[int], reservation: Reservat
             os.dup2(source, target)
         os.closerange(_FIRST_UNUSED, _HIGHEST)
         status = run_guest(spec, reservation, socket.socket(fileno=_PORT), socket.socket(fileno=_CONSOLE))
-    except BaseException:  # a fault of ours, whose words would go with the process
+    except BaseException:  # a fault of ours: nobody else would see its traceback
         os.write(_STDERR, traceback.format_exc().encode(errors="replace"))
     finally:
         os._exit(status)

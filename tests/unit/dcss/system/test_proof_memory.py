@@ -13,7 +13,7 @@ from dcss.account.proc import read_proc
 from dcss.account.smaps import parse_fields
 from dcss.account.targets import SystemTarget
 from dcss.system.proof import Prover
-from dcss.system.system import System
+from dcss.system.state import SystemState
 
 BLOCK_BYTES = 100_000  # below malloc's threshold for mappings of their own
 BLOCKS = 400
@@ -46,7 +46,7 @@ def test_a_proof_gives_free_memory_back(holed: None, monkeypatch: pytest.MonkeyP
     cache: Any = SimpleNamespace(add_files=lambda *_: None)
     monkeypatch.setattr(dcss.verify.examine, "examine", verify)
     before = anonymous_bytes()
-    prover = Prover(cast(System, SimpleNamespace()))
+    prover = Prover(cast(SystemState, SimpleNamespace()))
     prover.extents = cache
     try:
         prover._judge(cast(SystemTarget, None), {}, None, None)

@@ -12,7 +12,6 @@ from dcss.host.aio import TaskSet
 from dcss.rpc.connection import ClientConnection
 from dcss.system import requests
 from dcss.system.requests import Requests
-from dcss.system.system import System
 
 BUSY = "busy, so that its own books are the last that it told"
 
@@ -53,8 +52,13 @@ async def test_measure_goes_on_without_guests_that_do_not_answer(monkeypatch: py
     monkeypatch.setattr(requests, "to_document", lambda limits: {"limits": limits})
     guests = {guest.name: guest for guest in (DeafGuest(), SlowGuest(), GoodGuest())}
     tasks = TaskSet()
-    system: Any = SimpleNamespace(guests=guests, tasks=tasks, cp=None, prover=SimpleNamespace(measure=measure))
-    handler = Requests(cast(System, system)).handlers()["measure"]
+    system: Any = SimpleNamespace(
+        guests=guests,
+        tasks=tasks,
+        cp=None,
+    )
+    prover: Any = SimpleNamespace(measure=measure)
+    handler = Requests(system, prover, lambda: None).handlers()["measure"]
     answer = await handler(cast(ClientConnection, None), {})
     assert answer == {"limits": [f"guest DEAF: {BUSY}", f"guest SLOW: {BUSY}"]}
     await tasks.close()
