@@ -41,9 +41,9 @@ def save_image(operator: Operator, name: str, image: Path, progress: Progress) -
 def imported(
     file: Path, name: str | None, address: int | None, kind: str | None
 ) -> tuple[SegmentDefinition, str | None]:
-    """Return the definition of a segment in a file and, where it has a manifest, the digest of its content.
+    """Return the definition of a segment in a file and, if it has a manifest, the digest of its content.
 
-    Raises ConfigError where file and options do not say what it is, SpoolError for a damaged manifest.
+    Raises ConfigError if file and options do not define it, SpoolError for a damaged manifest.
     """
     try:
         size_bytes = file.stat().st_size

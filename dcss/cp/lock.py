@@ -14,9 +14,9 @@ PID_FILE = "pid"
 
 
 def lock_directory(path: Path) -> int:
-    """Make `path` where it is missing, lock it, and return the descriptor that holds the lock.
+    """Make `path` if it is missing, lock it, and return the descriptor that holds the lock.
 
-    Raises BlockingIOError where another process, or another part of this one, holds it.
+    Raises BlockingIOError if another process, or another part of this one, holds it.
     """
     while True:
         try:
@@ -29,7 +29,7 @@ def lock_directory(path: Path) -> int:
             if os.path.samestat(os.fstat(descriptor), path.stat()):
                 return descriptor
         except FileNotFoundError:
-            pass  # locked what a CP that ended has removed: once more
+            pass  # locked a directory that a CP which ended has removed: try again
         except BlockingIOError:
             os.close(descriptor)
             raise
@@ -40,7 +40,7 @@ class SystemLock:
     """The right to be the one CP of `system`, held by flock until `release` or the end of the process.
 
     `directory` is the system's own in the runtime directory. Raises SystemBusyError, naming the process that holds it,
-    and DcssError where the directory cannot be written.
+    and DcssError if the directory cannot be written.
     """
 
     def __init__(self, system: str) -> None:
@@ -58,7 +58,7 @@ class SystemLock:
             raise DcssError(f"system {system}: {self.directory} cannot be written: {error.strerror}") from error
 
     def _busy(self) -> str:
-        # The lock says that a CP lives; the file only says which, and is read for the message alone.
+        # The lock shows that a CP lives. The file only names it, for the message.
         try:
             process = (self.directory / PID_FILE).read_text(encoding="ascii").strip()
         except (OSError, ValueError):

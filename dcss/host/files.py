@@ -54,7 +54,7 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def remove_durably(path: Path, fault: FaultPoint) -> None:
-    """Remove `path` where it exists."""
+    """Remove `path` if it exists."""
     with contextlib.suppress(FileNotFoundError):
         path.unlink()
         fault(f"{path.suffix[1:]} removed")

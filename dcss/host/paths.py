@@ -25,10 +25,10 @@ def check_system_name(system: str) -> str:
 
 
 def runtime_directory() -> Path:
-    """Return $XDG_RUNTIME_DIR/dcss, made where it is missing: sockets, locks, logs.
+    """Return $XDG_RUNTIME_DIR/dcss, made if it is missing: sockets, locks, logs.
 
-    Where the variable names no directory of this user (as after su), /run/user/UID serves, and where that is missing
-    too /tmp/dcss-UID. Raises DcssError where someone else owns or may enter the directory.
+    If the variable names no directory of this user (as after su), /run/user/UID is used, and if that is missing too,
+    /tmp/dcss-UID. Raises DcssError if someone else owns or may enter the directory.
     """
     uid = os.geteuid()
     for base in (Path(os.environ.get("XDG_RUNTIME_DIR", "")), Path(f"/run/user/{uid}")):
@@ -46,7 +46,7 @@ def state_root() -> Path:
 
 
 def state_directory() -> Path:
-    """Return `state_root`, made where it is missing. Raises DcssError where it is not private."""
+    """Return `state_root`, made if it is missing. Raises DcssError if it is not private."""
     root = state_root()
     root.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return private_directory(root)

@@ -27,7 +27,7 @@ class Life(Enum):
 
 @dataclass(frozen=True, slots=True)
 class FoundSystem:
-    """A system that this user has a runtime directory of; `pid` is its CP's, None where nobody wrote it down."""
+    """A system that this user has a runtime directory of; `pid` is its CP's, None if it is not known."""
 
     name: str
     life: Life
@@ -61,7 +61,7 @@ def _life(directory: Path) -> Life:
 
 
 def _is_locked(directory: Path) -> bool:
-    """Say whether a CP holds the directory's lock. To try for it could turn away a CP that wants it just now."""
+    """Return True if a CP holds the directory's lock, without trying to take it from a CP that starts just now."""
     try:
         end = f":{directory.stat().st_ino}"
         locks = Path("/proc/locks").read_text("ascii").splitlines()
@@ -124,7 +124,8 @@ class Client:
     ) -> Arguments:
         """Send the request and return its result; `on_output` takes what comes before it.
 
-        Raises ConfigError or LaunchError, as CP says, and LaunchError where CP ends first or does not answer in time.
+        Raises the ConfigError or LaunchError that CP answers; LaunchError, too, if CP ends first or does not answer in
+        time.
         """
         self._socket.settimeout(timeout_seconds)
         try:
@@ -145,9 +146,9 @@ class Client:
         raise LaunchError(f"{self._cp} ended before it answered {request}, or has too many clients")
 
     def take_down(self, timeout_seconds: float) -> Arguments:
-        """Have CP take the system down, wait until its process has ended, and return what it answered first.
+        """Take the system down, wait until its CP has ended, and return the answer that came first.
 
-        Raises LaunchError where it still runs after `timeout_seconds`.
+        Raises LaunchError if it still runs after `timeout_seconds`.
         """
         pidfd = os.pidfd_open(self.peer.pid)  # before it is asked: while the connection stands, this is CP
         try:

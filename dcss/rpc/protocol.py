@@ -30,7 +30,7 @@ class ControlRequest(NamedTuple):
 
     @classmethod
     def unpack(cls, line: bytes) -> "ControlRequest":
-        """Read a line. Raises ConfigError where it is none of this version's."""
+        """Read a line. Raises ConfigError if it is not a request of this version."""
         try:
             data = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -68,7 +68,7 @@ def error_line(error: DcssError) -> bytes:
 
 
 def read_answer(line: bytes) -> Output | Arguments:
-    """Read one line of an answer: an output, or the result. Raises what the error says: ConfigError or LaunchError."""
+    """Read one line of an answer: an output, or the result. Raises an error as ConfigError or LaunchError."""
     try:
         data = json.loads(line)
         if "result" in data:

@@ -112,7 +112,7 @@ class ControlServer:
             await connection.send_result(await handler(connection, request.arguments))
         except DcssError as error:
             await connection.send_error(error)
-        except OSError as error:  # where it was the client that has gone, this raises again
+        except OSError as error:  # if the client has gone, this raises again
             await connection.send_error(LaunchError(str(error)))
         except Exception as error:
             self._on_fault(traceback.format_exc())

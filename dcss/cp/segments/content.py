@@ -45,7 +45,7 @@ def zero_runs(definition: SegmentDefinition, *, saved_only: bool) -> Iterator[Ru
 
 
 def check_image(definition: SegmentDefinition, image_bytes: int | None) -> None:
-    """Raise PublishError where an image of `image_bytes` cannot be the segment's content; None is not known yet."""
+    """Raise PublishError if an image of `image_bytes`, None if that is not known yet, cannot be the content."""
     if image_bytes is not None and image_bytes > definition.size_bytes:
         raise PublishError(
             f"segment {definition.name}: needs {image_bytes} bytes for its image, has {definition.size_bytes}"
@@ -59,11 +59,11 @@ def check_image(definition: SegmentDefinition, image_bytes: int | None) -> None:
 def write_content(
     definition: SegmentDefinition, fill: Fill, write_fd: int, *, saved_only: bool = False, drop: bool = False
 ) -> None:
-    """Write a new object or file, whose bytes are zero: `fill`, which leaves zeros where `zero_runs` says so.
+    """Write the content of a new object or file, whose bytes are zero, by `fill`.
 
-    `saved_only` is for the spool: it does not keep what CP writes into pages of type SC. Raises PublishError where
-    `fill` wrote elsewhere too, or with `drop` makes that zero: a guest's storage holds anything there, an image that
-    does would be cut.
+    What `fill` writes into `zero_runs` is made zero with `drop`, as for a guest's storage, which holds anything there.
+    Without, it raises PublishError: an image would be cut. `saved_only` is for the spool, which does not keep what CP
+    writes into pages of type SC.
     """
     if not _any_shows_content(definition):
         return

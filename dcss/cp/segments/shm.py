@@ -40,7 +40,7 @@ class ObjectName(NamedTuple):
 
     @classmethod
     def parse(cls, file_name: str) -> Self | None:
-        """Read the name of a file in /dev/shm; None where it is not one of ours."""
+        """Read the name of a file in /dev/shm; None if it is not one of ours."""
         match = _OBJECT_FILE.fullmatch(file_name)
         return cls(match["system"], match["label"], int(match["number"])) if match else None
 
@@ -48,10 +48,10 @@ class ObjectName(NamedTuple):
 class SharedObject:
     """A shared memory object of `size_bytes`, filled by `fill(write_fd)` and mapped read-only at `address`.
 
-    `number` is the first number tried in its name; where that name is taken, by another user's system for one, the
-    next is. `write_fd` stays in CP; `reader_fd` is read-only, lives as long as the object, and may be sent, never
-    closed, by others. `registry` holds the object from before it exists until it is closed, so that an interrupt at
-    any instant leaves someone who knows what to remove. Raises PublishError, after which nothing of the object is left.
+    `number` is the first number tried in its name; if that name is taken, for instance by another user's system, the
+    next one is tried. `write_fd` stays in CP; `reader_fd` is read-only, lives as long as the object, and may be sent,
+    never closed, by others. `registry` holds the object from before it exists until it is closed, so that an interrupt
+    at any instant leaves someone who knows what to remove. Raises PublishError; nothing of the object is left then.
     """
 
     __slots__ = (
@@ -180,7 +180,7 @@ class SharedObject:
 
 
 def check_space(label: str, size_bytes: int) -> None:
-    """Raise PublishError where /dev/shm or the machine's memory has no room for `size_bytes` more."""
+    """Raise PublishError if /dev/shm or the machine's memory has no room for `size_bytes` more."""
     limits = os.statvfs(SHM_DIRECTORY)
     available_bytes, total_bytes = limits.f_bavail * limits.f_frsize, limits.f_blocks * limits.f_frsize
     if size_bytes > available_bytes:

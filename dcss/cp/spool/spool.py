@@ -142,16 +142,16 @@ class Spool:
         return digests[0]
 
     def discard_content(self, spid: int) -> None:
-        """Remove a content that was written, where it was, and never counted."""
+        """Remove a content that was written and not committed. Nothing happens if there is none."""
         if self._directory is not None:
             self._content(spid).unlink(missing_ok=True)
 
     def commit(self, manifest: Manifest) -> None:
-        """Make a content that was written count. Where that fails, the content is removed. Raises SpoolError."""
+        """Make a content that was written count. If that fails, the content is removed. Raises SpoolError."""
         try:
             self._write_manifest(manifest)
         except BaseException as error:
-            if not self._is_committed(manifest):  # it is, where only what came after the rename failed
+            if not self._is_committed(manifest):  # it is, if only what came after the rename failed
                 self._content(manifest.spid).unlink(missing_ok=True)
             if isinstance(error, OSError):
                 raise self._error(manifest, len(manifest.pack()), error) from error
@@ -174,7 +174,7 @@ class Spool:
         return file_fill(self._content(spid))
 
     def remove(self, spid: int) -> None:
-        """Remove a file, where it exists: first the manifest, so that a crash leaves a content that does not count."""
+        """Remove a file, if it exists: first the manifest, so that a crash leaves a content that does not count."""
         if self._directory is None:
             return
         try:

@@ -26,7 +26,7 @@ def manifest_of(image: Path) -> Path:
 def export_segment(segment: Segment, image: Path) -> Manifest:
     """Write the saved content of `segment` to `image`, and its manifest. It blocks: call it in a thread.
 
-    Files of those names are replaced whole, or stay as they were. Raises SpoolError, DamagedError where the content is
+    Files of those names are replaced whole, or stay as they were. Raises SpoolError, DamagedError if the content is
     not what was saved, ValueError for a skeleton.
     """
     fill = segment.fill
@@ -59,7 +59,7 @@ def export_segment(segment: Segment, image: Path) -> Manifest:
 
 
 def read_exported(image: Path) -> Manifest:
-    """Return the manifest beside an exported image. Raises SpoolError where there is none, or it is damaged."""
+    """Return the manifest beside an exported image. Raises SpoolError if there is none, or it is damaged."""
     path = manifest_of(image)
     try:
         return Manifest.unpack(path.read_bytes())

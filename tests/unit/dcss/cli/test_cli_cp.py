@@ -121,7 +121,7 @@ def test_a_name_that_no_system_can_have(dcss: Run, name: str) -> None:
     assert err.startswith(f"--system: system name {name!r}: wanted 1 to 64 letters")
 
 
-def test_a_cp_that_does_not_listen_is_waited_for_and_then_told(
+def test_a_cp_that_does_not_listen_is_waited_for_and_then_an_error(
     dcss: Run, system: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dcss.cli.operator.BUSY_SECONDS", 0.1)
@@ -131,7 +131,7 @@ def test_a_cp_that_does_not_listen_is_waited_for_and_then_told(
     assert f"system {system}: its CP already runs" in err
 
 
-def test_a_damaged_file_is_told_once_and_never_served(dcss: Run, system: str, directories: Path) -> None:
+def test_a_damaged_file_is_reported_once_and_never_served(dcss: Run, system: str, directories: Path) -> None:
     dcss("cp", "--system", system, "DEFSEG LIB 20000-2000F SR")
     (directories / "xdg_state_home/dcss" / system / "0001.manifest").write_text("{}")
     status, out, err = dcss("cp", "--system", system, "Q NSS")

@@ -178,12 +178,12 @@ def test_a_file_without_a_manifest_needs_its_name_and_place(segment: Run, tmp_pa
     )
 
 
-def test_what_cannot_be_imported_is_told_and_changes_nothing(segment: Run, tmp_path: Path) -> None:
+def test_what_cannot_be_imported_is_an_error_and_changes_nothing(segment: Run, tmp_path: Path) -> None:
     segment("define", "LIB", "20000-20000 SR")
     segment("save", "LIB")
     image = tmp_path / "lib.img"
     segment("export", "LIB", image)
-    for arguments, status, told in (
+    for arguments, status, message in (
         ((image, "--at", "1000"), 2, "segment LIB: found address 0x3e8, wanted a multiple of 4096"),
         ((image, "--name", "much-too-long"), 2, "segment name 'MUCH-TOO-LONG': found 13 characters, wanted 1 to 8"),
         ((image, "--type", "SR"), 2, f"--type: found it beside {image}.manifest, which says the type; leave it out"),
@@ -191,7 +191,7 @@ def test_what_cannot_be_imported_is_told_and_changes_nothing(segment: Run, tmp_p
     ):
         found, out, err = segment("import", *arguments)
         assert (found, out) == (status, "")
-        assert told in err
+        assert message in err
         assert err.count("\n") == 1
     with image.open("r+b") as file:
         file.write(b"x")
@@ -281,7 +281,7 @@ def small_disk(directories: Path) -> Iterator[Path]:
 
 
 @needs("root")
-def test_a_disk_that_cannot_be_written_is_told_and_nothing_damaged_is_served(
+def test_a_disk_that_cannot_be_written_is_an_error_and_nothing_damaged_is_served(
     segment: Run, small_disk: Path, tmp_path: Path, system: str
 ) -> None:
     for name in ("LIB", "BAD"):
