@@ -4,16 +4,14 @@ Sources: the OCI image layout and image manifest specifications; `docker save` w
 """
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dcss.errors import ImageError
 from dcss.image.sources.archive import Archive
-
-if TYPE_CHECKING:
-    from dcss.image.sources.tar import TarScan
+from dcss.image.sources.tar_scan import TarScan
 
 
-def layers_of(outer: "TarScan") -> list[Archive] | None:
+def layers_of(outer: TarScan) -> list[Archive] | None:
     """Return the layers of the image that a tar holds, lowest first, or None where it is an ordinary tar.
 
     Raises ImageError where it holds several images, or lacks what it names.
@@ -24,7 +22,7 @@ def layers_of(outer: "TarScan") -> list[Archive] | None:
     return None if names is None else [outer.inner(name) for name in names]
 
 
-def _docker_layers(outer: "TarScan") -> list[str] | None:
+def _docker_layers(outer: TarScan) -> list[str] | None:
     if "manifest.json" not in outer.documents:
         return None
     try:
@@ -39,7 +37,7 @@ def _docker_layers(outer: "TarScan") -> list[str] | None:
     return [str(name) for name in images[0]["Layers"]]
 
 
-def _oci_layers(outer: "TarScan", index: Any) -> list[str]:
+def _oci_layers(outer: TarScan, index: Any) -> list[str]:
     found = [each for each in _list(outer, index, "manifests") if not _is_attestation(each)]
     if len(found) != 1:
         kinds = ", ".join(_describe(each) for each in found) or "none"
@@ -61,21 +59,21 @@ def _describe(manifest: dict[str, Any]) -> str:
     return f"{tag} {platform.get('os', '')}/{platform.get('architecture', '')}"
 
 
-def _blob(outer: "TarScan", descriptor: dict[str, Any]) -> str:
+def _blob(outer: TarScan, descriptor: dict[str, Any]) -> str:
     algorithm, _, digest = str(descriptor.get("digest")).partition(":")
     if not digest:
         raise ImageError(f"{outer.archive.name}: found digest {descriptor.get('digest')}, wanted ALGORITHM:DIGEST")
     return f"blobs/{algorithm}/{digest}"
 
 
-def _list(outer: "TarScan", document: Any, name: str) -> list[dict[str, Any]]:
+def _list(outer: TarScan, document: Any, name: str) -> list[dict[str, Any]]:
     found = document.get(name) if isinstance(document, dict) else None
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise ImageError(f"{outer.archive.name}: found no list of {name} in its manifest; save the image again")
     return found
 
 
-def _document(outer: "TarScan", name: str) -> Any:
+def _document(outer: TarScan, name: str) -> Any:
     try:
         return json.loads(outer.documents[name])
     except (KeyError, ValueError) as error:
