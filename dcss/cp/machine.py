@@ -23,7 +23,7 @@ Dump = Callable[[int, int, int], object]  # dump(write_fd, address, size_bytes) 
 
 
 @dataclass(slots=True, eq=False)
-class VirtualMachine:
+class RegisteredMachine:
     """One virtual machine, from its registration to its release.
 
     `namesave` are the restricted segments that it may load, `privileges` the classes of its CP commands. `dump` reads

@@ -13,7 +13,7 @@ from dcss.cp.diag.diag08 import diagnose_08
 from dcss.cp.diag.diag64 import diagnose_64
 from dcss.cp.findings import Findings
 from dcss.cp.lock import SystemLock
-from dcss.cp.machine import Dump, LoadedSegment, VirtualMachine
+from dcss.cp.machine import Dump, LoadedSegment, RegisteredMachine
 from dcss.cp.operations import Host, perform
 from dcss.cp.requests import THE_OPERATOR, ConsoleCommand, Issuer, OperatorRequest, Response
 from dcss.cp.segments.content import Fill, check_image
@@ -45,7 +45,7 @@ class ControlProgram:
             self._objects = SegmentObjects(system)
             stack.callback(self._objects.close)
             self._directory = SegmentDirectory(self._objects)
-            self._machines: dict[str, VirtualMachine] = {}
+            self._machines: dict[str, RegisteredMachine] = {}
             self._findings = Findings()
             self.saved = SavedSegments(self._directory, spool, self._findings)
             self._host = Host(system, self._directory, self.saved, self._findings)
@@ -76,7 +76,7 @@ class ControlProgram:
         return MappingProxyType(self._directory.files)
 
     @property
-    def machines(self) -> Mapping[str, VirtualMachine]:
+    def machines(self) -> Mapping[str, RegisteredMachine]:
         """The registered virtual machines by name."""
         return MappingProxyType(self._machines)
 
@@ -125,7 +125,7 @@ class ControlProgram:
         """
         if name in self._machines:
             raise ValueError(f"guest {name}: already registered, release it first")
-        self._machines[name] = VirtualMachine(name, storage_bytes, namesave, frozenset(privilege), dump)
+        self._machines[name] = RegisteredMachine(name, storage_bytes, namesave, frozenset(privilege), dump)
 
     async def handle(self, name: str, request: Request) -> Reply:
         """Answer one hypercall of a registered virtual machine. Raises nothing, whatever it sends.

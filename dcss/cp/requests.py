@@ -12,7 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.cp.console.definition import definition_words, parse_definition, parse_name
 from dcss.cp.console.messages import CommandError
-from dcss.cp.machine import VirtualMachine
+from dcss.cp.machine import RegisteredMachine
 from dcss.cp.segments.content import Fill
 from dcss.cp.segments.segment import OPERATOR
 from dcss.errors import ConfigError
@@ -48,7 +48,7 @@ class Issuer(NamedTuple):
 
     userid: str = OPERATOR
     privileges: frozenset[str] = frozenset("ABCDEFG")
-    machine: VirtualMachine | None = None
+    machine: RegisteredMachine | None = None
 
 
 THE_OPERATOR = Issuer()

@@ -16,7 +16,7 @@ from dcss.abi.diag64 import ConditionCode
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
 from dcss.abi.hypercall import Reply, Request
 from dcss.cp.lock import SystemLock
-from dcss.cp.machine import Dump, LoadedSegment, VirtualMachine
+from dcss.cp.machine import Dump, LoadedSegment, RegisteredMachine
 from dcss.cp.program import ControlProgram
 from dcss.cp.requests import THE_OPERATOR, Issuer, OperatorRequest, Response
 from dcss.cp.segments.content import Fill
@@ -132,7 +132,7 @@ class BlockingCp:
         return self.cp.files
 
     @property
-    def machines(self) -> Mapping[str, VirtualMachine]:
+    def machines(self) -> Mapping[str, RegisteredMachine]:
         return self.cp.machines
 
     def report_findings(self, report: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ from dcss.abi.diag08 import (
 )
 from dcss.abi.diag64 import ConditionCode
 from dcss.abi.hypercall import MAX_BLOCK_BYTES, Reply, Request
-from dcss.cp.machine import VirtualMachine
+from dcss.cp.machine import RegisteredMachine
 from dcss.cp.operations import Host, perform
 from dcss.cp.requests import ConsoleCommand, Issuer
 
@@ -18,7 +18,7 @@ RESPONSE_STORED = ConditionCode.DONE
 RESPONSE_CUT = 1
 
 
-async def diagnose_08(host: Host, machine: VirtualMachine, request: Request) -> Reply:
+async def diagnose_08(host: Host, machine: RegisteredMachine, request: Request) -> Reply:
     """Answer one DIAGNOSE X'08' of `machine`. Raises nothing, whatever the guest sends.
 
     The return code is that of the last command.

@@ -24,7 +24,7 @@ from dcss.abi.diag64 import (
 from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.abi.hypercall import Reply, Request
 from dcss.abi.page import PAGE_SIZE
-from dcss.cp.machine import VirtualMachine
+from dcss.cp.machine import RegisteredMachine
 from dcss.cp.operations import Host
 from dcss.cp.segments.directory import SegmentDirectory
 from dcss.cp.segments.segment import RefusalError
@@ -33,10 +33,10 @@ from dcss.errors import DcssError
 LIMIT_31_BIT = 1 << 31
 DOUBLEWORD_BYTES = 8
 
-Function = Callable[[SegmentDirectory, VirtualMachine, Request], Awaitable[Reply]]
+Function = Callable[[SegmentDirectory, RegisteredMachine, Request], Awaitable[Reply]]
 
 
-async def diagnose_64(host: Host, machine: VirtualMachine, request: Request) -> Reply:
+async def diagnose_64(host: Host, machine: RegisteredMachine, request: Request) -> Reply:
     """Answer one DIAGNOSE X'64' of `machine`. Raises nothing, whatever the guest sends.
 
     The descriptor of a load's reply belongs to CP: the sender leaves it open.
@@ -55,7 +55,7 @@ async def diagnose_64(host: Host, machine: VirtualMachine, request: Request) -> 
 
 async def _load(
     directory: SegmentDirectory,
-    machine: VirtualMachine,
+    machine: RegisteredMachine,
     request: Request,
     *,
     shared: bool,
@@ -70,14 +70,14 @@ async def _load(
     return Reply(condition_code, definition.start, definition.end, descriptor=load.descriptor)
 
 
-async def _find(directory: SegmentDirectory, machine: VirtualMachine, request: Request, *, extended: bool) -> Reply:
+async def _find(directory: SegmentDirectory, machine: RegisteredMachine, request: Request, *, extended: bool) -> Reply:
     segment, loaded = directory.find(machine, _name(request))
     _check_reach(segment.definition, extended=extended)
     condition_code = ConditionCode.DONE if loaded else ConditionCode.INSIDE_STORAGE
     return Reply(condition_code, segment.definition.start, segment.definition.end)
 
 
-async def _purge(directory: SegmentDirectory, machine: VirtualMachine, request: Request) -> Reply:
+async def _purge(directory: SegmentDirectory, machine: RegisteredMachine, request: Request) -> Reply:
     name = _name(request)
     if name in machine.loads:
         directory.unload(machine, name)
@@ -86,7 +86,9 @@ async def _purge(directory: SegmentDirectory, machine: VirtualMachine, request: 
     return Reply(ConditionCode.INSIDE_STORAGE, request.rx, ReturnCode.NOT_FOUND)
 
 
-async def _segext(directory: SegmentDirectory, machine: VirtualMachine, request: Request, *, extended: bool) -> Reply:
+async def _segext(
+    directory: SegmentDirectory, machine: RegisteredMachine, request: Request, *, extended: bool
+) -> Reply:
     _check_area(request.rx, QIN64.size, "input area")
     if len(request.block) != QIN64.size:
         raise RefusalError(ReturnCode.BAD_AREA, f"input area: found {len(request.block)} bytes, wanted {QIN64.size}")

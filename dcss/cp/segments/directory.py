@@ -10,7 +10,7 @@ from functools import partial
 
 from dcss.abi.diag64 import ReturnCode
 from dcss.abi.extmem import SEGMENT_SIZE, SegmentDefinition, SegmentName
-from dcss.cp.machine import LoadedSegment, VirtualMachine
+from dcss.cp.machine import LoadedSegment, RegisteredMachine
 from dcss.cp.segments.objects import DamagedError, SegmentObjects
 from dcss.cp.segments.segment import FileClass, RefusalError, Segment
 from dcss.errors import DcssError, SpoolError
@@ -111,7 +111,7 @@ class SegmentDirectory:
             raise RefusalError(ReturnCode.NOT_FOUND, f"segment {name}: does not exist, or is not saved")
         return segment
 
-    def find(self, machine: VirtualMachine, name: SegmentName) -> tuple[Segment, bool]:
+    def find(self, machine: RegisteredMachine, name: SegmentName) -> tuple[Segment, bool]:
         """Return what `name` means to `machine`, the version that it has loaded first, and whether it has."""
         load = machine.loads.get(name)
         if load is not None:
@@ -144,7 +144,7 @@ class SegmentDirectory:
 
     async def load(
         self,
-        machine: VirtualMachine,
+        machine: RegisteredMachine,
         name: SegmentName,
         *,
         shared: bool,
@@ -169,7 +169,7 @@ class SegmentDirectory:
             if machine.released:
                 raise RefusalError(ReturnCode.NOT_FOUND, f"guest {machine.name}: ended while it loaded {name}")
 
-    def _check_load(self, machine: VirtualMachine, segment: Segment, *, overlay: bool) -> None:
+    def _check_load(self, machine: RegisteredMachine, segment: Segment, *, overlay: bool) -> None:
         name = segment.name
         if segment.file_class is FileClass.RESTRICTED and name not in machine.namesave:
             raise RefusalError(
@@ -181,12 +181,12 @@ class SegmentDirectory:
                 ReturnCode.OVERLAPS, f"guest {machine.name} loads {name}: overlaps {overlapped or 'storage'}"
             )
 
-    async def _prepare_load(self, machine: VirtualMachine, segment: Segment, *, shared: bool) -> None:
+    async def _prepare_load(self, machine: RegisteredMachine, segment: Segment, *, shared: bool) -> None:
         await self._objects.bring_in_for_load(segment, shared=shared)
         if not segment.users - {machine.name}:
             await self._objects.renew(segment)
 
-    def _enter_load(self, machine: VirtualMachine, segment: Segment, *, shared: bool) -> LoadedSegment:
+    def _enter_load(self, machine: RegisteredMachine, segment: Segment, *, shared: bool) -> LoadedSegment:
         load = LoadedSegment(segment, shared, self._objects.descriptor(segment, shared=shared))
         for loaded in _overlapped(machine, segment):
             self.unload(machine, loaded)
@@ -210,7 +210,7 @@ class SegmentDirectory:
             raise
         return self.available.get(segment.name) is segment
 
-    def unload(self, machine: VirtualMachine, name: SegmentName) -> None:
+    def unload(self, machine: RegisteredMachine, name: SegmentName) -> None:
         """Drop the machine's load of `name`; a segment pending purge goes with its last user."""
         self.changes += 1
         segment = machine.loads.pop(name).segment
@@ -219,7 +219,7 @@ class SegmentDirectory:
             self._retire(segment)
 
 
-def _overlapped(machine: VirtualMachine, segment: Segment) -> list[SegmentName]:
+def _overlapped(machine: RegisteredMachine, segment: Segment) -> list[SegmentName]:
     return [name for name, load in machine.loads.items() if name == segment.name or _overlap(load, segment)]
 
 
