@@ -1,5 +1,7 @@
 """A shell on a guest kernel inside the test process."""
 
+import sys
+from functools import partial
 from typing import NamedTuple
 
 from vmguest.kernel import Kernel
@@ -19,10 +21,14 @@ class Ran(NamedTuple):
         return self.out.decode(errors="surrogateescape").splitlines()
 
 
-def sh(kernel: Kernel, command: "str | bytes | list[str] | list[bytes]") -> Ran:
-    """Run a line or words in a shell of its own."""
+def sh(kernel: Kernel, command: "str | bytes | list[str] | list[bytes]", *, kept_bytes: int = sys.maxsize) -> Ran:
+    """Run a line or words in a shell of its own; keep at most `kept_bytes` of each of its outputs."""
     out, err = bytearray(), bytearray()
-    status = Shell(kernel).run(command, out.extend, err.extend)
+
+    def keep(data: bytes | memoryview, into: bytearray) -> None:
+        into.extend(data[: max(0, kept_bytes - len(into))])
+
+    status = Shell(kernel).run(command, partial(keep, into=out), partial(keep, into=err))
     return Ran(status, bytes(out), err.decode(errors="surrogateescape"))
 
 
