@@ -31,12 +31,12 @@ def match_pattern(pattern: str) -> Matches:
         raise ImageError(f"pattern {pattern}: wanted the absolute path of files, without ..")
     if parts[-1] == "**":
         parts.append("*")
-    walk = _Walk(parts)
+    walk = _PatternSearch(parts)
     walk.run()
     return walk.matches
 
 
-class _Walk:
+class _PatternSearch:
     """The search for one pattern. A step is a directory and the number of the part to match in it."""
 
     def __init__(self, parts: list[str]) -> None:
