@@ -19,7 +19,7 @@ CRASHED = 70  # exit status of a guest whose kernel did (sysexits.h: EX_SOFTWARE
 
 
 class GuestSpec(NamedTuple):
-    """What a guest is told of itself: nothing of the host, and only what its own parameters and fstab would say."""
+    """A guest's own parameters: what its kernel command line and fstab would hold, and nothing of the host."""
 
     name: str
     storage_bytes: int

@@ -4,7 +4,8 @@ from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs
 from vmguest.machine import VirtualMachine
-from vmguest.mm import PROT_READ, AddressSpace
+from vmguest.mm import AddressSpace
+from vmguest.mm_area import PROT_READ
 
 
 class Task:

@@ -13,7 +13,7 @@ from vmguest import hostmem
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs
 from vmguest.fs.open import open_dentry
-from vmguest.mm import PROT_READ, PROT_WRITE
+from vmguest.mm_area import PROT_READ, PROT_WRITE
 from vmguest.task import Task
 
 READ_BUFFER_PAGES = 256

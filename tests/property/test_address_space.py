@@ -15,7 +15,8 @@ from mm_support import READ_ONLY, RESERVED, WRITABLE, Host, MmStage, StoredPages
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
-from vmguest.mm import PROT_NONE, PROT_READ, PROT_WRITE, AddressSpace, BusError, SegmentationFaultError
+from vmguest.mm import AddressSpace
+from vmguest.mm_area import PROT_NONE, PROT_READ, PROT_WRITE, BusError, SegmentationFaultError
 from vmguest.storage import StorageKind
 
 PAGES = 40  # of user addresses that are looked at

@@ -17,7 +17,7 @@ _MINOR_BITS = 20  # linux/kdev_t.h
 
 
 class DevFileSystem(SimpleFileSystem):
-    """A mounted /dev. Nodes come and go with their devices; names of one's own are made elsewhere (mknod)."""
+    """A mounted /dev. Nodes come and go with their devices; mknod makes nodes in other file systems."""
 
     type_name = source = "devtmpfs"
     root = _ROOT

@@ -83,7 +83,7 @@ class MountNamespace:
 
         It goes over what lies over that place already, which a working directory may be below. `source` is what
         /proc/mounts shows, where that is not the file system's own. Raises KernelError: ENOTDIR, and ENOENT where the
-        place, or `root`, was removed while somebody stood in it.
+        place, or `root`, was removed while it was a working directory.
         """
         dentry = self.follow_mount(dentry)
         for place in (dentry, root or dentry):

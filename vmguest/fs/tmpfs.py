@@ -171,7 +171,7 @@ class TmpfsFileSystem:
 
     def _add(self, directory: VfsInode, name: bytes, mode: int) -> TmpfsInode:
         own = self._own(directory)
-        if own.links_count == 0:  # somebody still stands in it (IS_DEADDIR)
+        if own.links_count == 0:  # it is still a working directory (IS_DEADDIR)
             raise KernelError(ENOENT, f"{name!r}: the directory was removed")
         inode = self._new(mode)
         own.children[name] = inode.number

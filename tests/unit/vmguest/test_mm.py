@@ -21,7 +21,8 @@ from mm_support import (
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
-from vmguest.mm import PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE, AddressSpace, BusError, SegmentationFaultError
+from vmguest.mm import AddressSpace
+from vmguest.mm_area import PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE, BusError, SegmentationFaultError
 from vmguest.storage import HUGE_PAGE_PAGES, StorageKind
 
 READ_WRITE = PROT_READ | PROT_WRITE

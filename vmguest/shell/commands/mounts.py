@@ -29,7 +29,7 @@ def mount(context: Context) -> None:
         with context.reporting(f"remounting {shown(at)} failed"):
             place = context.dentry(at)
             access, *_ = place.mount.options
-            # mount(2) drops the flags that it is not told again: mount(8) says those in force first
+            # mount(2) drops flags that are not given again, so mount(8) gives those in force first
             in_force = (access, *place.mount.flags)
             do_remount(vfs, place, parse_options((*in_force, *flags)))
         return

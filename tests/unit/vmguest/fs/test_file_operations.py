@@ -19,7 +19,7 @@ from vmguest.fs.file import readv
 from vmguest.fs.open import open_file
 from vmguest.fs.xip import XipFile
 from vmguest.kernel import Kernel
-from vmguest.mm import BusError, SegmentationFaultError
+from vmguest.mm_area import BusError, SegmentationFaultError
 from vmguest.workload import map_files, read_files
 
 pytestmark = needs("mke2fs")

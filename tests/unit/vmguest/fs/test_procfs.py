@@ -14,7 +14,7 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.fs.open import open_file
 from vmguest.kernel import Kernel
-from vmguest.mm import PROT_READ, PROT_WRITE
+from vmguest.mm_area import PROT_READ, PROT_WRITE
 from vmguest.workload import map_files, read_files
 
 pytestmark = needs("mke2fs")
