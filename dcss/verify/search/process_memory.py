@@ -24,7 +24,6 @@ from dcss.verify.segment_view import Bytes
 
 _KERNEL_MAPPINGS = frozenset({b"[vvar]", b"[vvar_vclock]", b"[vsyscall]"})  # of device memory: nobody can write there
 _NOWHERE = -1
-_GAP_PAGES = 3  # pages that are read in vain cost less than another call
 _REMEMBERED_PAGES = 1 << 14
 
 
@@ -129,12 +128,13 @@ class ProcessSearch:
         """Search one process. Raises MeasurementDeniedError where its memory may not be read: only an ancestor may."""
         owner = self._owners(process)
         known = [self._known_hits(process, owner, index) for index in range(self.kept)]
-        pages = process.pages[_with_neighbours(process.pages, _unknown(process.pages, owner))]
+        wanted = _with_neighbours(process.pages, _unknown(process.pages, owner))
+        pages, of_original = process.pages[wanted], owner[wanted] == 0
         with ProcessMemory(process.space.pid) as memory:
             if keep and self._original is None:
                 direct, self._original = self._searcher.search_original(memory.read, pages, _REMEMBERED_PAGES)
             else:
-                direct = self._searcher.search(memory.read, pages, self._original)
+                direct = self._searcher.search(memory.read, pages, self._original, of_original)
         found = Found(Hits.joined([direct.hits, *known]), direct.unreadable)
         if keep:
             readable = process.only(~np.isin(process.pages, found.unreadable))
@@ -178,17 +178,12 @@ def _unknown(pages: Pages, owner: Pages) -> Flags:
 
 
 def _with_neighbours(pages: Pages, chosen: Flags) -> Flags:
-    """Add the neighbours of chosen pages, on which a copy may begin or end, and what lies in short gaps between."""
+    """Add the neighbours of chosen pages: a copy may begin or end on a page that was searched elsewhere."""
     wide = chosen.copy()
     # Pages apart are no neighbours, whatever their place in the array.
     adjacent = np.diff(pages) == 1
     wide[1:] |= chosen[:-1] & adjacent
     wide[:-1] |= chosen[1:] & adjacent
-    places = np.flatnonzero(wide)
-    gaps = np.flatnonzero((np.diff(places) > 1) & (np.diff(places) <= _GAP_PAGES))
-    for gap in range(1, _GAP_PAGES):
-        between = places[gaps] + gap
-        wide[between[between < places[gaps + 1]]] = True
     return wide
 
 

@@ -11,7 +11,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
-from dcss.account.pagemap import Flags, Pages, runs_of
+from dcss.account.pagemap import Flags, Pages
 from dcss.verify.search.anchors import ALIGNMENTS, Anchors
 from dcss.verify.search.page_contents import Contents, Words, windows
 from dcss.verify.segment_view import Bytes
@@ -76,6 +76,13 @@ class Original:
     content: Bytes
     sites: AnchorSites
 
+    def runs_in(self, pages: Pages, wanted: Flags) -> Iterator[tuple[slice, Bytes]]:
+        """Yield where in `pages` runs of `wanted` pages lie that this memory has, and what it holds there."""
+        places = np.flatnonzero(wanted & _among(self.pages, pages))
+        own = np.searchsorted(self.pages, pages[places])
+        for here, there, count in _parallel_runs(places, own):
+            yield slice(here, here + count), self.content[there : there + count]
+
 
 class _Piece(NamedTuple):
     """Pages in the buffer; `numbers` makes pages that could not be read neighbours of nothing."""
@@ -94,11 +101,16 @@ class Searcher:
         self._words = np.zeros(_BUFFER_PAGES * _WORDS_PER_PAGE + 1, np.uint64)
         self._bytes = self._words.view(np.uint8)
 
-    def search(self, read: Reader, pages: Pages, original: Original | None = None) -> Found:
-        """Search the ascending `pages`; a copy may lie across any of them that are neighbours."""
+    def search(
+        self, read: Reader, pages: Pages, original: Original | None = None, unchanged: Flags | None = None
+    ) -> Found:
+        """Search the ascending `pages`; a copy may lie across any of them that are neighbours.
+
+        The pages in `unchanged` are known to be as in `original`, and not read.
+        """
         hits: list[Hits] = []
         unreadable = [np.zeros(0, np.int64)]
-        for piece in self._pieces(read, pages):
+        for piece in self._pieces(read, pages, original, unchanged):
             unreadable.append(piece.pages[piece.numbers < 0])
             hits += [self._whole_pages(piece, *sites) for sites in self._look_up(piece, original)]
         return Found(Hits.joined(hits), np.unique(np.concatenate(unreadable)))
@@ -122,23 +134,30 @@ class Searcher:
         readable = ~np.isin(remembered, found.unreadable)
         return found, Original(remembered[readable], content[readable], AnchorSites.joined(sites))
 
-    def _pieces(self, read: Reader, pages: Pages) -> Iterator[_Piece]:
-        """Read `pages` into the buffer, as many at a time as it holds.
+    def _pieces(
+        self, read: Reader, pages: Pages, original: Original | None = None, unchanged: Flags | None = None
+    ) -> Iterator[_Piece]:
+        """Bring `pages` into the buffer, as many at a time as it holds.
 
         Each piece begins with the last page of the one before, on which a copy may begin.
         """
         for start in range(0, max(1, len(pages) - 1), _BUFFER_PAGES - 1):
             some = pages[start : start + _BUFFER_PAGES]
+            to_read = np.ones(len(some), np.bool_)
+            if original is not None and unchanged is not None:
+                rows = self._bytes[: len(some) * PAGE_SIZE].reshape(-1, PAGE_SIZE)
+                for places, content in original.runs_in(some, unchanged[start : start + _BUFFER_PAGES]):
+                    rows[places] = content
+                    to_read[places] = False
             numbers = some.copy()
-            unreadable = np.array(self._fill(read, some), np.int64)
+            unreadable = np.array(self._fill(read, some, np.flatnonzero(to_read)), np.int64)
             numbers[unreadable] = -2 - 2 * unreadable
             yield _Piece(some, numbers)
 
-    def _fill(self, read: Reader, pages: Pages) -> list[int]:
-        """Read `pages` run by run; zero those that cannot be read, and return their places."""
+    def _fill(self, read: Reader, pages: Pages, places: Pages) -> list[int]:
+        """Read the pages at some `places` run by run; zero those that cannot be read, and return their places."""
         unreadable: list[int] = []
-        place = 0
-        for first, count in runs_of(pages):
+        for place, first, count in _parallel_runs(places, pages[places]):
             done = 0
             while done < count:
                 view = self._bytes[(place + done) * PAGE_SIZE : (place + count) * PAGE_SIZE]
@@ -147,7 +166,6 @@ class Searcher:
                     self._bytes[(place + done) * PAGE_SIZE :][:PAGE_SIZE] = 0
                     unreadable.append(place + done)
                     done += 1
-            place += count
         return unreadable
 
     def _look_up(self, piece: _Piece, original: Original | None) -> Iterator[tuple[Pages, Pages]]:
@@ -155,27 +173,24 @@ class Searcher:
         if original is None:
             yield from self._anchors.look_up(words)
             return
-        common = np.flatnonzero(_among(original.pages, piece.pages))
-        changed = self._changed(words, piece.pages, common, original)
+        changed = self._changed(words, piece.pages, original)
         yield from self._anchors.look_up_at(words, np.flatnonzero(changed))
         # The original's anchors are this memory's as well, where neither of their words has changed.
         sites = original.sites
-        inside = np.flatnonzero(_among(piece.pages[common], sites.addresses >> PAGE_SHIFT))
+        inside = np.flatnonzero(_among(piece.pages, sites.addresses >> PAGE_SHIFT))
         addresses = sites.addresses[inside]
         places = np.searchsorted(piece.pages, addresses >> PAGE_SHIFT) * _WORDS_PER_PAGE
         places += (addresses & (PAGE_SIZE - 1)) >> 3
         same = ~changed[places]
         yield places[same], sites.anchors[inside[same]]
 
-    def _changed(self, words: Words, pages: Pages, common: Pages, original: Original) -> Flags:
-        """Say which pairs of neighbouring words are not as in the original; `common` are the places of its pages."""
+    def _changed(self, words: Words, pages: Pages, original: Original) -> Flags:
+        """Say which pairs of neighbouring words are not as in `original`."""
         differs = np.ones(len(words), np.bool_)
         rows = differs[:-1].reshape(-1, _WORDS_PER_PAGE)
         now = words[:-1].reshape(-1, _WORDS_PER_PAGE)
-        before = original.content.view(np.uint64)
-        for start in range(0, len(common), _COMPARED_PAGES):
-            some = common[start : start + _COMPARED_PAGES]
-            rows[some] = now[some] != before[np.searchsorted(original.pages, pages[some])]
+        for places, content in original.runs_in(pages, np.ones(len(pages), np.bool_)):
+            np.not_equal(now[places], content.view(np.uint64), out=rows[places])
         pairs: Flags = differs[:-1] | differs[1:]
         return pairs
 
@@ -208,6 +223,16 @@ class Searcher:
             for batch in (left[i : i + _COMPARED_PAGES] for i in range(0, len(left), _COMPARED_PAGES))
         ]
         return left[np.concatenate(equal)] if equal else left
+
+
+def _parallel_runs(one: Pages, other: Pages) -> Iterator[tuple[int, int, int]]:
+    """Yield the first of each and the count, for runs in which both rise by one from place to place."""
+    if not len(one):
+        return
+    breaks = np.flatnonzero((np.diff(one) != 1) | (np.diff(other) != 1)) + 1
+    firsts = np.concatenate(([0], breaks))
+    counts = np.diff(np.concatenate((firsts, [len(one)])))
+    yield from zip(one[firsts].tolist(), other[firsts].tolist(), counts.tolist(), strict=True)
 
 
 def _among(ascending: Pages, wanted: Pages) -> Flags:
