@@ -26,6 +26,7 @@ PLACES = {
     "memfd_unmapped": "held open as descriptor",
     "tmpfs": "/dev/shm/dcss-test-hidden-",
     "child": "in private memory",
+    "moving": "in private memory",
 }
 
 

@@ -12,6 +12,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -209,6 +211,20 @@ class Guest:
             os.write(ready, b"x")
             signal.pause()
         os.read(started, 1)
+
+    def hide_moving(self, data: bytes) -> None:
+        """Move the copy between two buffers all the time: it is in one of them at any moment."""
+
+        def move(here: int, there: int) -> None:
+            while True:
+                ctypes.memmove(there, here, len(data))
+                ctypes.memset(here, 0, len(data))
+                here, there = there, here
+                time.sleep(0.002)
+
+        here, there = (self.anonymous(len(data)) for _ in range(2))
+        ctypes.memmove(here, data, len(data))
+        threading.Thread(target=move, args=(here, there), daemon=True).start()
 
     def memfd(self, data: bytes) -> int:
         descriptor = os.memfd_create("hidden")

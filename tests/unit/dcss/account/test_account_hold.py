@@ -1,0 +1,178 @@
+"""Processes stand still while they are held, and run again afterwards as they did before."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from segment_support import without_privilege
+
+from dcss.account import hold as hold_module
+from dcss.account.hold import Hold
+from dcss.account.proc import family
+
+# Forks a child that forks another, and a thread; all of them count without end.
+FAMILY = """
+import os, threading
+for _ in range(2):
+    if os.fork():
+        break
+def count():
+    while True:
+        pass
+threading.Thread(target=count, daemon=True).start()
+print("ready", flush=True)
+count()
+"""
+FORKING = """
+import os, time
+print("ready", flush=True)
+while True:
+    pid = os.fork()
+    if pid == 0:
+        time.sleep(0.01)
+        os._exit(0)
+    if time.monotonic() % 1 > 0.5:
+        os.waitpid(-1, os.WNOHANG)
+"""
+
+
+def state(pid: int) -> str:
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
+def threads_run(pid: int) -> bool:
+    """Say whether any thread of a process gets processor time."""
+
+    def ticks() -> list[str]:
+        return [path.read_text().rpartition(")")[2].split()[11] for path in Path(f"/proc/{pid}/task").glob("*/stat")]
+
+    before = ticks()
+    time.sleep(0.1)
+    return ticks() != before
+
+
+@pytest.fixture
+def run() -> Iterator[list[subprocess.Popen[str]]]:
+    started: list[subprocess.Popen[str]] = []
+    yield started
+    for process in started:
+        for pid in reversed(family([process.pid])):
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+        assert process.stdout is not None
+        process.stdout.close()
+
+
+def start(run: list[subprocess.Popen[str]], code: str, *, lines: int = 1) -> int:
+    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", code], stdout=subprocess.PIPE, text=True)
+    run.append(process)
+    assert process.stdout is not None
+    for _ in range(lines):
+        assert process.stdout.readline() == "ready\n"
+    return process.pid
+
+
+def test_a_family_stands_still_and_goes_on(run: list[subprocess.Popen[str]]) -> None:
+    pid = start(run, FAMILY, lines=3)
+    pids = family([pid])
+    assert len(pids) == 3
+    with Hold([pid]) as hold:
+        assert [state(each) for each in pids] == ["T"] * 3
+        assert not any(threads_run(each) for each in pids)
+    assert hold.failures == {}
+    assert "T" not in [state(each) for each in pids]
+    assert any(threads_run(pid) for _ in range(100))  # as soon as there is a processor for it
+
+
+def test_children_of_what_is_held_alone_run_on(run: list[subprocess.Popen[str]]) -> None:
+    pid = start(run, FAMILY, lines=3)
+    with Hold((), alone=[pid]):
+        assert [state(each) == "T" for each in family([pid])] == [True, False, False]
+
+
+def test_what_was_stopped_already_stays_stopped(run: list[subprocess.Popen[str]]) -> None:
+    pid = start(run, FAMILY, lines=3)
+    child = family([pid])[1]
+    os.kill(child, signal.SIGSTOP)
+    while state(child) != "T":
+        pass
+    with Hold([pid]):
+        pass
+    assert [state(each) == "T" for each in family([pid])] == [False, True, False]
+
+
+def test_a_process_that_forks_all_the_time(run: list[subprocess.Popen[str]]) -> None:
+    pid = start(run, FORKING)
+    for _ in range(20):
+        with Hold([pid]) as hold:
+            pids = family([pid])
+            assert {state(each) for each in pids} <= {"T", "Z"}
+            assert family([pid]) == pids
+        assert hold.failures == {}
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_an_error_inside_lets_them_run_again(run: list[subprocess.Popen[str]], error: type[BaseException]) -> None:
+    pid = start(run, FAMILY, lines=3)
+    with pytest.raises(error), Hold([pid]):
+        raise error
+    assert state(pid) != "T"
+
+
+def test_an_interrupt_while_they_are_stopped_lets_them_run_again(
+    run: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(hold: Hold, pids: list[int]) -> None:
+        raise KeyboardInterrupt
+
+    pid = start(run, FAMILY, lines=3)
+    monkeypatch.setattr(Hold, "_wait", interrupt)
+    with pytest.raises(KeyboardInterrupt), Hold([pid]):
+        pass
+    assert "T" not in [state(each) for each in family([pid])]
+
+
+def test_a_process_that_ended_is_no_failure(run: list[subprocess.Popen[str]]) -> None:
+    pid = start(run, FAMILY, lines=3)
+    zombie = family([pid])[0]
+    os.kill(zombie, signal.SIGKILL)
+    with Hold([zombie, 1 << 22]) as hold:
+        pass
+    assert hold.failures == {}
+
+
+def test_pidfds_are_used(run: list[subprocess.Popen[str]]) -> None:
+    pid = start(run, FAMILY, lines=3)
+    pidfd = os.pidfd_open(pid)
+    try:
+        with Hold([pid], pidfds={pid: pidfd}):
+            assert state(pid) == "T"
+        assert state(pid) != "T"
+    finally:
+        os.close(pidfd)
+
+
+def test_a_process_of_another_user_is_a_failure_and_no_error() -> None:
+    def hold() -> dict[int, str]:
+        with Hold((), alone=[1]) as held:
+            return held.failures
+
+    assert without_privilege(hold) == {1: "this user may not stop it"}
+
+
+def test_a_process_that_does_not_stop_is_a_failure_after_a_while(
+    run: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = start(run, FAMILY, lines=3)
+    monkeypatch.setattr(hold_module, "_stands_still", lambda _: False)
+    monkeypatch.setattr(hold_module, "_STOP_SECONDS", 0.05)
+    with Hold([pid]) as hold:
+        pass
+    assert set(hold.failures) == set(family([pid]))
+    assert "did not stop within 0.05 s" in hold.failures[pid]
+    assert state(pid) != "T"
