@@ -15,6 +15,7 @@ from dcss.system.state import SystemState
 from dcss.system.targets import ExtentCache, guest_counters, objects_of, segment_users, target_of
 
 if TYPE_CHECKING:
+    from dcss.verify.cache import ContentCache
     from dcss.verify.examine import AccountQuestion
 
 _ATTEMPTS = 3
@@ -31,6 +32,7 @@ class Prover:
         self._system = system
         self._lock = asyncio.Lock()
         self.extents = ExtentCache()
+        self._content: ContentCache | None = None  # what the last proof derived from the segments
 
     async def verify(self, evidence_path: Path | None = None) -> VerifyResult:
         """Judge the claims about the guests that live. Raises LaunchError where one of them ends meanwhile."""
@@ -80,10 +82,14 @@ class Prover:
         question: "AccountQuestion | None",
         evidence_path: Path | None,
     ) -> tuple[VerifyResult, MeasureResult | None]:
+        from dcss.verify.cache import ContentCache
         from dcss.verify.examine import examine
 
+        if self._content is None:
+            self._content = ContentCache()
         try:
-            return examine(self.extents.add_files(target, objects), question, evidence_path=evidence_path)
+            counted = self.extents.add_files(target, objects)
+            return examine(counted, question, evidence_path=evidence_path, cache=self._content)
         finally:
             give_back_free_memory()  # otherwise CP keeps tens of MB of page tables' copies until its end
 

@@ -13,8 +13,8 @@ _Key = tuple[tuple[object, ...], ...]
 class ContentCache:
     """Keeps the page contents and anchors of one set of segments, the last; with another set they are dropped.
 
-    Nothing is kept of segments without a digest, whose content may change. Whoever keeps a cache must clear it before
-    a segment that was in the last proof is unmapped.
+    Nothing is kept of segments without a digest, whose content may change. What is kept refers to the segments'
+    mappings, and is used only where all are mapped at the same addresses again.
     """
 
     def __init__(self) -> None:
