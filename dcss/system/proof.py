@@ -1,6 +1,7 @@
 """A running system's proof and account: computed in a thread beside CP's event loop, one at a time."""
 
 import asyncio
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from dcss.verify.examine import AccountQuestion
 
 _ATTEMPTS = 3
+# For so long a proof may keep the interpreter from the event loop, which wakes several times for each request.
+_SWITCH_SECONDS = 0.0005
 Answer = TypeVar("Answer")
 
 
@@ -100,7 +103,12 @@ class Prover:
         return AccountQuestion(guest_counters(system), segment_users(system), system.free_before_bytes)
 
     async def _in_thread(self, function: Callable[..., Answer], *arguments: object) -> Answer:
-        return await in_thread(function, *arguments, on_cancel=self._system.supervisor.kill_all)
+        interval_seconds = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        try:
+            return await in_thread(function, *arguments, on_cancel=self._system.supervisor.kill_all)
+        finally:
+            sys.setswitchinterval(interval_seconds)
 
 
 def _measure(target: SystemTarget, question: "AccountQuestion") -> MeasureResult:
