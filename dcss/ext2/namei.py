@@ -4,21 +4,43 @@ import os
 from collections.abc import Iterator
 from errno import EINVAL, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR
 from stat import S_IFDIR, S_IFLNK
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from dcss.abi.ext2 import BLOCK_POINTERS
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
+from dcss.ext2.dir_block import DirEntry
 from dcss.ext2.indirect import runs
 from dcss.ext2.inode import FAST_SYMLINK_MAX_BYTES, Inode
 from dcss.ext2.super import SbInfo
 
-if TYPE_CHECKING:
-    from dcss.ext2.volume import Volume
-
 PATH_MAX = 4096
 MAX_SYMLINKS = 40
 WALK_PATH_MAX_BYTES = 1 << 16  # longer than any path a program can use, and a bound for damaged images
+
+
+class NamedTree(Protocol):
+    """What a walk along names needs of a volume; `Volume` is one."""
+
+    def root(self) -> Inode:
+        """Return the root directory."""
+        ...
+
+    def inode(self, number: int) -> Inode:
+        """Return the inode of a number."""
+        ...
+
+    def lookup(self, directory: Inode, name: bytes) -> int | None:
+        """Return the inode number that `name` has in a directory, or None."""
+        ...
+
+    def entries(self, directory: Inode) -> Iterator[DirEntry]:
+        """Yield a directory's entries."""
+        ...
+
+    def readlink(self, inode: Inode) -> bytes:
+        """Return a symbolic link's target."""
+        ...
 
 
 def readlink(info: SbInfo, inode: Inode) -> bytes:
@@ -47,7 +69,7 @@ def _pieces(info: SbInfo, inode: Inode) -> Iterator[memoryview]:
         rest_bytes -= length
 
 
-def resolve(volume: "Volume", path: bytes, *, follow: bool) -> Inode:
+def resolve(volume: NamedTree, path: bytes, *, follow: bool) -> Inode:
     """Return the inode that a path from the volume's root names, as in path_resolution(7).
 
     `follow` says whether a symbolic link in the last place is followed; one before a slash always is.
@@ -88,7 +110,7 @@ def resolve(volume: "Volume", path: bytes, *, follow: bool) -> Inode:
     return trail[-1]
 
 
-def walk(info: SbInfo, volume: "Volume") -> Iterator[tuple[bytes, Inode]]:
+def walk(info: SbInfo, volume: NamedTree) -> Iterator[tuple[bytes, Inode]]:
     """Yield path and inode of the root (b"/") and of everything below, each directory before what it holds.
 
     A file with several names is yielded under each. A directory met twice is damage (Ext2FormatError), so that every
