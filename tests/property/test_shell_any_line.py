@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -42,7 +42,7 @@ def test_any_lines(image: Path, tmp_path_factory: pytest.TempPathFactory, lines:
     directory: Path = tmp_path_factory.mktemp("any")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_RUNTIME_DIR", str(directory))
-        with ControlProgram(f"any-{directory.name}") as cp:
+        with BlockingCp(f"any-{directory.name}") as cp:
             cp.publish(definition("A", "20000-207FF SR"), fill_with(image.read_bytes()))
             cp.publish(definition("B", "21000-217FF SR"), fill_with(image.read_bytes()))
             with guest_kernel(cp, storage_bytes=STORAGE_BYTES) as kernel:

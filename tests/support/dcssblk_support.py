@@ -2,7 +2,7 @@
 
 import re
 
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 
 from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE
@@ -27,7 +27,7 @@ SECTORS = 2048  # of one megabyte
 class Guest:
     """A guest, its opens by device, and what is below its /sys/devices/dcssblk."""
 
-    def __init__(self, cp: ControlProgram, kernel: Kernel) -> None:
+    def __init__(self, cp: BlockingCp, kernel: Kernel) -> None:
         self.cp = cp
         self.kernel = kernel
         self.opens: dict[str, list[DeviceHandle]] = {}

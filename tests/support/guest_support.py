@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
 
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
 from dcss.abi.hypercall import MAX_PACKET_BYTES, Request, send_reply
@@ -35,7 +35,7 @@ def definition(name: str, words: str = "20000-200FF SR") -> SegmentDefinition:
 class Answering:
     """Serves one guest's hypercalls; `packets` keeps what crossed the socket."""
 
-    def __init__(self, cp: ControlProgram, guest: str, storage_bytes: int, window: int) -> None:
+    def __init__(self, cp: BlockingCp, guest: str, storage_bytes: int, window: int) -> None:
         self.packets: list[bytes] = []
         self.port, self._ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._cp = cp
@@ -66,7 +66,7 @@ class Answering:
 
 @contextmanager
 def guest_kernel(
-    cp: ControlProgram, name: str = "LINUX", storage_bytes: int = STORAGE_BYTES, *, slot: int = 0
+    cp: BlockingCp, name: str = "LINUX", storage_bytes: int = STORAGE_BYTES, *, slot: int = 0
 ) -> Iterator[Kernel]:
     """Yield a running kernel; its `calls` attribute is the Answering that serves it."""
     place = reservation(slot)

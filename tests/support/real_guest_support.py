@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from cli_support import own_path
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 
 from dcss.abi.hypercall import MAX_PACKET_BYTES, send_reply
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
@@ -40,7 +40,7 @@ class GuestDiedError(Exception):
 class RealGuest:
     """A guest's process, as its CP sees it: the orders wait until it has answered, its hypercalls served meanwhile."""
 
-    def __init__(self, cp: ControlProgram, name: str, *, namesave: frozenset[str] = frozenset()) -> None:
+    def __init__(self, cp: BlockingCp, name: str, *, namesave: frozenset[str] = frozenset()) -> None:
         self.name = name
         self._cp = cp
         self._port, port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -139,7 +139,7 @@ class RealGuest:
 
 
 @contextmanager
-def real_guests(cp: ControlProgram, *names: str) -> Iterator[list[RealGuest]]:
+def real_guests(cp: BlockingCp, *names: str) -> Iterator[list[RealGuest]]:
     """Start guests, and end them."""
     guests: list[RealGuest] = []
     try:

@@ -5,7 +5,7 @@ from errno import EBUSY, EINVAL, ENODEV, ERANGE
 from functools import partial
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 from mm_support import StoredPages
 
@@ -25,7 +25,7 @@ def buffer(kernel: Kernel, pages: int = 1) -> int:
     return kernel.machine.storage.address(kernel.machine.storage.allocate(pages))
 
 
-def test_several_segments_are_one_device(control_program: ControlProgram) -> None:
+def test_several_segments_are_one_device(control_program: BlockingCp) -> None:
     for name, words in (("A", "20000-200FF SR"), ("B", "20100-201FF SR")):
         control_program.publish(definition(name, words), fill_with(name.encode() * PAGE_SIZE))
     with guest_kernel(control_program) as kernel:
@@ -36,7 +36,7 @@ def test_several_segments_are_one_device(control_program: ControlProgram) -> Non
         assert (reference.view()[0], reference.view()[1 << 20]) == (ord("A"), ord("B"))
 
 
-def test_a_user_mapping_is_put_together_from_several_segments(control_program: ControlProgram) -> None:
+def test_a_user_mapping_is_put_together_from_several_segments(control_program: BlockingCp) -> None:
     for name, words in (("A", "20000-200FF SR"), ("B", "20100-201FF SR")):
         control_program.publish(definition(name, words), partial(_fill_last_page, name=name))
     with guest_kernel(control_program) as kernel:
@@ -57,7 +57,7 @@ def _fill_last_page(descriptor: int, name: str) -> None:
     os.pwrite(descriptor, name.encode() * PAGE_SIZE, 255 * PAGE_SIZE)
 
 
-def test_direct_access_contract(control_program: ControlProgram) -> None:
+def test_direct_access_contract(control_program: BlockingCp) -> None:
     control_program.publish(definition("LIB"), fill_with(CONTENT))
     with guest_kernel(control_program) as kernel:
         device = kernel.dcssblk.add("LIB")
@@ -74,7 +74,7 @@ def test_direct_access_contract(control_program: ControlProgram) -> None:
             device.direct_access(opened, 2040, 2 * PAGE_SIZE)
 
 
-def test_a_reference_outlives_neither_release_nor_unload(control_program: ControlProgram) -> None:
+def test_a_reference_outlives_neither_release_nor_unload(control_program: BlockingCp) -> None:
     control_program.publish(definition("LIB"), fill_with(CONTENT))
     with guest_kernel(control_program) as kernel:
         device = kernel.dcssblk.add("LIB")
@@ -96,7 +96,7 @@ def test_a_reference_outlives_neither_release_nor_unload(control_program: Contro
             device.open()
 
 
-def test_writes_to_a_local_copy_and_to_sw(control_program: ControlProgram) -> None:
+def test_writes_to_a_local_copy_and_to_sw(control_program: BlockingCp) -> None:
     sr = control_program.publish(definition("LIB"), fill_with(CONTENT))
     sw = control_program.publish(definition("WORK", "21000-210FF SW"), fill_with(CONTENT))
     with guest_kernel(control_program) as kernel:

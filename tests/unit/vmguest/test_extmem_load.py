@@ -3,7 +3,7 @@
 from errno import EAGAIN, EBUSY, EINVAL, ENOENT, ENOSPC, EOPNOTSUPP, EPERM
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 
 from dcss.abi.diag64 import Diag64
@@ -15,7 +15,7 @@ from vmguest import hostmem
 CONTENT = bytes(range(256)) * 16
 
 
-def test_load_maps_the_segment_at_its_absolute_address(control_program: ControlProgram) -> None:
+def test_load_maps_the_segment_at_its_absolute_address(control_program: BlockingCp) -> None:
     control_program.publish(definition("LIB"), fill_with(CONTENT))
     with guest_kernel(control_program) as kernel:
         segment = kernel.extmem.segment_load("lib", do_nonshared=False)
@@ -31,7 +31,7 @@ def test_load_maps_the_segment_at_its_absolute_address(control_program: ControlP
         assert control_program.users("LIB") == 0
 
 
-def test_second_load_counts_and_other_mode_is_refused(control_program: ControlProgram) -> None:
+def test_second_load_counts_and_other_mode_is_refused(control_program: BlockingCp) -> None:
     control_program.publish(definition("LIB"), fill_with(CONTENT))
     with guest_kernel(control_program) as kernel:
         first = kernel.extmem.segment_load("LIB", do_nonshared=False)
@@ -47,7 +47,7 @@ def test_second_load_counts_and_other_mode_is_refused(control_program: ControlPr
         assert kernel.log.messages("err") == ["extmem: Unloading unknown DCSS LIB failed"]
 
 
-def test_unknown_segment_is_enoent_with_cps_code(control_program: ControlProgram) -> None:
+def test_unknown_segment_is_enoent_with_cps_code(control_program: BlockingCp) -> None:
     with guest_kernel(control_program) as kernel:
         with pytest.raises(KernelError) as caught:
             kernel.extmem.segment_load("NOSUCH", do_nonshared=False)
@@ -66,7 +66,7 @@ def test_unknown_segment_is_enoent_with_cps_code(control_program: ControlProgram
         (",".join(f"{0x20000 + i * 256:X}-{0x200FF + i * 256:X} EW" for i in range(6)), SegmentType.EWEN),
     ],
 )
-def test_several_ranges(control_program: ControlProgram, words: str, expected: SegmentType | int) -> None:
+def test_several_ranges(control_program: BlockingCp, words: str, expected: SegmentType | int) -> None:
     control_program.publish(definition("MIX", words), fill_with(CONTENT))
     with guest_kernel(control_program) as kernel:
         if isinstance(expected, SegmentType):
@@ -77,7 +77,7 @@ def test_several_ranges(control_program: ControlProgram, words: str, expected: S
             assert caught.value.errno == expected
 
 
-def test_places_that_are_taken(control_program: ControlProgram) -> None:
+def test_places_that_are_taken(control_program: BlockingCp) -> None:
     control_program.publish(definition("LOW", "00300-003FF SR"), fill_with(CONTENT))
     control_program.publish(definition("A", "20000-2007F SR"), fill_with(CONTENT))
     control_program.publish(definition("B", "20080-200FF SR"), fill_with(CONTENT))
@@ -94,7 +94,7 @@ def test_places_that_are_taken(control_program: ControlProgram) -> None:
         ]
 
 
-def test_non_shared_load_is_a_private_copy(control_program: ControlProgram) -> None:
+def test_non_shared_load_is_a_private_copy(control_program: BlockingCp) -> None:
     segment = control_program.publish(definition("LIB"), fill_with(CONTENT))
     with guest_kernel(control_program) as kernel:
         kernel.extmem.segment_load("LIB", do_nonshared=True)
@@ -104,7 +104,7 @@ def test_non_shared_load_is_a_private_copy(control_program: ControlProgram) -> N
         assert "loaded as exclusive-writable" in kernel.log.messages("info")[-1]
 
 
-def test_modify_shared(control_program: ControlProgram) -> None:
+def test_modify_shared(control_program: BlockingCp) -> None:
     control_program.publish(definition("LIB"), fill_with(CONTENT))
     with guest_kernel(control_program) as kernel:
         extmem = kernel.extmem

@@ -10,7 +10,7 @@ from errno import EBUSY, EEXIST, EINVAL, EIO, ENAMETOOLONG, ENODEV, ENOENT, ENOS
 from typing import NamedTuple
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from dcssblk_support import MIB, PLACES, SECTORS, Guest
 from guest_support import guest_kernel
 
@@ -297,7 +297,7 @@ SAVES = (
 
 
 @pytest.fixture
-def guest(control_program: ControlProgram) -> Iterator[Guest]:
+def guest(control_program: BlockingCp) -> Iterator[Guest]:
     with guest_kernel(control_program) as kernel:
         yield Guest(control_program, kernel)
 

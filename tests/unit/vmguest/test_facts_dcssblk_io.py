@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from errno import EINVAL, EIO, ENODEV, ERANGE
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from dcssblk_support import MIB, SECTORS, TYPES, Guest
 from guest_support import definition, guest_kernel
 
@@ -14,13 +14,13 @@ from dcss.errors import KernelError, StaleReferenceError
 
 
 @pytest.fixture
-def guest(control_program: ControlProgram) -> Iterator[Guest]:
+def guest(control_program: BlockingCp) -> Iterator[Guest]:
     with guest_kernel(control_program) as kernel:
         yield Guest(control_program, kernel)
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.name)
-def test_4_add_read_only(control_program: ControlProgram, kind: SegmentType) -> None:
+def test_4_add_read_only(control_program: BlockingCp, kind: SegmentType) -> None:
     control_program.publish(definition("KIND", f"20000-200FF {kind.name}"), lambda _: None)
     with guest_kernel(control_program) as kernel:
         guest = Guest(control_program, kernel)
@@ -35,7 +35,7 @@ def test_4_add_read_only(control_program: ControlProgram, kind: SegmentType) -> 
 
 
 @pytest.mark.parametrize("kind", TYPES, ids=lambda kind: kind.name)
-def test_4_io_write_by_type(control_program: ControlProgram, kind: SegmentType) -> None:
+def test_4_io_write_by_type(control_program: BlockingCp, kind: SegmentType) -> None:
     control_program.publish(definition("KIND", f"20000-200FF {kind.name}"), lambda _: None)
     with guest_kernel(control_program) as kernel:
         guest = Guest(control_program, kernel)

@@ -5,7 +5,7 @@ from errno import EAGAIN, EBUSY, EINVAL, EIO, ENOENT, ENOMEM, ENOSPC, ENOSYS, EO
 from typing import NamedTuple
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 
 from dcss.abi.diag64 import Diag64
@@ -38,7 +38,7 @@ LOADED = "extmem: DCSS {} of range {:016x} to {:016x} and type {} loaded "
 
 
 @pytest.fixture
-def cp(control_program: ControlProgram) -> ControlProgram:
+def cp(control_program: BlockingCp) -> BlockingCp:
     for name, words in SEGMENTS.items():
         control_program.publish(definition(name, words), fill_with(name.encode()))
     return control_program
@@ -90,7 +90,7 @@ REFUSED = (
 
 
 @pytest.mark.parametrize("row", REFUSED, ids=lambda row: row.fact)
-def test_what_is_refused(cp: ControlProgram, row: Refused) -> None:
+def test_what_is_refused(cp: BlockingCp, row: Refused) -> None:
     with guest_kernel(cp) as kernel:
         for call in row.before:
             call(kernel.extmem)
@@ -103,12 +103,12 @@ def test_what_is_refused(cp: ControlProgram, row: Refused) -> None:
         assert {name: segment.users for name, segment in kernel.extmem._segments.items()} == held
 
 
-def test_3_1_names_are_upper_case_and_eight_characters(cp: ControlProgram) -> None:
+def test_3_1_names_are_upper_case_and_eight_characters(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         assert kernel.extmem.segment_load("libraries", do_nonshared=False).name == "LIBRARIE"
 
 
-def test_3_1_any_name_goes_to_cp(cp: ControlProgram) -> None:
+def test_3_1_any_name_goes_to_cp(cp: BlockingCp) -> None:
     """Blanks in front and characters that no name has are CP's to refuse; blanks behind are what pads a name."""
     with guest_kernel(cp) as kernel:
         for name in (" LIB", "L-B", "\xdf", "\ufffd", ""):
@@ -120,14 +120,14 @@ def test_3_1_any_name_goes_to_cp(cp: ControlProgram) -> None:
         assert kernel.extmem.segment_load("LIB", do_nonshared=False) is segment
 
 
-def test_3_3_six_ranges(cp: ControlProgram) -> None:
+def test_3_3_six_ranges(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         segment = kernel.extmem.segment_load("SIX", do_nonshared=False)
         assert (segment.start, segment.end, segment.type) == (0x40000000, 0x405FFFFF, SegmentType.EWEN)
         assert [each.first_page for each in segment.ranges] == list(range(0x40000, 0x40600, 0x100))
 
 
-def test_3_type_loads_nothing(cp: ControlProgram) -> None:
+def test_3_type_loads_nothing(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         assert kernel.extmem.segment_type("lib") is SegmentType.SR
         assert cp.users("LIB") == 0
@@ -136,7 +136,7 @@ def test_3_type_loads_nothing(cp: ControlProgram) -> None:
         assert caught.value.errno == EOPNOTSUPP
 
 
-def test_3_order_of_what_is_checked(cp: ControlProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_3_order_of_what_is_checked(cp: BlockingCp, monkeypatch: pytest.MonkeyPatch) -> None:
     """A segment for which every check fails: the first to speak is the megabyte, then the range, then storage."""
     cp.publish(definition("EVIL", "00300-200FF SR"), lambda _: None)
     with guest_kernel(cp) as kernel:
@@ -154,7 +154,7 @@ def test_3_order_of_what_is_checked(cp: ControlProgram, monkeypatch: pytest.Monk
             extmem.segment_load("EVIL", do_nonshared=False)
 
 
-def test_3_7_the_resource_has_the_segments_name(cp: ControlProgram) -> None:
+def test_3_7_the_resource_has_the_segments_name(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         before = list(kernel.extmem.iomem)
         kernel.extmem.segment_load("lib", do_nonshared=False)
@@ -173,7 +173,7 @@ READ_ONLY = {"SR": (True, False), "ER": (True, False), "SC": (True, True)}  # lo
 
 
 @pytest.mark.parametrize("kind", [each for each in SegmentType if each is not SegmentType.EWEN])
-def test_3_7_read_only_resources(control_program: ControlProgram, kind: SegmentType) -> None:
+def test_3_7_read_only_resources(control_program: BlockingCp, kind: SegmentType) -> None:
     control_program.publish(definition("KIND", f"20000-200FF {kind.name}"), lambda _: None)
     with guest_kernel(control_program) as kernel:
         extmem = kernel.extmem
@@ -188,7 +188,7 @@ def test_3_7_read_only_resources(control_program: ControlProgram, kind: SegmentT
         assert shared in list(extmem.iomem)
 
 
-def test_3_5_beyond_what_the_kernel_maps(cp: ControlProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_3_5_beyond_what_the_kernel_maps(cp: BlockingCp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver, "VMEM_MAX_PHYS", 0x2007FFFF)
     with guest_kernel(cp) as kernel:
         with pytest.raises(KernelError) as caught:
@@ -200,7 +200,7 @@ def test_3_5_beyond_what_the_kernel_maps(cp: ControlProgram, monkeypatch: pytest
         ]
 
 
-def test_3_8_a_load_that_cp_refuses(cp: ControlProgram) -> None:
+def test_3_8_a_load_that_cp_refuses(cp: BlockingCp) -> None:
     """Code 45: not in the guest's namesave; all codes but 44 are EIO. The segment is purged, and its place free."""
     cp.execute("DEFSEG SECRET 98000-980FF SR RSTD")
     cp.execute("SAVESEG SECRET")
@@ -215,7 +215,7 @@ def test_3_8_a_load_that_cp_refuses(cp: ControlProgram) -> None:
         assert list(kernel.extmem.iomem) == before
 
 
-def test_3_8_gone_between_query_and_load(cp: ControlProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_3_8_gone_between_query_and_load(cp: BlockingCp, monkeypatch: pytest.MonkeyPatch) -> None:
     with guest_kernel(cp) as kernel:
         query = DcssDiag.query
 
@@ -231,7 +231,7 @@ def test_3_8_gone_between_query_and_load(cp: ControlProgram, monkeypatch: pytest
         assert kernel.log.messages("warn") == ["extmem: Loading DCSS LIB failed with rc=44"]
 
 
-def test_3_8_moved_meanwhile(cp: ControlProgram) -> None:
+def test_3_8_moved_meanwhile(cp: BlockingCp) -> None:
     """CP loads what has the name now; where that lies elsewhere it is undone."""
     with guest_kernel(cp) as kernel:
         kernel.extmem.segment_load("LIB", do_nonshared=False)
@@ -243,7 +243,7 @@ def test_3_8_moved_meanwhile(cp: ControlProgram) -> None:
         assert cp.loaded("LINUX") == {}
 
 
-def test_3_enomem(cp: ControlProgram) -> None:
+def test_3_enomem(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         kernel.machine.storage.allocate(kernel.machine.storage.free_bytes // PAGE_SIZE)
         for call in (load("LIB"), lambda extmem: extmem.segment_type("LIB")):
@@ -252,7 +252,7 @@ def test_3_enomem(cp: ControlProgram) -> None:
             assert caught.value.errno == ENOMEM
 
 
-def test_3_probe_on_first_use(cp: ControlProgram) -> None:
+def test_3_probe_on_first_use(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         assert kernel.calls.packets == []  # type: ignore[attr-defined]
         for name in ("LIB", "EWEN"):
@@ -269,14 +269,14 @@ def test_3_probe_on_first_use(cp: ControlProgram) -> None:
 
 
 @pytest.fixture
-def old_cp(cp: ControlProgram, monkeypatch: pytest.MonkeyPatch) -> ControlProgram:
+def old_cp(cp: BlockingCp, monkeypatch: pytest.MonkeyPatch) -> BlockingCp:
     """A CP from before the 64-bit function codes: its own handler without them."""
     known = {code: function for code, function in diag64._FUNCTIONS.items() if code <= Diag64.SEGEXT}
     monkeypatch.setattr(diag64, "_FUNCTIONS", known)
     return cp
 
 
-def test_3_probe_of_an_old_cp(old_cp: ControlProgram) -> None:
+def test_3_probe_of_an_old_cp(old_cp: BlockingCp) -> None:
     with guest_kernel(old_cp) as kernel:
         segment = kernel.extmem.segment_load("SIX", do_nonshared=False)
         assert (segment.start, segment.end, segment.type) == (0x40000000, 0x405FFFFF, SegmentType.EWEN)
@@ -302,13 +302,13 @@ OLD_REFUSED = (
 
 
 @pytest.mark.parametrize("row", OLD_REFUSED, ids=lambda row: row.fact)
-def test_what_is_refused_with_an_old_cp(old_cp: ControlProgram, row: Refused) -> None:
+def test_what_is_refused_with_an_old_cp(old_cp: BlockingCp, row: Refused) -> None:
     """Without the 64-bit codes there is no check of megabytes (4): what overlaps is found by the mapping, or by CP."""
     test_what_is_refused(old_cp, row)
 
 
 @pytest.mark.parametrize("kind", [each for each in SegmentType if each is not SegmentType.EWEN])
-def test_3_9_the_type_comes_back(control_program: ControlProgram, kind: SegmentType) -> None:
+def test_3_9_the_type_comes_back(control_program: BlockingCp, kind: SegmentType) -> None:
     control_program.publish(definition("KIND", f"20000-200FF {kind.name}"), lambda _: None)
     with guest_kernel(control_program) as kernel:
         assert kernel.extmem.segment_load("KIND", do_nonshared=False).type is kind
@@ -318,7 +318,7 @@ def test_3_9_the_type_comes_back(control_program: ControlProgram, kind: SegmentT
         ]
 
 
-def test_3_9_ew_and_en_are_mixed(cp: ControlProgram) -> None:
+def test_3_9_ew_and_en_are_mixed(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         kernel.extmem.segment_load("EWEN", do_nonshared=True)
         assert kernel.extmem.segment_type("EWEN") is SegmentType.EWEN
@@ -327,7 +327,7 @@ def test_3_9_ew_and_en_are_mixed(cp: ControlProgram) -> None:
         ]
 
 
-def test_3_2_the_same_mode_counts_users(cp: ControlProgram) -> None:
+def test_3_2_the_same_mode_counts_users(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         first = kernel.extmem.segment_load("LIB", do_nonshared=False)
         assert kernel.extmem.segment_load("LIB", do_nonshared=False) is first
@@ -338,7 +338,7 @@ def test_3_2_the_same_mode_counts_users(cp: ControlProgram) -> None:
         assert cp.users("LIB") == 0
 
 
-def test_3_unload_of_an_unknown_segment(cp: ControlProgram) -> None:
+def test_3_unload_of_an_unknown_segment(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         kernel.extmem.segment_unload("lib")
         assert kernel.log.messages() == ["extmem: Unloading unknown DCSS lib failed"]
@@ -346,7 +346,7 @@ def test_3_unload_of_an_unknown_segment(cp: ControlProgram) -> None:
         assert kernel.calls.packets == []  # type: ignore[attr-defined]
 
 
-def test_3_modify_to_the_same_mode(cp: ControlProgram) -> None:
+def test_3_modify_to_the_same_mode(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         segment = kernel.extmem.segment_load("LIB", do_nonshared=False)
         kernel.extmem.segment_load("LIB", do_nonshared=False)
@@ -356,7 +356,7 @@ def test_3_modify_to_the_same_mode(cp: ControlProgram) -> None:
         assert len(kernel.calls.packets) == before  # type: ignore[attr-defined]
 
 
-def test_3_modify_reloads(cp: ControlProgram) -> None:
+def test_3_modify_reloads(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         kernel.extmem.segment_load("LIB", do_nonshared=False)
         said = kernel.log.messages()
@@ -367,11 +367,11 @@ def test_3_modify_reloads(cp: ControlProgram) -> None:
         assert kernel.log.messages() == said
 
 
-def _purge(cp: ControlProgram) -> None:
+def _purge(cp: BlockingCp) -> None:
     cp.execute("PURGE NSS NAME LIB")
 
 
-def _restrict(cp: ControlProgram) -> None:
+def _restrict(cp: BlockingCp) -> None:
     _purge(cp)
     cp.execute("DEFSEG LIB 20000-2007F SR RSTD")
     cp.execute("SAVESEG LIB")
@@ -379,7 +379,7 @@ def _restrict(cp: ControlProgram) -> None:
 
 @pytest.mark.parametrize(("change", "errno", "code"), [(_purge, ENOENT, 44), (_restrict, EIO, 45)])
 def test_3_modify_that_fails_drops_the_segment(
-    cp: ControlProgram, change: Callable[[ControlProgram], None], errno: int, code: int
+    cp: BlockingCp, change: Callable[[BlockingCp], None], errno: int, code: int
 ) -> None:
     with guest_kernel(cp) as kernel:
         before = list(kernel.extmem.iomem)
@@ -396,7 +396,7 @@ def test_3_modify_that_fails_drops_the_segment(
         assert kernel.log.messages("err") == ["extmem: Unloading unknown DCSS LIB failed"]
 
 
-def test_3_modify_loses_its_place(cp: ControlProgram, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_3_modify_loses_its_place(cp: BlockingCp, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody takes the range between its release and its request."""
     with guest_kernel(cp) as kernel:
         kernel.extmem.segment_load("LIB", do_nonshared=False)
@@ -421,16 +421,16 @@ class Save(NamedTuple):
     """What the guest may and has, the CP commands that segment_save gives, and what it logs."""
 
     fact: str
-    change: Callable[[Kernel, ControlProgram], object]
+    change: Callable[[Kernel, BlockingCp], object]
     commands: tuple[str, ...]
     log: tuple[str, ...]
 
 
-def _as_class_g(_: Kernel, cp: ControlProgram) -> None:
+def _as_class_g(_: Kernel, cp: BlockingCp) -> None:
     cp.machines["LINUX"].privileges = frozenset("G")
 
 
-def _without_storage(_: Kernel, cp: ControlProgram) -> None:
+def _without_storage(_: Kernel, cp: BlockingCp) -> None:
     cp.machines["LINUX"].dump = None
 
 
@@ -453,7 +453,7 @@ SAVES = (
 
 
 @pytest.mark.parametrize("row", SAVES, ids=lambda row: row.fact)
-def test_saving(cp: ControlProgram, row: Save) -> None:
+def test_saving(cp: BlockingCp, row: Save) -> None:
     with guest_kernel(cp) as kernel:
         kernel.extmem.segment_load("EWEN", do_nonshared=True)
         row.change(kernel, cp)
@@ -464,13 +464,13 @@ def test_saving(cp: ControlProgram, row: Save) -> None:
         assert tuple(kernel.log.messages("err")) == row.log
 
 
-def test_3_save_of_an_unknown_segment(cp: ControlProgram) -> None:
+def test_3_save_of_an_unknown_segment(cp: BlockingCp) -> None:
     with guest_kernel(cp) as kernel:
         kernel.extmem.segment_save("NOSUCH")
         assert kernel.log.messages("err") == ["extmem: Saving unknown DCSS NOSUCH failed"]
 
 
-def test_3_save_loses_options(cp: ControlProgram) -> None:
+def test_3_save_loses_options(cp: BlockingCp) -> None:
     cp.execute("DEFSEG OPTIONS 90000-900FF EW LOADNSHR SECURE")
     cp.execute("SAVESEG OPTIONS")
     with guest_kernel(cp) as kernel:
@@ -494,7 +494,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("errno", TEXTS)
-def test_3_warning_texts(control_program: ControlProgram, errno: int) -> None:
+def test_3_warning_texts(control_program: BlockingCp, errno: int) -> None:
     with guest_kernel(control_program) as kernel:
         kernel.extmem.segment_warning(KernelError(errno, "why"), "X")
         assert kernel.log.messages("err") == [f"extmem: {TEXTS[errno]}"]

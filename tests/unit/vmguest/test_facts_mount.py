@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 from needs_support import needs
 from tree_support import make_tree, mke2fs
@@ -31,7 +31,7 @@ DISK = {name: f"dcssblk{number}" for number, name in enumerate(SEGMENTS)}
 
 
 @pytest.fixture
-def kernel(control_program: ControlProgram, tmp_path: Path) -> Iterator[Kernel]:
+def kernel(control_program: BlockingCp, tmp_path: Path) -> Iterator[Kernel]:
     make_tree(tmp_path / "tree")
     for name, words in SEGMENTS.items():
         image = mke2fs(tmp_path / "tree", tmp_path / name, block_size_bytes=1024 if name == "SMALL" else 4096)
@@ -168,7 +168,7 @@ def test_5_remount_rw_of_a_read_only_disk(kernel: Kernel) -> None:
 
 
 def test_5_remount_rw_of_features_that_cannot_be_written(
-    control_program: ControlProgram, kernel: Kernel, tmp_path: Path
+    control_program: BlockingCp, kernel: Kernel, tmp_path: Path
 ) -> None:
     image = bytearray(mke2fs(tmp_path / "tree", tmp_path / "features"))
     image[1024 + 100] |= 0x8  # s_feature_ro_compat: HUGE_FILE

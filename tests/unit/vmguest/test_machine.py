@@ -3,7 +3,7 @@
 from errno import ENOMEM
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import guest_kernel, reservation
 from hypothesis import given
 from hypothesis import strategies as st
@@ -57,7 +57,7 @@ def test_storage_view_stays_inside_storage() -> None:
             storage.view(address, 8)
 
 
-def test_operands_of_diagnose_are_checked_before_cp_sees_them(control_program: ControlProgram) -> None:
+def test_operands_of_diagnose_are_checked_before_cp_sees_them(control_program: BlockingCp) -> None:
     with guest_kernel(control_program) as kernel:
         for address in (0x2004, 0x2FF8 + 4):
             with pytest.raises(ProgramCheckError, match="specification exception"):

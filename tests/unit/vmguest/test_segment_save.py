@@ -3,7 +3,7 @@
 from errno import ENODEV
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 
 from dcss.abi.page import PAGE_SIZE
@@ -15,7 +15,7 @@ from vmguest.kernel import Kernel
 CONTENT = b"published".ljust(PAGE_SIZE, b".")
 
 
-def defined(cp: ControlProgram, name: str = "LIB", words: str = "20000-200FF EW") -> None:
+def defined(cp: BlockingCp, name: str = "LIB", words: str = "20000-200FF EW") -> None:
     """Have a saved segment, made as an administrator makes it: DEFSEG and SAVESEG."""
     assert cp.execute(f"DEFSEG {name} {words}").return_code == 0
     assert cp.execute(f"SAVESEG {name}").return_code == 0
@@ -31,7 +31,7 @@ def write(kernel: Kernel, text: bytes) -> None:
     device.release(opened)
 
 
-def test_cpcmd_answers_in_the_buffer_and_says_what_found_no_room(control_program: ControlProgram) -> None:
+def test_cpcmd_answers_in_the_buffer_and_says_what_found_no_room(control_program: BlockingCp) -> None:
     defined(control_program)
     with guest_kernel(control_program) as kernel:
         whole = cpcmd(kernel.machine, "QUERY NSS NAME LIB MAP", 4096)
@@ -45,7 +45,7 @@ def test_cpcmd_answers_in_the_buffer_and_says_what_found_no_room(control_program
         assert cpcmd(kernel.machine, "NONSENSE").text == ""
 
 
-def test_an_exclusive_copy_is_saved_and_new_loads_get_it(control_program: ControlProgram) -> None:
+def test_an_exclusive_copy_is_saved_and_new_loads_get_it(control_program: BlockingCp) -> None:
     defined(control_program)
     with guest_kernel(control_program) as kernel:
         kernel.dcssblk.add("LIB")
@@ -58,7 +58,7 @@ def test_an_exclusive_copy_is_saved_and_new_loads_get_it(control_program: Contro
         assert bytes(hostmem.view(kernel.machine.absolute(segment.start >> 12), 13)) == b"first edition"
 
 
-def test_a_save_waits_until_the_device_is_idle(control_program: ControlProgram) -> None:
+def test_a_save_waits_until_the_device_is_idle(control_program: BlockingCp) -> None:
     defined(control_program)
     with guest_kernel(control_program) as kernel:
         device = kernel.dcssblk.add("LIB")
@@ -81,7 +81,7 @@ def test_a_save_waits_until_the_device_is_idle(control_program: ControlProgram) 
         ]
 
 
-def test_types_without_content_are_not_saved(control_program: ControlProgram) -> None:
+def test_types_without_content_are_not_saved(control_program: BlockingCp) -> None:
     defined(control_program, words="20000-200FF EN")
     with guest_kernel(control_program) as kernel:
         kernel.dcssblk.add("LIB")
@@ -95,7 +95,7 @@ def test_types_without_content_are_not_saved(control_program: ControlProgram) ->
         assert caught.value.errno == ENODEV
 
 
-def test_what_cp_refuses_is_only_in_the_log(control_program: ControlProgram) -> None:
+def test_what_cp_refuses_is_only_in_the_log(control_program: BlockingCp) -> None:
     control_program.publish(definition("LIB"), fill_with(CONTENT))
     with guest_kernel(control_program) as kernel:
         kernel.extmem.segment_save("NOSUCH")

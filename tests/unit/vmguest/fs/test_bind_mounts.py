@@ -5,7 +5,7 @@ from errno import EBADF, EBUSY, EINVAL, EMFILE
 from pathlib import Path
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 from needs_support import needs
 from shell_support import out, sh
@@ -21,7 +21,7 @@ pytestmark = needs("mke2fs")
 
 
 @pytest.fixture
-def kernel(control_program: ControlProgram, tmp_path: Path) -> Iterator[Kernel]:
+def kernel(control_program: BlockingCp, tmp_path: Path) -> Iterator[Kernel]:
     make_tree(tmp_path / "tree")
     image = mke2fs(tmp_path / "tree", tmp_path / "image")
     control_program.publish(definition("A", "20000-207FF SR"), fill_with(image))

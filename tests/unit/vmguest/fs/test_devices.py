@@ -5,7 +5,7 @@ from errno import EACCES, EBUSY, EINVAL, EIO, ENOENT, ENOSPC, ENXIO
 from pathlib import Path
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,7 +24,7 @@ CONTENT = b"".join(b"%08d" % number for number in range(SIZE_BYTES // 8))
 
 
 @pytest.fixture
-def kernel(control_program: ControlProgram) -> Iterator[Kernel]:
+def kernel(control_program: BlockingCp) -> Iterator[Kernel]:
     control_program.publish(definition("RO", "20000-20063 SR"), fill_with(CONTENT))
     control_program.publish(definition("RW", "21000-21063 SW"), fill_with(CONTENT))
     with guest_kernel(control_program) as kernel:
@@ -147,7 +147,7 @@ def test_null_takes_everything_and_gives_nothing(kernel: Kernel) -> None:
 
 
 @needs("mke2fs")
-def test_mount_takes_a_block_device_of_any_name(control_program: ControlProgram, tmp_path: Path) -> None:
+def test_mount_takes_a_block_device_of_any_name(control_program: BlockingCp, tmp_path: Path) -> None:
     make_tree(tmp_path / "tree")
     control_program.publish(definition("A", "20000-207FF SR"), fill_with(mke2fs(tmp_path / "tree", tmp_path / "image")))
     with guest_kernel(control_program) as kernel:

@@ -5,7 +5,7 @@ from errno import EINVAL, ENODATA, ENOMEM
 from pathlib import Path
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -28,7 +28,7 @@ OPTIONS = {"xip": ("ro", "xip"), "page cache": ("ro",)}
 
 @pytest.fixture(params=OPTIONS)
 def mounted(
-    request: pytest.FixtureRequest, control_program: ControlProgram, tmp_path: Path
+    request: pytest.FixtureRequest, control_program: BlockingCp, tmp_path: Path
 ) -> Iterator[tuple[Kernel, dict[bytes, bytes]]]:
     contents = make_tree(tmp_path / "tree")
     image = mke2fs(tmp_path / "tree", tmp_path / "image")
@@ -148,7 +148,7 @@ def test_umount_ends_views_and_gives_storage_back(mounted: Mounted) -> None:
     kernel.dcssblk.remove("LIB")
 
 
-def test_copies_beyond_storage_are_enomem(control_program: ControlProgram, tmp_path: Path) -> None:
+def test_copies_beyond_storage_are_enomem(control_program: BlockingCp, tmp_path: Path) -> None:
     make_tree(tmp_path / "tree")
     image = mke2fs(tmp_path / "tree", tmp_path / "image")
     control_program.publish(definition("LIB", "20000-207FF SR"), fill_with(image))

@@ -15,7 +15,7 @@ from errno import (
 )
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import APPEND, WRITE, guest_kernel
 
 from dcss.errors import KernelError
@@ -24,7 +24,7 @@ from vmguest.fs.open import open_file
 
 
 @pytest.fixture
-def vfs(control_program: ControlProgram) -> Iterator[Vfs]:
+def vfs(control_program: BlockingCp) -> Iterator[Vfs]:
     with guest_kernel(control_program) as kernel:
         vfs = kernel.vfs
         mkdir(vfs, b"/tmp/d")

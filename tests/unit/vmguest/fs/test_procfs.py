@@ -5,7 +5,7 @@ from errno import EINVAL, EISDIR, ENODEV, EROFS
 from pathlib import Path
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import WRITE, definition, fill_with, guest_kernel
 from needs_support import needs
 from tree_support import make_tree, mke2fs
@@ -21,7 +21,7 @@ pytestmark = needs("mke2fs")
 
 
 @pytest.fixture
-def kernel(control_program: ControlProgram, tmp_path: Path) -> Iterator[Kernel]:
+def kernel(control_program: BlockingCp, tmp_path: Path) -> Iterator[Kernel]:
     make_tree(tmp_path / "tree")
     image = mke2fs(tmp_path / "tree", tmp_path / "image")
     control_program.publish(definition("MONDCSS", "20000-207FF SR"), fill_with(image))
@@ -122,7 +122,7 @@ def test_it_is_read_only_and_has_no_pages(kernel: Kernel) -> None:
         assert caught.value.errno == errno
 
 
-def test_an_image_of_its_own_with_proc_and_tmp_is_covered(control_program: ControlProgram, tmp_path: Path) -> None:
+def test_an_image_of_its_own_with_proc_and_tmp_is_covered(control_program: BlockingCp, tmp_path: Path) -> None:
     for name in ("proc", "tmp"):
         (tmp_path / "tree" / name).mkdir(parents=True)
         (tmp_path / "tree" / name / "from-the-image").touch()
@@ -138,7 +138,7 @@ def test_an_image_of_its_own_with_proc_and_tmp_is_covered(control_program: Contr
         assert list(kernel.vfs.children(kernel.vfs.resolve(b"/tmp"))) == []
 
 
-def test_what_the_configuration_mounted_at_tmp_stays(control_program: ControlProgram, tmp_path: Path) -> None:
+def test_what_the_configuration_mounted_at_tmp_stays(control_program: BlockingCp, tmp_path: Path) -> None:
     make_tree(tmp_path / "tree")
     control_program.publish(definition("A", "20000-207FF SR"), fill_with(mke2fs(tmp_path / "tree", tmp_path / "image")))
     with guest_kernel(control_program) as kernel:

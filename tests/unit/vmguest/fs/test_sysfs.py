@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from errno import EACCES, EBUSY, EEXIST, EINVAL, EIO, ENAMETOOLONG, ENODEV, ENOENT, EPERM
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import WRITE, definition, fill_with, guest_kernel
 
 from dcss.errors import KernelError
@@ -16,7 +16,7 @@ from vmguest.kernel import Kernel
 
 
 @pytest.fixture
-def kernel(control_program: ControlProgram) -> Iterator[Kernel]:
+def kernel(control_program: BlockingCp) -> Iterator[Kernel]:
     for name, words in (("LIB", "20000-200FF SR"), ("MORE", "20100-201FF SR"), ("MON", "30000-300FF SC")):
         control_program.publish(definition(name, words), fill_with(name.encode()))
     with guest_kernel(control_program) as kernel:

@@ -6,7 +6,7 @@ from errno import EBUSY, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, E
 from pathlib import Path
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 from needs_support import needs
 from shell_support import out
@@ -21,7 +21,7 @@ pytestmark = needs("mke2fs")
 
 
 @pytest.fixture
-def kernel(control_program: ControlProgram, tmp_path: Path) -> Iterator[Kernel]:
+def kernel(control_program: BlockingCp, tmp_path: Path) -> Iterator[Kernel]:
     make_tree(tmp_path / "tree")
     image = mke2fs(tmp_path / "tree", tmp_path / "image")
     control_program.publish(definition("A", "20000-207FF SR"), fill_with(image))
@@ -81,7 +81,7 @@ def test_mounts_cover_and_keep_what_is_below_busy(kernel: Kernel) -> None:
     assert caught.value.errno == EINVAL
 
 
-def test_mount_points_on_rootfs_are_made(control_program: ControlProgram, tmp_path: Path) -> None:
+def test_mount_points_on_rootfs_are_made(control_program: BlockingCp, tmp_path: Path) -> None:
     make_tree(tmp_path / "tree")
     control_program.publish(definition("A", "20000-207FF SR"), fill_with(mke2fs(tmp_path / "tree", tmp_path / "image")))
     with guest_kernel(control_program) as kernel:
@@ -104,7 +104,7 @@ def test_mount_refuses_unknown_options_and_devices(kernel: Kernel) -> None:
     kernel.dcssblk.remove("B")  # a refused mount holds nothing
 
 
-def test_small_blocks_are_refused_with_the_kernels_words(control_program: ControlProgram, tmp_path: Path) -> None:
+def test_small_blocks_are_refused_with_the_kernels_words(control_program: BlockingCp, tmp_path: Path) -> None:
     make_tree(tmp_path / "tree")
     image = mke2fs(tmp_path / "tree", tmp_path / "image", block_size_bytes=1024)
     control_program.publish(definition("A", "20000-207FF SR"), fill_with(image))

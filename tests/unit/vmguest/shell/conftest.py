@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 from tree_support import make_tree, mke2fs
 
@@ -20,7 +20,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, dict[bytes, b
 
 
 @pytest.fixture
-def kernel(control_program: ControlProgram, tree: tuple[bytes, dict[bytes, bytes]]) -> Iterator[Kernel]:
+def kernel(control_program: BlockingCp, tree: tuple[bytes, dict[bytes, bytes]]) -> Iterator[Kernel]:
     control_program.publish(definition("A", "20000-207FF SR"), fill_with(tree[0]))
     control_program.publish(definition("B", "21000-217FF SR"), fill_with(tree[0]))
     with guest_kernel(control_program) as kernel:
@@ -30,7 +30,7 @@ def kernel(control_program: ControlProgram, tree: tuple[bytes, dict[bytes, bytes
 
 
 @pytest.fixture
-def bare(control_program: ControlProgram) -> Iterator[Kernel]:
+def bare(control_program: BlockingCp) -> Iterator[Kernel]:
     with guest_kernel(control_program) as kernel:
         yield kernel
 

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cp_support import BlockingCp as ControlProgram
+from cp_support import BlockingCp
 from guest_support import guest_kernel
 from shell_support import out, sh
 
@@ -315,7 +315,7 @@ def test_free_shows_what_the_guest_instantiated(kernel: Kernel) -> None:
     assert "64Mi" in sh(kernel, "free -h").lines[1]
 
 
-def test_the_guest_names_itself(control_program: ControlProgram) -> None:
+def test_the_guest_names_itself(control_program: BlockingCp) -> None:
     with guest_kernel(control_program, "LINUX07") as kernel:
         kernel.name = "LINUX07"
         assert out(kernel, "hostname; uname -n; uname; uname -m; cat /etc/hostname") == (
@@ -388,7 +388,7 @@ def test_vmcp_gives_no_command_that_was_cut_and_says_what_linux_refused(bare: Ke
     assert sh(bare, "vmcp q userid") == (3, b"", "vmcp: Cannot allocate memory\n")
 
 
-def test_vmcp_of_a_guest_without_class_e(bare: Kernel, control_program: ControlProgram) -> None:
+def test_vmcp_of_a_guest_without_class_e(bare: Kernel, control_program: BlockingCp) -> None:
     control_program.machines["LINUX"].privileges = frozenset("G")
     assert sh(bare, "vmcp q nss").out == b"HCPCQU003E Invalid option - NSS\n"
     assert out(bare, "vmcp q userid").startswith(b"LINUX")
