@@ -15,29 +15,33 @@ from dcss.account import hold as hold_module
 from dcss.account.hold import Hold
 from dcss.account.proc import family
 
-# Forks a child that forks another, and a thread; all of them count without end.
+# Forks a child that forks another, and a thread; all of them count for a minute, should the test be killed.
 FAMILY = """
-import os, threading
+import os, threading, time
+end = time.monotonic() + 60
 for _ in range(2):
     if os.fork():
         break
 def count():
-    while True:
+    while time.monotonic() < end:
         pass
 threading.Thread(target=count, daemon=True).start()
 print("ready", flush=True)
 count()
 """
+# Has up to 50 children at a time, ended ones among them, so that it can never use up the machine's process ids.
 FORKING = """
 import os, time
 print("ready", flush=True)
-while True:
-    pid = os.fork()
-    if pid == 0:
+children, end = 0, time.monotonic() + 60
+while time.monotonic() < end:
+    if os.fork() == 0:
         time.sleep(0.01)
         os._exit(0)
-    if time.monotonic() % 1 > 0.5:
-        os.waitpid(-1, os.WNOHANG)
+    children += 1
+    while children >= 50:
+        os.waitpid(-1, 0)
+        children -= 1
 """
 
 
@@ -61,15 +65,16 @@ def run() -> Iterator[list[subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
     yield started
     for process in started:
-        for pid in reversed(family([process.pid])):
-            os.kill(pid, signal.SIGKILL)
+        # By session: a child whose parent was killed is in no family any more.
+        os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         assert process.stdout is not None
         process.stdout.close()
 
 
 def start(run: list[subprocess.Popen[str]], code: str, *, lines: int = 1) -> int:
-    process = subprocess.Popen([sys.executable, "-I", "-S", "-c", code], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-I", "-S", "-c", code]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True)
     run.append(process)
     assert process.stdout is not None
     for _ in range(lines):
