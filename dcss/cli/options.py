@@ -47,6 +47,8 @@ def check_evidence_path(path: Path) -> None:
     """Raise ConfigError where no file can be written, before anything is started for it."""
     if path.is_dir():
         raise ConfigError(f"--evidence: found a directory at {path}, wanted a file to write")
+    if path.exists() and not path.is_file():
+        raise ConfigError(f"--evidence: found no regular file at {path}, wanted one, or a new one, to write")
     if not path.parent.is_dir():
         raise ConfigError(f"--evidence: found no directory {path.parent}, wanted one to write {path.name} into")
     if not os.access(path if path.exists() else path.parent, os.W_OK):

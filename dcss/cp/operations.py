@@ -32,7 +32,7 @@ from dcss.cp.requests import (
     SegmentRequest,
     Store,
 )
-from dcss.cp.segments.content import Fill, check_image, file_fill, is_blank
+from dcss.cp.segments.content import Fill, check_image, file_fill, is_blank, regular_size_bytes
 from dcss.cp.segments.directory import SegmentDirectory
 from dcss.cp.segments.objects import DamagedError, digest_of
 from dcss.cp.segments.segment import Segment
@@ -144,7 +144,7 @@ async def _storage_of(host: Host, issuer: Issuer, skeleton: Segment) -> Fill:
 
 async def _image_for(image: Path, image_bytes: int, skeleton: Segment) -> Fill:
     check_image(skeleton.definition, image_bytes)
-    return file_fill(image)
+    return file_fill(image, skeleton.definition.size_bytes)
 
 
 async def _given(fill: Fill, _: Segment) -> Fill:
@@ -153,7 +153,7 @@ async def _given(fill: Fill, _: Segment) -> Fill:
 
 def _size_bytes(path: Path) -> int:
     try:
-        return path.stat().st_size
+        return regular_size_bytes(path)
     except OSError as error:
         raise LaunchError(f"{path}: CP cannot read it: {error.strerror}") from error
 

@@ -2,11 +2,13 @@
 
 import asyncio
 import socket
+import threading
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from dcss.errors import DcssError, LaunchError
+from dcss.host.cancellation import cancelled_by
 
 Answer = TypeVar("Answer")
 
@@ -47,15 +49,17 @@ async def in_thread(
 ) -> Answer:
     """Call a function in a worker thread and return what it returns.
 
-    If this is cancelled, `on_cancel` is called, which may cut the function short, and the thread is waited for: whoever
-    cancels may close what the function works on. Raises NoThreadError.
+    If this is cancelled, `check_cancelled` raises in the thread, which cuts the function short, and `on_cancel` is
+    called. The thread is waited for: whoever cancels may close what the function works on. Raises NoThreadError.
     """
     started = True
+    flag = threading.Event()
 
     def call() -> Answer:
         if not started:  # the executor keeps what it had no thread for, and might come back to it
             raise asyncio.CancelledError
-        return function(*arguments)
+        with cancelled_by(flag):
+            return function(*arguments)
 
     try:
         future = asyncio.get_running_loop().run_in_executor(None, call)
@@ -68,6 +72,7 @@ async def in_thread(
             await asyncio.wait([future])
         except asyncio.CancelledError as error:
             cancelled = error
+            flag.set()
             on_cancel()
     if cancelled is not None:
         future.exception()

@@ -1,12 +1,80 @@
-"""Files that are whole after a crash at any instant: written under another name, synced, renamed."""
+"""Files whose names others choose, and files that are whole after a crash: written beside it, synced, renamed."""
 
 import contextlib
 import os
+import stat
 from collections.abc import Callable
+from errno import EINVAL
 from pathlib import Path
 
 FaultPoint = Callable[[str], None]  # called after each step, with its name; a test kills the process there
 NEW_SUFFIX = ".new"
+
+
+_KINDS = {
+    stat.S_IFREG: "a regular file",
+    stat.S_IFDIR: "a directory",
+    stat.S_IFLNK: "a symbolic link",
+    stat.S_IFIFO: "a FIFO",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a character device",
+    stat.S_IFBLK: "a block device",
+}
+
+
+class WrongKindError(OSError):
+    """A name stands for something else than a regular file."""
+
+    def __init__(self, path: object, mode: int, wanted: str = "a regular file") -> None:
+        super().__init__(EINVAL, f"found {_KINDS.get(stat.S_IFMT(mode), 'an unknown kind of file')}, wanted {wanted}")
+        self.path = path
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.strerror}"
+
+
+def open_regular(path: str | bytes | Path, *, follow: bool = True, block_device: bool = False) -> int:
+    """Open a regular file for reading, and return its descriptor; with `block_device` it may be a block device.
+
+    Whatever else the name stands for is not opened, so that nothing waits and no device does anything. Without `follow`
+    a symbolic link is something else, too. Raises WrongKindError, OSError.
+    """
+    named = os.open(path, os.O_PATH | os.O_CLOEXEC | (0 if follow else os.O_NOFOLLOW))
+    try:
+        mode = os.fstat(named).st_mode
+        if not (stat.S_ISREG(mode) or (block_device and stat.S_ISBLK(mode))):
+            wanted = "a regular file or block device" if block_device else "a regular file"
+            raise WrongKindError(os.fsdecode(path), mode, wanted)
+        return os.open(f"/proc/self/fd/{named}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    finally:
+        os.close(named)
+
+
+def read_regular(path: Path, max_bytes: int, *, follow: bool = True) -> bytes:
+    """Return the content of a small regular file. Raises WrongKindError, ValueError if it is longer, OSError."""
+    with open(open_regular(path, follow=follow), "rb") as file:
+        content = file.read(max_bytes + 1)
+    if len(content) > max_bytes:
+        raise ValueError(f"found more than {max_bytes} bytes")
+    return content
+
+
+def create_new(path: Path, mode: int = 0o600) -> int:
+    """Create a regular file in the place of one that an earlier run left, and return a descriptor for both ways."""
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, mode)
+    except FileExistsError:
+        path.unlink()
+    return os.open(path, flags, mode)
+
+
+def check_replaceable(path: Path) -> None:
+    """Raise WrongKindError if `path` is there and no regular file: a new file must not take its place."""
+    with contextlib.suppress(FileNotFoundError):
+        mode = path.lstat().st_mode
+        if not stat.S_ISREG(mode):
+            raise WrongKindError(path, mode)
 
 
 def no_fault(step: str) -> None:
@@ -23,11 +91,15 @@ def sync_directory(directory: Path) -> None:
 
 
 def write_durably(path: Path, write: Callable[[int], object], fault: FaultPoint) -> None:
-    """Create or replace `path` with what `write(descriptor)` writes. On any failure `path` is as it was."""
+    """Create or replace `path` with what `write(descriptor)` writes. On any failure `path` is as it was.
+
+    Raises WrongKindError if it is no regular file.
+    """
+    check_replaceable(path)
     new = path.with_name(path.name + NEW_SUFFIX)
     kind = path.suffix[1:]
     try:
-        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        descriptor = create_new(new)
         try:
             fault(f"{kind} created")
             write(descriptor)
@@ -41,7 +113,7 @@ def write_durably(path: Path, write: Callable[[int], object], fault: FaultPoint)
         sync_directory(path.parent)
         fault(f"{kind} in place")
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(FileNotFoundError, IsADirectoryError):
             new.unlink()
         raise
 

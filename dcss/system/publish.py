@@ -12,7 +12,7 @@ from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.config.plan import SegmentPlan, SystemPlan
 from dcss.cp.program import ControlProgram
-from dcss.cp.segments.content import Fill, check_image, file_digest, write_content
+from dcss.cp.segments.content import Fill, check_image, copy_descriptor, file_digest, write_content
 from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.shm import check_space
 from dcss.errors import ConfigError, LaunchError, SpoolError
@@ -147,12 +147,7 @@ async def _save_what_differs(
 
 
 def _copy_of(source_fd: int) -> Fill:
-    def fill(write_fd: int) -> None:
-        offset_bytes, size_bytes = 0, os.fstat(source_fd).st_size
-        while offset_bytes < size_bytes:
-            offset_bytes += os.sendfile(write_fd, source_fd, offset_bytes, size_bytes - offset_bytes)
-
-    return fill
+    return lambda write_fd: copy_descriptor(source_fd, write_fd, os.fstat(source_fd).st_size)
 
 
 async def _load(cp: ControlProgram, definition: SegmentDefinition, progress: Progress) -> None:

@@ -21,6 +21,7 @@ from dcss.account.memory_map import MappingGroup
 from dcss.account.pagemap import Entries, Flags, frames_of, is_file, is_present
 from dcss.account.space import ObjectPages
 from dcss.account.targets import AddressRange, GuestTarget, SystemTarget
+from dcss.host.files import check_replaceable, create_new
 from dcss.results import VerifyResult
 from dcss.verify.segment_view import SegmentView
 
@@ -121,11 +122,10 @@ class EvidenceFile(AbstractContextManager["EvidenceFile"]):
     def _open(self) -> None:
         self._close()
         path = Path(os.path.realpath(self._path))
-        if path.exists() and not path.is_file():  # a terminal or /dev/null: nothing may take its place
-            plain: IO[bytes] = path.open("wb")
-        else:
-            self._partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-            plain = self._partial.open("wb")
+        check_replaceable(path)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+        plain = open(create_new(partial, 0o666), "wb")  # noqa: SIM115 - `_close` closes it
+        self._partial = partial
         self._file = _Compressed(plain) if self._path.suffix == ".gz" else plain
 
     def _write(self, text: str) -> None:

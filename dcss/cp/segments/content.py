@@ -9,6 +9,8 @@ from typing import NamedTuple
 from dcss.abi.extmem import SegmentDefinition, SegmentType
 from dcss.abi.page import PAGE_SHIFT
 from dcss.errors import PublishError
+from dcss.host.cancellation import check_cancelled
+from dcss.host.files import open_regular
 
 Fill = Callable[[int], object]  # writes a segment's content to a descriptor positioned at 0; may be called again later
 _ZEROS = bytes(1 << 20)
@@ -94,22 +96,64 @@ def rewrite_content(definition: SegmentDefinition, fill: Fill, write_fd: int) ->
     write_content(definition, fill, write_fd)
 
 
-def file_fill(path: Path, advance: Callable[[int], None] = lambda _: None) -> Fill:
-    """Return a `Fill` that copies the file at `path`; `advance` is called with the bytes of each part."""
+def regular_size_bytes(path: Path) -> int:
+    """Return the size of a regular file that can be read. Raises WrongKindError, OSError."""
+    descriptor = open_regular(path)
+    try:
+        return os.fstat(descriptor).st_size
+    finally:
+        os.close(descriptor)
+
+
+def file_fill(
+    path: Path, max_bytes: int, advance: Callable[[int], None] = lambda _: None, *, follow: bool = True
+) -> Fill:
+    """Return a `Fill` that copies the regular file at `path`; `advance` is called with the bytes of each part.
+
+    It raises PublishError for a file that has more than `max_bytes`, is empty, or gets shorter meanwhile, and
+    WrongKindError for what is no regular file, a symbolic link included without `follow`.
+    """
 
     def fill(write_fd: int) -> None:
-        with path.open("rb", buffering=0) as source:
-            while copied_bytes := os.sendfile(write_fd, source.fileno(), None, _COPY_BYTES):
-                advance(copied_bytes)
+        source_fd = open_regular(path, follow=follow)
+        try:
+            size_bytes = os.fstat(source_fd).st_size
+            if not 0 < size_bytes <= max_bytes:
+                raise PublishError(f"{path}: found {size_bytes} bytes, wanted at least 1 and at most {max_bytes}")
+            copy_descriptor(source_fd, write_fd, size_bytes, advance)
+        except EOFError as error:
+            raise PublishError(f"{path}: got shorter while it was copied, {error}") from error
+        finally:
+            os.close(source_fd)
 
     return fill
 
 
+def copy_descriptor(
+    source_fd: int, write_fd: int, size_bytes: int, advance: Callable[[int], None] = lambda _: None
+) -> None:
+    """Copy `size_bytes` from the start of a file to where `write_fd` stands. Raises EOFError if there are not so many.
+
+    It can be cancelled between two parts.
+    """
+    done_bytes = os.lseek(source_fd, 0, os.SEEK_SET)
+    while done_bytes < size_bytes:
+        check_cancelled()
+        part_bytes = os.sendfile(write_fd, source_fd, None, min(_COPY_BYTES, size_bytes - done_bytes))
+        if not part_bytes:
+            raise EOFError(f"found {done_bytes} bytes, wanted {size_bytes}")
+        done_bytes += part_bytes
+        advance(part_bytes)
+
+
 def file_digest(descriptor: int) -> str:
     """Return the SHA-256 in hex of all that `descriptor` has."""
-    with open(descriptor, "rb", closefd=False) as content:
-        content.seek(0)
-        return hashlib.file_digest(content, "sha256").hexdigest()
+    digest, buffer, offset_bytes = hashlib.sha256(), memoryview(bytearray(len(_ZEROS))), 0
+    while part_bytes := os.preadv(descriptor, [buffer], offset_bytes):
+        check_cancelled()
+        digest.update(buffer[:part_bytes])
+        offset_bytes += part_bytes
+    return digest.hexdigest()
 
 
 def _zero(write_fd: int, run: Run) -> None:
@@ -132,4 +176,5 @@ def _check_zero(definition: SegmentDefinition, write_fd: int, run: Run) -> None:
 def _parts(run: Run) -> Iterator[Run]:
     end_bytes = run.offset_bytes + run.size_bytes
     for offset_bytes in range(run.offset_bytes, end_bytes, len(_ZEROS)):
+        check_cancelled()
         yield Run(offset_bytes, min(len(_ZEROS), end_bytes - offset_bytes))

@@ -9,6 +9,7 @@ from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
 from dcss.cp.segments.segment import FileClass
 
 FORMAT = 1
+MAX_MANIFEST_BYTES = 1 << 20  # many times what one of as many ranges as there may be takes
 
 
 @dataclass(frozen=True, slots=True)

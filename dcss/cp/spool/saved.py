@@ -155,7 +155,7 @@ class SavedSegments:
             manifest.file_class,
             manifest.owner,
             manifest.created,
-            None if manifest.digest is None else self._spool.fill(manifest.spid),
+            None if manifest.digest is None else self._spool.fill(manifest),
             saved_digest=manifest.digest,
         )
 

@@ -8,16 +8,29 @@ start; what is damaged is moved to ``damaged/`` and reported.
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from errno import EACCES, EDQUOT, ENOSPC, EPERM, EROFS
 from pathlib import Path
 
 from dcss.cp.lock import lock_directory
 from dcss.cp.segments.content import Fill, file_digest, file_fill, write_content
+from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.segment import FileClass
-from dcss.cp.spool.manifest import Manifest
+from dcss.cp.spool.manifest import MAX_MANIFEST_BYTES, Manifest
 from dcss.errors import PublishError, SpoolError, SystemBusyError
-from dcss.host.files import NEW_SUFFIX, FaultPoint, no_fault, remove_durably, set_aside, write_all, write_durably
+from dcss.host.files import (
+    NEW_SUFFIX,
+    FaultPoint,
+    WrongKindError,
+    check_replaceable,
+    no_fault,
+    open_regular,
+    read_regular,
+    remove_durably,
+    set_aside,
+    write_all,
+    write_durably,
+)
 from dcss.host.paths import check_system_name, state_directory, state_root
 
 _FILE = re.compile(r"([0-9]{4})\.(manifest|content)", re.ASCII)
@@ -58,7 +71,7 @@ class Spool:
         manifests: list[Manifest] = []
         for path in sorted(self._directory.iterdir()):
             if path.name.endswith(NEW_SUFFIX):
-                path.unlink()
+                self._remove_leftover(path, on_finding)
             elif _FILE.fullmatch(path.name) and path.suffix == ".manifest":
                 try:
                     manifests.append(self._read(path))
@@ -71,24 +84,36 @@ class Spool:
                 self.remove(older.spid)
             newest[key] = manifest
         kept = sorted(newest.values(), key=lambda found: found.spid)
-        self._remove_orphans({manifest.spid for manifest in kept if manifest.digest is not None})
+        self._remove_orphans({manifest.spid for manifest in kept if manifest.digest is not None}, on_finding)
         return kept
 
     def _read(self, path: Path) -> Manifest:
         spid = int(path.stem)
-        manifest = Manifest.unpack(path.read_bytes())
+        manifest = Manifest.unpack(read_regular(path, MAX_MANIFEST_BYTES, follow=False))
         if manifest.spid != spid:
             raise ValueError(f"found file number {manifest.spid:04d}")
         if manifest.digest is not None:
-            size_bytes = self._content(spid).stat().st_size
+            descriptor = open_regular(self._content(spid), follow=False)
+            try:
+                size_bytes = os.fstat(descriptor).st_size
+            finally:
+                os.close(descriptor)
             if size_bytes != manifest.definition.size_bytes:
                 raise ValueError(f"found {size_bytes} bytes, wanted {manifest.definition.size_bytes}")
         return manifest
 
-    def _remove_orphans(self, with_content: set[int]) -> None:
+    def _remove_orphans(self, with_content: set[int], on_finding: Callable[[str], None]) -> None:
         for path in self._open().glob("*.content"):
             if _FILE.fullmatch(path.name) and int(path.stem) not in with_content:
-                path.unlink()
+                self._remove_leftover(path, on_finding)
+
+    def _remove_leftover(self, path: Path, on_finding: Callable[[str], None]) -> None:
+        """Remove a file that a crash left; set aside what no CP can have made, such as a directory."""
+        try:
+            check_replaceable(path)
+            path.unlink(missing_ok=True)
+        except WrongKindError as error:
+            on_finding(f"{error}; {self._move_aside([path])}")
 
     def write(self, manifest: Manifest) -> None:
         """Write a skeleton's manifest. Raises SpoolError; the spool is as it was then."""
@@ -169,9 +194,17 @@ class Spool:
             self._manifest(manifest.spid), lambda descriptor: write_all(descriptor, manifest.pack()), self._fault
         )
 
-    def fill(self, spid: int) -> Fill:
-        """Return what writes the content of a saved file to a descriptor."""
-        return file_fill(self._content(spid))
+    def fill(self, manifest: Manifest) -> Fill:
+        """Return what writes the content of a saved file to a descriptor; it raises DamagedError if that cannot be."""
+        copy = file_fill(self._content(manifest.spid), manifest.definition.size_bytes, follow=False)
+
+        def fill(write_fd: int) -> None:
+            try:
+                copy(write_fd)
+            except (WrongKindError, PublishError) as error:
+                raise DamagedError(str(error)) from error
+
+        return fill
 
     def remove(self, spid: int) -> None:
         """Remove a file, if it exists: first the manifest, so that a crash leaves a content that does not count."""
@@ -185,13 +218,16 @@ class Spool:
 
     def set_aside(self, spid: int, reason: str) -> str:
         """Move a damaged file out of the way, the content first, then its manifest; return a line about it."""
+        paths = [path for path in (self._content(spid), self._manifest(spid)) if os.path.lexists(path)]
+        return f"spool file {spid:04d} is damaged: {reason}; {self._move_aside(paths)}"
+
+    def _move_aside(self, paths: Sequence[Path]) -> str:
+        """Move `paths` to `damaged/`, and return where they are, or why they are not."""
         directory = self._open() / "damaged"
-        paths = [path for path in (self._content(spid), self._manifest(spid)) if path.exists()]
         try:
-            done = "set aside as " + " and ".join(str(set_aside(path, directory)) for path in paths)
+            return "set aside as " + " and ".join(str(set_aside(path, directory)) for path in paths)
         except OSError as error:  # not served all the same; the next start finds it again
-            done = f"it could not be set aside: {error}"
-        return f"spool file {spid:04d} is damaged: {reason}; {done}"
+            return f"it could not be set aside: {error}"
 
     def close(self) -> None:
         """Give up the lock. May be called twice."""

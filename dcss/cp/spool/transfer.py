@@ -8,14 +8,14 @@ from pathlib import Path
 
 from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
-from dcss.cp.segments.content import file_digest, file_fill, write_content
+from dcss.cp.segments.content import file_digest, file_fill, regular_size_bytes, write_content
 from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.segment import OPERATOR, Segment
-from dcss.cp.spool.manifest import Manifest
+from dcss.cp.spool.manifest import MAX_MANIFEST_BYTES, Manifest
 from dcss.cp.spool.saved import SavedSegments, saved_class
 from dcss.cp.threads import in_thread
 from dcss.errors import SpoolError
-from dcss.host.files import no_fault, write_all, write_durably
+from dcss.host.files import check_replaceable, no_fault, read_regular, write_all, write_durably
 
 
 def manifest_of(image: Path) -> Path:
@@ -42,6 +42,8 @@ def export_segment(segment: Segment, image: Path) -> Manifest:
             raise DamagedError(f"its content has digest {digests[0]}, saved was {segment.saved_digest}")
 
     try:
+        image = Path(os.path.realpath(image))
+        check_replaceable(manifest_of(image))
         write_durably(image, write, no_fault)
         manifest = Manifest(
             segment.spid,
@@ -62,7 +64,7 @@ def read_exported(image: Path) -> Manifest:
     """Return the manifest beside an exported image. Raises SpoolError if there is none, or it is damaged."""
     path = manifest_of(image)
     try:
-        return Manifest.unpack(path.read_bytes())
+        return Manifest.unpack(read_regular(path, MAX_MANIFEST_BYTES))
     except OSError as error:
         raise SpoolError(f"{image}: could not be imported: {error}") from error
     except (ValueError, KeyError, TypeError) as error:
@@ -102,13 +104,13 @@ async def import_segment(
         manifest = await in_thread(partial(read_exported, image))
         definition, digest = manifest.definition, manifest.digest
     try:
-        image_bytes = (await in_thread(image.stat)).st_size
+        image_bytes = await in_thread(partial(regular_size_bytes, image))
         if digest is not None and image_bytes != definition.size_bytes:
             raise SpoolError(
                 f"segment {definition.name}: found {image_bytes} bytes, wanted the {definition.size_bytes} that were"
                 " exported; export it anew"
             )
-        fill = file_fill(image, advance)
+        fill = file_fill(image, definition.size_bytes, advance)
         return await saved.store(definition, fill, owner=owner, image_bytes=image_bytes, digest=digest)
     except OSError as error:  # SpoolError and PublishError are some
         raise SpoolError(f"{image}: could not be imported: {error}") from error
