@@ -11,23 +11,13 @@ from dcss.abi.console import Counters, Verdict
 from dcss.abi.hypercall import Reply, Request
 from dcss.account.targets import AddressRange, Origin
 from dcss.config.plan import GuestPlan
+from dcss.config.problems import ConfigProblem
 from dcss.errors import LaunchError
 
 # CP's answer to one DIAGNOSE instruction of the guest. The descriptor of a reply stays CP's own.
 Port = Callable[[Request], Awaitable[Reply]]
 # Takes what a command writes: True is its standard error. The command waits until it has been taken.
 OutputSink = Callable[[bool, bytes], Awaitable[None]]
-
-
-class EngineProblem(NamedTuple):
-    """Something that keeps an engine from running a guest: where the plan has it, what was found, what mends it."""
-
-    where: str
-    found: str
-    mend: str
-
-    def __str__(self) -> str:
-        return f"{self.where}: {self.found}; {self.mend}"
 
 
 class End(NamedTuple):
@@ -119,7 +109,7 @@ class Engine(Protocol):
         """The engine's own processes, which belong to no guest."""
         ...
 
-    def check(self, guests: Sequence[GuestPlan]) -> Sequence[EngineProblem]:
+    def check(self, guests: Sequence[GuestPlan]) -> Sequence[ConfigProblem]:
         """Return what in these guests' plans this engine cannot run. Called before anything is started."""
         ...
 

@@ -8,7 +8,8 @@ from typing import NoReturn
 from dcss.abi.console import Counters, Verdict
 from dcss.account.targets import AddressRange
 from dcss.config.plan import GuestPlan
-from dcss.engines.base import End, EngineProblem, GuestRefusedError, MemoryLayout, OutputSink, Port
+from dcss.config.problems import ConfigProblem
+from dcss.engines.base import End, GuestRefusedError, MemoryLayout, OutputSink, Port
 from dcss.errors import LaunchError
 
 READY = Verdict(0, 0.1, 0, 0, 0)
@@ -76,13 +77,13 @@ class FakeEngine:
         self.started = self.closed = False
         self.instances: list[FakeInstance] = []
         self.refusals: list[str] = []
-        self.problems: list[EngineProblem] = []
+        self.problems: list[ConfigProblem] = []
         self.may_spawn = asyncio.Event()
         self.may_spawn.set()
         self.lost = asyncio.Event()
         self.pids: tuple[int, ...] = ()
 
-    def check(self, guests: Sequence[GuestPlan]) -> Sequence[EngineProblem]:
+    def check(self, guests: Sequence[GuestPlan]) -> Sequence[ConfigProblem]:
         return self.problems
 
     async def start(self, log: int) -> None:

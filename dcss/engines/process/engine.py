@@ -9,8 +9,10 @@ from errno import EMFILE
 from typing import NoReturn
 
 from dcss.config.plan import GuestPlan
-from dcss.engines.base import EngineProblem, GuestRefusedError, Port
+from dcss.config.problems import ConfigProblem
+from dcss.engines.base import GuestRefusedError, Port
 from dcss.engines.process.forkclient import Ended, ForkServer, Refused, Started
+from dcss.engines.process.forkserver import PACKET_BYTES
 from dcss.engines.process.instance import ProcessInstance
 from dcss.engines.process.spec import spec_of
 from dcss.host.aio import in_thread
@@ -34,15 +36,19 @@ class ProcessEngine:
         """The fork server's process."""
         return () if self._server is None else (self._server.pid,)
 
-    def check(self, guests: Sequence[GuestPlan]) -> Sequence[EngineProblem]:
-        """Return a problem for each guest with a step in the background: its shell runs one command at a time."""
-        return [
-            EngineProblem(
-                guest.where, f"guest {guest.name}: background: in its run:", "engine: s390x or linux has that"
-            )
-            for guest in guests
-            if any(step.background for step in guest.run)
-        ]
+    def check(self, guests: Sequence[GuestPlan]) -> Sequence[ConfigProblem]:
+        """Return a problem for each guest whose specification does not fit into the packet that asks for it."""
+        problems = {}
+        for guest in guests:  # those of one entry of the YAML differ in their names alone
+            size_bytes = len(spec_of(guest).pack())
+            if size_bytes > PACKET_BYTES:
+                problems[guest.where] = ConfigProblem(
+                    f"{guest.where}: mounts and run",
+                    f"{size_bytes} bytes for guest {guest.name}",
+                    f"at most {PACKET_BYTES}",
+                    "let a pattern stand for many files",
+                )
+        return tuple(problems.values())
 
     async def start(self, log: int) -> None:
         """Start the fork server."""

@@ -79,15 +79,10 @@ class ForkServer:
     async def spawn(self, spec: GuestSpec, port: socket.socket, console: socket.socket, log: int) -> None:
         """Ask for a guest with these descriptors.
 
-        Raises LaunchError where the server is gone, or the specification is too long for one packet, and OSError where
-        the kernel has no memory for it.
+        The specification fits into one packet, or the engine's `check` has refused it. Raises LaunchError where the
+        server is gone, and OSError where the kernel has no memory for the packet.
         """
-        packet = spec.pack()
-        if len(packet) > PACKET_BYTES:
-            raise LaunchError(
-                f"guest {spec.name}: its mounts: and run: take {len(packet)} bytes, wanted at most {PACKET_BYTES}"
-            )
-        await self._send(packet, [port.fileno(), console.fileno(), log])
+        await self._send(spec.pack(), [port.fileno(), console.fileno(), log])
 
     async def kill(self, pid: int) -> None:
         """Have the server kill a guest that this process has no descriptor of. Raises LaunchError: it is gone."""

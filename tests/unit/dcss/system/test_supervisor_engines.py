@@ -12,7 +12,7 @@ from loop_support import in_event_loop
 from system_support import guest
 
 from dcss.config.plan import GuestPlan, SystemPlan
-from dcss.engines.base import EngineProblem
+from dcss.config.problems import ConfigProblem
 from dcss.errors import ConfigError, LaunchError
 from dcss.progress import SilentProgress
 from dcss.system.guest import Guest, State
@@ -111,8 +111,8 @@ async def test_a_fault_in_a_guests_life_ends_the_system_with_its_traceback(monke
 @in_event_loop
 async def test_what_an_engine_cannot_run_is_a_finding_with_what_mends_it() -> None:
     engine = FakeEngine()
-    engine.problems = [EngineProblem("a.yaml:7", "guest A: no kernel", "give it kernel:")]
-    with pytest.raises(ConfigError, match=r"a\.yaml:7: guest A: no kernel; give it kernel:"):
+    engine.problems = [ConfigProblem("a.yaml:7: guest A", "no kernel", "one", "give it kernel:")]
+    with pytest.raises(ConfigError, match=r"a\.yaml:7: guest A: found no kernel, wanted one \(give it kernel:\)"):
         async with system_of(engine, guest("A")):
             pass
     assert not engine.started

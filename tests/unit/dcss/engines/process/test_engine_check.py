@@ -1,0 +1,22 @@
+"""What engine `process` refuses before anything is started, with what mends it."""
+
+from dataclasses import replace
+
+from system_support import guest
+
+from dcss.config.plan import Step
+from dcss.engines.process.engine import ProcessEngine
+from dcss.engines.process.forkserver import PACKET_BYTES
+from dcss.engines.process.spec import spec_of
+
+
+def test_a_list_of_steps_that_does_not_fit_into_one_packet() -> None:
+    fits = guest("G01", run=(Step("map", "/usr/lib/*"),))
+    large = replace(fits, run=tuple(Step("map", f"/usr/lib/{number:060}") for number in range(2000)))
+    problems = ProcessEngine().check([fits, large, replace(large, name="G02")])
+    size_bytes = len(spec_of(replace(large, name="G02")).pack())
+    assert size_bytes > PACKET_BYTES
+    assert [str(problem) for problem in problems] == [
+        f"{fits.where}: mounts and run: found {size_bytes} bytes for guest G02, wanted at most {PACKET_BYTES}"
+        " (let a pattern stand for many files)"
+    ]
