@@ -132,7 +132,7 @@ async def _save_what_differs(
             if _may_be_saved(cp, definition, await in_thread(file_digest, content.fileno())):
                 try:
                     await _load(cp, definition, progress)
-                except DamagedError:  # it is set aside, and told: its manifest had the digest, its content has not
+                except DamagedError:  # set aside and reported: its manifest had this digest, its content has not
                     pass
                 else:
                     return

@@ -70,7 +70,7 @@ class Requests:
         if asked:  # one that answers late answers for the next time
             await asyncio.wait(asked, timeout=COUNTERS_SECONDS)
         return [
-            f"guest {guest.name}: busy, so that its own books are the last that it told"
+            f"guest {guest.name}: busy, so its own counters are the last that it sent"
             for task, guest in asked.items()
             if guest.ready and not (task.done() and task.result())
         ]

@@ -149,7 +149,7 @@ def test_a_slow_reader_makes_its_command_wait_and_nobody_else(dcss: Dcss) -> Non
         assert dcss("exec", "G02", "--", "echo", "quick").stdout == "quick\n"
         assert resident_bytes(cp) - before < 5_000_000  # what nobody reads does not wait in CP
         limits = dcss.json("measure")["limits"]
-        assert "guest G01: busy, so that its own books are the last that it told" in limits
+        assert "guest G01: busy, so its own counters are the last that it sent" in limits
         assert dcss.json("verify")["verdict"] == "verified"
         assert first + raw(slow.stdout).read() == content
         assert slow.wait(10) == 0

@@ -13,7 +13,7 @@ from dcss.rpc.connection import ClientConnection
 from dcss.system import requests
 from dcss.system.requests import Requests
 
-BUSY = "busy, so that its own books are the last that it told"
+BUSY = "busy, so its own counters are the last that it sent"
 
 
 class DeafGuest:
