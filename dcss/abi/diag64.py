@@ -44,7 +44,7 @@ class ReturnCode(IntEnum):
     BAD_AREA = 46  # ours: an operand or output area is not what the call needs
     OVERLAPS = 47  # ours: LOADNOLY would overlay storage or a loaded segment
     ABOVE_2G = 48  # ours: the segment lies out of a 31-bit call's reach
-    PAGING_ERROR = 174  # recalled, unconfirmed
+    PAGING_ERROR = 177  # VM/370 (SY20-0886-1, GC20-1807-7): "paging I/O error"; what z/VM has today is unconfirmed
 
 
 FINDSEGA = 0x0C  # qopcode: query all attributes

@@ -32,6 +32,13 @@ CONFLICTING_OPTION = Message("CMD", 13, "E", "Conflicting option - {option}")
 MISSING_OPERAND = Message("CMD", 26, "E", "Operand missing or invalid")
 DEFINED = Message("NSD", 440, "I", "Saved segment {name} was successfully defined in fileid {spid:04d}.")
 SAVED = Message("NSS", 440, "I", "Saved segment {name} was successfully saved in fileid {spid:04d}.")
+# Inferred: SMAPI answers 600/299, "class S file exists", where DEFSEG meets a skeleton. The text is ours.
+SKELETON_EXISTS = Message(
+    "NSD",
+    299,
+    "E",
+    "Saved segment {name} is defined already, in fileid {spid:04d}; SAVESEG {name}, or PURGE NSS {spid:04d} first",
+)
 BAD_DEFINITION = Message("DCS", 9001, "E", "{reason}")
 NO_SKELETON = Message("DCS", 9002, "E", "Saved segment {name} is not defined, or is saved already; DEFSEG it first")
 NO_SUCH_FILE = Message("DCS", 9003, "E", "System data file {file} does not exist")

@@ -58,7 +58,7 @@ def list_lines(segments: Iterable[Segment]) -> Iterator[str]:
         moment = datetime.fromisoformat(segment.created).astimezone()
         yield (
             f"*NSS     {segment.spid:04d} NSS  {segment.file_class:<2} {_records(segment)} {moment:%m/%d %H:%M:%S}"
-            f" {segment.name:<8} {_file_type(segment):<8} {segment.owner}"
+            f" {segment.name:<8} {'DCSS':<8} {segment.owner}"  # the longer file types stand in MAP and ATTRIBUTES
         )
 
 

@@ -38,8 +38,11 @@ class SavedSegments:
             directory.add(self._segment(manifest))
 
     async def define(self, definition: SegmentDefinition, *, owner: str = OPERATOR) -> Segment:
-        """DEFSEG: enter a skeleton, in place of an older skeleton of that name. Raises SpoolError."""
+        """DEFSEG: enter a skeleton. Raises SpoolError, and CommandError while there is one of that name already."""
         async with self.exclusive, self._files:
+            older = self._directory.skeletons.get(definition.name)
+            if older is not None:
+                raise CommandError(messages.SKELETON_EXISTS, name=older.name, spid=older.spid)
             manifest = self._manifest(self._directory.next_spid(), FileClass.SKELETON, definition, owner)
             return await self._enter(manifest, partial(self._spool.write, manifest))
 

@@ -45,6 +45,21 @@ def test_cpcmd_answers_in_the_buffer_and_says_what_found_no_room(control_program
         assert cpcmd(kernel.machine, "NONSENSE").text == ""
 
 
+def test_a_skeleton_that_is_left_over_stops_a_save(control_program: BlockingCp) -> None:
+    """segment_save issues DEFSEG, then SAVESEG (K313); DEFSEG meets the skeleton (FACTS 1.4: 299E)."""
+    defined(control_program)
+    assert control_program.execute("DEFSEG LIB 20000-2000F SR").return_code == 0
+    with guest_kernel(control_program) as kernel:
+        kernel.dcssblk.add("LIB")
+        write(kernel, b"second edition")
+        kernel.dcssblk.save("LIB", wanted=True)
+        assert kernel.log.messages("err") == ["extmem: Saving a DCSS failed with DEFSEG response code 299"]
+        assert control_program.execute("PURGE NSS 0002").return_code == 0
+        kernel.dcssblk.save("LIB", wanted=True)
+        assert len(kernel.log.messages("err")) == 1
+        assert control_program.users("LIB") == 0  # of the new version
+
+
 def test_an_exclusive_copy_is_saved_and_new_loads_get_it(control_program: BlockingCp) -> None:
     defined(control_program)
     with guest_kernel(control_program) as kernel:

@@ -328,10 +328,10 @@ def test_a_full_disk_leaves_all_as_it_was(
         assert {path.name: path.stat().st_size for path in spool.iterdir()} == before
     assert segment("load", "LIB") == (0, "LIB: file 0001, 1.0 MiB, content as saved\n", "")
     segment("define", "BIG", "60000-603FF SR")
-    for words in (["save", "BIG"], ["define", "BIG", "60000-603FF SR"]):
+    for name, words in {"BIG": ["save", "BIG"], "MORE": ["define", "MORE", "60000-603FF SR"]}.items():
         status, out, err = segment(*words)  # a command of CP, which answers in its own form
         assert (status, err) == (3, "")
-        assert out.startswith("HCPDCS9004E segment BIG: ")
+        assert out.startswith(f"HCPDCS9004E segment {name}: ")
         assert "No space left on device" in out
         assert segment("query")[1].splitlines()[-1].split()[7] == "S"
         filler = small_disk / "filler"

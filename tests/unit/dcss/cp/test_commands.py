@@ -51,6 +51,28 @@ def test_define_save_load_purge(cp: BlockingCp) -> None:
     check(cp.execute("PURGE NSS ALL"), "NO FILES PURGED")
 
 
+def test_the_plain_list_shows_dcss_alone(cp: BlockingCp) -> None:
+    """FACTS 1.3, from CPREF: the longer file types stand in MAP and ATTRIBUTES."""
+    cp.saved.store(define("MONDCSS", "9000-97FF SC"), filler(b""))
+    assert cp.execute("QUERY NSS").lines[1].endswith(" MONDCSS  DCSS     OPERATOR")
+    assert cp.execute("QUERY NSS MAP").lines[1].startswith("0001 MONDCSS  CPDCSS   ")
+    assert cp.execute("QUERY NSS ATTRIBUTES").lines[1] == "0001 MONDCSS  CPDCSS   A"
+
+
+def test_a_second_defseg_of_a_name_is_299e(cp: BlockingCp) -> None:
+    """FACTS 1.4 and 9: SMAPI hands on 600/299, "class S file exists". Inferred, so the text is ours."""
+    cp.execute("DEFSEG LIB 20000-2000F SR")
+    refused = "HCPNSD299E Saved segment LIB is defined already, in fileid 0001; SAVESEG LIB, or PURGE NSS 0001 first"
+    again = cp.execute("DEFSEG LIB 30000-3000F SR")
+    assert (again.return_code, again.lines) == (299, (refused,))
+    assert cp.execute("QUERY NSS MAP").lines[1].split()[4:6] == ["20000", "2000F"]
+    assert cp.execute("DEFSEG OTHER 30000-3000F SR").return_code == 0
+    assert cp.execute("SAVESEG LIB").return_code == 0
+    assert cp.execute("DEFSEG LIB 30000-3000F SR").return_code == 0  # a skeleton beside the available one
+    assert cp.execute("PURGE NSS 0003").return_code == 0
+    assert cp.execute("DEFSEG LIB 40000-4000F SR").return_code == 0
+
+
 def test_map_is_z_vms_to_the_column(cp: BlockingCp) -> None:
     """Header and line as IBM's device driver book prints them (FACTS 1.3), trailing blanks aside."""
     cp.cp._directory._last_spid = 10
