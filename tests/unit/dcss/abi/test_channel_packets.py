@@ -62,6 +62,19 @@ def test_gone_cp_is_a_connection_error(pair: tuple[socket.socket, socket.socket]
         call(guest, Request(0x64, 0, 0))
 
 
+@pytest.mark.parametrize("size_bytes", [0, 1, 23])
+def test_short_reply_is_a_connection_error(pair: tuple[socket.socket, socket.socket], size_bytes: int) -> None:
+    """A CP that went after the request was sent leaves the end of the stream."""
+    guest, cp = pair
+    if size_bytes:
+        cp.send(bytes(size_bytes))
+    else:
+        cp.shutdown(socket.SHUT_WR)
+    message = f"hypercall reply: found {size_bytes} bytes, wanted at least 24; CP is gone"
+    with pytest.raises(ConnectionError, match=message):
+        call(guest, Request(0x64, 0, 0))
+
+
 def test_cp_does_not_wait_for_a_guest_that_does_not_read(pair: tuple[socket.socket, socket.socket]) -> None:
     _, cp = pair
 

@@ -41,6 +41,12 @@ def test_object_has_size_mode_and_content(shared: SharedObject, system: str) -> 
     assert bytes(shared.buffer) == CONTENT.ljust(SIZE_BYTES, b"\0")
 
 
+def test_content_that_does_not_fit_has_a_message_of_its_own(system: str) -> None:
+    with pytest.raises(PublishError) as caught:
+        SharedObject(system, "LIB", 4096, filler(bytes(8192)))
+    assert str(caught.value) == "segment LIB: its content has 8192 bytes, wanted at most 4096"
+
+
 def test_mode_does_not_depend_on_umask(system: str) -> None:
     before = os.umask(0o077)
     try:

@@ -99,6 +99,8 @@ def test_damaged_content_is_set_aside_and_never_served(system: str, offset_bytes
         assert cp.files == {}
         (finding,) = cp.findings
         assert "spool file 0001 is damaged: its content has digest" in finding
+        damaged = directory_of(system) / "damaged"
+        assert finding.endswith(f"; set aside as {damaged}/0001.content.1 and {damaged}/0001.manifest.1")
         assert names(system) == ["damaged"]
         assert sorted(path.name for path in (directory_of(system) / "damaged").iterdir()) == [
             "0001.content.1",

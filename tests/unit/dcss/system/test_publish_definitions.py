@@ -1,0 +1,37 @@
+"""A segment of the YAML whose image decides its size."""
+
+import re
+from pathlib import Path
+
+import pytest
+from cp_support import control_program
+
+from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET
+from dcss.abi.extmem import SegmentType
+from dcss.config.plan import Ext2Source, SegmentPlan, SystemPlan
+from dcss.errors import ConfigError
+from dcss.progress import SilentProgress
+from dcss.system.publish import publish_segments
+from dcss.system.targets import ExtentCache
+
+
+def test_an_image_that_reaches_beyond_the_last_page_is_refused(tmp_path: Path) -> None:
+    image = tmp_path / "image"
+    with image.open("wb") as file:
+        file.truncate(3 << 20)
+        file.seek(MAGIC_OFFSET)
+        file.write(MAGIC.to_bytes(2, "little"))
+    segment = SegmentPlan(
+        name="LIB",
+        definition=None,
+        start_address=0x7FFFF00000,
+        type=SegmentType.SR,
+        size_bytes=None,
+        image=Ext2Source(image),
+        save=False,
+        where="test.yaml:1",
+    )
+    plan = SystemPlan("S", (segment,), (), tmp_path / "test.yaml")
+    message = "test.yaml:1: page range 7FFFF00-80001FF SR: wanted pages up to 7FFFFFF"
+    with control_program() as cp, pytest.raises(ConfigError, match=re.escape(message)):
+        cp.run(publish_segments(cp.cp, plan, SilentProgress(), ExtentCache()))
