@@ -26,8 +26,8 @@ class WrongKindError(OSError):
     """A name stands for something else than a regular file."""
 
     def __init__(self, path: object, mode: int, wanted: str = "a regular file") -> None:
-        super().__init__(EINVAL, f"found {_KINDS.get(stat.S_IFMT(mode), 'an unknown kind of file')}, wanted {wanted}")
-        self.path = path
+        self.path, self.found = path, _KINDS.get(stat.S_IFMT(mode), "an unknown kind of file")
+        super().__init__(EINVAL, f"found {self.found}, wanted {wanted}")
 
     def __str__(self) -> str:
         return f"{self.path}: {self.strerror}"

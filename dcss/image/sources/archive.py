@@ -10,6 +10,7 @@ from typing import Any, Final
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.copy import skip
 from dcss.ext2.mkfs.tree import DataRun, Store, StreamStore
+from dcss.host.cancellation import check_cancelled
 from dcss.image.sources.host import HostFile
 
 _READ_AHEAD_BYTES: Final = 1 << 16
@@ -182,6 +183,7 @@ class _SpanReader(io.RawIOBase):
         return self._at
 
     def readinto(self, buffer: Any) -> int:
+        check_cancelled()
         view = memoryview(buffer)[: max(0, self._length_bytes - self._at)]
         count = os.preadv(self._descriptor, [view], self._offset + self._at)
         self._at += count
@@ -229,6 +231,7 @@ class _Unpacker(io.RawIOBase):
         import lzma
         import zlib
 
+        check_cancelled()
         try:
             return int(self._decompressor.readinto(buffer))
         except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:

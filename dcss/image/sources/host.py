@@ -9,6 +9,8 @@ from typing import Final, NamedTuple
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import DataRun, NodeAttributes, TreeDirectory, TreeFile, TreeNode, TreeSpecial, TreeSymlink
+from dcss.host.cancellation import check_cancelled
+from dcss.host.files import open_regular
 
 _NO_XATTRS: Final = frozenset({errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES})
 
@@ -34,9 +36,9 @@ class HostFile(NamedTuple):
 
 
 def open_for_reading(path: bytes) -> int:
-    """Return a descriptor for `path`. Raises ImageError with the host's reason."""
+    """Return a descriptor for `path`. Raises ImageError where it is no regular file, or with the host's reason."""
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        return open_regular(path)
     except OSError as error:
         raise host_error(path, "cannot be read", error) from error
 
@@ -59,6 +61,7 @@ def read_node(path: bytes, found: os.stat_result) -> TreeNode:
 
     Raises ImageError where it cannot be read, or changed since `found`.
     """
+    check_cancelled()
     kind = stat.S_IFMT(found.st_mode)
     attributes = read_attributes(path, found)
     if kind == stat.S_IFREG:
