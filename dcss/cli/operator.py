@@ -158,7 +158,7 @@ class _RemoteOperator:
         if isinstance(request, ConsoleCommand):
             return self._ask("cp", request.arguments())
         if isinstance(request, Import | Export):
-            request = replace(request, image=request.image.absolute())
+            request = replace(request, image=request.image.resolve())  # here: CP has a /dev/stdin of its own
         if isinstance(request, Save) and callable(request.content):
             # Written here, so that CP copies it only; beside the spool, which has to have room for it anyway.
             with tempfile.TemporaryFile(dir=state_directory(), buffering=0) as content:
