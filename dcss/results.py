@@ -7,15 +7,20 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 Evidence = Literal["frames", "mappings"]
+Verdict = Literal["verified", "refuted", "unproved"]
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """One claim about sharing; `holds` is None where what could be seen does not decide it."""
+    """One claim about sharing; `holds` is None where what could be seen does not decide it, or nothing to judge exists.
+
+    `applies` is false where the system has nothing that the claim is about: then it has no part in the verdict.
+    """
 
     claim: str
     holds: bool | None
     detail: str
+    applies: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +38,13 @@ class FileProof:
 
 @dataclass(frozen=True, slots=True)
 class VerifyResult:
-    """The verdict: verified if no claim is refuted and claim 1 holds. `limits` lists what could not be seen and why."""
+    """The verdict: verified if every claim that applies holds, refuted if one is refuted, unproved otherwise.
+
+    `limits` lists what could not be seen and why.
+    """
 
     system: str
-    verdict: Literal["verified", "refuted"]
+    verdict: Verdict
     evidence: Evidence
     claims: tuple[Claim, ...]
     files: tuple[FileProof, ...]

@@ -1,6 +1,6 @@
 """Run the command line: find the command, and turn its exceptions into lines on stderr and an exit status.
 
-Exit status: 0 done and true; 1 a verdict is refuted; 2 usage or configuration; 3 a part failed at run time;
+Exit status: 0 done and true; 1 a verdict is refuted or unproved; 2 usage or configuration; 3 a part failed at run time;
 128 + N ended by signal N.
 """
 

@@ -52,7 +52,7 @@ def command(config: Path, as_json: bool, evidence: Path | None, verbose: bool) -
     _show(result, as_json=as_json, verbose=verbose)
     if any(guest.exit_status for guest in result.guests):
         return EXIT_FAILED
-    return EXIT_REFUTED if result.verify.verdict == "refuted" else 0
+    return 0 if result.verify.verdict == "verified" else EXIT_REFUTED
 
 
 def _show(result: "RunResult", *, as_json: bool, verbose: bool) -> None:

@@ -38,4 +38,4 @@ def command(system: str | None, as_json: bool, evidence: Path | None, verbose: b
         from dcss.results import VerifyResult
 
         print_page(verify_page(from_document(VerifyResult, document), show_all=verbose))
-    return EXIT_REFUTED if document["verdict"] == "refuted" else 0
+    return 0 if document["verdict"] == "verified" else EXIT_REFUTED

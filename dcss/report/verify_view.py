@@ -3,7 +3,7 @@
 from dcss.abi.page import PAGE_SIZE
 from dcss.report.blocks import Block, Cell, Column, Judgement, Mark, Note, Row, Table, Tone, count_cell, text_cell
 from dcss.report.units import fmt_bytes, fmt_count
-from dcss.results import FileProof, VerifyResult
+from dcss.results import Claim, FileProof, VerifyResult
 
 NOTE_INDENT = 13  # of the notes at the foot of a page
 _UNSHARED_SHOWN = 10
@@ -33,13 +33,20 @@ def _sentence(result: VerifyResult) -> str:
     refuted = [claim.claim for claim in result.claims if claim.holds is False]
     if refuted:
         return f"{' and '.join(refuted)} {'does' if len(refuted) == 1 else 'do'} not hold"
-    if result.verdict == "refuted":
-        return "sharing is not proved"
-    guests = {guest for file in result.files for guest in file.guests}
-    pages = sum(file.pages for file in result.files)
+    if result.verdict == "unproved":
+        unknown = [claim.claim for claim in result.claims if claim.applies and claim.holds is None]
+        return f"{' and '.join(unknown)} could not be judged" if unknown else "there is no guest to judge"
+    if not result.files:
+        return "every claim that applies holds; no guest shares"
+    # What one guest alone maps is shared with nobody.
+    files = [file for file in result.files if len(file.guests) > 1]
+    if not files:
+        return "every claim that applies holds; no two guests map the same file"
+    guests = {guest for file in files for guest in file.guests}
+    pages = sum(file.pages for file in files)
     where = "each page in one frame" if result.evidence == "frames" else "all from the same object"
     return (
-        f"{fmt_count(len(guests), 'guest shares', 'guests share')} {fmt_count(len(result.files), 'file')},"
+        f"{fmt_count(len(guests), 'guest shares', 'guests share')} {fmt_count(len(files), 'file')},"
         f" {fmt_bytes(pages * PAGE_SIZE)}, {where}"
     )
 
@@ -47,7 +54,11 @@ def _sentence(result: VerifyResult) -> str:
 def claim_judgements(result: VerifyResult) -> list[Judgement]:
     """Return one entry per claim: whether it holds, its name and its detail."""
     indent = 4 + max((len(claim.claim) for claim in result.claims), default=0) + 2
-    return [Judgement(claim.claim, claim.holds, claim.detail, indent, mark_indent=2) for claim in result.claims]
+    return [Judgement(claim.claim, claim.holds, _detail(claim), indent, mark_indent=2) for claim in result.claims]
+
+
+def _detail(claim: Claim) -> str:
+    return claim.detail if claim.applies else f"does not apply: {claim.detail}"
 
 
 def file_blocks(result: VerifyResult, *, show_all: bool) -> list[Block]:

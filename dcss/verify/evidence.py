@@ -95,7 +95,7 @@ class EvidenceFile(AbstractContextManager["EvidenceFile"]):
     def finish(self, result: VerifyResult) -> None:
         """Add the verdict, and put the file into its place."""
         for claim in result.claims:
-            self.add("claim", claim=claim.claim, holds=claim.holds, detail=claim.detail)
+            self.add("claim", claim=claim.claim, applies=claim.applies, holds=claim.holds, detail=claim.detail)
         self.add("verdict", verdict=result.verdict, limits=result.limits)
         self._close()
         if self._partial is not None:

@@ -5,13 +5,13 @@ import time
 from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from dcss.account.accounts import Accounts
 from dcss.account.frames import hidden_because
 from dcss.account.scan import ended_processes_named, hold_system, not_held, scan
 from dcss.account.targets import StatedCounters, SystemTarget
-from dcss.results import Claim, MeasureResult, VerifyResult
+from dcss.results import Claim, MeasureResult, Verdict, VerifyResult
 from dcss.verify.cache import ContentCache
 from dcss.verify.claims import baselines, books_close, no_copies, one_frame, protection
 from dcss.verify.evidence import EvidenceFile
@@ -67,7 +67,7 @@ def examine(
         seen = _read_page_tables(system, books, evidence, frames=frames)
         claims = _judge_all(system, seen, evidence, cache or ContentCache())
         limits = [*([hidden] if hidden is not None else []), *seen.limits]
-        result = _verdict(system, seen.snapshot, claims, limits, started)
+        result = _result(system, seen.snapshot, claims, limits, started)
         if evidence is not None:
             evidence.finish(result)
     account = None
@@ -123,20 +123,25 @@ def _ignore(*_: object, **__: object) -> None:
     pass
 
 
-def _verdict(
+def _result(
     system: SystemTarget, snapshot: Snapshot, claims: tuple[Claim, ...], limits: list[str], started: float
 ) -> VerifyResult:
-    verdict: Literal["verified", "refuted"] = "verified"
-    if claims[0].holds is not True or any(claim.holds is False for claim in claims):
-        verdict = "refuted"
     files = file_proofs(snapshot, file_tallies(snapshot))
     closed = [reason for guest in snapshot.search.guests.values() for reason in guest.closed_descriptors]
     return VerifyResult(
         system.name,
-        verdict,
+        _verdict_of(claims, guests=len(snapshot.guests)),
         "frames" if snapshot.frames else "mappings",
         claims,
         tuple(files),
         tuple(dict.fromkeys([*limits, *closed])),
         time.thread_time() - started,
     )
+
+
+def _verdict_of(claims: tuple[Claim, ...], *, guests: int) -> Verdict:
+    """Return the verdict over the claims that apply; a system without guests proves nothing."""
+    judged = [claim.holds for claim in claims if claim.applies]
+    if False in judged:
+        return "refuted"
+    return "verified" if guests and judged and all(judged) else "unproved"

@@ -128,6 +128,6 @@ def test_closed_books_are_unknown_and_never_true() -> None:
 
     result = verified_without_privilege(close)
     assert [claim.holds for claim in result.claims] == [None, None, None, None]
-    assert result.verdict == "refuted"
+    assert result.verdict == "unproved"
     assert "guest LINUX02" in detail(result, ONE_FRAME)
     assert "Permission denied" in detail(result, ONE_FRAME)

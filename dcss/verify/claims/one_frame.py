@@ -16,6 +16,8 @@ NAME: Final = "one-frame-per-page"
 
 def judge(snapshot: Snapshot) -> Claim:
     """Judge the claim for all guests that share; without frame numbers by device, inode, offset and presence alone."""
+    if not snapshot.sharing:
+        return Claim(NAME, None, "no guest is expected to share", applies=False)
     denied = denied_reasons(snapshot.sharing)
     guests = visible_sharing(snapshot)
     tallies = file_tallies(snapshot)

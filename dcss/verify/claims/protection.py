@@ -34,7 +34,7 @@ def judge(snapshot: Snapshot) -> Claim:
     """Judge the claim for every segment that guests may not write."""
     protected = [segment for segment in snapshot.segments if not segment.target.type.shared_writable]
     if not protected:
-        return Claim(NAME, None, "no segment is protected: all are of type SW or SN")
+        return Claim(NAME, None, "no segment is protected: all are of type SW or SN", applies=False)
     findings: list[str] = []
     hows: list[str] = []
     failures: list[str] = []

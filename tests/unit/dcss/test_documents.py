@@ -17,7 +17,7 @@ VERIFY: Shape = {
     "system": str,
     "verdict": str,
     "evidence": str,
-    "claims": [{"claim": str, "holds": (bool, type(None)), "detail": str}],
+    "claims": [{"claim": str, "applies": bool, "holds": (bool, type(None)), "detail": str}],
     "files": [
         {
             "segment": str,

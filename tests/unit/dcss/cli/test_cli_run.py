@@ -72,6 +72,11 @@ def test_json_is_one_document_and_nothing_else(run: Runner, capfd: pytest.Captur
     assert len(document["measure"]["guests"]) == len(document["guests"]) == 10
 
 
+def test_unproved_is_1(run: Runner) -> None:
+    result = made_up_run()
+    assert run(result=replace(result, verify=replace(result.verify, verdict="unproved"))) == 1
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_refuted_is_1_and_everything_is_printed(run: Runner, capfd: pytest.CaptureFixture[str], as_json: bool) -> None:
     assert run(*(["--json"] if as_json else []), result=refuted(made_up_run())) == 1

@@ -110,10 +110,25 @@ def test_the_verdict_is_the_first_word() -> None:
     assert run_screen(refuted_run(), PLAIN).startswith("REFUTED  demo: one-frame-per-page does not hold\n\n")
 
 
-def test_refuted_without_a_false_claim_is_not_called_verified() -> None:
+def test_unproved_names_what_could_not_be_judged() -> None:
     verify = made_up_run().verify
-    nothing = replace(verify, verdict="refuted", claims=(Claim("one-frame-per-page", None, "nothing"),), files=())
-    assert verify_screen(nothing, PLAIN).startswith("REFUTED  demo: sharing is not proved\n")
+    nothing = replace(verify, verdict="unproved", claims=(Claim("one-frame-per-page", None, "nothing"),), files=())
+    assert verify_screen(nothing, PLAIN).startswith("UNPROVED  demo: one-frame-per-page could not be judged\n")
+    alone = replace(nothing, claims=(Claim("one-frame-per-page", None, "nobody", applies=False),))
+    page = verify_screen(alone, PLAIN)
+    assert page.startswith("UNPROVED  demo: there is no guest to judge\n")
+    assert "one-frame-per-page  does not apply: nobody" in page
+
+
+def test_the_headline_counts_what_two_guests_map() -> None:
+    verify = made_up_run().verify
+    one, two, *_ = verify.files
+    apart = (replace(one, guests=("LINUX01",)), replace(two, guests=("LINUX02",)))
+    page = verify_screen(replace(verify, files=apart), PLAIN)
+    assert page.startswith("VERIFIED  demo: every claim that applies holds; no two guests map the same file\n")
+    some = (*apart, *verify.files[2:3])
+    page = verify_screen(replace(verify, files=some), PLAIN)
+    assert page.startswith("VERIFIED  demo: 8 guests share 1 file, 15.6 MiB, each page in one frame\n")
 
 
 def test_unknown_is_never_zero() -> None:
