@@ -86,18 +86,22 @@ class GuestAccount:
 
 @dataclass(frozen=True, slots=True)
 class SegmentAccount:
-    """One segment: its object in shared memory, and how many guests have loaded it."""
+    """One segment: its object in shared memory, what of it no guest maps, and how many guests have loaded it."""
 
     name: str
     shm: str
     bytes: int
     resident_bytes: int
+    unused_bytes: int | None
     guests: int
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """Over guests that share: frames that each maps, summed; the same frames, each once; the difference."""
+    """Over guests that share: what their segments keep resident; segment pages that each maps, summed; the difference.
+
+    `saved_bytes` is negative where the segments keep more resident than copies would take.
+    """
 
     with_sharing_bytes: int | None
     without_sharing_bytes: int | None

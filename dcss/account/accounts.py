@@ -67,8 +67,9 @@ class Accounts:
         self._segment_pages = sum(segment.size_bytes >> PAGE_SHIFT for segment in system.segments)
         self._other_frames = np.zeros(0, np.uint64)  # ascending
         self._rows: list[_GuestRow] = []
-        self._sharing = SharingSum(self._segment_pages)
-        self._all_visible = True
+        self._sharing = SharingSum([segment.size_bytes >> PAGE_SHIFT for segment in system.segments])
+        self._all_visible = True  # of the guests that share
+        self._use_known = True
 
     def add_other(self, space: AddressSpace) -> None:
         """Note the frames that the fork server maps: these are no guest's alone."""
@@ -85,28 +86,59 @@ class Accounts:
             row.host = replace(row.host, rss_bytes=None, pss_bytes=None)
             row.limits = row.limits or [reading.denied or ""]
             self._all_visible &= not sharing
+            self._use_known = False
             return
         mapped = np.zeros(self._segment_pages, np.bool_)
         for space in reading.spaces:
             self._mark_mapped(mapped, space, reading.guest)
         row.xip_bytes = int(np.count_nonzero(mapped)) * PAGE_SIZE
         if sharing:
-            self._sharing.add(mapped)
+            self._sharing.add(mapped, self._loaded(reading.spaces))
+        else:
+            self._sharing.note_use(mapped)
         self._note_own_frames(row, reading.spaces)
 
     def result(self, limits: list[str], free_before_bytes: int | None) -> MeasureResult:
         """Return the accounts of all guests shown so far; `limits` come before those found here."""
         accounts = self._guest_accounts()
+        segments = self._segment_accounts()
         found = [f"guest {row.guest.name}: {limit}" for row in self._rows for limit in row.limits]
         return MeasureResult(
             self._system.name,
             tuple(accounts),
-            tuple(_segment_account(segment, self._users.get(segment.name, 0)) for segment in self._system.segments),
+            segments,
             # A sum over some of the guests would look like a sum over all.
-            self._sharing.totals() if self._all_visible else Totals(None, None, None),
+            self._sharing.totals([segment.resident_bytes for segment in segments])
+            if self._all_visible
+            else Totals(None, None, None),
             None if free_before_bytes is None else MachineMemory(free_before_bytes, free_memory_bytes()),
             tuple(dict.fromkeys([*limits, *found])),
         )
+
+    def _segment_accounts(self) -> tuple[SegmentAccount, ...]:
+        accounts = []
+        for segment, used_bytes in zip(self._system.segments, self._sharing.used_bytes(), strict=True):
+            # The kernel counts an object's pages in blocks of 512 bytes.
+            resident_bytes = os.fstat(segment.descriptor).st_blocks * 512
+            accounts.append(
+                SegmentAccount(
+                    segment.name,
+                    segment.shm_name,
+                    segment.size_bytes,
+                    resident_bytes,
+                    max(resident_bytes - used_bytes, 0) if self._use_known else None,
+                    self._users.get(segment.name, 0),
+                )
+            )
+        return tuple(accounts)
+
+    def _loaded(self, spaces: tuple[AddressSpace, ...]) -> list[int]:
+        """Return the numbers of the segments that processes have mapped anywhere."""
+        return [
+            index
+            for index, wanted in enumerate(self._first_pages)
+            if any(space.map.of_object(wanted).vmas for space in spaces)
+        ]
 
     def count_own_frames(self) -> None:
         """Look up how often the kernel says that frames are mapped; guests must stand still until this is done."""
@@ -214,12 +246,6 @@ def _first_pages(segments: tuple[SegmentTarget, ...]) -> dict[Object, int]:
         first_pages[status.st_dev, status.st_ino] = pages
         pages += segment.size_bytes >> PAGE_SHIFT
     return first_pages
-
-
-def _segment_account(segment: SegmentTarget, users: int) -> SegmentAccount:
-    # The kernel counts an object's pages in blocks of 512 bytes.
-    resident_bytes = os.fstat(segment.descriptor).st_blocks * 512
-    return SegmentAccount(segment.name, segment.shm_name, segment.size_bytes, resident_bytes, users)
 
 
 def _among(ascending: Entries, wanted: Entries) -> Flags:

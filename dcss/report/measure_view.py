@@ -25,6 +25,7 @@ _SEGMENT_COLUMNS = (
     Column("SEGMENT"),
     Column("SIZE", right=True),
     Column("IN MEMORY", right=True),
+    Column("UNUSED", right=True),
     Column("LOADED BY", right=True),
     Column("SHARED MEMORY OBJECT"),
 )
@@ -131,6 +132,7 @@ def segment_blocks(result: MeasureResult) -> list[Block]:
             text_cell(segment.name),
             bytes_cell(segment.bytes),
             bytes_cell(segment.resident_bytes),
+            bytes_cell(segment.unused_bytes),
             Cell(fmt_count(segment.guests, "guest"), segment.guests),
             text_cell(segment.shm),
         )
@@ -146,7 +148,14 @@ def saving_note(result: MeasureResult) -> Note:
         return Note(f"Saved {UNKNOWN}: frames could not be counted")
     percent = 100 * totals.saved_bytes / totals.without_sharing_bytes if totals.without_sharing_bytes else 0.0
     without, once = fmt_bytes(totals.without_sharing_bytes), fmt_bytes(totals.with_sharing_bytes)
-    text = f" ({percent:.0f} %): {once} where without sharing it would be {without}"
+    unused = [
+        f"{fmt_bytes(segment.unused_bytes)} of {segment.name}" for segment in result.segments if segment.unused_bytes
+    ]
+    nobody = f"; no guest uses {', '.join(unused)}" if unused else ""
+    if totals.saved_bytes < 0:
+        text = f": {once} with sharing, {without} without{nobody}"
+        return Note(text, f"Costs {fmt_bytes(-totals.saved_bytes)} more", "bold", wrapped=False)
+    text = f" ({percent:.0f} %): {once} where without sharing it would be {without}{nobody}"
     return Note(text, f"Saved {fmt_bytes(totals.saved_bytes)}", "bold", wrapped=False)
 
 

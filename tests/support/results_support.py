@@ -87,7 +87,7 @@ def _measure(names: tuple[str, ...], bases: tuple[str, ...], *, frames: bool) ->
     return MeasureResult(
         "demo",
         tuple(guests),
-        (SegmentAccount("LIB", "/dcss.demo.LIB.1", 104 << 20, 104 << 20, count + len(bases)),),
+        (SegmentAccount("LIB", "/dcss.demo.LIB.1", 104 << 20, mapped_bytes, 0, count + len(bases)),),
         Totals(mapped_bytes, count * mapped_bytes, (count - 1) * mapped_bytes),
         MachineMemory(20_000 << 20, 19_700 << 20),
         () if frames else (HIDDEN,),

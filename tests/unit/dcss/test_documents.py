@@ -43,7 +43,9 @@ MEASURE: Shape = {
             "host": dict.fromkeys(("rss_bytes", "pss_bytes", "uss_bytes", "page_table_bytes"), INT_OR_NULL),
         }
     ],
-    "segments": [{"name": str, "shm": str, "bytes": int, "resident_bytes": int, "guests": int}],
+    "segments": [
+        {"name": str, "shm": str, "bytes": int, "resident_bytes": int, "unused_bytes": INT_OR_NULL, "guests": int}
+    ],
     "totals": dict.fromkeys(("with_sharing_bytes", "without_sharing_bytes", "saved_bytes"), INT_OR_NULL),
 }
 RUN: Shape = {

@@ -46,8 +46,9 @@ def test_accounts_of_sharing_guests() -> None:
         assert 0 < host.uss_bytes < host.pss_bytes < host.rss_bytes
         assert host.page_table_bytes is not None
         assert host.page_table_bytes > 0
-    assert result.totals == Totals(73 * PAGE_SIZE, 113 * PAGE_SIZE, 40 * PAGE_SIZE)
+    assert result.totals == Totals(PAGES * PAGE_SIZE, 113 * PAGE_SIZE, (113 - PAGES) * PAGE_SIZE)
     (segment,) = result.segments
+    assert segment.unused_bytes == (PAGES - 73) * PAGE_SIZE
     assert (segment.name, segment.shm, segment.guests) == ("LIB", stage.segments[0].shm_name, 2)
     assert segment.bytes == segment.resident_bytes == PAGES * PAGE_SIZE
     assert result.machine is not None
@@ -63,7 +64,7 @@ def test_baselines_are_in_the_accounts_and_not_in_the_totals() -> None:
         stage.guest(orders, expect="copies")
         stage.guest([order("storage", pages=64)], expect="copies")
         result = measured(stage)
-    assert result.totals == Totals(73 * PAGE_SIZE, 73 * PAGE_SIZE, 0)
+    assert result.totals == Totals(PAGES * PAGE_SIZE, 73 * PAGE_SIZE, (73 - PAGES) * PAGE_SIZE)
     shared, copies, idle = result.guests
     assert shared.guest.xip_bytes == 73 * PAGE_SIZE
     assert copies.guest.xip_bytes == 0
@@ -101,7 +102,8 @@ def test_two_segments_count_apart() -> None:
         stage.guest([order("map", at=0, page=2, pages=4)])
         result = measured(stage)
     assert [account.guest.xip_bytes for account in result.guests] == [12 * PAGE_SIZE, 4 * PAGE_SIZE]
-    assert result.totals == Totals(14 * PAGE_SIZE, 16 * PAGE_SIZE, 2 * PAGE_SIZE)
+    assert result.totals == Totals((PAGES + 8) * PAGE_SIZE, 16 * PAGE_SIZE, (16 - PAGES - 8) * PAGE_SIZE)
+    assert [segment.unused_bytes for segment in result.segments] == [(PAGES - 6) * PAGE_SIZE, 0]
 
 
 def test_absent_pages_are_not_instantiated() -> None:
@@ -119,7 +121,7 @@ def test_written_private_copies_are_not_the_segments_pages() -> None:
         stage.guest([order("map", at=0, page=8, pages=40, private=True), rewrite])
         result = measured(stage)
     assert result.guests[0].guest.xip_bytes == 35 * PAGE_SIZE
-    assert result.totals.with_sharing_bytes == 35 * PAGE_SIZE
+    assert result.totals.without_sharing_bytes == 35 * PAGE_SIZE
 
 
 def test_without_privilege_what_can_be_seen_is_the_same() -> None:

@@ -120,6 +120,18 @@ def test_unproved_names_what_could_not_be_judged() -> None:
     assert "one-frame-per-page  does not apply: nobody" in page
 
 
+def test_sharing_that_costs_more_than_copies_says_so() -> None:
+    run = made_up_run()
+    (segment,) = run.measure.segments
+    costly = replace(
+        run.measure,
+        totals=Totals(27 << 20, 19 << 20, -(8 << 20)),
+        segments=(replace(segment, resident_bytes=27 << 20, unused_bytes=17 << 20),),
+    )
+    said = "Costs 8.0 MiB more: 27.0 MiB with sharing, 19.0 MiB without; no guest uses 17.0 MiB of LIB\n"
+    assert said in run_screen(replace(run, measure=costly), PLAIN)
+
+
 def test_the_headline_counts_what_two_guests_map() -> None:
     verify = made_up_run().verify
     one, two, *_ = verify.files
