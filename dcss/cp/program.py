@@ -128,11 +128,13 @@ class ControlProgram:
         self._machines[name] = RegisteredMachine(name, storage_bytes, namesave, frozenset(privilege), dump)
 
     async def handle(self, name: str, request: Request) -> Reply:
-        """Answer one hypercall of a registered virtual machine. Raises nothing, whatever it sends.
+        """Answer one hypercall of a virtual machine. Raises nothing, whatever it sends, and also once it was released.
 
         A descriptor in the reply stays CP's own: send it, do not close it.
         """
-        machine = self._machines[name]
+        machine = self._machines.get(name)
+        if machine is None:  # its process lives a little longer than that, while a system is taken down
+            return Reply(ConditionCode.UNSUPPORTED, request.rx, request.ry)
         if request.diagnose == DIAGNOSE_64:
             return await diagnose_64(self._host, machine, request)
         if request.diagnose == DIAGNOSE_08:

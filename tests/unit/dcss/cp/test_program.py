@@ -222,3 +222,10 @@ def test_file_numbers_go_on_and_wrap(cp: BlockingCp) -> None:
     assert cp.publish(define("APP2", "40000-4000F SR"), filler(b"")).spid == 1
     cp.publish(define("APP3", "50000-5000F SR"), filler(b""))
     assert cp.publish(define("APP4", "60000-6000F SR"), filler(b"")).spid == 4
+
+
+def test_a_hypercall_after_the_release_is_refused(cp: BlockingCp) -> None:
+    cp.publish(LIB, filler(b"x"))
+    cp.release("A")
+    assert diag(cp, "A", LOADSHRX, "LIB").condition_code == 3
+    assert cp.users("LIB") == 0
