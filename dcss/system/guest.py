@@ -63,7 +63,7 @@ class Guest:
     @property
     def lives(self) -> bool:
         """It has a process, or one is asked for."""
-        return self.state is State.STARTING or (self.instance is not None and bool(self.instance.pids))
+        return self.state is State.STARTING or (self.instance is not None and self.instance.running_or_ending)
 
     @property
     def settled(self) -> bool:

@@ -45,6 +45,11 @@ class GuestInstance:
         return () if self.running is None or self.end is not None else self.running.pids
 
     @property
+    def running_or_ending(self) -> bool:
+        """Its engine started it, and its end has not been recorded yet."""
+        return self.running is not None and self.end is None
+
+    @property
     def exit_status(self) -> int | None:
         """How its process ended; None while it lives."""
         return None if self.end is None else self.end.status

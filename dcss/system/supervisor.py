@@ -71,7 +71,7 @@ class Supervisor:
     def stop(self, guest: Guest) -> None:
         """Kill a guest's process, or call off its next start. It is stopped once its process has ended."""
         guest.wanted = False
-        if guest.requested or (guest.instance is not None and guest.instance.pids):
+        if guest.requested or (guest.instance is not None and guest.instance.running_or_ending):
             if guest.instance is not None:
                 guest.instance.kill()  # one that is being started is killed when it has a process
             return

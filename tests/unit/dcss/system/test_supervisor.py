@@ -190,3 +190,20 @@ async def test_a_row_of_guests_longer_than_pythons_stack_fails_with_its_first(tm
         await stage.supervisor.wait_settled()
         assert {one.state for one in each} == {State.FAILED}
         assert each[-1].reason == f"not started, since it comes after G{count - 2}, which is failed"
+
+
+@in_event_loop
+async def test_a_guest_that_is_stopped_as_it_ends_has_its_end_recorded(tmp_path: Path) -> None:
+    async with stage_of(tmp_path, guest("G")) as stage:
+        stage.supervisor.launch()
+        await until(stage.guest(), State.RUNNING)
+        stage.engine.instances[0].report(READY)
+        await until(stage.guest(), State.READY)
+        stage.engine.instances[0].end(-signal.SIGSEGV)
+        assert stage.guest().lives  # as far as anyone was told
+        stage.supervisor.stop(stage.guest())
+        await until(stage.guest(), State.STOPPED)
+        instance = stage.guest().instance
+        assert instance is not None
+        assert (instance.ready, instance.exit_status) == (False, -signal.SIGSEGV)
+        assert stage.registered == set()
