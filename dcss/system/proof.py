@@ -2,7 +2,8 @@
 
 import asyncio
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -36,6 +37,12 @@ class Prover:
         self._lock = asyncio.Lock()
         self.extents = ExtentCache()
         self._content: ContentCache | None = None  # what the last proof derived from the segments
+
+    @asynccontextmanager
+    async def held_off(self) -> AsyncIterator[None]:
+        """Let what is under way end, and begin no other before the block ends: it would miss what the block ends."""
+        async with self._lock:
+            yield
 
     async def verify(self, evidence_path: Path | None = None) -> VerifyResult:
         """Judge the claims about the guests that live. Raises LaunchError where one of them ends meanwhile."""

@@ -100,9 +100,10 @@ class Requests:
         """Stop and start a guest, and wait each time until it has settled."""
         supervisor = self._system.supervisor
         if action in {"stop", "restart"}:
-            settled = guest.next_settled()
-            supervisor.stop(guest)
-            await settled
+            async with self._prover.held_off():  # a guest that ends while it is examined fails the whole proof
+                settled = guest.next_settled()
+                supervisor.stop(guest)
+                await settled
         if action in {"start", "restart"}:
             settled = guest.next_settled()
             if not guest.lives:  # another client may have started it

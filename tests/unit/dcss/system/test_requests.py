@@ -6,11 +6,14 @@ from typing import Any, cast
 
 import pytest
 from loop_support import in_event_loop
+from system_support import guest as guest_plan
 
 from dcss.errors import LaunchError
 from dcss.host.aio import TaskSet
 from dcss.rpc.connection import ClientConnection
 from dcss.system import requests
+from dcss.system.guest import Guest, State
+from dcss.system.proof import Prover
 from dcss.system.requests import Requests
 
 BUSY = "busy, so its own counters are the last that it sent"
@@ -61,4 +64,24 @@ async def test_measure_goes_on_without_guests_that_do_not_answer(monkeypatch: py
     handler = Requests(system, prover, lambda: None).handlers()["measure"]
     answer = await handler(cast(ClientConnection, None), {})
     assert answer == {"limits": [f"guest DEAF: {BUSY}", f"guest SLOW: {BUSY}"]}
+    await tasks.close()
+
+
+@in_event_loop
+async def test_a_guest_is_not_stopped_while_it_is_proved() -> None:
+    guest = Guest(guest_plan("G"), State.READY)
+    tasks = TaskSet()
+    system: Any = SimpleNamespace(
+        tasks=tasks,
+        cp=None,
+        supervisor=SimpleNamespace(guests={"G": guest}, stop=lambda each: each.enter(State.STOPPED)),
+    )
+    prover = Prover(system)
+    handler = Requests(system, prover, lambda: None)
+    async with prover.held_off():
+        change = tasks.start(handler._change(guest, "stop"), "stop G")
+        await asyncio.sleep(0.01)
+        assert guest.state is State.READY
+    await change
+    assert guest.state is State.STOPPED
     await tasks.close()
