@@ -11,6 +11,7 @@ import numpy as np
 from dcss.abi.page import PAGE_SHIFT
 from dcss.abi.pagemap import ENTRY_SIZE_BYTES
 from dcss.account.pagemap import Entries, Pagemap, frames_of
+from dcss.errors import MeasurementDeniedError
 
 _KPAGECOUNT = "/proc/kpagecount"
 _GAP_FRAMES = 64  # reading the counts of this many frames in vain costs less than another call
@@ -30,10 +31,11 @@ def hidden_because() -> str | None:
     return None
 
 
-def map_counts(frames: Entries) -> Entries:
+def map_counts(frames: Entries, *, complete: bool = False) -> Entries:
     """Return for each frame number how many page-table entries map it, in all processes of the machine.
 
-    Neighbouring frames are read in one call. A frame beyond the end of memory counts 0.
+    Neighbouring frames are read in one call. A frame beyond the end of the counts counts 0 or, where they must be
+    `complete`, raises MeasurementDeniedError.
     """
     if not len(frames):
         return np.zeros(0, np.uint64)
@@ -49,10 +51,14 @@ def map_counts(frames: Entries) -> Entries:
     try:
         for first, start, end in zip(firsts.tolist(), (ends - lengths).tolist(), ends.tolist(), strict=True):
             # Short behind the last frame of memory, where zeros stay.
-            os.preadv(descriptor, [counts[start:end].data], first * ENTRY_SIZE_BYTES)
+            wanted_bytes = (end - start) * ENTRY_SIZE_BYTES
+            done_bytes = os.preadv(descriptor, [counts[start:end].data], first * ENTRY_SIZE_BYTES)
+            if complete and done_bytes < wanted_bytes:
+                found = f"found {done_bytes:,} bytes at frame {first:#x}, wanted {wanted_bytes:,}"
+                raise MeasurementDeniedError(f"{_KPAGECOUNT}: {found}: the kernel does not count these frames")
     finally:
         os.close(descriptor)
     run = np.searchsorted(firsts, distinct, side="right") - 1
     places = (ends - lengths)[run] + (distinct - firsts[run]).astype(np.int64)
-    found: Entries = counts[places][where.reshape(-1)]
-    return found
+    of_frames: Entries = counts[places][where.reshape(-1)]
+    return of_frames

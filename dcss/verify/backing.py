@@ -14,8 +14,21 @@ from dcss.account.maps import Vma
 from dcss.account.proc import read_proc
 
 _MEMORY_FILE_SYSTEMS = frozenset({b"tmpfs", b"devtmpfs", b"ramfs", b"hugetlbfs"})
-# f_type of statfs(2), for file systems that no mount table shows: include/uapi/linux/magic.h
-_MEMORY_MAGICS = frozenset({0x01021994, 0x858458F6, 0x958458F6, 0x5345434D, 0x09041934})
+_SHMEM_FILE_SYSTEMS = frozenset({b"tmpfs", b"devtmpfs"})
+_TMPFS_MAGIC = 0x01021994
+# f_type of statfs(2), linux/magic.h: file systems on a disk, a network or over others, and the kernel's own
+# tables. What no mount table shows and is none of these is memory: memfd_secret, aio rings, packet rings, hugetlb.
+_HOST_MAGICS = frozenset(
+    {
+        *(0xEF53, 0x58465342, 0x9123683E, 0xF2F52010, 0x2FC12FC1, 0xCA451A4E),  # ext, xfs, btrfs, f2fs, zfs, bcachefs
+        *(0x4D44, 0x2011BAB0, 0x5346544E, 0x7366746E, 0x9660, 0x15013346),  # msdos, exfat, ntfs, ntfs3, iso9660, udf
+        *(0x73717368, 0xE0F5E1E2, 0x3434, 0x3153464A, 0x52654973),  # squashfs, erofs, nilfs, jfs, reiserfs
+        *(0x6969, 0x517B, 0xFE534D42, 0xFF534D42, 0x00C36400, 0x01021997),  # nfs, smb, smb2, cifs, ceph, 9p
+        *(0x5346414F, 0x01161970, 0x7461636F, 0x0BD00BD0),  # afs, gfs2, ocfs2, lustre
+        *(0x794C7630, 0x65735546, 0x61756673, 0xF15F),  # overlayfs, fuse, aufs, ecryptfs
+        *(0x9FA0, 0x62656572, 0x63677270),  # proc, sysfs, cgroup2
+    }
+)
 _STATFS_BYTES = 120  # struct statfs; its first field is f_type, a long
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -28,9 +41,11 @@ class Backings:
         # memfd, shared anonymous memory and System V segments all lie on this one internal mount.
         descriptor = os.memfd_create("dcss")
         try:
-            self._known = {os.fstat(descriptor).st_dev: True}
+            device = os.fstat(descriptor).st_dev
         finally:
             os.close(descriptor)
+        self._known = {device: True}
+        self._shmem = {device}
         self._namespaces: set[int] = set()
 
     def of_mapping(self, pid: int, vma: Vma) -> bool:
@@ -39,6 +54,10 @@ class Backings:
             return self._known[vma.device]
         return self._ask(pid, vma.device, vma.inode, paths_to(pid, vma))
 
+    def is_shmem(self, pid: int, vma: Vma) -> bool:
+        """Say whether the kernel counts a mapping as shared memory (Pss_Shmem), which ramfs and aio rings are not."""
+        return self.of_mapping(pid, vma) and vma.device in self._shmem
+
     def of_file(self, pid: int, device: int, inode: int, path: str) -> bool:
         """Say whether a file that process `pid` has open, and `path` leads to, lives in memory."""
         return self._known[device] if device in self._known else self._ask(pid, device, inode, [path])
@@ -46,12 +65,14 @@ class Backings:
     def _ask(self, pid: int, device: int, inode: int, paths: list[str]) -> bool:
         """Look `device` up in the mounts of the process; else ask for its kind of file system.
 
-        A device that can be found out in no way counts as memory: then its content is searched, or missed by name.
+        A host file is the exception: any other device counts as memory, and its content is searched or missed by name.
         """
         self._read_mounts(pid)
         if device not in self._known:
             magics = {_magic(path) for path in paths if _leads_to(path, inode)}
-            self._known[device] = not magics or bool(magics & _MEMORY_MAGICS)
+            self._known[device] = not magics or bool(magics - _HOST_MAGICS)
+            if _TMPFS_MAGIC in magics:
+                self._shmem.add(device)
         return self._known[device]
 
     def _read_mounts(self, pid: int) -> None:
@@ -62,9 +83,11 @@ class Backings:
         for line in read_proc(pid, "mountinfo").splitlines():
             left, _, right = line.partition(b" - ")
             major, minor = left.split()[2].split(b":")
-            is_memory = right.split()[0] in _MEMORY_FILE_SYSTEMS
+            kind, device = right.split()[0], os.makedev(int(major), int(minor))
             # Device numbers are the machine's: what one namespace shows holds in all.
-            self._known.setdefault(os.makedev(int(major), int(minor)), is_memory)
+            self._known.setdefault(device, kind in _MEMORY_FILE_SYSTEMS)
+            if kind in _SHMEM_FILE_SYSTEMS:
+                self._shmem.add(device)
 
 
 def paths_to(pid: int, vma: Vma) -> list[str]:

@@ -347,6 +347,14 @@ class TestBaselines:
             stage.guest(orders, expect="copies")
             assert "/lib/two.so: 16 of 32 pages not found" in assert_only_false(verify(stage.system), BASELINES)
 
+    def test_equal_versions_of_a_segment_do_not_confuse_it(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.publish(name="LIB.0001")
+            stage.guest(map_all())
+            stage.guest(baseline(0, 1, 2), expect="copies")
+            assert_verified(verify(stage.system))
+
     def test_nothing_read(self) -> None:
         with Stage() as stage:
             stage.publish()

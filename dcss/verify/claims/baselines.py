@@ -70,7 +70,8 @@ def _files(contents: Contents, found: Flags, distinctive: Flags) -> tuple[int, l
         read = segment.files.count(counted & distinctive[of_page]) > 0
         # Pages of low entropy cannot be told from memory that was never written: they are not missed.
         missing = segment.files.count(counted & ~found[of_page])
-        complete += int(np.count_nonzero(read & (missing == 0)))
+        # Equal files, or versions of a segment, cannot be told apart: any that is there whole was copied.
+        complete += int(np.count_nonzero((segment.files.count(counted) > 0) & (missing == 0)))
         for file in np.flatnonzero(read & (missing > 0)).tolist():
             total = count(int(segment.files.counts[file]), "page")
             found_not = f"{int(missing[file]):,} of {total} not found in its memory, so shared or not read"

@@ -13,7 +13,7 @@ from dcss.account.maps import parse_maps, read_maps
 from dcss.account.memory_map import Object
 from dcss.account.pagemap import frames_of
 from dcss.account.smaps import read_rollup, read_smaps
-from dcss.errors import DcssError
+from dcss.errors import DcssError, MeasurementDeniedError
 from dcss.results import Claim
 from dcss.verify.backing import Backings
 from dcss.verify.segment_view import SegmentView
@@ -33,7 +33,10 @@ def judge(snapshot: Snapshot) -> Claim:
         return Claim(NAME, None, f"not all processes' books could be read: {first_few(snapshot.denied)}")
     if not snapshot.segments:
         return Claim(NAME, None, "no segment is published")
-    return _by_entries(snapshot) if snapshot.frames else _by_shares(snapshot)
+    try:
+        return _by_entries(snapshot) if snapshot.frames else _by_shares(snapshot)
+    except MeasurementDeniedError as error:
+        return Claim(NAME, None, str(error))
 
 
 def _by_entries(snapshot: Snapshot) -> Claim:
@@ -42,7 +45,7 @@ def _by_entries(snapshot: Snapshot) -> Claim:
     for segment, cp_entries, ours in zip(snapshot.segments, snapshot.cp_entries, snapshot.pte_counts, strict=True):
         frames = frames_of(cp_entries)
         # Frame 0 stands for a page that CP does not have present: claim 1 reports that.
-        counted = np.where(frames != 0, map_counts(frames).astype(np.int64), 0)
+        counted = np.where(frames != 0, map_counts(frames, complete=True).astype(np.int64), 0)
         entries += int(ours.sum())
         pages += int(np.count_nonzero(frames))
         foreign = counted - ours
@@ -119,9 +122,7 @@ def _add_share(shares: _Shares, pid: int, objects: frozenset[Object], backings: 
     # The kernel rounds each process's sum down to a whole kB, once.
     shares.bytes += rollup["Pss_Shmem"]
     shares.error_bytes += _KB
-    others = {
-        vma for vma in read_maps(pid) if vma.inode and vma.object not in objects and backings.of_mapping(pid, vma)
-    }
+    others = {vma for vma in read_maps(pid) if vma.inode and vma.object not in objects and backings.is_shmem(pid, vma)}
     for mapping in read_smaps(pid) if others else ():
         if mapping.vma not in others or not mapping.fields_bytes["Pss"]:
             continue
