@@ -1,16 +1,18 @@
 """Ways for a process to write to a segment: descriptors opened for writing, and shared mappings that are or may become
 writable."""
 
+import os
 from contextlib import suppress
-from pathlib import Path
 from typing import NamedTuple
 
 from dcss.account.maps import Vma
 from dcss.account.memory_map import MappingGroup
 from dcss.account.proc import ProcessGoneError
+from dcss.account.smaps import read_smaps
 from dcss.verify.descriptors import FileDescriptor
 
 _OWNER_WRITES = 0o200
+_MAP_FILE = "/proc/{}/map_files/{:x}-{:x}"
 
 
 class WritableMapping(NamedTuple):
@@ -25,20 +27,23 @@ def writable_mappings(pid: int, segment: str, group: MappingGroup) -> list[Writa
     """Find the mappings in `group`, all of one segment, through which process `pid` writes or could come to write."""
     shared = [vma for vma in group.vmas if vma.shared]
     found = [WritableMapping(segment, vma.start, True) for vma in shared if vma.writable]
-    # A look at each mapping is too much for thousands; the first and the last in address order are made apart.
-    for vma in dict.fromkeys((*shared[:1], *shared[-1:])):
-        if not vma.writable and _opened_for_writing(pid, vma):
-            found.append(WritableMapping(segment, vma.start, False))
-    return found
+    changeable = _changeable(pid, [vma for vma in shared if not vma.writable])
+    return found + [WritableMapping(segment, vma.start, False) for vma in changeable]
 
 
-def _opened_for_writing(pid: int, vma: Vma) -> bool:
-    # map_files' links carry the mode with which the mapped file was opened.
+def _changeable(pid: int, vmas: list[Vma]) -> list[Vma]:
+    """Return those of some shared mappings that mprotect could make writable."""
+    # map_files' links carry the mode with which the mapped file was opened: cheaper than smaps, and for root only.
     try:
-        mode = Path(f"/proc/{pid}/map_files/{vma.start:x}-{vma.end:x}").lstat().st_mode
+        return [vma for vma in vmas if os.lstat(_MAP_FILE.format(pid, vma.start, vma.end)).st_mode & _OWNER_WRITES]
     except OSError:
-        return False
-    return bool(mode & _OWNER_WRITES)
+        return _changeable_by_flags(pid, vmas)
+
+
+def _changeable_by_flags(pid: int, vmas: list[Vma]) -> list[Vma]:
+    """Do the same by VmFlags: `mw` says that a mapping may become writable."""
+    wanted = set(vmas)
+    return [mapping.vma for mapping in read_smaps(pid) if mapping.vma in wanted and "mw" in mapping.flags]
 
 
 def opened_for_writing(file: FileDescriptor) -> bool:
