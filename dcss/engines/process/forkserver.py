@@ -22,6 +22,7 @@ from errno import EMFILE, ENOMEM
 from typing import NoReturn
 
 from dcss.engines.process.heap import fill_holes
+from dcss.engines.process.rehearsal import rehearse
 from dcss.host.prctl import die_with, set_name
 from dcss.host.rlimits import explain_fork
 from vmguest import hostmem
@@ -57,6 +58,7 @@ def serve(control: socket.socket) -> None:
     """Serve until CP closes its end; then end, and every guest with it."""
     reservation = hostmem.reserve()
     preload()
+    rehearse(reservation)
     _send(control, {"event": "hello", "reservation": reservation}, None)
     gc.collect()
     fill_holes()

@@ -1,0 +1,90 @@
+"""A guest's start, rehearsed in the fork server: what a first run writes into the interpreter, guests then share.
+
+While a function runs for the first times, CPython counts its calls in the code object, replaces its bytecode by
+specialized instructions and fills their caches (PEP 659). All that lies in pages that a guest would have to copy.
+"""
+
+import os
+import socket
+import stat
+
+from dcss.abi.diag64 import QOUT64, QRANGE, ConditionCode
+from dcss.abi.extmem import SegmentType
+from dcss.abi.hypercall import Reply, send_reply
+from dcss.abi.page import PAGE_SIZE
+from dcss.ext2.mkfs.image import place
+from dcss.ext2.mkfs.tree import DataRun, NodeAttributes, Tree, TreeDirectory, TreeFile, default_directory
+from vmguest import hostmem
+from vmguest.bootstrap import GuestSpec, boot
+from vmguest.hostmem import Reservation
+from vmguest.workload import STEPS, prepare
+
+_RUNS = 10  # CPython 3.11 specializes a function that has been called eight times
+_SEGMENT_ADDRESS = 64 << 20
+_DIRECTORIES, _FILES = 3, 12
+_SMALL_BYTES, _LARGE_BYTES = 64 << 10, (4 << 20) + (256 << 10)
+_PATTERN = "/**/*.so"
+_SPEC = GuestSpec("REHEARSE", 16 << 20, ("REHEARSE",), (("dcssblk0", "/", ("ro", "xip")),), ())
+
+
+class _ZeroFile:
+    """A file of zeros that an image copies from."""
+
+    def open(self) -> int:
+        return os.open("/dev/zero", os.O_RDONLY | os.O_CLOEXEC)
+
+
+def rehearse(reservation: Reservation) -> None:
+    """Start guests in this process, which map the files of a small image, and leave nothing of them behind."""
+    prepare(_PATTERN)
+    image = os.memfd_create("dcss:rehearsal", os.MFD_CLOEXEC)
+    try:
+        placed = place(_tree(), _SEGMENT_ADDRESS, None)
+        placed.write(image, None)
+        size_bytes = -(-os.fstat(image).st_size // PAGE_SIZE) * PAGE_SIZE
+        os.ftruncate(image, size_bytes)
+        for _ in range(_RUNS):
+            _run(reservation, image, size_bytes)
+    finally:
+        os.close(image)
+
+
+def _run(reservation: Reservation, image: int, size_bytes: int) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        for reply in _replies(image, size_bytes):
+            send_reply(ours, reply)
+        kernel = boot(_SPEC, reservation, theirs, None)
+        STEPS["map"](kernel.init, _PATTERN)
+        kernel.counters()
+        kernel.end_task(kernel.init)
+        kernel.vfs.umount(b"/")
+        kernel.extmem.segment_unload("REHEARSE")
+    for address, length_bytes in (reservation[:2], reservation[2:]):
+        hostmem.unmap(address, length_bytes)
+
+
+def _replies(image: int, size_bytes: int) -> tuple[Reply, ...]:
+    """Return CP's replies to a guest that probes for subcodes, queries, loads and unloads the one segment."""
+    start, end = _SEGMENT_ADDRESS, _SEGMENT_ADDRESS + size_bytes - 1
+    area = QOUT64.pack(start, end, 1, 1) + QRANGE.pack(start | SegmentType.SR, end)
+    return (
+        Reply(ConditionCode.FAILED),
+        Reply(ConditionCode.DONE, block=area),
+        Reply(ConditionCode.DONE, start, end, descriptor=image),
+        Reply(ConditionCode.DONE),
+    )
+
+
+def _tree() -> Tree:
+    attributes = NodeAttributes(stat.S_IFREG | 0o644, 0, 0, 0)
+    root = default_directory()
+    for number in range(_DIRECTORIES):
+        directory: TreeDirectory = default_directory()
+        root.entries[b"lib%d" % number] = directory
+        for name in range(_FILES):
+            # One of them needs double indirect blocks.
+            size_bytes = _LARGE_BYTES if (number, name) == (0, 0) else _SMALL_BYTES
+            data = (DataRun(0, 0, size_bytes),)
+            directory.entries[b"lib%d.so" % name] = TreeFile(attributes, size_bytes, data, _ZeroFile())
+    return Tree(root)
