@@ -197,12 +197,12 @@ def read_private(target: "SystemTarget") -> None:
     import numpy as np
 
     from dcss.account.pagemap import frames_of, is_file, runs_of
-    from dcss.account.space import AddressSpace
+    from dcss.account.space import ProcessPages
 
     seen = np.zeros(0, np.uint64)
     buffer = memoryview(bytearray(64 << 20))
     for pid in (*target.other_pids, *(guest.pids[0] for guest in target.guests)):
-        space = AddressSpace.read(pid)
+        space = ProcessPages.read(pid)
         frames = frames_of(space.entries)
         fresh = ~is_file(space.entries)
         if len(seen):

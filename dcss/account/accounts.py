@@ -15,7 +15,7 @@ from dcss.account.pagemap import Entries, Flags, frames_of, is_exclusive, is_fil
 from dcss.account.proc import ProcessGoneError
 from dcss.account.scan import GuestReading, ended_processes_named, hold_system, not_held, scan
 from dcss.account.smaps import read_rollup, read_status
-from dcss.account.space import AddressSpace
+from dcss.account.space import ProcessPages
 from dcss.account.targets import GuestTarget, SegmentTarget, StatedCounters, SystemTarget
 from dcss.account.totals import SharingSum
 from dcss.errors import LaunchError, MeasurementDeniedError
@@ -71,7 +71,7 @@ class Accounts:
         self._all_visible = True  # of the guests that share
         self._use_known = True
 
-    def add_other(self, space: AddressSpace) -> None:
+    def add_other(self, space: ProcessPages) -> None:
         """Note the frames that the fork server maps: these are no guest's alone."""
         self._other_frames = np.union1d(self._other_frames, frames_of(space.entries))
 
@@ -132,7 +132,7 @@ class Accounts:
             )
         return tuple(accounts)
 
-    def _loaded(self, spaces: tuple[AddressSpace, ...]) -> list[int]:
+    def _loaded(self, spaces: tuple[ProcessPages, ...]) -> list[int]:
         """Return the numbers of the segments that processes have mapped anywhere."""
         return [
             index
@@ -174,14 +174,14 @@ class Accounts:
             reading.guest, reading.pids, HostCosts(rss_bytes, pss_bytes, None, page_table_bytes), limits=limits
         )
 
-    def _mark_mapped(self, mapped: Flags, space: AddressSpace, guest: GuestTarget) -> None:
+    def _mark_mapped(self, mapped: Flags, space: ProcessPages, guest: GuestTarget) -> None:
         for wanted, first_page in self._first_pages.items():
             found = space.of_object(wanted, guest.user_area)
             # A written private copy of a page is the guest's own, no longer the segment's.
             shared = is_present(found.entries) & is_file(found.entries)
             mapped[found.object_pages[shared] + first_page] = True
 
-    def _note_own_frames(self, row: _GuestRow, spaces: tuple[AddressSpace, ...]) -> None:
+    def _note_own_frames(self, row: _GuestRow, spaces: tuple[ProcessPages, ...]) -> None:
         # CP maps every page of a segment itself, so none of them is a guest's alone.
         entries = np.concatenate([space.without(self._objects).entries for space in spaces])
         entries = entries[is_present(entries)]

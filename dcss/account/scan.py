@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 
 from dcss.account.hold import Hold
 from dcss.account.proc import ProcessGoneError, family
-from dcss.account.space import AddressSpace
+from dcss.account.space import ProcessPages
 from dcss.account.targets import GuestTarget, SystemTarget
 from dcss.errors import LaunchError, MeasurementDeniedError
 
@@ -16,14 +16,14 @@ class GuestReading(NamedTuple):
 
     guest: GuestTarget
     pids: tuple[int, ...]
-    spaces: tuple[AddressSpace, ...]
+    spaces: tuple[ProcessPages, ...]
     denied: str | None
 
 
 class Observer(Protocol):
     """Takes what it needs of each process, while that stands still."""
 
-    def add_other(self, space: AddressSpace) -> None:
+    def add_other(self, space: ProcessPages) -> None:
         """Look at a process that is neither CP nor a guest; these come first."""
 
     def add_guest(self, reading: GuestReading) -> None:
@@ -36,7 +36,7 @@ def scan(system: SystemTarget, observers: Sequence[Observer]) -> None:
     Raises ProcessGoneError where one of the processes of `system` has ended.
     """
     for pid in system.other_pids:
-        space = AddressSpace.read(pid)
+        space = ProcessPages.read(pid)
         for observer in observers:
             observer.add_other(space)
     for guest in system.guests:
@@ -50,11 +50,11 @@ def read_guest(guest: GuestTarget) -> GuestReading:
     if not guest.pids:
         raise LaunchError(f"guest {guest.name}: found no process of it, wanted one that runs")
     pids = family(guest.pids)
-    spaces: list[AddressSpace] = []
+    spaces: list[ProcessPages] = []
     denied: str | None = None
     for pid in pids:
         try:
-            spaces.append(AddressSpace.read(pid))
+            spaces.append(ProcessPages.read(pid))
         except MeasurementDeniedError as error:
             denied = str(error)
         except ProcessGoneError:

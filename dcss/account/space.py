@@ -23,7 +23,7 @@ class ObjectPages(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class AddressSpace:
+class ProcessPages:
     """One process's mappings, and its present or swapped pages, ascending, with their pagemap entries."""
 
     pid: int

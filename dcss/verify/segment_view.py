@@ -12,7 +12,7 @@ import numpy.typing as npt
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.memory_map import Object
 from dcss.account.pagemap import Entries, Flags, Pages
-from dcss.account.space import AddressSpace, spread
+from dcss.account.space import ProcessPages, spread
 from dcss.account.targets import AddressRange, FileRuns, SegmentTarget
 
 Bytes = npt.NDArray[np.uint8]
@@ -92,7 +92,7 @@ class SegmentView:
         """Read a byte of every page, so that each is present in CP's mapping."""
         self.content[:, 0].sum()
 
-    def cp_entries(self, cp: AddressSpace) -> Entries:
+    def cp_entries(self, cp: ProcessPages) -> Entries:
         """Return the pagemap entry of each page in CP's own mapping; 0 where that does not hold the page."""
         address = self.target.address
         found = cp.of_object(self.object, AddressRange(address, address + self.target.size_bytes))

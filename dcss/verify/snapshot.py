@@ -16,7 +16,7 @@ from dcss.account.maps import Vma
 from dcss.account.memory_map import MappingGroup, MemoryMap, cut
 from dcss.account.pagemap import Entries, Flags, Pages, frames_of, is_file, is_present
 from dcss.account.scan import GuestReading
-from dcss.account.space import AddressSpace, ObjectPages
+from dcss.account.space import ObjectPages, ProcessPages
 from dcss.account.targets import AddressRange, GuestTarget, SystemTarget
 from dcss.verify.evidence import EvidenceFile
 from dcss.verify.search.results import SearchResult
@@ -122,7 +122,7 @@ class SnapshotBuilder:
         self._layout = lru_cache(_KEPT_LAYOUTS)(self._find_layout)
         self._known_pages: dict[tuple[object, ...], SegmentPages] = {}
         # CP has much memory of its own that is nobody's business here.
-        cp = AddressSpace.read(system.cp_pid, frozenset(self._objects))
+        cp = ProcessPages.read(system.cp_pid, frozenset(self._objects))
         cp_entries = [segment.cp_entries(cp) for segment in segments]
         self._mask, self._wanted = _wanted_entries(cp_entries, frames=frames)
         self.snapshot = Snapshot(
@@ -136,7 +136,7 @@ class SnapshotBuilder:
             evidence.begin(segments, cp_entries)
         self._count(cp, "cp")
 
-    def add_other(self, space: AddressSpace) -> None:
+    def add_other(self, space: ProcessPages) -> None:
         """Count the entries of a process that is neither CP nor a guest."""
         self._count(space, "other")
 
@@ -181,7 +181,7 @@ class SnapshotBuilder:
         mapped = [_covered(segment.pages, vmas) for segment, vmas in zip(self._segments, user, strict=True)]
         return _Layout(groups, mapped, foreign, outside)
 
-    def _count(self, space: AddressSpace, role: str) -> list[tuple[ObjectPages, Flags]]:
+    def _count(self, space: ProcessPages, role: str) -> list[tuple[ObjectPages, Flags]]:
         """Count the entries of one process for every segment; return them, and which hold the segment's page."""
         snapshot = self.snapshot
         snapshot.pids.append(space.pid)

@@ -11,7 +11,7 @@ from claim_support import NO_COPIES, assert_verified, detail
 from needs_support import needs
 from segment_support import Stage, map_all, order
 
-from dcss.account.space import AddressSpace
+from dcss.account.space import ProcessPages
 from dcss.errors import LaunchError, MeasurementDeniedError
 from dcss.verify import examine
 from dcss.verify.examine import verify
@@ -54,9 +54,9 @@ def test_fork_server_that_ended(stage_of_two: Stage) -> None:
 def test_books_that_settle_at_the_second_look(stage_of_two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     # A page that was absent at the first look only: reclaim, migration, a guest that is still at work.
     looks = []
-    read = AddressSpace.read
+    read = ProcessPages.read
 
-    def forgetful(cls: type[AddressSpace], pid: int, objects: frozenset[tuple[int, int]] | None = None) -> AddressSpace:
+    def forgetful(cls: type[ProcessPages], pid: int, objects: frozenset[tuple[int, int]] | None = None) -> ProcessPages:
         space = read(pid, objects)
         if pid == stage_of_two.guests[0].pids[0]:
             looks.append(pid)
@@ -65,7 +65,7 @@ def test_books_that_settle_at_the_second_look(stage_of_two: Stage, monkeypatch: 
                 return replace(space, pages=space.pages[kept], entries=space.entries[kept])
         return space
 
-    monkeypatch.setattr(AddressSpace, "read", classmethod(forgetful))
+    monkeypatch.setattr(ProcessPages, "read", classmethod(forgetful))
     result = verify(stage_of_two.system)
     assert len(looks) == 2
     assert_verified(result)

@@ -7,7 +7,7 @@ import numpy as np
 
 from dcss.account.maps import Vma
 from dcss.account.pagemap import Pages
-from dcss.account.space import AddressSpace
+from dcss.account.space import ProcessPages
 from dcss.account.targets import GuestTarget, Origin
 from dcss.verify.search.page_contents import Contents
 from dcss.verify.search.results import Copies
@@ -23,7 +23,7 @@ def holder_name(guest: GuestTarget | None) -> str:
     return "the fork server" if guest is None else f"guest {guest.name}"
 
 
-def copies_in_process(contents: Contents, guest: GuestTarget | None, space: AddressSpace, hits: Hits) -> list[Copies]:
+def copies_in_process(contents: Contents, guest: GuestTarget | None, space: ProcessPages, hits: Hits) -> list[Copies]:
     """Group the hits in one process by file, mapping and origin."""
     if not len(hits.addresses):
         return []
@@ -93,7 +93,7 @@ def _origins(guest: GuestTarget | None, addresses: Pages) -> Pages:
     return origins
 
 
-def _describe(space: AddressSpace, vma: Vma) -> str:
+def _describe(space: ProcessPages, vma: Vma) -> str:
     name = os.fsdecode(vma.path)
     if vma.inode:
         return f"a written private mapping of {name}"

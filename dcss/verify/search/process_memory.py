@@ -17,7 +17,7 @@ from dcss.account.maps import Vma
 from dcss.account.memory_map import Object
 from dcss.account.pagemap import Entries, Flags, Pages, frames_of, is_file, is_present
 from dcss.account.proc import ProcessGoneError, open_proc
-from dcss.account.space import AddressSpace
+from dcss.account.space import ProcessPages
 from dcss.verify.backing import Backings
 from dcss.verify.search.searcher import Found, Hits, Original, Searcher
 from dcss.verify.segment_view import Bytes
@@ -59,13 +59,13 @@ class ProcessMemory(AbstractContextManager["ProcessMemory"]):
 class Searchable:
     """Pages of one process to be searched, ascending, with their entries and frames (0 where in swap, or hidden)."""
 
-    space: AddressSpace
+    space: ProcessPages
     pages: Pages
     entries: Entries
     frames: Entries
 
     @classmethod
-    def of(cls, space: AddressSpace, segments: frozenset[Object], backings: Backings, *, shared: bool) -> Self:
+    def of(cls, space: ProcessPages, segments: frozenset[Object], backings: Backings, *, shared: bool) -> Self:
         """Select private pages and, with `shared`, the present pages of shared memory that is no segment's."""
         # Pages in swap are no file pages either: reading brings them back.
         wanted = ~is_file(space.entries)
@@ -187,6 +187,6 @@ def _with_neighbours(pages: Pages, chosen: Flags) -> Flags:
     return wide
 
 
-def _places(space: AddressSpace, vma: Vma) -> slice:
+def _places(space: ProcessPages, vma: Vma) -> slice:
     first, last = np.searchsorted(space.pages, (vma.start >> PAGE_SHIFT, vma.end >> PAGE_SHIFT))
     return slice(int(first), int(last))

@@ -13,7 +13,7 @@ from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.maps import Vma
 from dcss.account.memory_map import Object
 from dcss.account.pagemap import Pages
-from dcss.account.space import AddressSpace
+from dcss.account.space import ProcessPages
 from dcss.verify.backing import Backings, open_object, paths_to
 from dcss.verify.descriptors import FileDescriptor
 from dcss.verify.search.process_memory import ProcessMemory, is_foreign_memory
@@ -86,7 +86,7 @@ class ObjectSearch:
         self._backings = backings
         self._searched: dict[Object, Pages] = {}
 
-    def reached(self, spaces: Iterable[AddressSpace], files: Iterable[FileDescriptor]) -> list[Reachable]:
+    def reached(self, spaces: Iterable[ProcessPages], files: Iterable[FileDescriptor]) -> list[Reachable]:
         """Return what one guest reaches by its mappings and descriptors."""
         found: dict[Object, Reachable] = {}
         for space in spaces:
@@ -115,7 +115,7 @@ class ObjectSearch:
         return self._searched[reachable.object], reason
 
 
-def host_files(spaces: Iterable[AddressSpace]) -> set[Object]:
+def host_files(spaces: Iterable[ProcessPages]) -> set[Object]:
     """Return what the fork server maps privately: the interpreter and its libraries, which may lie on a tmpfs.
 
     Memory files made by a program (memfd) are none, however they are mapped.

@@ -11,7 +11,7 @@ from dcss.account.hold import Hold
 from dcss.account.memory_map import Object
 from dcss.account.pagemap import Entries, Flags, Pages, is_exclusive
 from dcss.account.proc import ProcessGoneError, family
-from dcss.account.space import AddressSpace
+from dcss.account.space import ProcessPages
 from dcss.account.targets import GuestTarget, SystemTarget
 from dcss.errors import MeasurementDeniedError
 from dcss.verify.backing import Backings
@@ -38,7 +38,7 @@ def search_system(
     with Hold((), alone=system.other_pids):
         search_of = _SystemSearch(objects, searcher, record, frames=frames)
         result = SearchResult(searcher.contents)
-        spaces = [AddressSpace.read_without(pid, objects) for pid in system.other_pids]
+        spaces = [ProcessPages.read_without(pid, objects) for pid in system.other_pids]
         result.others = [search_of.other(space) for space in spaces]
         object_search = ObjectSearch(searcher, objects, host_files(spaces), search_of.backings)
         for guest in system.guests:
@@ -64,7 +64,7 @@ class _SystemSearch:
         self._record = record
         self._frames = frames
 
-    def other(self, space: AddressSpace) -> MemoryFindings:
+    def other(self, space: ProcessPages) -> MemoryFindings:
         """Search a process that is no guest's, and keep it."""
         findings = MemoryFindings()
         process = Searchable.of(space, self._objects, self.backings, shared=False)
@@ -94,11 +94,11 @@ class _SystemSearch:
             self._search_objects(findings, guest, spaces, object_search)
         return findings
 
-    def _read(self, guest: GuestTarget, findings: MemoryFindings) -> list[AddressSpace]:
+    def _read(self, guest: GuestTarget, findings: MemoryFindings) -> list[ProcessPages]:
         spaces = []
         for pid in family(guest.pids):
             try:
-                spaces.append(AddressSpace.read_without(pid, self._objects))
+                spaces.append(ProcessPages.read_without(pid, self._objects))
             except MeasurementDeniedError:
                 continue  # the snapshot has the reason
             except ProcessGoneError:
@@ -133,7 +133,7 @@ class _SystemSearch:
         return found
 
     def _search_objects(
-        self, findings: MemoryFindings, guest: GuestTarget, spaces: list[AddressSpace], object_search: ObjectSearch
+        self, findings: MemoryFindings, guest: GuestTarget, spaces: list[ProcessPages], object_search: ObjectSearch
     ) -> None:
         for reachable in object_search.reached(spaces, findings.descriptors):
             contents, reason = object_search.search(reachable)

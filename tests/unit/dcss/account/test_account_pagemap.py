@@ -25,7 +25,7 @@ from dcss.account.pagemap import (
     is_present,
     runs_of,
 )
-from dcss.account.space import AddressSpace, spread
+from dcss.account.space import ProcessPages, spread
 from dcss.account.targets import AddressRange
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -182,11 +182,11 @@ def test_address_space_of_an_object() -> None:
         os.close(descriptor)
         for page in (shared + 2, shared + 40, private + 7, anonymous + 4999):
             touch(page)
-        space = AddressSpace.read(os.getpid())
+        space = ProcessPages.read(os.getpid())
         found = space.of_object(wanted, AddressRange(shared * PAGE_SIZE, (shared + 64) * PAGE_SIZE))
         whole = space.of_object(wanted)
         rest = space.without(frozenset({wanted}))
-        part = AddressSpace.read(os.getpid(), frozenset({wanted}))
+        part = ProcessPages.read(os.getpid(), frozenset({wanted}))
         assert {2, 40} <= set(found.object_pages.tolist())
         assert (found.pages - shared == found.object_pages).all()
         assert is_file(found.entries).all()

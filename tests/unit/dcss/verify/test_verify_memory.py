@@ -13,7 +13,7 @@ from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.memory_map import MemoryMap
 from dcss.account.pagemap import Entries
 from dcss.account.scan import scan
-from dcss.account.space import AddressSpace
+from dcss.account.space import ProcessPages
 from dcss.verify.claims import one_frame
 from dcss.verify.files import file_proofs, file_tallies
 from dcss.verify.search import process_memory as memory
@@ -59,7 +59,7 @@ def process(pid: int, pages: dict[int, tuple[int, bytes]]) -> Searchable:
     numbers = np.array(sorted(pages), np.int64)
     frames = np.array([pages[number][0] for number in sorted(pages)], np.uint64)
     MadeUp.contents[pid] = {number: content for number, (_, content) in pages.items()}
-    return Searchable(AddressSpace(pid, MemoryMap.of([]), numbers, frames), numbers, frames, frames)
+    return Searchable(ProcessPages(pid, MemoryMap.of([]), numbers, frames), numbers, frames, frames)
 
 
 def search(segment: bytes, processes: list[Searchable]) -> list[list[int]]:
@@ -157,9 +157,9 @@ def test_page_of_the_object_in_another_frame_is_wrong(monkeypatch: pytest.Monkey
             stage.guest(map_all())
         liar = stage.guests[1].pids[0]
         first = (stage.user_area.start >> PAGE_SHIFT) + 4
-        read = AddressSpace.read
+        read = ProcessPages.read
 
-        def lie(cls: type[AddressSpace], pid: int, objects: frozenset[tuple[int, int]] | None = None) -> AddressSpace:
+        def lie(cls: type[ProcessPages], pid: int, objects: frozenset[tuple[int, int]] | None = None) -> ProcessPages:
             space = read(pid, objects)
             if pid == liar:
                 altered: Entries = space.entries.copy()
@@ -167,7 +167,7 @@ def test_page_of_the_object_in_another_frame_is_wrong(monkeypatch: pytest.Monkey
                 return replace(space, entries=altered)
             return space
 
-        monkeypatch.setattr(AddressSpace, "read", classmethod(lie))
+        monkeypatch.setattr(ProcessPages, "read", classmethod(lie))
         segments = [SegmentView.of(segment) for segment in stage.segments]
         by_frames, by_mappings = (snapshot_of(stage, segments, frames=frames) for frames in (True, False))
     claim = one_frame.judge(by_frames)
