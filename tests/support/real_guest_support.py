@@ -9,7 +9,7 @@ import json
 import mmap
 import os
 import re
-import select
+import selectors
 import signal
 import socket
 import subprocess
@@ -105,9 +105,15 @@ class RealGuest:
 
     def ask(self, *order: Any) -> Any:
         """Give an order and return the answer, or raise what the guest ended by."""
+        with selectors.DefaultSelector() as selector:
+            for each in (self._port, self._orders):
+                selector.register(each, selectors.EVENT_READ)
+            return self._ask(selector, order)
+
+    def _ask(self, selector: selectors.BaseSelector, order: tuple[Any, ...]) -> Any:
         self._orders.send(json.dumps(order).encode())
         while True:
-            ready, _, _ = select.select([self._port, self._orders], [], [], 30)
+            ready = [key.fileobj for key, _ in selector.select(30)]
             assert ready, f"guest {self.name} does not answer to {order}"
             if self._orders in ready:
                 answer = self._received()

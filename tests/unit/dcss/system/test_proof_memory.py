@@ -3,8 +3,8 @@
 import ctypes
 import os
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,6 +12,7 @@ import dcss.verify.examine
 from dcss.account.proc import read_proc
 from dcss.account.smaps import parse_fields
 from dcss.account.targets import SystemTarget
+from dcss.config.plan import SystemPlan
 from dcss.system.proof import Prover
 from dcss.system.state import SystemState
 
@@ -43,13 +44,11 @@ def test_a_proof_gives_free_memory_back(holed: None, monkeypatch: pytest.MonkeyP
         if fails:
             raise ZeroDivisionError
 
-    cache: Any = SimpleNamespace(add_files=lambda *_: None)
     monkeypatch.setattr(dcss.verify.examine, "examine", verify)
     before = anonymous_bytes()
-    prover = Prover(cast(SystemState, SimpleNamespace()))
-    prover.extents = cache
+    prover = Prover(SystemState(SystemPlan("none", (), (), Path("/none.yaml")), {}))
     try:
-        prover._judge(cast(SystemTarget, None), {}, None, None)
+        prover._judge(SystemTarget("none", os.getpid(), (), (), ()), {}, None, None)
     except ZeroDivisionError:
         assert fails
     assert before - anonymous_bytes() > FREED_BYTES / 2

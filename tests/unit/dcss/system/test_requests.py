@@ -1,22 +1,47 @@
 """What a request does with a guest that does not listen."""
 
 import asyncio
-from types import SimpleNamespace
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import pytest
+from cp_support import private_directories, unique_system
 from loop_support import in_event_loop
 from system_support import guest as guest_plan
 
+from dcss.config.plan import SystemPlan
+from dcss.cp.program import ControlProgram
 from dcss.errors import LaunchError
-from dcss.host.aio import TaskSet
 from dcss.rpc.connection import ClientConnection
 from dcss.system import requests
-from dcss.system.guest import Guest, State
+from dcss.system.guest import State
+from dcss.system.instance import GuestInstance
+from dcss.system.log import SystemLog
 from dcss.system.proof import Prover
 from dcss.system.requests import Requests
+from dcss.system.state import SystemState
+from dcss.system.supervisor import Supervisor
 
 BUSY = "busy, so its own counters are the last that it sent"
+
+
+class ListedSystem(SystemState):
+    """A system of these guests, with a CP that nobody asks anything."""
+
+    def __init__(self, *guests: Any) -> None:
+        super().__init__(SystemPlan("none", (), (), Path("/none.yaml")), {})
+        self.cp = cast(ControlProgram, None)
+        self._guests = {guest.name: guest for guest in guests}
+
+    @property
+    def guests(self) -> Mapping[str, GuestInstance]:
+        return self._guests
+
+
+async def limits_only(_: Prover, limits: list[str]) -> list[str]:
+    return limits
 
 
 class DeafGuest:
@@ -48,34 +73,27 @@ class GoodGuest:
 
 @in_event_loop
 async def test_measure_goes_on_without_guests_that_do_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def measure(limits: list[str]) -> list[str]:
-        return limits
-
     monkeypatch.setattr(requests, "COUNTERS_SECONDS", 0.05)
     monkeypatch.setattr(requests, "to_document", lambda limits: {"limits": limits})
-    guests = {guest.name: guest for guest in (DeafGuest(), SlowGuest(), GoodGuest())}
-    tasks = TaskSet()
-    system: Any = SimpleNamespace(
-        guests=guests,
-        tasks=tasks,
-        cp=None,
-    )
-    prover: Any = SimpleNamespace(measure=measure)
-    handler = Requests(system, prover, lambda: None).handlers()["measure"]
+    system = ListedSystem(DeafGuest(), SlowGuest(), GoodGuest())
+    monkeypatch.setattr(Prover, "measure", limits_only)
+    handler = Requests(system, Prover(system), lambda: None).handlers()["measure"]
     answer = await handler(cast(ClientConnection, None), {})
     assert answer == {"limits": [f"guest DEAF: {BUSY}", f"guest SLOW: {BUSY}"]}
-    await tasks.close()
+    await system.tasks.close()
 
 
 @in_event_loop
 async def test_a_guest_is_not_stopped_while_it_is_proved() -> None:
-    guest = Guest(guest_plan("G"), State.READY)
-    tasks = TaskSet()
-    system: Any = SimpleNamespace(
-        tasks=tasks,
-        cp=None,
-        supervisor=SimpleNamespace(guests={"G": guest}, stop=lambda each: each.enter(State.STOPPED)),
-    )
+    system = ListedSystem()
+    tasks = system.tasks
+    with private_directories():
+        cp = ControlProgram(unique_system())
+        log = SystemLog(cp.lock.directory)
+    plan = replace(system.plan, guests=(guest_plan("G"),))
+    system.supervisor = Supervisor(plan, cp=cp, engines={}, tasks=tasks, log=log, on_settled=lambda _: None)
+    guest = system.supervisor.guests["G"]
+    guest.enter(State.READY)
     prover = Prover(system)
     handler = Requests(system, prover, lambda: None)
     async with prover.held_off():
@@ -85,3 +103,5 @@ async def test_a_guest_is_not_stopped_while_it_is_proved() -> None:
     await change
     assert guest.state is State.STOPPED
     await tasks.close()
+    log.close()
+    cp.close()

@@ -5,9 +5,9 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 
+import pytest
+from cp_support import private_directories, unique_system
 from engine_support import READY, FakeEngine
 from loop_support import in_event_loop
 from system_support import guest
@@ -22,27 +22,27 @@ from dcss.system.supervisor import STARTS_AT_ONCE, Supervisor
 
 
 class Stage:
-    """A supervisor, its engine, and what CP was told of guests."""
+    """A supervisor with a CP and an engine."""
 
     def __init__(self, directory: Path, guests: tuple[GuestPlan, ...]) -> None:
         self.engine = FakeEngine()
         self.tasks = TaskSet()
         self.log = SystemLog(directory)
-        self.registered: set[str] = set()
+        self.cp = ControlProgram(unique_system())
         self.settled: list[str] = []
-        cp: Any = SimpleNamespace(
-            lock=SimpleNamespace(directory=directory),
-            register=lambda name, **_: self.registered.add(name),
-            release=self.registered.discard,
-        )
         self.supervisor = Supervisor(
             SystemPlan("fake", (), guests, directory / "fake.yaml"),
-            cp=cast(ControlProgram, cp),
+            cp=self.cp,
             engines={"process": self.engine},
             tasks=self.tasks,
             log=self.log,
             on_settled=lambda each: self.settled.append(each.name),
         )
+
+    @property
+    def registered(self) -> set[str]:
+        """Names of the guests that CP knows."""
+        return set(self.cp.machines)
 
     def guest(self, name: str = "G") -> Guest:
         return self.supervisor.guests[name]
@@ -50,12 +50,14 @@ class Stage:
 
 @asynccontextmanager
 async def stage_of(directory: Path, *guests: GuestPlan) -> AsyncIterator[Stage]:
-    stage = Stage(directory, guests)
-    try:
-        yield stage
-    finally:
-        await stage.tasks.close()
-        stage.log.close()
+    with private_directories():
+        stage = Stage(directory, guests)
+        try:
+            yield stage
+        finally:
+            await stage.tasks.close()
+            stage.log.close()
+            stage.cp.close()
 
 
 async def until(guest: Guest, *states: State) -> None:
@@ -94,7 +96,9 @@ async def test_an_end_is_recorded_with_its_reason(tmp_path: Path) -> None:
 
 
 @in_event_loop
-async def test_a_guest_that_reports_a_failure_and_lives_on_is_killed(tmp_path: Path, monkeypatch: Any) -> None:
+async def test_a_guest_that_reports_a_failure_and_lives_on_is_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dcss.system.supervisor._EXIT_SECONDS", 0.01)
     async with stage_of(tmp_path, guest("G")) as stage:
         stage.supervisor.launch()
