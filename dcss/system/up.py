@@ -17,6 +17,8 @@ from dcss.system.log import Echo
 from dcss.system.status import system_status
 from dcss.system.system import System
 
+_PROCESS_NAME = "dcss:cp"
+
 
 def up_here(plan: SystemPlan, progress: Progress, *, echo: Echo, up: Callable[[SystemStatus], None]) -> SystemStatus:
     """Keep a system up in this process; return its last status when a client has taken it down.
@@ -26,6 +28,7 @@ def up_here(plan: SystemPlan, progress: Progress, *, echo: Echo, up: Callable[[S
     """
 
     async def serve() -> SystemStatus:
+        set_name(_PROCESS_NAME)
         async with System(plan, progress, echo=echo) as system:
             await _bring_up(system)
             up(system_status(system))
@@ -45,6 +48,7 @@ def up_in_background(plan: SystemPlan, progress: Progress) -> SystemStatus:
 
 
 async def _serve(plan: SystemPlan, caller: StartupNotifier) -> None:
+    set_name(_PROCESS_NAME)
     async with System(plan, caller) as system:
         for descriptor in (1, 2):  # where a fault of ours, or a library's, leaves its traceback
             os.dup2(system.log.descriptor, descriptor)
@@ -62,7 +66,6 @@ async def _serve(plan: SystemPlan, caller: StartupNotifier) -> None:
 
 
 async def _bring_up(system: System) -> None:
-    set_name("dcss:cp")
     await system.publish()
     system.launch()
     await system.wait()

@@ -27,7 +27,7 @@ class ProcessEngine:
 
     def __init__(self) -> None:
         self._server: ForkServer | None = None
-        self._reservation: Reservation | None = None
+        self._reservation: asyncio.Future[Reservation] | None = None  # known when the server has imported everything
         self._instances: dict[str, ProcessInstance] = {}  # those that have not ended
         self._starting: dict[str, asyncio.Future[None]] = {}
 
@@ -51,13 +51,14 @@ class ProcessEngine:
         return tuple(problems.values())
 
     async def start(self, log: int) -> None:
-        """Start the fork server."""
+        """Start the fork server, which goes on importing while segments are published."""
         self._server = ForkServer(log)
-        self._reservation = await self._server.reservation()
+        self._reservation = asyncio.get_running_loop().create_future()
 
     async def serve(self) -> NoReturn:
         """Take what the fork server reports."""
-        assert self._server is not None, "it was started"
+        assert self._server is not None and self._reservation is not None, "it was started"
+        self._reservation.set_result(await self._server.reservation())
         while True:
             event = await self._server.event()
             match event:
@@ -98,6 +99,7 @@ class ProcessEngine:
     async def _request(self, server: ForkServer, plan: GuestPlan, port: Port, log: int) -> ProcessInstance:
         """Ask the server for a guest and wait until it has a process; a descriptor may be missing for it."""
         assert self._reservation is not None, "the server was started"
+        reservation = await asyncio.shield(self._reservation)
         with ExitStack() as ours, ExitStack() as theirs:
             port_socket, their_port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.enter_context(port_socket)
@@ -105,7 +107,7 @@ class ProcessEngine:
             console, their_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.enter_context(console)
             theirs.enter_context(their_console)
-            instance = ProcessInstance(plan.name, self._reservation, port, port_socket, console)
+            instance = ProcessInstance(plan.name, reservation, port, port_socket, console)
             started = self._starting[plan.name] = asyncio.get_running_loop().create_future()
             self._instances[plan.name] = instance
             try:
