@@ -13,6 +13,7 @@ from dcss.engines.base import Engine
 from dcss.engines.registry import ENGINES
 from dcss.errors import ConfigError, LaunchError
 from dcss.host.aio import cancel, uninterrupted
+from dcss.host.libc import use_one_arena
 from dcss.host.prctl import adopt_orphans
 from dcss.host.rlimits import raise_descriptor_limit
 from dcss.progress import Progress
@@ -57,6 +58,7 @@ class System(SystemState):
     async def __aenter__(self) -> Self:
         raise_descriptor_limit(len(self.plan.guests), len(self.plan.segments))
         adopt_orphans()
+        use_one_arena()
         loop = asyncio.get_running_loop()
         self._end = loop.create_future()
         try:
