@@ -39,14 +39,28 @@ def rehearse(reservation: Reservation) -> None:
     prepare(_PATTERN)
     image = os.memfd_create("dcss:rehearsal", os.MFD_CLOEXEC)
     try:
-        placed = place(_tree(), _SEGMENT_ADDRESS, None)
-        placed.write(image, None)
+        _write_image(image)
         size_bytes = -(-os.fstat(image).st_size // PAGE_SIZE) * PAGE_SIZE
         os.ftruncate(image, size_bytes)
         for _ in range(_RUNS):
             _run(reservation, image, size_bytes)
     finally:
         os.close(image)
+
+
+def _write_image(image: int) -> None:
+    """Write the image in a child, since blocks that stay in freed memory could equal some of a real segment."""
+    pid = os.fork()
+    if pid == 0:
+        status = 1
+        try:
+            place(_tree(), _SEGMENT_ADDRESS, None).write(image, None)
+            status = 0
+        finally:
+            os._exit(status)
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if status:
+        raise RuntimeError(f"the image of the rehearsal could not be made: its process ended with {status}")
 
 
 def _run(reservation: Reservation, image: int, size_bytes: int) -> None:
