@@ -11,13 +11,14 @@ from dcss.errors import Ext2FormatError, ImageError, KernelError
 from dcss.ext2.source import BufferSource
 from dcss.ext2.super import refusal_reason
 from dcss.ext2.volume import Volume
+from dcss.host.files import open_regular
 
 
 @contextmanager
 def image_buffer(path: Path) -> Iterator[mmap.mmap]:
     """Map an image, a file or block device, read-only. Raises ImageError where it cannot be read."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = open_regular(path, block_device=True)
         try:
             size_bytes = os.lseek(descriptor, 0, os.SEEK_END)  # of a device too, whose st_size is 0
             if not size_bytes:

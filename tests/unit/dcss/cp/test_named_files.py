@@ -2,13 +2,13 @@
 
 import asyncio
 import os
-import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cp_support import BlockingCp, control_program, define, filler, private_directories, unique_system
+from file_kind_support import WRONG_KINDS, Maker
 
 from dcss.cp.requests import Export, Import, OperatorRequest, Save
 from dcss.cp.segments import content
@@ -17,19 +17,8 @@ from dcss.errors import DcssError
 LIB = define("LIB", "20000-2000F SR")
 pytestmark = pytest.mark.timeout(20)
 
-
-def _socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(path))
-
-
-KINDS: dict[str, Callable[[Path], object]] = {
-    "a FIFO": os.mkfifo,
-    "a directory": Path.mkdir,
-    "a socket": _socket,
-    "a symbolic link": lambda path: path.symlink_to("/etc/passwd"),
-    "a link to a device": lambda path: path.symlink_to("/dev/zero"),
-}
+# In the spool a link is wrong, too, whatever it leads to.
+SPOOL_KINDS: Mapping[str, Maker] = {**WRONG_KINDS, "a symbolic link": lambda path: path.symlink_to("/etc/passwd")}
 
 
 @pytest.fixture
@@ -42,7 +31,7 @@ def spool_of(system: str) -> Path:
     return Path(os.environ["XDG_STATE_HOME"], "dcss", system)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SPOOL_KINDS)
 @pytest.mark.parametrize("name", ["0001.content", "0001.manifest", "0007.content", "0007.manifest", "0002.content.new"])
 def test_a_spool_stays_usable_whatever_is_in_it(kind: str, name: str) -> None:
     with private_directories():
@@ -52,7 +41,7 @@ def test_a_spool_stays_usable_whatever_is_in_it(kind: str, name: str) -> None:
             cp.saved.store(LIB, filler(b"lib"))
             cp.saved.store(other, filler(b"other"))
         (spool_of(system) / name).unlink(missing_ok=True)
-        KINDS[kind](spool_of(system) / name)
+        SPOOL_KINDS[kind](spool_of(system) / name)
         damaged = spool_of(system) / "damaged"
         with BlockingCp(system) as cp:
             assert bytes(cp.open(other.name).object.buffer[:5]) == b"other"
@@ -68,21 +57,21 @@ def test_a_spool_stays_usable_whatever_is_in_it(kind: str, name: str) -> None:
             assert cp.findings == []
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", SPOOL_KINDS)
 def test_a_content_that_becomes_something_else_is_set_aside(cp: BlockingCp, kind: str) -> None:
     cp.saved.store(LIB, filler(b"lib"))
     path = spool_of(cp.system) / "0001.content"
     path.unlink()
-    KINDS[kind](path)
+    SPOOL_KINDS[kind](path)
     with pytest.raises(DcssError, match="set aside"):
         cp.open(LIB.name)
     assert os.path.lexists(spool_of(cp.system) / "damaged/0001.content.1")
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "a symbolic link"])
+@pytest.mark.parametrize("kind", WRONG_KINDS)
 def test_what_a_client_names_must_be_a_regular_file(cp: BlockingCp, tmp_path: Path, kind: str) -> None:
     path = tmp_path / "named"
-    KINDS[kind](path)
+    SPOOL_KINDS[kind](path)
     cp.saved.define(LIB)
     for request in (Import(path, LIB), Import(path, LIB, "00" * 32), Save(LIB.name, path)):
         with pytest.raises(DcssError, match=r"named: .*found a .*, wanted a regular file"):
@@ -90,10 +79,10 @@ def test_what_a_client_names_must_be_a_regular_file(cp: BlockingCp, tmp_path: Pa
     assert [entry.name for entry in spool_of(cp.system).iterdir()] == ["0001.manifest"]
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "a symbolic link"])
+@pytest.mark.parametrize("kind", WRONG_KINDS)
 @pytest.mark.parametrize("name", ["image", "image.manifest"])
 def test_an_export_replaces_nothing_but_a_file(cp: BlockingCp, tmp_path: Path, kind: str, name: str) -> None:
-    KINDS[kind](tmp_path / name)
+    SPOOL_KINDS[kind](tmp_path / name)
     mode = (tmp_path / name).lstat().st_mode
     cp.saved.store(LIB, filler(b"lib"))
     with pytest.raises(DcssError, match=r"could not be exported to .*found a .*, wanted a regular file"):

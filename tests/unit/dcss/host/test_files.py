@@ -2,38 +2,26 @@
 
 import asyncio
 import os
-import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from file_kind_support import WRONG_KINDS, Maker
 
 from dcss.host.aio import in_thread
 from dcss.host.cancellation import check_cancelled
 from dcss.host.files import WrongKindError, check_replaceable, create_new, open_regular, read_regular, write_durably
 
-
-def _socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(path))
-
-
-MADE: dict[str, Callable[[Path], object]] = {
-    "a FIFO": os.mkfifo,
-    "a directory": Path.mkdir,
-    "a socket": _socket,
-    "a symbolic link": lambda path: path.symlink_to("target"),
-    "a character device": lambda path: path.symlink_to("/dev/zero"),
-}
+KINDS: Mapping[str, Maker] = {**WRONG_KINDS, "a symbolic link": lambda path: path.symlink_to("target")}
 
 
 @pytest.mark.timeout(10)
-@pytest.mark.parametrize("kind", MADE)
+@pytest.mark.parametrize("kind", KINDS)
 def test_nothing_but_a_regular_file_is_opened(tmp_path: Path, kind: str) -> None:
     (tmp_path / "target").write_bytes(b"content")
     path = tmp_path / "named"
-    MADE[kind](path)
+    KINDS[kind](path)
     descriptors = set(Path("/proc/self/fd").iterdir())
     with pytest.raises(WrongKindError, match=f"named: found {kind}, wanted a regular file"):
         open_regular(path, follow=kind == "a character device")
@@ -48,10 +36,10 @@ def test_a_link_is_followed_where_that_is_meant(tmp_path: Path) -> None:
         read_regular(tmp_path / "link", 6)
 
 
-@pytest.mark.parametrize("kind", MADE)
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_is_no_file_is_not_replaced(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "named"
-    MADE[kind](path)
+    KINDS[kind](path)
     mode = path.lstat().st_mode
     with pytest.raises(WrongKindError):
         check_replaceable(path)

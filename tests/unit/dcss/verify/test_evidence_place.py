@@ -1,28 +1,14 @@
 """`--evidence` writes a regular file or nothing, and never waits for a reader."""
 
 import os
-import socket
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from file_kind_support import WRONG_KINDS
 
 from dcss.account.targets import SystemTarget
 from dcss.host.files import WrongKindError
 from dcss.verify.evidence import EvidenceFile
-
-
-def _socket(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as made:
-        made.bind(str(path))
-
-
-KINDS: dict[str, Callable[[Path], object]] = {
-    "FIFO": os.mkfifo,
-    "directory": Path.mkdir,
-    "socket": _socket,
-    "character device": lambda path: path.symlink_to("/dev/null"),
-}
 
 
 def begin(path: Path) -> None:
@@ -31,11 +17,11 @@ def begin(path: Path) -> None:
 
 
 @pytest.mark.timeout(10)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", WRONG_KINDS)
 def test_no_other_kind_of_file_is_written_or_replaced(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "evidence"
-    KINDS[kind](path)
-    with pytest.raises(WrongKindError, match=f"found a {kind}, wanted a regular file"):
+    WRONG_KINDS[kind](path)
+    with pytest.raises(WrongKindError, match=f"found {kind}, wanted a regular file"):
         begin(path)
     assert [entry.name for entry in tmp_path.iterdir()] == ["evidence"]
 
