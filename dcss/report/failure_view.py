@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from dcss.host.process import how_ended
 from dcss.report.blocks import Note
 from dcss.report.units import fmt_count, fmt_seconds
 from dcss.results import GuestOutcome, GuestStatus, SystemStatus
@@ -35,7 +36,7 @@ def is_failed(guest: GuestStatus) -> bool:
 def outcome_failures(outcomes: Sequence[GuestOutcome]) -> list[Failure]:
     """Return the guests of a finished run that failed."""
     return [
-        Failure(outcome.name, f"{_ending(outcome.exit_status)} after {fmt_seconds(outcome.seconds)}", outcome.log)
+        Failure(outcome.name, f"{how_ended(outcome.exit_status)} after {fmt_seconds(outcome.seconds)}", outcome.log)
         for outcome in outcomes
         if outcome.exit_status
     ]
@@ -55,10 +56,6 @@ def failure_notes(failures: Sequence[Failure], *, show_all: bool, more: str) -> 
     rest = len(failures) - len(shown)
     if rest:
         yield Note(f"and {fmt_count(rest, 'more guest')}{more}", indent=_INDENT, wrapped=False)
-
-
-def _ending(exit_status: int) -> str:
-    return f"ended by signal {-exit_status}" if exit_status < 0 else f"ended with status {exit_status}"
 
 
 def _how(guest: GuestStatus) -> str:

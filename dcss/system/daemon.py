@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, BinaryIO, NoReturn
 
 from dcss.errors import ConfigError, DcssError, ImageError, LaunchError
+from dcss.host.process import how_ended
 from dcss.progress import Progress, Unit
 
 _ERRORS: dict[str, type[DcssError]] = {"ConfigError": ConfigError, "ImageError": ImageError}
@@ -107,8 +108,9 @@ def _follow(lines: BinaryIO, progress: Progress, pid: int) -> dict[str, Any]:
                     raise RuntimeError(f"a fault in CP\n{fault}")
                 raise _ERRORS.get(name, LaunchError)(*findings)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-    how = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
-    raise LaunchError(f"CP (process {pid}) {how} before its system was up; its next start removes what it left")
+    raise LaunchError(
+        f"CP (process {pid}) {how_ended(status)} before its system was up; its next start removes what it left"
+    )
 
 
 def _become_background(serve: Callable[[StartupNotifier], None], writing: int) -> NoReturn:

@@ -13,6 +13,7 @@ from dcss.abi.console import Counters, Verdict
 from dcss.config.plan import GuestPlan
 from dcss.engines.base import End, Instance, OutputSink
 from dcss.errors import LaunchError
+from dcss.host.process import how_ended
 from dcss.results import GuestOutcome
 
 LOG_TAIL_BYTES = 4096
@@ -111,7 +112,7 @@ class GuestInstance:
         if self.verdict is not None and self.verdict.exit_status != 0:
             return self.verdict.message or f"failed with status {self.verdict.exit_status}"
         status = self.end.status
-        return f"killed by {signal_name(-status)}" if status < 0 else f"ended with status {status}"
+        return f"killed by {signal_name(-status)}" if status < 0 else how_ended(status)
 
     @property
     def killed(self) -> bool:

@@ -10,6 +10,7 @@ from dcss.abi import console
 from dcss.abi.console import Counters, Verdict
 from dcss.engines.base import OutputSink
 from dcss.errors import LaunchError
+from dcss.host.process import how_ended
 
 _SIGNAL_BASE = 128  # a shell's status of a command that a signal ended
 _MAX_QUEUED = 4  # packets of output that wait to be taken; no more are read meanwhile, so that the command waits
@@ -85,8 +86,7 @@ class GuestConsole:
         if not self._verdict.done():
             self._verdict.set_result(None)
         if self._command is not None:
-            how = f"ended by signal {-status}" if status < 0 else f"ended with status {status}"
-            line = f"guest {self._guest}: {how} before its command did\n"
+            line = f"guest {self._guest}: {how_ended(status)} before its command did\n"
             self._command.packets.put_nowait((console.STDERR, line.encode()))
             self._finish(console.EXIT_STATUS.pack(_SIGNAL_BASE - status if status < 0 else status))
         self._set_counters(None)

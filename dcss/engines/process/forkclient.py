@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from dcss.engines.process.forkserver import PACKET_BYTES, pack_kill
 from dcss.errors import LaunchError
 from dcss.host.aio import in_thread, wait_readable, wait_writable
+from dcss.host.process import how_ended
 from vmguest.bootstrap import GuestSpec
 from vmguest.hostmem import Reservation
 
@@ -134,6 +135,6 @@ class ForkServer:
         with suppress(subprocess.TimeoutExpired):
             await in_thread(self._process.wait, _ENDS_SECONDS)
         status = self._process.returncode
-        how = "" if status is None else f" by signal {-status}" if status < 0 else f" with status {status}"
+        how = "ended" if status is None else how_ended(status)
         why = "" if error is None else f" ({error})"
-        return LaunchError(f"fork server (process {self.pid}) ended{how}; its guests ended with it{why}")
+        return LaunchError(f"fork server (process {self.pid}) {how}; its guests ended with it{why}")

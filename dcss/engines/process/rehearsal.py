@@ -7,17 +7,21 @@ specialized instructions and fills their caches (PEP 659). All that lies in page
 import os
 import socket
 import stat
+import traceback
+from typing import TYPE_CHECKING
 
 from dcss.abi.diag64 import QOUT64, QRANGE, ConditionCode
 from dcss.abi.extmem import SegmentType
 from dcss.abi.hypercall import Reply, send_reply
 from dcss.abi.page import PAGE_SIZE
-from dcss.ext2.mkfs.image import place
-from dcss.ext2.mkfs.tree import DataRun, NodeAttributes, Tree, TreeDirectory, TreeFile, default_directory
+from dcss.host.process import how_ended
 from vmguest import hostmem
 from vmguest.bootstrap import GuestSpec, boot
 from vmguest.hostmem import Reservation
 from vmguest.workload import STEPS, prepare
+
+if TYPE_CHECKING:
+    from dcss.ext2.mkfs.tree import Tree
 
 _RUNS = 10  # CPython 3.11 specializes a function that has been called eight times
 _SEGMENT_ADDRESS = 64 << 20
@@ -49,18 +53,25 @@ def rehearse(reservation: Reservation) -> None:
 
 
 def _write_image(image: int) -> None:
-    """Write the image in a child, since blocks that stay in freed memory could equal some of a real segment."""
+    """Write the image in a child, so that guests inherit neither what makes images nor blocks in freed memory.
+
+    Such a block could equal one of a real segment.
+    """
     pid = os.fork()
     if pid == 0:
         status = 1
         try:
+            from dcss.ext2.mkfs.image import place
+
             place(_tree(), _SEGMENT_ADDRESS, None).write(image, None)
             status = 0
+        except BaseException:
+            traceback.print_exc()  # into CP's log
         finally:
             os._exit(status)
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if status:
-        raise RuntimeError(f"the image of the rehearsal could not be made: its process ended with {status}")
+        raise RuntimeError(f"the image of the rehearsal could not be made: its process {how_ended(status)}")
 
 
 def _run(reservation: Reservation, image: int, size_bytes: int) -> None:
@@ -90,12 +101,13 @@ def _replies(image: int, size_bytes: int) -> tuple[Reply, ...]:
     )
 
 
-def _tree() -> Tree:
+def _tree() -> "Tree":
+    from dcss.ext2.mkfs.tree import DataRun, NodeAttributes, Tree, TreeFile, default_directory
+
     attributes = NodeAttributes(stat.S_IFREG | 0o644, 0, 0, 0)
     root = default_directory()
     for number in range(_DIRECTORIES):
-        directory: TreeDirectory = default_directory()
-        root.entries[b"lib%d" % number] = directory
+        directory = root.entries[b"lib%d" % number] = default_directory()
         for name in range(_FILES):
             # One of them needs double indirect blocks.
             size_bytes = _LARGE_BYTES if (number, name) == (0, 0) else _SMALL_BYTES
