@@ -98,10 +98,14 @@ def build(source: Path, output: Path, address: int | None, size_bytes: int | Non
 @click.option("-R", "recursive", is_flag=True, help="List everything below too, by path.")
 @json_option
 def ls(image: Path, path: str, as_long: bool, recursive: bool, as_json: bool) -> None:
-    """List a directory of an image, or name a file in it."""
+    """List a directory of an image, or name a file in it.
+
+    On a terminal, names are quoted as GNU ls quotes them; in a file or pipe they are the bytes of the image.
+    """
     from dcss.image.listing import entry_document, listed
     from dcss.image.opened import opened_image
-    from dcss.report.listing_view import long_lines
+    from dcss.report.listing_view import long_lines, plain_name
+    from dcss.report.quoting import quoted_name
 
     with opened_image(image) as opened:
         inode = _find(opened.volume, image, path, follow=not as_long)
@@ -109,7 +113,8 @@ def ls(image: Path, path: str, as_long: bool, recursive: bool, as_json: bool) ->
         if as_json:
             print_json({"image": str(image), "path": path, "entries": [entry_document(entry) for entry in entries]})
             return
-        lines = long_lines(list(entries)) if as_long else (os.fsdecode(entry.name) for entry in entries)
+        form = quoted_name if sys.stdout.isatty() else plain_name
+        lines = long_lines(list(entries), form) if as_long else (form(os.fsdecode(entry.name)) for entry in entries)
         for line in lines:
             click.echo(line)
 

@@ -228,3 +228,39 @@ def test_no_bar_in_a_pipe_and_one_on_a_terminal(tree: Path, tmp_path: Path) -> N
         shown = terminal.read(100_000)
     assert b"build x.img" in shown
     assert done.stdout.endswith(b"4 files\n")
+
+
+def on_terminal(*arguments: str | Path) -> str:
+    master, slave = pty.openpty()
+    try:
+        with subprocess.Popen([sys.executable, "-m", "dcss", "image", *arguments], stdout=slave) as process:
+            os.close(slave)
+            shown = b""
+            while chunk := _read_terminal(master):
+                shown += chunk
+        assert process.returncode == 0
+    finally:
+        os.close(master)
+    return os.fsdecode(shown)
+
+
+def _read_terminal(master: int) -> bytes:
+    try:
+        return os.read(master, 4096)
+    except OSError:  # EIO: the last writer is gone
+        return b""
+
+
+def test_names_are_quoted_on_a_terminal_and_bytes_elsewhere(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/esc\x1b]0;title\x07").touch()
+    (tmp_path / "tree/line\nbreak").symlink_to("\x1b[31mred")
+    assert dcss("build", tmp_path / "tree", "-o", tmp_path / "x.img").returncode == 0
+    shown = on_terminal("ls", tmp_path / "x.img")
+    assert shown.split("\r\n")[:3] == [r"'esc'$'\033'']0;title'$'\a'", r"'line'$'\n''break'", "lost+found"]
+    assert (
+        on_terminal("ls", "-l", tmp_path / "x.img")
+        .splitlines()[1]
+        .endswith(r"'line'$'\n''break' -> ''$'\033''[31mred'")
+    )
+    assert dcss("ls", tmp_path / "x.img").stdout == b"esc\x1b]0;title\x07\nline\nbreak\nlost+found\n"
