@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dcss.verify.search.anchors import Anchors
 from dcss.verify.search.page_contents import Contents
 from dcss.verify.search.searcher import Searcher
-from dcss.verify.segment_view import SegmentView
+from dcss.verify.segment_view import SegmentView, lost_contents
 
 _Key = tuple[tuple[object, ...], ...]
 
@@ -14,7 +14,7 @@ class ContentCache:
     """Keeps the page contents and anchors of one set of segments, the last; with another set they are dropped.
 
     Nothing is kept of segments without a digest, whose content may change. What is kept refers to the segments'
-    mappings, and is used only where all are mapped at the same addresses again.
+    objects, and is used only for the same ones.
     """
 
     def __init__(self) -> None:
@@ -24,14 +24,16 @@ class ContentCache:
     def searcher(self, segments: Sequence[SegmentView]) -> Searcher:
         """Return a searcher for the content of `segments`, which must be what their digests say."""
         key: _Key = tuple(
-            (segment.object, segment.name, segment.target.address, segment.target.size_bytes, segment.target.digest)
+            (segment.object, segment.name, segment.target.descriptor, segment.target.size_bytes, segment.target.digest)
             for segment in segments
         )
-        if self._kept is None or key != self._key:
+        whole = not lost_contents(segments)
+        if self._kept is None or key != self._key or not whole:
             self.clear()
             contents = Contents.of(segments)
             self._kept = contents, Anchors.of(contents)
-            self._key = key if all(segment.target.digest is not None for segment in segments) else None
+            same_next_time = whole and all(segment.target.digest is not None for segment in segments)
+            self._key = key if same_next_time else None
         return Searcher(*self._kept)
 
     def clear(self) -> None:

@@ -1,21 +1,20 @@
-"""A published segment as the proof sees it: its content in CP's own mapping, its files by page, CP's frames."""
+"""A published segment as the proof sees it: its content, its files by page, and CP's frames."""
 
-import ctypes
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
-import numpy.typing as npt
 
-from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.abi.page import PAGE_SHIFT
 from dcss.account.memory_map import Object
 from dcss.account.pagemap import Entries, Flags, Pages
 from dcss.account.space import ProcessPages, spread
 from dcss.account.targets import AddressRange, FileRuns, SegmentTarget
+from dcss.verify import wording
+from dcss.verify.segment_content import SegmentContent, populate
 
-Bytes = npt.NDArray[np.uint8]
 NO_FILE = -1
 
 
@@ -62,11 +61,11 @@ class SegmentFiles:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentView:
-    """One segment; `content` is CP's mapping of it, a row for each page, never copied."""
+    """One segment, and the files of its image."""
 
     target: SegmentTarget
     object: Object
-    content: Bytes
+    content: SegmentContent
     files: SegmentFiles
 
     @classmethod
@@ -74,8 +73,7 @@ class SegmentView:
         """Look at `target`, whose address must be mapped in this very process."""
         status = os.fstat(target.descriptor)
         pages = target.size_bytes >> PAGE_SHIFT
-        memory = (ctypes.c_uint8 * target.size_bytes).from_address(target.address)
-        content: Bytes = np.ctypeslib.as_array(memory).reshape(pages, PAGE_SIZE)
+        content = SegmentContent(target.descriptor, pages)
         return cls(target, (status.st_dev, status.st_ino), content, SegmentFiles.of(target.files, pages))
 
     @property
@@ -88,9 +86,20 @@ class SegmentView:
         """Pages of the segment."""
         return len(self.content)
 
-    def touch(self) -> None:
-        """Read a byte of every page, so that each is present in CP's mapping."""
-        self.content[:, 0].sum()
+    def populate(self) -> None:
+        """Make every page present in CP's mapping that the object still has."""
+        populate(self.target.address, self.target.size_bytes)
+
+    def why_cut_short(self) -> str | None:
+        """Say by how much the object is shorter than the segment, or None if it is not: some user truncated it."""
+        size_bytes = self.content.size_bytes()
+        if size_bytes >= self.target.size_bytes:
+            return None
+        lost = wording.count(self.pages - (size_bytes >> PAGE_SHIFT), "page")
+        return (
+            f"segment {self.name}: object {self.target.shm_name} was cut short: found {size_bytes:,} bytes, wanted"
+            f" {self.target.size_bytes:,}; {lost} lost, and a guest that touches one ends by SIGBUS"
+        )
 
     def cp_entries(self, cp: ProcessPages) -> Entries:
         """Return the pagemap entry of each page in CP's own mapping; 0 where that does not hold the page."""
@@ -101,3 +110,8 @@ class SegmentView:
         straight = found.object_pages == found.pages - (address >> PAGE_SHIFT)
         entries[found.object_pages[straight]] = found.entries[straight]
         return entries
+
+
+def lost_contents(segments: Sequence[SegmentView]) -> list[str]:
+    """Say which segments have lost pages, that can be looked for no more."""
+    return [reason for segment in segments if (reason := segment.why_cut_short())]

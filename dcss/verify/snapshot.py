@@ -114,7 +114,7 @@ class SnapshotBuilder:
         self, system: SystemTarget, segments: list[SegmentView], *, frames: bool, evidence: EvidenceFile | None
     ) -> None:
         for segment in segments:
-            segment.touch()
+            segment.populate()
         self._segments = segments
         self._objects = {segment.object: index for index, segment in enumerate(segments)}
         self._evidence = evidence

@@ -8,7 +8,7 @@ from segment_support import unmapped
 from dcss.abi.page import PAGE_SIZE
 from dcss.verify.search.page_contents import LOW_ENTROPY, Contents
 from dcss.verify.search.searcher import Searcher
-from dcss.verify.segment_view import Bytes
+from dcss.verify.segment_content import Bytes
 
 # Pages between noise and emptiness, many of them alike.
 page = st.one_of(
@@ -48,5 +48,6 @@ def test_search_agrees_with_a_search_by_hand(pages: list[bytes], pieces: list[tu
             at = memory.find(wanted, at + 1)
     assert found == by_hand
     for index, wanted in enumerate(pages):
-        rare = min(np.count_nonzero(segment.content[index] != byte) for byte in np.unique(segment.content[index]))
+        page = np.frombuffer(wanted, np.uint8)
+        rare = min(np.count_nonzero(page != byte) for byte in np.unique(page))
         assert (int(contents.of_page[0][index]) == LOW_ENTROPY) == (rare < 16), wanted

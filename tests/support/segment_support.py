@@ -12,6 +12,7 @@ import pickle
 import socket
 import subprocess
 import sys
+import weakref
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -22,6 +23,7 @@ import numpy as np
 from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.targets import AddressRange, GuestTarget, SegmentTarget, SystemTarget
+from dcss.verify.segment_content import SegmentContent
 from dcss.verify.segment_view import SegmentFiles, SegmentView
 
 ACTOR = Path(__file__).with_name("segment_actor_support.py")
@@ -63,10 +65,14 @@ def random_content(pages: int = PAGES, seed: int = 1) -> bytes:
 
 
 def unmapped(content: bytes, files: tuple[File, ...] = (), name: str = "LIB") -> SegmentView:
-    """A segment that lives in an array: nothing of it is in shared memory, and nobody maps it."""
-    rows = np.frombuffer(content, np.uint8).reshape(-1, PAGE_SIZE)
-    target = SegmentTarget(name, SegmentType.SR, "/none", -1, 0, len(content), None, files)
-    return SegmentView(target, (1, 2), rows, SegmentFiles.of(files, len(rows)))
+    """A segment in a file of this process's own: nothing of it is in /dev/shm, and nobody maps it."""
+    descriptor = os.memfd_create(name)
+    os.write(descriptor, content)
+    pages = len(content) // PAGE_SIZE
+    target = SegmentTarget(name, SegmentType.SR, "/none", descriptor, 0, len(content), None, files)
+    held = SegmentContent(descriptor, pages)
+    weakref.finalize(held, os.close, descriptor)
+    return SegmentView(target, (1, 2), held, SegmentFiles.of(files, pages))
 
 
 def order(verb: str, **arguments: Any) -> Order:

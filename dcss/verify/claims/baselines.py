@@ -8,6 +8,7 @@ import numpy as np
 from dcss.account.pagemap import Flags
 from dcss.results import Claim
 from dcss.verify.search.page_contents import LOW_ENTROPY, Contents
+from dcss.verify.segment_view import lost_contents
 from dcss.verify.snapshot import GuestView, Snapshot, denied_reasons
 from dcss.verify.wording import count, first_few
 
@@ -20,7 +21,7 @@ def judge(snapshot: Snapshot) -> Claim | None:
     if not guests:
         return None
     contents = snapshot.search.contents
-    denied = denied_reasons(guests)
+    denied = denied_reasons(guests) + lost_contents(snapshot.segments)
     findings: list[str] = []
     pages = files = 0
     # A page that several files have in common does not say which of them was read.

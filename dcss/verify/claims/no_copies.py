@@ -4,6 +4,7 @@ from typing import Final
 
 from dcss.results import Claim
 from dcss.verify.search.results import Copies
+from dcss.verify.segment_view import lost_contents
 from dcss.verify.snapshot import Snapshot, denied_reasons
 from dcss.verify.wording import count, first_few
 
@@ -23,6 +24,7 @@ def judge(snapshot: Snapshot) -> Claim:
         return Claim(NAME, False, first_few(refuting))
     unsearched = denied_reasons(guests)
     unsearched += [reason for one in findings for reason in (*one.denied, *one.unsearched)]
+    unsearched += lost_contents(snapshot.segments)
     if not search.contents:
         unsearched.append("no segment has a page that could be told from others")
     if unsearched:

@@ -21,8 +21,9 @@ def judge(snapshot: Snapshot) -> Claim:
     denied = denied_reasons(snapshot.sharing)
     guests = visible_sharing(snapshot)
     tallies = file_tallies(snapshot)
-    findings = [finding for index, guest in enumerate(guests) for finding in _findings(guest, index, tallies)]
-    findings += _cp_findings(snapshot)
+    # CP's own come first: they are the cause of what is missing in guests.
+    findings = _cp_findings(snapshot)
+    findings += [finding for index, guest in enumerate(guests) for finding in _findings(guest, index, tallies)]
     files, pages, sharers = _mapped(tallies, len(guests))
     if not files and not denied:
         findings.insert(0, "nothing was mapped: no guest that shares has a page of a segment's file mapped")
@@ -83,7 +84,8 @@ def _findings(guest: GuestView, index: int, tallies: list[FileTally]) -> list[st
 def _cp_findings(snapshot: Snapshot) -> list[str]:
     absent = [int(np.count_nonzero(~is_present(entries))) for entries in snapshot.cp_entries]
     return [
-        f"segment {segment.name}: {count(pages, 'page')} absent from CP's own mapping at {segment.target.address:#x}"
+        segment.why_cut_short()
+        or f"segment {segment.name}: {count(pages, 'page')} absent from CP's own mapping at {segment.target.address:#x}"
         for segment, pages in zip(snapshot.segments, absent, strict=True)
         if pages
     ]

@@ -1,6 +1,5 @@
 """Claim 4, protection-holds: guests cannot change a segment, and its content is what was published."""
 
-import hashlib
 import json
 import os
 import subprocess
@@ -88,10 +87,11 @@ def _writable_mappings(segment: SegmentView, guest: GuestView) -> list[str]:
 
 
 def _changed(segment: SegmentView) -> list[str]:
+    if cut_short := segment.why_cut_short():
+        return [cut_short]
     if segment.target.digest is None:
         return []
-    # CP's own mapping: what every guest sees, not what a file says.
-    digest = hashlib.sha256(segment.content.data).hexdigest()
+    digest = segment.content.digest()
     if digest == segment.target.digest:
         return []
     was = f"{segment.target.digest[:16]}… when it was published"

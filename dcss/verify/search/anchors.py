@@ -15,10 +15,11 @@ import numpy.typing as npt
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.pagemap import Flags, Pages
 from dcss.verify.search.page_contents import Contents, Words
-from dcss.verify.segment_view import Bytes
+from dcss.verify.segment_content import Bytes
 
 ALIGNMENTS = 8
-_ANCHOR_BYTES = 16
+ANCHOR_BYTES = 16
+PROBED_ALIGNMENTS = (1, 4, 7)
 _SPOTS = slice(64, PAGE_SIZE - 64, 248)  # 16 places of a page, tried before all are
 _SPOT_OFFSETS = np.arange(PAGE_SIZE)[_SPOTS]
 _RARE = 8
@@ -38,13 +39,15 @@ Scores = npt.NDArray[np.int32]
 class Anchors:
     """Anchors of all contents: ascending `keys` of 64 bits, and for each its content and its offset in the page.
 
-    `offsets` has the eight offsets of each content, `coarse` and `fine` say which bits of a key occur at all.
+    `offsets` has the eight offsets of each content, `probes` the keys of those of `PROBED_ALIGNMENTS`; `coarse` and
+    `fine` say which bits of a key occur at all.
     """
 
     keys: Words
     content: Pages
     offset: Pages
     offsets: Pages
+    probes: Words
     coarse: Flags
     fine: Flags
 
@@ -58,7 +61,8 @@ class Anchors:
         ascending = keys.reshape(-1)[order]
         bits = max(16, int(ascending.size).bit_length() + 3)
         coarse, fine = np.zeros(1 << bits, np.bool_), np.zeros(1 << bits, np.bool_)
-        anchors = cls(ascending, order // ALIGNMENTS, offsets.reshape(-1)[order], offsets, coarse, fine)
+        probes = keys[:, list(PROBED_ALIGNMENTS)]
+        anchors = cls(ascending, order // ALIGNMENTS, offsets.reshape(-1)[order], offsets, probes, coarse, fine)
         coarse[anchors._coarse_bits(ascending)] = True
         fine[anchors._fine_bits(ascending)] = True
         return anchors
@@ -132,8 +136,8 @@ def _choose(contents: Contents, part: Pages) -> tuple[Pages, Words]:
     scores = np.empty(keys.shape, np.int32)
     for start in range(0, len(part), _BATCH_PAGES):
         batch = slice(start, start + _BATCH_PAGES)
-        rows = contents.bytes_at(part[batch], 0, PAGE_SIZE)
-        pieces = np.lib.stride_tricks.sliding_window_view(rows, _ANCHOR_BYTES, axis=1)
+        rows = contents.rows(part[batch])
+        pieces = np.lib.stride_tricks.sliding_window_view(rows, ANCHOR_BYTES, axis=1)
         for alignment in range(ALIGNMENTS):
             keys[batch, :, alignment], scores[batch, :, alignment] = _keys(pieces[:, alignment:][:, _SPOTS])
     frequency = _Frequency(keys)
@@ -144,9 +148,7 @@ def _choose(contents: Contents, part: Pages) -> tuple[Pages, Words]:
     common = np.flatnonzero((np.take_along_axis(scores, best, axis=1)[:, 0, :] > _RARE).any(axis=1))
     for start in range(0, len(common), _BATCH_PAGES):
         batch_rows = common[start : start + _BATCH_PAGES]
-        offsets[batch_rows], chosen[batch_rows] = _choose_among_all(
-            contents.bytes_at(part[batch_rows], 0, PAGE_SIZE), frequency
-        )
+        offsets[batch_rows], chosen[batch_rows] = _choose_among_all(contents.rows(part[batch_rows]), frequency)
     return offsets, chosen
 
 
@@ -162,6 +164,13 @@ def _choose_among_all(rows: Bytes, frequency: _Frequency) -> tuple[Pages, Words]
         offsets[:, alignment] = best * ALIGNMENTS + alignment
         chosen[:, alignment] = keys[np.arange(len(rows)), best]
     return offsets, chosen
+
+
+def keys_of(pieces: Bytes) -> Words:
+    """Return the keys of pieces of memory, a row of ANCHOR_BYTES for each."""
+    words = np.ascontiguousarray(pieces).view(np.uint64)
+    keys: Words = words[..., 0] * _LOW_FACTOR + words[..., 1] * _HIGH_FACTOR
+    return keys
 
 
 def _keys(pieces: Bytes) -> tuple[Words, Scores]:

@@ -13,7 +13,8 @@ import numpy.typing as npt
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.pagemap import Flags, Pages
-from dcss.verify.segment_view import NO_FILE, Bytes, SegmentView
+from dcss.verify.segment_content import Bytes, SegmentContent
+from dcss.verify.segment_view import NO_FILE, SegmentView
 
 LOW_ENTROPY = -1
 _DISTINCTIVE_BYTES = 16
@@ -40,10 +41,9 @@ class Contents:
         """Compare all pages of `segments` with each other."""
         none = np.zeros(0, np.int64)
         factors = np.random.default_rng().integers(0, 1 << 64, (PAGE_SIZE // 8, 2, 2), dtype=np.uint64)
-        digests = np.concatenate(
-            [none.astype(np.uint64), *(_digests(segment.content, factors) for segment in segments)]
-        )
-        distinctive = np.concatenate([none.astype(np.bool_), *(~_low_entropy(segment.content) for segment in segments)])
+        looked_at = [_look_at(segment.content, factors) for segment in segments]
+        digests = np.concatenate([none.astype(np.uint64), *(each[0] for each in looked_at)])
+        distinctive = np.concatenate([none.astype(np.bool_), *(~each[1] for each in looked_at)])
         lengths = [segment.pages for segment in segments]
         # Files' pages first: np.unique names the first page of each content.
         in_file = np.concatenate([none, *(segment.files.owner for segment in segments)]) != NO_FILE
@@ -62,18 +62,20 @@ class Contents:
     def __len__(self) -> int:
         return len(self.page)
 
-    def bytes_at(self, contents: Pages, offsets: Pages | int, size_bytes: int) -> Bytes:
-        """Return `size_bytes` at `offsets` of each of `contents`, a row for each."""
-        places = self.page[contents] * PAGE_SIZE + offsets
+    def rows(self, contents: Pages) -> Bytes:
+        """Return the bytes of each of `contents`, a row for each."""
+        rows = np.empty((len(contents), PAGE_SIZE), np.uint8)
+        pages = self.page[contents]
         if len(self.segments) == 1:
-            rows: Bytes = windows(self.segments[0].content.reshape(-1), size_bytes)[places]
+            self.segments[0].content.gather_into(rows, pages)
             return rows
-        found = np.empty((len(contents), size_bytes), np.uint8)
         segments = self.segment[contents]
         for index, segment in enumerate(self.segments):
-            mine = segments == index
-            found[mine] = windows(segment.content.reshape(-1), size_bytes)[places[mine]]
-        return found
+            mine = np.flatnonzero(segments == index)
+            part = np.empty((len(mine), PAGE_SIZE), np.uint8)
+            segment.content.gather_into(part, pages[mine])
+            rows[mine] = part
+        return rows
 
     def file_counts(self) -> Pages:
         """Return for each content how many files hold it."""
@@ -94,26 +96,34 @@ def windows(data: Bytes, size_bytes: int) -> Bytes:
     return np.lib.stride_tricks.sliding_window_view(data, size_bytes)
 
 
-def _digests(content: Bytes, factors: Words) -> Words:
+def _look_at(content: SegmentContent, factors: Words) -> tuple[Words, Flags]:
+    """Return for each page its digest, and whether it has low entropy."""
+    digests, low_entropy = np.empty(len(content), np.uint64), np.empty(len(content), np.bool_)
+    buffer = np.empty((_BATCH_PAGES, PAGE_SIZE), np.uint8)
+    for start in range(0, len(content), _BATCH_PAGES):
+        rows = buffer[: len(content) - start]
+        content.read_into(rows, start)
+        digests[start : start + len(rows)] = _digests(rows, factors)
+        low_entropy[start : start + len(rows)] = _low_entropy(rows)
+    return digests, low_entropy
+
+
+def _digests(rows: Bytes, factors: Words) -> Words:
     """Hash each page to 64 bits that two different pages have in common with a chance of 2^-64.
 
     Multilinear hashing of 32-bit words with random 64-bit factors: the upper halves of two such sums.
     """
-    digests = np.empty(len(content), np.uint64)
-    for start in range(0, len(content), _BATCH_PAGES):
-        words = content[start : start + _BATCH_PAGES].view(np.uint64)
-        low, high = words & np.uint64(0xFFFFFFFF), words >> np.uint64(32)
-        first, second = (low @ factors[:, 0, i] + high @ factors[:, 1, i] for i in range(2))
-        digests[start : start + _BATCH_PAGES] = (first & np.uint64(0xFFFFFFFF << 32)) | second >> np.uint64(32)
+    words = rows.view(np.uint64)
+    low, high = words & np.uint64(0xFFFFFFFF), words >> np.uint64(32)
+    first, second = (low @ factors[:, 0, i] + high @ factors[:, 1, i] for i in range(2))
+    digests: Words = (first & np.uint64(0xFFFFFFFF << 32)) | second >> np.uint64(32)
     return digests
 
 
-def _low_entropy(content: Bytes) -> Flags:
-    samples = content[:, np.linspace(0, PAGE_SIZE - 1, _SAMPLES).astype(np.int64)]
+def _low_entropy(rows: Bytes) -> Flags:
+    samples = rows[:, np.linspace(0, PAGE_SIZE - 1, _SAMPLES).astype(np.int64)]
     repeated = np.sort(samples, axis=1)[:, _SAMPLES // 2]
     suspects = np.flatnonzero((samples == repeated[:, None]).sum(axis=1) > _SAMPLES // 2)
-    low_entropy = np.zeros(len(content), np.bool_)
-    for start in range(0, len(suspects), _BATCH_PAGES):
-        batch = suspects[start : start + _BATCH_PAGES]
-        low_entropy[batch] = (content[batch] != repeated[batch, None]).sum(axis=1) < _DISTINCTIVE_BYTES
+    low_entropy = np.zeros(len(rows), np.bool_)
+    low_entropy[suspects] = (rows[suspects] != repeated[suspects, None]).sum(axis=1) < _DISTINCTIVE_BYTES
     return low_entropy

@@ -20,7 +20,7 @@ from dcss.account.proc import ProcessGoneError, open_proc
 from dcss.account.space import ProcessPages
 from dcss.verify.backing import Backings
 from dcss.verify.search.searcher import Found, Hits, Original, Searcher
-from dcss.verify.segment_view import Bytes
+from dcss.verify.segment_content import Bytes
 
 _KERNEL_MAPPINGS = frozenset({b"[vvar]", b"[vvar_vclock]", b"[vsyscall]"})  # of device memory: nobody can write there
 _NOWHERE = -1

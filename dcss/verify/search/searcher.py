@@ -12,15 +12,13 @@ import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.pagemap import Flags, Pages
-from dcss.verify.search.anchors import ALIGNMENTS, Anchors
+from dcss.verify.search.anchors import ALIGNMENTS, ANCHOR_BYTES, PROBED_ALIGNMENTS, Anchors, keys_of
 from dcss.verify.search.page_contents import Contents, Words, windows
-from dcss.verify.segment_view import Bytes
+from dcss.verify.segment_content import Bytes
 
 _BUFFER_PAGES = 2048
 _WORDS_PER_PAGE = PAGE_SIZE // 8
 _COMPARED_PAGES = 256
-_PROBED_ALIGNMENTS = (1, 4, 7)
-_PROBE_BYTES = 8
 
 
 Reader = Callable[[int, Bytes], int]  # fills bytes from a page number on, returns how many; fewer where it may not read
@@ -211,15 +209,14 @@ class Searcher:
     def _same(self, starts: Pages, content: Pages) -> Pages:
         """Return which of the candidates are whole copies: a few distinctive pieces first, then all bytes."""
         left = np.arange(len(starts))
-        pieces = windows(self._bytes, _PROBE_BYTES)
+        pieces = windows(self._bytes, ANCHOR_BYTES)
         # Pieces that chance has in common with a page are many, so these come before whole pages.
-        for alignment in _PROBED_ALIGNMENTS:
-            offsets = self._anchors.offsets[content[left], alignment]
-            wanted = self.contents.bytes_at(content[left], offsets, _PROBE_BYTES)
-            left = left[_equal(pieces[starts[left] + offsets], wanted)]
+        for probe, alignment in enumerate(PROBED_ALIGNMENTS):
+            places = starts[left] + self._anchors.offsets[content[left], alignment]
+            left = left[keys_of(pieces[places]) == self._anchors.probes[content[left], probe]]
         whole = windows(self._bytes, PAGE_SIZE)
         equal = [
-            _equal(whole[starts[batch]], self.contents.bytes_at(content[batch], 0, PAGE_SIZE))
+            _equal(whole[starts[batch]], self.contents.rows(content[batch]))
             for batch in (left[i : i + _COMPARED_PAGES] for i in range(0, len(left), _COMPARED_PAGES))
         ]
         return left[np.concatenate(equal)] if equal else left

@@ -18,7 +18,7 @@ from dcss.verify.backing import Backings, open_object, paths_to
 from dcss.verify.descriptors import FileDescriptor
 from dcss.verify.search.process_memory import ProcessMemory, is_foreign_memory
 from dcss.verify.search.searcher import Searcher
-from dcss.verify.segment_view import Bytes
+from dcss.verify.segment_content import Bytes
 
 _MAX_FAULTED_PAGES = 1 << 18
 

@@ -20,7 +20,8 @@ from dcss.verify.search import process_memory as memory
 from dcss.verify.search.page_contents import Contents
 from dcss.verify.search.process_memory import ProcessSearch, Searchable
 from dcss.verify.search.searcher import Searcher
-from dcss.verify.segment_view import Bytes, SegmentView
+from dcss.verify.segment_content import Bytes
+from dcss.verify.segment_view import SegmentView
 from dcss.verify.snapshot import Snapshot, SnapshotBuilder
 
 

@@ -9,7 +9,8 @@ from dcss.account.pagemap import Pages
 from dcss.verify.search.anchors import ALIGNMENTS, Anchors
 from dcss.verify.search.page_contents import LOW_ENTROPY, Contents
 from dcss.verify.search.searcher import Searcher
-from dcss.verify.segment_view import NO_FILE, Bytes, SegmentFiles
+from dcss.verify.segment_content import Bytes
+from dcss.verify.segment_view import NO_FILE, SegmentFiles
 
 
 class Memory:
