@@ -1,16 +1,23 @@
-"""Read a YAML file as plain data, with the line of every value: YAML 1.1, one document, no custom tags."""
+"""Read a YAML file as plain data, with the line of every value: YAML 1.1, one document, no custom tags.
 
+`${VAR}` is replaced by environment variables, and keys that begin with `x-` are left out, both as in compose files.
+"""
+
+import os
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import yaml
 
-from dcss.config.problems import FieldProblem, Location, describe
+from dcss.config.interpolate import interpolate
+from dcss.config.problems import FieldProblem, Location, WrongValueError, describe
 from dcss.errors import ConfigError
 
 MAX_FILE_BYTES = 1 << 20
 MAX_NODES = 100_000  # after aliases are expanded: far above any real file, far below what a bomb expands to
+FREE_KEY_PREFIX = "x-"  # such keys hold whatever their author wants, anchors above all
 _MERGE_TAG = "tag:yaml.org,2002:merge"
 _EXPECTED = re.compile(r"(?:expected (?P<wanted>.+?)(?:, |$))?(?:but )?(?:found |got )?(?P<found>.*)")
 _PLAIN_TAGS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
@@ -18,13 +25,17 @@ _PLAIN_TAGS = frozenset({"tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"})
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML file's `data`; `lines` and `sources` (the text of scalars) are keyed by location."""
+    """A YAML file's `data`; `lines` and `sources` (the text of scalars) are keyed by location.
+
+    `unset` has the variables that are not set, with the location of each reference.
+    """
 
     file: str
     data: object
     lines: dict[Location, int]
     sources: dict[Location, str]
     problems: list[FieldProblem] = field(default_factory=list)
+    unset: list[tuple[Location, str]] = field(default_factory=list)
 
     def line(self, location: Location) -> int:
         """Return the line of a location, or of the nearest enclosing one that the file has."""
@@ -37,8 +48,11 @@ class Document:
         return describe(value, self.sources.get(location))
 
 
-def read_document(path: Path) -> Document:
-    """Read one YAML file. Raises ConfigError where it cannot be read or is not YAML."""
+def read_document(path: Path, environment: Mapping[str, str] | None = None) -> Document:
+    """Read one YAML file, with the variables of `environment` (None: of this process).
+
+    Raises ConfigError where it cannot be read or is not YAML.
+    """
     file = str(path)
     try:
         with path.open("rb") as stream:
@@ -52,7 +66,7 @@ def read_document(path: Path) -> Document:
         node = loader.get_single_node()
         if node is not None:
             _refuse_bomb(node)
-        return _Walk(file, loader).document(node)
+        return _Walk(file, loader, os.environ if environment is None else environment).document(node)
     except yaml.MarkedYAMLError as error:
         raise ConfigError(_marked(file, error)) from error
     except yaml.reader.ReaderError as error:
@@ -100,18 +114,20 @@ def _refuse_bomb(root: yaml.Node) -> None:
 
 
 class _Walk:
-    """Turns nodes into plain data and records lines and duplicate keys."""
+    """Turns nodes into plain data and records lines, duplicate keys and variables."""
 
-    def __init__(self, file: str, loader: yaml.SafeLoader) -> None:
+    def __init__(self, file: str, loader: yaml.SafeLoader, environment: Mapping[str, str]) -> None:
         self._file = file
         self._loader = loader
+        self._environment = environment
         self._lines: dict[Location, int] = {}
         self._sources: dict[Location, str] = {}
         self._problems: list[FieldProblem] = []
+        self._unset: list[tuple[Location, str]] = []
 
     def document(self, node: yaml.Node | None) -> Document:
         data = None if node is None else self._value(node, ())
-        return Document(self._file, data, self._lines, self._sources, self._problems)
+        return Document(self._file, data, self._lines, self._sources, self._problems, self._unset)
 
     def _value(self, node: yaml.Node, at: Location) -> object:
         self._lines.setdefault(at, node.start_mark.line + 1)
@@ -124,11 +140,26 @@ class _Walk:
         raise yaml.MarkedYAMLError(problem=f"the tag {node.tag}", problem_mark=node.start_mark)
 
     def _scalar(self, node: yaml.ScalarNode, at: Location) -> object:
+        if "$" in node.value:
+            node = self._interpolated(node, at)
         self._sources[at] = node.value
         try:
             return self._loader.construct_object(node)
         except ValueError as error:  # such as a date that is none, or a number of thousands of digits
             raise yaml.MarkedYAMLError(problem=str(error), problem_mark=node.start_mark) from error
+
+    def _interpolated(self, node: yaml.ScalarNode, at: Location) -> yaml.ScalarNode:
+        """Return the scalar with its variables replaced: an unquoted one may become a number or a boolean by it."""
+        try:
+            text, unset = interpolate(node.value, self._environment)
+        except WrongValueError as error:
+            self._problems.append(FieldProblem(at, describe(node.value), error.wanted, error.mends))
+            return node
+        self._unset += [(at, name) for name in unset]
+        tag: str = node.tag
+        if node.style is None:
+            tag = self._loader.resolve(yaml.ScalarNode, text, (True, False))  # type: ignore[no-untyped-call]
+        return yaml.ScalarNode(tag, text, node.start_mark, node.end_mark, node.style)
 
     def _mapping(self, node: yaml.MappingNode, at: Location) -> dict[str, object]:
         own = [(key, value) for key, value in node.value if key.tag != _MERGE_TAG]
@@ -136,6 +167,8 @@ class _Walk:
         first_lines: dict[str, int] = {}
         for key_node, value_node in own:
             key = self._key(key_node)
+            if key.startswith(FREE_KEY_PREFIX):
+                continue
             line = key_node.start_mark.line + 1
             if key in first_lines:
                 wanted = f"it once (the first is in line {first_lines[key]})"

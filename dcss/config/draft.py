@@ -47,7 +47,8 @@ def draft(document: Document) -> tuple[Draft | None, list[FieldProblem]]:
     if document.data is None or document.data == {}:
         return None, [*problems, FieldProblem((), "an empty file", "a mapping with system:, segments: and guests:")]
     model, errors = validate(document.data)
-    problems += [_problem(document, error) for error in errors]
+    reported = {problem.location for problem in problems}
+    problems += [_problem(document, error) for error in errors if error["loc"] not in reported]
     if model is not None:
         return Draft(model), problems
     if not isinstance(document.data, dict):

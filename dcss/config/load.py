@@ -28,7 +28,7 @@ from dcss.config.plan import (
     SystemPlan,
     TarSource,
 )
-from dcss.config.problems import FieldProblem
+from dcss.config.problems import FieldProblem, field_name
 from dcss.config.values import SYSTEM_NAME
 from dcss.errors import ConfigError
 
@@ -88,7 +88,12 @@ def _check_system_name(drafted: Draft, path: Path) -> list[FieldProblem]:
 
 def _warnings(document: Document, drafted: Draft) -> list[str]:
     used = {name for guest in drafted.model.guests for name in segments_of(guest, drafted)}
-    return [
+    unset = [
+        f"{_where(document, *location)}: {field_name(location)}: the environment variable {name} is not set and has no"
+        f" default: nothing stands in its place (write ${{{name}:-default}} to give one)"
+        for location, name in document.unset
+    ]
+    return unset + [
         f"{_where(document, 'segments', index)}: segment {segment.name} is loaded by no guest"
         for index, segment in enumerate(drafted.model.segments)
         if segment.name not in used

@@ -4,6 +4,7 @@ from typing import Any
 
 from dcss.config.check_guests import VERBS
 from dcss.config.check_segments import SOURCES
+from dcss.config.document import FREE_KEY_PREFIX
 from dcss.config.models import SystemModel
 
 
@@ -15,6 +16,8 @@ def json_schema() -> dict[str, Any]:
         models[model]["oneOf"] = [{"required": [key]} for key in keys]
     saved = {"not": {"anyOf": [{"required": [key]} for key in ("define", "at", "image")]}}
     models["SegmentModel"]["oneOf"].append(saved)
+    for model in (schema, *models.values()):
+        model["patternProperties"] = {f"^{FREE_KEY_PREFIX}": {}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 
