@@ -89,12 +89,11 @@ def map_seconds(image: Path) -> float:
     """Return the time that it takes to map every file of an image whole, touch nothing, and unmap it."""
     import mmap
 
+    from dcss.image.file_source import FileSource
     from dcss.image.files import image_files
 
     with image.open("rb") as stream:
-        whole = mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)
-        files = image_files(whole)
-        whole.close()
+        files = image_files(FileSource(stream.fileno()))
         began = time.perf_counter()
         for file in files:
             for _, page, pages in file.runs:
@@ -107,15 +106,14 @@ def touch_large(image: Path) -> tuple[float, int]:
     import ctypes
     import mmap
 
+    from dcss.image.file_source import FileSource
     from dcss.image.files import image_files
 
     libc = ctypes.CDLL(None, use_errno=True)
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
     with image.open("rb") as stream:
-        whole = mmap.mmap(stream.fileno(), 0, prot=mmap.PROT_READ)
-        files = [file for file in image_files(whole) if file.size_bytes >= 1 << 20]
-        whole.close()
+        files = [file for file in image_files(FileSource(stream.fileno())) if file.size_bytes >= 1 << 20]
         area_bytes = sum(-(-file.size_bytes // HUGE_BYTES) * HUGE_BYTES for file in files) + HUGE_BYTES
         start = libc.mmap(None, area_bytes, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
         at = -(-start // HUGE_BYTES) * HUGE_BYTES

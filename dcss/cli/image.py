@@ -149,12 +149,12 @@ def check(image: Path, as_json: bool) -> int:
     from dataclasses import asdict
 
     from dcss.ext2.fsck.check import check_image
-    from dcss.image.opened import image_buffer
+    from dcss.image.opened import image_source
     from dcss.report.units import fmt_count
 
-    with image_buffer(image) as buffer:
+    with image_source(image) as source:
         try:
-            result = check_image(buffer)
+            result = check_image(source)
         except ImageError as error:
             raise ImageError(f"{image}: {error}") from error
     if as_json:
@@ -184,11 +184,11 @@ def map_command(image: Path, address: int | None, show_all: bool, as_json: bool)
     offset in the file are equal modulo 2 MiB.
     """
     from dcss.image.map import map_document, map_image
-    from dcss.image.opened import image_buffer
+    from dcss.image.opened import image_source
     from dcss.report.image_view import map_page
 
-    with image_buffer(image) as buffer:
-        mapped = map_image(buffer, image, address or 0)
+    with image_source(image) as source:
+        mapped = map_image(source, image, address or 0)
     if as_json:
         print_json({"image": str(image), **map_document(mapped)})
         return

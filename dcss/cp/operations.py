@@ -34,7 +34,7 @@ from dcss.cp.requests import (
 )
 from dcss.cp.segments.content import Fill, check_image, file_fill, is_blank, regular_size_bytes
 from dcss.cp.segments.directory import SegmentDirectory
-from dcss.cp.segments.objects import DamagedError, digest_of
+from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.segment import Segment
 from dcss.cp.spool.saved import SavedSegments
 from dcss.cp.spool.transfer import export_segment, import_segment
@@ -171,7 +171,7 @@ async def _load(host: Host, request: Load) -> Response:
     content = Content.AS_SAVED  # only the spool has what is not in storage
     if was_in:
         async with host.directory.exclusive(segment):
-            content = _content(segment, await in_thread(partial(digest_of, segment.object)))
+            content = _content(segment, await in_thread(segment.object.digest))
     return Response(0, (), [row | {"content": content.value} for row in query.rows([segment])])
 
 

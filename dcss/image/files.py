@@ -1,15 +1,12 @@
 """Find the pages of a segment that hold each file, to prove that they are shared."""
 
-from mmap import mmap
 from typing import NamedTuple
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import Ext2FormatError, KernelError
-from dcss.ext2.source import BufferSource
+from dcss.ext2.source import BlockSource
 from dcss.ext2.super import refusal_reason
 from dcss.ext2.volume import Volume
-
-Buffer = bytes | bytearray | memoryview | mmap
 
 
 class FileExtents(NamedTuple):
@@ -21,36 +18,28 @@ class FileExtents(NamedTuple):
     runs: tuple[tuple[int, int, int], ...]
 
 
-def image_files(buffer: Buffer) -> list[FileExtents]:
-    """Return every regular file of the ext2 image in `buffer`, each inode once, under its first path.
+def image_files(source: BlockSource) -> list[FileExtents]:
+    """Return every regular file of the ext2 image in `source`, each inode once, under its first path.
 
     Where `why_no_files` gives a reason the list is empty. Raises Ext2FormatError or KernelError for a damaged image.
     """
-    source = BufferSource(buffer)
-    try:
-        volume, _ = _mount(source)
-        if volume is None:
-            return []
-        files: dict[int, FileExtents] = {}
-        for path, inode in volume.walk():
-            if inode.is_regular and inode.number not in files:
-                runs = tuple((first, page, pages) for first, page, pages in volume.runs(inode) if page)
-                files[inode.number] = FileExtents(path, inode.number, inode.size_bytes, runs)
-        return list(files.values())
-    finally:
-        source.close()
+    volume, _ = _mount(source)
+    if volume is None:
+        return []
+    files: dict[int, FileExtents] = {}
+    for path, inode in volume.walk():
+        if inode.is_regular and inode.number not in files:
+            runs = tuple((first, page, pages) for first, page, pages in volume.runs(inode) if page)
+            files[inode.number] = FileExtents(path, inode.number, inode.size_bytes, runs)
+    return list(files.values())
 
 
-def why_no_files(buffer: Buffer) -> str | None:
-    """Return why no file of `buffer` can be shared by pages, or None: it is no ext2, or its blocks are not pages."""
-    source = BufferSource(buffer)
-    try:
-        return _mount(source)[1]
-    finally:
-        source.close()
+def why_no_files(source: BlockSource) -> str | None:
+    """Return why no file of `source` can be shared by pages, or None: it is no ext2, or its blocks are not pages."""
+    return _mount(source)[1]
 
 
-def _mount(source: BufferSource) -> tuple[Volume | None, str | None]:
+def _mount(source: BlockSource) -> tuple[Volume | None, str | None]:
     try:
         volume = Volume.mount(source, silent=True)
     except (KernelError, Ext2FormatError) as error:

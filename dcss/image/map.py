@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from mmap import mmap
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -13,7 +12,7 @@ from dcss.ext2.bitmap import clear_spans, load_bitmap
 from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode
 from dcss.ext2.mkfs import layout
-from dcss.ext2.source import BufferSource
+from dcss.ext2.source import BlockSource
 from dcss.ext2.volume import Volume
 from dcss.image.opened import mounted
 
@@ -75,29 +74,25 @@ class ImageMap:
         return sum(file.huge_bytes for file in self.files) / data_bytes if data_bytes else None
 
 
-def map_image(buffer: bytes | bytearray | memoryview | mmap, path: Path, address: int = 0) -> ImageMap:
-    """Return the map of the ext2 image in `buffer`, as it lies at absolute `address`; `path` is for messages.
+def map_image(source: BlockSource, path: Path, address: int = 0) -> ImageMap:
+    """Return the map of the ext2 image in `source`, as it lies at absolute `address`; `path` is for messages.
 
     Raises ImageError for an image that is no ext2 or whose blocks are not pages, Ext2FormatError or KernelError for a
     damaged one.
     """
     if address % PAGE_SIZE:
         raise ImageError(f"address {address:#x}: wanted a multiple of {PAGE_SIZE}")
-    source = BufferSource(buffer)
-    try:
-        volume = mounted(source, path)
-        if volume.block_size_bytes != PAGE_SIZE:
-            raise ImageError(f"{path} has blocks of {volume.block_size_bytes} bytes: only blocks of {PAGE_SIZE} map")
-        seen: dict[int, FileMap] = {}
-        for name, inode in volume.walk():
-            if inode.is_regular and inode.number not in seen:
-                seen[inode.number] = _map_file(volume, name, inode, address)
-        files = tuple(sorted(seen.values(), key=lambda file: file.path))
-        blocks = volume.block_count
-        stretches = tuple(_stretches(files, list(_free(volume, source)), blocks, address // PAGE_SIZE))
-        return ImageMap(address, blocks * PAGE_SIZE, files, stretches)
-    finally:
-        source.close()
+    volume = mounted(source, path)
+    if volume.block_size_bytes != PAGE_SIZE:
+        raise ImageError(f"{path} has blocks of {volume.block_size_bytes} bytes: only blocks of {PAGE_SIZE} map")
+    seen: dict[int, FileMap] = {}
+    for name, inode in volume.walk():
+        if inode.is_regular and inode.number not in seen:
+            seen[inode.number] = _map_file(volume, name, inode, address)
+    files = tuple(sorted(seen.values(), key=lambda file: file.path))
+    blocks = volume.block_count
+    stretches = tuple(_stretches(files, list(_free(volume, source)), blocks, address // PAGE_SIZE))
+    return ImageMap(address, blocks * PAGE_SIZE, files, stretches)
 
 
 def _map_file(volume: Volume, path: bytes, inode: Inode, address: int) -> FileMap:
@@ -130,7 +125,7 @@ def _huge(run: BlockRun, address_block: int) -> Iterator[tuple[int, int]]:
         yield first, end
 
 
-def _free(volume: Volume, source: BufferSource) -> Iterator[tuple[int, int]]:
+def _free(volume: Volume, source: BlockSource) -> Iterator[tuple[int, int]]:
     """Yield the blocks that are free in the bitmaps, as (first, end); blocks of 4 KiB are counted from 0."""
     per_group = volume.superblock.s_blocks_per_group
     for group in range(volume.group_count):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from dcss.account.targets import GuestTarget, SegmentTarget, StatedCounters, SystemTarget
 from dcss.cp.segments.segment import FileClass, Segment
 from dcss.cp.segments.shm import SharedObject
+from dcss.image.file_source import FileSource
 from dcss.image.files import FileExtents, image_files
 from dcss.system.instance import GuestInstance
 from dcss.system.state import SystemState
@@ -27,10 +28,10 @@ class ExtentCache:
     def of(self, stored: SharedObject, digest: str | None) -> tuple[FileExtents, ...]:
         """Return the files of an object whose content has `digest`; None where guests may change it."""
         if digest is None:
-            return tuple(image_files(stored.buffer))
+            return tuple(image_files(FileSource(stored.reader_fd)))
         version = (stored.device, stored.inode, digest)
         if version not in self._files:
-            self._files[version] = tuple(image_files(stored.buffer))
+            self._files[version] = tuple(image_files(FileSource(stored.reader_fd)))
         return self._files[version]
 
     def add_files(self, target: SystemTarget, objects: Mapping[str, SharedObject]) -> SystemTarget:

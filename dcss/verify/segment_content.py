@@ -1,9 +1,7 @@
 """The bytes of a segment's object, read by calls: a load from a mapping would end CP where the object was cut short."""
 
-import ctypes
 import hashlib
 import os
-from errno import EFAULT
 from itertools import pairwise
 
 import numpy as np
@@ -14,10 +12,7 @@ from dcss.account.pagemap import Pages
 
 Bytes = npt.NDArray[np.uint8]
 
-_MADV_POPULATE_READ = 22  # asm-generic/mman-common.h, since Linux 5.14
 _READ_PAGES = 1 << 10
-
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class SegmentContent:
@@ -67,20 +62,3 @@ class SegmentContent:
         starts = np.concatenate(([0], np.flatnonzero(np.diff(wanted) != 1) + 1, [len(wanted)])).tolist()
         for start, end in pairwise(starts):
             self.read_into(rows[start:end], int(wanted[start]))
-
-
-def populate(address: int, size_bytes: int) -> None:
-    """Have this process's page table name every frame of a mapping, as far as what backs it reaches."""
-    if not _libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(size_bytes), _MADV_POPULATE_READ):
-        return
-    if ctypes.get_errno() == EFAULT:  # where a load would be answered by SIGBUS
-        return
-    # An older kernel: reading by way of /proc makes pages present, too, and is refused instead of a signal.
-    buffer = bytearray(_READ_PAGES * PAGE_SIZE)
-    with open("/proc/self/mem", "rb", buffering=0) as memory:
-        for offset_bytes in range(0, size_bytes, len(buffer)):
-            part = memoryview(buffer)[: size_bytes - offset_bytes]
-            try:
-                os.preadv(memory.fileno(), [part], address + offset_bytes)
-            except OSError:
-                return

@@ -12,8 +12,9 @@ from dcss.account.memory_map import Object
 from dcss.account.pagemap import Entries, Flags, Pages
 from dcss.account.space import ProcessPages, spread
 from dcss.account.targets import AddressRange, FileRuns, SegmentTarget
+from dcss.host.populate import populate
 from dcss.verify import wording
-from dcss.verify.segment_content import SegmentContent, populate
+from dcss.verify.segment_content import SegmentContent
 
 NO_FILE = -1
 

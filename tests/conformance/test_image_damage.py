@@ -10,6 +10,7 @@ from needs_support import needs
 
 from dcss.errors import ImageError
 from dcss.ext2.fsck.check import check_image
+from dcss.ext2.source import BufferSource
 from dcss.image.map import map_image
 
 pytestmark = needs("e2fsck", "debugfs", "mke2fs")
@@ -44,7 +45,7 @@ def make_image(tmp_path: Path, maker: str) -> Path:
 def verdicts(image: Path) -> tuple[bool, bool]:
     """Return whether e2fsck and our checker find the image damaged."""
     try:
-        ours = not check_image(image.read_bytes()).clean
+        ours = not check_image(BufferSource(image.read_bytes())).clean
     except ImageError:
         ours = True
     return bool(e2fsck_findings(image)), ours
@@ -111,7 +112,9 @@ def test_two_files_that_share_a_block(tmp_path: Path, maker: str) -> None:
     block = Read(image).inodes[b"/file"].block_pointers[1]
     run_tool("debugfs", "-w", "-R", f"sif /dir/other block[1] {block}", image)
     assert verdicts(image) == (True, True)
-    said = [problem.detail for problem in check_image(image.read_bytes()).problems if problem.kind == "blocks"]
+    said = [
+        problem.detail for problem in check_image(BufferSource(image.read_bytes())).problems if problem.kind == "blocks"
+    ]
     assert len(said) == 1
     assert "wanted one owner" in said[0]
 
@@ -123,7 +126,7 @@ def flips(tmp_path: Path, seed: int, count: int) -> list[tuple[int, int, bool, b
     rng = random.Random(seed)
     places = [
         at
-        for stretch in map_image(pristine, image).stretches
+        for stretch in map_image(BufferSource(pristine), image).stretches
         if stretch.content == "metadata"
         for at in range(stretch.first_byte, stretch.first_byte + stretch.size_bytes)
         if pristine[at] or at % 4096 < 200

@@ -12,6 +12,7 @@ from dcss.config.plan import DirectorySource
 from dcss.errors import ImageError
 from dcss.ext2.fsck.check import check_image
 from dcss.ext2.mkfs.blockmap import MAX_FILE_BYTES
+from dcss.ext2.source import BufferSource
 from dcss.image.build import plan_image
 from dcss.image.map import HUGE_PAGE_BYTES, map_image
 
@@ -100,7 +101,7 @@ def test_sparse_giants_over_three_levels_of_indirect_blocks(tmp_path: Path) -> N
     sparse(root / "over 2 GiB", (1 << 31) + 5, 1 << 31)
     build(root, tmp_path / "x.img")
     assert e2fsck_findings(tmp_path / "x.img") == []
-    assert check_image((tmp_path / "x.img").read_bytes()).clean
+    assert check_image(BufferSource((tmp_path / "x.img").read_bytes())).clean
     read = Read(tmp_path / "x.img")
     assert read.inodes[b"/giant"].size_bytes == MAX_FILE_BYTES
     assert read.inodes[b"/hole"].blocks_512 == 0
@@ -123,12 +124,12 @@ def test_several_groups_and_files_across_them(tmp_path: Path) -> None:
     build(root, tmp_path / "x.img", address=0x40000000)
     assert int(fields(tmp_path / "x.img")["Block count"]) > 2 * 32768
     assert e2fsck_findings(tmp_path / "x.img") == []
-    assert check_image((tmp_path / "x.img").read_bytes()).clean
+    assert check_image(BufferSource((tmp_path / "x.img").read_bytes())).clean
     read = Read(tmp_path / "x.img")
     for name, pieces in (("a", 90), ("b", 90), ("c", 130)):
         for number in range(pieces):
             assert read.part(f"/{name}".encode(), number << 22, 10).rstrip(b".") == b"%s%d" % (name.encode(), number)
-    mapped = map_image((tmp_path / "x.img").read_bytes(), tmp_path / "x.img", 0x40000000)
+    mapped = map_image(BufferSource((tmp_path / "x.img").read_bytes()), tmp_path / "x.img", 0x40000000)
     assert all(file.aligned for file in mapped.files)
 
 
@@ -172,7 +173,7 @@ def test_files_of_a_megabyte_and_more_are_aligned_by_absolute_address(tmp_path: 
         (run,) = read.runs[f"/{number}".encode()]
         assert (address + run.disk_block * 4096) % HUGE_PAGE_BYTES == 0
     raw = (tmp_path / "x.img").read_bytes()
-    mapped = map_image(raw, tmp_path / "x.img", address)
+    mapped = map_image(BufferSource(raw), tmp_path / "x.img", address)
     assert mapped.huge_share is not None
     assert mapped.huge_share > 0.4
     # Small files fill the gaps: all of them lie in front of the end that the large ones have.

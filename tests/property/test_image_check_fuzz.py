@@ -15,6 +15,7 @@ from image_support import Read, build
 from dcss.errors import Ext2FormatError, ImageError, KernelError
 from dcss.ext2.fsck.check import check_image
 from dcss.ext2.fsck.context import MAX_PROBLEMS
+from dcss.ext2.source import BufferSource
 from dcss.image.files import image_files
 from dcss.image.map import map_image
 
@@ -46,14 +47,14 @@ CHANGES = st.lists(
 def within_time(image: bytes) -> None:
     began = time.monotonic()
     try:
-        result = check_image(image)
+        result = check_image(BufferSource(image))
     except ImageError:
         pass
     else:
         assert len(result.problems) <= MAX_PROBLEMS
-    for look in (image_files, lambda raw: map_image(raw, Path("x.img"))):
+    for look in (image_files, lambda source: map_image(source, Path("x.img"))):
         with suppress(Ext2FormatError, ImageError, KernelError):
-            look(image)
+            look(BufferSource(image))
     assert time.monotonic() - began < SECONDS
 
 

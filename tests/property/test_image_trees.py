@@ -13,6 +13,7 @@ from image_support import Read, build, digest, e2fsck_findings, run_tool
 from needs_support import needs
 
 from dcss.ext2.fsck.check import check_image
+from dcss.ext2.source import BufferSource
 from dcss.image.files import image_files
 
 BLOCK = 4096
@@ -203,13 +204,13 @@ def test_every_tree_becomes_an_image_that_all_agree_on(tree: Wanted, address: in
         plan = build(root, image, address=address)
         assert e2fsck_findings(image) == []
         raw = image.read_bytes()
-        assert check_image(raw).problems == ()
+        assert check_image(BufferSource(raw)).problems == ()
         read = Read(image)
         compare(os.fsencode(root), read)
         ask_debugfs(image, read)
-        assert {file.inode for file in image_files(raw)} == {
+        assert {file.inode for file in image_files(BufferSource(raw))} == {
             inode.number for inode in read.inodes.values() if inode.is_regular
         }
-        assert plan.files == len(image_files(raw))
+        assert plan.files == len(image_files(BufferSource(raw)))
         build(root, image, address=address)
         assert digest(image) == digest(raw)

@@ -185,6 +185,7 @@ class SegmentDirectory:
         await self._objects.bring_in_for_load(segment, shared=shared)
         if not segment.users - {machine.name}:
             await self._objects.renew(segment)
+        self._objects.check_whole(segment, shared=shared)
 
     def _enter_load(self, machine: RegisteredMachine, segment: Segment, *, shared: bool) -> LoadedSegment:
         load = LoadedSegment(segment, shared, self._objects.descriptor(segment, shared=shared))

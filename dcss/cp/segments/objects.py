@@ -4,7 +4,6 @@ Functions that copy or hash may block: they are called in a thread, and change n
 becomes a segment's state in the event loop.
 """
 
-import hashlib
 import os
 import threading
 
@@ -60,6 +59,13 @@ class SegmentObjects:
         if segment.shared_writable and not shared and segment.pristine is None:
             segment.pristine, _ = await self._make(segment)
 
+    def check_whole(self, segment: Segment, *, shared: bool) -> None:
+        """Raise PublishError if what a load gets was truncated: the guest would end by SIGBUS."""
+        pristine = segment.shared_writable and not shared
+        stored = segment.pristine if pristine else segment.stored
+        assert stored is not None, "brought in for the load"
+        stored.check_whole()
+
     def descriptor(self, segment: Segment, *, shared: bool) -> int:
         """Return the descriptor that a load gets, after `bring_in_for_load`; it stays the object's own.
 
@@ -80,8 +86,9 @@ class SegmentObjects:
         has_digest, segment.digest = segment.digest is not None, None  # unknown until it is computed again
 
         def write() -> str | None:
+            stored.check_whole()
             os.pwrite(stored.write_fd, data, offset_bytes)
-            return digest_of(stored) if has_digest else None  # nobody but CP writes there
+            return stored.digest() if has_digest else None  # nobody but CP writes there
 
         def written(digest: str | None) -> None:
             segment.digest = digest
@@ -142,18 +149,13 @@ def make_object(system: str, segment: Segment, registry: set[SharedObject]) -> t
     try:
         if changeable and segment.saved_digest is None:
             return made, None
-        digest = digest_of(made)
+        digest = made.digest()
         if segment.saved_digest not in {None, digest}:
             raise DamagedError(f"its content has digest {digest}, saved was {segment.saved_digest}")
     except BaseException:
         made.close()
         raise
     return made, None if changeable else digest
-
-
-def digest_of(stored: SharedObject) -> str:
-    """Return the SHA-256 in hex of what is in storage."""
-    return hashlib.sha256(stored.buffer).hexdigest()
 
 
 def _fill(segment: Segment) -> Fill:

@@ -7,6 +7,7 @@ Names are ``/dcss.SYSTEM.LABEL.NUMBER``; LABEL has no dot, so that names of syst
 import contextlib
 import ctypes
 import fcntl
+import hashlib
 import mmap
 import os
 import re
@@ -18,13 +19,13 @@ import posix_ipc
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import PublishError
+from dcss.host.populate import populate
 from dcss.host.signals import interrupts_held
 
 SHM_DIRECTORY = Path("/dev/shm")
 OBJECT_MODE = 0o440  # nobody, the owner included, opens it for writing by name
 MAX_SAME_NAME = 10_000
 _STAT_BLOCK_BYTES = 512
-_MADV_POPULATE_READ = 22  # asm-generic/mman-common.h, since Linux 5.14
 _OBJECT_FILE = re.compile(r"dcss\.(?P<system>.+)\.(?P<label>[A-Za-z0-9@#$_-]+)\.(?P<number>[0-9]+)", re.ASCII)
 
 
@@ -138,15 +139,24 @@ class SharedObject:
             self._keeper_fd = -1
         self.buffer = memoryview(self._map)
         self.address = _address_of(self._map)
-        self._populate()
+        populate(self.address, self.size_bytes)  # this process's page table names every frame
 
-    def _populate(self) -> None:
-        """Have this process's page table name every frame."""
-        # Not by MAP_POPULATE: mmap(2) of CPython keeps the interpreter's lock, 100 ms for 512 MiB; ctypes gives it up.
-        size_bytes = ctypes.c_size_t(self.size_bytes)
-        if ctypes.CDLL(None).madvise(ctypes.c_void_p(self.address), size_bytes, _MADV_POPULATE_READ):
-            for offset_bytes in range(0, self.size_bytes, PAGE_SIZE):
-                self.buffer[offset_bytes]
+    def check_whole(self) -> None:
+        """Raise PublishError if the object was truncated: who touches what it lost ends by SIGBUS."""
+        size_bytes = os.fstat(self.reader_fd).st_size
+        if size_bytes != self.size_bytes:
+            raise PublishError(
+                f"object {self.name}: found {size_bytes} bytes, wanted {self.size_bytes}: another process changed its"
+                " size; end its guests, purge it, and save or publish it anew"
+            )
+
+    def digest(self) -> str:
+        """Return the SHA-256 in hex of what the object holds. Raises PublishError if it was truncated."""
+        self.check_whole()
+        with open(self.reader(), "rb", buffering=0) as content:
+            digest = hashlib.file_digest(content, "sha256").hexdigest()
+        self.check_whole()
+        return digest
 
     def reader(self) -> int:
         """Open a read-only descriptor of the object, also after it was unlinked. The caller closes it."""

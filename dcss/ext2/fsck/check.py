@@ -1,7 +1,6 @@
 """Check a whole image, and list what is wrong with it."""
 
 from dataclasses import dataclass
-from mmap import mmap
 from typing import Final
 
 from dcss.abi.ext2 import RO_COMPAT_SUPPORTED, RoCompat
@@ -10,7 +9,7 @@ from dcss.ext2.fsck.context import CheckContext, FsckProblem
 from dcss.ext2.fsck.directories import check_directories
 from dcss.ext2.fsck.groups import check_descriptors, check_groups, check_superblock
 from dcss.ext2.fsck.inodes import check_inodes
-from dcss.ext2.source import BufferSource
+from dcss.ext2.source import BlockSource
 from dcss.ext2.super import Ext2Log, SbInfo, fill_super, ignore_log, refusal_reason
 from dcss.ext2.volume import Volume
 
@@ -32,30 +31,24 @@ class CheckResult:
         return not self.problems
 
 
-def check_image(buffer: bytes | bytearray | memoryview | mmap) -> CheckResult:
-    """Check the ext2 image in `buffer`: superblock, groups, every inode, every block, every directory, all counts.
+def check_image(source: BlockSource) -> CheckResult:
+    """Check the ext2 image in `source`: superblock, groups, every inode, every block, every directory, all counts.
 
     Raises ImageError where there is no ext2 superblock, or features that ext2 does not have.
     """
-    source = BufferSource(buffer)
-    try:
-        info = _read_superblock(source)
-        if isinstance(info, FsckProblem):
-            return CheckResult((info,), 0, 0, 0)
-        context = CheckContext(info, Volume(info, Ext2Log(_DEVICE, ignore_log)))
-        check_superblock(context)
-        check_descriptors(context)
-        check_inodes(context)
-        check_directories(context)
-        check_groups(context)
-        return CheckResult(
-            tuple(context.problems), context.suppressed, len(context.modes), info.superblock.s_blocks_count
-        )
-    finally:
-        source.close()
+    info = _read_superblock(source)
+    if isinstance(info, FsckProblem):
+        return CheckResult((info,), 0, 0, 0)
+    context = CheckContext(info, Volume(info, Ext2Log(_DEVICE, ignore_log)))
+    check_superblock(context)
+    check_descriptors(context)
+    check_inodes(context)
+    check_directories(context)
+    check_groups(context)
+    return CheckResult(tuple(context.problems), context.suppressed, len(context.modes), info.superblock.s_blocks_count)
 
 
-def _read_superblock(source: BufferSource) -> SbInfo | FsckProblem:
+def _read_superblock(source: BlockSource) -> SbInfo | FsckProblem:
     log = Ext2Log(_DEVICE, ignore_log)
     try:
         info = fill_super(source, log, read_only=True, in_place=None, silent=True, logical_block_size_bytes=512)

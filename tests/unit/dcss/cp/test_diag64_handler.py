@@ -299,3 +299,21 @@ def test_content_that_cannot_be_renewed_is_a_paging_error(cp: BlockingCp) -> Non
         assert diag(cp, LOADSHRX, disk)[:5] == (2, 0x1000, PAGING_ERROR, b"", None)
     assert reported == ["guest G: segment DISK: could not be written as it was saved: [Errno 5] gone"]
     assert cp.users("DISK") == 0
+
+
+@pytest.mark.parametrize("kind", ["SR", "SW"])
+def test_a_truncated_object_is_a_paging_error(cp: BlockingCp, kind: str) -> None:
+    """The guest would end by SIGBUS; what guests may write is written anew for the next first user."""
+    segment = cp.publish(define("DISK", f"60000-600FF {kind}"), filler(b"words"))
+    disk = "DISK".ljust(8).encode("cp037")
+    assert diag(cp, LOADSHRX, disk).condition_code == 0
+    os.ftruncate(segment.object.write_fd, 4096)
+    reported: list[str] = []
+    cp.report_findings(reported.append)
+    diag(cp, PURGESEG, disk)
+    if kind == "SW":
+        assert diag(cp, LOADSHRX, disk).condition_code == 0
+        assert os.fstat(segment.object.write_fd).st_size == 0x100000
+    else:
+        assert diag(cp, LOADSHRX, disk)[:5] == (2, 0x1000, PAGING_ERROR, b"", None)
+        assert f"object {segment.object.name}: found 4096 bytes, wanted 1048576" in reported[0]

@@ -200,3 +200,13 @@ def test_names_parse(file_name: str, parsed: ObjectName | None) -> None:
     assert ObjectName.parse(file_name) == parsed
     if parsed:
         assert str(parsed) == "/" + file_name
+
+
+def test_an_object_that_was_truncated_is_an_error_with_sizes(shared: SharedObject) -> None:
+    shared.check_whole()
+    assert shared.digest() == hashlib.sha256(CONTENT.ljust(SIZE_BYTES, b"\0")).hexdigest()
+    os.ftruncate(shared.write_fd, 4096)
+    for touch in (shared.check_whole, shared.digest):
+        with pytest.raises(PublishError) as caught:
+            touch()
+        assert f"object {shared.name}: found 4096 bytes, wanted {SIZE_BYTES}" in str(caught.value)

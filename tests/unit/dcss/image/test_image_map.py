@@ -6,6 +6,7 @@ from image_support import build, run_tool
 from needs_support import needs
 
 from dcss.errors import ImageError
+from dcss.ext2.source import BufferSource
 from dcss.image.map import HUGE_PAGE_BYTES, ImageMap, map_document, map_image
 from dcss.report.blocks import Block
 from dcss.report.image_view import file_blocks, picture, summary
@@ -25,7 +26,7 @@ def mapped(tmp_path: Path, address: int = 0, image_address: int = 0) -> ImageMap
         file.write(b"y")
         file.truncate(20 * 4096)
     build(root, tmp_path / "x.img", address=image_address)
-    return map_image((tmp_path / "x.img").read_bytes(), tmp_path / "x.img", address)
+    return map_image(BufferSource((tmp_path / "x.img").read_bytes()), tmp_path / "x.img", address)
 
 
 def text(blocks: list[Block]) -> list[str]:
@@ -106,7 +107,7 @@ def test_words_and_json_say_the_same(tmp_path: Path) -> None:
 def test_an_image_without_data(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     build(tmp_path / "tree", tmp_path / "x.img")
-    image = map_image((tmp_path / "x.img").read_bytes(), tmp_path / "x.img")
+    image = map_image(BufferSource((tmp_path / "x.img").read_bytes()), tmp_path / "x.img")
     assert image.huge_share is None
     assert list(summary(image))[1] == "0 files with data, 0 runs, 0 mappings"
 
@@ -115,6 +116,6 @@ def test_an_image_without_data(tmp_path: Path) -> None:
 def test_blocks_that_are_no_pages_are_refused(tmp_path: Path) -> None:
     run_tool("mke2fs", "-q", "-b", "2048", tmp_path / "x.img", "200")
     with pytest.raises(ImageError, match=r"x\.img has blocks of 2048 bytes: only blocks of 4096 map"):
-        map_image((tmp_path / "x.img").read_bytes(), tmp_path / "x.img")
+        map_image(BufferSource((tmp_path / "x.img").read_bytes()), tmp_path / "x.img")
     with pytest.raises(ImageError, match="address 0x10: wanted a multiple of 4096"):
-        map_image(b"", tmp_path, 16)
+        map_image(BufferSource(b""), tmp_path, 16)

@@ -6,7 +6,7 @@ import pytest
 from file_kind_support import WRONG_KINDS
 
 from dcss.errors import ImageError
-from dcss.image.opened import image_buffer
+from dcss.image.opened import image_source
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -16,7 +16,7 @@ def test_what_is_no_file_is_refused_without_waiting(kind: str, tmp_path: Path) -
     path = tmp_path / "x.img"
     WRONG_KINDS[kind](path)
     wanted = f"{path} cannot be read as an image: found {kind}, wanted a regular file or block device"
-    with pytest.raises(ImageError) as refused, image_buffer(path):
+    with pytest.raises(ImageError) as refused, image_source(path):
         pass
     assert str(refused.value) == wanted
 
@@ -24,5 +24,5 @@ def test_what_is_no_file_is_refused_without_waiting(kind: str, tmp_path: Path) -
 def test_a_link_to_an_image_is_followed(tmp_path: Path) -> None:
     (tmp_path / "there.img").write_bytes(b"content")
     (tmp_path / "link.img").symlink_to("there.img")
-    with image_buffer(tmp_path / "link.img") as buffer:
-        assert buffer[:] == b"content"
+    with image_source(tmp_path / "link.img") as source:
+        assert source.bytes_at(0, source.size_bytes) == b"content"

@@ -11,6 +11,7 @@ from dcss.abi.ext2 import GROUP_DESC, RAW_INODE, SUPERBLOCK, SUPERBLOCK_OFFSET, 
 from dcss.errors import ImageError
 from dcss.ext2.fsck.check import check_image
 from dcss.ext2.fsck.context import MAX_PROBLEMS
+from dcss.ext2.source import BufferSource
 
 
 class Patient:
@@ -47,7 +48,10 @@ class Patient:
         return at - 8
 
     def said(self) -> list[str]:
-        return [f"{problem.kind} {problem.where}: {problem.detail}" for problem in check_image(self.data).problems]
+        return [
+            f"{problem.kind} {problem.where}: {problem.detail}"
+            for problem in check_image(BufferSource(self.data)).problems
+        ]
 
 
 @pytest.fixture
@@ -64,7 +68,7 @@ def patient(tmp_path: Path) -> Patient:
 
 
 def test_a_new_image_is_clean(patient: Patient) -> None:
-    result = check_image(patient.data)
+    result = check_image(BufferSource(patient.data))
     assert result.clean
     assert result.inodes == 10  # with the one for bad blocks
     assert result.blocks == len(patient.data) // 4096
@@ -177,7 +181,7 @@ def test_an_indirect_block_that_points_to_itself_ends(patient: Patient) -> None:
     indirect = patient.blocks[b"/big"][12]
     patient.pointer(b"/big", 13, indirect)
     struct.pack_into("<1024I", patient.data, indirect * 4096, *[indirect] * 1024)
-    assert not check_image(patient.data).clean
+    assert not check_image(BufferSource(patient.data)).clean
 
 
 def test_bitmaps_and_counts(patient: Patient) -> None:
@@ -225,7 +229,7 @@ def test_many_findings_are_counted_not_kept(tmp_path: Path) -> None:
     for path in patient.numbers:
         if path not in (b"/", b"/lost+found"):
             patient.inode(path, i_links_count=3)
-    result = check_image(patient.data)
+    result = check_image(BufferSource(patient.data))
     assert len(result.problems) == MAX_PROBLEMS
     assert result.suppressed == 50
 
@@ -238,7 +242,7 @@ def test_what_cannot_be_judged_is_an_error(patient: Patient) -> None:
     ):
         patient.superblock(**fields)
         with pytest.raises(ImageError, match=wanted):
-            check_image(patient.data)
+            check_image(BufferSource(patient.data))
         patient.superblock(s_magic=0xEF53, s_feature_incompat=2, s_feature_ro_compat=3)
     with pytest.raises(ImageError, match="read outside the device"):
-        check_image(b"tiny")
+        check_image(BufferSource(b"tiny"))
