@@ -11,6 +11,7 @@ from dcss.config.models import ImageModel, SegmentModel
 from dcss.config.problems import FieldProblem, Location
 
 SOURCES = ("files", "directory", "tar", "ext2")
+_BESIDE_FILES = frozenset({"at_least", "up_to", "exclude", "with_libraries"})
 
 
 class Placement(NamedTuple):
@@ -85,7 +86,7 @@ def _image(draft: Draft, at: Location, image: ImageModel, directory: Path) -> It
         yield FieldProblem(at, " and ".join(given) or "no source", "exactly one of " + ", ".join(SOURCES))
         return
     if given != ["files"]:
-        for key in sorted(image.model_fields_set & {"at_least", "up_to"}):
+        for key in sorted(image.model_fields_set & _BESIDE_FILES):
             yield FieldProblem((*at, key), f"{key}: beside {given[0]}:", "it only beside files:")
     for key, value, is_kind, kind in (
         ("directory", image.directory, Path.is_dir, "a directory"),

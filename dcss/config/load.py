@@ -2,6 +2,7 @@
 
 import os
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 from glob import escape
 from pathlib import Path
@@ -121,14 +122,20 @@ def _image(image: ImageModel, directory: Path) -> ImageSource:
         return Ext2Source(_absolute(directory, image.ext2))
     at_least = image.at_least
     return FilesSource(
-        # The directory's own name is no pattern, whatever characters it has.
-        patterns=tuple(
-            pattern if pattern.startswith("/") else os.path.normpath(f"{escape(str(directory))}/{pattern}")
-            for pattern in image.files or ()
-        ),
+        patterns=_patterns(directory, image.files or ()),
         min_files=at_least.files if at_least else 0,
         min_bytes=at_least.size if at_least else 0,
         max_bytes=image.up_to,
+        exclude=_patterns(directory, image.exclude),
+        with_libraries=image.with_libraries,
+    )
+
+
+def _patterns(directory: Path, patterns: Sequence[str]) -> tuple[str, ...]:
+    """Return the patterns as absolute ones. The directory's own name is no pattern, whatever characters it has."""
+    return tuple(
+        pattern if pattern.startswith("/") else os.path.normpath(f"{escape(str(directory))}/{pattern}")
+        for pattern in patterns
     )
 
 

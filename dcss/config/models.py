@@ -61,6 +61,12 @@ class ImageModel(Model):
     ext2: Annotated[Text | None, GIVEN] = Field(None, description="an existing ext2 image, used unchanged")
     at_least: Annotated[AtLeastModel | None, GIVEN] = Field(None, description="with files: the minimum that must match")
     up_to: UpTo = Field(None, description="with files: the maximum size; files that would exceed it are left out")
+    exclude: list[Text] = Field(
+        [], description="with files: patterns for what is left out, with all that lies below it"
+    )
+    with_libraries: bool = Field(
+        False, description="with files: add the shared libraries that the files need, and the dynamic loader"
+    )
 
 
 class SegmentModel(Model):

@@ -19,6 +19,8 @@ class FilesSource:
     min_files: int = 0  # fewer matched regular files is an error
     min_bytes: int = 0
     max_bytes: int | None = None  # matches past this many bytes are left out, smallest path first
+    exclude: tuple[str, ...] = ()  # patterns of what is left out, with all below it
+    with_libraries: bool = False  # the shared libraries that the files need are added
 
 
 @dataclass(frozen=True, slots=True)

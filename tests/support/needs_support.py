@@ -11,7 +11,7 @@ import pytest
 
 from dcss.account.frames import hidden_because
 
-TOOLS = ("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux")
+TOOLS = ("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux", "gcc", "ldd")
 
 
 def tool(name: str) -> str | None:

@@ -3,6 +3,7 @@
 import os
 import posixpath
 import stat
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -10,7 +11,7 @@ from dcss.config.plan import FilesSource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeNode, default_directory, walk
 from dcss.image.sources.host import host_error, read_attributes, read_node
-from dcss.image.sources.patterns import match_pattern
+from dcss.image.sources.patterns import Exclusion, Matches, match_pattern
 
 _MAX_LINKS: Final = 40  # as the kernel's MAXSYMLINKS
 
@@ -23,25 +24,133 @@ class Resolved(NamedTuple):
     links: tuple[bytes, ...]
 
 
+class PatternProblem(NamedTuple):
+    """What is wrong with one pattern: its `number` in the list `key`, which is "files" or "exclude"."""
+
+    key: str
+    number: int
+    message: str
+
+
+class PatternsError(ImageError):
+    """Raised with everything that is wrong with the patterns of `files:` and `exclude:`."""
+
+    def __init__(self, problems: Sequence[PatternProblem]) -> None:
+        super().__init__("; ".join(problem.message for problem in problems))
+        self.problems = tuple(problems)
+
+
 def read_files(source: FilesSource) -> Tree:
     """Return the files that `source.patterns` match, under their own paths without links, and every link on the way.
 
-    Raises ImageError for a pattern without a match, a dangling link, a file that cannot be read, and too few files.
+    Raises PatternsError for patterns without a match and for dangling links, ImageError for a file that cannot be read,
+    and for too few files.
     """
-    notes: list[str] = []
-    reached: dict[bytes, list[Resolved]] = {}
+    search = search_files(source)
+    kept, left_out = _choose(source, search.reached)
+    return Tree(_plant(kept), left_out, search.notes)
+
+
+class FoundFiles(NamedTuple):
+    """What the patterns match: for each file reached, the ways to it; `matched` has the files of each pattern."""
+
+    reached: dict[bytes, list[Resolved]]
+    matched: list[set[bytes]]
+    notes: list[str]
+
+
+def search_files(source: FilesSource) -> FoundFiles:
+    """Return the files that `source` names, libraries included. Raises PatternsError."""
+    found = FoundFiles({}, [], [])
+    problems: list[PatternProblem] = []
     resolver = _Resolver()
-    for pattern in source.patterns:
-        matches = match_pattern(pattern)
-        notes += matches.notes
+    exclusion = _exclusion(source.exclude, problems)
+    for number, pattern in enumerate(source.patterns):
+        message = _OnePattern(pattern, resolver, exclusion, found).search()
+        if message is not None:
+            problems.append(PatternProblem("files", number, f"pattern {pattern}: {message}"))
+    if problems:
+        raise PatternsError(problems)
+    found.notes.extend(f"exclude: pattern {pattern} leaves nothing out" for pattern in exclusion.unused())
+    if source.with_libraries:
+        _add_libraries(found, resolver, exclusion)
+    return found
+
+
+def _exclusion(patterns: Sequence[str], problems: list[PatternProblem]) -> Exclusion:
+    usable = []
+    for number, pattern in enumerate(patterns):
+        try:
+            Exclusion([pattern])
+        except ImageError as error:
+            problems.append(PatternProblem("exclude", number, f"pattern {pattern}: {error}"))
+        else:
+            usable.append(pattern)
+    return Exclusion(usable)
+
+
+class _OnePattern:
+    """Adds what one pattern matches to the files found."""
+
+    def __init__(self, pattern: str, resolver: "_Resolver", exclusion: Exclusion, found: FoundFiles) -> None:
+        self._pattern = pattern
+        self._resolver, self._exclusion, self._found = resolver, exclusion, found
+        self._dangling: list[str] = []
+
+    def search(self) -> str | None:
+        """Search, and return what is wrong with the pattern."""
+        try:
+            matches = match_pattern(self._pattern)
+        except ImageError as error:
+            return str(error)
+        self._found.notes.extend(matches.notes)
         if not matches.paths:
-            only = f"only {matches.directories} directories" if matches.directories else "nothing"
-            raise ImageError(f"pattern {pattern}: matches {only} on this machine, wanted at least one file")
-        for path in matches.paths:
-            resolved = resolver.resolve(os.fsencode(path), pattern)
-            reached.setdefault(resolved.path, []).append(resolved)
-    kept, left_out = _choose(source, reached)
-    return Tree(_plant(kept), left_out, notes)
+            return _nothing(matches)
+        files = {os.fsencode(path) for path in matches.paths if not self._exclusion.covers(path)}
+        self._found.matched.append({path for each in sorted(files) if (path := self._reach(each)) is not None})
+        if not files:
+            return f"exclude: leaves out all {len(matches.paths)} files that it matches, wanted at least one"
+        if self._dangling:
+            more = f" (and {len(self._dangling) - 1} more links like it)" if len(self._dangling) > 1 else ""
+            return f"{self._dangling[0]}{more}"
+        return None
+
+    def _reach(self, path: bytes) -> bytes | None:
+        """Add a file and the links to it; return its path without links, or None where it is left out."""
+        try:
+            resolved = self._resolver.resolve(path)
+        except ImageError as error:
+            self._dangling.append(str(error))
+            return None
+        if self._exclusion.covers(os.fsdecode(resolved.path)):
+            self._found.notes.append(f"{os.fsdecode(path)} is left out with {os.fsdecode(resolved.path)}, its target")
+            return None
+        self._found.reached.setdefault(resolved.path, []).append(resolved)
+        return resolved.path
+
+
+def _nothing(matches: Matches) -> str:
+    """Return what is wrong with a pattern that matches no file."""
+    if not matches.directories:
+        return "matches nothing on this machine, wanted at least one file"
+    first = min(matches.directories)
+    only = f"the directory {first}" if len(matches.directories) == 1 else f"{len(matches.directories)} directories"
+    return f"matches only {only} on this machine, wanted at least one file; for all that lies in it, write {first}/**"
+
+
+def _add_libraries(found: FoundFiles, resolver: "_Resolver", exclusion: Exclusion) -> None:
+    """Add the libraries that the files found need, and the program interpreters, as ld.so finds them."""
+    # Imported when used: most images do without.
+    from dcss.image.sources.libraries import LibrarySearch
+
+    search = LibrarySearch()
+    for path in search.needed(sorted(found.reached)):
+        if exclusion.covers(os.fsdecode(path)):
+            continue
+        resolved = resolver.resolve(path)
+        if not exclusion.covers(os.fsdecode(resolved.path)):
+            found.reached.setdefault(resolved.path, []).append(resolved)
+    found.notes.extend(search.notes)
 
 
 def _choose(source: FilesSource, reached: dict[bytes, list[Resolved]]) -> tuple[list[Resolved], int]:
@@ -122,19 +231,19 @@ class _Resolver:
     def __init__(self) -> None:
         self._directories: dict[bytes, tuple[bytes, tuple[bytes, ...]]] = {b"/": (b"/", ())}
 
-    def resolve(self, path: bytes, pattern: str) -> Resolved:
-        """Resolve `path`, which is absolute and without "..". Raises ImageError that names `pattern`."""
-        parent, links = self._directory(posixpath.dirname(path), pattern)
-        return self._follow(parent, [posixpath.basename(path)], list(links), path, pattern)
+    def resolve(self, path: bytes) -> Resolved:
+        """Resolve `path`, which is absolute and without "..". Raises ImageError where a link leads nowhere."""
+        parent, links = self._directory(posixpath.dirname(path))
+        return self._follow(parent, [posixpath.basename(path)], list(links), path)
 
-    def _directory(self, path: bytes, pattern: str) -> tuple[bytes, tuple[bytes, ...]]:
+    def _directory(self, path: bytes) -> tuple[bytes, tuple[bytes, ...]]:
         known = self._directories.get(path)
         if known is None:
-            resolved = self._follow(b"/", path.split(b"/"), [], path, pattern)
+            resolved = self._follow(b"/", path.split(b"/"), [], path)
             known = self._directories[path] = (resolved.path, resolved.links)
         return known
 
-    def _follow(self, base: bytes, parts: list[bytes], links: list[bytes], start: bytes, pattern: str) -> Resolved:
+    def _follow(self, base: bytes, parts: list[bytes], links: list[bytes], start: bytes) -> Resolved:
         here, pending, followed = base, parts[::-1], 0
         found = None
         while pending:
@@ -145,13 +254,13 @@ class _Resolver:
                 here, found = posixpath.dirname(here), None
                 continue
             inner = posixpath.join(here, part)
-            found = _found(inner, start, links, pattern)
+            found = _found(inner, start, links)
             if not stat.S_ISLNK(found.st_mode):
                 here = inner
                 continue
             followed += 1
             if followed > _MAX_LINKS:
-                raise ImageError(f"pattern {pattern}: {os.fsdecode(start)} leads through more than {_MAX_LINKS} links")
+                raise ImageError(f"{os.fsdecode(start)} leads through more than {_MAX_LINKS} links")
             links.append(inner)
             target = os.readlink(inner)  # noqa: PTH115 - a Path holds no bytes
             here = b"/" if target.startswith(b"/") else here
@@ -160,11 +269,9 @@ class _Resolver:
         return Resolved(here, found or os.lstat(here), tuple(dict.fromkeys(links)))
 
 
-def _found(path: bytes, start: bytes, links: list[bytes], pattern: str) -> os.stat_result:
+def _found(path: bytes, start: bytes, links: list[bytes]) -> os.stat_result:
     try:
         return os.lstat(path)
     except OSError as error:
         through = f" through the link {os.fsdecode(links[-1])}" if links else ""
-        raise ImageError(
-            f"pattern {pattern}: {os.fsdecode(start)} leads{through} to {os.fsdecode(path)}: {error.strerror}"
-        ) from error
+        raise ImageError(f"{os.fsdecode(start)} leads{through} to {os.fsdecode(path)}: {error.strerror}") from error

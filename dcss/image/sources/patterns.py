@@ -7,7 +7,7 @@ that a name or a wildcard before a slash matches is followed, as a shell does.
 import fnmatch
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from dcss.errors import ImageError
@@ -20,20 +20,87 @@ class Matches:
     """What a pattern matched: `paths` of all but directories, in no order; `notes` list what could not be read."""
 
     paths: set[str] = field(default_factory=set)
-    directories: int = 0
+    directories: set[str] = field(default_factory=set)
     notes: list[str] = field(default_factory=list)
 
 
 def match_pattern(pattern: str) -> Matches:
     """Return what `pattern` matches on this host. Raises ImageError where it is not an absolute path."""
-    parts = [part for part in pattern.split("/") if part not in ("", ".")]
-    if not pattern.startswith("/") or ".." in parts or not parts:
-        raise ImageError(f"pattern {pattern}: wanted the absolute path of files, without ..")
-    if parts[-1] == "**":
-        parts.append("*")
-    walk = _PatternSearch(parts)
+    walk = _PatternSearch(_parts(pattern))
     walk.run()
     return walk.matches
+
+
+class Exclusion:
+    """Patterns of paths that are left out, with all that lies below them."""
+
+    def __init__(self, patterns: Iterable[str]) -> None:
+        """Raise ImageError where a pattern is not an absolute path."""
+        self._used: set[str] = set()
+        self._patterns = [(pattern, _tests(_parts(pattern))) for pattern in patterns]
+        self._steps: list[dict[str, frozenset[int]]] = [{"": _begin(tests)} for _, tests in self._patterns]
+
+    def unused(self) -> list[str]:
+        """Return the patterns that have left nothing out."""
+        return [pattern for pattern, _ in self._patterns if pattern not in self._used]
+
+    def covers(self, path: str) -> bool:
+        """Return True if a pattern matches the absolute path, or a directory that it lies in."""
+        covered = False
+        for (pattern, tests), steps in zip(self._patterns, self._steps, strict=True):
+            if len(tests) in self._reached(path, tests, steps):
+                self._used.add(pattern)
+                covered = True
+        return covered
+
+    def _reached(self, path: str, tests: "_Tests", steps: dict[str, frozenset[int]]) -> frozenset[int]:
+        """Return the parts that may come next behind `path`; those of directories are kept in `steps`."""
+        known = steps.get(path)
+        if known is None:
+            directory, _, name = path.rpartition("/")
+            before = self._reached(directory, tests, steps)
+            known = steps[path] = _step(tests, before, name) if len(tests) not in before else before
+        return known
+
+
+_Tests = Sequence[Callable[[str], object] | None]  # None for **
+
+
+def _begin(tests: _Tests) -> frozenset[int]:
+    return _closed(tests, {0})
+
+
+def _step(tests: _Tests, before: frozenset[int], name: str) -> frozenset[int]:
+    after = set()
+    for number in before:
+        test = tests[number]
+        if test is None:
+            after.add(number)
+        elif test(name):
+            after.add(number + 1)
+    return _closed(tests, after)
+
+
+def _closed(tests: _Tests, numbers: set[int]) -> frozenset[int]:
+    """Return `numbers` with the parts that follow a **, which matches no directory at all too."""
+    for number in sorted(numbers):
+        while number < len(tests) and tests[number] is None:
+            number += 1  # noqa: PLW2901 - several ** in a row
+            numbers.add(number)
+    return frozenset(numbers)
+
+
+def _tests(parts: Sequence[str]) -> _Tests:
+    return [None if part == "**" else re.compile(fnmatch.translate(part)).match for part in parts]
+
+
+def _parts(pattern: str) -> list[str]:
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    if not pattern.startswith("/") or ".." in parts or not parts:
+        raise ImageError("wanted the absolute path of files, without ..")
+    if parts[-1] == "**":
+        parts.append("*")
+    return parts
 
 
 class _PatternSearch:
@@ -71,7 +138,7 @@ class _PatternSearch:
         if number + 1 < len(self._parts):
             self._steps.append((path, number + 1))
         elif os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - paths stay as they were given
-            self.matches.directories += 1
+            self.matches.directories.add(path)
         elif os.path.lexists(path):
             self.matches.paths.add(path)
 
@@ -84,7 +151,7 @@ class _PatternSearch:
                 if entry.is_dir():
                     self._steps.append((entry.path, number + 1))
             elif entry.is_dir(follow_symlinks=False):
-                self.matches.directories += 1
+                self.matches.directories.add(entry.path)
             else:
                 self.matches.paths.add(entry.path)
 

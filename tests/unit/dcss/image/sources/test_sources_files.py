@@ -1,12 +1,13 @@
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from dcss.config.plan import FilesSource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeFile, TreeNode, TreeSymlink
-from dcss.image.sources.files import read_files
+from dcss.image.sources.files import PatternsError, read_files
 
 
 @pytest.fixture
@@ -26,8 +27,8 @@ def host(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def read(*patterns: str, **limits: int) -> Tree:
-    return read_files(FilesSource(patterns, **limits))
+def read(*patterns: str, **more: Any) -> Tree:
+    return read_files(FilesSource(patterns, **more))
 
 
 def at(tree: Tree, path: Path) -> TreeNode | None:
@@ -94,7 +95,9 @@ def test_a_link_to_a_directory_brings_the_directory(host: Path) -> None:
 def test_a_pattern_without_a_match_is_named(host: Path) -> None:
     with pytest.raises(ImageError, match=r"pattern .*/lib/\*\.dll: matches nothing on this machine"):
         read(f"{host}/lib/*.dll")
-    with pytest.raises(ImageError, match="matches only 1 directories"):
+    with pytest.raises(
+        ImageError, match=r"matches only the directory .*/usr/lib on this machine, .* write .*/usr/lib/\*\*$"
+    ):
         read(f"{host}/usr/lib")
 
 
@@ -131,3 +134,47 @@ def test_too_few_files_or_bytes_is_an_error(host: Path) -> None:
     with pytest.raises(ImageError, match=r"found 2 files of 110 bytes \(1 left out by the limit of 200 bytes\)"):
         read(f"{host}/usr/lib/*", min_bytes=1000, max_bytes=200)
     assert read(f"{host}/usr/lib/*", min_files=3, min_bytes=5110).left_out == 0
+
+
+def test_what_exclude_matches_is_left_out_with_all_below_it(host: Path) -> None:
+    (host / "usr/lib/sub/deep").mkdir(parents=True)
+    (host / "usr/lib/sub/deep/x.so").write_bytes(b"1")
+    tree = read(f"{host}/usr/**/*.so*", exclude=(f"{host}/usr/lib/sub", f"{host}/**/libx*"))
+    assert paths(tree, host) == ["usr", "usr/lib", "usr/lib/alias.so", "usr/lib/liby.so", "usr/lib/libz.so"]
+    assert tree.notes == []
+
+
+def test_a_link_whose_target_is_excluded_is_left_out_and_named(host: Path) -> None:
+    tree = read(f"{host}/usr/lib/lib*", exclude=(f"{host}/usr/lib/libx.so.1.2", f"{host}/nothing"))
+    assert paths(tree, host) == ["usr", "usr/lib", "usr/lib/liby.so", "usr/lib/libz.so"]
+    assert tree.notes == [
+        f"{host}/usr/lib/libx.so is left out with {host}/usr/lib/libx.so.1.2, its target",
+        f"{host}/usr/lib/libx.so.1 is left out with {host}/usr/lib/libx.so.1.2, its target",
+        f"exclude: pattern {host}/nothing leaves nothing out",
+    ]
+
+
+def test_everything_that_is_wrong_with_patterns_comes_at_once(host: Path) -> None:
+    for name in ("one", "two"):
+        (host / f"usr/lib/{name}.dangling").symlink_to("nowhere")
+    with pytest.raises(PatternsError) as caught:
+        read(
+            f"{host}/no*",
+            f"{host}/usr",
+            f"{host}/usr/lib/*.dangling",
+            f"{host}/usr/lib/libz.so",
+            exclude=("x", "/**/libz.so"),
+        )
+    assert [(problem.key, problem.number) for problem in caught.value.problems] == [
+        ("exclude", 0),
+        ("files", 0),
+        ("files", 1),
+        ("files", 2),
+        ("files", 3),
+    ]
+    messages = [problem.message for problem in caught.value.problems]
+    assert messages[0] == "pattern x: wanted the absolute path of files, without .."
+    assert messages[2].endswith(f"write {host}/usr/**")
+    assert "one.dangling leads through the link" in messages[3]
+    assert messages[3].endswith("No such file or directory (and 1 more links like it)")
+    assert messages[4].endswith("exclude: leaves out all 1 files that it matches, wanted at least one")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dcss.errors import ImageError
-from dcss.image.sources.patterns import match_pattern
+from dcss.image.sources.patterns import Exclusion, match_pattern
 
 
 @pytest.fixture
@@ -57,8 +57,8 @@ def test_matches(tree: Path, pattern: str, wanted: list[str]) -> None:
 
 
 def test_directories_are_counted_not_matched(tree: Path) -> None:
-    assert match_pattern(f"{tree}/lib/s*").directories == 1
-    assert match_pattern(f"{tree}/lib/sub").directories == 1
+    assert match_pattern(f"{tree}/lib/s*").directories == {f"{tree}/lib/sub"}
+    assert match_pattern(f"{tree}/lib/sub").directories == {f"{tree}/lib/sub"}
     assert not match_pattern(f"{tree}/lib/sub").paths
 
 
@@ -66,3 +66,29 @@ def test_directories_are_counted_not_matched(tree: Path) -> None:
 def test_only_absolute_paths_without_dotdot(pattern: str) -> None:
     with pytest.raises(ImageError, match="wanted the absolute path of files"):
         match_pattern(pattern)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "path", "covered"),
+    [
+        ("/a/b", "/a/b", True),
+        ("/a/b", "/a/b/c/d", True),
+        ("/a/b", "/a/bc", False),
+        ("/a/b", "/a", False),
+        ("/a/*.so", "/a/x.so", True),
+        ("/a/*.so", "/a/b/x.so", False),
+        ("/a/**/*.so", "/a/x.so", True),
+        ("/a/**/*.so", "/a/b/c/x.so", True),
+        ("/a/**/b/**/c", "/a/b/c", True),
+        ("/a/**/b/**/c", "/a/x/b/y/z/c/below", True),
+        ("/a/**/b/**/c", "/a/c/b", False),
+        ("/a/**", "/a/b", True),
+        ("/a/**", "/a", False),
+        ("/**/test*", "/usr/lib/tests/x.py", True),
+        ("/**/**/x", "/x", True),
+    ],
+)
+def test_what_an_exclusion_covers(pattern: str, path: str, covered: bool) -> None:
+    exclusion = Exclusion([pattern])
+    assert exclusion.covers(path) is covered
+    assert exclusion.unused() == ([] if covered else [pattern])
