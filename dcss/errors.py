@@ -22,6 +22,10 @@ class ImageError(DcssError):
     """What should go into an image cannot, or does not fit."""
 
 
+class ImageSizeError(ImageError):
+    """An image does not fit into the size that it is given."""
+
+
 class PublishError(DcssError, OSError):
     """A segment could not be put into shared memory; nothing of it is left there."""
 

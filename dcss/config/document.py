@@ -12,7 +12,7 @@ from pathlib import Path
 import yaml
 
 from dcss.config.interpolate import interpolate
-from dcss.config.problems import FieldProblem, Location, WrongValueError, describe
+from dcss.config.problems import FieldProblem, Location, Place, WrongValueError, describe, nearest_line
 from dcss.errors import ConfigError
 
 MAX_FILE_BYTES = 1 << 20
@@ -39,9 +39,11 @@ class Document:
 
     def line(self, location: Location) -> int:
         """Return the line of a location, or of the nearest enclosing one that the file has."""
-        while location and location not in self.lines:
-            location = location[:-1]
-        return self.lines.get(location, 1)
+        return nearest_line(self.lines, location)
+
+    def place(self, *location: str | int) -> Place:
+        """Return the part of the file at `location`, by which later errors name fields."""
+        return Place(self.file, location, self.lines)
 
     def describe(self, location: Location, value: object) -> str:
         """Return how a message names the value at `location`."""

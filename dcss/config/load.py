@@ -29,7 +29,7 @@ from dcss.config.plan import (
     SystemPlan,
     TarSource,
 )
-from dcss.config.problems import FieldProblem, field_name
+from dcss.config.problems import FieldProblem, Place, field_name, nearest_line
 from dcss.config.values import SYSTEM_NAME
 from dcss.errors import ConfigError
 
@@ -64,7 +64,7 @@ def _plan(document: Document, drafted: Draft, directory: Path, path: Path) -> Sy
     return SystemPlan(
         name=model.system or path.stem,
         segments=tuple(
-            _segment(segment, directory, _where(document, "segments", index))
+            _segment(segment, directory, document.place("segments", index))
             for index, segment in enumerate(model.segments)
         ),
         guests=tuple(
@@ -101,9 +101,10 @@ def _warnings(document: Document, drafted: Draft) -> list[str]:
     ]
 
 
-def _segment(segment: SegmentModel, directory: Path, where: str) -> SegmentPlan:
+def _segment(segment: SegmentModel, directory: Path, place: Place) -> SegmentPlan:
     image = None if segment.image is None else _image(segment.image, directory)
-    plan = SegmentPlan(segment.name, None, None, None, segment.size, image, segment.save, where)
+    where = f"{place.file}:{nearest_line(place.lines, place.location)}"
+    plan = SegmentPlan(segment.name, None, None, None, segment.size, image, segment.save, where, place)
     if segment.define is not None:
         definition = definition_of(segment)
         kind, size_bytes = definition.ranges[0].type, definition.size_bytes

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from dcss.abi.extmem import SegmentDefinition, SegmentType
+from dcss.config.problems import Place
 
 EngineName = Literal["process", "s390x", "linux"]
 Expectation = Literal["shared", "copies", "nothing"]
@@ -53,7 +54,7 @@ class SegmentPlan:
 
     Either `definition` (from `define:`) or `start_address` and `type` (from `at:` and `type:`; the size is the
     image's own or `size_bytes`) is given; a saved segment, which has no `image`, may have neither. `save` is for one
-    with an image. `where` is file:line for messages.
+    with an image. `where` is file:line for messages, `place` names fields of the file too.
     """
 
     name: str
@@ -64,6 +65,7 @@ class SegmentPlan:
     image: ImageSource | None
     save: bool
     where: str
+    place: Place | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

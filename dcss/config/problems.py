@@ -1,8 +1,8 @@
 """What is wrong in a configuration: where, what was found, what was wanted, and what mends it."""
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 Location = tuple[str | int, ...]  # keys and list indexes from the top of the document
@@ -45,6 +45,27 @@ class WrongValueError(ValueError):
         super().__init__(wanted)
         self.wanted = wanted
         self.mends = mends
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A part of a YAML file, such as one segment; `lines` are those of the whole file, keyed by location."""
+
+    file: str
+    location: Location
+    lines: Mapping[Location, int] = field(repr=False, compare=False)
+
+    def field(self, *keys: str | int) -> str:
+        """Return ``FILE:LINE: FIELD`` of the value that `keys` lead to, or of the nearest that the file has."""
+        location = (*self.location, *keys)
+        return f"{self.file}:{nearest_line(self.lines, location)}: {field_name(location)}"
+
+
+def nearest_line(lines: Mapping[Location, int], location: Location) -> int:
+    """Return the line of a location, or of the nearest enclosing one that the file has."""
+    while location and location not in lines:
+        location = location[:-1]
+    return lines.get(location, 1)
 
 
 def field_name(location: Location) -> str:

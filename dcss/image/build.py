@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from dcss.config.plan import Ext2Source, ImageSource
-from dcss.errors import ImageError
+from dcss.errors import ImageError, ImageSizeError
 from dcss.ext2.mkfs.copy import ProgressFunction, Transfer, copy_files
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.image import PlacedImage, place
@@ -73,7 +73,7 @@ def _content_bytes(placed: PlacedImage) -> int:
 def _plan_ready(image: ReadyImage, size_bytes: int | None) -> ImagePlan:
     needed_bytes = -(-image.store.size_bytes // BLOCK_SIZE_BYTES) * BLOCK_SIZE_BYTES
     if size_bytes is not None and size_bytes < needed_bytes:
-        raise ImageError(
+        raise ImageSizeError(
             f"{os.fsdecode(image.store.path)} needs {needed_bytes} bytes, given are {size_bytes}; give it more"
         )
 

@@ -3,13 +3,14 @@
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from dcss.config.plan import DirectorySource, ImageSource, TarSource
+from dcss.config.plan import DirectorySource, ImageSource, SegmentPlan, TarSource
 from dcss.errors import ConfigError, ImageError
 from dcss.image.build import plan_image
+from dcss.image.problems import segment_errors
 from dcss.progress import Progress
 
 _CONFIG_SUFFIXES: Final = frozenset({".yaml", ".yml"})
@@ -20,7 +21,7 @@ class WantedImage(NamedTuple):
 
     source: ImageSource
     path: Path
-    segment: str | None
+    segment: SegmentPlan | None
     address: int
     size_bytes: int | None
 
@@ -78,13 +79,14 @@ def _of_segments(source: Path, output: Path) -> Iterator[WantedImage]:
         assert segment.image is not None
         defined_bytes = segment.definition.size_bytes if segment.definition is not None else segment.size_bytes
         path = output / f"{segment.name}.img" if as_directory else output
-        yield WantedImage(segment.image, path, segment.name, segment.start_address or 0, defined_bytes)
+        yield WantedImage(segment.image, path, segment, segment.start_address or 0, defined_bytes)
 
 
 def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
     """Build an image into its file, which appears complete or not at all. Raises ImageError."""
     began = time.perf_counter()
-    plan = plan_image(wanted.source, address=wanted.address, size_bytes=wanted.size_bytes)
+    with nullcontext() if wanted.segment is None else segment_errors(wanted.segment):
+        plan = plan_image(wanted.source, address=wanted.address, size_bytes=wanted.size_bytes)
     progress.phase(f"build {wanted.path.name}", plan.content_bytes, "bytes")
     for note in plan.notes:
         progress.warn(note)
@@ -97,7 +99,7 @@ def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
         raise ImageError(f"{wanted.path} cannot be written: {error.strerror}") from error
     return MadeImage(
         path=wanted.path,
-        segment=wanted.segment,
+        segment=None if wanted.segment is None else wanted.segment.name,
         address=wanted.address,
         size_bytes=plan.size_bytes,
         content_bytes=plan.content_bytes,

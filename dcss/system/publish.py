@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryFile
@@ -19,6 +19,7 @@ from dcss.errors import ConfigError, LaunchError, SpoolError
 from dcss.host.aio import cancel, in_thread
 from dcss.host.paths import state_directory
 from dcss.image.build import ImagePlan, plan_image
+from dcss.image.problems import segment_errors
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
 from dcss.system.targets import ExtentCache
@@ -70,7 +71,7 @@ async def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progr
     ConfigError, ImageError, PublishError, SpoolError, LaunchError, and DamagedError where a saved segment is not what
     was saved.
     """
-    planned = [await in_thread(_planned, cp, segment) for segment in plan.segments]
+    planned = await _plan_all(cp, plan.segments, progress)
     check_address_layout({each.definition.name: each.definition for each in planned}, plan.guests)
     if len(planned) > 1:  # one alone is checked when it is made
         names = ", ".join(each.definition.name for each in planned)
@@ -87,6 +88,22 @@ async def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progr
             published = cp.segments.get(each.definition.name)
             if published is not None and published.digest is not None:  # else guests may change its files
                 await in_thread(extents.of, published.object, published.digest)
+
+
+async def _plan_all(cp: ControlProgram, segments: Sequence[SegmentPlan], progress: Progress) -> list[_Planned]:
+    """Plan every segment. Raises one ConfigError with what is wrong with all of them."""
+    planned: list[_Planned] = []
+    findings: list[str] = []
+    for segment in segments:
+        if segment.image is not None:
+            progress.phase(f"plan {segment.name}")
+        try:
+            planned.append(await in_thread(_planned, cp, segment))
+        except ConfigError as error:
+            findings += error.findings
+    if findings:
+        raise ConfigError(*findings)
+    return planned
 
 
 async def _publish_image(
@@ -160,7 +177,8 @@ async def _load(cp: ControlProgram, definition: SegmentDefinition, progress: Pro
 
 def _planned(cp: ControlProgram, plan: SegmentPlan) -> _Planned:
     if plan.image is not None:
-        image = plan_image(plan.image, address=plan.start_address or 0, size_bytes=plan.size_bytes)
+        with segment_errors(plan):
+            image = plan_image(plan.image, address=plan.start_address or 0, size_bytes=plan.size_bytes)
         return _Planned(plan, _definition(plan, image.size_bytes), image)
     saved = cp.available.get(SegmentName(plan.name))
     if saved is not None:

@@ -9,7 +9,7 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from dcss.errors import ImageError
+from dcss.errors import ImageError, ImageSizeError
 from dcss.ext2.indirect import BlockRun
 from dcss.ext2.mkfs.geometry import (
     BLOCK_SIZE_BYTES,
@@ -66,7 +66,7 @@ def lay_out(demand: Demand, address_block: int, limit_blocks: int | None) -> Lay
         except _FullError:
             continue
     needed_blocks = min(smallest.blocks, _smallest(demand, address_block, cut=True).blocks)
-    raise ImageError(
+    raise ImageSizeError(
         f"the image needs {needed_blocks * BLOCK_SIZE_BYTES} bytes, given are {limit_blocks * BLOCK_SIZE_BYTES}; "
         "give it more or leave files out"
     )

@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from dcss.config.plan import FilesSource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeNode, default_directory, walk
+from dcss.image.problems import PatternProblem, PatternsError
 from dcss.image.sources.host import host_error, read_attributes, read_node
 from dcss.image.sources.patterns import Exclusion, Matches, match_pattern
 
@@ -22,22 +23,6 @@ class Resolved(NamedTuple):
     path: bytes
     found: os.stat_result
     links: tuple[bytes, ...]
-
-
-class PatternProblem(NamedTuple):
-    """What is wrong with one pattern: its `number` in the list `key`, which is "files" or "exclude"."""
-
-    key: str
-    number: int
-    message: str
-
-
-class PatternsError(ImageError):
-    """Raised with everything that is wrong with the patterns of `files:` and `exclude:`."""
-
-    def __init__(self, problems: Sequence[PatternProblem]) -> None:
-        super().__init__("; ".join(problem.message for problem in problems))
-        self.problems = tuple(problems)
 
 
 def read_files(source: FilesSource) -> Tree:

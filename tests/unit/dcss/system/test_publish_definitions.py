@@ -8,6 +8,7 @@ from cp_support import control_program
 
 from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET
 from dcss.abi.extmem import SegmentType
+from dcss.config.load import load_plan
 from dcss.config.plan import Ext2Source, SegmentPlan, SystemPlan
 from dcss.errors import ConfigError
 from dcss.progress import SilentProgress
@@ -35,3 +36,19 @@ def test_an_image_that_reaches_beyond_the_last_page_is_refused(tmp_path: Path) -
     message = "test.yaml:1: page range 7FFFF00-80001FF SR: wanted pages up to 7FFFFFF"
     with control_program() as cp, pytest.raises(ConfigError, match=re.escape(message)):
         cp.run(publish_segments(cp.cp, plan, SilentProgress(), ExtentCache()))
+
+
+def test_what_is_wrong_with_all_segments_comes_at_once(tmp_path: Path) -> None:
+    config = tmp_path / "plan.yaml"
+    config.write_text(
+        "segments:\n"
+        "  - {name: ONE, at: 0x20000000, image: {files: [/no/such/*, /nor/this]}}\n"
+        "  - {name: TWO, at: 0x30000000, size: 4K, image: {files: [/etc/hostname]}}\n"
+    )
+    with control_program() as cp, pytest.raises(ConfigError) as caught:
+        cp.run(publish_segments(cp.cp, load_plan(config), SilentProgress(), ExtentCache()))
+    assert [finding.partition(": segment")[0] for finding in caught.value.findings] == [
+        f"{config}:2: segments[0].image.files[0]",
+        f"{config}:2: segments[0].image.files[1]",
+        f"{config}:3: segments[1].size",
+    ]

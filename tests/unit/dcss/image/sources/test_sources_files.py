@@ -7,7 +7,8 @@ import pytest
 from dcss.config.plan import FilesSource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeFile, TreeNode, TreeSymlink
-from dcss.image.sources.files import PatternsError, read_files
+from dcss.image.problems import PatternsError
+from dcss.image.sources.files import read_files
 
 
 @pytest.fixture
