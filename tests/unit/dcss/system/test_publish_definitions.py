@@ -47,7 +47,7 @@ def test_what_is_wrong_with_all_segments_comes_at_once(tmp_path: Path) -> None:
     )
     with control_program() as cp, pytest.raises(ConfigError) as caught:
         cp.run(publish_segments(cp.cp, load_plan(config), SilentProgress(), ExtentCache()))
-    assert [finding.partition(": segment")[0] for finding in caught.value.findings] == [
+    assert [finding.partition(": segment ")[0] for finding in caught.value.findings] == [
         f"{config}:2: segments[0].image.files[0]",
         f"{config}:2: segments[0].image.files[1]",
         f"{config}:3: segments[1].size",
