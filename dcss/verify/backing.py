@@ -4,14 +4,17 @@ Told by the device number, as maps and stat give it, against the mounts of the p
 internal mount of shared memory, which is in no mount table.
 """
 
-import ctypes
 import os
+import re
 import stat
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from dcss.account.maps import Vma
 from dcss.account.proc import read_proc
+from dcss.host.file_questions import FileQuestions, FileStatus, NoAnswerError
 
 _MEMORY_FILE_SYSTEMS = frozenset({b"tmpfs", b"devtmpfs", b"ramfs", b"hugetlbfs"})
 _SHMEM_FILE_SYSTEMS = frozenset({b"tmpfs", b"devtmpfs"})
@@ -29,23 +32,43 @@ _HOST_MAGICS = frozenset(
         *(0x9FA0, 0x62656572, 0x63677270),  # proc, sysfs, cgroup2
     }
 )
-_STATFS_BYTES = 120  # struct statfs; its first field is f_type, a long
+# What asks a server or a network, and waits as long as that takes; FUSE's kinds go on behind a dot.
+_SERVED_FILE_SYSTEMS = frozenset(
+    {
+        *(b"fuse", b"fuseblk", b"virtiofs", b"9p", b"nfs", b"nfs4", b"cifs", b"smb3", b"ceph", b"afs", b"coda"),
+        *(b"autofs", b"lustre", b"gfs2", b"ocfs2", b"orangefs", b"beegfs", b"gpfs", b"vboxsf", b"vmhgfs", b"prl_fs"),
+    }
+)
+_LINK = re.compile(r"/proc/\d+/(map_files|fd)/[^/]+")  # the kernel's own links: followed without walking a path
 
-_libc = ctypes.CDLL(None, use_errno=True)
+
+class Mount(NamedTuple):
+    """A mounted file system: its device, and whether it answers by itself, without a server or a network."""
+
+    device: int
+    answers: bool
 
 
 class Backings:
-    """Tells memory from host files; asks once for each mount namespace and device."""
+    """Tells memory from host files; asks once for each mount namespace and device.
 
-    def __init__(self) -> None:
+    `unanswered` says for each device whose file system should have answered a question and did not why that is.
+    """
+
+    def __init__(self, questions: FileQuestions) -> None:
+        self.questions = questions
+        self.unanswered: dict[int, str] = {}
         # memfd, shared anonymous memory and System V segments all lie on this one internal mount.
         descriptor = os.memfd_create("dcss")
         try:
             device = os.fstat(descriptor).st_dev
+            mount = mount_and_inode(read_proc(os.getpid(), f"fdinfo/{descriptor}"))[0]
         finally:
             os.close(descriptor)
         self._known = {device: True}
         self._shmem = {device}
+        self._mounts = {mount: Mount(device, True)}
+        self._servers: set[int] = set()  # devices of host files behind a server or a network
         self._namespaces: set[int] = set()
 
     def of_mapping(self, pid: int, vma: Vma) -> bool:
@@ -62,6 +85,16 @@ class Backings:
         """Say whether a file that process `pid` has open, and `path` leads to, lives in memory."""
         return self._known[device] if device in self._known else self._ask(pid, device, inode, [path])
 
+    def mount(self, pid: int, number: int) -> Mount | None:
+        """Return the mount of that number, as fdinfo has it, or None where no mount table shows it."""
+        if number not in self._mounts:
+            self._read_mounts(pid)
+        return self._mounts.get(number)
+
+    def answers(self, device: int) -> bool:
+        """Say whether reading what is absent of a device's files cannot wait for anybody: it is shared memory."""
+        return device in self._shmem
+
     def _ask(self, pid: int, device: int, inode: int, paths: list[str]) -> bool:
         """Look `device` up in the mounts of the process; else ask for its kind of file system.
 
@@ -69,11 +102,21 @@ class Backings:
         """
         self._read_mounts(pid)
         if device not in self._known:
-            magics = {_magic(path) for path in paths if _leads_to(path, inode)}
-            self._known[device] = not magics or bool(magics - _HOST_MAGICS)
-            if _TMPFS_MAGIC in magics:
-                self._shmem.add(device)
+            try:
+                magics = {status.file_system for status in self._statuses(paths) if status.inode == inode}
+            except NoAnswerError as error:
+                self.unanswered[device] = str(error)
+                self._known[device] = False
+            else:
+                self._known[device] = device not in self._servers and (not magics or bool(magics - _HOST_MAGICS))
+                if _TMPFS_MAGIC in magics:
+                    self._shmem.add(device)
         return self._known[device]
+
+    def _statuses(self, paths: list[str]) -> Iterator[FileStatus]:
+        for path in paths:
+            with suppress(OSError):
+                yield self.questions.status(path)
 
     def _read_mounts(self, pid: int) -> None:
         namespace = _namespace(pid)
@@ -82,12 +125,24 @@ class Backings:
         self._namespaces.add(namespace)
         for line in read_proc(pid, "mountinfo").splitlines():
             left, _, right = line.partition(b" - ")
-            major, minor = left.split()[2].split(b":")
+            number, _, numbers = left.split()[:3]
+            major, minor = numbers.split(b":")
             kind, device = right.split()[0], os.makedev(int(major), int(minor))
+            answers = kind.partition(b".")[0] not in _SERVED_FILE_SYSTEMS
+            self._mounts[int(number)] = Mount(device, answers)
             # Device numbers are the machine's: what one namespace shows holds in all.
-            self._known.setdefault(device, kind in _MEMORY_FILE_SYSTEMS)
+            if answers:
+                self._known.setdefault(device, kind in _MEMORY_FILE_SYSTEMS)
+            else:
+                self._servers.add(device)
             if kind in _SHMEM_FILE_SYSTEMS:
                 self._shmem.add(device)
+
+
+def mount_and_inode(fdinfo: bytes) -> tuple[int, int | None]:
+    """Return the number of an open file's mount, and its inode number where the kernel gives it (Linux 5.14)."""
+    fields = dict(line.split(b":", 1) for line in fdinfo.splitlines() if b":" in line)
+    return int(fields[b"mnt_id"]), int(fields[b"ino"]) if b"ino" in fields else None
 
 
 def paths_to(pid: int, vma: Vma) -> list[str]:
@@ -95,11 +150,14 @@ def paths_to(pid: int, vma: Vma) -> list[str]:
     return [f"/proc/{pid}/map_files/{vma.start:x}-{vma.end:x}", f"/proc/{pid}/root{os.fsdecode(vma.path)}"]
 
 
-def open_object(paths: list[str], device: int, inode: int) -> int | None:
+def open_object(backings: Backings, paths: list[str], device: int, inode: int) -> int | None:
     """Open the first of `paths` that leads to that very regular file, for reading; None where none does."""
     for path in paths:
-        with suppress(OSError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        with suppress(OSError, NoAnswerError):
+            if backings.answers(device) and _LINK.fullmatch(path):
+                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            else:  # a name may lead over any file system
+                descriptor = backings.questions.open(path)
             status = os.fstat(descriptor)
             if stat.S_ISREG(status.st_mode) and (status.st_dev, status.st_ino) == (device, inode):
                 return descriptor
@@ -107,22 +165,8 @@ def open_object(paths: list[str], device: int, inode: int) -> int | None:
     return None
 
 
-def _leads_to(path: str, inode: int) -> bool:
-    try:
-        return Path(path).stat().st_ino == inode
-    except OSError:
-        return False
-
-
 def _namespace(pid: int) -> int:
     try:
         return Path(f"/proc/{pid}/ns/mnt").stat().st_ino
     except PermissionError:
         return 0
-
-
-def _magic(path: str) -> int | None:
-    buffer = (ctypes.c_long * (_STATFS_BYTES // ctypes.sizeof(ctypes.c_long)))()
-    if _libc.statfs(os.fsencode(path), ctypes.byref(buffer)) != 0:
-        return None
-    return int(buffer[0])

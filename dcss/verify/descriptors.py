@@ -6,7 +6,9 @@ import stat
 from pathlib import Path
 from typing import NamedTuple
 
-from dcss.account.proc import proc_errors, read_proc
+from dcss.account.proc import ProcessGoneError, proc_errors, read_proc
+from dcss.host.file_questions import FileStatus, NoAnswerError
+from dcss.verify.backing import Backings, mount_and_inode
 
 _SYS_PIDFD_GETFD = 438  # the same on every architecture: Linux 5.6, include/uapi/asm-generic/unistd.h
 _O_PATH = 0o10000000
@@ -15,7 +17,7 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 class FileDescriptor(NamedTuple):
-    """A regular file that a process has open; `path` leads to it while it is."""
+    """A file that a process has open; `path` leads to it while it is."""
 
     pid: int
     number: int
@@ -47,19 +49,41 @@ class FileDescriptor(NamedTuple):
         raise ValueError(f"/proc/{self.pid}/fdinfo/{self.number}: found no line `flags:`")
 
 
-def open_files(pid: int) -> list[FileDescriptor]:
-    """Return the regular files that process `pid` has open. Errors as dcss.account.proc has them."""
-    found = []
+def open_files(pid: int, backings: Backings) -> tuple[list[FileDescriptor], list[str]]:
+    """Return the files that process `pid` has open, and why some of them cannot be told apart.
+
+    Regular files, that is, and whatever is open of a file system that has to ask a server: what that is, is not asked.
+    Errors as dcss.account.proc has them.
+    """
+    found: list[FileDescriptor] = []
+    reasons: list[str] = []
     with proc_errors(pid, "fd"):
-        links = list(Path(f"/proc/{pid}/fd").iterdir())
-    for link in links:
+        numbers = [int(link.name) for link in Path(f"/proc/{pid}/fd").iterdir()]
+    for number in numbers:
         try:
-            status = link.stat()
-        except FileNotFoundError:  # closed since
+            mount_number, inode = mount_and_inode(read_proc(pid, f"fdinfo/{number}"))
+            mount = backings.mount(pid, mount_number)
+            if mount is not None and not mount.answers and inode is not None:
+                found.append(FileDescriptor(pid, number, mount.device, inode))
+                continue
+            status = _status(Path(f"/proc/{pid}/fd/{number}"), backings, answers=mount is not None and mount.answers)
+        except (FileNotFoundError, ProcessGoneError):  # closed since
             continue
-        if stat.S_ISREG(status.st_mode):
-            found.append(FileDescriptor(pid, int(link.name), status.st_dev, status.st_ino))
-    return found
+        except (OSError, NoAnswerError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            reasons.append(f"descriptor {number} of process {pid}: {reason}")
+            continue
+        if stat.S_ISREG(status.mode):
+            found.append(FileDescriptor(pid, number, status.device, status.inode))
+    return found, reasons
+
+
+def _status(path: Path, backings: Backings, *, answers: bool) -> FileStatus:
+    """Return what a descriptor is, by asking its file system; what no mount table shows may be on any, if named."""
+    if answers or not str(path.readlink()).startswith("/"):
+        status = path.stat()
+        return FileStatus(status.st_mode, status.st_dev, status.st_ino, 0)
+    return backings.questions.status(str(path))
 
 
 def duplicate(file: FileDescriptor) -> int:

@@ -41,6 +41,12 @@ def _mounts() -> str | None:
     return None
 
 
+def _fuse() -> str | None:
+    if os.geteuid() != 0 or not os.access("/dev/fuse", os.R_OK | os.W_OK):
+        return "root and /dev/fuse"
+    return _mounts()
+
+
 def _kvm() -> str | None:
     return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
 
@@ -50,6 +56,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "frames": _frames,
     "loop": _loop,
     "mounts": _mounts,
+    "fuse": _fuse,
     "kvm": _kvm,
 }
 

@@ -105,6 +105,21 @@ class Guest:
         map_at(None, 1, mmap.PROT_READ, mmap.MAP_SHARED | POPULATE, descriptor=descriptor)
         os.close(descriptor)
 
+    def open_path(self, path: str, flags: int = os.O_RDONLY) -> None:
+        """Hold a file of the host open."""
+        self.kept.append(os.open(path, flags))
+
+    def change_directory(self, path: str) -> None:
+        os.chdir(path)
+
+    def share_private(self, path: str) -> None:
+        """Map a whole file private, outside both areas, touch its first page, and close it."""
+        descriptor = os.open(path, os.O_RDONLY)
+        mapped = mmap.mmap(descriptor, 0, mmap.MAP_PRIVATE, mmap.PROT_READ)
+        os.close(descriptor)
+        self.kept.append(mapped)
+        mapped[0]
+
     def close(self) -> None:
         """Keep no descriptor of the segments."""
         for descriptor in self.descriptors:

@@ -14,6 +14,7 @@ from dcss.account.memory_map import Object
 from dcss.account.pagemap import frames_of
 from dcss.account.smaps import read_rollup, read_smaps
 from dcss.errors import DcssError, MeasurementDeniedError
+from dcss.host.file_questions import FileQuestions
 from dcss.results import Claim
 from dcss.verify.backing import Backings
 from dcss.verify.segment_view import SegmentView
@@ -91,13 +92,14 @@ class _Shares:
 
 def _by_shares(snapshot: Snapshot) -> Claim:
     shares = _Shares()
-    backings = Backings()
     objects = frozenset(segment.object for segment in snapshot.segments)
     try:
-        for pid in snapshot.pids:
-            reason = _add_share(shares, pid, objects, backings)
-            if reason is not None:
-                return Claim(NAME, None, reason)
+        with FileQuestions() as questions:
+            backings = Backings(questions)
+            for pid in snapshot.pids:
+                reason = _add_share(shares, pid, objects, backings)
+                if reason is not None:
+                    return Claim(NAME, None, reason)
     except DcssError as error:
         return Claim(NAME, None, str(error))
     mapped_bytes = sum(int(np.count_nonzero(seen)) for seen in snapshot.seen) * PAGE_SIZE

@@ -12,7 +12,7 @@ import numpy as np
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.maps import Vma
 from dcss.account.memory_map import Object
-from dcss.account.pagemap import Pages
+from dcss.account.pagemap import Pagemap, Pages
 from dcss.account.space import ProcessPages
 from dcss.verify.backing import Backings, open_object, paths_to
 from dcss.verify.descriptors import FileDescriptor
@@ -104,6 +104,16 @@ class ObjectSearch:
                 found.setdefault(file.object, Reachable(file.object, "")).opened.append(file)
         return list(found.values())
 
+    def unanswered(self, spaces: Iterable[ProcessPages], files: Iterable[FileDescriptor]) -> list[str]:
+        """Say what of `reached`, which must be called before, could not be told apart, and why."""
+        silent = self._backings.unanswered
+        names: dict[str, str] = {}
+        if silent:
+            mapped = [(os.fsdecode(vma.path), vma.device) for space in spaces for vma in space.vmas if vma.inode]
+            opened = [(f"descriptor {file.number} of process {file.pid}", file.device) for file in files]
+            names = {f"{name}: {silent[device]}": name for name, device in [*mapped, *opened] if device in silent}
+        return list(names)
+
     def search(self, reachable: Reachable) -> tuple[Pages, str | None]:
         """Return the contents found in an object (with repetitions), and why not all of it could be searched, if so.
 
@@ -111,7 +121,7 @@ class ObjectSearch:
         """
         reason = None
         if reachable.object not in self._searched:
-            self._searched[reachable.object], reason = _search_object(self._searcher, reachable)
+            self._searched[reachable.object], reason = _search_object(self._searcher, self._backings, reachable)
         return self._searched[reachable.object], reason
 
 
@@ -128,27 +138,35 @@ def host_files(spaces: Iterable[ProcessPages]) -> set[Object]:
     }
 
 
-def _search_object(searcher: Searcher, reachable: Reachable) -> tuple[Pages, str | None]:
-    descriptor = open_object(reachable.paths, *reachable.object)
+def _search_object(searcher: Searcher, backings: Backings, reachable: Reachable) -> tuple[Pages, str | None]:
+    descriptor = open_object(backings, reachable.paths, *reachable.object)
     if descriptor is not None:
         with ObjectMemory(descriptor) as memory:
             found = searcher.search(memory.read, memory.pages())
         return found.hits.contents, None
     if not reachable.mapped:
         return np.zeros(0, np.int64), "it cannot be opened by this user"
-    return _search_mapped(searcher, reachable.mapped)
+    return _search_mapped(searcher, reachable.mapped, present=not backings.answers(reachable.object[0]))
 
 
-def _search_mapped(searcher: Searcher, mappings: list[tuple[int, Vma]]) -> tuple[Pages, str | None]:
-    # Reading through the process's own mapping makes absent pages present, hence the limit.
+def _search_mapped(searcher: Searcher, mappings: list[tuple[int, Vma]], *, present: bool) -> tuple[Pages, str | None]:
+    """Search an object where a guest has mapped it; with `present` only what is present, as more might never come."""
     contents = [np.zeros(0, np.int64)]
     for pid, vma in mappings:
-        if vma.pages > _MAX_FAULTED_PAGES:
+        # Reading through the process's own mapping makes absent pages present, hence the limit.
+        if vma.pages > _MAX_FAULTED_PAGES and not present:
             return np.concatenate(contents), f"its mapping of {vma.pages} pages cannot be opened by this user"
         with ProcessMemory(pid) as memory:
-            pages = np.arange(vma.start >> PAGE_SHIFT, vma.end >> PAGE_SHIFT)
+            pages = _present_pages(pid, vma) if present else np.arange(vma.start, vma.end, PAGE_SIZE) >> PAGE_SHIFT
             found = searcher.search(memory.read, pages)
         contents.append(found.hits.contents)
-        if len(found.unreadable):
-            return np.concatenate(contents), f"{len(found.unreadable)} of its pages cannot be read"
+        lost = len(found.unreadable) + vma.pages - len(pages)
+        if lost:
+            return np.concatenate(contents), f"{lost} of its pages cannot be read"
     return np.concatenate(contents), None
+
+
+def _present_pages(pid: int, vma: Vma) -> Pages:
+    with Pagemap(pid) as pagemap:
+        runs = pagemap.populated(vma.start >> PAGE_SHIFT, vma.pages)
+    return np.concatenate([np.zeros(0, np.int64), *(np.arange(first, first + count) for first, count in runs)])

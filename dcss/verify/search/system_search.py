@@ -14,6 +14,7 @@ from dcss.account.proc import ProcessGoneError, family
 from dcss.account.space import ProcessPages
 from dcss.account.targets import GuestTarget, SystemTarget
 from dcss.errors import MeasurementDeniedError
+from dcss.host.file_questions import FileQuestions
 from dcss.verify.backing import Backings
 from dcss.verify.descriptors import open_files
 from dcss.verify.search.copies import copies_in_object, copies_in_process, holder_name
@@ -35,8 +36,8 @@ def search_system(
     found. Raises ProcessGoneError where one of the processes of `system` has ended.
     """
     # Guests inherit pages of the fork server: held still, it need not be read again for each.
-    with Hold((), alone=system.other_pids):
-        search_of = _SystemSearch(objects, searcher, record, frames=frames)
+    with FileQuestions() as questions, Hold((), alone=system.other_pids):
+        search_of = _SystemSearch(objects, searcher, record, questions, frames=frames)
         result = SearchResult(searcher.contents)
         spaces = [ProcessPages.read_without(pid, objects) for pid in system.other_pids]
         result.others = [search_of.other(space) for space in spaces]
@@ -54,10 +55,11 @@ class _SystemSearch:
         objects: frozenset[Object],
         searcher: Searcher,
         record: Record,
+        questions: FileQuestions,
         *,
         frames: bool,
     ) -> None:
-        self.backings = Backings()
+        self.backings = Backings(questions)
         self._objects = objects
         self._contents = searcher.contents
         self._processes = ProcessSearch(searcher)
@@ -106,7 +108,9 @@ class _SystemSearch:
                     raise
                 continue
             try:
-                findings.descriptors += open_files(pid)
+                files, reasons = open_files(pid, self.backings)
+                findings.descriptors += files
+                findings.unsearched += [f"guest {guest.name}: {reason}" for reason in reasons]
             except MeasurementDeniedError as error:
                 findings.closed_descriptors.append(f"guest {guest.name}: {error}")
         return spaces
@@ -135,7 +139,10 @@ class _SystemSearch:
     def _search_objects(
         self, findings: MemoryFindings, guest: GuestTarget, spaces: list[ProcessPages], object_search: ObjectSearch
     ) -> None:
-        for reachable in object_search.reached(spaces, findings.descriptors):
+        reached = object_search.reached(spaces, findings.descriptors)
+        silent = object_search.unanswered(spaces, findings.descriptors)
+        findings.unsearched += [f"guest {guest.name}: {reason}" for reason in silent]
+        for reachable in reached:
             contents, reason = object_search.search(reachable)
             self._add_copies(findings, guest, copies_in_object(self._contents, guest, reachable, contents))
             if reason is not None:

@@ -13,11 +13,12 @@ import pytest
 from needs_support import needs
 from segment_support import Stage, disk_directory, random_content
 
+from dcss.host.file_questions import FileQuestions
 from dcss.verify.backing import Backings, open_object
 from dcss.verify.claims import probe as probe_module
 from dcss.verify.claims import protection
 from dcss.verify.claims.probe import probe
-from dcss.verify.descriptors import duplicate, open_files
+from dcss.verify.descriptors import FileDescriptor, duplicate, open_files
 from dcss.verify.segment_view import SegmentView
 from dcss.verify.snapshot import SnapshotBuilder
 from dcss.verify.wording import count, first_few
@@ -111,11 +112,18 @@ class TestJudging:
         assert reason in detail
 
 
+def own_files() -> list[FileDescriptor]:
+    with FileQuestions() as questions:
+        files, reasons = open_files(os.getpid(), Backings(questions))
+    assert reasons == []
+    return files
+
+
 def test_open_files_and_their_modes(segment: Path) -> None:
     status = segment.stat()
     with segment.open("rb") as reader, segment.open("r+b") as writer:
         path_only = os.open(segment, os.O_PATH)
-        found = {file.number: file for file in open_files(os.getpid()) if file.inode == status.st_ino}
+        found = {file.number: file for file in own_files() if file.inode == status.st_ino}
         assert {number: file.writable for number, file in found.items()} == {
             reader.fileno(): False,
             writer.fileno(): True,
@@ -128,7 +136,7 @@ def test_open_files_and_their_modes(segment: Path) -> None:
 @needs("root")
 def test_duplicate_is_the_same_open_file(segment: Path) -> None:
     with segment.open("rb") as reader:
-        (file,) = [file for file in open_files(os.getpid()) if file.number == reader.fileno()]
+        (file,) = [file for file in own_files() if file.number == reader.fileno()]
         copy = duplicate(file)
         os.lseek(copy, 77, os.SEEK_SET)
         assert reader.tell() == 77
@@ -137,8 +145,13 @@ def test_duplicate_is_the_same_open_file(segment: Path) -> None:
         duplicate(file._replace(number=999_999))
 
 
-def test_backings(segment: Path, tmp_path: Path) -> None:
-    backings = Backings()
+@pytest.fixture
+def backings() -> Iterator[Backings]:
+    with FileQuestions() as questions:
+        yield Backings(questions)
+
+
+def test_backings(segment: Path, backings: Backings) -> None:
     memfd = os.memfd_create("x")
 
     def is_memory(path: str) -> bool:
@@ -154,15 +167,17 @@ def test_backings(segment: Path, tmp_path: Path) -> None:
     os.close(memfd)
 
 
-def test_open_object_opens_that_very_file_or_none(segment: Path, tmp_path: Path) -> None:
+def test_open_object_opens_that_very_file_or_none(segment: Path, tmp_path: Path, backings: Backings) -> None:
     status = segment.stat()
     other = tmp_path / "other"
     other.touch()
-    descriptor = open_object(["/nowhere", str(other), "/dev/null", str(segment)], status.st_dev, status.st_ino)
+    descriptor = open_object(
+        backings, ["/nowhere", str(other), "/dev/null", str(segment)], status.st_dev, status.st_ino
+    )
     assert descriptor is not None
     assert os.fstat(descriptor).st_ino == status.st_ino
     os.close(descriptor)
-    assert open_object([str(other), "/dev/null"], status.st_dev, status.st_ino) is None
+    assert open_object(backings, [str(other), "/dev/null"], status.st_dev, status.st_ino) is None
 
 
 def test_wording() -> None:
