@@ -46,6 +46,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "segment": CommandEntry("dcss.cli.segment", "Define, save, load, query, purge, import and export segments."),
     "cp": CommandEntry("dcss.cli.cp", "Send a command to CP, or open a CP console."),
     "image": CommandEntry("dcss.cli.image", "Build, list, read and check ext2 images."),
+    "config": CommandEntry("dcss.cli.config", "Check a configuration and show what it would start."),
     "init": CommandEntry("dcss.cli.init", "Write an example system to the current directory."),
     "schema": CommandEntry("dcss.cli.schema", "Print the JSON Schema of the YAML, for editors."),
     "doctor": CommandEntry("dcss.cli.doctor", "Show what this machine lacks or limits, and how to fix it."),

@@ -10,7 +10,7 @@ from dcss.errors import ImageError, ImageSizeError
 from dcss.ext2.mkfs.copy import ProgressFunction, Transfer, copy_files
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.image import PlacedImage, place
-from dcss.ext2.mkfs.tree import TreeFile
+from dcss.ext2.mkfs.tree import Tree, TreeFile
 from dcss.image.sources import read_tree
 from dcss.image.sources.ready import ReadyImage, read_ready_image
 
@@ -21,7 +21,7 @@ class ImagePlan:
 
     `size_bytes` is its exact size, a multiple of 4096; `files` counts regular files, each inode once (None for a ready
     image, which is taken unread); `left_out` counts files left out by `max_bytes`; `content_bytes` is what progress
-    adds up to; `notes` list, one line each, what could not be kept.
+    adds up to; `notes` list, one line each, what could not be kept; `tree` is what goes in (None for a ready image).
     """
 
     size_bytes: int
@@ -30,6 +30,7 @@ class ImagePlan:
     content_bytes: int
     notes: tuple[str, ...]
     _write: Callable[[int, ProgressFunction | None], None] = field(repr=False)
+    tree: Tree | None = field(default=None, repr=False)
 
     def write(self, fd: int, progress: Callable[[int], None] | None = None) -> None:
         """Write the image into `fd`, a regular file or shared memory object open for writing, and give it its size.
@@ -63,6 +64,7 @@ def plan_image(source: ImageSource, *, address: int = 0, size_bytes: int | None 
         content_bytes=_content_bytes(placed),
         notes=tuple(tree.notes),
         _write=placed.write,
+        tree=tree,
     )
 
 

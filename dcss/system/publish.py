@@ -3,13 +3,11 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
 from functools import partial
 from tempfile import TemporaryFile
 from typing import Any
 
-from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
-from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.config.plan import SegmentPlan, SystemPlan
 from dcss.cp.program import ControlProgram
 from dcss.cp.segments.content import Fill, check_image, copy_descriptor, file_digest, write_content
@@ -18,21 +16,11 @@ from dcss.cp.segments.shm import check_space
 from dcss.errors import ConfigError, LaunchError, SpoolError
 from dcss.host.aio import cancel, in_thread
 from dcss.host.paths import state_directory
-from dcss.image.build import ImagePlan, plan_image
-from dcss.image.problems import segment_errors
+from dcss.image.build import ImagePlan
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
+from dcss.system.planned import PlannedSegment, plan_segment
 from dcss.system.targets import ExtentCache
-
-
-@dataclass(frozen=True, slots=True)
-class _Planned:
-    """A segment that gets `image`; without one it is in the spool (`saved`), or begins as zeros."""
-
-    plan: SegmentPlan
-    definition: SegmentDefinition
-    image: ImagePlan | None = None
-    saved: bool = False
 
 
 class _Copying:
@@ -90,15 +78,17 @@ async def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progr
                 await in_thread(extents.of, published.object, published.digest)
 
 
-async def _plan_all(cp: ControlProgram, segments: Sequence[SegmentPlan], progress: Progress) -> list[_Planned]:
+async def _plan_all(cp: ControlProgram, segments: Sequence[SegmentPlan], progress: Progress) -> list[PlannedSegment]:
     """Plan every segment. Raises one ConfigError with what is wrong with all of them."""
-    planned: list[_Planned] = []
+    planned: list[PlannedSegment] = []
     findings: list[str] = []
     for segment in segments:
         if segment.image is not None:
             progress.phase(f"plan {segment.name}")
         try:
-            planned.append(await in_thread(_planned, cp, segment))
+            saved = cp.available.get(SegmentName(segment.name))
+            definition = None if saved is None else saved.definition
+            planned.append(await in_thread(plan_segment, segment, definition, cp.system))
         except ConfigError as error:
             findings += error.findings
     if findings:
@@ -173,48 +163,3 @@ async def _load(cp: ControlProgram, definition: SegmentDefinition, progress: Pro
         await cp.open(definition.name)
     except KeyError:  # clients are served while others are published
         raise LaunchError(f"segment {definition.name}: purged while the system was being published") from None
-
-
-def _planned(cp: ControlProgram, plan: SegmentPlan) -> _Planned:
-    if plan.image is not None:
-        with segment_errors(plan):
-            image = plan_image(plan.image, address=plan.start_address or 0, size_bytes=plan.size_bytes)
-        return _Planned(plan, _definition(plan, image.size_bytes), image)
-    saved = cp.available.get(SegmentName(plan.name))
-    if saved is not None:
-        _check_saved(plan, saved.definition)
-        return _Planned(plan, saved.definition, saved=True)
-    sized = plan.definition is not None or plan.size_bytes is not None
-    definition = _definition(plan, plan.size_bytes or 0) if sized else None
-    if definition is None or any(each.type.saved for each in definition.ranges):
-        raise ConfigError(
-            f"{plan.where}: segment {plan.name}: found no image:, and no saved segment {plan.name} in the spool of"
-            f" system {cp.system}; give it an image, or save one (dcss segment define and save, --system {cp.system})"
-        )
-    return _Planned(plan, definition)
-
-
-def _check_saved(plan: SegmentPlan, saved: SegmentDefinition) -> None:
-    """Raise ConfigError where the plan says that the segment lies elsewhere than it was saved for."""
-    if plan.start_address is None:
-        return
-    wanted = _definition(plan, plan.size_bytes or saved.size_bytes)
-    if wanted.ranges != saved.ranges:
-        said, found = (", ".join(map(str, each.ranges)) for each in (wanted, saved))
-        raise ConfigError(
-            f"{plan.where}: segment {plan.name}: found {said}, wanted {found}, as it is saved; leave that out, or save"
-            " it anew"
-        )
-
-
-def _definition(plan: SegmentPlan, size_bytes: int) -> SegmentDefinition:
-    if plan.definition is not None:
-        return plan.definition
-    assert plan.start_address is not None, "at: stands where define: does not"
-    assert plan.type is not None, "at: gives it its default"
-    first_page = plan.start_address >> PAGE_SHIFT
-    pages = -(-size_bytes // PAGE_SIZE)
-    try:
-        return SegmentDefinition(SegmentName(plan.name), (PageRange(first_page, first_page + pages - 1, plan.type),))
-    except ValueError as error:
-        raise ConfigError(f"{plan.where}: {error}") from error

@@ -88,11 +88,16 @@ class TreeDirectory(TreeNode):
 
 @dataclass(slots=True)
 class Tree:
-    """What a source holds. `left_out` counts regular files left out on request; `notes` list what could not be kept."""
+    """What a source holds.
+
+    `left_out` counts regular files left out on request, `notes` list what could not be kept, `matched` counts the files
+    that each pattern of the source names.
+    """
 
     root: TreeDirectory
     left_out: int = 0
     notes: list[str] = field(default_factory=list)
+    matched: dict[str, int] = field(default_factory=dict)
 
 
 def default_directory(mtime_s: int = 0) -> TreeDirectory:

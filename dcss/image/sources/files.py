@@ -12,7 +12,7 @@ from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeNode, default_directory, walk
 from dcss.image.problems import PatternProblem, PatternsError
 from dcss.image.sources.host import host_error, read_attributes, read_node
-from dcss.image.sources.patterns import Exclusion, Matches, match_pattern
+from dcss.image.sources.patterns import Exclusion, Matches, PathPattern, match_pattern
 
 _MAX_LINKS: Final = 40  # as the kernel's MAXSYMLINKS
 
@@ -33,7 +33,8 @@ def read_files(source: FilesSource) -> Tree:
     """
     search = search_files(source)
     kept, left_out = _choose(source, search.reached)
-    return Tree(_plant(kept), left_out, search.notes)
+    matched = {pattern: len(paths) for pattern, paths in zip(source.patterns, search.matched, strict=True)}
+    return Tree(_plant(kept), left_out, search.notes, matched)
 
 
 class FoundFiles(NamedTuple):
@@ -66,11 +67,9 @@ def _exclusion(patterns: Sequence[str], problems: list[PatternProblem]) -> Exclu
     usable = []
     for number, pattern in enumerate(patterns):
         try:
-            Exclusion([pattern])
+            usable.append(PathPattern(pattern))
         except ImageError as error:
             problems.append(PatternProblem("exclude", number, f"pattern {pattern}: {error}"))
-        else:
-            usable.append(pattern)
     return Exclusion(usable)
 
 

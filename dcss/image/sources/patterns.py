@@ -31,66 +31,78 @@ def match_pattern(pattern: str) -> Matches:
     return walk.matches
 
 
+class PathPattern:
+    """A pattern to test absolute paths with, without looking at any file system."""
+
+    def __init__(self, pattern: str) -> None:
+        """Raise ImageError where `pattern` is not an absolute path."""
+        self.text = pattern
+        self._tests = _tests(_parts(pattern))
+        # By directory, the numbers of the parts that may come next.
+        self._next: dict[str, frozenset[int]] = {"": self._closed({0})}
+
+    def matches(self, path: str) -> bool:
+        """Return True if the pattern matches the whole path."""
+        return len(self._tests) in self._behind(path)
+
+    def covers(self, path: str) -> bool:
+        """Return True if the pattern matches the path, or a directory that it lies in."""
+        while path:
+            if self.matches(path):
+                return True
+            path = path.rpartition("/")[0]
+        return False
+
+    def _behind(self, path: str) -> frozenset[int]:
+        known = self._next.get(path)
+        if known is None:
+            directory, _, name = path.rpartition("/")
+            known = self._next[path] = self._step(self._behind(directory), name)
+        return known
+
+    def _step(self, before: frozenset[int], name: str) -> frozenset[int]:
+        after = set()
+        for number in before:
+            if number == len(self._tests):
+                continue
+            test = self._tests[number]
+            if test is None:
+                after.add(number)
+            elif test(name):
+                after.add(number + 1)
+        return self._closed(after)
+
+    def _closed(self, numbers: set[int]) -> frozenset[int]:
+        """Return `numbers` with the parts that follow a **, which stands for no directory at all too."""
+        pending = list(numbers)
+        while pending:
+            number = pending.pop()
+            if number < len(self._tests) and self._tests[number] is None and number + 1 not in numbers:
+                numbers.add(number + 1)
+                pending.append(number + 1)
+        return frozenset(numbers)
+
+
 class Exclusion:
     """Patterns of paths that are left out, with all that lies below them."""
 
-    def __init__(self, patterns: Iterable[str]) -> None:
-        """Raise ImageError where a pattern is not an absolute path."""
+    def __init__(self, patterns: Iterable[PathPattern]) -> None:
+        self._patterns = tuple(patterns)
         self._used: set[str] = set()
-        self._patterns = [(pattern, _tests(_parts(pattern))) for pattern in patterns]
-        self._steps: list[dict[str, frozenset[int]]] = [{"": _begin(tests)} for _, tests in self._patterns]
+
+    def covers(self, path: str) -> bool:
+        """Return True if a pattern covers the absolute path."""
+        covering = [pattern.text for pattern in self._patterns if pattern.covers(path)]
+        self._used.update(covering)
+        return bool(covering)
 
     def unused(self) -> list[str]:
         """Return the patterns that have left nothing out."""
-        return [pattern for pattern, _ in self._patterns if pattern not in self._used]
-
-    def covers(self, path: str) -> bool:
-        """Return True if a pattern matches the absolute path, or a directory that it lies in."""
-        covered = False
-        for (pattern, tests), steps in zip(self._patterns, self._steps, strict=True):
-            if len(tests) in self._reached(path, tests, steps):
-                self._used.add(pattern)
-                covered = True
-        return covered
-
-    def _reached(self, path: str, tests: "_Tests", steps: dict[str, frozenset[int]]) -> frozenset[int]:
-        """Return the parts that may come next behind `path`; those of directories are kept in `steps`."""
-        known = steps.get(path)
-        if known is None:
-            directory, _, name = path.rpartition("/")
-            before = self._reached(directory, tests, steps)
-            known = steps[path] = _step(tests, before, name) if len(tests) not in before else before
-        return known
+        return [pattern.text for pattern in self._patterns if pattern.text not in self._used]
 
 
-_Tests = Sequence[Callable[[str], object] | None]  # None for **
-
-
-def _begin(tests: _Tests) -> frozenset[int]:
-    return _closed(tests, {0})
-
-
-def _step(tests: _Tests, before: frozenset[int], name: str) -> frozenset[int]:
-    after = set()
-    for number in before:
-        test = tests[number]
-        if test is None:
-            after.add(number)
-        elif test(name):
-            after.add(number + 1)
-    return _closed(tests, after)
-
-
-def _closed(tests: _Tests, numbers: set[int]) -> frozenset[int]:
-    """Return `numbers` with the parts that follow a **, which matches no directory at all too."""
-    for number in sorted(numbers):
-        while number < len(tests) and tests[number] is None:
-            number += 1  # noqa: PLW2901 - several ** in a row
-            numbers.add(number)
-    return frozenset(numbers)
-
-
-def _tests(parts: Sequence[str]) -> _Tests:
+def _tests(parts: Sequence[str]) -> list[Callable[[str], object] | None]:
+    """Return a test for each part; None for **."""
     return [None if part == "**" else re.compile(fnmatch.translate(part)).match for part in parts]
 
 

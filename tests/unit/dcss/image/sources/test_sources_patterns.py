@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from dcss.errors import ImageError
-from dcss.image.sources.patterns import Exclusion, match_pattern
+from dcss.image.sources.patterns import Exclusion, PathPattern, match_pattern
 
 
 @pytest.fixture
@@ -89,6 +89,6 @@ def test_only_absolute_paths_without_dotdot(pattern: str) -> None:
     ],
 )
 def test_what_an_exclusion_covers(pattern: str, path: str, covered: bool) -> None:
-    exclusion = Exclusion([pattern])
+    exclusion = Exclusion([PathPattern(pattern)])
     assert exclusion.covers(path) is covered
     assert exclusion.unused() == ([] if covered else [pattern])
