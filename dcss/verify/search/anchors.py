@@ -83,14 +83,6 @@ class Anchors:
             found = np.flatnonzero(hit)
             yield from self._matches(found + start, keys[found])
 
-    def look_up_at(self, words: Words, places: Pages) -> Iterator[tuple[Pages, Pages]]:
-        """Do the same for the pairs that begin at some `places` only."""
-        for start in range(0, len(places), _LOOKED_UP_WORDS):
-            some = places[start : start + _LOOKED_UP_WORDS]
-            keys = words[some] * _LOW_FACTOR + words[some + 1] * _HIGH_FACTOR
-            found = np.flatnonzero(self.coarse[self._coarse_bits(keys)])
-            yield from self._matches(some[found], keys[found])
-
     def _matches(self, places: Pages, keys: Words) -> Iterator[tuple[Pages, Pages]]:
         """Yield what is an anchor of some keys that may be one."""
         likely = np.flatnonzero(self.fine[self._fine_bits(keys)])

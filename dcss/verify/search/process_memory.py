@@ -1,14 +1,14 @@
 """The memory of a system's processes that may hold hidden copies, and the search through all of it.
 
-Guests are forked from one server and have most of their private pages in common until one writes. Where frames are
-visible, a page that stands in the same frame at the same address as in an earlier process, which is held still since
-that was searched, is not searched again: what was found there counts for this process as well.
+Guests are forked from one server and have most of their private pages in common until one writes. Each process is
+compared with the one that was searched before it: where frames are visible, by the frames of those that are held still,
+and else by its bytes. Only what differs is searched.
 """
 
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Self
+from typing import Self
 
 import numpy as np
 
@@ -19,12 +19,11 @@ from dcss.account.pagemap import Entries, Flags, Pages, frames_of, is_file, is_p
 from dcss.account.proc import ProcessGoneError, open_proc
 from dcss.account.space import ProcessPages
 from dcss.verify.backing import Backings
-from dcss.verify.search.searcher import Found, Hits, Original, Searcher
+from dcss.verify.search.last_searched import LastSearched, find
+from dcss.verify.search.searcher import Found, Searcher
 from dcss.verify.segment_content import Bytes
 
 _KERNEL_MAPPINGS = frozenset({b"[vvar]", b"[vvar_vclock]", b"[vsyscall]"})  # of device memory: nobody can write there
-_NOWHERE = -1
-_REMEMBERED_PAGES = 1 << 14
 
 
 class ProcessMemory(AbstractContextManager["ProcessMemory"]):
@@ -95,13 +94,6 @@ def is_foreign_memory(pid: int, vma: Vma, segments: frozenset[Object], backings:
     return backings.of_mapping(pid, vma)
 
 
-class _Searched(NamedTuple):
-    """A process that was searched and is held still: its pages that could be read, and what was found in them."""
-
-    process: Searchable
-    hits: Hits
-
-
 class ProcessSearch:
     """Searches processes one after the other.
 
@@ -109,9 +101,8 @@ class ProcessSearch:
     """
 
     def __init__(self, searcher: Searcher) -> None:
-        self._searcher = searcher
-        self._kept: list[_Searched] = []
-        self._original: Original | None = None
+        self._last = LastSearched(searcher)
+        self._kept: list[Searchable] = []
 
     @property
     def kept(self) -> int:
@@ -120,71 +111,26 @@ class ProcessSearch:
 
     def drop_to(self, count: int) -> None:
         """Keep the first `count` processes only."""
-        del self._kept[count:]
-        if not self._kept:
-            self._original = None
+        if count < len(self._kept):
+            del self._kept[count:]
+            self._last.frames = self._of_kept(self._last.pages, self._last.frames)
 
     def search(self, process: Searchable, *, keep: bool) -> Found:
         """Search one process. Raises MeasurementDeniedError where its memory may not be read: only an ancestor may."""
-        owner = self._owners(process)
-        known = [self._known_hits(process, owner, index) for index in range(self.kept)]
-        wanted = _with_neighbours(process.pages, _unknown(process.pages, owner))
-        pages, of_original = process.pages[wanted], owner[wanted] == 0
+        frames = process.frames if keep else self._of_kept(process.pages, process.frames)
         with ProcessMemory(process.space.pid) as memory:
-            if keep and self._original is None:
-                direct, self._original = self._searcher.search_original(memory.read, pages, _REMEMBERED_PAGES)
-            else:
-                direct = self._searcher.search(memory.read, pages, self._original, of_original)
-        found = Found(Hits.joined([direct.hits, *known]), direct.unreadable)
+            found = self._last.search(memory.read, process.pages, frames)
         if keep:
-            readable = process.only(~np.isin(process.pages, found.unreadable))
-            self._kept.append(_Searched(readable, found.hits))
+            self._kept.append(process)
         return found
 
-    def _owners(self, process: Searchable) -> Pages:
-        """Say for each page which kept process has the same frame at the same address, or NOWHERE."""
-        owner = np.full(len(process.pages), _NOWHERE)
-        for index in reversed(range(self.kept)):
-            earlier = self._kept[index].process
-            if not len(earlier.pages):
-                continue
-            places = np.minimum(np.searchsorted(earlier.pages, process.pages), len(earlier.pages) - 1)
-            same = (earlier.pages[places] == process.pages) & (earlier.frames[places] == process.frames)
-            # What is in swap, or hidden, cannot be recognized.
-            owner[same & (process.frames != 0)] = index
-        return owner
-
-    def _known_hits(self, process: Searchable, owner: Pages, index: int) -> Hits:
-        """Return what was found in a kept process in pages that this one has in common with it."""
-        hits = self._kept[index].hits
-        if not len(hits.addresses):
-            return hits
-        whole = np.ones(len(hits.addresses), np.bool_)
-        for numbers in (hits.addresses >> PAGE_SHIFT, (hits.addresses + PAGE_SIZE - 1) >> PAGE_SHIFT):
-            if not len(process.pages):
-                return Hits(hits.addresses[:0], hits.contents[:0])
-            places = np.minimum(np.searchsorted(process.pages, numbers), len(process.pages) - 1)
-            whole &= (process.pages[places] == numbers) & (owner[places] == index)
-        return Hits(hits.addresses[whole], hits.contents[whole])
-
-
-def _unknown(pages: Pages, owner: Pages) -> Flags:
-    """Say which pages must be searched: what no kept process has, and where those of two such processes meet."""
-    unknown: Flags = owner == _NOWHERE
-    border = np.flatnonzero((np.diff(owner) != 0) & (np.diff(pages) == 1))
-    unknown[border] = True
-    unknown[border + 1] = True
-    return unknown
-
-
-def _with_neighbours(pages: Pages, chosen: Flags) -> Flags:
-    """Add the neighbours of chosen pages: a copy may begin or end on a page that was searched elsewhere."""
-    wide = chosen.copy()
-    # Pages apart are no neighbours, whatever their place in the array.
-    adjacent = np.diff(pages) == 1
-    wide[1:] |= chosen[:-1] & adjacent
-    wide[:-1] |= chosen[1:] & adjacent
-    return wide
+    def _of_kept(self, pages: Pages, frames: Entries) -> Entries:
+        """Return the frames that a kept process has at the same address; 0 for others, which may be written."""
+        standing = np.zeros(len(pages), np.bool_)
+        for process in self._kept:
+            held, places = find(process.pages, pages)
+            standing[held] |= process.frames[places[held]] == frames[held]
+        return np.where(standing, frames, np.uint64(0))
 
 
 def _places(space: ProcessPages, vma: Vma) -> slice:
