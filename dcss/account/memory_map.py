@@ -18,6 +18,7 @@ from dcss.account.targets import AddressRange
 
 _SPARSE_PRIVATE_PAGES = 1 << 12  # from 16 MiB on, private ranges are mostly reserved rather than used
 _SPARSE_FILE_PAGES = 1 << 18
+_DENSE_PAGES = 1 << 19  # 4 MiB of entries: where small mappings are more than that, they are looked at one by one
 _KEPT_MAPS = 32
 
 Object = tuple[int, int]  # device and inode
@@ -100,6 +101,8 @@ class MemoryMap:
                     continue
                 is_sparse = vma.pages >= (_SPARSE_FILE_PAGES if vma.inode else _SPARSE_PRIVATE_PAGES)
                 (sparse if is_sparse else dense).append((vma.start >> PAGE_SHIFT, vma.pages))
+            if sum(pages for _, pages in dense) > _DENSE_PAGES:
+                dense, sparse = [], sorted([*dense, *sparse])
             self._ranges = dense, sparse
         return self._ranges
 

@@ -35,6 +35,7 @@ _SCAN_ARGUMENT = struct.Struct("=12Q")  # struct pm_scan_arg of include/uapi/lin
 _PAGEMAP_SCAN = 3 << 30 | _SCAN_ARGUMENT.size << 16 | ord("f") << 8 | 16
 _PAGE_IS_PRESENT = 1 << 3
 _PAGE_IS_SWAPPED = 1 << 4
+_PAGE_IS_PFNZERO = 1 << 5
 _SCAN_REGIONS = 2048
 _FIELDS_OF_PAGES = ("Rss", "Swap", "Shared_Hugetlb", "Private_Hugetlb")
 _CHUNK_PAGES = 1 << 19  # 4 MiB of entries for 2 GiB of addresses
@@ -111,7 +112,10 @@ class Pagemap(AbstractContextManager["Pagemap"]):
                 done += length // ENTRY_SIZE_BYTES
 
     def populated(self, first_page: int, pages: int) -> list[tuple[int, int]]:
-        """Return the runs (first page, pages) of present or swapped pages in a range that is mostly empty."""
+        """Return the runs (first page, pages) of present or swapped pages in a range that is mostly empty.
+
+        The zero page, which stands where memory was read and never written, is left out if the kernel tells it apart.
+        """
         try:
             return self._scan(first_page, pages)
         except OSError as error:
@@ -123,14 +127,13 @@ class Pagemap(AbstractContextManager["Pagemap"]):
         # The kernel gives runs of pages alike in the categories asked for: here both are one.
         regions = np.empty((_SCAN_REGIONS, 3), np.uint64)
         start, end = first_page << PAGE_SHIFT, (first_page + pages) << PAGE_SHIFT
-        wanted = _PAGE_IS_PRESENT | _PAGE_IS_SWAPPED
+        wanted, without = _PAGE_IS_PRESENT | _PAGE_IS_SWAPPED, _PAGE_IS_PFNZERO
+        # size, flags, start, end, walk_end, vec, vec_len, max_pages, category_inverted, category_mask,
+        # category_anyof_mask, return_mask
+        head, tail = (_SCAN_ARGUMENT.size, 0), (len(regions), 0, without, without, wanted, wanted)
         runs: list[tuple[int, int]] = []
         while start < end:
-            argument = bytearray(
-                _SCAN_ARGUMENT.pack(
-                    _SCAN_ARGUMENT.size, 0, start, end, 0, regions.ctypes.data, len(regions), 0, 0, 0, wanted, wanted
-                )
-            )
+            argument = bytearray(_SCAN_ARGUMENT.pack(*head, start, end, 0, regions.ctypes.data, *tail))
             with proc_errors(self._pid, "pagemap"):
                 count = fcntl.ioctl(self._descriptor, _PAGEMAP_SCAN, argument, True)
             bounds = (regions[:count, :2] >> np.uint64(PAGE_SHIFT)).tolist()

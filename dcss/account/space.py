@@ -88,8 +88,9 @@ def spread(firsts: Pages, lengths: Pages) -> Pages:
 def _read_populated(pagemap: Pagemap, found: MemoryMap) -> tuple[Pages, Entries]:
     """Return the populated pages of the mappings in `found`, ascending, and their entries."""
     dense, sparse = found.ranges()
-    # The big reserved mappings are read only where they are populated.
-    wanted = sorted([*dense, *(run for first, count in sparse for run in pagemap.populated(first, count))])
+    # The big reserved mappings are read only where they are populated; what ends in a page may go on in a zero page.
+    found_runs = (_widened(pagemap.populated(first, count), first, first + count) for first, count in sparse)
+    wanted = sorted([*dense, *(run for runs in found_runs for run in runs)])
     # What lies between some of the mappings may be populated, and is not asked for.
     runs = _joined(wanted, _GAP_PAGES if found.complete else 0)
     counts = np.array([count for _, count in runs], np.int64)
@@ -102,6 +103,17 @@ def _read_populated(pagemap: Pagemap, found: MemoryMap) -> tuple[Pages, Entries]
     shifts = np.array([first for first, _ in runs], np.int64) - (ends - counts)
     lengths = np.searchsorted(used, ends) - np.searchsorted(used, ends - counts)
     return used + np.repeat(shifts, lengths), entries[used]
+
+
+def _widened(runs: list[tuple[int, int]], low: int, high: int) -> list[tuple[int, int]]:
+    """Add the page before and behind each run, inside `low` and `high`, and join runs that then meet."""
+    wide: list[tuple[int, int]] = []
+    for first, count in runs:
+        start, end = max(first - 1, low), min(first + count + 1, high)
+        if wide and start <= wide[-1][0] + wide[-1][1]:
+            start = wide.pop()[0]
+        wide.append((start, end - start))
+    return wide
 
 
 def _joined(runs: list[tuple[int, int]], gap_pages: int) -> list[tuple[int, int]]:

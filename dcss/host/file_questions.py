@@ -16,6 +16,7 @@ from typing import Final, NamedTuple
 from dcss.errors import DcssError
 
 ANSWER_SECONDS = 2.0
+_END_SECONDS: Final = 0.1
 _MAX_GIVEN_UP: Final = 8
 _ANSWER_BYTES: Final = 1 << 12
 _PROGRAM: Final = Path(__file__).with_name("file_answers.py")
@@ -44,10 +45,8 @@ class FileQuestions(AbstractContextManager["FileQuestions"]):
         self._channel: socket.socket | None = None
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._channel is not None:
-            self._channel.close()
-            self._process.wait()  # it waits for a request, and for nothing else
-            self._process = self._channel = None
+        if self._process is not None:
+            self._give_up()  # an interrupt may have come while it waited for a file system
 
     def status(self, path: str) -> FileStatus:
         """Return what `path` leads to; its file system has answered. Raises OSError, NoAnswerError."""
@@ -94,7 +93,10 @@ class FileQuestions(AbstractContextManager["FileQuestions"]):
         assert self._process is not None
         assert self._channel is not None
         self._channel.close()
-        # Not waited for: it may wait uninterruptibly, and ends as soon as it does not any more.
         self._process.kill()
-        _given_up.append(self._process)
+        # Not waited for without a limit: it may wait uninterruptibly, and ends as soon as it does not any more.
+        try:
+            self._process.wait(_END_SECONDS)
+        except subprocess.TimeoutExpired:
+            _given_up.append(self._process)
         self._process = self._channel = None

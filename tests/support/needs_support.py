@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from dcss.account.frames import hidden_because
+from dcss.account.pagemap import Pagemap
 
 TOOLS = ("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux", "gcc", "ldd")
 
@@ -47,6 +48,16 @@ def _fuse() -> str | None:
     return _mounts()
 
 
+def _pagemap_scan() -> str | None:
+    touched = bytearray(1)
+    with Pagemap(os.getpid()) as pagemap:
+        try:
+            pagemap._scan(id(touched) >> 12, 1)
+        except OSError as error:
+            return f"the ioctl PAGEMAP_SCAN (Linux 6.7): {error.strerror}"
+    return None
+
+
 def _kvm() -> str | None:
     return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
 
@@ -58,6 +69,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "mounts": _mounts,
     "fuse": _fuse,
     "kvm": _kvm,
+    "pagemap_scan": _pagemap_scan,
 }
 
 

@@ -120,6 +120,38 @@ class Guest:
         self.kept.append(mapped)
         mapped[0]
 
+    def sparse(self, *, size_bytes: int, kind: str, touched_bytes: int = 0) -> None:
+        """Map memory that is empty, and read a part of it: a page of each mapping is the zero page, or none."""
+        protection, flags = mmap.PROT_READ | mmap.PROT_WRITE, NORESERVE | mmap.MAP_PRIVATE
+        descriptor = -1
+        if kind == "reserved":
+            protection = 0
+        elif kind == "anonymous-read":
+            protection = mmap.PROT_READ
+        elif kind.startswith("memfd"):
+            descriptor = os.memfd_create("sparse")
+        elif kind.startswith("disk"):
+            descriptor = os.open("/var/tmp", os.O_TMPFILE | os.O_RDWR)
+        elif kind.startswith("shm"):
+            descriptor = os.open("/dev/shm", os.O_TMPFILE | os.O_RDWR)
+        if descriptor >= 0:
+            os.ftruncate(descriptor, size_bytes)
+            if not kind.endswith("private"):
+                flags = NORESERVE | mmap.MAP_SHARED
+        else:
+            flags |= mmap.MAP_ANONYMOUS
+        address = map_at(None, size_bytes // PAGE, protection, flags, descriptor=descriptor)
+        libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(touched_bytes), 22)  # MADV_POPULATE_READ
+        self.kept.append(descriptor)
+
+    def hide_before_zeros(self, data: bytes) -> None:
+        """At the end of a page that is written, with the zeros that it ends in on a page that was only read."""
+        address = self.anonymous(1 << 26)
+        libc.madvise(ctypes.c_void_p(address), ctypes.c_size_t(1 << 26), 22)
+        written = data.rstrip(b"\0")
+        end = address + (1 << 25)
+        ctypes.memmove(end - len(written), written, len(written))
+
     def close(self) -> None:
         """Keep no descriptor of the segments."""
         for descriptor in self.descriptors:

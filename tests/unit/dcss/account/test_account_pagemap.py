@@ -116,6 +116,17 @@ def test_reservations_cost_nothing_on_older_kernels(no_scan: None, monkeypatch: 
     assert read == []
 
 
+@needs("pagemap_scan")
+def test_the_zero_page_is_left_out() -> None:
+    with mapped(1 << 18, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000) as first, Pagemap(os.getpid()) as pagemap:
+        for page in range(first, first + (1 << 18), 1 << 10):
+            ctypes.c_ubyte.from_address(page * PAGE_SIZE).value  # noqa: B018
+        assert is_present(pagemap.read(first, 1)).all()
+        assert pagemap.populated(first, 1 << 18) == []
+        touch(first + 1024)
+        assert pagemap.populated(first, 1 << 18) == [(first + 1024, 1)]
+
+
 def test_more_populated_runs_than_one_scan_returns() -> None:
     with mapped(10_000) as first, Pagemap(os.getpid()) as pagemap:
         for page in range(first, first + 10_000, 2):
