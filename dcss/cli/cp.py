@@ -1,12 +1,14 @@
 """`dcss cp`: CP's commands, one at a time or at a console."""
 
 import sys
+from collections.abc import Iterator
 
 import click
 
 from dcss.cli.console import converse, execute, execute_lines
 from dcss.cli.operator import exit_status, response_document, system_option
 from dcss.cli.options import json_option, print_json
+from dcss.errors import DcssError
 
 
 @click.command("cp")
@@ -33,7 +35,7 @@ def command(words: tuple[str, ...], system: str, as_json: bool) -> int:
         if sys.stdin.isatty():
             converse(system)
             return 0
-        return execute_lines(system, sys.stdin)
+        return execute_lines(system, _lines())
     response = execute(system, line)
     if as_json:
         print_json({"system": system, "command": line, **response_document(response), "files": response.data})
@@ -41,3 +43,10 @@ def command(words: tuple[str, ...], system: str, as_json: bool) -> int:
         for each in response.lines:
             click.echo(each)
     return exit_status(response)
+
+
+def _lines() -> Iterator[str]:
+    try:
+        yield from sys.stdin
+    except OSError as error:
+        raise DcssError(f"stdin: {error.strerror}") from error

@@ -5,21 +5,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcss.cli.options import json_option, print_json
-from dcss.cli.systems import chosen, system_argument
-from dcss.errors import ConfigError
+from dcss.cli.options import EXIT_FAILED, json_option, print_json
+from dcss.cli.systems import chosen, for_each, system_argument
+from dcss.errors import ConfigError, DcssError
 
 if TYPE_CHECKING:
     from dcss.rpc.client import FoundSystem
 
 DOWN_SECONDS = 300.0
+Result = dict[str, Any]
 
 
 @click.command("down")
 @system_argument
 @click.option("--all", "everything", is_flag=True, help="Take down every system of this user.")
 @json_option
-def command(system: str | None, everything: bool, as_json: bool) -> None:
+def command(system: str | None, everything: bool, as_json: bool) -> int:
     """Take a system down: its guests, its shared memory, its CP.
 
     \b
@@ -28,6 +29,8 @@ def command(system: str | None, everything: bool, as_json: bool) -> None:
     dcss down --all     all systems of this user
 
     The command also removes what a killed CP left behind. If nothing runs, that is not an error.
+
+    Exit status: 3 a system could not be taken down, since its CP does not answer for one; the others are down.
     """
     from dcss.rpc.client import Life, find_systems
 
@@ -40,54 +43,74 @@ def command(system: str | None, everything: bool, as_json: bool) -> None:
         wanted = list(found.values())
     else:
         wanted = [found[chosen(None)]]
-    results = [_take_down(each) for each in wanted]
+    results = [result for result in for_each(_take_down, wanted) if result is not None]
     if everything or (system is not None and not wanted):
         results += _swept(system)
     if as_json:
         print_json({"systems": results})
-        return
-    for result in results:
-        click.echo(_sentence(result))
-    if not results:
-        click.echo(f"system {system} does not run" if system is not None else "no system runs")
+    else:
+        _show(results, system)
+    return EXIT_FAILED if any(result["error"] for result in results) else 0
 
 
-def _take_down(found: "FoundSystem") -> dict[str, Any]:
+def _take_down(found: "FoundSystem") -> Result | None:
+    """Take one system down; None if it went by itself meanwhile."""
     from dcss.rpc.client import Client, Life
 
     began = time.monotonic()
-    if found.life is Life.DEAD:
-        from dcss.cp.lock import SystemLock
-        from dcss.cp.sweep import sweep
+    was = "dead" if found.life is Life.DEAD else "up"
+    guests, error = 0, None
+    removed: tuple[str, ...] = ()
+    try:
+        if found.life is Life.DEAD:
+            removed = _remove_left(found.name)
+        else:
+            with Client(found.name) as client:
+                guests = client.take_down(DOWN_SECONDS)["guests"]
+    except ConfigError:
+        return None
+    except DcssError as raised:
+        error = str(raised)
+    return _result(found.name, was, began, guests=guests, removed=removed, error=error)
 
-        with SystemLock(found.name) as lock:
-            removed = sweep(lock)
-        return _dead(found.name, removed, began)
-    with Client(found.name) as client:
-        guests = client.take_down(DOWN_SECONDS)["guests"]
-    return {"system": found.name, "was": "up", "guests": guests, "removed": [], "seconds": _since(began)}
+
+def _remove_left(system: str) -> tuple[str, ...]:
+    from dcss.cp.lock import SystemLock
+    from dcss.cp.sweep import sweep
+
+    with SystemLock(system) as lock:
+        return sweep(lock)
 
 
-def _swept(system: str | None) -> list[dict[str, Any]]:
+def _swept(system: str | None) -> list[Result]:
     """Remove shared memory of `system`, or of all systems, whose CP and runtime directory are gone."""
     from dcss.cp.sweep import sweep_all
 
     began = time.monotonic()
-    return [_dead(name, removed, began) for name, removed in sweep_all(system).items()]
+    return [_result(name, "dead", began, removed=removed) for name, removed in sweep_all(system).items()]
 
 
-def _dead(system: str, removed: tuple[str, ...], began: float) -> dict[str, Any]:
-    return {"system": system, "was": "dead", "guests": 0, "removed": removed, "seconds": _since(began)}
+def _result(
+    system: str, was: str, began: float, *, guests: int = 0, removed: tuple[str, ...] = (), error: str | None = None
+) -> Result:
+    seconds = time.monotonic() - began
+    return {"system": system, "was": was, "guests": guests, "removed": removed, "seconds": seconds, "error": error}
 
 
-def _sentence(result: dict[str, Any]) -> str:
+def _show(results: list[Result], system: str | None) -> None:
+    for result in results:
+        if result["error"]:
+            click.echo(f"dcss: {result['error']}", err=True)
+        else:
+            click.echo(_sentence(result))
+    if not results:
+        click.echo(f"system {system} does not run" if system is not None else "no system runs")
+
+
+def _sentence(result: Result) -> str:
     from dcss.report.units import fmt_count, fmt_seconds
 
     if result["was"] == "dead":
         left = fmt_count(len(result["removed"]), "thing")
         return f"{result['system']}: its CP was dead; {left} that it left removed"
     return f"{result['system']}: down in {fmt_seconds(result['seconds'])}, {fmt_count(result['guests'], 'guest')} ended"
-
-
-def _since(began: float) -> float:
-    return time.monotonic() - began

@@ -57,9 +57,11 @@ def _copy(log: BinaryIO, pid: int | None) -> None:
     """Write a log to stdout; if CP's process is given, follow the log until that process ends."""
     ended = True
     pidfd = -1
+    poll = select.poll()
     if pid is not None:
         with suppress(ProcessLookupError):
             pidfd = os.pidfd_open(pid)
+            poll.register(pidfd, select.POLLIN)
             ended = False
     try:
         while True:
@@ -69,7 +71,7 @@ def _copy(log: BinaryIO, pid: int | None) -> None:
             if ended:
                 return
             # After the end of CP, read once more: it wrote until then.
-            ended = bool(select.select([pidfd], [], [], _LOOK_SECONDS)[0])
+            ended = bool(poll.poll(_LOOK_SECONDS * 1000))
     finally:
         if pidfd >= 0:
             os.close(pidfd)

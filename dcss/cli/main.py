@@ -1,13 +1,12 @@
 """Run the command line: find the command, and turn its exceptions into lines on stderr and an exit status.
 
 Exit status: 0 done and true; 1 a verdict is refuted or unproved; 2 usage or configuration; 3 a part failed at run time;
-128 + N ended by signal N.
+128 + N ended by signal N, SIGPIPE (141) where nobody reads the output any more.
 """
 
 import difflib
 import importlib
 import os
-import select
 import signal
 import sys
 import traceback
@@ -19,6 +18,7 @@ import click
 from dcss.cli.completion import COMPLETE_VARIABLE
 from dcss.cli.interrupts import SignalledError, signals_interrupt
 from dcss.cli.options import EXIT_FAILED, EXIT_USAGE
+from dcss.cli.streams import ReaderGoneError, discard_output, prepare_streams
 from dcss.errors import ConfigError, DcssError, ImageError
 
 _EXIT_SIGNAL = 128
@@ -95,11 +95,10 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit status."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            # File names are bytes: this undoes os.fsdecode on output.
-            stream.reconfigure(errors="surrogateescape")  # type: ignore[union-attr]
-    sys.exit(_status_of(list(sys.argv[1:] if arguments is None else arguments)))
+    prepare_streams()
+    status = _status_of(list(sys.argv[1:] if arguments is None else arguments))
+    discard_output()
+    sys.exit(status)
 
 
 def _run(arguments: list[str]) -> int:
@@ -122,12 +121,11 @@ def _status_of(arguments: list[str]) -> int:
     try:
         with signals_interrupt():
             status = _run(arguments)
-            if sys.stdout is not None:
-                sys.stdout.flush()
+            sys.stdout.flush()
             return status
+    except ReaderGoneError:
+        return _EXIT_SIGNAL + signal.SIGPIPE
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _close_broken_pipes():
-            return _EXIT_SIGNAL + signal.SIGPIPE
         if os.environ.get("DCSS_TRACEBACK") == "1":
             traceback.print_exc()
         return _report(error)
@@ -158,16 +156,3 @@ def _report(error: Exception) -> int:
     for line in lines:
         click.echo(" ".join(line.splitlines()), err=True)
     return status
-
-
-def _close_broken_pipes() -> bool:
-    """Redirect stdout and stderr to /dev/null where they are pipes without a reader; return True if one was."""
-    poll = select.poll()
-    for descriptor in (1, 2):
-        poll.register(descriptor, 0)
-    broken = [descriptor for descriptor, event in poll.poll(0) if event & select.POLLERR]
-    if broken:
-        null = os.open(os.devnull, os.O_WRONLY)
-        for descriptor in broken:  # output that is still buffered is written there at exit
-            os.dup2(null, descriptor)
-    return bool(broken)

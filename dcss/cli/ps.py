@@ -1,12 +1,13 @@
 """`dcss ps [SYSTEM]`: show the running systems and the states of their guests."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from dcss.cli.options import json_option, print_json, print_page
-from dcss.cli.systems import ANSWER_SECONDS, system_argument
+from dcss.cli.systems import for_each, system_argument
 from dcss.errors import ConfigError, LaunchError
 
 if TYPE_CHECKING:
@@ -26,40 +27,52 @@ def command(system: str | None, as_json: bool) -> None:
               ready (the list succeeded), failed, killed, stopped, restarting
     PRIVATE   memory that only this guest's process maps, emulator included
 
+    A system whose CP does not answer, since it was stopped for one, is shown as not answering.
+
     Without SYSTEM, all systems of this user are shown. If none runs, the exit status is 0.
     """
-    from dcss.rpc.client import Life, find_systems
+    from dcss.results import SystemStatus
+    from dcss.rpc.client import find_systems
 
     found = [each for each in find_systems() if system in {None, each.name}]
     if system is not None and not found:
         raise ConfigError(f"system {system}: found none of that name, wanted one that runs: dcss ps lists them")
-    running = [each for each in found if each.life is Life.UP]
-    others = [each for each in found if each.life is not Life.UP]
-    statuses = _statuses(running, may_be_gone=system is None)
+    asked = for_each(partial(_status, may_be_gone=system is None), found)
+    statuses = [answer for answer in asked if isinstance(answer, SystemStatus)]
+    others = [answer for answer in asked if isinstance(answer, NotRunning)]
     private = [_private_bytes(status) for status in statuses]
     if as_json:
         _print_json(statuses, private, others)
         return
-    print_page(_page(statuses, private, [_not_running(each) for each in others] if found else ["no system runs"]))
+    print_page(_page(statuses, private, [each.line for each in others] if found else ["no system runs"]))
 
 
-def _statuses(systems: Sequence["FoundSystem"], *, may_be_gone: bool) -> list["SystemStatus"]:
-    """Ask each system for its status; one that has ended since it was found is left out if it may be gone."""
+class NotRunning(NamedTuple):
+    """A system that has no status: its document, and the line about it."""
+
+    document: dict[str, Any]
+    line: str
+
+
+def _status(found: "FoundSystem", *, may_be_gone: bool) -> "SystemStatus | NotRunning | None":
+    """Ask a system for its status; None if it has ended since it was found, and may be gone."""
     from dcss.documents import from_document
     from dcss.results import SystemStatus
-    from dcss.rpc.client import Client
+    from dcss.rpc.client import Client, Life
+    from dcss.rpc.watch import NotAnsweringError
 
-    statuses = []
-    for each in systems:
-        try:
-            with Client(each.name) as client:
-                document = client.ask("ps", timeout_seconds=ANSWER_SECONDS)
-        except (ConfigError, LaunchError):
-            if not may_be_gone:
-                raise
-        else:
-            statuses.append(from_document(SystemStatus, document))
-    return statuses
+    if found.life is not Life.UP:
+        return NotRunning({"system": found.name, "state": found.life.value, "pid": found.pid}, _not_running(found))
+    try:
+        with Client(found.name) as client:
+            return from_document(SystemStatus, client.ask("ps"))
+    except NotAnsweringError as error:
+        document = {"system": found.name, "state": "not answering", "pid": found.pid, "reason": str(error)}
+        return NotRunning(document, f"{found.name}: not answering: {str(error).removeprefix(f'system {found.name}: ')}")
+    except (ConfigError, LaunchError):
+        if not may_be_gone:
+            raise
+        return None
 
 
 def _private_bytes(status: "SystemStatus") -> dict[str, int | None]:
@@ -80,7 +93,7 @@ def _private_bytes(status: "SystemStatus") -> dict[str, int | None]:
 
 
 def _print_json(
-    statuses: Sequence["SystemStatus"], private: Sequence[dict[str, int | None]], others: Sequence["FoundSystem"]
+    statuses: Sequence["SystemStatus"], private: Sequence[dict[str, int | None]], others: Sequence["NotRunning"]
 ) -> None:
     from dcss.documents import to_document
 
@@ -88,8 +101,7 @@ def _print_json(
     for document, sizes in zip(documents, private, strict=True):
         for guest in document["guests"]:
             guest["private_bytes"] = sizes.get(guest["name"])
-    rest = [{"system": each.name, "state": each.life.value, "pid": each.pid} for each in others]
-    print_json({"systems": [*documents, *rest]})
+    print_json({"systems": [*documents, *(each.document for each in others)]})
 
 
 def _page(statuses: Sequence["SystemStatus"], private: Sequence[dict[str, int | None]], lines: Sequence[str]) -> "Page":

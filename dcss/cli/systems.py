@@ -1,15 +1,19 @@
 """Find the system that a command acts on, and make requests to it."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from threading import Thread
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dcss.errors import ConfigError
+from dcss.errors import ConfigError, DcssError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
 
-ANSWER_SECONDS = 300.0  # CP serves one client after the other, and a proof of a thousand guests takes a minute
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 def _complete_system(_: click.Context, __: click.Parameter, incomplete: str) -> "list[CompletionItem]":
@@ -27,7 +31,7 @@ def complete_guest(context: click.Context, _: click.Parameter, incomplete: str) 
     named = context.params.get("system")
     names = []
     for system in [named] if named else running_systems():
-        with Client(system) as client:
+        with suppress(DcssError), Client(system) as client:
             names += [guest["name"] for guest in client.ask("ps", timeout_seconds=1.0)["guests"]]
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
@@ -67,3 +71,38 @@ def ask(system: str | None, request: str, **arguments: Any) -> dict[str, Any]:
 
     with Client(chosen(system)) as client:
         return client.ask(request, **arguments)  # no limit of time: this ends when CP does
+
+
+def for_each(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result]:
+    """Call `function` with each item, all at the same time, and return the results in the items' order.
+
+    The first exception is raised when all calls have ended. An interrupt does not wait for them.
+    """
+    calls = [_Call(function, item) for item in items]
+    for call in calls:
+        call.start()
+    for call in calls:
+        call.join()
+    return [call.result() for call in calls]
+
+
+class _Call(Thread):
+    """One call of `for_each`."""
+
+    def __init__(self, function: Callable[[Any], Any], item: object) -> None:
+        super().__init__(daemon=True)  # an interrupted command ends while it waits still
+        self._function, self._item = function, item
+        self._result: Any = None
+        self._error: BaseException | None = None
+
+    def run(self) -> None:
+        try:
+            self._result = self._function(self._item)
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Any:
+        """Return or raise what the call did."""
+        if self._error is not None:
+            raise self._error
+        return self._result

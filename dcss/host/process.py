@@ -1,4 +1,16 @@
-"""How processes end, in words."""
+"""What /proc tells about other processes, and how processes end, in words."""
+
+from pathlib import Path
+
+
+def is_stopped(pid: int) -> bool:
+    """Return True if a process was stopped by a signal (SIGSTOP, Ctrl-Z) or a debugger."""
+    try:
+        # The name in parentheses may hold anything, parentheses too.
+        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+    except OSError:
+        return False
+    return state in {b"T", b"t"}
 
 
 def how_ended(status: int) -> str:

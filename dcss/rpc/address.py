@@ -34,3 +34,16 @@ def socket_path(directory: Path) -> Iterator[str]:
 def peer_of(sock: socket.socket) -> Peer:
     """Return the process at the other end of a connected socket, as the kernel knows it."""
     return Peer._make(_UCRED.unpack(sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _UCRED.size)))
+
+
+def connected(directory: Path) -> socket.socket:
+    """Connect to the control socket in `directory`. Raises BlockingIOError if its queue of clients is full."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.setblocking(False)
+        with socket_path(directory) as path:
+            sock.connect(path)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

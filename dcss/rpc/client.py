@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -11,10 +12,12 @@ from typing import Any, Self
 
 from dcss.errors import ConfigError, LaunchError
 from dcss.host.paths import check_system_name, runtime_directory
-from dcss.rpc.address import peer_of, socket_path
+from dcss.rpc.address import connected, peer_of
 from dcss.rpc.protocol import LINE_END, Arguments, ControlRequest, Output, read_answer
+from dcss.rpc.watch import LOOK_SECONDS, SILENT_SECONDS, AnswerWatch
 
-CONNECT_SECONDS = 30.0
+_READ_BYTES = 1 << 16
+_CONNECT_SECONDS = 0.05  # between attempts while the queue of clients is full
 
 
 class Life(Enum):
@@ -36,7 +39,7 @@ class FoundSystem:
 
 
 def find_systems() -> list[FoundSystem]:
-    """Return the systems of this user that run or left something behind, by name."""
+    """Return the systems of this user that run or left something behind, by name. One that is UP may not answer."""
     found = []
     for directory in sorted(runtime_directory().iterdir()):
         try:
@@ -50,14 +53,14 @@ def find_systems() -> list[FoundSystem]:
 
 def _life(directory: Path) -> Life:
     try:
-        with _connect(directory):
-            return Life.UP
-    except TimeoutError:
-        return Life.UP  # it listens, and is busy
+        connected(directory).close()
+    except BlockingIOError:
+        return Life.UP  # it listens, and has too many clients
     except FileNotFoundError:
         return Life.STARTING if _is_locked(directory) else Life.DEAD
     except OSError:
         return Life.DEAD
+    return Life.UP
 
 
 def _is_locked(directory: Path) -> bool:
@@ -77,20 +80,11 @@ def _pid_in(directory: Path) -> int | None:
         return None
 
 
-def _connect(directory: Path) -> socket.socket:
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        sock.settimeout(CONNECT_SECONDS)
-        with socket_path(directory) as path:
-            sock.connect(path)
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
 class Client:
-    """A connection to the CP of `system`, for one request. Raises ConfigError: it does not run; LaunchError: dead."""
+    """A connection to the CP of `system`, for one request.
+
+    Raises ConfigError: it does not run; LaunchError: it is dead; NotAnsweringError.
+    """
 
     def __init__(self, system: str) -> None:
         self.system = system
@@ -99,7 +93,7 @@ class Client:
         except ValueError as error:
             raise ConfigError(str(error)) from error
         try:
-            self._socket = _connect(directory)
+            self._socket = _connect(system, directory)
         except FileNotFoundError:
             running = [found.name for found in find_systems() if found.life is Life.UP]
             raise ConfigError(
@@ -113,6 +107,7 @@ class Client:
         except OSError as error:
             raise LaunchError(f"system {system}: its control socket in {directory}: {error}") from error
         self.peer = peer_of(self._socket)
+        self._watch = AnswerWatch(system, self.peer.pid, directory)
 
     def ask(
         self,
@@ -124,43 +119,78 @@ class Client:
     ) -> Arguments:
         """Send the request and return its result; `on_output` takes what comes before it.
 
-        Raises the ConfigError or LaunchError that CP answers; LaunchError, too, if CP ends first or does not answer in
-        time.
+        Work may take long, as long as CP answers a `ping` meanwhile. Raises the ConfigError or LaunchError that CP
+        answers; LaunchError, too, if CP ends first or takes longer than `timeout_seconds`; NotAnsweringError.
         """
-        self._socket.settimeout(timeout_seconds)
-        try:
-            self._socket.sendall(ControlRequest(request, arguments).pack())
-            with self._socket.makefile("rb") as lines:
-                for line in lines:
-                    if not line.endswith(LINE_END):
-                        break
-                    answer = read_answer(line)
-                    if not isinstance(answer, Output):
-                        return answer
-                    if on_output is not None:
-                        on_output(answer)
-        except TimeoutError as error:
-            raise LaunchError(f"{self._cp} did not answer {request} within {timeout_seconds:g} s") from error
-        except ConnectionError as error:
-            raise LaunchError(f"{self._cp} ended before it answered {request}: {error}") from error
+        deadline = None if timeout_seconds is None else time.monotonic() + timeout_seconds
+        self._limit_seconds = timeout_seconds or 0.0
+        self._watch.heard()
+        self._socket.settimeout(LOOK_SECONDS if timeout_seconds is None else min(LOOK_SECONDS, timeout_seconds))
+        self._send(ControlRequest(request, arguments).pack(), request, deadline)
+        received = bytearray()
+        while part := self._receive(request, deadline):
+            searched_bytes = len(received)
+            received += part
+            while (end := received.find(LINE_END, searched_bytes)) >= 0:
+                answer = read_answer(bytes(received[:end]))
+                del received[: end + 1]
+                searched_bytes = 0
+                if not isinstance(answer, Output):
+                    return answer
+                if on_output is not None:
+                    on_output(answer)
         raise LaunchError(f"{self._cp} ended before it answered {request}, or has too many clients")
 
     def take_down(self, timeout_seconds: float) -> Arguments:
         """Take the system down, wait until its CP has ended, and return the answer that came first.
 
-        Raises LaunchError if it still runs after `timeout_seconds`.
+        Raises NotAnsweringError, and LaunchError if it still runs after `timeout_seconds`.
         """
         pidfd = os.pidfd_open(self.peer.pid)  # before it is asked: while the connection stands, this is CP
         try:
             answer = self.ask("down", timeout_seconds=timeout_seconds)
-            if not select.select([pidfd], [], [], timeout_seconds)[0]:
-                raise LaunchError(
-                    f"{self._cp} did not end within {timeout_seconds:g} s; kill it (kill -9 {self.peer.pid}), and its"
-                    f" guests die with it; then dcss down {self.system} removes what it left"
-                )
+            ended = select.poll()
+            ended.register(pidfd, select.POLLIN)
+            deadline = time.monotonic() + timeout_seconds
+            while not ended.poll(LOOK_SECONDS * 1000):
+                if time.monotonic() >= deadline:
+                    raise self._watch.error(f"did not end within {timeout_seconds:g} s")
+                self._watch.check_stopped()
             return answer
         finally:
             os.close(pidfd)
+
+    def _send(self, line: bytes, request: str, deadline: float | None) -> None:
+        rest = memoryview(line)
+        while rest:
+            try:
+                rest = rest[self._socket.send(rest) :]
+            except TimeoutError:
+                self._check(request, deadline)
+            except BrokenPipeError:
+                return  # CP answers, and closes, before it has read what is too long: its answer may be there
+            except ConnectionError as error:
+                raise self._ended(request, error) from error
+
+    def _receive(self, request: str, deadline: float | None) -> bytes:
+        while True:
+            try:
+                part = self._socket.recv(_READ_BYTES)
+            except TimeoutError:
+                self._check(request, deadline)
+            except ConnectionError as error:
+                raise self._ended(request, error) from error
+            else:
+                self._watch.heard()
+                return part
+
+    def _ended(self, request: str, error: ConnectionError) -> LaunchError:
+        return LaunchError(f"{self._cp} ended before it answered {request}: {error}")
+
+    def _check(self, request: str, deadline: float | None) -> None:
+        if deadline is not None and time.monotonic() >= deadline:
+            raise self._watch.error(f"did not answer {request} within {self._limit_seconds:g} s")
+        self._watch.check()
 
     @property
     def _cp(self) -> str:
@@ -175,6 +205,21 @@ class Client:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _connect(system: str, directory: Path) -> socket.socket:
+    """Connect; wait where so many clients wait already that the kernel queues no more."""
+    pid = _pid_in(directory)
+    watch = AnswerWatch(system, pid or 0, directory)
+    deadline = time.monotonic() + SILENT_SECONDS
+    while True:
+        try:
+            return connected(directory)
+        except BlockingIOError:
+            watch.check_stopped()
+            if time.monotonic() >= deadline:
+                raise watch.error("takes no clients") from None
+            time.sleep(_CONNECT_SECONDS)
 
 
 def _one_of(running: list[str]) -> str:

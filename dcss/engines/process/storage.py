@@ -47,7 +47,7 @@ def dump_storage(guest: GuestProcess, write_fd: int, address: int, size_bytes: i
                 _copy(memory, low, write_fd, low - start, high - low)
         # Its ranges could have been cut short, and its number given to another, only by its end.
         gone = not readable or not os.pread(memory, 1, readable[0].start)
-        if gone or guest.exit_status is not None or select.select([pidfd], [], [], 0)[0]:
+        if gone or guest.exit_status is not None or _has_ended(pidfd):
             raise OSError(ESRCH, f"guest {guest.name} ended while its storage was read")
 
 
@@ -67,3 +67,9 @@ def _copy(memory: int, address: int, write_fd: int, offset_bytes: int, size_byte
         while part:
             written_bytes = os.pwrite(write_fd, part, offset_bytes + done_bytes)
             part, done_bytes = part[written_bytes:], done_bytes + written_bytes
+
+
+def _has_ended(pidfd: int) -> bool:
+    ended = select.poll()  # select(2) knows no descriptor above 1023, and CP has some for each guest
+    ended.register(pidfd, select.POLLIN)
+    return bool(ended.poll(0))
