@@ -1,7 +1,7 @@
 """Frames of the host: whether the kernel shows their numbers, and how many page-table entries map each.
 
-Source: Documentation/admin-guide/mm/pagemap.rst of Linux (/proc/kpagecount, one 64-bit count for each frame). A kernel
-built with CONFIG_NO_PAGE_MAPCOUNT gives averages for large folios there, by which books do not close.
+Source: Documentation/admin-guide/mm/pagemap.rst of Linux (/proc/kpagecount and kpageflags, 64 bits for each frame). A
+kernel built with CONFIG_NO_PAGE_MAPCOUNT gives averages for large folios there, by which books do not close.
 """
 
 import os
@@ -10,10 +10,12 @@ import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT
 from dcss.abi.pagemap import ENTRY_SIZE_BYTES
-from dcss.account.pagemap import Entries, Pagemap, frames_of
+from dcss.account.pagemap import Entries, Flags, Pagemap, frames_of
 from dcss.errors import MeasurementDeniedError
 
 _KPAGECOUNT = "/proc/kpagecount"
+_KPAGEFLAGS = "/proc/kpageflags"
+_KPF_ZERO_PAGE = 1 << 24  # include/uapi/linux/kernel-page-flags.h
 _GAP_FRAMES = 64  # reading the counts of this many frames in vain costs less than another call
 
 
@@ -34,9 +36,20 @@ def hidden_because() -> str | None:
 def map_counts(frames: Entries, *, complete: bool = False) -> Entries:
     """Return for each frame number how many page-table entries map it, in all processes of the machine.
 
-    Neighbouring frames are read in one call. A frame beyond the end of the counts counts 0 or, where they must be
-    `complete`, raises MeasurementDeniedError.
+    A frame beyond the end of the counts counts 0 or, where they must be `complete`, raises MeasurementDeniedError.
     """
+    return _values_of(_KPAGECOUNT, frames, complete=complete)
+
+
+def are_zero_pages(frames: Entries) -> Flags:
+    """Say which frames are the kernel's zero page, or its huge one; 0 is none."""
+    flags = np.where(frames != 0, _values_of(_KPAGEFLAGS, frames), np.uint64(0))
+    zero: Flags = (flags & np.uint64(_KPF_ZERO_PAGE)) != 0
+    return zero
+
+
+def _values_of(path: str, frames: Entries, *, complete: bool = False) -> Entries:
+    """Return what a file of 64 bits for each frame says; neighbouring frames are read in one call."""
     if not len(frames):
         return np.zeros(0, np.uint64)
     # Guests that share have most frames in common: each is looked up once.
@@ -46,19 +59,19 @@ def map_counts(frames: Entries, *, complete: bool = False) -> Entries:
     lasts = distinct[np.concatenate((breaks - 1, [len(distinct) - 1]))]
     lengths = (lasts - firsts + np.uint64(1)).astype(np.int64)
     ends = np.cumsum(lengths)
-    counts = np.zeros(int(ends[-1]), np.uint64)
-    descriptor = os.open(_KPAGECOUNT, os.O_RDONLY | os.O_CLOEXEC)
+    values = np.zeros(int(ends[-1]), np.uint64)
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         for first, start, end in zip(firsts.tolist(), (ends - lengths).tolist(), ends.tolist(), strict=True):
             # Short behind the last frame of memory, where zeros stay.
             wanted_bytes = (end - start) * ENTRY_SIZE_BYTES
-            done_bytes = os.preadv(descriptor, [counts[start:end].data], first * ENTRY_SIZE_BYTES)
+            done_bytes = os.preadv(descriptor, [values[start:end].data], first * ENTRY_SIZE_BYTES)
             if complete and done_bytes < wanted_bytes:
                 found = f"found {done_bytes:,} bytes at frame {first:#x}, wanted {wanted_bytes:,}"
-                raise MeasurementDeniedError(f"{_KPAGECOUNT}: {found}: the kernel does not count these frames")
+                raise MeasurementDeniedError(f"{path}: {found}: the kernel does not count these frames")
     finally:
         os.close(descriptor)
     run = np.searchsorted(firsts, distinct, side="right") - 1
     places = (ends - lengths)[run] + (distinct - firsts[run]).astype(np.int64)
-    of_frames: Entries = counts[places][where.reshape(-1)]
+    of_frames: Entries = values[places][where.reshape(-1)]
     return of_frames

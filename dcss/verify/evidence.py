@@ -23,6 +23,7 @@ from dcss.account.space import ObjectPages
 from dcss.account.targets import AddressRange, GuestTarget, SystemTarget
 from dcss.host.files import check_replaceable, create_new
 from dcss.results import VerifyResult
+from dcss.verify.private_pages import PrivatePages
 from dcss.verify.segment_view import SegmentView
 
 _NUMBERS_AT_ONCE = 2048  # encoding these keeps other threads waiting for less than a millisecond
@@ -85,6 +86,11 @@ class EvidenceFile(AbstractContextManager["EvidenceFile"]):
         """Add what lies in a guest's ranges and is backed by no segment."""
         for vma in vmas:
             self.add("stranger", guest=guest, pid=pid, address=vma.start, pages=vma.pages, path=os.fsdecode(vma.path))
+
+    def intruders(self, guest: str, pid: int, runs: Sequence[PrivatePages]) -> None:
+        """Add the private pages that stand in a guest's user area; they have no path."""
+        for run in runs:
+            self.add("stranger", guest=guest, pid=pid, address=run.address, pages=run.pages, path="")
 
     def add(self, record: str, **fields: Any) -> None:
         """Add one record; arrays of numbers are encoded piece by piece."""

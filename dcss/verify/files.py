@@ -12,7 +12,7 @@ from dcss.verify.snapshot import GuestView, SegmentPages, Snapshot
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileTally:
-    """One segment's files (columns) in each guest (rows): whether any page is mapped, and how many are what.
+    """One segment's files (columns) in each guest (rows): is any page mapped, and how many are in a wrong frame?
 
     Guests in which the segment looks alike have one row: `row_of` says which.
     """
@@ -21,7 +21,6 @@ class FileTally:
     row_of: list[int]
     rows: list[SegmentPages]
     mapped: Flags
-    missing: Pages
     wrong: Pages
 
     @classmethod
@@ -40,7 +39,6 @@ class FileTally:
             [row_by_id[id(pages)] for pages in guests],
             rows,
             by_file([row.mapped for row in rows]) > 0,
-            by_file([~row.proved & ~row.wrong for row in rows]),
             by_file([row.wrong for row in rows]),
         )
 
@@ -67,8 +65,8 @@ def file_proofs(snapshot: Snapshot, tallies: list[FileTally]) -> list[FileProof]
 
 def _proofs(tally: FileTally, names: list[str], *, frames: bool) -> list[FileProof]:
     files = tally.segment.files
-    shared = ((tally.missing == 0) & (tally.wrong == 0) | ~tally.mapped).all(axis=0)
-    checked_pages = files.count(_present_in_all(tally))
+    checked = checked_pages(tally)
+    shared = ((tally.wrong == 0) | ~tally.mapped).all(axis=0) & (checked > 0)
     distinct_frames = _distinct_frames(tally) if frames else None
     names_of: dict[bytes, tuple[str, ...]] = {}
     proofs = []
@@ -83,13 +81,18 @@ def _proofs(tally: FileTally, names: list[str], *, frames: bool) -> list[FilePro
                 segment=tally.segment.name,
                 path=files.paths[file],
                 pages=int(files.counts[file]),
-                checked_pages=int(checked_pages[file]),
+                checked_pages=int(checked[file]),
                 guests=names_of[key],
                 distinct_frames=None if distinct_frames is None else int(distinct_frames[file]),
                 shared=bool(shared[file]),
             )
         )
     return proofs
+
+
+def checked_pages(tally: FileTally) -> Pages:
+    """Count the pages of each file that are present in every guest that maps the file."""
+    return tally.segment.files.count(_present_in_all(tally))
 
 
 def _present_in_all(tally: FileTally) -> Flags:

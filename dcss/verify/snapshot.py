@@ -19,6 +19,7 @@ from dcss.account.scan import GuestReading
 from dcss.account.space import ObjectPages, ProcessPages
 from dcss.account.targets import AddressRange, GuestTarget, SystemTarget
 from dcss.verify.evidence import EvidenceFile
+from dcss.verify.private_pages import PrivatePages, private_pages
 from dcss.verify.search.results import SearchResult
 from dcss.verify.segment_view import SegmentView
 from dcss.verify.writable import WritableMapping, writable_mappings
@@ -51,8 +52,9 @@ class SegmentPages:
 class GuestView:
     """One guest: its processes, each segment in it, and mappings that are out of place.
 
-    `foreign_mappings` lie in its ranges and are backed by no segment; `outside_window` are a segment's. Guests in which
-    a segment looks alike have one SegmentPages in common. `denied` is why its books could not be read.
+    `foreign_mappings` lie in its ranges and are backed by no segment; `outside_window` are a segment's. `intruders` are
+    private pages in the user area, where nothing but pages of files may stand. Guests in which a segment looks alike
+    have one SegmentPages in common. `denied` is why its books could not be read.
     """
 
     target: GuestTarget
@@ -61,6 +63,7 @@ class GuestView:
     segments: list[SegmentPages]
     foreign_mappings: list[Vma] = field(default_factory=list)
     outside_window: list[Vma] = field(default_factory=list)
+    intruders: list[PrivatePages] = field(default_factory=list)
     writable_mappings: list[WritableMapping] = field(default_factory=list)
 
 
@@ -153,12 +156,24 @@ class SnapshotBuilder:
             if self._evidence is not None:
                 self._evidence.foreign_mappings(target.name, space.pid, layout.foreign_mappings)
             found = self._count(space, target.name)
+            view.intruders += self._intruders(space, target, [pages for pages, _ in found])
             for index, segment in enumerate(self._segments):
                 view.segments[index].mapped |= layout.mapped[index]
                 self._judge(view, index, *found[index])
                 view.writable_mappings += writable_mappings(space.pid, segment.name, layout.groups[index])
         view.segments = [self._known(index, pages) for index, pages in enumerate(view.segments)]
         self.snapshot.guests.append(view)
+
+    def _intruders(self, space: ProcessPages, target: GuestTarget, found: list[ObjectPages]) -> list[PrivatePages]:
+        """Return the private pages in a guest's user area; `found` are the pages of the segments' mappings."""
+        area = target.user_area
+        of_segments = sum(_between(each.pages, area) for each in found)
+        if of_segments == _between(space.pages, area):
+            return []  # as it should be, and cheap to see for each of a thousand guests
+        intruders = private_pages(space, target, frames=self.snapshot.frames)
+        if self._evidence is not None:
+            self._evidence.intruders(target.name, space.pid, intruders)
+        return intruders
 
     def _find_layout(self, found: MemoryMap, window: AddressRange, user_area: AddressRange) -> _Layout:
         user: list[list[Vma]] = [[] for _ in self._segments]
@@ -244,6 +259,12 @@ def _inside(found: ObjectPages, segment_pages: int) -> ObjectPages:
 def _within(pages: Pages, addresses: AddressRange) -> Flags:
     within: Flags = (pages >= addresses.start >> PAGE_SHIFT) & (pages < addresses.end >> PAGE_SHIFT)
     return within
+
+
+def _between(pages: Pages, addresses: AddressRange) -> int:
+    """Count those of `pages`, which ascend, that lie in a range."""
+    first, end = np.searchsorted(pages, (addresses.start >> PAGE_SHIFT, addresses.end >> PAGE_SHIFT)).tolist()
+    return int(end - first)
 
 
 def _covered(pages: int, vmas: list[Vma]) -> Flags:

@@ -84,8 +84,8 @@ def test_the_snippet_of_the_documentation(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     "orders",
     [
-        [order("map", at=0, page=8, pages=39)],
-        [order("map", at=0, page=8, pages=40, touched=8)],
+        [*map_all(), order("replace", at=3, page=11, pages=2)],
+        [*map_all(), order("replace", at=3, page=11, pages=2, change=True)],
         [order("device", address=ADDRESS, pages=96)],
         [
             order("device", address=ADDRESS, pages=96, private=True),
@@ -93,7 +93,7 @@ def test_the_snippet_of_the_documentation(tmp_path: Path, monkeypatch: pytest.Mo
             order("map", at=0, page=8, pages=40),
         ],
     ],
-    ids=["part", "absent", "nothing", "written"],
+    ids=["equal", "changed", "nothing", "written"],
 )
 def test_refuted_one_frame_is_refuted_again(tmp_path: Path, orders: list[list[Any]]) -> None:
     path = tmp_path / "evidence.json"
@@ -103,6 +103,16 @@ def test_refuted_one_frame_is_refuted_again(tmp_path: Path, orders: list[list[An
         stage.guest(orders)
         result = verify(stage.system, evidence_path=path)
     assert recomputed(path) == holds(result) == [False, True]
+
+
+def test_absent_pages_do_not_count_when_it_is_computed_again(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json"
+    with Stage() as stage:
+        stage.publish()
+        stage.guest(map_all())
+        stage.guest([order("map", at=0, page=8, pages=40, touched=8)])
+        result = verify(stage.system, evidence_path=path)
+    assert recomputed(path) == holds(result) == [True, True]
 
 
 def test_stranger_is_in_the_evidence(tmp_path: Path) -> None:
@@ -155,8 +165,9 @@ def test_looking_again_does_not_double_the_records(tmp_path: Path) -> None:
     path = tmp_path / "evidence.json"
     with Stage() as stage:
         stage.publish()
-        stage.guest([order("map", at=0, page=8, pages=1)])
+        stage.guest([*map_all(), order("replace", at=3, page=11, pages=2)])
         result = verify(stage.system, evidence_path=path)
+    assert len(read(path)["stranger"]) == 1
     assert result.claims[0].claim == ONE_FRAME
     assert result.claims[0].holds is False
     assert len(read(path)["segment"]) == 1

@@ -48,8 +48,30 @@ def test_honest_system_is_verified_by_mappings() -> None:
 def test_absent_page() -> None:
     orders = [order("map", at=0, page=8, pages=40, touched=39)]
     result = verified_without_privilege(lambda stage: stage.guest(orders))
-    assert refuted(result) == [ONE_FRAME]
-    assert "1 of 40 pages absent" in detail(result, ONE_FRAME)
+    assert_verified(result)
+    assert result.files[0].checked_pages == 39
+
+
+@pytest.mark.parametrize("change", [False, True], ids=["equal", "changed"])
+def test_private_memory_in_place_of_pages(change: bool) -> None:
+    orders = [*map_all(), order("replace", at=3, page=11, pages=2, change=change)]
+    result = verified_without_privilege(lambda stage: stage.guest(orders))
+    assert refuted(result) == ([ONE_FRAME] if change else [ONE_FRAME, NO_COPIES])
+    assert "2 pages of private memory" in detail(result, ONE_FRAME)
+
+
+def test_a_hole_and_pages_that_a_child_has_too() -> None:
+    def prepare(stage: Stage) -> None:
+        stage.guest([*map_all(), order("hole", at=5000, pages=8)])
+
+    assert_verified(verified_without_privilege(prepare))
+    forked = [
+        *map_all(),
+        order("replace", at=3, page=11, pages=2, change=True),
+        order("hide", how="child", page=8, pages=0),
+    ]
+    result = verified_without_privilege(lambda stage: stage.guest(forked))
+    assert "2 pages of private memory" in detail(result, ONE_FRAME)
 
 
 def test_written_private_copy_in_the_user_area() -> None:

@@ -22,7 +22,10 @@ def read(path: Path) -> dict[str, list[dict[str, Any]]]:
 
 
 def one_frame_per_page(records: dict[str, list[dict[str, Any]]]) -> bool:
-    """Every page of every file mapped at user level is CP's frame, in every guest that shares; and none is empty."""
+    """Every page of every file present at user level is CP's frame, in every guest that shares; and each has files.
+
+    Of every file that is mapped, a page is present in all guests that map it.
+    """
     page_bytes = records["system"][0]["page_bytes"]
     sharing = {guest["guest"]: guest for guest in records["guest"] if guest["expect"] == "shared"}
     segments = {segment["segment"]: segment for segment in records["segment"]}
@@ -42,15 +45,22 @@ def one_frame_per_page(records: dict[str, list[dict[str, Any]]]) -> bool:
                 elif frame and guest["window"][0] <= address < guest["window"][1] and frame != frames[page]:
                     wrong.append(mapping)
     mapped_by: Counter[str] = Counter()
-    for name in sharing:
-        for segment in segments.values():
-            for file in segment["files"]:
-                mapped = [set(found.get((name, segment["segment"], page), [])) for page in file["pages"]]
-                if any(mapped):
-                    mapped_by[name] += 1
-                    frames = [{segment["frames"][page]} for page in file["pages"]]
-                    wrong += [file] * ([here - {0} for here in mapped] != frames)
-    return bool(sharing) and not wrong and all(mapped_by[name] for name in sharing)
+    unchecked = []
+    for segment in segments.values():
+        for file in segment["files"]:
+            everywhere = set(file["pages"])
+            mappers = 0
+            for name in sharing:
+                mapped = {page: found[name, segment["segment"], page] for page in file["pages"]}
+                if not any(mapped.values()):
+                    continue
+                mappers += 1
+                mapped_by[name] += 1
+                present = {page: set(frames) - {0} for page, frames in mapped.items()}
+                everywhere &= {page for page, frames in present.items() if frames}
+                wrong += [file for page, frames in present.items() if frames - {segment["frames"][page]}]
+            unchecked += [file] if mappers and not everywhere else []
+    return bool(sharing) and not wrong and not unchecked and all(mapped_by[name] for name in sharing)
 
 
 def books_close(records: dict[str, list[dict[str, Any]]]) -> bool:

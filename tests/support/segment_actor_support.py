@@ -25,6 +25,9 @@ PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+libc.mremap.restype = ctypes.c_void_p
+libc.mremap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p)
+libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
 libc.mprotect.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
 
@@ -73,6 +76,44 @@ class Guest:
         map_at(
             self.user_area + at * PAGE, pages, mmap.PROT_READ, FIXED | POPULATE | mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS
         )
+
+    def replace(
+        self, *, at: int, page: int, pages: int, segment: int = 0, change: bool = False, shared: bool = False
+    ) -> None:
+        """Put memory of its own where a file is mapped, with equal content or one byte changed in each page."""
+        data = bytearray(self.content(page, pages, segment))
+        if change:
+            for index in range(pages):
+                data[index * PAGE] ^= 0xFF
+        flags = FIXED | mmap.MAP_ANONYMOUS | (mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE)
+        address = map_at(self.user_area + at * PAGE, pages, mmap.PROT_READ | mmap.PROT_WRITE, flags)
+        ctypes.memmove(address, bytes(data), len(data))
+        libc.mprotect(address, len(data), mmap.PROT_READ)
+
+    def move_in(self, *, at: int, page: int, pages: int, segment: int = 0) -> None:
+        """Move private memory with a copy over mapped pages, as mremap does."""
+        data = self.content(page, pages, segment)
+        address = self.anonymous(len(data))
+        ctypes.memmove(address, data, len(data))
+        length, target = pages * PAGE, self.user_area + at * PAGE
+        if (
+            libc.mremap(ctypes.c_void_p(address), length, length, 3, ctypes.c_void_p(target))
+            == ctypes.c_void_p(-1).value
+        ):
+            raise OSError(ctypes.get_errno(), "mremap")
+
+    def share_zeros(self, *, at: int, pages: int) -> None:
+        """Fill a hole's place with private pages of zeros, which are not the zero page."""
+        address = map_at(
+            self.user_area + at * PAGE,
+            pages,
+            mmap.PROT_READ | mmap.PROT_WRITE,
+            FIXED | mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS,
+        )
+        ctypes.memset(address, 0, pages * PAGE)
+
+    def unmap_pages(self, *, at: int, pages: int) -> None:
+        libc.munmap(ctypes.c_void_p(self.user_area + at * PAGE), pages * PAGE)
 
     def map_path(
         self, *, path: str, at: int, pages: int, page: int = 0, area: str = "user_area", writable: bool = False

@@ -1,13 +1,14 @@
 """Claim 1, one-frame-per-page: what guests have mapped of a segment's files are the frames that CP has mapped."""
 
 import os
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, Self
 
 import numpy as np
 
 from dcss.account.pagemap import is_present
 from dcss.results import Claim
-from dcss.verify.files import FileTally, file_tallies, visible_sharing
+from dcss.verify.files import FileTally, checked_pages, file_tallies, visible_sharing
 from dcss.verify.snapshot import GuestView, Snapshot, denied_reasons
 from dcss.verify.wording import count, first_few
 
@@ -24,28 +25,63 @@ def judge(snapshot: Snapshot) -> Claim:
     # CP's own come first: they are the cause of what is missing in guests.
     findings = _cp_findings(snapshot)
     findings += [finding for index, guest in enumerate(guests) for finding in _findings(guest, index, tallies)]
-    files, pages, sharers = _mapped(tallies, len(guests))
-    if not files and not denied:
+    mapped = _Mapped.of(tallies, len(guests))
+    if not mapped.files and not denied:
         findings.insert(0, "nothing was mapped: no guest that shares has a page of a segment's file mapped")
     if findings:
         return Claim(NAME, False, first_few(findings))
-    if denied:
-        return Claim(NAME, None, first_few(denied))
-    what = "in the frame that CP's mapping holds" if snapshot.frames else "a page of the segment's object at its offset"
-    mapped = f"{count(pages, 'page')} of {count(files, 'file')}, mapped by {count(sharers, 'guest')}"
-    return Claim(NAME, True, f"{mapped}: each present, and {what}")
+    unproved = [*denied, *mapped.unchecked]
+    if unproved:
+        return Claim(NAME, None, first_few(unproved))
+    return Claim(NAME, True, mapped.sentence(frames=snapshot.frames))
 
 
-def _mapped(tallies: list[FileTally], guests: int) -> tuple[int, int, int]:
-    """Count the files that any guest maps, their pages, and the guests that map any."""
-    files = pages = 0
-    sharers = np.zeros(guests, np.bool_)
-    for tally in tallies:
-        anywhere = tally.mapped.any(axis=0)
-        files += int(np.count_nonzero(anywhere))
-        pages += int(tally.segment.files.counts[anywhere].sum())
-        sharers |= np.any(tally.mapped, axis=1, keepdims=True)[tally.row_of, 0]
-    return files, pages, int(np.count_nonzero(sharers))
+@dataclass(frozen=True, slots=True)
+class _Mapped:
+    """What is mapped of all files by the guests that share, and how much of it was checked.
+
+    `unchecked` names the files that each guest maps without any page that all of them have present.
+    """
+
+    files: int
+    pages: int
+    checked_pages: int
+    sharers: int
+    unchecked: list[str]
+
+    @classmethod
+    def of(cls, tallies: list[FileTally], guests: int) -> Self:
+        files = pages = checked = 0
+        unchecked: list[str] = []
+        sharers = np.zeros(guests, np.bool_)
+        for tally in tallies:
+            anywhere, present = tally.mapped.any(axis=0), checked_pages(tally)
+            files += int(np.count_nonzero(anywhere))
+            pages += int(tally.segment.files.counts[anywhere].sum())
+            checked += int(present[anywhere].sum())
+            unchecked += [_unchecked(tally, file) for file in np.flatnonzero(anywhere & (present == 0)).tolist()]
+            sharers |= np.any(tally.mapped, axis=1, keepdims=True)[tally.row_of, 0]
+        return cls(files, pages, checked, int(np.count_nonzero(sharers)), unchecked)
+
+    def sentence(self, *, frames: bool) -> str:
+        """Say what was checked, and what was not."""
+        what = "in the frame that CP's mapping holds" if frames else "a page of the segment's object at its offset"
+        mapped = f"{count(self.files, 'file')}, mapped by {count(self.sharers, 'guest')}"
+        if self.checked_pages == self.pages:
+            return f"{count(self.pages, 'page')} of {mapped}: each present, and {what}"
+        absent = self.pages - self.checked_pages
+        return (
+            f"{self.checked_pages:,} of {count(self.pages, 'page')} of {mapped}: each {what};"
+            f" {count(absent, 'page')} not checked, since some guest has not touched them"
+        )
+
+
+def _unchecked(tally: FileTally, file: int) -> str:
+    files = tally.segment.files
+    return (
+        f"{tally.segment.name}:{files.paths[file]}: none of its {count(int(files.counts[file]), 'page')} is present in"
+        " every guest that maps it (a map: step makes all of them present)"
+    )
 
 
 def _findings(guest: GuestView, index: int, tallies: list[FileTally]) -> list[str]:
@@ -56,23 +92,20 @@ def _findings(guest: GuestView, index: int, tallies: list[FileTally]) -> list[st
         f" (inode {vma.inode}), {count(vma.pages, 'page')} of no segment: a copy in the segment's place"
         for vma in guest.foreign_mappings
     ]
+    findings += [
+        f"guest {name}: at {run.address:#x} in its user area: {count(run.pages, 'page')} of private memory (process"
+        f" {run.pid}), where pages of a segment's file should be"
+        for run in guest.intruders
+    ]
     maps_any = False
     for tally, pages in zip(tallies, guest.segments, strict=True):
         segment, row = tally.segment, tally.row_of[index]
         maps_any |= bool(tally.mapped[row].any())
-        # A file of which any page is mapped must be there whole.
-        faulty = tally.mapped[row] & ((tally.missing[row] > 0) | (tally.wrong[row] > 0))
-        for file in np.flatnonzero(faulty).tolist():
-            total = count(int(segment.files.counts[file]), "page")
-            faults = [
-                f"{number:,} of {total} {what}"
-                for number, what in (
-                    (tally.missing[row, file], "absent, so unproved"),
-                    (tally.wrong[row, file], "in a frame that is not CP's"),
-                )
-                if number
-            ]
-            findings.append(f"guest {name}: {segment.name}:{segment.files.paths[file]}: {', '.join(faults)}")
+        for file in np.flatnonzero(tally.mapped[row] & (tally.wrong[row] > 0)).tolist():
+            wrong = f"{int(tally.wrong[row, file]):,} of {count(int(segment.files.counts[file]), 'page')}"
+            findings.append(
+                f"guest {name}: {segment.name}:{segment.files.paths[file]}: {wrong} in a frame that is not CP's"
+            )
         if pages.device_wrong:
             wrong = f"{pages.device_wrong:,} of {count(pages.device_pages, 'page')}"
             findings.append(f"guest {name}: {segment.name} in its window: {wrong} in a frame that is not CP's")
