@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from errno import ENXIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -132,18 +133,40 @@ def file_fill(
 def copy_descriptor(
     source_fd: int, write_fd: int, size_bytes: int, advance: Callable[[int], None] = lambda _: None
 ) -> None:
-    """Copy `size_bytes` from the start of a file to where `write_fd` stands. Raises EOFError if there are not so many.
+    """Copy `size_bytes` from the start of a file to where `write_fd` stands, which must read as zeros from there on.
 
-    It can be cancelled between two parts.
+    Holes are not written. It can be cancelled between two parts. Raises EOFError if there are not so many bytes.
     """
-    done_bytes = os.lseek(source_fd, 0, os.SEEK_SET)
+    start_bytes = os.lseek(write_fd, 0, os.SEEK_CUR)
+    done_bytes = 0
     while done_bytes < size_bytes:
         check_cancelled()
-        part_bytes = os.sendfile(write_fd, source_fd, None, min(_COPY_BYTES, size_bytes - done_bytes))
-        if not part_bytes:
-            raise EOFError(f"found {done_bytes} bytes, wanted {size_bytes}")
+        data_bytes, end_bytes = _next_data(source_fd, done_bytes, size_bytes)
+        if data_bytes > done_bytes:
+            part_bytes = data_bytes - done_bytes
+        else:
+            os.lseek(write_fd, start_bytes + done_bytes, os.SEEK_SET)
+            part_bytes = os.sendfile(write_fd, source_fd, done_bytes, min(_COPY_BYTES, end_bytes - done_bytes))
+        found_bytes = os.fstat(source_fd).st_size if part_bytes else done_bytes
+        if found_bytes < done_bytes + part_bytes:
+            raise EOFError(f"found {found_bytes} bytes, wanted {size_bytes}")
         done_bytes += part_bytes
         advance(part_bytes)
+    # What ends in a hole is as long as if it were written.
+    end_bytes = os.lseek(write_fd, start_bytes + size_bytes, os.SEEK_SET)
+    if os.fstat(write_fd).st_size < end_bytes:
+        os.ftruncate(write_fd, end_bytes)
+
+
+def _next_data(descriptor: int, start_bytes: int, size_bytes: int) -> tuple[int, int]:
+    """Return where the next data of a file begins and ends; both are `size_bytes` where only a hole is left."""
+    try:
+        data_bytes = os.lseek(descriptor, start_bytes, os.SEEK_DATA)
+    except OSError as error:
+        if error.errno != ENXIO:
+            raise
+        return size_bytes, size_bytes
+    return min(data_bytes, size_bytes), min(os.lseek(descriptor, data_bytes, os.SEEK_HOLE), size_bytes)
 
 
 def file_digest(descriptor: int) -> str:

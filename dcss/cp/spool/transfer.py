@@ -35,7 +35,7 @@ def export_segment(segment: Segment, image: Path) -> Manifest:
     digests: list[str] = []
 
     def write(descriptor: int) -> None:
-        os.posix_fallocate(descriptor, 0, segment.definition.size_bytes)
+        os.ftruncate(descriptor, segment.definition.size_bytes)  # holes of the content stay holes
         write_content(segment.definition, fill, descriptor, saved_only=True, drop=True)
         digests.append(file_digest(descriptor))
         if segment.saved_digest not in {None, digests[0]}:

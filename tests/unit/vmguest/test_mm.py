@@ -1,8 +1,10 @@
 """An address space: what is mapped where, what a store reaches, and what a part of a mapping leaves behind."""
 
+import os
 from collections.abc import Iterator
 from errno import EACCES, EINVAL, ENOMEM
 
+import numpy as np
 import pytest
 from mm_support import (
     EXCLUSIVE,
@@ -19,6 +21,7 @@ from mm_support import (
 )
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.account.pagemap import Pagemap, is_populated
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.mm import AddressSpace
@@ -139,6 +142,15 @@ def test_a_hole_is_the_zero_page_until_a_private_store(stage: MmStage, mm: Addre
     mm.write(page_at(address, 1), b"no hole")
     assert mm.read(page_at(address, 1), 8) == b"no hole\0"
     assert (mm.read(address, PAGE_SIZE), mm.anonymous_pages) == (bytes(PAGE_SIZE), 1)
+
+
+def test_a_hole_has_no_page_tables_until_it_is_read(stage: MmStage, mm: AddressSpace) -> None:
+    """Those of a hole of 64 GiB would take 128 MiB of the host."""
+    address = mm.map(StoredPages(0, 100, StorageKind.HOLE), 0, 100, PROT_READ)
+    with Pagemap(os.getpid()) as pagemap:
+        assert not is_populated(pagemap.read(address >> PAGE_SHIFT, 100)).any()
+        assert bytes(hostmem.view(page_at(address, 7), 8)) == bytes(8)
+        assert np.flatnonzero(is_populated(pagemap.read(address >> PAGE_SHIFT, 100))).tolist() == [7]
 
 
 def test_beyond_the_end_of_the_file_is_sigbus(stage: MmStage, mm: AddressSpace) -> None:
