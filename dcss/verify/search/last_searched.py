@@ -13,7 +13,7 @@ from dcss.account.pagemap import Entries, Flags, Pages
 from dcss.verify.search.searcher import Found, Hits, Reader, Searcher, read_pages
 
 _KEPT_PAGES = 1 << 14
-_BATCH_PAGES = 256  # what is read is compared while it is in the CPU's cache
+_BATCH_PAGES = 64  # what is read is compared while it is in the CPU's cache
 _GAP_PAGES = 2  # to read so many pages in vain costs less than another call
 _WORDS = np.uint64
 
@@ -33,7 +33,10 @@ class LastSearched:
     def __init__(self, searcher: Searcher) -> None:
         self._searcher = searcher
         self._content = np.empty((_KEPT_PAGES, PAGE_SIZE), np.uint8)  # takes memory only where it is written
-        self._buffer = np.empty((_BATCH_PAGES, PAGE_SIZE), np.uint8)
+        # What one batch reads, what was there before, and which of its words differ.
+        self._new = np.empty((_BATCH_PAGES, PAGE_SIZE), np.uint8)
+        self._old = np.empty_like(self._new)
+        self._differs = np.empty((_BATCH_PAGES, PAGE_SIZE // _WORDS().itemsize), np.bool_)
         self._kept = _nothing()
 
     @property
@@ -90,14 +93,15 @@ class LastSearched:
         """Read the `wanted` pages into their rows; return which of all differ from what was there, and which failed."""
         changed, unreadable = np.zeros(len(pages), np.bool_), np.zeros(len(pages), np.bool_)
         places = np.flatnonzero(wanted)
-        old_words = self._content.view(_WORDS)
         for start in range(0, len(places), _BATCH_PAGES):
             some = places[start : start + _BATCH_PAGES]
-            new = self._buffer[: len(some)]
+            new, old, differs = (each[: len(some)] for each in (self._new, self._old, self._differs))
             unreadable[some[read_pages(read, pages[some], new)]] = True
-            differs = (new.view(_WORDS) != old_words[rows[some]]).any(axis=1)
-            changed[some] = differs
-            self._content[rows[some[differs]]] = new[differs]
+            np.take(self._content, rows[some], axis=0, out=old, mode="clip")
+            np.not_equal(new.view(_WORDS), old.view(_WORDS), out=differs)
+            other = differs.any(axis=1)
+            changed[some] = other
+            self._content[rows[some[other]]] = new[other]
         return changed, unreadable
 
 
