@@ -16,11 +16,12 @@ if TYPE_CHECKING:
     _Result = TypeVar("_Result", bound=DataclassInstance)
 
 JsonObject = dict[str, Any]
+_PLAIN = frozenset({str, int, float, bool, NoneType})
 
 
 def to_document(result: "DataclassInstance") -> JsonObject:
     """Return the document of a result."""
-    return {_name(each): _plain(getattr(result, each.name)) for each in fields(result)}
+    return {name: _plain(getattr(result, attribute)) for name, attribute in _attributes(type(result))}
 
 
 def to_json(document: Mapping[str, Any]) -> str:
@@ -38,11 +39,19 @@ def from_document(kind: type["_Result"], document: object) -> "_Result":
 
 
 def _plain(value: object) -> object:
+    if type(value) in _PLAIN:  # most values of a long answer are
+        return value
     if is_dataclass(value) and not isinstance(value, type):
         return to_document(value)
     if isinstance(value, tuple | list):
         return [_plain(item) for item in value]
     return value
+
+
+@cache
+def _attributes(kind: type["DataclassInstance"]) -> tuple[tuple[str, str], ...]:
+    """Return for each field of a class its name in the document, and the attribute that has its value."""
+    return tuple((_name(field), field.name) for field in fields(kind))
 
 
 def _name(field: Field[Any]) -> str:

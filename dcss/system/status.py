@@ -2,6 +2,7 @@
 
 import os
 from datetime import UTC, datetime
+from functools import lru_cache
 
 from dcss.results import GuestStatus, SegmentStatus, SystemStatus
 from dcss.system.guest import Guest, State
@@ -43,13 +44,13 @@ def guest_status(system: SystemState, guest: Guest) -> GuestStatus:
         name=guest.name,
         engine=guest.plan.engine,
         state=guest.state.value,
-        since=_iso(guest.since_seconds),
+        since=_iso(int(guest.since_seconds)),
         pid=pids[0] if pids else None,
         segments=_loaded(system, guest.name),
         restarts=guest.restarts,
         exit_status=None if outcome is None else outcome.exit_status,
         reason=None if outcome is None else outcome.log,
-        log=str(system.cp.lock.directory / f"{guest.name}.log"),
+        log=f"{system.cp.lock.directory}/{guest.name}.log",
     )
 
 
@@ -59,5 +60,6 @@ def _loaded(system: SystemState, guest: str) -> tuple[str, ...]:
     return tuple(version_name(load.segment) for load in system.cp.loaded(guest).values())
 
 
-def _iso(seconds: float) -> str:
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+@lru_cache(maxsize=1 << 12)  # guests start together, and each `dcss ps` shows the same times again
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -95,7 +95,7 @@ class LastSearched:
         places = np.flatnonzero(wanted)
         for start in range(0, len(places), _BATCH_PAGES):
             some = places[start : start + _BATCH_PAGES]
-            new, old, differs = (each[: len(some)] for each in (self._new, self._old, self._differs))
+            new, old, differs = self._new[: len(some)], self._old[: len(some)], self._differs[: len(some)]
             unreadable[some[read_pages(read, pages[some], new)]] = True
             np.take(self._content, rows[some], axis=0, out=old, mode="clip")
             np.not_equal(new.view(_WORDS), old.view(_WORDS), out=differs)
