@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import select
 import socket
+import time
 from collections.abc import Sequence
 from contextlib import ExitStack, suppress
 from errno import EMFILE
@@ -18,6 +20,8 @@ from dcss.engines.process.spec import spec_of
 from dcss.host.aio import in_thread
 from dcss.host.rlimits import explain
 from vmguest.hostmem import Reservation
+
+_END_SECONDS = 5.0  # for all that were killed, however many
 
 
 class ProcessEngine:
@@ -130,9 +134,19 @@ class ProcessEngine:
 
 
 def _wait_for(instances: Sequence[ProcessInstance]) -> None:
-    """Wait for the processes of guests. Their server has ended, so they are this process's children."""
+    """Wait for the processes of guests. Their server has ended, so they are this process's children.
+
+    One that waits in the kernel, for a file system that does not answer, ends when that does: it is not waited for.
+    """
+    deadline = time.monotonic() + _END_SECONDS
     for instance in instances:
-        if instance.pid is not None:
-            which, number = (os.P_PID, instance.pid) if instance.pidfd is None else (os.P_PIDFD, instance.pidfd)
-            with suppress(ChildProcessError):  # the server had waited for it
-                os.waitid(which, number, os.WEXITED)
+        if instance.pid is None:
+            continue
+        which, number, options = os.P_PID, instance.pid, os.WEXITED
+        if instance.pidfd is not None:
+            ended = select.poll()
+            ended.register(instance.pidfd, select.POLLIN)
+            ended.poll(max(0, deadline - time.monotonic()) * 1000)
+            which, number, options = os.P_PIDFD, instance.pidfd, os.WEXITED | os.WNOHANG
+        with suppress(ChildProcessError):  # the server had waited for it
+            os.waitid(which, number, options)
