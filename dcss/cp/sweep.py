@@ -9,11 +9,12 @@ from pathlib import Path
 from dcss.cp.lock import PID_FILE, SystemLock
 from dcss.cp.segments.shm import SHM_DIRECTORY, ObjectName
 from dcss.errors import SystemBusyError
+from dcss.host.mark import end_marked
 from dcss.host.paths import is_system_name, runtime_directory
 
 
 def sweep(lock: SystemLock) -> tuple[str, ...]:
-    """Remove what a killed CP of the locked system left behind, and return its names."""
+    """End and remove what a killed CP of the locked system left behind, and return its names."""
     removed = []
     for name, path in _our_objects():
         if name.system == lock.system and _remove_leftover(path):
@@ -26,6 +27,8 @@ def sweep(lock: SystemLock) -> tuple[str, ...]:
         else:
             path.unlink()
         removed.append(str(path))
+    if removed:  # otherwise its CP was not killed
+        removed += end_marked(lambda mark: mark.system == lock.system and mark.is_left)
     return tuple(removed)
 
 

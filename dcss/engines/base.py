@@ -13,6 +13,7 @@ from dcss.account.targets import AddressRange, Origin
 from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
 from dcss.errors import LaunchError
+from dcss.host.mark import Mark
 
 # CP's answer to one DIAGNOSE instruction of the guest. The descriptor of a reply stays CP's own.
 Port = Callable[[Request], Awaitable[Reply]]
@@ -113,8 +114,10 @@ class Engine(Protocol):
         """Return what in these guests' plans this engine cannot run. Called before anything is started."""
         ...
 
-    async def start(self, log: int) -> None:
+    async def start(self, log: int, mark: Mark) -> None:
         """Start what the guests of one system share; faults of its processes go to the descriptor `log`.
+
+        Each process has `mark` in its environment (dcss.host.mark), by which it is found should CP be killed.
 
         Called before anything is published, so that no process inherits a segment. Raises LaunchError.
         """

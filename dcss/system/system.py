@@ -14,6 +14,7 @@ from dcss.engines.registry import ENGINES
 from dcss.errors import ConfigError, LaunchError
 from dcss.host.aio import cancel, uninterrupted
 from dcss.host.libc import use_one_arena
+from dcss.host.mark import Mark
 from dcss.host.prctl import adopt_orphans
 from dcss.host.rlimits import raise_descriptor_limit
 from dcss.progress import Progress
@@ -88,7 +89,7 @@ class System(SystemState):
         for engine in self.engines.values():
             # Started before anything is published: no guest can inherit what CP holds.
             stack.push_async_callback(engine.close)
-            await engine.start(self.log.descriptor)
+            await engine.start(self.log.descriptor, Mark.of_this_process(self.plan.name))
         stack.push_async_callback(self.tasks.close)
         for engine in self.engines.values():
             self.tasks.start(engine.serve(), f"engine {engine.name}")

@@ -11,6 +11,7 @@ from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
 from dcss.engines.base import End, GuestRefusedError, MemoryLayout, OutputSink, Port
 from dcss.errors import LaunchError
+from dcss.host.mark import Mark
 
 READY = Verdict(0, 0.1, 0, 0, 0)
 
@@ -86,7 +87,7 @@ class FakeEngine:
     def check(self, guests: Sequence[GuestPlan]) -> Sequence[ConfigProblem]:
         return self.problems
 
-    async def start(self, log: int) -> None:
+    async def start(self, log: int, mark: Mark) -> None:
         self.started = True
 
     async def serve(self) -> NoReturn:

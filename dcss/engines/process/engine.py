@@ -18,6 +18,7 @@ from dcss.engines.process.forkserver import PACKET_BYTES
 from dcss.engines.process.instance import ProcessInstance
 from dcss.engines.process.spec import spec_of
 from dcss.host.aio import in_thread
+from dcss.host.mark import Mark, end_marked
 from dcss.host.rlimits import explain
 from vmguest.hostmem import Reservation
 
@@ -54,9 +55,10 @@ class ProcessEngine:
                 )
         return tuple(problems.values())
 
-    async def start(self, log: int) -> None:
+    async def start(self, log: int, mark: Mark) -> None:
         """Start the fork server, which goes on importing while segments are published."""
-        self._server = ForkServer(log)
+        self._mark = mark
+        self._server = ForkServer(log, mark)
         self._reservation = asyncio.get_running_loop().create_future()
 
     async def serve(self) -> NoReturn:
@@ -96,6 +98,7 @@ class ProcessEngine:
         await self._server.close()
         left = list(self._instances.values())
         await in_thread(_wait_for, left)
+        await in_thread(end_marked, self._mark.__eq__)  # what a fork server that was killed could not end
         for instance in left:
             await instance.close()
         self._instances.clear()

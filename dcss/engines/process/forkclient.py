@@ -2,6 +2,8 @@
 
 import json
 import os
+import select
+import signal
 import socket
 import subprocess
 import sys
@@ -12,10 +14,12 @@ from typing import Any, NamedTuple
 from dcss.engines.process.forkserver import PACKET_BYTES, pack_kill
 from dcss.errors import LaunchError
 from dcss.host.aio import in_thread, wait_readable, wait_writable
+from dcss.host.mark import VARIABLE, Mark
 from dcss.host.process import how_ended
 from vmguest.bootstrap import GuestSpec
 from vmguest.hostmem import Reservation
 
+_CLOSE_SECONDS = 10.0  # a thousand guests take one
 _ENDS_SECONDS = 1.0  # a process closes its sockets a moment before it can be waited for
 _ROOT = Path(__file__).resolve().parents[3]
 # Neither site nor the environment can put anything into a guest: only the standard library and this source tree.
@@ -49,9 +53,9 @@ class Ended(NamedTuple):
 
 
 class ForkServer:
-    """A running fork server; its faults go to the descriptor `log`."""
+    """A running fork server; its faults go to the descriptor `log`, and `mark` into its environment and its guests'."""
 
-    def __init__(self, log: int) -> None:
+    def __init__(self, log: int, mark: Mark) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
         with theirs:
@@ -64,6 +68,7 @@ class ForkServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
+                env={**os.environ, VARIABLE: str(mark)},
                 start_new_session=True,
             )
 
@@ -102,10 +107,23 @@ class ForkServer:
                 return Ended(name, int(message["pid"]), int(message["status"]))
 
     async def close(self) -> None:
-        """End the server, and with it every guest that still runs: the kernel kills them all at once."""
+        """Have the server end every guest with all that it forked, and itself; kill it if that takes too long."""
         self._control.close()
-        self._process.kill()
-        await in_thread(self._process.wait)
+        if self._process.returncode is None:
+            self._process.send_signal(signal.SIGCONT)  # somebody may have stopped it
+            await in_thread(self._wait_or_kill)
+
+    def _wait_or_kill(self) -> None:
+        with suppress(ProcessLookupError):  # it was waited for
+            pidfd = os.pidfd_open(self.pid)
+            try:
+                ended = select.poll()
+                ended.register(pidfd, select.POLLIN)
+                if not ended.poll(_CLOSE_SECONDS * 1000):
+                    self._process.kill()
+            finally:
+                os.close(pidfd)
+        self._process.wait()
 
     async def _send(self, packet: bytes, descriptors: list[int]) -> None:
         while True:

@@ -8,10 +8,8 @@ It is exec'd before the first segment is published, so no guest inherits what CP
                     ended, or refused with the reason
 """
 
-import array
 import fcntl
 import gc
-import json
 import os
 import selectors
 import signal
@@ -19,11 +17,13 @@ import socket
 import sys
 import traceback
 from errno import EMFILE, ENOMEM
+from types import FrameType
 from typing import NoReturn
 
+from dcss.engines.process.families import Child, GuestFamilies, end_children, send_message
 from dcss.engines.process.heap import fill_holes
 from dcss.engines.process.rehearsal import rehearse
-from dcss.host.prctl import die_with, set_name
+from dcss.host.prctl import adopt_orphans, die_with, set_name
 from dcss.host.rlimits import explain_fork
 from vmguest import hostmem
 from vmguest.bootstrap import CRASHED, GuestSpec, run_guest
@@ -59,31 +59,28 @@ def serve(control: socket.socket) -> None:
     reservation = hostmem.reserve()
     preload()
     rehearse(reservation)
-    _send(control, {"event": "hello", "reservation": reservation}, None)
+    send_message(control, {"event": "hello", "reservation": reservation}, None)
     gc.collect()
     fill_holes()
     gc.freeze()
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
+    family = GuestFamilies(control, selector)
     while True:
         for key, _ in selector.select():
-            if key.fileobj is control:
-                try:
-                    packet, descriptors, _, _ = socket.recv_fds(control, PACKET_BYTES, 3)
-                except ConnectionResetError:
-                    return
-                if not packet:
-                    return
-                if packet.startswith(_KILL):
-                    _kill(selector, int(packet[len(_KILL) :]))
-                else:
-                    _answer(control, selector, packet, descriptors, reservation)
+            if key.fileobj is not control:
+                family.process_ended(key)
+                continue
+            try:
+                packet, descriptors, _, _ = socket.recv_fds(control, PACKET_BYTES, 3)
+            except ConnectionResetError:
+                return
+            if not packet:
+                return
+            if packet.startswith(_KILL):
+                _kill(selector, int(packet[len(_KILL) :]))
             else:
-                name, pid = key.data
-                selector.unregister(key.fd)
-                os.close(key.fd)
-                status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-                _send(control, {"event": "ended", "name": name, "pid": pid, "status": status}, None)
+                _answer(control, selector, packet, descriptors, reservation)
 
 
 def _answer(
@@ -99,22 +96,22 @@ def _answer(
         pid, pidfd = _spawn(spec, descriptors, reservation)
     except MemoryError:
         reason = explain_fork(OSError(ENOMEM, os.strerror(ENOMEM)))
-        _send(control, {"event": "refused", "name": spec.name, "reason": reason}, None)
+        send_message(control, {"event": "refused", "name": spec.name, "reason": reason}, None)
         return
     except OSError as error:
-        _send(control, {"event": "refused", "name": spec.name, "reason": explain_fork(error)}, None)
+        send_message(control, {"event": "refused", "name": spec.name, "reason": explain_fork(error)}, None)
         return
     finally:
         for descriptor in descriptors:
             os.close(descriptor)
-    selector.register(pidfd, selectors.EVENT_READ, (spec.name, pid))
-    _send(control, {"event": "started", "name": spec.name, "pid": pid}, pidfd)
+    selector.register(pidfd, selectors.EVENT_READ, Child(spec.name, pid, is_guest=True))
+    send_message(control, {"event": "started", "name": spec.name, "pid": pid}, pidfd)
 
 
 def _kill(selector: selectors.BaseSelector, pid: int) -> None:
     """Kill a guest, unless it has ended: then its number may be another process's."""
     for key in selector.get_map().values():
-        if key.data is not None and key.data[1] == pid:
+        if key.data is not None and key.data.pid == pid:
             signal.pidfd_send_signal(key.fd, signal.SIGKILL)
 
 
@@ -140,6 +137,8 @@ def _become_guest(spec: GuestSpec, descriptors: list[int], reservation: Reservat
     status = CRASHED
     try:
         die_with(server)
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        adopt_orphans()  # whatever a process of this guest forks stays below it, and is known as the guest's
         set_name(f"dcss:{spec.name}")
         # Copies above the targets first, so that no dup2 closes a descriptor that is still to be placed.
         port, console, log = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, _FIRST_UNUSED) for descriptor in descriptors)
@@ -153,16 +152,22 @@ def _become_guest(spec: GuestSpec, descriptors: list[int], reservation: Reservat
         os._exit(status)
 
 
-def _send(control: socket.socket, message: dict[str, object], descriptor: int | None) -> None:
-    ancillary = []
-    if descriptor is not None:
-        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
-    control.sendmsg([json.dumps(message).encode()], ancillary)
-
-
 def main() -> None:
     """Entry of the exec'd server: its arguments are the control socket's descriptor and CP's process id."""
     descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    die_with(parent)
+    signal.signal(signal.SIGTERM, _end)
+    die_with(parent, signal.SIGTERM)  # not SIGKILL: what guests forked would survive
+    adopt_orphans()
     set_name("dcss:forkserver")
-    serve(socket.socket(fileno=descriptor))
+    try:
+        try:
+            serve(socket.socket(fileno=descriptor))
+        finally:
+            end_children()
+    finally:
+        end_children()  # once more, should SIGTERM have come just then
+
+
+def _end(number: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(number, signal.SIG_IGN)  # it raises once
+    sys.exit(128 + number)

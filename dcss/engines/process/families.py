@@ -1,0 +1,77 @@
+"""The fork server's children: guests, and what guests that ended have left, which is ended too.
+
+Each guest adopts what its processes leave (PR_SET_CHILD_SUBREAPER), and the server what guests leave. So every child of
+the server that is no guest was left by one, whatever it did to its name, session, group or signals. A child that has
+not been waited for keeps its number: killing it by that number hits no other.
+"""
+
+import array
+import json
+import os
+import selectors
+import signal
+import socket
+from contextlib import suppress
+from typing import NamedTuple
+
+from dcss.host.process import child_pids
+
+
+class Child(NamedTuple):
+    """A process of guest `name`: the guest itself, or what it has left."""
+
+    name: str
+    pid: int
+    is_guest: bool
+
+
+class GuestFamilies:
+    """Waits for the server's children and reports a guest's end to CP once nothing that it left is there."""
+
+    def __init__(self, control: socket.socket, selector: selectors.BaseSelector) -> None:
+        self._control, self._selector = control, selector
+        self._ended: dict[str, dict[str, object]] = {}  # the report, which waits for what the guest left
+
+    def process_ended(self, key: selectors.SelectorKey) -> None:
+        """Wait for a child whose pidfd says that it has ended, and end what it leaves."""
+        child: Child = key.data
+        self._selector.unregister(key.fd)
+        os.close(key.fd)
+        status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+        if child.is_guest:
+            self._ended[child.name] = {"event": "ended", "name": child.name, "pid": child.pid, "status": status}
+        self._end_orphans(child.name)
+        remaining = {each.data.name for each in self._selector.get_map().values() if each.data is not None}
+        for name in [name for name in self._ended if name not in remaining]:
+            send_message(self._control, self._ended.pop(name), None)
+
+    def _end_orphans(self, name: str) -> None:
+        """Kill what the process that ended has left: it became the server's child at that moment."""
+        known = {each.data.pid for each in self._selector.get_map().values() if each.data is not None}
+        for pid in child_pids():
+            if pid in known:
+                continue
+            os.kill(pid, signal.SIGKILL)
+            try:
+                self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, Child(name, pid, is_guest=False))
+            except OSError:  # no descriptor is left for it
+                os.waitpid(pid, 0)
+
+
+def end_children() -> None:
+    """Kill all children, and theirs, which this process adopts; wait until none is left."""
+    with suppress(ChildProcessError):
+        while True:
+            for pid in child_pids():
+                os.kill(pid, signal.SIGKILL)
+            os.waitpid(-1, 0)
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+
+
+def send_message(control: socket.socket, message: dict[str, object], descriptor: int | None) -> None:
+    """Send CP a message, with a descriptor or without one."""
+    ancillary = []
+    if descriptor is not None:
+        ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
+    control.sendmsg([json.dumps(message).encode()], ancillary)
