@@ -74,7 +74,11 @@ class HostCosts:
 
 @dataclass(frozen=True, slots=True)
 class GuestAccount:
-    """One guest: what it uses by its own count, and what it costs the host."""
+    """One guest: what it uses by its own count, and what it costs the host.
+
+    `written_segment_bytes` is what it wrote in segments that it loads privately (ER, EW, EN, non-shared): copies of its
+    own, which `host.uss_bytes` counts.
+    """
 
     name: str
     engine: str
@@ -82,6 +86,7 @@ class GuestAccount:
     storage_bytes: int
     guest: GuestCounters
     host: HostCosts
+    written_segment_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ _view.restype = ctypes.py_object
 _PYBUF_WRITE = 0x200
 MADV_DONTNEED = 4
 MADV_NOHUGEPAGE = 15
+_MADV_POPULATE_READ = 22
 USER_AREA_BYTES = 512 << 30
 _SPLIT_MAPPINGS = 4  # a mapping that is put into another one makes up to two more
 _FAILED = ctypes.c_void_p(-1).value
@@ -103,6 +104,12 @@ def map_zeros(address: int, size_bytes: int) -> None:
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED
     _map(address, size_bytes, mmap.PROT_READ, flags)
     _madvise(address, size_bytes, MADV_NOHUGEPAGE)
+
+
+def make_present(address: int, size_bytes: int) -> None:
+    """Have the host map every page of readable memory, as reading a byte of each would."""
+    if _madvise(address, size_bytes, _MADV_POPULATE_READ) != 0:  # Linux before 5.14 has no such advice
+        view(address, size_bytes)[::PAGE_SIZE].tobytes()
 
 
 def discard(address: int, size_bytes: int) -> None:

@@ -104,6 +104,14 @@ class VirtualMachine:
         """Return the host address of an absolute page number."""
         return self.reservation.window + (page << PAGE_SHIFT)
 
+    def make_present(self, first_page: int, pages: int) -> None:
+        """Have the host map absolute pages where they lie; real storage is left as it is."""
+        for storage in self._attached:
+            start = max(first_page, storage.first_page)
+            end = min(first_page + pages, storage.first_page + storage.pages)
+            if start < end:
+                hostmem.make_present(self.absolute(start), (end - start) * PAGE_SIZE)
+
     def kind_of(self, page_frame: int) -> StorageKind:
         """Return whether an absolute page lies in real storage or above it."""
         return StorageKind.REAL if page_frame < self.storage.size_bytes >> PAGE_SHIFT else StorageKind.SEGMENT

@@ -4,7 +4,8 @@ Files translate, the address space maps. Where a file's pages lie in storage tha
 that is attached shared, the host maps them at the user address too, one mmap call a run, and a hole as the zero page:
 what the host's page tables hold there is the segment's own frames. All other pages lie *in place*: real storage (page
 cache, tmpfs, anonymous memory) and segments that are attached exclusively are private memory of the guest, which the
-host can map only once. They are reached at their own address, and nothing is mapped at the user address.
+host can map only once. They are reached at their own address, and nothing is mapped at the user address. Of a segment
+that is attached exclusively, `map` makes the pages present there: until they are written they are the segment's frames.
 
 Access by this module goes to where a file's pages lie at that moment, by their absolute address. What the host maps is
 as of the call of `map`: a hole that is filled through an area is shown there at once, elsewhere when it is mapped anew.
@@ -215,7 +216,10 @@ class AddressSpace:
             if run.kind is StorageKind.HOLE:
                 hostmem.map_zeros(address, run.pages * PAGE_SIZE)
             elif run.kind is StorageKind.SEGMENT:
-                for piece in self._machine.shared_pieces(run.page_frame, run.pages):
+                pieces = self._machine.shared_pieces(run.page_frame, run.pages)
+                if not pieces:
+                    self._machine.make_present(run.page_frame, run.pages)
+                for piece in pieces:
                     if writable and not piece.writable:
                         raise KernelError(EACCES, f"mmap at {address:#x}: the segment is read-only")
                     hostmem.map_object(

@@ -37,6 +37,7 @@ class _GuestRow:
     pids: tuple[int, ...]
     host: HostCosts
     xip_bytes: int | None = None
+    written_bytes: int | None = None
     exclusive_pages: int = 0
     candidates: _Candidates | None = None
     limits: list[str] = field(default_factory=list)
@@ -89,8 +90,8 @@ class Accounts:
             self._use_known = False
             return
         mapped = np.zeros(self._segment_pages, np.bool_)
-        for space in reading.spaces:
-            self._mark_mapped(mapped, space, reading.guest)
+        written_pages = sum(self._mark_mapped(mapped, space, reading.guest) for space in reading.spaces)
+        row.written_bytes = written_pages * PAGE_SIZE
         row.xip_bytes = int(np.count_nonzero(mapped)) * PAGE_SIZE
         if sharing:
             self._sharing.add(mapped, self._loaded(reading.spaces))
@@ -174,12 +175,18 @@ class Accounts:
             reading.guest, reading.pids, HostCosts(rss_bytes, pss_bytes, None, page_table_bytes), limits=limits
         )
 
-    def _mark_mapped(self, mapped: Flags, space: ProcessPages, guest: GuestTarget) -> None:
-        for wanted, first_page in self._first_pages.items():
-            found = space.of_object(wanted, guest.user_area)
+    def _mark_mapped(self, mapped: Flags, space: ProcessPages, guest: GuestTarget) -> int:
+        """Mark the segment pages that a process uses in place, and return how many it has copied by writing."""
+        written_pages = 0
+        for segment, (wanted, first_page) in zip(self._system.segments, self._first_pages.items(), strict=True):
+            # A file of a segment that is loaded privately is used where the segment lies, not at a user address.
+            private = guest.loads_privately(segment)
+            found = space.of_object(wanted, guest.window if private else guest.user_area)
             # A written private copy of a page is the guest's own, no longer the segment's.
-            shared = is_present(found.entries) & is_file(found.entries)
-            mapped[found.object_pages[shared] + first_page] = True
+            of_segment = is_file(found.entries)
+            mapped[found.object_pages[is_present(found.entries) & of_segment] + first_page] = True
+            written_pages += int(np.count_nonzero(~of_segment)) if private else 0
+        return written_pages
 
     def _note_own_frames(self, row: _GuestRow, spaces: tuple[ProcessPages, ...]) -> None:
         # CP maps every page of a segment itself, so none of them is a guest's alone.
@@ -208,7 +215,11 @@ class Accounts:
             else:
                 books = GuestCounters(row.xip_bytes, *stated)
             guest = row.guest
-            accounts.append(GuestAccount(guest.name, guest.engine, row.pids, guest.storage_bytes, books, row.host))
+            accounts.append(
+                GuestAccount(
+                    guest.name, guest.engine, row.pids, guest.storage_bytes, books, row.host, row.written_bytes
+                )
+            )
         return accounts
 
 

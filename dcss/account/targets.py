@@ -81,6 +81,10 @@ class GuestTarget:
     non_shared: frozenset[str] = frozenset()
     pidfds: tuple[int, ...] = ()
 
+    def loads_privately(self, segment: SegmentTarget) -> bool:
+        """Return True if what the guest writes to `segment` becomes its own, by the segment's type or the load."""
+        return segment.type.exclusive or segment.shm_name in self.non_shared
+
     def origin_of(self, address: int) -> Origin:
         """Return whose memory `address` is."""
         for addresses, origin in self.origins:

@@ -67,7 +67,22 @@ def guest_blocks(result: MeasureResult, *, show_all: bool) -> list[Block]:
     rows.append(_sum_row("each counted alone", everyone))
     rows.append(_sum_row("shared counted once", _once(everyone, result.totals.saved_bytes)))
     title = Note("Memory of the guests, in MiB:", wrapped=False)
-    return [title, Table(_GUEST_COLUMNS, tuple(rows), ruled_rows=2)]
+    return [title, Table(_GUEST_COLUMNS, tuple(rows), ruled_rows=2), *_written_note(result.guests)]
+
+
+def _written_note(accounts: Sequence[GuestAccount]) -> list[Note]:
+    """Return what guests wrote in segments that they load privately, where any did."""
+    written = [account for account in accounts if account.written_segment_bytes]
+    if not written:
+        return []
+    amounts = ", ".join(
+        f"{account.name} {fmt_bytes(account.written_segment_bytes or 0)}" for account in written[:_SHOWN_OF_FOLDED]
+    )
+    more = f" and {len(written) - _SHOWN_OF_FOLDED} more guests" if len(written) > _SHOWN_OF_FOLDED else ""
+    text = (
+        f"PRIVATE has what guests wrote in segments that they load privately (ER, EW, EN, non-shared): {amounts}{more}"
+    )
+    return [Note(text)]
 
 
 def _row(account: GuestAccount) -> Row:

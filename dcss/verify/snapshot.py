@@ -53,7 +53,8 @@ class GuestView:
     """One guest: its processes, each segment in it, and mappings that are out of place.
 
     `foreign_mappings` lie in its ranges and are backed by no segment; `outside_window` are a segment's. `intruders` are
-    private pages in the user area, where nothing but pages of files may stand. Guests in which a segment looks alike
+    private pages in the user area, where nothing but pages of files may stand. `private_loads` are the places of the
+    segments of which it gets its own copy of what it writes. Guests in which a segment looks alike
     have one SegmentPages in common. `denied` is why its books could not be read.
     """
 
@@ -64,6 +65,7 @@ class GuestView:
     foreign_mappings: list[Vma] = field(default_factory=list)
     outside_window: list[Vma] = field(default_factory=list)
     intruders: list[PrivatePages] = field(default_factory=list)
+    private_loads: set[int] = field(default_factory=set)
     writable_mappings: list[WritableMapping] = field(default_factory=list)
 
 
@@ -159,6 +161,8 @@ class SnapshotBuilder:
             view.intruders += self._intruders(space, target, [pages for pages, _ in found])
             for index, segment in enumerate(self._segments):
                 view.segments[index].mapped |= layout.mapped[index]
+                if target.loads_privately(segment.target) and layout.groups[index].vmas:
+                    view.private_loads.add(index)
                 self._judge(view, index, *found[index])
                 view.writable_mappings += writable_mappings(space.pid, segment.name, layout.groups[index])
         view.segments = [self._known(index, pages) for index, pages in enumerate(view.segments)]
@@ -225,7 +229,7 @@ class SnapshotBuilder:
             pages.wrong[found.object_pages[wrong]] = True
             pages.strange.append((found.object_pages[wrong], frames_of(found.entries[wrong])))
         device = _within(found.pages, view.target.window) & is_present(found.entries)
-        if segment.target.type.exclusive or segment.target.shm_name in view.target.non_shared:
+        if view.target.loads_privately(segment.target):
             device &= is_file(found.entries)  # pages that the guest wrote are its own, by type or access mode
         pages.device_pages += int(np.count_nonzero(device))
         pages.device_wrong += int(np.count_nonzero(device & ~holds))

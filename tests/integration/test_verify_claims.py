@@ -256,6 +256,35 @@ class TestOneFrame:
             stage.guest(written, non_shared=frozenset({subject.shm_name}))
             assert_verified(verify(stage.system))
 
+    @pytest.mark.parametrize("kind", [SegmentType.ER, SegmentType.EW, SegmentType.SR])
+    def test_segments_loaded_privately_are_no_subject(self, kind: SegmentType) -> None:
+        with Stage() as stage:
+            subject = stage.publish(kind=kind)
+            non_shared = frozenset({subject.shm_name}) if kind is SegmentType.SR else frozenset[str]()
+            device = order("device", address=ADDRESS, pages=PAGES, private=True)
+            for _ in range(2):
+                stage.guest([device], non_shared=non_shared)
+            result = verify(stage.system)
+        claims = {claim.claim: (claim.applies, claim.holds) for claim in result.claims}
+        assert claims.pop(ONE_FRAME) == (False, None)
+        assert set(claims.values()) == {(True, True)}
+        why = "loaded non-shared" if kind is SegmentType.SR else f"type {kind.name}"
+        assert detail(result, ONE_FRAME).startswith(f"LIB ({why}) in 2 guests: pages are the segment's until")
+        assert (result.verdict, result.files) == ("verified", ())
+
+    def test_shared_and_private_segments_beside_each_other(self) -> None:
+        with Stage() as stage:
+            stage.publish()
+            stage.publish(random_content(16, seed=2), (), name="OWN", kind=SegmentType.EW)
+            own = order("device", address=ADDRESS + (1 << 20), pages=16, private=True, segment=1)
+            stage.guest(map_all())
+            stage.guest([*map_all(), own])
+            result = verify(stage.system)
+            assert_verified(result)
+            assert "; it does not apply to OWN (type EW) in guest LINUX02: pages are" in detail(result, ONE_FRAME)
+            stage.guest([*map_all(), own, order("replace", at=3, page=11, pages=2, change=True)])
+            assert_only_false(verify(stage.system), ONE_FRAME)
+
     def test_memfd_in_its_place_is_a_hidden_copy_too(self) -> None:
         with Stage() as stage:
             stage.publish()

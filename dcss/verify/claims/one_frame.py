@@ -9,10 +9,12 @@ import numpy as np
 from dcss.account.pagemap import is_present
 from dcss.results import Claim
 from dcss.verify.files import FileTally, checked_pages, file_tallies, visible_sharing
+from dcss.verify.segment_view import SegmentView
 from dcss.verify.snapshot import GuestView, Snapshot, denied_reasons
 from dcss.verify.wording import count, first_few
 
 NAME: Final = "one-frame-per-page"
+_COPY_ON_WRITE: Final = "pages are the segment's until a guest writes them (copy on write)"
 
 
 def judge(snapshot: Snapshot) -> Claim:
@@ -26,14 +28,34 @@ def judge(snapshot: Snapshot) -> Claim:
     findings = _cp_findings(snapshot)
     findings += [finding for index, guest in enumerate(guests) for finding in _findings(guest, index, tallies)]
     mapped = _Mapped.of(tallies, len(guests))
-    if not mapped.files and not denied:
+    exempt = _private_loads(snapshot.segments, guests)
+    if not mapped.files and not denied and not (guests and all(guest.private_loads for guest in guests)):
         findings.insert(0, "nothing was mapped: no guest that shares has a page of a segment's file mapped")
     if findings:
         return Claim(NAME, False, first_few(findings))
     unproved = [*denied, *mapped.unchecked]
     if unproved:
         return Claim(NAME, None, first_few(unproved))
-    return Claim(NAME, True, mapped.sentence(frames=snapshot.frames))
+    if not mapped.files:
+        return Claim(NAME, None, f"{exempt}: {_COPY_ON_WRITE}, and no other segment is mapped", applies=False)
+    besides = f"; it does not apply to {exempt}: {_COPY_ON_WRITE}" if exempt else ""
+    return Claim(NAME, True, mapped.sentence(frames=snapshot.frames) + besides)
+
+
+def _private_loads(segments: list[SegmentView], guests: list[GuestView]) -> str:
+    """Name the segments that guests load privately, and by what; an empty text where there are none."""
+    guests_of: dict[str, list[str]] = {}
+    for guest in guests:
+        for index in sorted(guest.private_loads):
+            target = segments[index].target
+            why = f"type {target.type.name}" if target.type.exclusive else "loaded non-shared"
+            guests_of.setdefault(f"{target.name} ({why})", []).append(guest.target.name)
+    return first_few(
+        [
+            f"{segment} in {f'guest {names[0]}' if len(names) == 1 else count(len(names), 'guest')}"
+            for segment, names in guests_of.items()
+        ]
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +131,7 @@ def _findings(guest: GuestView, index: int, tallies: list[FileTally]) -> list[st
         if pages.device_wrong:
             wrong = f"{pages.device_wrong:,} of {count(pages.device_pages, 'page')}"
             findings.append(f"guest {name}: {segment.name} in its window: {wrong} in a frame that is not CP's")
-    if not maps_any:
+    if not maps_any and not guest.private_loads:
         findings.append(f"guest {name}: nothing was mapped")
     return findings
 
