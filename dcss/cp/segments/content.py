@@ -15,6 +15,7 @@ from dcss.host.files import open_regular
 
 Fill = Callable[[int], object]  # writes a segment's content to a descriptor positioned at 0; may be called again later
 _ZEROS = bytes(1 << 20)
+_ZERO_PIECE = bytes(256 << 10)  # what is all zeros is not written
 _COPY_BYTES = 16 << 20  # a part, whose copying is reported
 
 
@@ -135,27 +136,44 @@ def copy_descriptor(
 ) -> None:
     """Copy `size_bytes` from the start of a file to where `write_fd` stands, which must read as zeros from there on.
 
-    Holes are not written. It can be cancelled between two parts. Raises EOFError if there are not so many bytes.
+    Holes are not written, nor other zeros. It can be cancelled between two parts. Raises EOFError if there are not so
+    many bytes.
     """
     start_bytes = os.lseek(write_fd, 0, os.SEEK_CUR)
     done_bytes = 0
     while done_bytes < size_bytes:
         check_cancelled()
         data_bytes, end_bytes = _next_data(source_fd, done_bytes, size_bytes)
-        if data_bytes > done_bytes:
-            part_bytes = data_bytes - done_bytes
-        else:
-            os.lseek(write_fd, start_bytes + done_bytes, os.SEEK_SET)
-            part_bytes = os.sendfile(write_fd, source_fd, done_bytes, min(_COPY_BYTES, end_bytes - done_bytes))
-        found_bytes = os.fstat(source_fd).st_size if part_bytes else done_bytes
-        if found_bytes < done_bytes + part_bytes:
-            raise EOFError(f"found {found_bytes} bytes, wanted {size_bytes}")
+        part_bytes = data_bytes - done_bytes
+        if not part_bytes:
+            part = Run(done_bytes, min(_COPY_BYTES, end_bytes - done_bytes))
+            part_bytes = _copy_part(source_fd, write_fd, part, start_bytes)
+        elif os.fstat(source_fd).st_size < data_bytes:
+            part_bytes = 0
+        if not part_bytes:
+            raise EOFError(f"found {min(os.fstat(source_fd).st_size, size_bytes)} bytes, wanted {size_bytes}")
         done_bytes += part_bytes
         advance(part_bytes)
     # What ends in a hole is as long as if it were written.
     end_bytes = os.lseek(write_fd, start_bytes + size_bytes, os.SEEK_SET)
     if os.fstat(write_fd).st_size < end_bytes:
         os.ftruncate(write_fd, end_bytes)
+
+
+def _copy_part(source_fd: int, write_fd: int, part: Run, shift_bytes: int) -> int:
+    """Copy what is not zero of a part of a file, and return how many bytes of it there are."""
+    done_bytes = 0
+    while done_bytes < part.size_bytes:
+        offset_bytes = part.offset_bytes + done_bytes
+        piece = os.pread(source_fd, min(len(_ZERO_PIECE), part.size_bytes - done_bytes), offset_bytes)
+        copied_bytes = len(piece)
+        if piece != (_ZERO_PIECE if copied_bytes == len(_ZERO_PIECE) else bytes(copied_bytes)):
+            os.lseek(write_fd, shift_bytes + offset_bytes, os.SEEK_SET)
+            copied_bytes = os.sendfile(write_fd, source_fd, offset_bytes, copied_bytes)
+        if not copied_bytes:
+            break
+        done_bytes += copied_bytes
+    return done_bytes
 
 
 def _next_data(descriptor: int, start_bytes: int, size_bytes: int) -> tuple[int, int]:

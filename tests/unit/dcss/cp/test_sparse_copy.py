@@ -59,3 +59,13 @@ def test_a_part_is_copied_to_where_the_target_stands(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_bytes() == b"head" + bytes(10) + b"wo"
     os.close(source)
     os.close(target)
+
+
+def test_zeros_that_are_written_in_the_source_are_none_in_the_target(tmp_path: Path) -> None:
+    source = written(tmp_path / "source", {0: bytes(32 * MIB), 20 * MIB: b"words"}, 32 * MIB)
+    target = written(tmp_path / "target", {}, 0)
+    copy_descriptor(source, target, 32 * MIB)
+    assert (tmp_path / "target").read_bytes() == (tmp_path / "source").read_bytes()
+    assert os.fstat(target).st_blocks * BLOCK_BYTES <= MIB
+    os.close(source)
+    os.close(target)
