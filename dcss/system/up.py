@@ -1,6 +1,7 @@
 """`dcss up`: a system that stays up until it is taken down, here or in the background."""
 
 import asyncio
+import gc
 import os
 import traceback
 from collections.abc import Callable
@@ -69,4 +70,14 @@ async def _bring_up(system: System) -> None:
     await system.publish()
     system.launch()
     await system.wait()
+    exempt_from_collection()
     system.log.note(f"up with {len(system.plan.guests)} guests")
+
+
+def exempt_from_collection() -> None:
+    """Have the garbage collector pass over what is there now: with 1,000 guests it stops CP for 0.1 s each time.
+
+    A proof makes it run every two seconds. What is freed by reference counts, as nearly all is, is freed as before.
+    """
+    gc.collect()
+    gc.freeze()
