@@ -93,7 +93,7 @@ def map_seconds(image: Path) -> float:
     from dcss.image.files import image_files
 
     with image.open("rb") as stream:
-        files = image_files(FileSource(stream.fileno()))
+        files = image_files(FileSource(stream.fileno())).files
         began = time.perf_counter()
         for file in files:
             for _, page, pages in file.runs:
@@ -113,7 +113,7 @@ def touch_large(image: Path) -> tuple[float, int]:
     libc.mmap.restype = ctypes.c_void_p
     libc.mmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t, *[ctypes.c_int] * 3, ctypes.c_long]
     with image.open("rb") as stream:
-        files = [file for file in image_files(FileSource(stream.fileno())) if file.size_bytes >= 1 << 20]
+        files = [file for file in image_files(FileSource(stream.fileno())).files if file.size_bytes >= 1 << 20]
         area_bytes = sum(-(-file.size_bytes // HUGE_BYTES) * HUGE_BYTES for file in files) + HUGE_BYTES
         start = libc.mmap(None, area_bytes, 0, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, -1, 0)
         at = -(-start // HUGE_BYTES) * HUGE_BYTES

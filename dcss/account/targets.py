@@ -47,7 +47,8 @@ class SegmentTarget:
     """One published segment.
 
     `descriptor` is CP's own, `address` that of CP's own populated mapping of the whole object; `digest` is the
-    SHA-256 (hex) of its content when it was published, None where the content may change.
+    SHA-256 (hex) of its content when it was published, None where the content may change. `start` is the absolute
+    address of its first byte; `damage` says, one line each, which files of its image could not be read.
     """
 
     name: str
@@ -58,6 +59,8 @@ class SegmentTarget:
     size_bytes: int
     digest: str | None
     files: Sequence[FileRuns] = ()
+    start: int = 0
+    damage: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,9 +1,14 @@
 """Find the pages of a segment that hold each file, to prove that they are shared."""
 
+import os
+import posixpath
+from collections.abc import Iterator
 from typing import NamedTuple
 
+from dcss.abi.ext2 import ROOT_INO
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import Ext2FormatError, KernelError
+from dcss.ext2.inode import Inode
 from dcss.ext2.source import BlockSource
 from dcss.ext2.super import refusal_reason
 from dcss.ext2.volume import Volume
@@ -18,32 +23,78 @@ class FileExtents(NamedTuple):
     runs: tuple[tuple[int, int, int], ...]
 
 
-def image_files(source: BlockSource) -> list[FileExtents]:
-    """Return every regular file of the ext2 image in `source`, each inode once, under its first path.
+class ImageFiles(NamedTuple):
+    """The regular files of an image, each inode once, under its first path; `damage` says what could not be read."""
 
-    Where `why_no_files` gives a reason the list is empty. Raises Ext2FormatError or KernelError for a damaged image.
+    files: tuple[FileExtents, ...] = ()
+    damage: tuple[str, ...] = ()
+
+
+def image_files(source: BlockSource) -> ImageFiles:
+    """Return the files of the ext2 image in `source`, as far as they can be read.
+
+    Damage costs what it concerns: a file its pages from there on, a directory the entries behind it. What is
+    no ext2, or has blocks that are no pages, has no files.
     """
-    volume, _ = _mount(source)
-    if volume is None:
-        return []
-    files: dict[int, FileExtents] = {}
-    for path, inode in volume.walk():
-        if inode.is_regular and inode.number not in files:
-            runs = tuple((first, page, pages) for first, page, pages in volume.runs(inode) if page)
-            files[inode.number] = FileExtents(path, inode.number, inode.size_bytes, runs)
-    return list(files.values())
+    volume = _mount(source)
+    return ImageFiles() if volume is None else _FileWalk(volume).run()
 
 
-def why_no_files(source: BlockSource) -> str | None:
-    """Return why no file of `source` can be shared by pages, or None: it is no ext2, or its blocks are not pages."""
-    return _mount(source)[1]
+class _FileWalk:
+    """Walks all directories of a volume that may be damaged, and remembers the damage."""
+
+    def __init__(self, volume: Volume) -> None:
+        self._volume = volume
+        self._files: dict[int, FileExtents] = {}
+        self._damage: list[str] = []
+        self._entered: set[int] = set()
+
+    def run(self) -> ImageFiles:
+        """Walk, each directory before what it holds."""
+        pending: list[tuple[bytes, int]] = [(b"/", ROOT_INO)]
+        while pending:
+            path, number = pending.pop()
+            inode = self._inode(path, number)
+            if inode is None:
+                continue
+            if inode.is_regular and number not in self._files:
+                self._files[number] = FileExtents(path, number, inode.size_bytes, tuple(self._runs(path, inode)))
+            elif inode.is_dir and number not in self._entered:
+                self._entered.add(number)
+                pending += sorted(self._entries(path, inode), reverse=True)
+        return ImageFiles(tuple(self._files.values()), tuple(self._damage))
+
+    def _inode(self, path: bytes, number: int) -> Inode | None:
+        try:
+            return self._volume.inode(number)
+        except (Ext2FormatError, KernelError) as error:
+            self._note(path, error)
+            return None
+
+    def _runs(self, path: bytes, inode: Inode) -> Iterator[tuple[int, int, int]]:
+        try:
+            for first, block, blocks in self._volume.runs(inode):
+                if block:
+                    yield first, block, blocks
+        except (Ext2FormatError, KernelError) as error:
+            self._note(path, error)
+
+    def _entries(self, path: bytes, directory: Inode) -> Iterator[tuple[bytes, int]]:
+        try:
+            for entry in self._volume.entries(directory):
+                if entry.name not in (b".", b".."):
+                    yield posixpath.join(path, entry.name), entry.inode
+        except (Ext2FormatError, KernelError) as error:
+            self._note(path, error)
+
+    def _note(self, path: bytes, error: Ext2FormatError | KernelError) -> None:
+        self._damage.append(f"{os.fsdecode(path)}: {refusal_reason(error)}")
 
 
-def _mount(source: BlockSource) -> tuple[Volume | None, str | None]:
+def _mount(source: BlockSource) -> Volume | None:
+    """Return the file system that execute-in-place can use: ext2 whose blocks are pages."""
     try:
         volume = Volume.mount(source, silent=True)
-    except (KernelError, Ext2FormatError) as error:
-        return None, f"holds no ext2 file system: {refusal_reason(error)}"
-    if volume.block_size_bytes != PAGE_SIZE:
-        return None, f"has blocks of {volume.block_size_bytes} bytes: execute-in-place needs blocks of {PAGE_SIZE}"
-    return volume, None
+    except (KernelError, Ext2FormatError):
+        return None
+    return volume if volume.block_size_bytes == PAGE_SIZE else None

@@ -13,8 +13,9 @@ from dcss.cp.segments.shm import SharedObject
 from dcss.host.aio import in_thread
 from dcss.host.libc import give_back_free_memory
 from dcss.results import MeasureResult, VerifyResult
+from dcss.system.extents import ExtentCache
 from dcss.system.state import SystemState
-from dcss.system.targets import ExtentCache, guest_counters, objects_of, segment_users, target_of
+from dcss.system.targets import guest_counters, objects_of, segment_users, target_of
 
 if TYPE_CHECKING:
     from dcss.verify.cache import ContentCache
@@ -79,7 +80,7 @@ class Prover:
             for _ in range(_ATTEMPTS):
                 changes_before = cp.changes
                 with cp.pinned_versions():
-                    target, objects = target_of(self._system), objects_of(self._system)
+                    target, objects = target_of(self._system), objects_of(self._system.cp)
                     verdict, account = await self._in_thread(self._judge, target, objects, question(), evidence_path)
                 if verdict.verdict == "verified" or cp.changes == changes_before:
                     break
@@ -98,7 +99,7 @@ class Prover:
         if self._content is None:
             self._content = ContentCache()
         try:
-            counted = self.extents.add_files(target, objects)
+            counted = replace(target, segments=self.extents.with_files(target.segments, objects))
             return examine(counted, question, evidence_path=evidence_path, cache=self._content)
         finally:
             give_back_free_memory()  # otherwise CP keeps tens of MB of page tables' copies until its end

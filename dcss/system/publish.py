@@ -19,8 +19,9 @@ from dcss.host.paths import state_directory
 from dcss.image.build import ImagePlan
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
+from dcss.system.extents import ExtentCache
 from dcss.system.planned import PlannedSegment, plan_segment
-from dcss.system.targets import ExtentCache
+from dcss.system.targets import objects_of, segment_targets
 
 
 class _Copying:
@@ -72,10 +73,8 @@ async def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progr
         else:
             progress.phase(f"publish {each.definition.name}")
             await cp.publish(each.definition, lambda _: None)
-        with cp.pinned_versions():
-            published = cp.segments.get(each.definition.name)
-            if published is not None and published.digest is not None:  # else guests may change its files
-                await in_thread(extents.of, published.object, published.digest)
+    with cp.pinned_versions():
+        await in_thread(extents.with_files, segment_targets(cp), objects_of(cp))
 
 
 async def _plan_all(cp: ControlProgram, segments: Sequence[SegmentPlan], progress: Progress) -> list[PlannedSegment]:

@@ -2,46 +2,14 @@
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Mapping
-from dataclasses import replace
+from collections.abc import Iterator
 
 from dcss.account.targets import GuestTarget, SegmentTarget, StatedCounters, SystemTarget
+from dcss.cp.program import ControlProgram
 from dcss.cp.segments.segment import FileClass, Segment
 from dcss.cp.segments.shm import SharedObject
-from dcss.image.file_source import FileSource
-from dcss.image.files import FileExtents, image_files
 from dcss.system.instance import GuestInstance
 from dcss.system.state import SystemState
-
-_Version = tuple[int, int, str]  # device and inode of an object, digest of its content
-
-
-class ExtentCache:
-    """Where the files of each version in storage lie; read once, except where guests may change that.
-
-    Used from threads that prove or publish, one at a time, while the versions are pinned.
-    """
-
-    def __init__(self) -> None:
-        self._files: dict[_Version, tuple[FileExtents, ...]] = {}
-
-    def of(self, stored: SharedObject, digest: str | None) -> tuple[FileExtents, ...]:
-        """Return the files of an object whose content has `digest`; None where guests may change it."""
-        if digest is None:
-            return tuple(image_files(FileSource(stored.reader_fd)))
-        version = (stored.device, stored.inode, digest)
-        if version not in self._files:
-            self._files[version] = tuple(image_files(FileSource(stored.reader_fd)))
-        return self._files[version]
-
-    def add_files(self, target: SystemTarget, objects: Mapping[str, SharedObject]) -> SystemTarget:
-        """Return a target with its segments' files; forget those of versions that are not in storage any more."""
-        segments = tuple(
-            replace(segment, files=self.of(objects[segment.shm_name], segment.digest)) for segment in target.segments
-        )
-        current = {(stored.device, stored.inode) for stored in objects.values()}
-        self._files = {version: files for version, files in self._files.items() if version[:2] in current}
-        return replace(target, segments=segments)
 
 
 def target_of(system: SystemState) -> SystemTarget:
@@ -51,25 +19,31 @@ def target_of(system: SystemState) -> SystemTarget:
         cp_pid=os.getpid(),
         other_pids=tuple(pid for engine in system.engines.values() for pid in engine.pids),
         guests=tuple(_guest(system, guest) for guest in system.guests.values() if guest.pids),
-        segments=tuple(
-            SegmentTarget(
-                name=name,
-                type=segment.definition.ranges[0].type,
-                shm_name=stored.name,
-                descriptor=stored.reader_fd,
-                address=stored.address,
-                size_bytes=stored.size_bytes,
-                digest=segment.digest,
-            )
-            for segment in system.cp.files.values()
-            for name, stored in _objects(segment)
-        ),
+        segments=segment_targets(system.cp),
     )
 
 
-def objects_of(system: SystemState) -> dict[str, SharedObject]:
+def segment_targets(cp: ControlProgram) -> tuple[SegmentTarget, ...]:
+    """Describe what CP has in storage, the segments' files excepted."""
+    return tuple(
+        SegmentTarget(
+            name=name,
+            type=segment.definition.ranges[0].type,
+            shm_name=stored.name,
+            descriptor=stored.reader_fd,
+            address=stored.address,
+            size_bytes=stored.size_bytes,
+            digest=segment.digest,
+            start=segment.definition.start,
+        )
+        for segment in cp.files.values()
+        for name, stored in _objects(segment)
+    )
+
+
+def objects_of(cp: ControlProgram) -> dict[str, SharedObject]:
     """Return what is in storage, by the objects' names."""
-    return {stored.name: stored for segment in system.cp.files.values() for _, stored in _objects(segment)}
+    return {stored.name: stored for segment in cp.files.values() for _, stored in _objects(segment)}
 
 
 def version_name(segment: Segment) -> str:

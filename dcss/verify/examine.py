@@ -134,9 +134,14 @@ def _result(
         "frames" if snapshot.frames else "mappings",
         claims,
         tuple(files),
-        tuple(dict.fromkeys([*limits, *closed])),
+        tuple(dict.fromkeys([*limits, *_damage(system), *closed])),
         time.thread_time() - started,
     )
+
+
+def _damage(system: SystemTarget) -> list[str]:
+    """Say which files of the segments' images could not be read: the list of files lacks them, in part or whole."""
+    return [f"segment {segment.name}: {damage}" for segment in system.segments for damage in segment.damage]
 
 
 def _verdict_of(claims: tuple[Claim, ...], *, guests: int) -> Verdict:

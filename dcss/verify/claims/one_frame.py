@@ -9,7 +9,7 @@ import numpy as np
 from dcss.account.pagemap import is_present
 from dcss.results import Claim
 from dcss.verify.files import FileTally, checked_pages, file_tallies, visible_sharing
-from dcss.verify.segment_view import SegmentView
+from dcss.verify.segment_view import NO_FILE, SegmentView
 from dcss.verify.snapshot import GuestView, Snapshot, denied_reasons
 from dcss.verify.wording import count, first_few
 
@@ -128,6 +128,10 @@ def _findings(guest: GuestView, index: int, tallies: list[FileTally]) -> list[st
             findings.append(
                 f"guest {name}: {segment.name}:{segment.files.paths[file]}: {wrong} in a frame that is not CP's"
             )
+        strays = int(np.count_nonzero(pages.wrong & (segment.files.owner == NO_FILE)))
+        if strays:
+            what = f"{count(strays, 'page')} of no file in a frame that is not CP's"
+            findings.append(f"guest {name}: {segment.name}: {what}")
         if pages.device_wrong:
             wrong = f"{pages.device_wrong:,} of {count(pages.device_pages, 'page')}"
             findings.append(f"guest {name}: {segment.name} in its window: {wrong} in a frame that is not CP's")

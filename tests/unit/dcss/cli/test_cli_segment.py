@@ -65,7 +65,7 @@ def test_define_save_load_query_purge(segment: Run, tree: Path, directories: Pat
     )
     saved = "HCPNSS440I Saved segment LIB was successfully saved in fileid 0001.\n"
     assert segment("save", "LIB", "--image", tree) == (0, saved, "")
-    (words,) = image_files(BufferSource(content(directories, system, 1)))
+    (words,) = image_files(BufferSource(content(directories, system, 1))).files
     assert (words.path, words.size_bytes) == (b"/usr/lib/libwords.so", len(WORDS))
     assert segment("load", "lib") == (0, "LIB: file 0001, 1.0 MiB, content as saved\n", "")
     assert segment("query", "LIB")[1].splitlines()[1:] == [
@@ -105,7 +105,7 @@ def test_a_tar_and_an_ext2_image_are_sources_too(
     segment("define", "LIB", "20000-200FF SR")
     assert segment("save", "LIB", "--image", tmp_path / "tree.tgz")[0] == 0
     image = content(directories, system, 1)
-    assert [each.path for each in image_files(BufferSource(image))] == [b"/usr/lib/libwords.so"]
+    assert [each.path for each in image_files(BufferSource(image)).files] == [b"/usr/lib/libwords.so"]
     (tmp_path / "ready.img").write_bytes(image)
     segment("define", "LIB", "20000-201FF SR")
     assert segment("save", "LIB", "--image", tmp_path / "ready.img")[0] == 0

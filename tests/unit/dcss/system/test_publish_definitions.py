@@ -12,8 +12,8 @@ from dcss.config.load import load_plan
 from dcss.config.plan import Ext2Source, SegmentPlan, SystemPlan
 from dcss.errors import ConfigError
 from dcss.progress import SilentProgress
+from dcss.system.extents import ExtentCache
 from dcss.system.publish import publish_segments
-from dcss.system.targets import ExtentCache
 
 
 def test_an_image_that_reaches_beyond_the_last_page_is_refused(tmp_path: Path) -> None:
