@@ -5,15 +5,13 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
-from dcss.errors import ImageError
 from dcss.ext2.mkfs.copy import skip
 from dcss.ext2.mkfs.tree import DataRun, Store, StreamStore
 from dcss.host.cancellation import check_cancelled
+from dcss.image.sources.compression import HEAD_BYTES, READ_AHEAD_BYTES, method_of, unpacking
 from dcss.image.sources.host import HostFile
-
-_READ_AHEAD_BYTES: Final = 1 << 16
 
 
 class Archive(ABC):
@@ -57,7 +55,7 @@ class Span(Archive):
 
     def open(self) -> io.BufferedReader:
         """Return a reader that seeks."""
-        return io.BufferedReader(_SpanReader(self.file.open(), self.offset, self.length_bytes), _READ_AHEAD_BYTES)
+        return io.BufferedReader(_SpanReader(self.file.open(), self.offset, self.length_bytes), READ_AHEAD_BYTES)
 
     @property
     def seekable(self) -> bool:
@@ -121,7 +119,7 @@ class _Streamed(Archive, StreamStore):
         def open_slice() -> io.BufferedReader:
             reader = self.opener()
             skip(reader, offset)
-            return io.BufferedReader(_SliceReader(reader, length_bytes), _READ_AHEAD_BYTES)
+            return io.BufferedReader(_SliceReader(reader, length_bytes), READ_AHEAD_BYTES)
 
         return unpacked(_Streamed(f"{self.label}: {name}", open_slice))
 
@@ -129,37 +127,10 @@ class _Streamed(Archive, StreamStore):
 def unpacked(archive: Archive) -> Archive:
     """Return `archive`, or its unpacked form where its first bytes show that it is compressed."""
     with archive.open() as reader:
-        head = reader.read(6)
-    method = next((method for magic, method in _METHODS.items() if head.startswith(magic)), None)
-    if method is not None:
-        return _Streamed(archive.name, lambda: _open_packed(archive, method))
-    if head.startswith(_ZSTD_MAGIC):
-        raise ImageError(f"{archive.name} is compressed by zstd, wanted none, gzip, bzip2 or xz: unpack it (zstd -d)")
-    return archive
-
-
-def _open_packed(archive: Archive, method: str) -> io.BufferedReader:
-    packed = archive.open()
-    return io.BufferedReader(_Unpacker(packed, method, archive.name), _READ_AHEAD_BYTES)
-
-
-def _decompressor(packed: io.BufferedReader, method: str) -> Any:
-    match method:
-        case "gzip":
-            import gzip
-
-            return gzip.GzipFile(fileobj=packed, mode="rb")
-        case "bzip2":
-            import bz2
-
-            return bz2.BZ2File(packed)
-    import lzma
-
-    return lzma.LZMAFile(packed)
-
-
-_METHODS: Final = {b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"\xfd7zXZ\0": "xz"}
-_ZSTD_MAGIC: Final = b"\x28\xb5\x2f\xfd"
+        method = method_of(reader.read(HEAD_BYTES), archive.name)
+    if method is None:
+        return archive
+    return _Streamed(archive.name, lambda: unpacking(archive.open(), method, archive.name))
 
 
 class _SpanReader(io.RawIOBase):
@@ -212,32 +183,4 @@ class _SliceReader(io.RawIOBase):
 
     def close(self) -> None:
         self._reader.close()
-        super().close()
-
-
-class _Unpacker(io.RawIOBase):
-    """A decompressor over a reader, which it closes; damage is an ImageError that names the archive."""
-
-    def __init__(self, packed: io.BufferedReader, method: str, name: str) -> None:
-        self._packed = packed
-        self._decompressor = _decompressor(packed, method)
-        self._method = method
-        self._name = name
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        import lzma
-        import zlib
-
-        check_cancelled()
-        try:
-            return int(self._decompressor.readinto(buffer))
-        except (OSError, EOFError, lzma.LZMAError, zlib.error) as error:
-            raise ImageError(f"{self._name} is damaged: {self._method} says: {error}") from error
-
-    def close(self) -> None:
-        self._decompressor.close()
-        self._packed.close()
         super().close()

@@ -38,15 +38,15 @@ class Overlay:
         """
         parts = self._parts(path)
         if not parts:
-            if isinstance(node, TreeDirectory):
-                self._touch([self.root])
-                self.root.attributes = node.attributes
+            if not isinstance(node, TreeDirectory):
+                raise ImageError(f"{self._name}: member {os.fsdecode(path)!r} names the root, wanted a directory there")
+            self._touch([self.root])
+            self.root.attributes = node.attributes
+            return
+        if self.white_out(path):
             return
         chain = self._directory(parts[:-1], path)
         directory, name = chain[-1], parts[-1]
-        if self._whiteouts and name.startswith(WHITEOUT):
-            self._white_out(directory, name)
-            return
         found = directory.entries.get(name)
         if isinstance(node, TreeDirectory) and isinstance(found, TreeDirectory):
             found.attributes = node.attributes
@@ -55,12 +55,23 @@ class Overlay:
             directory.entries[name] = node
         self._touch([*chain, node])
 
+    def white_out(self, path: bytes) -> bool:
+        """Apply a member of a layer if its name makes it a whiteout, whatever its type, and return whether it does."""
+        parts = self._parts(path)
+        if not self._whiteouts or not parts or not parts[-1].startswith(WHITEOUT):
+            return False
+        chain = self._directory(parts[:-1], path, create=False)
+        if chain:
+            self._hide(chain[-1], parts[-1])
+        return True
+
     def find(self, path: bytes) -> TreeNode | None:
         """Return the node at `path`, without following a link there, or None."""
         parts = self._parts(path)
         if not parts:
             return self.root
-        return self._directory(parts[:-1], path)[-1].entries.get(parts[-1])
+        chain = self._directory(parts[:-1], path, create=False)
+        return chain[-1].entries.get(parts[-1]) if chain else None
 
     def _touch(self, nodes: Sequence[TreeNode]) -> None:
         if self._whiteouts:
@@ -72,8 +83,11 @@ class Overlay:
             raise ImageError(f"{self._name}: member {os.fsdecode(path)}: wanted a path without ..")
         return parts
 
-    def _directory(self, parts: Sequence[bytes], path: bytes) -> list[TreeDirectory]:
-        """Return the directories from the root to the one that `parts` name, creating missing ones."""
+    def _directory(self, parts: Sequence[bytes], path: bytes, *, create: bool = True) -> list[TreeDirectory]:
+        """Return the directories from the root to the one that `parts` name.
+
+        Missing ones are made, or without `create` the list is empty where one is missing.
+        """
         chain = [self.root]
         pending = list(reversed(parts))
         followed = 0
@@ -94,6 +108,8 @@ class Overlay:
                 chain = [self.root] if node.target.startswith(b"/") else chain
                 pending += reversed(node.target.split(b"/"))
                 continue
+            if not create and not isinstance(node, TreeDirectory):
+                return []
             if node is None:
                 node = chain[-1].entries[part] = default_directory()
             if not isinstance(node, TreeDirectory):
@@ -101,7 +117,7 @@ class Overlay:
             chain.append(node)
         return chain
 
-    def _white_out(self, directory: TreeDirectory, name: bytes) -> None:
+    def _hide(self, directory: TreeDirectory, name: bytes) -> None:
         if name == OPAQUE:
             self._hide_lower(directory)
         elif not name.startswith(_AUFS):

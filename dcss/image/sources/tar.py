@@ -45,6 +45,8 @@ def read_tar(source: TarSource) -> Tree:
 
 def _apply(scanned: TarScan, overlay: Overlay) -> None:
     for member in scanned.members:
+        if overlay.white_out(member.path):
+            continue
         node = member.node
         if node is None:
             node = overlay.find(member.link_to)

@@ -4,10 +4,8 @@ import io
 import os
 import posixpath
 import stat
-import tarfile
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final, Self
+from typing import Final
 
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import (
@@ -20,17 +18,12 @@ from dcss.ext2.mkfs.tree import (
     TreeSymlink,
 )
 from dcss.image.sources.archive import Archive
+from dcss.image.tar.header import TarFormatError
+from dcss.image.tar.reader import TarEntry, TarReader
 
-_XATTR_HEADERS: Final = "SCHILY.xattr."
-_ACL_HEADERS: Final = "SCHILY.acl."
 _DOCUMENT_BYTES: Final = 1 << 20  # manifests of images are shorter
-_KINDS: Final = {
-    tarfile.DIRTYPE: stat.S_IFDIR,
-    tarfile.SYMTYPE: stat.S_IFLNK,
-    tarfile.CHRTYPE: stat.S_IFCHR,
-    tarfile.BLKTYPE: stat.S_IFBLK,
-    tarfile.FIFOTYPE: stat.S_IFIFO,
-}
+_MAJOR_LIMIT: Final = 1 << 12  # new_encode_dev: what an inode of ext2 holds
+_MINOR_LIMIT: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,93 +62,73 @@ class TarScan:
         return data[0].source_offset - start if data else 0
 
 
-class _StrictInfo(tarfile.TarInfo):
-    """Raises an error for a damaged header; tarfile takes one in the middle for the end of the archive."""
-
-    @classmethod
-    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
-        try:
-            return super().frombuf(buf, encoding, errors)
-        except tarfile.HeaderError as error:
-            if type(error).__name__ in ("EOFHeaderError", "EmptyHeaderError"):
-                raise
-            raise tarfile.ReadError(str(error)) from error
-
-
 def scan(archive: Archive) -> TarScan:
     """Read through a tar and return its members; content stays where it is. Raises ImageError."""
     scanned = TarScan(archive)
-    try:
-        with archive.open() as reader, _open_tar(reader, seekable=archive.seekable) as tar:
-            for info in tar:
-                member = _member(info, scanned)
-                if member is None:
-                    continue
-                scanned.members.append(member)
-                name = _plain(member.path)
-                if info.isreg() and info.size <= _DOCUMENT_BYTES and _may_be_document(name):
-                    content = tar.extractfile(info)
-                    document = content.read() if content is not None else b""
+    with archive.open() as stream:
+        reader = TarReader(stream, seekable=archive.seekable)
+        try:
+            for entry in reader:
+                scanned.members.append(_member(entry, scanned))
+                name = _plain(entry.path)
+                if entry.file_type == stat.S_IFREG and entry.size_bytes <= _DOCUMENT_BYTES and _may_be_document(name):
+                    document = reader.content(entry) if len(entry.runs) == 1 else b""
                     if document.startswith((b"{", b"[")):
                         scanned.documents[name] = document
-    except (tarfile.TarError, EOFError) as error:
-        raise ImageError(f"{archive.name} is no tar, or is damaged: {error}") from error
+        except TarFormatError as error:
+            raise ImageError(f"{archive.name} is no tar, or is damaged: {error}") from error
+        if not reader.offset:
+            raise ImageError(f"{archive.name} is no tar: it is empty")
+        if rest_bytes := _rest(stream):
+            scanned.notes.append(
+                f"{archive.name}: up to {rest_bytes} bytes after the end of the tar were left out; if they are another "
+                "archive, unpack both (tar -i)"
+            )
     return scanned
 
 
-def _open_tar(reader: io.BufferedReader, *, seekable: bool) -> tarfile.TarFile:
-    mode = "r:" if seekable else "r|"
-    return tarfile.open(  # type: ignore[call-overload, no-any-return]
-        fileobj=reader, mode=mode, encoding="utf-8", errors="surrogateescape", tarinfo=_StrictInfo
-    )
+def _rest(stream: io.BufferedReader) -> int:
+    """Read to the end, so that a checksum there is looked at, and return how far what is not zero reaches."""
+    at = end = 0
+    while chunk := stream.read(1 << 20):
+        if content := chunk.rstrip(b"\0"):
+            end = at + len(content)
+        at += len(chunk)
+    return end
 
 
-def _member(info: tarfile.TarInfo, scanned: TarScan) -> TarMember | None:
-    path = info.name.encode("utf-8", "surrogateescape")
-    link = info.linkname.encode("utf-8", "surrogateescape")
-    if info.islnk():
-        return TarMember(path, None, link)
-    kind = stat.S_IFREG if info.isreg() else _KINDS.get(info.type)
-    if kind is None:
-        scanned.notes.append(f"{os.fsdecode(path)}: a member of type {info.type!r} was left out")
-        return None
-    if not (0 <= info.uid < 1 << 32 and 0 <= info.gid < 1 << 32):
-        raise ImageError(f"{os.fsdecode(path)}: owner {info.uid}:{info.gid}, wanted numbers of 32 bits")
-    attributes = NodeAttributes(
-        info.mode & 0o7777 | kind, info.uid, info.gid, int(info.mtime // 1), tuple(_xattrs(info, path, scanned.notes))
-    )
-    if kind == stat.S_IFREG:
-        data = tuple(_data(info, scanned.archive))
-        return TarMember(path, TreeFile(attributes, info.size, data, scanned.archive.store()))
-    if kind == stat.S_IFDIR:
-        return TarMember(path, TreeDirectory(attributes))
-    if kind == stat.S_IFLNK:
-        return TarMember(path, TreeSymlink(attributes, link))
-    has_number = kind in (stat.S_IFCHR, stat.S_IFBLK)
-    return TarMember(path, TreeSpecial(attributes, os.makedev(info.devmajor, info.devminor) if has_number else 0))
+def _member(entry: TarEntry, scanned: TarScan) -> TarMember:
+    path = entry.path
+    where = f"{scanned.archive.name}: {os.fsdecode(path)}"
+    scanned.notes.extend(f"{os.fsdecode(path)}: {note}" for note in entry.notes)
+    if entry.file_type is None:
+        return TarMember(path, None, entry.link)
+    if not (0 <= entry.uid < 1 << 32 and 0 <= entry.gid < 1 << 32):
+        raise ImageError(f"{where}: owner {entry.uid}:{entry.gid}, wanted numbers of 32 bits")
+    attributes = NodeAttributes(entry.mode | entry.file_type, entry.uid, entry.gid, entry.mtime_s, entry.xattrs)
+    match entry.file_type:
+        case stat.S_IFREG:
+            data = tuple(scanned.archive.run(*run) for run in entry.runs)
+            return TarMember(path, TreeFile(attributes, entry.size_bytes, data, scanned.archive.store()))
+        case stat.S_IFDIR:
+            return TarMember(path, TreeDirectory(attributes))
+        case stat.S_IFLNK:
+            if not entry.link:
+                raise ImageError(f"{where}: found a symbolic link without a target, wanted one: no system can make it")
+            return TarMember(path, TreeSymlink(attributes, entry.link))
+    return TarMember(path, TreeSpecial(attributes, _device(entry, where)))
 
 
-def _data(info: tarfile.TarInfo, archive: Archive) -> Iterator[DataRun]:
-    """Yield where the member's content lies: one run, or those that a sparse member kept."""
-    sparse = getattr(info, "sparse", None)
-    if sparse is None:
-        if info.size:
-            yield archive.run(0, info.offset_data, info.size)
-        return
-    at = info.offset_data
-    for file_offset, length in sparse:
-        if length:
-            yield archive.run(file_offset, at, length)
-        at += length
-
-
-def _xattrs(info: tarfile.TarInfo, path: bytes, notes: list[str]) -> Iterator[tuple[bytes, bytes]]:
-    for key, value in sorted(info.pax_headers.items()):
-        if key.startswith(_XATTR_HEADERS):
-            name = key[len(_XATTR_HEADERS) :]
-            yield name.encode("utf-8", "surrogateescape"), value.encode("utf-8", "surrogateescape")
-        elif key.startswith(_ACL_HEADERS):
-            notes.append(f"{os.fsdecode(path)}: its {key} was left out: an ACL as text")
+def _device(entry: TarEntry, where: str) -> int:
+    if entry.file_type not in (stat.S_IFCHR, stat.S_IFBLK):
+        return 0
+    major, minor = entry.device
+    if not (0 <= major < _MAJOR_LIMIT and 0 <= minor < _MINOR_LIMIT):
+        raise ImageError(
+            f"{where}: device {major}:{minor}, ext2 holds major numbers 0 to {_MAJOR_LIMIT - 1} and minor numbers 0 to "
+            f"{_MINOR_LIMIT - 1}"
+        )
+    return os.makedev(major, minor)
 
 
 def _plain(path: bytes) -> str:

@@ -95,7 +95,7 @@ def test_extended_attributes_of_pax_headers(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "x.tar", [(info("f", pax_headers=headers), b"1")], format=tarfile.PAX_FORMAT)
     tree = read_tar(TarSource(path))
     assert find(tree.root, b"f").attributes.xattrs == ((b"user.name", b"\xff\0bin"),)
-    assert tree.notes == ["f: its SCHILY.acl.access was left out: an ACL as text"]
+    assert tree.notes == ["f: its SCHILY.acl.access was left out"]
 
 
 @pytest.mark.parametrize("options", [[], ["-z"]])
@@ -149,7 +149,7 @@ def test_a_damaged_header_in_the_middle_is_no_end(tmp_path: Path) -> None:
     raw = bytearray(path.read_bytes())
     raw[1024 + 5] ^= 1
     path.write_bytes(raw)
-    with pytest.raises(ImageError, match=r"x\.tar is no tar, or is damaged: bad checksum"):
+    with pytest.raises(ImageError, match=r"x\.tar is no tar, or is damaged: header at byte 1024: bad checksum"):
         read_tar(TarSource(path))
 
 
@@ -158,7 +158,8 @@ def test_what_is_no_tar_is_refused(tmp_path: Path) -> None:
     for raw, message in (
         (b"", "is no tar"),
         (b"hello" * 1000, "is no tar"),
-        (b"\x28\xb5\x2f\xfd" + bytes(100), "is compressed by zstd, wanted none, gzip, bzip2 or xz"),
+        (b"\x28\xb5\x2f\xfd" + bytes(100), "is damaged: zstd says"),
+        (b"\x04\x22\x4d\x18" + bytes(100), "found compression lz4, wanted none, gzip, bzip2, xz or zstd"),
         (lzma.compress(b"hello" * 1000), "is no tar"),
     ):
         path.write_bytes(raw)
@@ -172,10 +173,10 @@ def test_a_hard_link_to_nothing_and_an_odd_member(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "x.tar", [(info("h", tarfile.LNKTYPE, linkname="gone"), b"")])
     with pytest.raises(ImageError, match="h is a hard link to gone, of which nothing was found before it"):
         read_tar(TarSource(path))
-    path = make_tar(tmp_path / "x.tar", [(info("odd", b"V"), b""), (info("f"), b"1")])
+    path = make_tar(tmp_path / "x.tar", [(info("label", b"V"), b""), (info("odd", b"Z"), b"data"), (info("f"), b"1")])
     tree = read_tar(TarSource(path))
-    assert list(tree.root.entries) == [b"f"]
-    assert tree.notes == ["odd: a member of type b'V' was left out"]
+    assert list(tree.root.entries) == [b"odd", b"f"]
+    assert tree.notes == ["odd: a member of the unknown type 'Z' was taken for a regular file"]
 
 
 def test_a_tar_that_changes_between_plan_and_write_is_refused(tmp_path: Path) -> None:
