@@ -34,11 +34,15 @@ def _docker_layers(outer: TarScan) -> list[str] | None:
     if len(images) != 1:
         tags = ", ".join(str(tag) for image in images for tag in image.get("RepoTags") or ["without a tag"])
         raise ImageError(f"{outer.archive.name}: found {len(images)} images ({tags}), wanted one: save one alone")
-    return [str(name) for name in images[0]["Layers"]]
+    layers = images[0]["Layers"]
+    if layers is not None and not isinstance(layers, list):
+        raise ImageError(f"{outer.archive.name}: manifest.json: Layers: found {layers!r}, wanted a list of names")
+    return [str(name) for name in layers or ()]  # null, as Go writes an empty list
 
 
 def _oci_layers(outer: TarScan, index: Any) -> list[str]:
-    found = [each for each in _list(outer, index, "manifests") if not _is_attestation(each)]
+    listed = [each for each in _list(outer, index, "manifests") if not _is_attestation(each)]
+    found = list({str(each.get("digest")): each for each in listed}.values())  # several tags may name one image
     if len(found) != 1:
         kinds = ", ".join(_describe(each) for each in found) or "none"
         raise ImageError(f"{outer.archive.name}: found {len(found)} images ({kinds}), wanted one: save one alone")

@@ -264,3 +264,22 @@ def test_somebody_elses_manifest_is_a_file_like_any_other(tmp_path: Path) -> Non
     for raw in (b"[1, 2", b'[{"name": "web app"}]', b"{}"):
         root = read_tar(TarSource(make_tar(tmp_path / "x.tar", [(info("manifest.json"), raw)]))).root
         assert list(root.entries) == [b"manifest.json"]
+
+
+def test_an_image_without_layers_is_empty_and_other_shapes_are_refused(tmp_path: Path) -> None:
+    for value, raw in ((None, b'[{"Layers": null}]'), ("5", b'[{"Layers": 5}]')):
+        path = make_tar(tmp_path / "x.tar", [(info("manifest.json"), raw)])
+        if value is None:
+            assert not read_tar(TarSource(path)).root.entries
+            continue
+        with pytest.raises(ImageError, match=r"manifest\.json: Layers: found 5, wanted a list of names"):
+            read_tar(TarSource(path))
+
+
+def test_two_tags_of_one_digest_are_one_image(tmp_path: Path) -> None:
+    members = oci_layout("w:")
+    tags = [
+        {"digest": "sha256:i", "annotations": {"org.opencontainers.image.ref.name": tag}} for tag in ("1", "latest")
+    ]
+    members[1] = (info("index.json"), json.dumps({"manifests": tags}).encode())
+    assert set(read_tar(TarSource(make_tar(tmp_path / "x.tar", members))).root.entries) == {b"etc", b"bin"}
