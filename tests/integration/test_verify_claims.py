@@ -17,7 +17,7 @@ from claim_support import (
     detail,
 )
 from needs_support import needs
-from segment_support import ADDRESS, FILES, PAGES, Stage, disk_directory, map_all, map_file, order, random_content
+from segment_support import ADDRESS, FILES, PAGES, File, Stage, disk_directory, map_all, map_file, order, random_content
 
 from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE
@@ -451,6 +451,18 @@ class TestBaselines:
             orders = [*baseline(0), order("read_into", address=300 * 512, page=48, pages=16)]
             stage.guest(orders, expect="copies")
             assert "/lib/two.so: 16 of 32 pages not found" in assert_only_false(verify(stage.system), BASELINES)
+
+    def test_content_that_another_file_has_across_pages_does_not_confuse_it(self) -> None:
+        with Stage() as stage:
+            # Two pages of the second file lie in the first one, 128 bytes further on.
+            random = random_content(40, seed=4)
+            shifted = random[128 : 128 + 2 * PAGE_SIZE]
+            content = random + shifted + random_content(2, seed=5)
+            stage.publish(content, (File(b"/first", ((0, 0, 40),)), File(b"/second", ((0, 40, 4),))))
+            stage.guest([order("map", at=0, page=0, pages=44)])
+            reads = [order("storage", pages=64), order("read_into", address=0, page=0, pages=40)]
+            stage.guest(reads, expect="copies")
+            assert_verified(verify(stage.system))
 
     def test_equal_versions_of_a_segment_do_not_confuse_it(self) -> None:
         with Stage() as stage:

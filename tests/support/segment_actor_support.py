@@ -38,6 +38,16 @@ def map_at(address: int | None, pages: int, protection: int, flags: int, *, desc
     return int(found)
 
 
+def rewrite_privately(descriptor: int) -> int:
+    """Map a whole file privately, write what is there already, so that every page is a copy, and keep it mapped."""
+    pages = -(-os.fstat(descriptor).st_size // PAGE)
+    address = map_at(None, pages, mmap.PROT_READ | mmap.PROT_WRITE, mmap.MAP_PRIVATE, descriptor=descriptor)
+    for index in range(pages):
+        byte = ctypes.c_ubyte.from_address(address + index * PAGE)
+        byte.value = byte.value
+    return address
+
+
 class Guest:
     """One guest's memory, and the verbs of its orders."""
 
@@ -152,6 +162,18 @@ class Guest:
 
     def change_directory(self, path: str) -> None:
         os.chdir(path)
+
+    def copy_private(self, path: str) -> None:
+        """Hold copies of a file's pages in a private mapping of it."""
+        descriptor = os.open(path, os.O_RDONLY)
+        rewrite_privately(descriptor)
+        os.close(descriptor)
+
+    def write_into(self, path: str, file_page: int, page: int) -> None:
+        """Write a segment's page into the private mapping of a file that it inherited."""
+        line = next(line for line in Path("/proc/self/maps").read_text().splitlines() if line.endswith(path))
+        address = int(line.split("-")[0], 16) + file_page * PAGE
+        ctypes.memmove(address, self.content(page, 1), PAGE)
 
     def share_private(self, path: str) -> None:
         """Map a whole file private, outside both areas, touch its first page, and close it."""
@@ -371,7 +393,10 @@ def main() -> None:
         if not packet:
             return
         orders = json.loads(packet)
-        if orders == "keep":
+        if orders == "rewrite":
+            rewrite_privately(descriptors[0])
+            control.send(b"rewritten")
+        elif orders == "keep":
             kept.append(Path(f"/proc/self/fd/{descriptors[0]}").read_bytes())
             control.send(b"kept")
         elif os.fork() == 0:

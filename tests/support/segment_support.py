@@ -163,6 +163,12 @@ class Stage:
         socket.send_fds(self._control, [json.dumps("keep").encode()], [self.segments[0].descriptor])
         assert self._control.recv(16) == b"kept"
 
+    def fork_server_has_program(self, path: Path) -> None:
+        """Let the fork server map a file privately and copy its pages by writing, as loaders do with libraries."""
+        with path.open("rb") as program:
+            socket.send_fds(self._control, [json.dumps("rewrite").encode()], [program.fileno()])
+            assert self._control.recv(16) == b"rewritten"
+
     @property
     def system(self) -> SystemTarget:
         """The system as CP would describe it."""

@@ -35,7 +35,7 @@ def judge(snapshot: Snapshot) -> Claim | None:
         if denied or searched.baseline is None or contents is None:
             continue
         found = searched.baseline.found
-        complete, incomplete = _files(contents, found, found & one_file)
+        complete, incomplete = _files(contents, found, searched.baseline.read & one_file)
         findings += [f"guest {name}: {finding}" for finding in incomplete]
         if not complete and not incomplete:
             findings.append(f"guest {name}: nothing was read: its memory holds no file of a segment")

@@ -6,7 +6,7 @@ from typing import Final
 import numpy as np
 
 from dcss.account.maps import Vma
-from dcss.account.pagemap import Pages
+from dcss.account.pagemap import Flags, Pages
 from dcss.account.space import ProcessPages
 from dcss.account.targets import GuestTarget, Origin
 from dcss.verify.search.page_contents import Contents
@@ -23,8 +23,10 @@ def holder_name(guest: GuestTarget | None) -> str:
     return "the fork server" if guest is None else f"guest {guest.name}"
 
 
-def copies_in_process(contents: Contents, guest: GuestTarget | None, space: ProcessPages, hits: Hits) -> list[Copies]:
-    """Group the hits in one process by file, mapping and origin."""
+def copies_in_process(
+    contents: Contents, guest: GuestTarget | None, space: ProcessPages, hits: Hits, *, engine: Flags
+) -> list[Copies]:
+    """Group the hits in one process by file, mapping and origin; `engine` says which the engine's own files explain."""
     if not len(hits.addresses):
         return []
     vmas = np.searchsorted([vma.start for vma in space.vmas], hits.addresses, side="right") - 1
@@ -33,7 +35,7 @@ def copies_in_process(contents: Contents, guest: GuestTarget | None, space: Proc
     described = [_describe(space, space.vmas[vma]) for vma in distinct.tolist()]
     names = sorted(set(described))
     kind_of = np.array([names.index(name) for name in described])[which]
-    keys = np.stack((*_files_of(contents, hits.contents), kind_of, _origins(guest, hits.addresses)))
+    keys = np.stack((*_files_of(contents, hits.contents), kind_of, _origins(guest, hits.addresses, engine)))
     groups, group_of = np.unique(keys, axis=1, return_inverse=True)
     found = []
     for index, (segment, file, kind, origin) in enumerate(groups.T.tolist()):
@@ -85,11 +87,12 @@ def _files_of(contents: Contents, found: Pages) -> tuple[Pages, Pages]:
     return segments, files
 
 
-def _origins(guest: GuestTarget | None, addresses: Pages) -> Pages:
+def _origins(guest: GuestTarget | None, addresses: Pages, engine: Flags) -> Pages:
     origins = np.full(len(addresses), _ORIGINS.index("kernel"))
     # The first range that holds an address counts, so it is written last.
     for where, origin in reversed(guest.origins if guest is not None else ()):
         origins[(addresses >= where.start) & (addresses < where.end)] = _ORIGINS.index(origin)
+    origins[engine] = _ORIGINS.index("engine")
     return origins
 
 

@@ -27,9 +27,13 @@ class Copies(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class BaselineFindings:
-    """What a guest that copies holds: which contents, how many of them in frames that others map, and one address."""
+    """What a guest that copies holds: which contents, how many of them in frames that others map, and one address.
+
+    `read` are those of which some copy does not lie in other pages that were found.
+    """
 
     found: Flags
+    read: Flags
     shared_pages: int = 0
     shared_address: int = 0
 

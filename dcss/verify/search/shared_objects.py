@@ -17,6 +17,7 @@ from dcss.account.space import ProcessPages
 from dcss.verify.backing import Backings, open_object, paths_to
 from dcss.verify.descriptors import FileDescriptor
 from dcss.verify.search.process_memory import ProcessMemory, is_foreign_memory
+from dcss.verify.search.program_files import is_program_file
 from dcss.verify.search.searcher import Searcher
 from dcss.verify.segment_content import Bytes
 
@@ -126,16 +127,8 @@ class ObjectSearch:
 
 
 def host_files(spaces: Iterable[ProcessPages]) -> set[Object]:
-    """Return what the fork server maps privately: the interpreter and its libraries, which may lie on a tmpfs.
-
-    Memory files made by a program (memfd) are none, however they are mapped.
-    """
-    return {
-        vma.object
-        for space in spaces
-        for vma in space.vmas
-        if vma.inode and not vma.shared and vma.path.startswith(b"/") and not vma.path.startswith(b"/memfd:")
-    }
+    """Return what the fork server maps privately: the interpreter and its libraries, which may lie on a tmpfs."""
+    return {vma.object for space in spaces for vma in space.vmas if is_program_file(vma)}
 
 
 def _search_object(searcher: Searcher, backings: Backings, reachable: Reachable) -> tuple[Pages, str | None]:

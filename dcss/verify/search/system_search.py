@@ -1,11 +1,12 @@
 """Search the memory of a whole system: the fork server first, then each guest while it is held still."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from dcss.abi.page import PAGE_SHIFT
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.frames import map_counts
 from dcss.account.hold import Hold
 from dcss.account.memory_map import Object
@@ -19,6 +20,7 @@ from dcss.verify.backing import Backings
 from dcss.verify.descriptors import open_files
 from dcss.verify.search.copies import copies_in_object, copies_in_process, holder_name
 from dcss.verify.search.process_memory import ProcessSearch, Searchable
+from dcss.verify.search.program_files import ProgramFiles
 from dcss.verify.search.results import BaselineFindings, MemoryFindings, SearchResult
 from dcss.verify.search.searcher import Found, Hits, Searcher
 from dcss.verify.search.shared_objects import ObjectSearch, host_files
@@ -37,9 +39,9 @@ def search_system(
     """
     # Guests inherit pages of the fork server: held still, it need not be read again for each.
     with FileQuestions() as questions, Hold((), alone=system.other_pids):
-        search_of = _SystemSearch(objects, searcher, record, questions, frames=frames)
-        result = SearchResult(searcher.contents)
         spaces = [ProcessPages.read_without(pid, objects) for pid in system.other_pids]
+        search_of = _SystemSearch(objects, searcher, record, questions, spaces, frames=frames)
+        result = SearchResult(searcher.contents)
         result.others = [search_of.other(space) for space in spaces]
         object_search = ObjectSearch(searcher, objects, host_files(spaces), search_of.backings)
         for guest in system.guests:
@@ -56,6 +58,7 @@ class _SystemSearch:
         searcher: Searcher,
         record: Record,
         questions: FileQuestions,
+        servers: Sequence[ProcessPages],
         *,
         frames: bool,
     ) -> None:
@@ -63,6 +66,7 @@ class _SystemSearch:
         self._objects = objects
         self._contents = searcher.contents
         self._processes = ProcessSearch(searcher)
+        self._program = ProgramFiles(servers, searcher.contents, self.backings)
         self._record = record
         self._frames = frames
 
@@ -77,7 +81,8 @@ class _SystemSearch:
         """Search a guest's processes, and the shared memory that it reaches."""
         findings = MemoryFindings()
         if guest.expect == "copies":
-            findings.baseline = BaselineFindings(np.zeros(len(self._contents), np.bool_))
+            nothing = np.zeros(len(self._contents), np.bool_)
+            findings.baseline = BaselineFindings(nothing, nothing.copy())
         spaces = self._read(guest, findings)
         processes = [
             Searchable.of(space, self._objects, self.backings, shared=guest.expect == "copies") for space in spaces
@@ -130,11 +135,16 @@ class _SystemSearch:
         if lost := len(found.unreadable):
             address = int(found.unreadable[0]) << PAGE_SHIFT
             findings.unsearched.append(f"{holder}: {count(lost, 'page')} from {address:#x} on cannot be read")
-        if findings.baseline is not None:
-            findings.baseline.found[found.hits.contents] = True
-        else:
-            self._add_copies(findings, guest, copies_in_process(self._contents, guest, process.space, found.hits))
-        return found
+        program = self._program.hold(process.space, found.hits)
+        if findings.baseline is None:
+            copies = copies_in_process(self._contents, guest, process.space, found.hits, engine=program)
+            self._add_copies(findings, guest, copies)
+            return found
+        # What the emulator's own program is made of says nothing of what a guest has read.
+        read = Hits(found.hits.addresses[~program], found.hits.contents[~program])
+        findings.baseline.found[read.contents] = True
+        findings.baseline.read[read.contents[~_inside_others(read.addresses)]] = True
+        return replace(found, hits=read)
 
     def _search_objects(
         self, findings: MemoryFindings, guest: GuestTarget, spaces: list[ProcessPages], object_search: ObjectSearch
@@ -172,6 +182,14 @@ class _SystemSearch:
             if not alone.all():
                 baseline.shared_pages += len(np.unique(hits.contents[~alone]))
                 baseline.shared_address = int(hits.addresses[~alone][0])
+
+
+def _inside_others(addresses: Pages) -> Flags:
+    """Say which copies lie partly in a page that is a copy itself: one file may have in it what another begins with."""
+    pages, offsets = addresses >> PAGE_SHIFT, addresses & (PAGE_SIZE - 1)
+    whole = pages[offsets == 0]
+    inside: Flags = (offsets != 0) & (np.isin(pages, whole) | np.isin(pages + 1, whole))
+    return inside
 
 
 def _alone(process: Searchable, addresses: Pages, own: Entries, entries: Pages) -> Flags:
