@@ -58,6 +58,8 @@ class Anchors:
         offsets = np.concatenate([np.zeros((0, ALIGNMENTS), np.int64), *(part[0] for part in parts)])
         keys = np.concatenate([np.zeros((0, ALIGNMENTS), np.uint64), *(part[1] for part in parts)])
         order = np.argsort(keys, axis=None)
+        # No page has zeros alone for an anchor, unless it was lost since it was looked at. All memory is full of them.
+        order = order[keys.reshape(-1)[order] != 0]
         ascending = keys.reshape(-1)[order]
         bits = max(16, int(ascending.size).bit_length() + 3)
         coarse, fine = np.zeros(1 << bits, np.bool_), np.zeros(1 << bits, np.bool_)

@@ -217,3 +217,12 @@ def test_files_in_pages() -> None:
 def test_runs_outside_the_segment_are_refused(run: tuple[int, int, int]) -> None:
     with pytest.raises(ValueError, match=r"file /a: found pages .* wanted pages of a segment of 9"):
         SegmentFiles.of((File(b"/a", (run,)),), 9)
+
+
+def test_content_that_was_lost_since_it_was_looked_at_has_no_anchors(monkeypatch: pytest.MonkeyPatch) -> None:
+    contents = Contents.of([unmapped(random_content(4))])
+    assert len(Anchors.of(contents).keys) == 4 * ALIGNMENTS
+    # As where the object was cut short in between: all memory would look like these pages.
+    monkeypatch.setattr(Contents, "rows", lambda _, wanted: np.zeros((len(wanted), PAGE_SIZE), np.uint8))
+    assert len(Anchors.of(contents).keys) == 0
+    assert search(Searcher(contents), Memory(bytes(64 * PAGE_SIZE))) == []
