@@ -1,11 +1,15 @@
 """Block maps: fifteen pointers, direct to triple indirect, read as runs of contiguous blocks.
 
-Pointers are unpacked in place, 128 at a time, into numbers. Never through a bytes object: that would leave
+Pointers are compared in place: a stretch of consecutive ones takes a few calls, however long it is. Where they are not
+consecutive, they are unpacked, 128 at a time, into numbers. Never through a bytes object: that would leave
 a byte-for-byte copy of the indirect block in freed memory, and a search of the guest's memory for copies would find it.
 """
 
+import sys
+from array import array
 from collections.abc import Iterator, Sequence
 from errno import EINVAL, EIO
+from functools import cache
 from stat import S_IFREG
 from struct import Struct
 from typing import NamedTuple
@@ -28,6 +32,7 @@ _POINTER = Struct("<I")
 _FOREIGN_FLAGS = int(FOREIGN_BLOCK_MAPS)  # an IntFlag's & takes longer than the rest of a lookup
 _CHUNK = Struct("<128I")
 _CHUNK_POINTERS = _CHUNK.size // POINTER_BYTES
+_HALVES = 1 << 16  # values of a pointer's lower 16 bits
 
 
 class BlockRun(NamedTuple):
@@ -238,6 +243,12 @@ class _Map:
         """Yield index, first pointer and length of each stretch of consecutive (or zero) pointers among low..high-1."""
         view = self._info.source.bytes_at(block * self._info.block_size_bytes, self._info.block_size_bytes)
         while low < high:
+            (pointer,) = _POINTER.unpack_from(view, low * POINTER_BYTES)
+            count = min(_HALVES - pointer % _HALVES, high - low)
+            if _is_one_stretch(view, low, count, pointer):
+                yield low, pointer, count
+                low += count
+                continue
             count = min(_CHUNK_POINTERS, high - low)
             chunk = _CHUNK if count == _CHUNK_POINTERS else Struct(f"<{count}I")
             pointers = chunk.unpack_from(view, low * POINTER_BYTES)
@@ -251,3 +262,26 @@ class _Map:
                 yield low + start, pointer, end - start
                 start = end
             low += count
+
+
+def _is_one_stretch(view: memoryview, low: int, count: int, pointer: int) -> bool:
+    """Whether `count` pointers of a block, the first of them `pointer`, are consecutive, or all zero where that is.
+
+    Their lower 16 bits must not wrap around.
+    """
+    if pointer == 0:
+        words = view.cast("I")[low : low + count]
+        return words[1:] == words[:-1]
+    halves = view.cast("H")[2 * low : 2 * (low + count)]
+    upper = halves[1::2]
+    first = pointer % _HALVES
+    return halves[::2] == _lower_halves()[first : first + count] and upper[1:] == upper[:-1]
+
+
+@cache
+def _lower_halves() -> memoryview:
+    """Return the lower 16 bits of the pointers 0 to 65535 as they are stored: the lowest byte comes first."""
+    halves = array("H", range(_HALVES))
+    if sys.byteorder == "big":
+        halves.byteswap()
+    return memoryview(halves)

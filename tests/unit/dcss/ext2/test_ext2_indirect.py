@@ -1,6 +1,10 @@
+import sys
 import tracemalloc
+from collections.abc import Callable
 from errno import EINVAL, EIO
 from stat import S_IFCHR, S_IFLNK, S_IFREG
+from types import FrameType
+from typing import Any
 
 import pytest
 from ext2_support import CountingSource, TinyImage
@@ -15,6 +19,10 @@ DOUBLE = SINGLE + PER_BLOCK
 TRIPLE = DOUBLE + PER_BLOCK**2
 MOST = TRIPLE + PER_BLOCK**3
 MODE = S_IFREG | 0o644
+GROUP_BLOCKS = 8192
+LARGE_BLOCKS = 9 * GROUP_BLOCKS
+DEEP = (1 << 16) + 300  # a block whose pointer needs more than 16 bits
+TraceFunction = Callable[[FrameType, str, object], Any]
 
 
 def image_with(pointers: dict[int, int], blocks: int = MOST, **fields: int) -> TinyImage:
@@ -23,6 +31,18 @@ def image_with(pointers: dict[int, int], blocks: int = MOST, **fields: int) -> T
     size = blocks * 1024
     sizes = {"i_size": size & 0xFFFFFFFF, "i_dir_acl": size >> 32}
     image.inode(12, pointers=i_block, **{"i_mode": MODE, "i_links_count": 1, **sizes, **fields})
+    return image
+
+
+def large_image(pointers: list[int]) -> TinyImage:
+    """Return an image with blocks beyond 65536, of a file with these pointers in its first indirect block."""
+    image = TinyImage(blocks=LARGE_BLOCKS)
+    for group in range(1, -(-LARGE_BLOCKS // GROUP_BLOCKS)):
+        first = group * GROUP_BLOCKS + 1
+        image.desc(group, bg_block_bitmap=first, bg_inode_bitmap=first + 1, bg_inode_table=first + 2)
+    size = DOUBLE * 1024
+    image.inode(12, pointers=(*[0] * 12, 150), i_mode=MODE, i_links_count=1, i_size=size)
+    image.pointers(150, dict(enumerate(pointers)))
     return image
 
 
@@ -129,6 +149,54 @@ def test_a_hole_costs_one_step_per_missing_indirect_block() -> None:
     source.reads.clear()
     assert list(volume.runs(inode)) == [(0, 0, MOST)]
     assert source.reads == [(170 * 1024, 1024), (171 * 1024, 1024)]
+
+
+@pytest.mark.parametrize("wrong_bits", [1, 1 << 8, 1 << 16, 1 << 24], ids=hex)
+@pytest.mark.parametrize("index", [1, 100, PER_BLOCK - 1])
+def test_one_bit_of_one_pointer_ends_a_run(index: int, wrong_bits: int) -> None:
+    pointers = [DEEP + i for i in range(PER_BLOCK)]
+    pointers[index] ^= wrong_bits
+    image = large_image(pointers)
+    if pointers[index] >= LARGE_BLOCKS:
+        with pytest.raises(Ext2FormatError, match=f"pointer {index}: found block"):
+            runs(image, SINGLE)
+        return
+    before, *rest = runs(image, SINGLE)
+    assert before == (SINGLE, DEEP, index)
+    assert rest[0] == (SINGLE + index, pointers[index], 1)
+    assert sum(run.blocks for run in rest) == PER_BLOCK - index
+
+
+def test_a_run_goes_on_where_the_lower_half_of_its_pointers_wraps_around() -> None:
+    first = (1 << 16) - 5
+    assert runs(large_image([first + i for i in range(PER_BLOCK)]), SINGLE) == [(SINGLE, first, PER_BLOCK)]
+    image = large_image([(first + i) % (1 << 16) for i in range(PER_BLOCK)])
+    assert runs(image, SINGLE) == [(SINGLE, first, 5), (SINGLE + 5, 0, 1), (SINGLE + 6, 1, PER_BLOCK - 6)]
+
+
+def test_a_long_stretch_of_pointers_takes_no_more_steps_than_a_short_one() -> None:
+    image = large_image([DEEP + i for i in range(PER_BLOCK)])
+    volume = image.volume()
+    inode = volume.inode(12)
+
+    def steps(blocks: int) -> int:
+        lines = 0
+
+        def count(_frame: FrameType, event: str, _argument: object) -> TraceFunction:
+            nonlocal lines
+            lines += event == "line"
+            return count
+
+        before = sys.gettrace()
+        sys.settrace(count)
+        try:
+            assert list(volume.runs(inode, SINGLE, blocks)) == [(SINGLE, DEEP, blocks)]
+        finally:
+            sys.settrace(before)
+        return lines
+
+    steps(2)  # fills caches
+    assert steps(PER_BLOCK) == steps(2)
 
 
 def test_memory_does_not_grow_with_the_file() -> None:
