@@ -57,9 +57,7 @@ def open_files(pid: int, backings: Backings) -> tuple[list[FileDescriptor], list
     """
     found: list[FileDescriptor] = []
     reasons: list[str] = []
-    with proc_errors(pid, "fd"):
-        numbers = [int(link.name) for link in Path(f"/proc/{pid}/fd").iterdir()]
-    for number in numbers:
+    for number in descriptor_numbers(pid):
         try:
             mount_number, inode = mount_and_inode(read_proc(pid, f"fdinfo/{number}"))
             mount = backings.mount(pid, mount_number)
@@ -78,6 +76,12 @@ def open_files(pid: int, backings: Backings) -> tuple[list[FileDescriptor], list
     return found, reasons
 
 
+def descriptor_numbers(pid: int) -> list[int]:
+    """Return the numbers of a process's descriptors. Errors as dcss.account.proc has them."""
+    with proc_errors(pid, "fd"):
+        return [int(link.name) for link in Path(f"/proc/{pid}/fd").iterdir()]
+
+
 def _status(path: Path, backings: Backings, *, answers: bool) -> FileStatus:
     """Return what a descriptor is, by asking its file system; what no mount table shows may be on any, if named."""
     if answers or not str(path.readlink()).startswith("/"):
@@ -88,12 +92,17 @@ def _status(path: Path, backings: Backings, *, answers: bool) -> FileStatus:
 
 def duplicate(file: FileDescriptor) -> int:
     """Return a duplicate of another process's descriptor: the same open file. Raises OSError where that is refused."""
-    pidfd = os.pidfd_open(file.pid)
+    return duplicate_number(file.pid, file.number)
+
+
+def duplicate_number(pid: int, number: int) -> int:
+    """Return a duplicate of descriptor `number` of process `pid`. Raises OSError where that is refused."""
+    pidfd = os.pidfd_open(pid)
     try:
-        descriptor = _libc.syscall(_SYS_PIDFD_GETFD, pidfd, file.number, 0)
+        descriptor = _libc.syscall(_SYS_PIDFD_GETFD, pidfd, number, 0)
         if descriptor < 0:
             errno = ctypes.get_errno()
-            raise OSError(errno, f"pidfd_getfd of descriptor {file.number} of process {file.pid}: {os.strerror(errno)}")
+            raise OSError(errno, f"pidfd_getfd of descriptor {number} of process {pid}: {os.strerror(errno)}")
         return int(descriptor)
     finally:
         os.close(pidfd)

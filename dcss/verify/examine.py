@@ -127,7 +127,8 @@ def _result(
     system: SystemTarget, snapshot: Snapshot, claims: tuple[Claim, ...], limits: list[str], started: float
 ) -> VerifyResult:
     files = file_proofs(snapshot, file_tallies(snapshot))
-    closed = [reason for guest in snapshot.search.guests.values() for reason in guest.closed_descriptors]
+    guests = snapshot.search.guests.values()
+    closed = [reason for guest in guests for reason in (*guest.kernel_held, *guest.closed_descriptors)]
     return VerifyResult(
         system.name,
         _verdict_of(claims, guests=len(snapshot.guests)),

@@ -6,6 +6,7 @@ descriptors in order; it answers `ready` or what went wrong, and then sleeps.
 
 import array
 import ctypes
+import fcntl
 import json
 import mmap
 import os
@@ -25,6 +26,7 @@ PR_SET_PDEATHSIG = 1
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+libc.shmat.restype = ctypes.c_void_p
 libc.mremap.restype = ctypes.c_void_p
 libc.mremap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_size_t, ctypes.c_int, ctypes.c_void_p)
 libc.munmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
@@ -312,6 +314,48 @@ class Guest:
         path.write_bytes(data)
         self.kept.append(path.open("rb"))
         path.unlink()
+
+    def hide_system_v(self, data: bytes) -> None:
+        """In a System V segment that it detaches again; whoever ends the guest removes it."""
+        number = libc.shmget(0, len(data), 0o1600)
+        address = libc.shmat(number, None, 0)
+        ctypes.memmove(address, data, len(data))
+        libc.shmdt(ctypes.c_void_p(address))
+
+    def hide_message(self, data: bytes) -> None:
+        """In a memory file that only a message on its way holds."""
+        here, there = socket.socketpair()
+        descriptor = self.memfd(data)
+        socket.send_fds(here, [b"x"], [descriptor])
+        os.close(descriptor)
+        self.kept += [here, there]
+
+    def hide_pipe(self, data: bytes) -> None:
+        reader, writer = os.pipe()
+        fcntl.fcntl(writer, 1031, 1 << 20)  # F_SETPIPE_SZ
+        os.write(writer, data)
+        self.kept += [reader, writer]
+
+    def hide_socket(self, data: bytes) -> None:
+        here, there = socket.socketpair()
+        here.sendall(data)
+        self.kept += [here, there]
+
+    def chatter(self, size: int) -> None:
+        """Leave a pipe and a socket with some bytes in them."""
+        self.hide_pipe(bytes(size))
+        self.hide_socket(bytes(size))
+
+    def hide_io_uring(self, data: bytes) -> None:
+        """In a memory file that only an io_uring holds."""
+        ring = libc.syscall(425, 4, ctypes.create_string_buffer(120))
+        if ring < 0:
+            raise OSError(ctypes.get_errno(), "io_uring_setup")
+        descriptor = self.memfd(data)
+        files = (ctypes.c_int * 1)(descriptor)
+        if libc.syscall(427, ring, 2, files, 1) < 0:
+            raise OSError(ctypes.get_errno(), "io_uring_register")
+        os.close(descriptor)
 
     def hide_child(self, data: bytes) -> None:
         """In a process that the guest forks."""

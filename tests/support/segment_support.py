@@ -23,6 +23,7 @@ import numpy as np
 from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.targets import AddressRange, GuestTarget, SegmentTarget, SystemTarget
+from dcss.verify.search.system_v import detached_segments
 from dcss.verify.segment_content import SegmentContent
 from dcss.verify.segment_view import SegmentFiles, SegmentView
 
@@ -168,6 +169,12 @@ class Stage:
         with path.open("rb") as program:
             socket.send_fds(self._control, [json.dumps("rewrite").encode()], [program.fileno()])
             assert self._control.recv(16) == b"rewritten"
+
+    def remove_system_v(self) -> None:
+        """Remove the System V segments that its guests made: they outlive them."""
+        pids = {pid for guest in self.guests for pid in guest.pids}
+        for segment in detached_segments(pids):
+            _libc.shmctl(segment.number, 0, None)
 
     @property
     def system(self) -> SystemTarget:

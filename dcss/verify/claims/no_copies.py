@@ -23,7 +23,7 @@ def judge(snapshot: Snapshot) -> Claim:
     if refuting:
         return Claim(NAME, False, first_few(refuting))
     unsearched = denied_reasons(guests)
-    unsearched += [reason for one in findings for reason in (*one.denied, *one.unsearched)]
+    unsearched += [reason for one in findings for reason in (*one.denied, *one.unsearched, *one.kernel_held)]
     unsearched += lost_contents(snapshot.segments)
     if not search.contents:
         unsearched.append("no segment has a page that could be told from others")

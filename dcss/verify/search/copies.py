@@ -48,18 +48,29 @@ def copies_in_process(
 
 def copies_in_object(contents: Contents, guest: GuestTarget, reachable: Reachable, hits: Pages) -> list[Copies]:
     """Group the contents found in an object that a guest reaches, by file; where in the object does not matter."""
-    if not len(hits):
-        return []
-    distinct = np.unique(hits)
-    groups, group_of = np.unique(np.stack(_files_of(contents, distinct)), axis=1, return_inverse=True)
     origin: Origin = "kernel"
     if reachable.mapped:
         _, vma = reachable.mapped[0]
         origin = guest.origin_of(vma.start)
         where = f"shared memory {reachable.name} at {vma.start:#x}"
-    else:
+    elif len(hits):
         held = reachable.opened[0]
         where = f"{held.target}, held open as descriptor {held.number} and not mapped"
+    else:
+        return []
+    return _by_file(contents, guest, origin, where, hits)
+
+
+def copies_in_detached(contents: Contents, guest: GuestTarget, number: int, hits: Pages) -> list[Copies]:
+    """Group the contents found in a System V segment that nobody has attached, by file."""
+    return _by_file(contents, guest, "kernel", f"System V segment {number}, which nobody has attached", hits)
+
+
+def _by_file(contents: Contents, guest: GuestTarget, origin: Origin, where: str, hits: Pages) -> list[Copies]:
+    if not len(hits):
+        return []
+    distinct = np.unique(hits)
+    groups, group_of = np.unique(np.stack(_files_of(contents, distinct)), axis=1, return_inverse=True)
     return [
         Copies(
             holder_name(guest),

@@ -42,14 +42,15 @@ class BaselineFindings:
 class MemoryFindings:
     """What was found in the memory of one guest, or of the fork server.
 
-    `denied` is why a process could not be searched at all, `unsearched` why some of its memory could not, and
-    `closed_descriptors` why descriptors could not be seen.
+    `denied` is why a process could not be searched at all, `unsearched` why some of its memory could not, `kernel_held`
+    what the kernel holds for it where nobody can look, and `closed_descriptors` why descriptors could not be seen.
     """
 
     copies: list[Copies] = field(default_factory=list)
     searched_pages: int = 0
     denied: list[str] = field(default_factory=list)
     unsearched: list[str] = field(default_factory=list)
+    kernel_held: list[str] = field(default_factory=list)
     descriptors: list[FileDescriptor] = field(default_factory=list)
     closed_descriptors: list[str] = field(default_factory=list)
     baseline: BaselineFindings | None = None

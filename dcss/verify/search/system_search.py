@@ -17,13 +17,15 @@ from dcss.account.targets import GuestTarget, SystemTarget
 from dcss.errors import MeasurementDeniedError
 from dcss.host.file_questions import FileQuestions
 from dcss.verify.backing import Backings
-from dcss.verify.descriptors import open_files
-from dcss.verify.search.copies import copies_in_object, copies_in_process, holder_name
+from dcss.verify.descriptors import descriptor_numbers, open_files
+from dcss.verify.kernel_held import kernel_held
+from dcss.verify.search.copies import copies_in_detached, copies_in_object, copies_in_process, holder_name
 from dcss.verify.search.process_memory import ProcessSearch, Searchable
 from dcss.verify.search.program_files import ProgramFiles
 from dcss.verify.search.results import BaselineFindings, MemoryFindings, SearchResult
 from dcss.verify.search.searcher import Found, Hits, Searcher
 from dcss.verify.search.shared_objects import ObjectSearch, host_files
+from dcss.verify.search.system_v import detached_segments, search_detached
 from dcss.verify.wording import count
 
 Record = Callable[..., None]  # takes a record's name and its fields
@@ -65,6 +67,7 @@ class _SystemSearch:
         self.backings = Backings(questions)
         self._objects = objects
         self._contents = searcher.contents
+        self._searcher = searcher
         self._processes = ProcessSearch(searcher)
         self._program = ProgramFiles(servers, searcher.contents, self.backings)
         self._record = record
@@ -99,6 +102,7 @@ class _SystemSearch:
             self._judge_frames(findings.baseline, processes, found)
         if guest.expect == "shared":
             self._search_objects(findings, guest, spaces, object_search)
+            self._search_detached(findings, guest, [space.pid for space in spaces])
         return findings
 
     def _read(self, guest: GuestTarget, findings: MemoryFindings) -> list[ProcessPages]:
@@ -116,6 +120,8 @@ class _SystemSearch:
                 files, reasons = open_files(pid, self.backings)
                 findings.descriptors += files
                 findings.unsearched += [f"guest {guest.name}: {reason}" for reason in reasons]
+                held = kernel_held(pid, descriptor_numbers(pid))
+                findings.kernel_held += [f"guest {guest.name}: {reason}" for reason in held]
             except MeasurementDeniedError as error:
                 findings.closed_descriptors.append(f"guest {guest.name}: {error}")
         return spaces
@@ -157,6 +163,13 @@ class _SystemSearch:
             self._add_copies(findings, guest, copies_in_object(self._contents, guest, reachable, contents))
             if reason is not None:
                 findings.unsearched.append(f"guest {guest.name}: {reachable.name or 'an open file'}: {reason}")
+
+    def _search_detached(self, findings: MemoryFindings, guest: GuestTarget, pids: list[int]) -> None:
+        for segment in detached_segments(pids):
+            contents, reason = search_detached(self._searcher, segment)
+            self._add_copies(findings, guest, copies_in_detached(self._contents, guest, segment.number, contents))
+            if reason is not None:
+                findings.unsearched.append(f"guest {guest.name}: {reason}")
 
     def _add_copies(self, findings: MemoryFindings, guest: GuestTarget | None, copies: list[Any]) -> None:
         findings.copies += copies
