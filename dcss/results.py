@@ -40,7 +40,7 @@ class FileProof:
 class VerifyResult:
     """The verdict: verified if every claim that applies holds, refuted if one is refuted, unproved otherwise.
 
-    `limits` lists what could not be seen and why.
+    `limits` lists what could not be seen and why; `hints` what to look at first: likely causes, guests that failed.
     """
 
     system: str
@@ -50,6 +50,7 @@ class VerifyResult:
     files: tuple[FileProof, ...]
     limits: tuple[str, ...] = ()
     cpu_seconds: float = 0.0
+    hints: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

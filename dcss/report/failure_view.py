@@ -47,6 +47,18 @@ def status_failures(guests: Sequence[GuestStatus]) -> list[Failure]:
     return [Failure(guest.name, _how(guest), guest.reason or "") for guest in guests]
 
 
+def failure_reasons(failures: Sequence[Failure]) -> Iterator[Note]:
+    """Yield a note for each reason that more guests failed for than are shown one by one, the most frequent first."""
+    names: dict[str, list[str]] = {}
+    for failure in failures:
+        reason = (failure.log.splitlines() or [""])[-1].removeprefix(f"{failure.name}: ")
+        names.setdefault(reason, []).append(failure.name)
+    for reason, failed in sorted(names.items(), key=lambda item: -len(item[1]))[:_SHOWN]:
+        if reason and len(failed) > _SHOWN:
+            text = f"{fmt_count(len(failed), 'guest')} for the same reason: {reason}"
+            yield Note(text, _LABEL, "bad", _INDENT)
+
+
 def failure_notes(failures: Sequence[Failure], *, show_all: bool, more: str) -> Iterator[Note]:
     """Yield a note for each failed guest, the first few without `show_all`; `more` says where to find the others."""
     shown = failures if show_all else failures[:_SHOWN]

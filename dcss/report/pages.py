@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from dcss.report import measure_view, verify_view
 from dcss.report.blocks import Note, Page
-from dcss.report.failure_view import failed_guests, failure_notes, outcome_failures, status_failures
+from dcss.report.failure_view import failed_guests, failure_notes, failure_reasons, outcome_failures, status_failures
 from dcss.report.status_view import up_sentence
 from dcss.report.units import fmt_count, fmt_seconds
 from dcss.report.verify_view import NOTE_INDENT
@@ -17,10 +17,13 @@ _SHOWS_ALL = " (-v shows all)"
 def run_page(result: RunResult, *, show_all: bool = False) -> Page:
     """Return the page of ``dcss run``: everything that was found, also where guests failed or a claim is refuted."""
     verify, measure = result.verify, result.measure
+    failures = outcome_failures(result.guests)
     limits = dict.fromkeys(verify.limits + measure.limits)  # a limit of both is shown once
     return (
         [verify_view.verdict_note(verify)],
-        list(failure_notes(outcome_failures(result.guests), show_all=show_all, more=_SHOWS_ALL)),
+        verify_view.hint_notes(verify, show_all=show_all),
+        list(failure_reasons(failures)),
+        list(failure_notes(failures, show_all=show_all, more=_SHOWS_ALL)),
         [_warning_note(warning) for warning in result.warnings],
         verify_view.claim_judgements(verify),
         verify_view.file_blocks(verify, show_all=show_all),
@@ -40,6 +43,7 @@ def verify_page(result: VerifyResult, *, show_all: bool = False) -> Page:
     """Return the page of ``dcss verify``."""
     return (
         [verify_view.verdict_note(result)],
+        verify_view.hint_notes(result, show_all=show_all),
         verify_view.claim_judgements(result),
         verify_view.file_blocks(result, show_all=show_all),
         [verify_view.method_note(result), *_limit_notes(result.limits, show_all=show_all)],
@@ -62,6 +66,7 @@ def up_page(status: SystemStatus, seconds: float, next_step: str) -> Page:
     sentence = f"{up_sentence(status, seconds)}; {next_step}"
     return (
         [
+            *failure_reasons(failures),
             *failure_notes(failures, show_all=False, more="; see dcss ps"),
             Note(sentence, wrapped=False),
         ],
@@ -82,6 +87,7 @@ def _limit_notes(limits: Iterable[str], *, show_all: bool) -> list[Note]:
 
 
 def _time_note(result: RunResult) -> Note:
-    ready = fmt_count(len(result.guests), "guest")
-    text = f"published in {fmt_seconds(result.publish_seconds)}, {ready} ready in {fmt_seconds(result.ready_seconds)}"
+    failed = len(outcome_failures(result.guests))
+    ready = f"{fmt_count(len(result.guests) - failed, 'guest')} ready" + (f" and {failed:,} failed" if failed else "")
+    text = f"published in {fmt_seconds(result.publish_seconds)}, {ready} in {fmt_seconds(result.ready_seconds)}"
     return Note(text, "took", indent=NOTE_INDENT)

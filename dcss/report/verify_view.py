@@ -7,6 +7,8 @@ from dcss.results import Claim, FileProof, VerifyResult
 
 NOTE_INDENT = 13  # of the notes at the foot of a page
 _UNSHARED_SHOWN = 10
+_HINTS_SHOWN = 5
+_HINT_INDENT = 10
 _METHODS = {
     "frames": "page frames, from /proc/PID/pagemap and /proc/kpagecount",
     "mappings": "device, inode and offset of the guests' mappings; page frames could not be seen",
@@ -25,7 +27,10 @@ _FILE_COLUMNS = (
 def verdict_note(result: VerifyResult) -> Note:
     """Return the verdict in one sentence."""
     verdict = result.verdict.upper()
-    tone: Tone = "good" if result.verdict == "verified" else "bad"
+    if result.verdict != "verified":
+        tone: Tone = "bad"
+    else:
+        tone = "doubtful" if result.hints else "good"
     return Note(f"{result.system}: {_sentence(result)}", verdict, tone, len(verdict) + 2)
 
 
@@ -49,6 +54,16 @@ def _sentence(result: VerifyResult) -> str:
         f"{fmt_count(len(guests), 'guest shares', 'guests share')} {fmt_count(len(files), 'file')},"
         f" {fmt_bytes(pages * PAGE_SIZE)}, {where}"
     )
+
+
+def hint_notes(result: VerifyResult, *, show_all: bool) -> list[Note]:
+    """Return what to look at first, before the claims' reasons."""
+    shown = result.hints if show_all else result.hints[:_HINTS_SHOWN]
+    notes = [Note(hint, "look at", "doubtful", _HINT_INDENT) for hint in shown]
+    if len(shown) < len(result.hints):
+        more = fmt_count(len(result.hints) - len(shown), "more hint")
+        notes.append(Note(f"and {more} (-v shows all)", indent=_HINT_INDENT))
+    return notes
 
 
 def claim_judgements(result: VerifyResult) -> list[Judgement]:

@@ -34,6 +34,9 @@ class State(StrEnum):
         return self not in {State.WAITING, State.STARTING, State.RUNNING, State.RESTARTING}
 
 
+FAILED_STATES = frozenset({State.FAILED, State.KILLED, State.RESTARTING})
+
+
 @dataclass(slots=True, eq=False)
 class Guest:
     """One guest of the plan. `instance` is its last start, None before the first; `reason` why it could not run.

@@ -24,10 +24,10 @@ from dcss.image.build import ImagePlan
 from dcss.image.contents import MatchedFiles, matched_files
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
+from dcss.system.hints import IN_PLACE
 from dcss.system.planned import PlannedSegment, plan_segment
 from dcss.system.system import make_engines
 
-_IN_PLACE = frozenset({"xip", "dax"})
 _GUESTS_OWN = frozenset({"dev", "proc", "sys", "tmp"})  # directories of / over which every guest mounts its own
 
 
@@ -169,7 +169,7 @@ def _content(planned: PlannedSegment) -> str:
 def _mounted(guest: GuestPlan, segment: str, *, in_place: bool) -> bool:
     """Return True if a mount of the guest's uses the segment in place, or copies it."""
     return any(
-        segment in _segments_of(guest, mount) and bool(_IN_PLACE.intersection(mount.options)) is in_place
+        segment in _segments_of(guest, mount) and bool(IN_PLACE.intersection(mount.options)) is in_place
         for mount in guest.mounts
     )
 

@@ -14,6 +14,8 @@ from dcss.host.aio import in_thread
 from dcss.host.libc import give_back_free_memory
 from dcss.results import MeasureResult, VerifyResult
 from dcss.system.extents import ExtentCache
+from dcss.system.guest import FAILED_STATES
+from dcss.system.hints import failure_hint, plan_hints
 from dcss.system.state import SystemState
 from dcss.system.targets import guest_counters, objects_of, segment_users, target_of
 
@@ -84,7 +86,15 @@ class Prover:
                     verdict, account = await self._in_thread(self._judge, target, objects, question(), evidence_path)
                 if verdict.verdict == "verified" or cp.changes == changes_before:
                     break
-        return verdict, account, target
+        return self._with_hints(verdict), account, target
+
+    def _with_hints(self, verdict: VerifyResult) -> VerifyResult:
+        guests = self._system.supervisor.guests.values()
+        failed = [guest.name for guest in guests if guest.state in FAILED_STATES]
+        hints = failure_hint(failed, len(guests))
+        if verdict.verdict != "verified":
+            hints = (*plan_hints(self._system.plan.guests), *hints)
+        return replace(verdict, hints=hints)
 
     def _judge(
         self,

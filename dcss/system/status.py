@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 from dcss.results import GuestStatus, SegmentStatus, SystemStatus
-from dcss.system.guest import Guest, State
+from dcss.system.guest import FAILED_STATES, Guest
 from dcss.system.state import SystemState
 from dcss.system.targets import version_name
 
@@ -38,7 +38,7 @@ def system_status(system: SystemState) -> SystemStatus:
 def guest_status(system: SystemState, guest: Guest) -> GuestStatus:
     """Return the status of one guest; `exit_status` and `reason` are None unless it failed."""
     pids = guest.instance.pids if guest.instance is not None else ()
-    failed = guest.state in {State.FAILED, State.KILLED, State.RESTARTING}
+    failed = guest.state in FAILED_STATES
     outcome = guest.outcome() if failed else None
     return GuestStatus(
         name=guest.name,

@@ -141,6 +141,9 @@ def test_guests_that_copy_but_expect_sharing_are_refuted(image: Path) -> None:
     assert found["one-frame-per-page"] is False
     assert found["no-hidden-copies"] is False
     assert found["books-close"] is True
+    (hint,) = json.loads(done.stdout)["verify"]["hints"]
+    assert "guests LINUX01, LINUX02 and 1 more: mounts[0]: dcssblk0 (LIB) is mounted at / without xip" in hint
+    assert "wanted options: [ro, xip]" in hint
 
 
 def test_a_failed_guest_is_exit_3_with_its_log(image: Path) -> None:

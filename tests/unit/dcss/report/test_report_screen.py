@@ -120,6 +120,34 @@ def test_unproved_names_what_could_not_be_judged() -> None:
     assert "one-frame-per-page  does not apply: nobody" in page
 
 
+def failed_run(guests: int, failed: int) -> RunResult:
+    run = made_up_run(guests, 0)
+    outcomes = [GuestOutcome(each.name, 1, 0.4, f"{each.name}: /b: matches no file") for each in run.guests[:failed]]
+    verify = replace(run.verify, hints=("guests LINUX01 and more: failed",))
+    return replace(run, verify=verify, guests=(*outcomes, *run.guests[failed:]))
+
+
+def test_hints_stand_before_the_reasons_of_claims() -> None:
+    many = tuple(f"system.yaml:{line}: mounts[0]: without xip" for line in range(8))
+    for page in (verify_page, lambda result: run_page(replace(made_up_run(), verify=result))):
+        lines = render_page(page(replace(refuted_run().verify, hints=many)), PLAIN).splitlines()
+        assert lines[2] == "look at   system.yaml:0: mounts[0]: without xip"
+        assert lines[7:9] == ["          and 3 more hints (-v shows all)", ""]
+
+
+def test_a_verdict_is_not_green_where_guests_failed() -> None:
+    green, yellow = "\x1b[1;32mVERIFIED", "\x1b[33mVERIFIED"
+    assert run_screen(made_up_run(), COLOURED).startswith(green)
+    assert run_screen(failed_run(8, 1), COLOURED).startswith(yellow)
+
+
+def test_guests_that_failed_are_not_ready_and_their_common_reason_comes_once_and_first() -> None:
+    screen = run_screen(failed_run(100, 99), PLAIN)
+    assert "1 guest ready and 99 failed in " in screen
+    assert "FAILED    99 guests for the same reason: /b: matches no file\n\nFAILED    LINUX001:" in screen
+    assert "and 99 failed" not in run_screen(made_up_run(), PLAIN)
+
+
 def test_sharing_that_costs_more_than_copies_says_so() -> None:
     run = made_up_run()
     (segment,) = run.measure.segments

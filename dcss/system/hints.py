@@ -1,0 +1,98 @@
+"""Likely causes of a verdict that is not the wanted one: what the plan lacks, and guests that failed."""
+
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby
+from typing import Final
+
+from dcss.config.names import device_segments
+from dcss.config.plan import GuestPlan, Step
+
+IN_PLACE: Final = frozenset({"xip", "dax"})  # mount options that have files mapped where they lie
+
+
+def plan_hints(guests: Iterable[GuestPlan]) -> tuple[str, ...]:
+    """Return a line for each entry of `guests:` and each thing in it that works against its `expect:`."""
+    hints: list[str] = []
+    for where, entry in groupby(guests, lambda guest: guest.where):
+        members = list(entry)
+        names = joined_names([guest.name for guest in members])
+        hints += (f"{where}: {names}: {hint}" for hint in _hints(members[0]))
+    return tuple(hints)
+
+
+def failure_hint(failed: Sequence[str], guests: int) -> tuple[str, ...]:
+    """Return a line about guests that failed: the verdict does not cover what they would have done."""
+    if not failed:
+        return ()
+    verb = "is" if len(failed) == 1 else "are"
+    return (f"{joined_names(failed)}: failed, {len(failed)} of {guests} guests, and {verb} not in the verdict",)
+
+
+def joined_names(names: Sequence[str]) -> str:
+    """Return `guest A`, `guests A and B`, or `guests A, B and 98 more`."""
+    if len(names) <= 2:
+        return f"guest{'s' if len(names) == 2 else ''} {' and '.join(names)}"
+    return f"guests {names[0]}, {names[1]} and {len(names) - 2} more"
+
+
+def _hints(guest: GuestPlan) -> Iterator[str]:
+    mounts = [(f"mounts[{number}]", mount.device, mount.at, mount.options) for number, mount in enumerate(guest.mounts)]
+    mounts += [found for number, step in enumerate(guest.run) for found in _mount_of(number, step)]
+    for field, device, at, options in mounts:
+        segments = _segments(guest, device)
+        in_place = bool(IN_PLACE.intersection(options))
+        shown = ", ".join(options)
+        if segments and guest.expect == "shared" and not in_place:
+            wanted = ", ".join([*options, "xip"])
+            yield (
+                f"{field}: {segments} is mounted at {at} without xip (options: [{shown}]), so its files are copied to"
+                f" the guest's page cache; wanted options: [{wanted}], or expect: copies"
+            )
+        elif segments and guest.expect == "copies" and in_place:
+            yield (
+                f"{field}: {segments} is mounted at {at} with options: [{shown}], so its files are mapped in place;"
+                " wanted no xip or dax, or expect: shared"
+            )
+    if guest.expect == "shared" and not any(step.verb in {"map", "exec"} for step in guest.run):
+        yield "run: maps no file, so nothing can be shared; wanted a step such as map: /usr/lib/**, or expect: nothing"
+
+
+def _segments(guest: GuestPlan, device: str) -> str:
+    """Return the segments of a device dcssblkN as text, nothing for another device."""
+    for number, segments in enumerate(guest.dcssblk):
+        if device.removeprefix("/dev/") == f"dcssblk{number}":
+            return f"{device} ({', '.join(device_segments(segments))})"
+    return ""
+
+
+def _mount_of(number: int, step: Step) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
+    """Yield the mount that an exec step makes: field, device, directory and options."""
+    if step.verb != "exec":
+        return
+    words = _words(step.argument)
+    if not words or words[0].rpartition("/")[2] != "mount" or any("remount" in word for word in words):
+        return
+    options: list[str] = []
+    others: list[str] = []
+    rest = iter(words[1:])
+    for word in rest:
+        if word == "-o":
+            options += next(rest, "").split(",")
+        elif word.startswith("-o"):
+            options += word[2:].split(",")
+        elif word == "-t":
+            next(rest, None)
+        elif not word.startswith("-"):
+            others.append(word)
+    if len(others) == 2:
+        yield f"run[{number}]", others[0], others[1], tuple(options)
+
+
+def _words(argument: str | tuple[str, ...]) -> Sequence[str]:
+    if not isinstance(argument, str):
+        return argument
+    try:
+        return shlex.split(argument)
+    except ValueError:  # an unclosed quote, which the guest's shell refuses too
+        return ()

@@ -1,0 +1,81 @@
+"""What a plan lacks for what it expects, as the first thing that a refuted verdict says."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, Step
+from dcss.system.hints import failure_hint, joined_names, plan_hints
+
+
+def plan(*names: str, where: str = "a.yaml:3", **changes: Any) -> list[GuestPlan]:
+    fields: dict[str, Any] = {
+        "settings": ProcessSettings(),
+        "storage_bytes": 64 << 20,
+        "dcssblk": ("LIB", "ONE:TWO"),
+        "mounts": (MountPlan("dcssblk0", "/", ("ro", "xip")),),
+        "expect": "shared",
+        "run": (Step("map", "/lib/**"),),
+        "where": where,
+    }
+    return [GuestPlan(name=name, **(fields | changes)) for name in names]
+
+
+def mounted(device: str, *options: str) -> tuple[MountPlan, ...]:
+    return (MountPlan("dcssblk0", "/", ("ro", "dax")), MountPlan(device, "/mnt", options))
+
+
+def test_a_plan_that_lacks_nothing_has_no_hint() -> None:
+    assert plan_hints([*plan("A"), *plan("B", expect="copies", mounts=(MountPlan("dcssblk0", "/", ("ro",)),))]) == ()
+
+
+def test_a_mount_without_xip_is_named_once_for_an_entry_with_its_segments_and_the_option() -> None:
+    (hint,) = plan_hints(plan("L1", "L2", "L3", mounts=mounted("dcssblk1", "ro")))
+    assert hint.startswith(
+        "a.yaml:3: guests L1, L2 and 1 more: mounts[1]: dcssblk1 (ONE, TWO) is mounted at /mnt without xip"
+        " (options: [ro])"
+    )
+    assert "wanted options: [ro, xip]" in hint
+
+
+def test_what_is_not_a_segment_needs_no_xip() -> None:
+    assert plan_hints(plan("A", mounts=mounted("tmpfs", "size=1M"))) == ()
+
+
+@pytest.mark.parametrize(
+    ("command", "hints"),
+    [
+        ("mount -t ext2 -o ro /dev/dcssblk1 /mnt", 1),
+        ("/bin/mount -oro /dev/dcssblk1 /mnt", 1),
+        (("mount", "/dev/dcssblk1", "/mnt"), 1),
+        ("mount -o ro,xip /dev/dcssblk1 /mnt", 0),
+        ("mount -o remount,ro /dev/dcssblk1 /mnt", 0),
+        ("mount 'unclosed", 0),
+        ("mount", 0),
+        ("cat /dev/dcssblk1", 0),
+    ],
+)
+def test_mounts_that_a_step_makes_count(command: str | tuple[str, ...], hints: int) -> None:
+    found = plan_hints(plan("A", run=(Step("exec", command), Step("map", "/**"))))
+    assert len(found) == hints
+    assert all("guest A: run[0]: /dev/dcssblk1 (ONE, TWO) is mounted at /mnt without xip" in hint for hint in found)
+
+
+def test_a_baseline_mounted_in_place_and_a_guest_that_maps_nothing() -> None:
+    (shared,) = plan_hints(plan("B", expect="copies"))
+    assert "wanted no xip or dax, or expect: shared" in shared
+    (nothing,) = plan_hints(plan("R", run=(Step("read", "/lib/**"),)))
+    assert nothing.startswith("a.yaml:3: guest R: run: maps no file")
+    assert plan_hints(plan("N", run=(), expect="nothing")) == ()
+
+
+def test_guests_that_failed_are_counted() -> None:
+    assert failure_hint([], 3) == ()
+    assert failure_hint(["A", "B"], 3) == ("guests A and B: failed, 2 of 3 guests, and are not in the verdict",)
+    assert joined_names(["A"]) == "guest A"
+
+
+def test_a_hint_names_a_file_and_line(tmp_path: Path) -> None:
+    where = f"{tmp_path}/system.yaml:7"
+    assert plan_hints(plan("A", where=where, mounts=(MountPlan("dcssblk0", "/", ()),)))[0].startswith(where)
