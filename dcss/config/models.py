@@ -36,7 +36,7 @@ DEFAULT_STORAGE_BYTES = 64 << 20
 class Model(BaseModel):
     """Base of all models: no key beyond the known ones, and no value turned into another type."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, defer_build=True)
 
 
 class AtLeastModel(Model):
