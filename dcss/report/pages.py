@@ -15,7 +15,7 @@ _SHOWS_ALL = " (-v shows all)"
 
 
 def run_page(result: RunResult, *, show_all: bool = False) -> Page:
-    """Return the page of ``dcss run``: everything that was found, also where guests failed or a claim is refuted."""
+    """Return the page of ``dcss run``, from the verdict to the verdict: all that was found, whatever failed."""
     verify, measure = result.verify, result.measure
     failures = outcome_failures(result.guests)
     limits = dict.fromkeys(verify.limits + measure.limits)  # a limit of both is shown once
@@ -36,6 +36,7 @@ def run_page(result: RunResult, *, show_all: bool = False) -> Page:
             *_limit_notes(limits, show_all=show_all),
             _time_note(result),
         ],
+        [verify_view.verdict_note(verify)],  # at the end too, where a terminal shows it
     )
 
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
 _DRAW_SECONDS = 0.1
+_DONE = "green"  # what rich takes by itself looks like the red of a failure
 
 
 class PlainProgress:
@@ -62,7 +63,7 @@ class BarProgress:
         self._console = Console(file=stream)
         self._bars = Bars(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=30),
+            BarColumn(bar_width=30, complete_style=_DONE, finished_style=_DONE, pulse_style=_DONE),
             TextColumn("{task.fields[amount]}", justify="right"),
             TimeElapsedColumn(),
             console=self._console,

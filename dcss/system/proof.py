@@ -12,10 +12,12 @@ from dcss.account.targets import SystemTarget
 from dcss.cp.segments.shm import SharedObject
 from dcss.host.aio import in_thread
 from dcss.host.libc import give_back_free_memory
+from dcss.progress import Progress, SilentProgress
 from dcss.results import MeasureResult, VerifyResult
 from dcss.system.extents import ExtentCache
 from dcss.system.guest import FAILED_STATES
 from dcss.system.hints import failure_hint, plan_hints
+from dcss.system.moving import ThreadProgress, moving
 from dcss.system.state import SystemState
 from dcss.system.targets import guest_counters, objects_of, segment_users, target_of
 
@@ -49,12 +51,13 @@ class Prover:
 
     async def verify(self, evidence_path: Path | None = None) -> VerifyResult:
         """Judge the claims about the guests that live. Raises LaunchError where one of them ends meanwhile."""
-        verdict, _, _ = await self._examine(evidence_path, lambda: None)
+        verdict, _, _ = await self._examine(evidence_path, lambda: None, SilentProgress())
         return verdict
 
-    async def examine(self, evidence_path: Path | None = None) -> tuple[VerifyResult, MeasureResult]:
+    async def examine(self, evidence_path: Path | None, progress: Progress) -> tuple[VerifyResult, MeasureResult]:
         """Do what `verify` and `measure` do in one pass over all processes."""
-        verdict, account, target = await self._examine(evidence_path, self._account_question)
+        async with moving(progress):
+            verdict, account, target = await self._examine(evidence_path, self._account_question, progress)
         assert account is not None, "it was asked for"
         return verdict, _with_unmeasured(account, target, ())
 
@@ -70,7 +73,10 @@ class Prover:
         return _with_unmeasured(result, target, limits)
 
     async def _examine(
-        self, evidence_path: Path | None, question: "Callable[[], AccountQuestion | None]"
+        self,
+        evidence_path: Path | None,
+        question: "Callable[[], AccountQuestion | None]",
+        progress: Progress,
     ) -> tuple[VerifyResult, MeasureResult | None, SystemTarget]:
         """Judge and, where there is a question, measure.
 
@@ -83,7 +89,11 @@ class Prover:
                 changes_before = cp.changes
                 with cp.pinned_versions():
                     target, objects = target_of(self._system), objects_of(self._system.cp)
-                    verdict, account = await self._in_thread(self._judge, target, objects, question(), evidence_path)
+                    progress.phase("verify", len(target.guests), "guests")
+                    on_guest = ThreadProgress(progress).advance
+                    verdict, account = await self._in_thread(
+                        self._judge, target, objects, question(), evidence_path, on_guest
+                    )
                 if verdict.verdict == "verified" or cp.changes == changes_before:
                     break
         return self._with_hints(verdict), account, target
@@ -102,6 +112,7 @@ class Prover:
         objects: Mapping[str, SharedObject],
         question: "AccountQuestion | None",
         evidence_path: Path | None,
+        on_guest: Callable[[], None] = lambda: None,
     ) -> tuple[VerifyResult, MeasureResult | None]:
         from dcss.verify.cache import ContentCache
         from dcss.verify.examine import examine
@@ -110,7 +121,7 @@ class Prover:
             self._content = ContentCache()
         try:
             counted = replace(target, segments=self.extents.with_files(target.segments, objects))
-            return examine(counted, question, evidence_path=evidence_path, cache=self._content)
+            return examine(counted, question, evidence_path=evidence_path, cache=self._content, on_guest=on_guest)
         finally:
             give_back_free_memory()  # otherwise CP keeps tens of MB of page tables' copies until its end
 

@@ -20,22 +20,23 @@ from dcss.image.build import ImagePlan
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
 from dcss.system.extents import ExtentCache
+from dcss.system.moving import ThreadProgress, moving
 from dcss.system.planned import PlannedSegment, plan_segment
 from dcss.system.targets import objects_of, segment_targets
 
 
-class _Copying:
-    """Passes the progress of a copy in a thread on to the event loop's thread, until it is stopped."""
+class _Copying(ThreadProgress):
+    """The progress of a copy in a thread, which can be stopped."""
 
     def __init__(self, progress: Progress) -> None:
-        self._loop, self._progress = asyncio.get_running_loop(), progress
+        super().__init__(progress)
         self._stopped = False
 
     def advance(self, amount: int = 1) -> None:
         """Pass it on. Raises CancelledError once the copy is to stop."""
         if self._stopped:
             raise asyncio.CancelledError
-        self._loop.call_soon_threadsafe(self._progress.advance, amount)
+        super().advance(amount)
 
     def stop(self) -> None:
         """Have the copy end at its next step."""
@@ -82,12 +83,13 @@ async def _plan_all(cp: ControlProgram, segments: Sequence[SegmentPlan], progres
     planned: list[PlannedSegment] = []
     findings: list[str] = []
     for segment in segments:
-        if segment.image is not None:
+        if segment.image is not None:  # patterns may search many directories
             progress.phase(f"plan {segment.name}")
         try:
             saved = cp.available.get(SegmentName(segment.name))
             definition = None if saved is None else saved.definition
-            planned.append(await in_thread(plan_segment, segment, definition, cp.system))
+            async with moving(progress):
+                planned.append(await in_thread(plan_segment, segment, definition, cp.system))
         except ConfigError as error:
             findings += error.findings
     if findings:

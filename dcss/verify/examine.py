@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -47,12 +47,14 @@ def examine(
     *,
     evidence_path: Path | None = None,
     cache: ContentCache | None = None,
+    on_guest: Callable[[], None] = lambda: None,
 ) -> tuple[VerifyResult, MeasureResult | None]:
     """Judge every claim about `system`, and account for its guests if asked; must run in CP's own process.
 
     All guests are held still while page tables are read, then each while its memory is searched. `evidence_path` takes
-    what was seen. Any thread may call it, one at a time. Raises LaunchError where a process of the system ends
-    meanwhile, MeasurementDeniedError where CP's own books are closed.
+    what was seen; `on_guest` is called after each guest that was searched. Any thread may call it, one at a time.
+    Raises LaunchError where a process of the system ends meanwhile, MeasurementDeniedError where CP's own books are
+    closed.
     """
     if system.cp_pid != os.getpid():
         raise ValueError(f"system {system.name}: found CP in process {system.cp_pid}, wanted it to be {os.getpid()}")
@@ -65,7 +67,7 @@ def examine(
         if evidence_path is not None:
             evidence = stack.enter_context(EvidenceFile(evidence_path, system, frames=frames))
         seen = _read_page_tables(system, books, evidence, frames=frames)
-        claims = _judge_all(system, seen, evidence, cache or ContentCache())
+        claims = _judge_all(system, seen, evidence, cache or ContentCache(), on_guest)
         limits = [*([hidden] if hidden is not None else []), *seen.limits]
         result = _result(system, seen.snapshot, claims, limits, started)
         if evidence is not None:
@@ -107,12 +109,13 @@ def _read_page_tables(
 
 
 def _judge_all(
-    system: SystemTarget, seen: _Seen, evidence: EvidenceFile | None, cache: ContentCache
+    system: SystemTarget, seen: _Seen, evidence: EvidenceFile | None, cache: ContentCache, on_guest: Callable[[], None]
 ) -> tuple[Claim, ...]:
     snapshot = seen.snapshot
     objects = frozenset(segment.object for segment in snapshot.segments)
     record = _ignore if evidence is None else evidence.add
-    snapshot.search = search_system(system, objects, cache.searcher(snapshot.segments), record, frames=snapshot.frames)
+    searcher = cache.searcher(snapshot.segments)
+    snapshot.search = search_system(system, objects, searcher, record, frames=snapshot.frames, on_guest=on_guest)
     copies, protected, copied = (claim.judge(snapshot) for claim in (no_copies, protection, baselines))
     assert copies is not None and protected is not None
     claims = (seen.one_frame, copies, seen.books_close, protected)

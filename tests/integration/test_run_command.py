@@ -115,6 +115,7 @@ def test_the_verdict_is_first_on_the_screen(image: Path) -> None:
     done = dcss("run", config(image, base="ro"), home=image.parent)
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith(f"VERIFIED  {NAME}: 3 guests share 3 files")
+    assert "\nverify, 4 guests, " in done.stderr, "each guest that was searched moves the bar"
     assert "no guest uses" in done.stdout  # what mke2fs writes beside the files
 
 

@@ -32,12 +32,19 @@ Record = Callable[..., None]  # takes a record's name and its fields
 
 
 def search_system(
-    system: SystemTarget, objects: frozenset[Object], searcher: Searcher, record: Record, *, frames: bool
+    system: SystemTarget,
+    objects: frozenset[Object],
+    searcher: Searcher,
+    record: Record,
+    *,
+    frames: bool,
+    on_guest: Callable[[], None] = lambda: None,
 ) -> SearchResult:
     """Search all processes of `system` but CP for the contents that `searcher` knows.
 
     `objects` are the segments', `frames` says whether frame numbers are shown, `record` is told what was searched and
-    found. Raises ProcessGoneError where one of the processes of `system` has ended.
+    found, `on_guest` is called after each guest. Raises ProcessGoneError where one of the processes of `system` has
+    ended.
     """
     # Guests inherit pages of the fork server: held still, it need not be read again for each.
     with FileQuestions() as questions, Hold((), alone=system.other_pids):
@@ -50,6 +57,7 @@ def search_system(
             pidfds = dict(zip(guest.pids, guest.pidfds, strict=False))
             with Hold(guest.pids, pidfds=pidfds):
                 result.guests[guest.name] = search_of.guest(guest, object_search)
+            on_guest()
     return result
 
 

@@ -58,6 +58,22 @@ def test_bars_are_gone_at_the_end_and_warnings_stay(monkeypatch: pytest.MonkeyPa
     assert "\x1b[?25h" in shown.rpartition("verify")[2], "the cursor must be shown again"
 
 
+def test_bars_are_green_while_they_run_and_move_without_a_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setattr("dcss.report.progress._DRAW_SECONDS", 0.0)
+    stream = Terminal()
+    progress = progress_for(stream)
+    progress.phase("start guests", 2, "guests")
+    progress.advance()
+    assert "\x1b[32m━" in stream.getvalue()
+    assert "38;5;197" not in stream.getvalue(), "rich's own colour of a bar that runs, a red"
+    progress.phase("plan LIB")
+    before = len(stream.getvalue())
+    progress.advance(0)
+    progress.close()
+    assert len(stream.getvalue()) > before
+
+
 def test_a_pipe_and_a_dumb_terminal_get_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(progress_for(io.StringIO()), PlainProgress)
     monkeypatch.setenv("TERM", "dumb")

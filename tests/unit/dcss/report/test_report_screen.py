@@ -110,6 +110,12 @@ def test_the_verdict_is_the_first_word() -> None:
     assert run_screen(refuted_run(), PLAIN).startswith("REFUTED  demo: one-frame-per-page does not hold\n\n")
 
 
+def test_the_verdict_is_the_last_line_of_a_run_too() -> None:
+    for run in (made_up_run(), refuted_run()):
+        lines = run_screen(run, Style()).splitlines()
+        assert lines[-1] == lines[0]
+
+
 def test_unproved_names_what_could_not_be_judged() -> None:
     verify = made_up_run().verify
     nothing = replace(verify, verdict="unproved", claims=(Claim("one-frame-per-page", None, "nothing"),), files=())
