@@ -178,3 +178,21 @@ def test_files_of_a_megabyte_and_more_are_aligned_by_absolute_address(tmp_path: 
     assert mapped.huge_share > 0.4
     # Small files fill the gaps: all of them lie in front of the end that the large ones have.
     assert len(raw) < 8 * HUGE_PAGE_BYTES
+
+
+def test_an_image_too_small_for_alignment_is_sound(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    root.mkdir()
+    for number in range(4):
+        (root / f"{number}").write_bytes(os.urandom((1 << 20) + number * 700_000))
+    roomy = plan_image(DirectorySource(root)).size_bytes
+    with pytest.raises(ImageError) as caught:
+        plan_image(DirectorySource(root), size_bytes=1 << 20)
+    least = int(str(caught.value).split()[3])
+    for size_bytes in (least, (least + roomy) // 2 & ~4095, roomy - 4096):
+        plan = build(root, tmp_path / "x.img", size_bytes=size_bytes)
+        assert e2fsck_findings(tmp_path / "x.img") == []
+        assert len(plan.notes) == 1
+        for number in range(4):
+            run_tool("debugfs", "-R", f'dump "/{number}" {tmp_path}/out', tmp_path / "x.img")
+            assert (tmp_path / "out").read_bytes() == (root / f"{number}").read_bytes()

@@ -31,6 +31,7 @@ ADDRESSES = st.one_of(st.just(0), st.integers(0, 1 << 20))
 
 
 def check(layout: Layout, demand: Demand, address_block: int) -> None:
+    unaligned = 0
     used = [(first, first + count) for first, count in [*layout.meta, *layout.free]]
     for group in range(layout.geometry.groups):
         used.append((group * BLOCKS_PER_GROUP, layout.geometry.first_free_block(group)))
@@ -48,10 +49,12 @@ def check(layout: Layout, demand: Demand, address_block: int) -> None:
         for extent in extents:
             inside = [run for run in runs if extent.file_block <= run.file_block < extent.file_block + extent.blocks]
             if extent.blocks >= LARGE_BLOCKS:
-                for run in inside:
-                    assert (address_block + run.disk_block - run.file_block) % HUGE_PAGE_BLOCKS == 0
+                at_home = [(address_block + run.disk_block - run.file_block) % HUGE_PAGE_BLOCKS == 0 for run in inside]
+                unaligned += not all(at_home)
             else:
                 assert len(inside) == 1
+    # Where alignment was given up, a stretch may lie right by chance.
+    assert unaligned <= layout.unaligned
     used.sort()
     assert used[0][0] == 0
     assert used[-1][1] == layout.blocks
@@ -63,6 +66,7 @@ def check(layout: Layout, demand: Demand, address_block: int) -> None:
 def test_the_smallest_layout(demand: Demand, address_block: int) -> None:
     layout = lay_out(demand, address_block, None)
     check(layout, demand, address_block)
+    assert layout.unaligned == 0
     for extents, runs in zip(demand.files, layout.runs, strict=True):
         whole = all(extent.blocks < BLOCKS_PER_GROUP - 3000 for extent in extents)
         assert not whole or len(runs) == len(extents)
@@ -72,8 +76,10 @@ def test_the_smallest_layout(demand: Demand, address_block: int) -> None:
 @given(DEMANDS, ADDRESSES, st.integers(0, 100_000))
 def test_what_is_needed_suffices_and_so_does_more(demand: Demand, address_block: int, more_blocks: int) -> None:
     needed = lay_out(demand, address_block, None).blocks
-    check(lay_out(demand, address_block, needed), demand, address_block)
+    exact = lay_out(demand, address_block, needed)
+    check(exact, demand, address_block)
     larger = lay_out(demand, address_block, needed + more_blocks)
+    assert exact.unaligned == larger.unaligned == 0
     check(larger, demand, address_block)
     assert needed + more_blocks - larger.blocks < 1200  # only a last group too short for its own metadata is left out
 

@@ -15,7 +15,7 @@ from dcss.ext2.mkfs.directories import pack_directory
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.groups import Groups, group_metadata
 from dcss.ext2.mkfs.inodes import BLANK_INODE, FAST_SYMLINK_BYTES, NO_POINTERS, pack_inode, pointers_without_blocks
-from dcss.ext2.mkfs.layout import BlockExtent, Demand, Layout, lay_out
+from dcss.ext2.mkfs.layout import HUGE_PAGE_BYTES, LARGE_BLOCKS, BlockExtent, Demand, Layout, lay_out
 from dcss.ext2.mkfs.numbering import InodePlan, Numbering, number_inodes
 from dcss.ext2.mkfs.tree import DataRun, StreamStore, Tree, TreeDirectory, TreeFile, TreeSpecial, TreeSymlink
 
@@ -83,6 +83,18 @@ def place(tree: Tree, address_bytes: int, limit_bytes: int | None) -> PlacedImag
     layout = lay_out(
         demand, address_bytes // BLOCK_SIZE_BYTES, None if limit_bytes is None else limit_bytes // BLOCK_SIZE_BYTES
     )
+    if layout.unaligned:
+        wanted_bytes = lay_out(demand, address_bytes // BLOCK_SIZE_BYTES, None).blocks * BLOCK_SIZE_BYTES
+        tree.notes.append(
+            f"the size leaves no room to align all data of 1 MiB or more for huge pages: {layout.unaligned} are not,"
+            f" wanted {wanted_bytes} bytes for that"
+        )
+    if address_bytes % HUGE_PAGE_BYTES and any(
+        extent.blocks >= LARGE_BLOCKS for _, _, each in files for extent in each
+    ):
+        tree.notes.append(
+            f"address {address_bytes:#x} is no multiple of 2 MiB: huge pages cannot map anything of a segment there"
+        )
     return _Placement(layout, numbering).run(contents)
 
 

@@ -3,6 +3,9 @@
 Metadata lies together at the front. A stretch of data of 1 MiB or more is laid so that its place in the file and its
 absolute address agree modulo 2 MiB: then huge pages can map it. What is smaller goes, largest first, into the tightest
 gap that takes it whole. Data is cut only where it does not fit between the metadata of two block groups (128 MiB).
+
+Where the size is given and too small for that, alignment gives way: that of the smallest stretches first, and of as few
+as possible.
 """
 
 from bisect import bisect_left, insort
@@ -44,32 +47,75 @@ class Demand(NamedTuple):
 
 
 class Layout(NamedTuple):
-    """Where everything lies: `blocks` of file system, `runs` by number of file, `free` as (first block, blocks)."""
+    """Where everything lies: `blocks` of file system, `runs` by number of file, `free` as (first block, blocks).
+
+    `unaligned` counts stretches of data of 1 MiB or more that lie anywhere, since the size leaves no room for more.
+    """
 
     geometry: Geometry
     blocks: int
     meta: tuple[tuple[int, int], ...]
     runs: tuple[tuple[BlockRun, ...], ...]
     free: tuple[tuple[int, int], ...]
+    unaligned: int = 0
+
+
+class _Rules(NamedTuple):
+    """How data is placed: stretches of `aligned_from_blocks` or more are aligned, unless nothing is (0).
+
+    With `cut`, an aligned stretch that fits nowhere whole is cut.
+    """
+
+    aligned_from_blocks: int = LARGE_BLOCKS
+    cut: bool = False
 
 
 def lay_out(demand: Demand, address_block: int, limit_blocks: int | None) -> Layout:
-    """Return the smallest layout, or one that covers `limit_blocks`. Raises ImageError where these are too few."""
-    smallest = _smallest(demand, address_block, cut=False)
+    """Return the smallest layout, or one that covers `limit_blocks`. Raises ImageSizeError where these are too few."""
+    smallest = _smallest(demand, address_block, _Rules())
     if limit_blocks is None:
         return smallest
     spare_inodes = max(0, limit_blocks - smallest.blocks) * BLOCK_SIZE_BYTES // _BYTES_PER_SPARE_INODE
     roomy = demand._replace(inodes=demand.inodes + spare_inodes)
-    for attempt, cut in ((roomy, False), (demand, False), (demand, True)):
+    for attempt, rules in ((roomy, _Rules()), (demand, _Rules()), (demand, _Rules(cut=True))):
         try:
-            return _covering(attempt, address_block, limit_blocks, cut=cut)
+            return _covering(attempt, address_block, limit_blocks, rules)
         except _FullError:
             continue
-    needed_blocks = min(smallest.blocks, _smallest(demand, address_block, cut=True).blocks)
+    crowded = _crowded(demand, address_block, limit_blocks)
+    if crowded is not None:
+        return crowded
+    anyhow = (_Rules(cut=True), _Rules(_none_aligned(demand), cut=True), _Rules(0, cut=True))
+    needed_blocks = min(smallest.blocks, *(_smallest(demand, address_block, rules).blocks for rules in anyhow))
     raise ImageSizeError(
         f"the image needs {needed_blocks * BLOCK_SIZE_BYTES} bytes, given are {limit_blocks * BLOCK_SIZE_BYTES}; "
         "give it more or leave files out"
     )
+
+
+def _crowded(demand: Demand, address_block: int, limit_blocks: int) -> Layout | None:
+    """Return a layout in which some large data is not aligned, or None where not even that fits."""
+    sizes = sorted({extent.blocks for extents in demand.files for extent in extents if extent.blocks >= LARGE_BLOCKS})
+    best: Layout | None = None
+    low, high = 0, len(sizes) - 1
+    while low <= high:  # the fewest sizes to give up
+        middle = (low + high) // 2
+        try:
+            best = _covering(demand, address_block, limit_blocks, _Rules(sizes[middle] + 1, cut=True))
+            high = middle - 1
+        except _FullError:
+            low = middle + 1
+    if best is None:
+        try:
+            return _covering(demand, address_block, limit_blocks, _Rules(0, cut=True))
+        except _FullError:
+            return None
+    return best
+
+
+def _none_aligned(demand: Demand) -> int:
+    """Return a number of blocks that no stretch of data has."""
+    return max((extent.blocks for extents in demand.files for extent in extents), default=LARGE_BLOCKS) + 1
 
 
 def _too_many_blocks() -> ImageError:
@@ -80,7 +126,7 @@ class _FullError(Exception):
     """The demand does not fit into the blocks."""
 
 
-def _smallest(demand: Demand, address_block: int, *, cut: bool) -> Layout:
+def _smallest(demand: Demand, address_block: int, rules: _Rules) -> Layout:
     data_blocks = sum(extent.blocks for extents in demand.files for extent in extents)
     if data_blocks + demand.meta_blocks >= MAX_BLOCKS:
         raise _too_many_blocks()  # before laying out 131,072 groups to find that out
@@ -90,17 +136,17 @@ def _smallest(demand: Demand, address_block: int, *, cut: bool) -> Layout:
     while True:
         tried.add(groups)
         geometry = geometry_for(groups, demand.inodes)
-        layout = _Room(geometry, address_block, None, cut=cut).fill(demand)
+        layout = _Room(geometry, address_block, None, rules).fill(demand)
         wanted = max(groups_of(layout.blocks), fewest)
         if groups_of(layout.blocks) == groups:
             return layout
         if wanted == groups or (wanted < groups and wanted in tried):
             # Fewer groups hold too few inodes, or do not suffice as their inode tables are longer: some stay empty.
-            return _Room(geometry, address_block, geometry.first_free_block(groups - 1), cut=cut).fill(demand)
+            return _Room(geometry, address_block, geometry.first_free_block(groups - 1), rules).fill(demand)
         groups = wanted
 
 
-def _covering(demand: Demand, address_block: int, limit_blocks: int, *, cut: bool) -> Layout:
+def _covering(demand: Demand, address_block: int, limit_blocks: int, rules: _Rules) -> Layout:
     groups, blocks = max(groups_of(limit_blocks), 1), limit_blocks
     try:
         geometry = geometry_for(groups, demand.inodes)
@@ -110,7 +156,7 @@ def _covering(demand: Demand, address_block: int, limit_blocks: int, *, cut: boo
             geometry = geometry_for(groups, demand.inodes)
     except ImageError as error:
         raise _FullError from error
-    return _Room(geometry, address_block, blocks, cut=cut).fill(demand)
+    return _Room(geometry, address_block, blocks, rules).fill(demand)
 
 
 class _Room:
@@ -119,12 +165,12 @@ class _Room:
     Choices do not depend on the limit, which only stops them: the size needed without a limit is enough as the limit.
     """
 
-    def __init__(self, geometry: Geometry, address_block: int, limit_blocks: int | None, *, cut: bool) -> None:
+    def __init__(self, geometry: Geometry, address_block: int, limit_blocks: int | None, rules: _Rules) -> None:
         self._geometry = geometry
         self._address_block = address_block
         self._covers_limit = limit_blocks is not None
         self._limit_blocks = MAX_BLOCKS if limit_blocks is None else limit_blocks
-        self._cut = cut
+        self._rules = rules
         self._fresh = self._stretches()
         self._open: list[list[int]] = []  # [first free block, end] of the groups that large data is put into
         self._gaps: list[tuple[int, int]] = []  # (blocks, first block), sorted
@@ -140,7 +186,9 @@ class _Room:
             for extent in extents
         ]
         pieces.sort()
-        small = bisect_left(pieces, (-LARGE_BLOCKS + 1,))
+        # What does not fit between the metadata of two groups cannot be placed whole.
+        large_blocks = min(self._rules.aligned_from_blocks or LARGE_BLOCKS, self._between_blocks + 1)
+        small = bisect_left(pieces, (-large_blocks + 1,))
         for negative, number, file_block in pieces[:small]:
             runs[number] += self._take_large(file_block, -negative)
         for stretch in self._open:
@@ -151,7 +199,17 @@ class _Room:
         free = sorted((first, min(count, blocks - first)) for count, first in self._gaps if first < blocks)
         if self._covers_limit:
             free += [(first, min(end, blocks) - first) for first, end in self._fresh if first < blocks]
-        return Layout(self._geometry, blocks, meta, tuple(tuple(sorted(each)) for each in runs), tuple(free))
+        unaligned = 0
+        if self._rules.aligned_from_blocks != LARGE_BLOCKS:
+            given_up = small if not self._rules.aligned_from_blocks else 0
+            unaligned = given_up + sum(-negative >= LARGE_BLOCKS for negative, _, _ in pieces[small:])
+        ascending = tuple(tuple(sorted(each)) for each in runs)
+        return Layout(self._geometry, blocks, meta, ascending, tuple(free), unaligned)
+
+    @property
+    def _between_blocks(self) -> int:
+        """The blocks between the metadata of two groups."""
+        return BLOCKS_PER_GROUP - (self._geometry.first_free_block(1) - BLOCKS_PER_GROUP)
 
     def _stretches(self) -> Iterator[tuple[int, int]]:
         """Yield (first free block, end) group by group; without a limit there is always one more."""
@@ -186,13 +244,12 @@ class _Room:
 
     def _take_large(self, file_block: int, blocks: int) -> Iterator[BlockRun]:
         """Yield where a file's blocks go: one run, unless they do not fit between two groups' metadata."""
-        between_blocks = BLOCKS_PER_GROUP - (self._geometry.first_free_block(1) - BLOCKS_PER_GROUP)
-        whole = blocks <= between_blocks - HUGE_PAGE_BLOCKS
+        whole = blocks <= self._between_blocks - HUGE_PAGE_BLOCKS
         if whole:
             try:
                 yield self._take_aligned(file_block, blocks)
             except _FullError:
-                if not self._cut:
+                if not self._rules.cut:
                     raise
             else:
                 return
@@ -223,7 +280,9 @@ class _Room:
             yield stretch
 
     def _aligned(self, block: int, file_block: int) -> int:
-        """Return the first block from `block` on whose address agrees with the file's block modulo 2 MiB."""
+        """Return the first block from `block` on whose address agrees with the file's modulo 2 MiB, if it must."""
+        if not self._rules.aligned_from_blocks:
+            return block
         return block + (file_block - self._address_block - block) % HUGE_PAGE_BLOCKS
 
     def _give(self, stretch: list[int], first: int, blocks: int) -> None:

@@ -40,8 +40,23 @@ def test_a_given_size_is_covered_and_one_too_small_tells_what_is_needed(tree: Pa
     build(tree, tmp_path / "x.img", size_bytes=needed + (16 << 20))
     assert Read(tmp_path / "x.img").superblock.s_blocks_count == (needed + (16 << 20)) // 4096
     assert build(tree, tmp_path / "y.img", size_bytes=needed).size_bytes == needed
-    with pytest.raises(ImageError, match=f"needs {needed} bytes, given are {needed - 4096}; give it more"):
-        plan_image(DirectorySource(tree), size_bytes=needed - 4096)
+    with pytest.raises(ImageError, match=r"needs \d+ bytes, given are 65536; give it more") as caught:
+        plan_image(DirectorySource(tree), size_bytes=65536)
+    crowded = int(str(caught.value).split()[3])
+    plan = build(tree, tmp_path / "z.img", size_bytes=crowded)
+    assert (crowded < needed, plan.size_bytes) == (True, crowded)
+    assert plan.notes == (
+        "the size leaves no room to align all data of 1 MiB or more for huge pages: 1 are not,"
+        f" wanted {needed} bytes for that",
+    )
+    with pytest.raises(ImageError, match=f"needs {crowded} bytes, given are {crowded - 4096}; give it more"):
+        plan_image(DirectorySource(tree), size_bytes=crowded - 4096)
+
+
+def test_an_address_that_huge_pages_cannot_map_is_noted(tree: Path) -> None:
+    assert plan_image(DirectorySource(tree), address=3 << 21).notes == ()
+    (note,) = plan_image(DirectorySource(tree), address=0x20100000).notes
+    assert note == "address 0x20100000 is no multiple of 2 MiB: huge pages cannot map anything of a segment there"
 
 
 @pytest.mark.parametrize(("name", "value"), [("address", 4095), ("address", -4096), ("size", 5000), ("size", -4096)])

@@ -126,11 +126,51 @@ def test_a_last_group_without_room_for_its_own_metadata_is_left_out() -> None:
     assert layout.blocks == BLOCKS_PER_GROUP
 
 
+def aligned(layout: Layout, address: int = 0) -> list[bool]:
+    """Say for each file whether its one run is aligned."""
+    return [(address + run.disk_block - run.file_block) % HUGE_PAGE_BLOCKS == 0 for (run,) in layout.runs]
+
+
 def test_too_small_a_limit_tells_what_is_needed() -> None:
-    needed = lay(MIB_BLOCKS, 7).blocks
+    metadata = lay(1).blocks - 1
+    needed = metadata + MIB_BLOCKS + 7
     with pytest.raises(ImageError, match=f"needs {needed * 4096} bytes, given are {(needed - 1) * 4096}"):
         lay(MIB_BLOCKS, 7, limit=needed - 1)
     check_sound(lay(MIB_BLOCKS, 7, limit=needed))
+
+
+def test_alignment_gives_way_before_a_limit_is_too_small() -> None:
+    roomy = lay(MIB_BLOCKS, 7)
+    assert (roomy.unaligned, aligned(roomy)[0]) == (0, True)
+    for limit in (lay(1).blocks - 1 + MIB_BLOCKS + 7, roomy.blocks - 1):
+        crowded = lay(MIB_BLOCKS, 7, limit=limit)
+        check_sound(crowded)
+        assert crowded.unaligned == 1
+        assert crowded == lay(MIB_BLOCKS, 7, limit=limit)
+
+
+def test_the_smallest_give_way_first_and_as_few_as_need_be() -> None:
+    files = (5 * MIB_BLOCKS, 3 * MIB_BLOCKS, MIB_BLOCKS + 9)
+    needed = lay(*files).blocks
+    metadata = lay(1).blocks - 1
+    crowded = lay(*files, limit=needed - MIB_BLOCKS // 2)
+    check_sound(crowded)
+    assert crowded.unaligned == 1
+    assert aligned(crowded)[:2] == [True, True]
+    full = lay(*files, limit=metadata + sum(files))
+    check_sound(full)
+    assert full.unaligned == 3
+
+
+def test_what_no_group_holds_whole_is_cut_without_alignment_too() -> None:
+    blocks = 3 * BLOCKS_PER_GROUP
+    with pytest.raises(ImageError) as caught:
+        lay(blocks, limit=blocks)
+    needed = int(str(caught.value).split()[3]) // 4096
+    layout = lay(blocks, limit=needed)
+    check_sound(layout)
+    assert layout.unaligned == 1
+    assert layout.blocks - sum(run.blocks for run in layout.runs[0]) < 100
 
 
 @pytest.mark.parametrize("limit", [0, 1, 2, 5])
