@@ -1,47 +1,20 @@
 """A guest process's entry: takes its descriptors, starts the kernel, runs the workload and sends its verdict."""
 
-import json
 import os
 import socket
 import sys
 import traceback
 from time import monotonic
-from typing import NamedTuple
 
 from dcss.abi.console import COUNTERS, COUNTERS_REQUEST, EXEC_REQUEST, PACKET_BYTES, VERDICT, Verdict
 from dcss.errors import DcssError
 from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
+from vmguest.spec import GuestSpec
 from vmguest.workload import STEPS
 
 FAILED = 1  # exit status of a guest whose workload failed
 CRASHED = 70  # exit status of a guest whose kernel did (sysexits.h: EX_SOFTWARE)
-
-
-class GuestSpec(NamedTuple):
-    """A guest's own parameters: what its kernel command line and fstab would hold, and nothing of the host."""
-
-    name: str
-    storage_bytes: int
-    dcssblk: tuple[str, ...]  # entries of dcssblk.segments=
-    mounts: tuple[tuple[str, str, tuple[str, ...]], ...]  # device, mount point, options
-    run: tuple[tuple[str, ...], ...]  # of each step its verb, then a pattern, or the words of exec
-
-    def pack(self) -> bytes:
-        """Return the specification as one packet."""
-        return json.dumps(self).encode()
-
-    @classmethod
-    def unpack(cls, packet: bytes) -> "GuestSpec":
-        """Read a packet that `pack` made."""
-        name, storage_bytes, dcssblk, mounts, run = json.loads(packet)
-        return cls(
-            name,
-            storage_bytes,
-            tuple(dcssblk),
-            tuple((device, at, tuple(options)) for device, at, options in mounts),
-            tuple(tuple(step) for step in run),
-        )
 
 
 def boot(spec: GuestSpec, reservation: Reservation, port: socket.socket, console: int | None) -> Kernel:

@@ -14,8 +14,8 @@ from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
 from dcss.engines.base import GuestRefusedError, Port
 from dcss.engines.process.forkclient import Ended, ForkServer, Refused, Started
-from dcss.engines.process.forkserver import PACKET_BYTES
 from dcss.engines.process.instance import ProcessInstance
+from dcss.engines.process.packets import PACKET_BYTES
 from dcss.engines.process.spec import spec_of
 from dcss.host.aio import in_thread
 from dcss.host.mark import Mark, end_marked

@@ -11,13 +11,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dcss.engines.process.forkserver import PACKET_BYTES, pack_kill
+from dcss.engines.process.packets import PACKET_BYTES, pack_kill
 from dcss.errors import LaunchError
 from dcss.host.aio import in_thread, wait_readable, wait_writable
 from dcss.host.mark import VARIABLE, Mark
 from dcss.host.process import how_ended
-from vmguest.bootstrap import GuestSpec
 from vmguest.hostmem import Reservation
+from vmguest.spec import GuestSpec
 
 _CLOSE_SECONDS = 10.0  # a thousand guests take one
 _ENDS_SECONDS = 1.0  # a process closes its sockets a moment before it can be waited for

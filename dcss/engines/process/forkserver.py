@@ -1,11 +1,7 @@
 """The fork server: has everything imported that a guest needs, and forks one process per guest.
 
-It is exec'd before the first segment is published, so no guest inherits what CP holds. A SEQPACKET socket leads to CP:
-
-    CP -> server    a GuestSpec, with the guest's hypercall socket, console socket and log as descriptors;
-                    kill and a guest's process id
-    server -> CP    hello with the addresses that it reserved; then, for each guest, started with a pidfd and then
-                    ended, or refused with the reason
+It is exec'd before the first segment is published, so no guest inherits what CP holds. A SEQPACKET socket leads to CP;
+dcss.engines.process.packets describes what goes through it.
 """
 
 import fcntl
@@ -22,24 +18,19 @@ from typing import NoReturn
 
 from dcss.engines.process.families import Child, GuestFamilies, end_children, send_message
 from dcss.engines.process.heap import fill_holes
+from dcss.engines.process.packets import PACKET_BYTES, unpack_kill
 from dcss.engines.process.rehearsal import rehearse
 from dcss.host.prctl import adopt_orphans, die_with, set_name
 from dcss.host.rlimits import explain_fork
 from vmguest import hostmem
-from vmguest.bootstrap import CRASHED, GuestSpec, run_guest
+from vmguest.bootstrap import CRASHED, run_guest
 from vmguest.hostmem import Reservation
+from vmguest.spec import GuestSpec
 from vmguest.workload import prepare
 
-PACKET_BYTES = 1 << 17  # the longest GuestSpec
 _LOG, _STDERR, _PORT, _CONSOLE = 1, 2, 3, 4
 _FIRST_UNUSED = 5
 _HIGHEST = 1 << 20
-_KILL = b"kill "  # and a process id; every other request is a GuestSpec, which is JSON
-
-
-def pack_kill(pid: int) -> bytes:
-    """Return the packet by which CP has a guest killed that it has no descriptor of."""
-    return _KILL + str(pid).encode()
 
 
 def preload() -> None:
@@ -77,8 +68,9 @@ def serve(control: socket.socket) -> None:
                 return
             if not packet:
                 return
-            if packet.startswith(_KILL):
-                _kill(selector, int(packet[len(_KILL) :]))
+            victim = unpack_kill(packet)
+            if victim is not None:
+                _kill(selector, victim)
             else:
                 _answer(control, selector, packet, descriptors, reservation)
 

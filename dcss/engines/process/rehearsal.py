@@ -16,8 +16,9 @@ from dcss.abi.hypercall import Reply, send_reply
 from dcss.abi.page import PAGE_SIZE
 from dcss.host.process import how_ended
 from vmguest import hostmem
-from vmguest.bootstrap import GuestSpec, boot
+from vmguest.bootstrap import boot
 from vmguest.hostmem import Reservation
+from vmguest.spec import GuestSpec
 from vmguest.workload import STEPS, prepare
 
 if TYPE_CHECKING:

@@ -1,7 +1,7 @@
 """What a guest of this engine is given to boot from."""
 
 from dcss.config.plan import GuestPlan, Step
-from vmguest.bootstrap import GuestSpec
+from vmguest.spec import GuestSpec
 
 
 def spec_of(plan: GuestPlan) -> GuestSpec:

@@ -6,7 +6,7 @@ from system_support import guest
 
 from dcss.config.plan import Step
 from dcss.engines.process.engine import ProcessEngine
-from dcss.engines.process.forkserver import PACKET_BYTES
+from dcss.engines.process.packets import PACKET_BYTES
 from dcss.engines.process.spec import spec_of
 
 

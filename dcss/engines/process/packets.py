@@ -1,0 +1,20 @@
+"""The packets between CP and the fork server. It imports no part of the guest kernel: CP runs without that.
+
+CP -> server    a GuestSpec, with the guest's hypercall socket, console socket and log as descriptors;
+                kill and a guest's process id
+server -> CP    hello with the addresses that it reserved; then, for each guest, started with a pidfd and then
+                ended, or refused with the reason
+"""
+
+PACKET_BYTES = 1 << 17  # the longest GuestSpec
+_KILL = b"kill "  # and a process id; every other request is a GuestSpec, which is JSON
+
+
+def pack_kill(pid: int) -> bytes:
+    """Return the packet by which CP has a guest killed that it has no descriptor of."""
+    return _KILL + str(pid).encode()
+
+
+def unpack_kill(packet: bytes) -> int | None:
+    """Return the process id in a packet that `pack_kill` made; None for another packet."""
+    return int(packet[len(_KILL) :]) if packet.startswith(_KILL) else None

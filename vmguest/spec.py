@@ -1,0 +1,30 @@
+"""What the host gives a guest to boot from. It imports no part of the guest kernel: CP makes specifications."""
+
+import json
+from typing import NamedTuple
+
+
+class GuestSpec(NamedTuple):
+    """A guest's own parameters: what its kernel command line and fstab would hold, and nothing of the host."""
+
+    name: str
+    storage_bytes: int
+    dcssblk: tuple[str, ...]  # entries of dcssblk.segments=
+    mounts: tuple[tuple[str, str, tuple[str, ...]], ...]  # device, mount point, options
+    run: tuple[tuple[str, ...], ...]  # of each step its verb, then a pattern, or the words of exec
+
+    def pack(self) -> bytes:
+        """Return the specification as one packet."""
+        return json.dumps(self).encode()
+
+    @classmethod
+    def unpack(cls, packet: bytes) -> "GuestSpec":
+        """Read a packet that `pack` made."""
+        name, storage_bytes, dcssblk, mounts, run = json.loads(packet)
+        return cls(
+            name,
+            storage_bytes,
+            tuple(dcssblk),
+            tuple((device, at, tuple(options)) for device, at, options in mounts),
+            tuple(tuple(step) for step in run),
+        )
