@@ -1,5 +1,7 @@
 """`dcss ps [SYSTEM]`: show the running systems and the states of their guests."""
 
+import json
+import sys
 from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -8,10 +10,12 @@ import click
 
 from dcss.cli.options import json_option, print_json, print_page
 from dcss.cli.systems import for_each, system_argument
+from dcss.cli.watch import watch, watch_option
 from dcss.errors import ConfigError, LaunchError
 
 if TYPE_CHECKING:
     from dcss.report.blocks import Page
+    from dcss.report.screen import Frame
     from dcss.results import SystemStatus
     from dcss.rpc.client import FoundSystem
 
@@ -19,7 +23,8 @@ if TYPE_CHECKING:
 @click.command("ps")
 @system_argument
 @json_option
-def command(system: str | None, as_json: bool) -> None:
+@watch_option
+def command(system: str | None, as_json: bool, watch_seconds: float | None) -> None:
     """Show the running systems and their guests.
 
     \b
@@ -31,6 +36,31 @@ def command(system: str | None, as_json: bool) -> None:
 
     Without SYSTEM, all systems of this user are shown. If none runs, the exit status is 0.
     """
+    if watch_seconds is not None:
+        watch(watch_seconds, partial(_frame, system, as_json=as_json), plain=as_json)
+        return
+    look = _look(system)
+    if as_json:
+        print_json(look.document())
+    else:
+        print_page(look.page())
+
+
+def _frame(system: str | None, rows: int | None, first: bool, *, as_json: bool) -> "Frame":
+    """Return one look of --watch."""
+    del rows, first
+    from dcss.report.layout import render_page
+    from dcss.report.screen import Frame
+    from dcss.report.style import style_for
+
+    look = _look(system)
+    if as_json:
+        return Frame((), (json.dumps(look.document()),), ())
+    return Frame((), render_page(look.page(), style_for(sys.stdout)).splitlines(), ())
+
+
+def _look(system: str | None) -> "_Look":
+    """Ask one system or all. Raises ConfigError where the one does not run."""
     from dcss.results import SystemStatus
     from dcss.rpc.client import find_systems
 
@@ -40,11 +70,7 @@ def command(system: str | None, as_json: bool) -> None:
     asked = for_each(partial(_status, may_be_gone=system is None), found)
     statuses = [answer for answer in asked if isinstance(answer, SystemStatus)]
     others = [answer for answer in asked if isinstance(answer, NotRunning)]
-    private = [_private_bytes(status) for status in statuses]
-    if as_json:
-        _print_json(statuses, private, others)
-        return
-    print_page(_page(statuses, private, [each.line for each in others] if found else ["no system runs"]))
+    return _Look(statuses, [_private_bytes(status) for status in statuses], others)
 
 
 class NotRunning(NamedTuple):
@@ -52,6 +78,36 @@ class NotRunning(NamedTuple):
 
     document: dict[str, Any]
     line: str
+
+
+class _Look(NamedTuple):
+    """What was found of the systems that run, with the private memory of their guests, and of the others."""
+
+    statuses: Sequence["SystemStatus"]
+    private: Sequence[dict[str, int | None]]
+    others: Sequence[NotRunning]
+
+    def document(self) -> dict[str, Any]:
+        """Return the JSON document."""
+        from dcss.documents import to_document
+
+        documents = [to_document(status) for status in self.statuses]
+        for document, sizes in zip(documents, self.private, strict=True):
+            for guest in document["guests"]:
+                guest["private_bytes"] = sizes.get(guest["name"])
+        return {"systems": [*documents, *(each.document for each in self.others)]}
+
+    def page(self) -> "Page":
+        """Return the systems that run and, right after the last of them, lines about others."""
+        from dcss.report.blocks import Note
+        from dcss.report.status_view import local_time, status_section
+
+        now = local_time()
+        looks = zip(self.statuses, self.private, strict=True)
+        sections = [status_section(status, sizes, now) for status, sizes in looks] or [[]]
+        nothing = [] if self.statuses or self.others else ["no system runs"]
+        sections[-1] += [Note(line, wrapped=False) for line in [*(each.line for each in self.others), *nothing]]
+        return sections
 
 
 def _status(found: "FoundSystem", *, may_be_gone: bool) -> "SystemStatus | NotRunning | None":
@@ -90,29 +146,6 @@ def _private_bytes(status: "SystemStatus") -> dict[str, int | None]:
         except (LaunchError, MeasurementDeniedError, KeyError):
             sizes[guest.name] = None
     return sizes
-
-
-def _print_json(
-    statuses: Sequence["SystemStatus"], private: Sequence[dict[str, int | None]], others: Sequence["NotRunning"]
-) -> None:
-    from dcss.documents import to_document
-
-    documents = [to_document(status) for status in statuses]
-    for document, sizes in zip(documents, private, strict=True):
-        for guest in document["guests"]:
-            guest["private_bytes"] = sizes.get(guest["name"])
-    print_json({"systems": [*documents, *(each.document for each in others)]})
-
-
-def _page(statuses: Sequence["SystemStatus"], private: Sequence[dict[str, int | None]], lines: Sequence[str]) -> "Page":
-    """Return the systems that run and, right after the last of them, lines about others."""
-    from dcss.report.blocks import Note
-    from dcss.report.status_view import local_time, status_section
-
-    now = local_time()
-    sections = [status_section(status, sizes, now) for status, sizes in zip(statuses, private, strict=True)] or [[]]
-    sections[-1] += [Note(line, wrapped=False) for line in lines]
-    return sections
 
 
 def _not_running(found: "FoundSystem") -> str:

@@ -1,13 +1,17 @@
 """Accounts: a row per guest that adds up, private + shared = total, and what sharing saves."""
 
+import math
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from itertools import groupby
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from dcss.report.blocks import Block, Cell, Column, Note, Row, Table, bytes_cell, text_cell
 from dcss.report.units import UNKNOWN, fmt_bytes, fmt_count
 from dcss.report.verify_view import NOTE_INDENT
 from dcss.results import GuestAccount, MeasureResult
+
+SortKey = Literal["guest", "private", "shared", "total", "copies"]
 
 _MIB = 1 << 20
 _UNFOLDED = 16  # up to this many guests have a row each
@@ -55,15 +59,22 @@ def share_of(account: GuestAccount) -> Share:
     return Share(account.host.uss_bytes, guest.xip_bytes, copies_bytes)
 
 
-def guest_blocks(result: MeasureResult, *, show_all: bool) -> list[Block]:
-    """Return the guests' table in MiB: each by itself, all added up, and with shared frames counted once."""
+def guest_blocks(
+    result: MeasureResult, *, show_all: bool, sort: SortKey | None = None, unfolded: int = _UNFOLDED
+) -> list[Block]:
+    """Return the guests' table in MiB: each by itself, all added up, and with shared frames counted once.
+
+    Guests stand in the plan's order, or by `sort`: names from A, figures from the largest. Without `show_all`, more
+    than `unfolded` of them are abbreviated.
+    """
     if not result.guests:
         return []
     everyone = _sum(map(share_of, result.guests))
-    if show_all or len(result.guests) <= _UNFOLDED:
-        rows = [_row(account) for account in result.guests]
+    guests = result.guests if sort is None else sorted(result.guests, key=lambda account: _sort_key(account, sort))
+    if show_all or len(guests) <= unfolded:
+        rows = [_row(account) for account in guests]
     else:
-        rows = _folded(result.guests)
+        rows = _folded(guests) if sort is None else _cut(guests, max(unfolded - 1, 1))
     rows.append(_sum_row("each counted alone", everyone))
     rows.append(_sum_row("shared counted once", _once(everyone, result.totals.saved_bytes)))
     title = Note("Memory of the guests, in MiB:", wrapped=False)
@@ -83,6 +94,16 @@ def _written_note(accounts: Sequence[GuestAccount]) -> list[Note]:
         f"PRIVATE has what guests wrote in segments that they load privately (ER, EW, EN, non-shared): {amounts}{more}"
     )
     return [Note(text)]
+
+
+def _sort_key(account: GuestAccount, sort: SortKey) -> tuple[float, str]:
+    if sort == "guest":
+        return 0, account.name
+    private_bytes, shared_bytes, copies_bytes = share_of(account)
+    total_bytes = None if private_bytes is None or shared_bytes is None else private_bytes + shared_bytes
+    figures = {"private": private_bytes, "shared": shared_bytes, "total": total_bytes, "copies": copies_bytes}
+    figure = figures[sort]
+    return math.inf if figure is None else -figure, account.name
 
 
 def _row(account: GuestAccount) -> Row:
@@ -138,6 +159,25 @@ def _folded(accounts: Sequence[GuestAccount]) -> list[Row]:
         if rest:
             rows.append(_sum_row(f"{len(rest)} more of {stem}", _sum(map(share_of, rest))))
     return rows
+
+
+def _cut(accounts: Sequence[GuestAccount], shown: int) -> list[Row]:
+    """Return a row for each of the first few guests, and one for all others together."""
+    rest = accounts[shown:]
+    rows = [_row(account) for account in accounts[:shown]]
+    return [*rows, _sum_row(fmt_count(len(rest), "more guest"), _sum(map(share_of, rest)))]
+
+
+def short_segment_blocks(result: MeasureResult) -> list[Block]:
+    """Return the segments' table for 80 columns: without the objects' names, and the first few segments only."""
+    shown = result.segments[:_SHOWN_OF_FOLDED]
+    blocks = [
+        Table(table.columns[:-1], tuple(row[:-1] for row in table.rows))
+        for table in segment_blocks(replace(result, segments=shown))
+        if isinstance(table, Table)
+    ]
+    more = len(result.segments) - len(shown)
+    return [*blocks, *([Note(f"and {fmt_count(more, 'more segment')}", wrapped=False)] if more else [])]
 
 
 def segment_blocks(result: MeasureResult) -> list[Block]:

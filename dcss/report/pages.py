@@ -1,15 +1,20 @@
 """Pages of results: the verdict first, then the reasons, then what each guest costs."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from dcss.report import measure_view, verify_view
-from dcss.report.blocks import Note, Page
+from dcss.report.blocks import Note, Page, Table
 from dcss.report.failure_view import failed_guests, failure_notes, failure_reasons, outcome_failures, status_failures
+from dcss.report.layout import render_block, render_page
+from dcss.report.screen import Frame
 from dcss.report.status_view import up_sentence
+from dcss.report.style import Style
 from dcss.report.units import fmt_count, fmt_seconds
 from dcss.report.verify_view import NOTE_INDENT
 from dcss.results import MeasureResult, RunResult, SystemStatus, VerifyResult
 
+_TABLE_LINES = 5  # of the guests' table besides its guests: titles, rule, two sums, an empty line
 _LIMITS_SHOWN = 5
 _SHOWS_ALL = " (-v shows all)"
 
@@ -51,14 +56,34 @@ def verify_page(result: VerifyResult, *, show_all: bool = False) -> Page:
     )
 
 
-def measure_page(result: MeasureResult, *, show_all: bool = False) -> Page:
-    """Return the page of ``dcss measure``."""
+def measure_page(
+    result: MeasureResult, *, show_all: bool = False, sort: measure_view.SortKey | None = None, legend: bool = True
+) -> Page:
+    """Return the page of ``dcss measure``; the legend says what the figures mean."""
+    notes = measure_view.method_notes(result) if legend else []
     return (
         measure_view.segment_blocks(result),
-        measure_view.guest_blocks(result, show_all=show_all),
+        measure_view.guest_blocks(result, show_all=show_all, sort=sort),
         [measure_view.saving_note(result)],
-        [*measure_view.method_notes(result), *_limit_notes(result.limits, show_all=show_all)],
+        [*notes, *_limit_notes(result.limits, show_all=show_all)],
     )
+
+
+def measure_frame(
+    result: MeasureResult, style: Style, rows: int, *, show_all: bool, sort: measure_view.SortKey | None
+) -> Frame:
+    """Return the page of ``dcss measure --watch`` on a terminal of so many rows: all but the guests' rows is fixed."""
+    notes = [
+        replace(measure_view.saving_note(result), wrapped=True),
+        measure_view.method_notes(result)[0],
+        *_limit_notes(result.limits[:1], show_all=True),
+    ]
+    foot = render_page((measure_view.short_segment_blocks(result), notes), style).splitlines()
+    room = rows - len(foot) - _TABLE_LINES
+    blocks = measure_view.guest_blocks(result, show_all=show_all, sort=sort, unfolded=room)
+    tables = [block for block in blocks if isinstance(block, Table)]
+    lines = [line for table in tables for line in render_block(table, style)]
+    return Frame(lines[:1], lines[1:-3], [*lines[-3:], "", *foot])
 
 
 def up_page(status: SystemStatus, seconds: float, next_step: str) -> Page:

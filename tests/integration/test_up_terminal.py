@@ -101,6 +101,14 @@ def test_measure_redraws_on_a_terminal(dcss: Dcss) -> None:
             child.expect_exact("each counted alone")
         child.sendintr()
         child.expect(pexpect.EOF)
+    with terminal(dcss, dcss.command("ps", "--watch", "0.1")) as child:
+        for _ in range(2):
+            child.expect_exact("\x1b[H\x1b[J")
+            child.expect_exact("G02")
+        child.sendintr()
+        child.expect(pexpect.EOF)
+        child.wait()
+        assert child.exitstatus == 128 + signal.SIGINT
     dcss("down")
     dcss.assert_nothing_left()
 
