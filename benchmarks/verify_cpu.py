@@ -45,6 +45,7 @@ libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_i
 class File(NamedTuple):
     path: bytes
     runs: tuple[tuple[int, int, int], ...]
+    damage: str = ""
 
 
 def map_pages(address: int | None, pages: int, protection: int, flags: int, descriptor: int, page: int = 0) -> int:  # noqa: PLR0917

@@ -41,6 +41,11 @@ class FileRuns(Protocol):
         """(first page in the file, first page in the segment, pages); holes are left out."""
         ...
 
+    @property
+    def damage(self) -> str:
+        """Why the runs are not all that the file has, if so."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class SegmentTarget:

@@ -15,12 +15,16 @@ from dcss.ext2.volume import Volume
 
 
 class FileExtents(NamedTuple):
-    """A regular file and its pages: `runs` holds (page of the file, page of the segment, pages), holes left out."""
+    """A regular file and its pages: `runs` holds (page of the file, page of the segment, pages), holes left out.
+
+    `damage` says why the runs are not all that it has, if so.
+    """
 
     path: bytes
     inode: int
     size_bytes: int
     runs: tuple[tuple[int, int, int], ...]
+    damage: str = ""
 
 
 class ImageFiles(NamedTuple):
@@ -58,7 +62,7 @@ class _FileWalk:
             if inode is None:
                 continue
             if inode.is_regular and number not in self._files:
-                self._files[number] = FileExtents(path, number, inode.size_bytes, tuple(self._runs(path, inode)))
+                self._files[number] = self._file(path, inode)
             elif inode.is_dir and number not in self._entered:
                 self._entered.add(number)
                 pending += sorted(self._entries(path, inode), reverse=True)
@@ -71,13 +75,15 @@ class _FileWalk:
             self._note(path, error)
             return None
 
-    def _runs(self, path: bytes, inode: Inode) -> Iterator[tuple[int, int, int]]:
+    def _file(self, path: bytes, inode: Inode) -> FileExtents:
+        runs: list[tuple[int, int, int]] = []
+        damage = ""
         try:
-            for first, block, blocks in self._volume.runs(inode):
-                if block:
-                    yield first, block, blocks
+            runs += ((first, block, blocks) for first, block, blocks in self._volume.runs(inode) if block)
         except (Ext2FormatError, KernelError) as error:
             self._note(path, error)
+            damage = refusal_reason(error)
+        return FileExtents(path, inode.number, inode.size_bytes, tuple(runs), damage)
 
     def _entries(self, path: bytes, directory: Inode) -> Iterator[tuple[bytes, int]]:
         try:

@@ -66,7 +66,8 @@ def file_proofs(snapshot: Snapshot, tallies: list[FileTally]) -> list[FileProof]
 def _proofs(tally: FileTally, names: list[str], *, frames: bool) -> list[FileProof]:
     files = tally.segment.files
     checked = checked_pages(tally)
-    shared = ((tally.wrong == 0) | ~tally.mapped).all(axis=0) & (checked > 0)
+    whole = np.array([not damage for damage in files.damage], np.bool_)
+    shared = ((tally.wrong == 0) | ~tally.mapped).all(axis=0) & (checked > 0) & whole
     distinct_frames = _distinct_frames(tally) if frames else None
     names_of: dict[bytes, tuple[str, ...]] = {}
     proofs = []

@@ -24,10 +24,12 @@ class SegmentFiles:
     """The segment pages of files that have any, file after file.
 
     `pages` holds them in one row, `starts` where each file begins in it, `counts` how many each has; `owner` says for
-    each page of the segment which file holds it (the last one, should several), or NO_FILE.
+    each page of the segment which file holds it (the last one, should several), or NO_FILE. `damage` says for each file
+    why not all of its pages are known, if so.
     """
 
     paths: tuple[str, ...]
+    damage: tuple[str, ...]
     pages: Pages
     starts: Pages
     counts: Pages
@@ -50,7 +52,8 @@ class SegmentFiles:
         # Hard links are one inode and one entry; should runs overlap, the last file has the page.
         owner[pages] = np.repeat(owners, lengths)
         paths = tuple(os.fsdecode(file.path) for file in kept)
-        return cls(paths, pages, np.cumsum(counts) - counts, counts, owner)
+        damage = tuple(file.damage for file in kept)
+        return cls(paths, damage, pages, np.cumsum(counts) - counts, counts, owner)
 
     def count(self, wanted: Flags) -> Pages:
         """Return for each file how many of its pages are `wanted`, given for each page of the segment."""

@@ -14,14 +14,14 @@ MIB = 1 << 20
 _HALVES = ("0x20000000", "0x20100000")
 
 
-def _import_halves(dcss: Dcss, image: Path, *, kinds: tuple[str, str] = ("SR", "SR")) -> None:
+def _import_halves(dcss: Dcss, image: Path) -> None:
     content = image.read_bytes()
     assert len(content) == 2 * MIB
-    for number, (address, kind) in enumerate(zip(_HALVES, kinds, strict=True), 1):
+    for number, address in enumerate(_HALVES, 1):
         part = dcss.home / f"part{number}"
         part.write_bytes(content[(number - 1) * MIB : number * MIB])
         dcss(
-            "segment", "import", part, "--name", f"M{number}", "--at", address, "--type", kind, "--system", dcss.system
+            "segment", "import", part, "--name", f"M{number}", "--at", address, "--type", "SR", "--system", dcss.system
         )
 
 

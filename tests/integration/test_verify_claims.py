@@ -161,6 +161,19 @@ class TestOneFrame:
         one = result.files[0]
         assert (one.path, one.checked_pages, one.shared) == ("/lib/one.so", 0, False)
 
+    def test_a_mapped_file_of_which_not_all_pages_are_known_is_left_open(self) -> None:
+        with Stage() as stage:
+            stage.publish(files=(ONE._replace(damage="block map: found block 9"), TWO, THREE))
+            stage.guest([DEVICE, *map_file(TWO, 0)])
+            assert_verified(verify(stage.system))
+            stage.guest(map_all())
+            result = verify(stage.system)
+        assert {claim.claim: claim.holds for claim in result.claims}[ONE_FRAME] is None
+        assert result.verdict == "unproved"
+        wanted = "LIB:/lib/one.so: not all of its pages are known: block map: found block 9"
+        assert detail(result, ONE_FRAME) == wanted
+        assert {file.path: file.shared for file in result.files}["/lib/one.so"] is False
+
     @pytest.mark.parametrize("at", [0, 17, 38], ids=["begin", "middle", "end"])
     @pytest.mark.parametrize("change", [False, True], ids=["equal", "changed"])
     def test_private_memory_in_place_of_pages(self, at: int, change: bool) -> None:

@@ -69,6 +69,16 @@ def test_page_over_the_kernels_own_code() -> None:
         assert "/lib/three.so in private memory [vdso]" in assert_only_false(verify(stage.system), NO_COPIES)
 
 
+@pytest.mark.parametrize("how", ["moving", "moving_between_processes"])
+def test_a_copy_that_moves_all_the_time_is_found_each_time(how: str) -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.guest([*map_all(), order("hide", how=how, page=8, pages=40)])
+        verdicts = {verify(stage.system).verdict for _ in range(10)}
+        assert "guest LINUX01 (kernel): " in assert_only_false(verify(stage.system), NO_COPIES)
+    assert verdicts == {"refuted"}
+
+
 def test_metadata_is_content_too() -> None:
     with Stage() as stage:
         stage.publish()

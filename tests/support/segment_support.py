@@ -50,6 +50,7 @@ class File(NamedTuple):
 
     path: bytes
     runs: tuple[tuple[int, int, int], ...]
+    damage: str = ""
 
 
 # 8 pages of metadata, then three files: one in two runs, one of a single page.

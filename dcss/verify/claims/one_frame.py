@@ -6,7 +6,7 @@ from typing import Final, Self
 
 import numpy as np
 
-from dcss.account.pagemap import is_present
+from dcss.account.pagemap import Flags, is_present
 from dcss.results import Claim
 from dcss.verify.files import FileTally, checked_pages, file_tallies, visible_sharing
 from dcss.verify.segment_view import NO_FILE, SegmentView
@@ -62,7 +62,7 @@ def _private_loads(segments: list[SegmentView], guests: list[GuestView]) -> str:
 class _Mapped:
     """What is mapped of all files by the guests that share, and how much of it was checked.
 
-    `unchecked` names the files that each guest maps without any page that all of them have present.
+    `unchecked` names mapped files of which no page is present in all guests that map them, or not all pages are known.
     """
 
     files: int
@@ -77,11 +77,17 @@ class _Mapped:
         unchecked: list[str] = []
         sharers = np.zeros(guests, np.bool_)
         for tally in tallies:
-            anywhere, present = tally.mapped.any(axis=0), checked_pages(tally)
+            anywhere: Flags = np.logical_or.reduce(tally.mapped, axis=0)
+            present = checked_pages(tally)
             files += int(np.count_nonzero(anywhere))
             pages += int(tally.segment.files.counts[anywhere].sum())
             checked += int(present[anywhere].sum())
             unchecked += [_unchecked(tally, file) for file in np.flatnonzero(anywhere & (present == 0)).tolist()]
+            unchecked += [
+                f"{tally.segment.name}:{tally.segment.files.paths[file]}: not all of its pages are known: {damage}"
+                for file, damage in enumerate(tally.segment.files.damage)
+                if damage and anywhere[file]
+            ]
             sharers |= np.any(tally.mapped, axis=1, keepdims=True)[tally.row_of, 0]
         return cls(files, pages, checked, int(np.count_nonzero(sharers)), unchecked)
 
