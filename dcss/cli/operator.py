@@ -101,10 +101,10 @@ def _note_running_systems() -> None:
 
 def _own_cp(system: str) -> "ControlProgram | None":
     """Return a CP for this command alone, or None if one runs that listens."""
-    from dcss.cp.program import ControlProgram
-
     until = time.monotonic() + BUSY_SECONDS
     while not _listens(system):
+        from dcss.cp.program import ControlProgram  # not earlier: a command for a CP that runs does without
+
         try:
             cp = ControlProgram(system)
         except SystemBusyError:

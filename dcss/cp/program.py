@@ -19,10 +19,11 @@ from dcss.cp.requests import THE_OPERATOR, ConsoleCommand, Issuer, OperatorReque
 from dcss.cp.segments.content import Fill, check_image
 from dcss.cp.segments.directory import SegmentDirectory
 from dcss.cp.segments.objects import SegmentObjects
-from dcss.cp.segments.segment import OPERATOR, Segment
+from dcss.cp.segments.segment import Segment
 from dcss.cp.spool.saved import SavedSegments, now, saved_class
 from dcss.cp.spool.spool import Spool
 from dcss.cp.sweep import sweep
+from dcss.cp.userids import OPERATOR
 from dcss.errors import PublishError
 from dcss.host.files import FaultPoint, no_fault
 from dcss.host.signals import interrupts_held

@@ -7,15 +7,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.cp.console.definition import definition_words, parse_definition, parse_name
 from dcss.cp.console.messages import CommandError
-from dcss.cp.machine import RegisteredMachine
-from dcss.cp.segments.content import Fill
-from dcss.cp.segments.segment import OPERATOR
+from dcss.cp.userids import OPERATOR
 from dcss.errors import ConfigError
+
+if TYPE_CHECKING:  # commands make requests, and start without CP
+    from dcss.cp.machine import RegisteredMachine
+    from dcss.cp.segments.content import Fill
 
 Arguments = dict[str, Any]
 Row = dict[str, object]
@@ -48,7 +50,7 @@ class Issuer(NamedTuple):
 
     userid: str = OPERATOR
     privileges: frozenset[str] = frozenset("ABCDEFG")
-    machine: RegisteredMachine | None = None
+    machine: "RegisteredMachine | None" = None
 
 
 THE_OPERATOR = Issuer()
@@ -115,7 +117,7 @@ class Save:
 
     action: ClassVar = "save"
     name: SegmentName
-    content: Path | Fill | None = None
+    content: "Path | Fill | None" = None
 
     def arguments(self) -> Arguments:
         """Return the form that the control socket carries, which knows content in files only."""

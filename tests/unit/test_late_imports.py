@@ -26,7 +26,7 @@ GUEST_KERNEL = {
     "vmguest.shell",
 }
 PROOFS = {"dcss.verify", "dcss.account.scan"}
-SERVERS = {"asyncio", "ssl", "subprocess", "dcss.system", "dcss.engines", "dcss.cp"}
+SERVERS = {"asyncio", "ssl", "dcss.system", "dcss.engines", "dcss.cp.program", "dcss.cp.segments", "dcss.cp.spool"}
 SCREENS = {"dcss.report", "wcwidth"}
 
 
@@ -50,7 +50,9 @@ def test_cp_starts_without_the_guest_kernel_proofs_and_screens() -> None:
 
 @pytest.mark.parametrize("command", ["ps", "exec", "logs", "guest", "down", "segment", "cp", "verify", "measure"])
 def test_a_command_that_asks_a_running_cp_starts_without_what_a_cp_needs(command: str) -> None:
-    imported = modules_after(f"import dcss.cli.main, dcss.cli.{command}, dcss.rpc.client, dcss.documents, dcss.results")
+    imported = modules_after(
+        f"import dcss.cli.main, dcss.cli.{command}, dcss.rpc.client, dcss.documents, dcss.results, dcss.cp.requests"
+    )
     assert found(SERVERS | MODELS | GUEST_KERNEL | PROOFS | SCREENS, imported) == set()
 
 

@@ -10,8 +10,6 @@ from dcss.cp.segments.content import Fill
 from dcss.cp.segments.shm import SharedObject
 from dcss.errors import DcssError
 
-OPERATOR = "OPERATOR"  # who issues commands that no guest issues
-
 
 class RefusalError(DcssError):
     """CP refuses what a guest asked for; DIAG X'64' answers condition code 2 with `return_code` in Ry."""

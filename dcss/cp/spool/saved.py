@@ -12,10 +12,11 @@ from dcss.cp.console.messages import CommandError
 from dcss.cp.findings import Findings
 from dcss.cp.segments.content import Fill, check_image
 from dcss.cp.segments.directory import SegmentDirectory
-from dcss.cp.segments.segment import OPERATOR, FileClass, Segment
+from dcss.cp.segments.segment import FileClass, Segment
 from dcss.cp.spool.manifest import Manifest
 from dcss.cp.spool.spool import Spool
 from dcss.cp.threads import in_thread
+from dcss.cp.userids import OPERATOR
 
 
 class SavedSegments:

@@ -10,10 +10,11 @@ from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.cp.segments.content import file_digest, file_fill, regular_size_bytes, write_content
 from dcss.cp.segments.objects import DamagedError
-from dcss.cp.segments.segment import OPERATOR, Segment
+from dcss.cp.segments.segment import Segment
 from dcss.cp.spool.manifest import MAX_MANIFEST_BYTES, Manifest
 from dcss.cp.spool.saved import SavedSegments, saved_class
 from dcss.cp.threads import in_thread
+from dcss.cp.userids import OPERATOR
 from dcss.errors import SpoolError
 from dcss.host.files import check_replaceable, no_fault, read_regular, write_all, write_durably
 

@@ -1,0 +1,3 @@
+"""Userids that CP itself knows."""
+
+OPERATOR = "OPERATOR"  # who issues commands that no guest issues
