@@ -7,11 +7,11 @@ freezer would stop a family at once, but needs a delegated cgroup, which CP need
 import os
 import signal
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, NamedTuple, Self
 
 from dcss.account.proc import family
 
@@ -26,19 +26,16 @@ _ENDED: Final = frozenset({b"", b"Z", b"X"})
 class Hold:
     """A context in which the families of some processes stand still.
 
-    `alone` are processes that are stopped without their descendants. `pidfds` are used where they are given: a signal
-    through one cannot hit another process that got the same number. `failures` says for each process that could not be
-    stopped why; the caller decides what that means.
+    `alone` are processes that are stopped without their descendants. `failures` says for each process that could not be
+    stopped why; the caller decides what that means. Signals go through pidfds, which the hold has of its own: one that
+    is sent late cannot hit another process that got the same number.
     """
 
-    def __init__(
-        self, roots: Iterable[int], *, alone: Iterable[int] = (), pidfds: Mapping[int, int] | None = None
-    ) -> None:
+    def __init__(self, roots: Iterable[int], *, alone: Iterable[int] = ()) -> None:
         self.failures: dict[int, str] = {}
         self._roots = tuple(roots)
         self._alone = tuple(alone)
-        self._pidfds = pidfds or {}
-        self._stopped: list[int] = []  # by us: these run again afterwards
+        self._stopped: list[_Stopped] = []  # by us: these run again afterwards
 
     def __enter__(self) -> Self:
         try:
@@ -70,15 +67,21 @@ class Hold:
         for pid in pids:
             if _state(pid) in _STOPPED | _ENDED:
                 continue
-            # Noted first: should an interrupt come now, the process is not left behind stopped.
-            self._stopped.append(pid)
             try:
-                self._signal(pid, signal.SIGSTOP)
+                # Noted first: should an interrupt come now, the process is not left behind stopped.
+                self._stopped.append(_Stopped(os.pidfd_open(pid)))
+            except ProcessLookupError:
+                continue
+            except OSError as error:
+                self.failures[pid] = f"no descriptor for it: {error.strerror}"
+                continue
+            try:
+                self._stopped[-1].send(signal.SIGSTOP)
                 waiting.append(pid)
             except ProcessLookupError:
-                self._stopped.pop()
+                self._stopped.pop().close()
             except PermissionError:
-                self._stopped.pop()
+                self._stopped.pop().close()
                 self.failures[pid] = "this user may not stop it"
         self._wait(waiting)
 
@@ -97,16 +100,23 @@ class Hold:
     def _continue(self) -> None:
         while self._stopped:
             with suppress(ProcessLookupError, PermissionError):
-                self._signal(self._stopped[-1], signal.SIGCONT)
+                self._stopped[-1].send(signal.SIGCONT)
             # Not before the signal: an interrupt must find in the list what is still to be continued.
-            self._stopped.pop()
+            self._stopped.pop().close()
 
-    def _signal(self, pid: int, number: signal.Signals) -> None:
-        pidfd = self._pidfds.get(pid)
-        if pidfd is None:
-            os.kill(pid, number)
-        else:
-            signal.pidfd_send_signal(pidfd, number)
+
+class _Stopped(NamedTuple):
+    """A process that was stopped, or is about to be."""
+
+    pidfd: int
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal. Raises ProcessLookupError where it has ended, PermissionError."""
+        signal.pidfd_send_signal(self.pidfd, number)
+
+    def close(self) -> None:
+        """Close the descriptor."""
+        os.close(self.pidfd)
 
 
 def _stands_still(pid: int) -> bool:

@@ -65,8 +65,7 @@ def read_guest(guest: GuestTarget) -> GuestReading:
 
 def hold_system(system: SystemTarget) -> Hold:
     """Return what holds all guests of `system` still, and the processes from which guests are forked."""
-    pidfds = {pid: pidfd for guest in system.guests for pid, pidfd in zip(guest.pids, guest.pidfds, strict=False)}
-    return Hold((pid for guest in system.guests for pid in guest.pids), alone=system.other_pids, pidfds=pidfds)
+    return Hold((pid for guest in system.guests for pid in guest.pids), alone=system.other_pids)
 
 
 def not_held(system: SystemTarget, hold: Hold) -> list[str]:

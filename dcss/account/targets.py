@@ -75,7 +75,6 @@ class GuestTarget:
     `window` is its absolute address space, real storage at the bottom and segments above; `user_area` is where files
     are mapped at user level. `origins` says whose memory an address is, where it is not the guest kernel's.
     `non_shared` names the objects of segments that it loaded non-shared: what it writes there becomes its own.
-    `pidfds`, where there are any, are those of `pids`, in the same order.
     """
 
     name: str
@@ -87,7 +86,6 @@ class GuestTarget:
     user_area: AddressRange
     origins: tuple[tuple[AddressRange, Origin], ...] = ()
     non_shared: frozenset[str] = frozenset()
-    pidfds: tuple[int, ...] = ()
 
     def loads_privately(self, segment: SegmentTarget) -> bool:
         """Return True if what the guest writes to `segment` becomes its own, by the segment's type or the load."""

@@ -54,8 +54,7 @@ def search_system(
         result.others = [search_of.other(space) for space in spaces]
         object_search = ObjectSearch(searcher, objects, host_files(spaces), search_of.backings)
         for guest in system.guests:
-            pidfds = dict(zip(guest.pids, guest.pidfds, strict=False))
-            with Hold(guest.pids, pidfds=pidfds):
+            with Hold(guest.pids):
                 result.guests[guest.name] = search_of.guest(guest, object_search)
             on_guest()
     return result

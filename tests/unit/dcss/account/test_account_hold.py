@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from errno import EMFILE
 from pathlib import Path
 
 import pytest
@@ -151,15 +152,31 @@ def test_a_process_that_ended_is_no_failure(run: list[subprocess.Popen[str]]) ->
     assert hold.failures == {}
 
 
-def test_pidfds_are_used(run: list[subprocess.Popen[str]]) -> None:
+def test_signals_go_through_pidfds_that_are_closed_again(
+    run: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pid = start(run, FAMILY, lines=3)
-    pidfd = os.pidfd_open(pid)
-    try:
-        with Hold([pid], pidfds={pid: pidfd}):
+    before = len(os.listdir("/proc/self/fd"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "kill", None)  # a number may be another process's by then
+        with Hold([pid]):
             assert state(pid) == "T"
+            assert len(os.listdir("/proc/self/fd")) > before
+    assert state(pid) != "T"
+    assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_a_process_for_which_there_is_no_descriptor_left_is_a_failure(
+    run: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: int) -> int:
+        raise OSError(EMFILE, os.strerror(EMFILE))
+
+    pid = start(run, FAMILY, lines=3)
+    monkeypatch.setattr(os, "pidfd_open", none_left)
+    with Hold([pid]) as hold:
         assert state(pid) != "T"
-    finally:
-        os.close(pidfd)
+    assert hold.failures[pid] == "no descriptor for it: Too many open files"
 
 
 def test_a_process_of_another_user_is_a_failure_and_no_error() -> None:
