@@ -156,14 +156,14 @@ def test_signals_go_through_pidfds_that_are_closed_again(
     run: list[subprocess.Popen[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pid = start(run, FAMILY, lines=3)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     with monkeypatch.context() as patched:
         patched.setattr(os, "kill", None)  # a number may be another process's by then
         with Hold([pid]):
             assert state(pid) == "T"
-            assert len(os.listdir("/proc/self/fd")) > before
+            assert len(list(Path("/proc/self/fd").iterdir())) > before
     assert state(pid) != "T"
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_a_process_for_which_there_is_no_descriptor_left_is_a_failure(
