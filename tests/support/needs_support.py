@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import socket
 import subprocess
 from collections.abc import Callable
 from functools import cache
@@ -58,6 +59,21 @@ def _pagemap_scan() -> str | None:
     return None
 
 
+def _aio() -> str | None:
+    events = Path("/proc/sys/fs/aio-max-nr")
+    if not events.exists():
+        return "a kernel with asynchronous input and output (CONFIG_AIO)"
+    return None if int(events.read_text()) >= 1 << 16 else f"fs.aio-max-nr of 65536, here {events.read_text().strip()}"
+
+
+def _packets() -> str | None:
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except OSError as error:
+        return f"packet sockets (CAP_NET_RAW): {error.strerror}"
+    return None
+
+
 def _kvm() -> str | None:
     return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
 
@@ -68,6 +84,8 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "loop": _loop,
     "mounts": _mounts,
     "fuse": _fuse,
+    "aio": _aio,
+    "packets": _packets,
     "kvm": _kvm,
     "pagemap_scan": _pagemap_scan,
 }

@@ -12,6 +12,7 @@ import mmap
 import os
 import signal
 import socket
+import struct
 import sys
 import threading
 import time
@@ -22,6 +23,8 @@ PAGE = 4096
 RESERVED = 1 << 39
 NORESERVE, FIXED, POPULATE = 0x4000, 0x10, 0x8000
 PR_SET_PDEATHSIG = 1
+IO_SETUP = {"x86_64": 206, "s390x": 243}.get(os.uname().machine, 0)
+SOL_PACKET, PACKET_RX_RING = 263, 5
 
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
@@ -356,6 +359,25 @@ class Guest:
         if libc.syscall(427, ring, 2, files, 1) < 0:
             raise OSError(ctypes.get_errno(), "io_uring_register")
         os.close(descriptor)
+
+    def hide_aio_ring(self, data: bytes) -> None:
+        """In the ring of events that asynchronous input and output shares with the kernel, behind its first page."""
+        ring = ctypes.c_ulong()
+        event_bytes = 32
+        if libc.syscall(IO_SETUP, (len(data) + PAGE) // event_bytes, ctypes.byref(ring)) < 0:
+            raise OSError(ctypes.get_errno(), "io_setup")
+        ctypes.memmove(ring.value + PAGE, data, len(data))
+
+    def hide_packet_ring(self, data: bytes) -> None:
+        """In the ring of packets of a socket that no protocol is bound to, so that nothing overwrites it."""
+        packets = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
+        pages = len(data) // PAGE
+        request = struct.pack("4I", PAGE, pages, PAGE, pages)  # struct tpacket_req: blocks of one frame each
+        packets.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
+        ring = mmap.mmap(packets.fileno(), len(data))
+        packets.close()
+        ring[:] = data
+        self.kept.append(ring)
 
     def hide_child(self, data: bytes) -> None:
         """In a process that the guest forks."""
