@@ -3,6 +3,7 @@
 import ctypes
 import os
 import stat
+from errno import ESTALE
 from pathlib import Path
 from typing import NamedTuple
 
@@ -91,8 +92,24 @@ def _status(path: Path, backings: Backings, *, answers: bool) -> FileStatus:
 
 
 def duplicate(file: FileDescriptor) -> int:
-    """Return a duplicate of another process's descriptor: the same open file. Raises OSError where that is refused."""
-    return duplicate_number(file.pid, file.number)
+    """Return a duplicate of another process's descriptor: the same open file.
+
+    Raises OSError where that is refused, and where the number stands for another file by now.
+    """
+    descriptor = duplicate_number(file.pid, file.number)
+    try:
+        # The process runs, and may have closed the file and opened another, or have ended and left its id to another.
+        _, inode = mount_and_inode(read_proc(os.getpid(), f"fdinfo/{descriptor}"))
+        same = inode in (None, file.inode)  # a file system that does not answer is not asked
+        if same:
+            status = os.fstat(descriptor)
+            same = (status.st_dev, status.st_ino) == file.object
+        if not same:
+            raise OSError(ESTALE, f"descriptor {file.number} of process {file.pid} is another file by now")
+    except BaseException:
+        os.close(descriptor)
+        raise
+    return descriptor
 
 
 def duplicate_number(pid: int, number: int) -> int:

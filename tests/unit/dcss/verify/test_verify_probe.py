@@ -145,6 +145,27 @@ def test_duplicate_is_the_same_open_file(segment: Path) -> None:
         duplicate(file._replace(number=999_999))
 
 
+@needs("root")
+@pytest.mark.parametrize("same_inode", [False, True])
+def test_a_number_that_stands_for_another_file_by_now_is_not_duplicated(
+    segment: Path, tmp_path: Path, same_inode: bool
+) -> None:
+    """The probe would try to cut that one short."""
+    with segment.open("rb") as reader:
+        (file,) = [file for file in own_files() if file.number == reader.fileno()]
+        if same_inode:
+            file = file._replace(device=file.device + 1)
+        else:
+            (tmp_path / "other").touch()
+            other = os.open(tmp_path / "other", os.O_RDWR)
+            os.dup2(other, reader.fileno())
+            os.close(other)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        with pytest.raises(OSError, match=f"descriptor {file.number} of process .* is another file by now"):
+            duplicate(file)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
 @pytest.fixture
 def backings() -> Iterator[Backings]:
     with FileQuestions() as questions:
