@@ -28,7 +28,7 @@ def command() -> None:
 @system_option
 @json_option
 def start(guest: str, system: str | None, as_json: bool) -> int:
-    """Start a guest that has no process, and wait until its `run:` list has ended.
+    """Start a guest unless it has a process, and wait until its `run:` list has ended.
 
     Exit status: 0 the guest is ready; 3 it failed.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import EXIT_REFUTED, json_option, print_json, print_page
+from dcss.cli.options import EXIT_REFUTED, json_begins, json_option, print_json, print_page
 from dcss.errors import ImageError
 
 if TYPE_CHECKING:
@@ -133,6 +133,7 @@ def cat(image: Path, path: str, as_json: bool) -> None:
         if not inode.is_regular:
             raise ImageError(f"{image}: {path}: found mode {inode.mode:#o}, wanted a regular file")
         if as_json:
+            json_begins()
             write_content_json(opened, inode, {"image": str(image), "path": path}, sys.stdout.buffer)
         else:
             write_content(opened, inode, sys.stdout.buffer)

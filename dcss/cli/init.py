@@ -1,5 +1,6 @@
 """`dcss init [NAME]`: write an example system to start from."""
 
+import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -8,6 +9,7 @@ import click
 
 from dcss.cli.options import json_option, print_json
 from dcss.errors import ConfigError
+from dcss.suggest import suggestion
 
 _SUFFIX = ".yaml"
 
@@ -22,8 +24,9 @@ _SUFFIX = ".yaml"
     metavar="FILE",
     help="Write to FILE instead of NAME.yaml.",
 )
+@click.option("--as", "new_name", metavar="SYSTEM", help="Name the system SYSTEM, and the file SYSTEM.yaml.")
 @json_option
-def command(name: str, list_only: bool, output: Path | None, as_json: bool) -> None:
+def command(name: str, list_only: bool, output: Path | None, new_name: str | None, as_json: bool) -> None:
     """Write an example system to the current directory.
 
     An existing file is never overwritten.
@@ -32,15 +35,17 @@ def command(name: str, list_only: bool, output: Path | None, as_json: bool) -> N
     dcss init               write demo.yaml
     dcss init --list        list the examples
     dcss init hundred -o many.yaml
+    dcss init demo --as mine
     """
     systems = ready_systems()
     if list_only:
         _list(systems, as_json=as_json)
         return
     if name not in systems:
-        raise ConfigError(f"dcss init: found '{name}', wanted one of {', '.join(systems)}")
-    path = output if output is not None else Path(name + _SUFFIX)
-    write_new(path, systems[name].read_bytes())
+        raise ConfigError(f"dcss init: found '{name}', wanted one of {', '.join(systems)}{suggestion(name, systems)}")
+    path = output if output is not None else Path((new_name or name) + _SUFFIX)
+    content = systems[name].read_bytes()
+    write_new(path, content if new_name is None else renamed(content, new_name))
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:
@@ -55,6 +60,17 @@ def ready_systems() -> dict[str, Traversable]:
         for entry in sorted(found, key=lambda entry: entry.name)
         if entry.name.endswith(_SUFFIX)
     }
+
+
+def renamed(content: bytes, system: str) -> bytes:
+    """Return an example system under another name. Raises ConfigError for one that no system can have."""
+    from dcss.host.paths import check_system_name
+
+    try:
+        check_system_name(system)
+    except ValueError as error:
+        raise ConfigError(f"--as: {error}") from error
+    return re.sub(rb"^system: .*$", f"system: {system}".encode(), content, count=1, flags=re.MULTILINE)
 
 
 def description(system: Traversable) -> str:

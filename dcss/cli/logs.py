@@ -3,6 +3,7 @@
 import os
 import select
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -11,6 +12,7 @@ import click
 from dcss.cli.options import json_option, print_json
 from dcss.cli.systems import complete_guest, running_systems, system_option
 from dcss.errors import ConfigError
+from dcss.suggest import suggestion
 
 if TYPE_CHECKING:
     from dcss.rpc.client import FoundSystem
@@ -23,15 +25,16 @@ _CP_LOG = "cp"  # a guest's name has no small letters
 @click.command("logs")
 @click.argument("guest", required=False, shell_complete=complete_guest)
 @click.option("-f", "--follow", is_flag=True, help="Show new lines as they arrive, until the system is down or Ctrl-C.")
+@click.option("-n", "--tail", type=click.IntRange(min=0), metavar="N", help="Begin with the last N lines.")
 @system_option
 @json_option
-def command(guest: str | None, follow: bool, system: str | None, as_json: bool) -> None:
+def command(guest: str | None, follow: bool, tail: int | None, system: str | None, as_json: bool) -> None:
     """Show the log of a guest, over all its starts, or of CP.
 
     \b
     dcss logs LINUX01
     dcss logs LINUX01 -f --system demo
-    dcss logs
+    dcss logs --tail 20
 
     Without GUEST, the log of CP is shown. If CP was killed, the logs stay until the system is started again.
     """
@@ -44,8 +47,11 @@ def command(guest: str | None, follow: bool, system: str | None, as_json: bool) 
     except FileNotFoundError:
         logs = sorted(each.stem for each in found.directory.glob("*.log") if each.stem != _CP_LOG)
         who = f"guest {guest}" if guest else "CP"
-        raise ConfigError(f"system {found.name}: found no log of {who}, wanted one of {', '.join(logs)}") from None
+        known = ", ".join(logs) + suggestion(guest or "", logs)
+        raise ConfigError(f"system {found.name}: found no log of {who}, wanted one of {known}") from None
     with log:
+        if tail is not None:
+            _seek_last(log, tail)
         if as_json:
             text = log.read().decode(errors="surrogateescape")
             print_json({"system": found.name, "guest": guest, "path": str(path), "log": text})
@@ -53,8 +59,45 @@ def command(guest: str | None, follow: bool, system: str | None, as_json: bool) 
             _copy(log, found.pid if follow else None)
 
 
+def _seek_last(log: BinaryIO, lines: int) -> None:
+    """Go to the beginning of the last lines; one at the end that is not complete counts."""
+    end = log.seek(0, os.SEEK_END)
+    if not lines:
+        return
+    position = max(end - 1, 0)  # a line break at the very end begins no line
+    while position:
+        length = min(_READ_BYTES, position)
+        position = log.seek(position - length)
+        data = log.read(length)
+        at = length
+        while (at := data.rfind(b"\n", 0, at)) >= 0:
+            lines -= 1
+            if not lines:
+                log.seek(position + at + 1)
+                return
+    log.seek(0)
+
+
+def _terminal_writer() -> Callable[[bytes], object]:
+    """Return what writes a log to stdout: as it is or, to a terminal, without characters that the terminal obeys."""
+    if not sys.stdout.isatty():
+        return sys.stdout.buffer.write
+    from codecs import getincrementaldecoder
+
+    from dcss.report.quoting import escaped
+
+    decoder = getincrementaldecoder("utf-8")("surrogateescape")
+
+    def write(data: bytes) -> None:
+        sys.stdout.write(escaped(decoder.decode(data), keep="\n\t"))
+        sys.stdout.flush()
+
+    return write
+
+
 def _copy(log: BinaryIO, pid: int | None) -> None:
     """Write a log to stdout; if CP's process is given, follow the log until that process ends."""
+    write = _terminal_writer()
     ended = True
     pidfd = -1
     poll = select.poll()
@@ -66,7 +109,7 @@ def _copy(log: BinaryIO, pid: int | None) -> None:
     try:
         while True:
             while data := log.read(_READ_BYTES):
-                sys.stdout.buffer.write(data)
+                write(data)
             sys.stdout.buffer.flush()
             if ended:
                 return
@@ -88,5 +131,6 @@ def _found(system: str | None) -> "FoundSystem":
     wanted = [each for each in found if system in {None, each.name}]
     if len(wanted) != 1:
         names = f"one of {', '.join(each.name for each in found)}" if found else "one that was started (none is)"
-        raise ConfigError(f"dcss logs: found system {system or '(not named)'}, wanted {names}")
+        near = suggestion(system or "", (each.name for each in found))
+        raise ConfigError(f"dcss logs: found system {system or '(not named)'}, wanted {names}{near}")
     return wanted[0]

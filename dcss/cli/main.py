@@ -17,8 +17,8 @@ import click
 
 from dcss.cli.completion import COMPLETE_VARIABLE
 from dcss.cli.interrupts import SignalledError, signals_interrupt
-from dcss.cli.options import EXIT_FAILED, EXIT_USAGE
-from dcss.cli.streams import ReaderGoneError, discard_output, prepare_streams
+from dcss.cli.options import EXIT_FAILED, EXIT_USAGE, is_json_printed, print_json
+from dcss.cli.streams import OutputError, ReaderGoneError, discard_output, prepare_streams
 from dcss.errors import ConfigError, DcssError, ImageError
 
 _EXIT_SIGNAL = 128
@@ -128,31 +128,57 @@ def _status_of(arguments: list[str]) -> int:
     except Exception as error:
         if os.environ.get("DCSS_TRACEBACK") == "1":
             traceback.print_exc()
-        return _report(error)
+        return _report(error, as_json=_asks_for_json(arguments))
     except KeyboardInterrupt as error:
         return _EXIT_SIGNAL + (error.number if isinstance(error, SignalledError) else signal.SIGINT)
 
 
-def _report(error: Exception) -> int:
-    """Write an error to stderr, one line for each thing that is wrong, and return the exit status."""
+def _report(error: Exception, *, as_json: bool) -> int:
+    """Write an error to stderr, one line for each thing that is wrong, and return the exit status.
+
+    Where a JSON document was asked for and none is written yet, the error is the document.
+    """
+    lines, status = _lines_of(error)
+    for line in lines:
+        click.echo(_shown(line), err=True)
+    if as_json and not is_json_printed() and not isinstance(error, OutputError):
+        document = {"kind": type(error).__name__, "lines": lines or [str(error)], "exit_status": status}
+        print_json({"error": document})
+    return status
+
+
+def _shown(line: str) -> str:
+    """Return a line without characters that a terminal obeys, where it goes to one: it may have a file's name in it."""
+    if not sys.stderr.isatty():
+        return line
+    from dcss.report.quoting import escaped
+
+    return escaped(line)
+
+
+def _lines_of(error: Exception) -> tuple[list[str], int]:
+    """Return what is wrong, one line for each thing, and the exit status. A bug's traceback is written to stderr."""
+    lines: Sequence[str]
     match error:
         case ConfigError():
             lines, status = error.findings, EXIT_USAGE
         case click.exceptions.NoArgsIsHelpError():
-            click.echo(error.format_message(), err=True)
-            return EXIT_USAGE
+            return error.format_message().splitlines(), EXIT_USAGE
         case click.UsageError():
             where = error.ctx.command_path if error.ctx is not None else "dcss"
-            lines, status = (f"{where}: {error.format_message()} (see {where} --help)",), EXIT_USAGE
+            lines, status = [f"{where}: {error.format_message()} (see {where} --help)"], EXIT_USAGE
         case click.ClickException():
-            lines, status = (f"dcss: {error.format_message()}",), EXIT_USAGE
+            lines, status = [f"dcss: {error.format_message()}"], EXIT_USAGE
         case DcssError():
-            lines, status = (f"dcss: {error}",), EXIT_USAGE if isinstance(error, ImageError) else EXIT_FAILED
+            lines, status = [f"dcss: {error}"], EXIT_USAGE if isinstance(error, ImageError) else EXIT_FAILED
         case OSError():
-            lines, status = (f"dcss: {error}",), EXIT_FAILED
+            lines, status = [f"dcss: {error}"], EXIT_FAILED
         case _:  # a bug of this program: the traceback goes into the report of it
             traceback.print_exception(error)
-            return EXIT_FAILED
-    for line in lines:
-        click.echo(" ".join(line.splitlines()), err=True)
-    return status
+            return [], EXIT_FAILED
+    return [" ".join(line.splitlines()) for line in lines], status
+
+
+def _asks_for_json(arguments: list[str]) -> bool:
+    """Return True if --json stands among a command's own words: those after -- are another program's."""
+    return "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)

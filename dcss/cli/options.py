@@ -25,10 +25,24 @@ evidence_option = click.option(
 )
 
 
+_printed: list[bool] = []  # one entry for each document of this process
+
+
+def is_json_printed() -> bool:
+    """Return True if a document is on stdout: no second one may follow."""
+    return bool(_printed)
+
+
+def json_begins() -> None:
+    """Note that a document is on its way to stdout."""
+    _printed.append(True)
+
+
 def print_json(document: dict[str, Any]) -> None:
     """Write one JSON document to stdout."""
     from dcss.documents import to_json
 
+    json_begins()
     click.echo(to_json(document))
 
 

@@ -12,6 +12,7 @@ from dcss.cli.options import json_option, print_json, print_page
 from dcss.cli.systems import for_each, system_argument
 from dcss.cli.watch import watch, watch_option
 from dcss.errors import ConfigError, LaunchError
+from dcss.suggest import suggestion
 
 if TYPE_CHECKING:
     from dcss.report.blocks import Page
@@ -66,7 +67,8 @@ def _look(system: str | None) -> "_Look":
 
     found = [each for each in find_systems() if system in {None, each.name}]
     if system is not None and not found:
-        raise ConfigError(f"system {system}: found none of that name, wanted one that runs: dcss ps lists them")
+        near = suggestion(system, (each.name for each in find_systems()))
+        raise ConfigError(f"system {system}: found none of that name, wanted one that runs: dcss ps lists them{near}")
     asked = for_each(partial(_status, may_be_gone=system is None), found)
     statuses = [answer for answer in asked if isinstance(answer, SystemStatus)]
     others = [answer for answer in asked if isinstance(answer, NotRunning)]

@@ -36,7 +36,40 @@ def complete_guest(context: click.Context, _: click.Parameter, incomplete: str) 
     return [CompletionItem(name) for name in names if name.startswith(incomplete)]
 
 
-system_argument = click.argument("system", required=False, metavar="[SYSTEM]", shell_complete=_complete_system)
+_NAMED = "dcss.system"  # where a context keeps what --system names
+
+
+def _keep_named(context: click.Context, _: click.Parameter, system: str | None) -> str | None:
+    context.meta[_NAMED] = system
+    return system
+
+
+def _one_name(context: click.Context, _: click.Parameter, system: str | None) -> str | None:
+    """Return the system that is named as an argument or by --system. Raises UsageError where these differ."""
+    named: str | None = context.meta.get(_NAMED)
+    if None not in {system, named} and system != named:
+        raise click.UsageError(f"found SYSTEM {system} and --system {named}, wanted one system", context)
+    return system if system is not None else named
+
+
+def system_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command take its system as an argument, and by --system as all others take it."""
+    argument = click.argument(
+        "system", required=False, metavar="[SYSTEM]", callback=_one_name, shell_complete=_complete_system
+    )
+    option = click.option(
+        "--system",
+        "named_system",
+        metavar="SYSTEM",
+        help="The same as the argument SYSTEM.",
+        is_eager=True,  # read before the argument
+        expose_value=False,
+        callback=_keep_named,
+        shell_complete=_complete_system,
+    )
+    return argument(option(function))
+
+
 system_option = click.option(
     "--system", metavar="SYSTEM", help="The system; not needed if only one runs.", shell_complete=_complete_system
 )

@@ -8,7 +8,8 @@ from dcss.config.check_segments import Placement, placement_of
 from dcss.config.draft import Draft
 from dcss.config.models import GuestModel
 from dcss.config.names import device_segments, guest_name
-from dcss.config.problems import FieldProblem, Location, did_you_mean
+from dcss.config.problems import FieldProblem, Location
+from dcss.suggest import did_you_mean
 
 MAX_NAME_CHARACTERS = 8
 MAX_GUESTS = 99_999  # of one system; more than Linux gives processes by default

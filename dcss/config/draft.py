@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any, cast
 
 from dcss.config.document import Document
 from dcss.config.models import SystemModel, known_keys, validate
-from dcss.config.problems import FieldProblem, Location, WrongValueError, did_you_mean
+from dcss.config.problems import FieldProblem, Location, WrongValueError
+from dcss.suggest import did_you_mean
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails

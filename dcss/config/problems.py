@@ -1,7 +1,6 @@
 """What is wrong in a configuration: where, what was found, what was wanted, and what mends it."""
 
-import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -100,10 +99,3 @@ def describe(value: object, source: str | None = None) -> str:
             return f"{source}, which YAML reads as {'true' if value else 'false'}"
         case _:
             return printable(source if source is not None else str(value))
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``did you mean X?`` for the known word nearest to `word`, or an empty text."""
-    by_folded = {name.casefold(): name for name in known}
-    near = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
-    return f"did you mean {by_folded[near[0]]}?" if near else ""

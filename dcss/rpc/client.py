@@ -15,6 +15,7 @@ from dcss.host.paths import check_system_name, runtime_directory
 from dcss.rpc.address import connected, peer_of
 from dcss.rpc.protocol import LINE_END, Arguments, ControlRequest, Output, read_answer
 from dcss.rpc.watch import LOOK_SECONDS, SILENT_SECONDS, AnswerWatch
+from dcss.suggest import suggestion
 
 _READ_BYTES = 1 << 16
 _CONNECT_SECONDS = 0.05  # between attempts while the queue of clients is full
@@ -96,9 +97,8 @@ class Client:
             self._socket = _connect(system, directory)
         except FileNotFoundError:
             running = [found.name for found in find_systems() if found.life is Life.UP]
-            raise ConfigError(
-                f"system {system}: found none of that name that runs, wanted {_one_of(running)}"
-            ) from None
+            wanted = _one_of(running) + suggestion(system, running)
+            raise ConfigError(f"system {system}: found none of that name that runs, wanted {wanted}") from None
         except ConnectionRefusedError:
             raise LaunchError(
                 f"system {system}: its CP (process {_pid_in(directory) or 'unknown'}) is dead; dcss down {system}"

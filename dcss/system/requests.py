@@ -10,6 +10,7 @@ from dcss.errors import ConfigError, LaunchError
 from dcss.rpc.connection import ClientConnection
 from dcss.rpc.protocol import Arguments, Output
 from dcss.rpc.server import Handler
+from dcss.suggest import suggestion
 from dcss.system.guest import Guest
 from dcss.system.instance import GuestInstance
 from dcss.system.operator import operator_handlers
@@ -89,15 +90,13 @@ class Requests:
 
     async def _guest(self, _client: ClientConnection, arguments: Arguments) -> Arguments:
         guest, action = self._find(arguments), arguments.get("action")
-        if action == "start" and guest.lives:
-            raise LaunchError(f"guest {guest.name}: it is {guest.state} already")
         if action not in {"start", "stop", "restart"}:
             raise ConfigError(f"guest: action: found {action!r}, wanted start, stop or restart")
         await self._system.tasks.finish(self._change(guest, action), f"{action} {guest.name}")
         return to_document(guest_status(self._system, guest))
 
     async def _change(self, guest: Guest, action: str) -> None:
-        """Stop and start a guest, and wait each time until it has settled."""
+        """Stop and start a guest, and wait each time until it has settled, which one to start may have done already."""
         supervisor = self._system.supervisor
         if action in {"stop", "restart"}:
             async with self._prover.held_off():  # a guest that ends while it is examined fails the whole proof
@@ -105,6 +104,8 @@ class Requests:
                 supervisor.stop(guest)
                 await settled
         if action in {"start", "restart"}:
+            if guest.lives and guest.settled:
+                return
             settled = guest.next_settled()
             if not guest.lives:  # another client may have started it
                 supervisor.start(guest)
@@ -120,7 +121,8 @@ class Requests:
         guest = guests.get(name) if isinstance(name, str) else None
         if guest is None:
             shown = ", ".join(list(guests)[:_NAMES_SHOWN]) + (", …" if len(guests) > _NAMES_SHOWN else "")
-            raise ConfigError(f"guest: found {name!r}, wanted one of system {self._system.plan.name}: {shown}")
+            near = suggestion(str(name), guests)
+            raise ConfigError(f"guest: found {name!r}, wanted one of system {self._system.plan.name}: {shown}{near}")
         return guest
 
 

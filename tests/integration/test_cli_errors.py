@@ -1,5 +1,6 @@
 """Wrong YAML files through the real command line: one line per problem on stderr, exit 2, nothing started."""
 
+import json
 import os
 import subprocess
 import sys
@@ -31,8 +32,9 @@ def test_each_problem_of_a_wrong_file_is_one_line(wrong: object, tmp_path: Path)
     (tmp_path / "demo.yaml").write_bytes(text if isinstance(text, bytes) else text.encode())
     done = dcss("run", "demo.yaml", "--json", cwd=tmp_path)
     assert done.returncode == 2
-    assert done.stdout == ""
-    assert done.stderr.splitlines() == [f"demo.yaml:{finding}" for finding in findings]
+    lines = [f"demo.yaml:{finding}" for finding in findings]
+    assert json.loads(done.stdout) == {"error": {"kind": "ConfigError", "lines": lines, "exit_status": 2}}
+    assert done.stderr.splitlines() == lines
 
 
 def test_nothing_is_started_for_a_wrong_file(tmp_path: Path) -> None:

@@ -174,12 +174,23 @@ def test_one_guest_is_stopped_started_and_restarted(dcss: Dcss) -> None:
     assert dcss.json("verify")["verdict"] == "verified"
     assert dcss.json("guest", "start", "G01")["state"] == "ready"
     second = dcss.pid_of("G01")
-    assert "it is ready already" in dcss("guest", "start", "G01", status=3).stderr
+    assert dcss("guest", "start", "G01").stdout == "G01: ready\n"
+    assert dcss.pid_of("G01") == second
+    assert "(did you mean G01?)" in dcss("guest", "start", "g01", status=2).stderr
+    assert "(did you mean G01?)" in dcss("logs", "g01", status=2).stderr
+    for command in ("ps", "verify", "measure"):
+        named = dcss.json(command, "--system", dcss.system)
+        assert named.keys() == dcss.json(command, dcss.system).keys()
+        error = dcss.json(command, "--system", dcss.system, "other", status=2)["error"]
+        assert error["lines"][0].startswith(f"dcss {command}: found SYSTEM other and --system {dcss.system}")
+        assert f"(did you mean {dcss.system}?)" in dcss.json(command, f"{dcss.system}x", status=2)["error"]["lines"][0]
     assert dcss("guest", "restart", "G01").stdout == "G01: ready\n"
     assert len({first, second, dcss.pid_of("G01")}) == 3
-    assert dcss("logs", "G01").stdout.count("--- started again") == 2
+    whole = dcss("logs", "G01").stdout
+    assert whole.count("--- started again") == 2
+    assert dcss("logs", "G01", "--tail", "2").stdout == "".join(whole.splitlines(keepends=True)[-2:])
     assert dcss.json("verify")["files"][0]["guests"] == ["G01", "G02"]
-    dcss("down")
+    dcss("down", "--system", dcss.system)
     dcss.assert_nothing_left()
 
 

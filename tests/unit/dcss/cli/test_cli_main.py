@@ -15,7 +15,9 @@ import click
 import pytest
 
 from dcss.cli import main as entry
+from dcss.cli import options
 from dcss.cli.interrupts import SignalledError, signals_interrupt
+from dcss.cli.options import json_option, print_json
 from dcss.errors import ConfigError, ImageError, LaunchError, PublishError
 
 HEAVY = ("pydantic", "rich", "numpy", "yaml", "posix_ipc", "psutil", "dcss.config", "dcss.system", "dcss.report")
@@ -50,6 +52,7 @@ def test_the_table_has_the_help_of_each_command() -> None:
 
 
 def run_main(*arguments: str) -> int:
+    options._printed.clear()  # each is a process of its own elsewhere
     with pytest.raises(SystemExit) as ended:
         entry.main(arguments)
     return int(ended.value.code or 0)
@@ -60,8 +63,15 @@ def fails(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """A command ``fails`` that raises what the test puts into the module's `error`."""
     module = ModuleType("dcss_test_fails")
 
+    module.document = None  # type: ignore[attr-defined]
+
     @click.command("fails")
-    def command() -> int:
+    @click.argument("words", nargs=-1)
+    @json_option
+    def command(words: tuple[str, ...], as_json: bool) -> int:
+        del words, as_json
+        if module.document is not None:
+            print_json(module.document)
         error = module.error
         if isinstance(error, BaseException):
             raise error
@@ -100,6 +110,44 @@ def test_each_ending_has_its_status_and_its_lines(
     assert run_main("fails") == status
     out, err = capfd.readouterr()
     assert (out, err) == ("", stderr)
+
+
+def test_an_error_is_the_json_document_that_was_asked_for(fails: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:
+    fails.error = ConfigError("a.yaml:1: x", "a.yaml:2: y")  # type: ignore[attr-defined]
+    assert run_main("fails", "--json") == 2
+    out, err = capfd.readouterr()
+    document = {"error": {"kind": "ConfigError", "lines": ["a.yaml:1: x", "a.yaml:2: y"], "exit_status": 2}}
+    assert json.loads(out) == document
+    assert err == "a.yaml:1: x\na.yaml:2: y\n"
+    fails.error = RuntimeError("never happens")  # type: ignore[attr-defined]
+    assert run_main("fails", "--json") == 3
+    assert json.loads(capfd.readouterr().out)["error"]["lines"] == ["never happens"]
+    assert run_main("run", "--json") == 2  # without CONFIG
+    assert json.loads(capfd.readouterr().out)["error"]["kind"] == "MissingParameter"
+
+
+def test_an_error_after_the_document_and_a_json_of_another_program_add_nothing(
+    fails: ModuleType, capfd: pytest.CaptureFixture[str]
+) -> None:
+    fails.document = {"done": 1}  # type: ignore[attr-defined]
+    fails.error = LaunchError("it ended")  # type: ignore[attr-defined]
+    assert run_main("fails", "--json") == 3
+    assert json.loads(capfd.readouterr().out) == {"done": 1}
+    fails.document = None  # type: ignore[attr-defined]
+    assert run_main("fails", "--", "--json") == 3
+    assert capfd.readouterr().out == ""
+
+
+def test_an_error_cannot_move_a_terminal_s_cursor(
+    fails: ModuleType, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = "\x1b]0;title\a\u202e.so"
+    fails.error = LaunchError(f"{name}: gone")  # type: ignore[attr-defined]
+    run_main("fails")
+    assert capfd.readouterr().err == f"dcss: {name}: gone\n"
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True, raising=False)
+    run_main("fails")
+    assert capfd.readouterr().err == r"dcss: \033]0;title\a\342\200\256.so: gone" + "\n"
 
 
 def test_a_fault_of_ours_is_shown_whole(fails: ModuleType, capfd: pytest.CaptureFixture[str]) -> None:

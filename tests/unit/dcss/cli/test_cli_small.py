@@ -55,6 +55,18 @@ def test_init_elsewhere(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert "no/such/x.yaml: found No such file or directory" in capfd.readouterr().err
 
 
+def test_init_under_a_new_name(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("init", "demo", "--as", "mine") == 0
+    assert capfd.readouterr().out == "mine.yaml written; start it with: dcss run mine.yaml\n"
+    demo = (CONFIGS / "demo.yaml").read_text()
+    assert (here / "mine.yaml").read_text() == demo.replace("\nsystem: demo\n", "\nsystem: mine\n")
+    assert load_plan(here / "mine.yaml").name == "mine"
+    assert run("init", "--as", "../up") == 2
+    assert capfd.readouterr().err.startswith("--as: system name '../up'")
+    assert run("init", "DEMO") == 2
+    assert "(did you mean demo?)" in capfd.readouterr().err
+
+
 def test_init_of_an_unknown_system_lists_the_known(capfd: pytest.CaptureFixture[str]) -> None:
     assert run("init", "demmo") == 2
     assert capfd.readouterr().err.startswith("dcss init: found 'demmo', wanted one of administrator, demo, hundred")
