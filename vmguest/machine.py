@@ -128,5 +128,5 @@ class VirtualMachine:
             end = min(first_page + pages, storage.first_page + storage.pages)
             if start < end and not storage.private:
                 offset = storage.offset + (start - storage.first_page) * PAGE_SIZE
-                pieces.append(storage._replace(first_page=start, pages=end - start, offset=offset))
+                pieces.append(AttachedStorage(start, end - start, storage.descriptor, offset, False, storage.writable))
         return pieces if sum(piece.pages for piece in pieces) == pages else []

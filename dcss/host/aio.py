@@ -20,23 +20,23 @@ class NoThreadError(LaunchError):
 async def wait_readable(sock: socket.socket) -> None:
     """Wait until `sock` can be read; asyncio itself knows no recvmsg."""
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_reader(sock, _resolve, ready)
+    ready, descriptor = loop.create_future(), sock.fileno()  # given a socket, asyncio formats its repr each time
+    loop.add_reader(descriptor, _resolve, ready)
     try:
         await ready
     finally:
-        loop.remove_reader(sock)
+        loop.remove_reader(descriptor)
 
 
 async def wait_writable(sock: socket.socket) -> None:
     """Wait until `sock` takes something."""
     loop = asyncio.get_running_loop()
-    ready = loop.create_future()
-    loop.add_writer(sock, _resolve, ready)
+    ready, descriptor = loop.create_future(), sock.fileno()
+    loop.add_writer(descriptor, _resolve, ready)
     try:
         await ready
     finally:
-        loop.remove_writer(sock)
+        loop.remove_writer(descriptor)
 
 
 def _resolve(future: asyncio.Future[None]) -> None:

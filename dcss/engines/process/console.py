@@ -38,7 +38,7 @@ class GuestConsole:
     def start(self) -> None:
         """Read what the guest sends from now on."""
         if not self._reading and self._socket.fileno() >= 0:
-            asyncio.get_running_loop().add_reader(self._socket, self._read)
+            asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
             self._reading = True
 
     async def verdict(self) -> Verdict | None:
@@ -111,7 +111,7 @@ class GuestConsole:
 
     def _pause(self) -> None:
         if self._reading:
-            asyncio.get_running_loop().remove_reader(self._socket)
+            asyncio.get_running_loop().remove_reader(self._socket.fileno())
             self._reading = False
 
     def _has_packet(self) -> bool:

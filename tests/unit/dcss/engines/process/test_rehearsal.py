@@ -39,6 +39,6 @@ def test_it_maps_files_and_leaves_nothing_behind() -> None:
     root = str(Path(__file__).parents[5])
     command = [sys.executable, "-I", "-S", "-c", PROGRAM, root]
     before, after, mapped = json.loads(subprocess.run(command, check=True, capture_output=True).stdout)
-    assert mapped > 100
+    assert mapped > 50
     assert after == before
     assert after["in the reserved ranges"] == ["---p"]
