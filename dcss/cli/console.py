@@ -12,6 +12,7 @@ from dcss.cli.operator import exit_status, operator_of
 from dcss.errors import DcssError
 
 if TYPE_CHECKING:
+    from dcss.cp.console.commands import Command
     from dcss.cp.requests import Response
 
 PROMPT = "CP> "
@@ -55,14 +56,37 @@ def execute_lines(system: str, lines: Iterable[str]) -> int:
 
 def execute(system: str, line: str) -> "Response":
     """Execute one line: HELP here, all else at the CP of `system`. Raises DcssError."""
+    from dcss.cp.console.commands import command_words
     from dcss.cp.requests import ConsoleCommand, Response
 
     if _is_one_of(line, _HELP):
-        return Response(0, tuple(help_lines()))
+        return _help(command_words(line)[1:])
     if not line.strip():
         return Response(0, ())
     with operator_of(system) as operator:
         return operator.perform(ConsoleCommand(line))
+
+
+def _help(words: list[str]) -> "Response":
+    """Return what HELP answers: every command, or the one that is named, which may be abbreviated."""
+    from dcss.cp.console.commands import find_command
+    from dcss.cp.console.messages import EXTRA_OPTIONS, UNKNOWN_COMMAND, CommandError
+    from dcss.cp.requests import Response
+
+    if not words:
+        return Response(0, tuple(help_lines()))
+    if len(words) > 1:
+        return Response.refusal(CommandError(EXTRA_OPTIONS, option=words[1]))
+    command = find_command(words[0])
+    if command is None:
+        return Response.refusal(CommandError(UNKNOWN_COMMAND, command=words[0]))
+    return Response(0, (*_usage(command), f"    {command.purpose}; docs/cp.md has the rest"))
+
+
+def _usage(command: "Command") -> Iterator[str]:
+    yield from command.usage.split("; ")
+    if command.shortest < len(command.name):
+        yield f"    {command.name} may be as short as {command.name[: command.shortest]}"
 
 
 def help_lines() -> Iterator[str]:
@@ -70,10 +94,8 @@ def help_lines() -> Iterator[str]:
     from dcss.cp.console.commands import COMMANDS
 
     for command in COMMANDS:
-        yield from command.usage.split("; ")
-        if command.shortest < len(command.name):
-            yield f"    {command.name} may be as short as {command.name[: command.shortest]}"
-    yield "HELP, QUIT, LOGOFF are this console's own"
+        yield from _usage(command)
+    yield "HELP [command], QUIT, LOGOFF are this console's own"
 
 
 def _execute(system: str, line: str) -> None:
@@ -88,7 +110,9 @@ def _execute(system: str, line: str) -> None:
 
 
 def _is_one_of(line: str, known: dict[str, int]) -> bool:
-    word = line.upper().split()[:1]
+    from dcss.cp.console.commands import command_words
+
+    word = command_words(line)[:1]
     return any(len(typed) >= shortest and name.startswith(typed) for typed in word for name, shortest in known.items())
 
 

@@ -151,10 +151,10 @@ class _RemoteOperator:
         self._system = system
 
     def perform(self, request: "OperatorRequest") -> "Response":
-        from dcss.cp.requests import ConsoleCommand, Export, Import, QueryUserid, Save, Store
+        from dcss.cp.requests import ConsoleCommand, Export, Import, QueryNames, QueryUserid, Save, Store
         from dcss.host.paths import state_directory
 
-        assert not isinstance(request, Store | QueryUserid), "only a console command asks for that"
+        assert not isinstance(request, Store | QueryNames | QueryUserid), "only a console command asks for that"
         if isinstance(request, ConsoleCommand):
             return self._ask("cp", request.arguments())
         if isinstance(request, Import | Export):

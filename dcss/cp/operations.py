@@ -3,7 +3,7 @@
 A request that CP refuses has a message as its response.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -26,6 +26,7 @@ from dcss.cp.requests import (
     OperatorRequest,
     Purge,
     Query,
+    QueryNames,
     QueryUserid,
     Response,
     Save,
@@ -49,6 +50,7 @@ class Host(NamedTuple):
     directory: SegmentDirectory
     saved: SavedSegments
     findings: Findings
+    machines: Mapping[str, object]
 
 
 class Content(StrEnum):
@@ -79,7 +81,7 @@ async def perform(host: Host, request: OperatorRequest, issuer: Issuer = THE_OPE
         return Response(messages.SPOOL_FAILED.number, (messages.SPOOL_FAILED.line(reason=error),))
 
 
-async def _perform(host: Host, request: SegmentRequest | Store | QueryUserid, issuer: Issuer) -> Response:  # noqa: PLR0911
+async def _perform(host: Host, request: SegmentRequest | Store | QueryNames | QueryUserid, issuer: Issuer) -> Response:  # noqa: PLR0911
     match request:
         case Define():
             return await _define(host, request, issuer)
@@ -97,6 +99,8 @@ async def _perform(host: Host, request: SegmentRequest | Store | QueryUserid, is
             return await _export(host, request)
         case Store():
             return await _store(host, request)
+        case QueryNames():
+            return Response(0, tuple(query.names([THE_OPERATOR.userid, *host.machines])))
         case QueryUserid():
             return Response(0, (f"{issuer.userid:<8} AT {host.system.upper()}",))
 

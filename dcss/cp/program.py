@@ -49,7 +49,7 @@ class ControlProgram:
             self._machines: dict[str, RegisteredMachine] = {}
             self._findings = Findings()
             self.saved = SavedSegments(self._directory, spool, self._findings)
-            self._host = Host(system, self._directory, self.saved, self._findings)
+            self._host = Host(system, self._directory, self.saved, self._findings, self._machines)
             self._closing = stack.pop_all()
 
     @property
@@ -96,7 +96,8 @@ class ControlProgram:
             if older is not None and older.saved_digest is not None:
                 raise PublishError(
                     f"segment {name}: the spool holds it as file {older.spid:04d}; leave its image out to use that,"
-                    f" save the new one over it, or purge it (PURGE NSS NAME {name})"
+                    f" save the new one over it, or purge it (PURGE NSS NAME {name};"
+                    f" dcss segment purge {name} --system {self.system})"
                 )
             segment = Segment(definition, self._directory.next_spid(), saved_class(definition), OPERATOR, now(), fill)
             await self._objects.bring_in(segment)

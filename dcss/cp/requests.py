@@ -246,8 +246,13 @@ class QueryUserid:
     """QUERY USERID: show who makes the request, and on which system."""
 
 
+@dataclass(frozen=True, slots=True)
+class QueryNames:
+    """QUERY NAMES: show who is logged on: the operator, and the guests that run."""
+
+
 SegmentRequest = Define | Save | Load | Query | Purge | Import | Export
-OperatorRequest = SegmentRequest | Store | QueryUserid | ConsoleCommand
+OperatorRequest = SegmentRequest | Store | QueryNames | QueryUserid | ConsoleCommand
 
 SEGMENT_REQUESTS: Mapping[str, type[SegmentRequest]] = {
     kind.action: kind for kind in (Define, Save, Load, Query, Purge, Import, Export)

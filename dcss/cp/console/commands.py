@@ -19,6 +19,7 @@ from dcss.cp.requests import (
     Purge,
     Query,
     QueryForm,
+    QueryNames,
     QueryUserid,
     Save,
     Store,
@@ -31,24 +32,33 @@ _SHORTEST_FORMS = {QueryForm.MAP: 3, QueryForm.USERS: 4, QueryForm.ATTRIBUTES: 4
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """One word of CP: its name, how many letters suffice, the classes that may use it, and how it is used."""
+    """One word of CP: its name, how many letters suffice, the classes that may use it, what for, and how."""
 
     name: str
     shortest: int
     privileges: frozenset[str]
+    purpose: str
     usage: str
     parse: Callable[[Issuer, Sequence[str]], OperatorRequest]
 
 
 def parse_command(line: str, issuer: Issuer) -> OperatorRequest | None:
     """Return what a line asks for, None for an empty one and a comment. Raises CommandError."""
-    words = line.upper().split()
+    words = command_words(line)
     if not words or words[0].startswith("*"):  # a comment, for logs and scripts
         return None
     command = find_command(words[0])
     if command is None or not command.privileges & issuer.privileges:  # CP answers both alike
         raise CommandError(messages.UNKNOWN_COMMAND, command=words[0])
     return command.parse(issuer, words[1:])
+
+
+def command_words(line: str) -> list[str]:
+    """Return the words of a line in upper case, without the CP or #CP that a user's line may begin with."""
+    words = line.upper().split()
+    while words and words[0] in {"CP", "#CP"}:
+        del words[0]
+    return words
 
 
 def find_command(word: str) -> Command | None:
@@ -82,11 +92,15 @@ def _purge(_: Issuer, words: Sequence[str]) -> Purge:
     return Purge(files)
 
 
-def _query(issuer: Issuer, words: Sequence[str]) -> Query | QueryUserid:
+def _query(issuer: Issuer, words: Sequence[str]) -> Query | QueryNames | QueryUserid:
     if words and _abbreviates(words[0], "USERID", 6):
         if len(words) > 1:
             raise CommandError(messages.EXTRA_OPTIONS, option=words[1])
         return QueryUserid()
+    if words and _abbreviates(words[0], "NAMES", 3):
+        if len(words) > 1:
+            raise CommandError(messages.EXTRA_OPTIONS, option=words[1])
+        return QueryNames()
     if "E" not in issuer.privileges:
         raise CommandError(messages.INVALID_QUERY, option=" ".join(words[:1]))
     files, rest = _selection(_after_nss(words))
@@ -135,16 +149,45 @@ def _selection(operands: Sequence[str]) -> tuple[FileSelection, Sequence[str]]:
 
 
 COMMANDS = (
-    Command("DEFSEG", 6, frozenset("E"), "DEFSEG name page-page type [...] [LOADNSHR | RSTD] [SECURE]", _defseg),
-    Command("SAVESEG", 7, frozenset("E"), "SAVESEG name", _saveseg),
-    Command("PURGE", 3, frozenset("E"), "PURGE NSS {ALL | NAME name | file}", _purge),
+    Command(
+        "DEFSEG",
+        6,
+        frozenset("E"),
+        "defines a saved segment as a skeleton, which SAVESEG fills",
+        "DEFSEG name page-page type [...] [LOADNSHR | RSTD] [SECURE]",
+        _defseg,
+    ),
+    Command(
+        "SAVESEG",
+        7,
+        frozenset("E"),
+        "saves storage as the content of a skeleton",
+        "SAVESEG name",
+        _saveseg,
+    ),
+    Command(
+        "PURGE",
+        3,
+        frozenset("E"),
+        "removes segments; those in use stay for their users",
+        "PURGE NSS {ALL | NAME name | file}",
+        _purge,
+    ),
     # z/VM's own STORE (host storage) is class C too; which words it would take for a segment is not in public sources.
-    Command("STORE", 3, frozenset("C"), "STORE NSS name hexaddress hexdata [...]", _store),
+    Command(
+        "STORE",
+        3,
+        frozenset("C"),
+        "writes bytes into pages of type SC",
+        "STORE NSS name hexaddress hexdata [...]",
+        _store,
+    ),
     Command(
         "QUERY",
         1,
         frozenset("EG"),
-        "QUERY NSS [ALL | NAME name | file] [MAP | USERS | ATTRIBUTES]; QUERY USERID",
+        "shows segments, their users, who is logged on, or who asks",
+        "QUERY NSS [ALL | NAME name | file] [MAP | USERS | ATTRIBUTES]; QUERY NAMES; QUERY USERID",
         _query,
     ),
 )

@@ -5,7 +5,7 @@ without options, whose RECS are 4 digits or thousands as 033K); "CP Commands and
 Unconfirmed: how USERS looks, how further ranges of one file continue, and pages of more than 5 digits.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -19,6 +19,7 @@ _MAP_HEADER = "FILE FILENAME FILETYPE MINSIZE BEGPAG ENDPAG TYPE CL #USERS PARMR
 _ATTRIBUTES_HEADER = "FILE FILENAME FILETYPE CL ATTRIBUTES"
 _USERS_HEADER = "FILE FILENAME FILETYPE CL USERS"
 _USERS_PER_LINE = 6
+_NAMES_IN_LINE = 4
 
 
 def rows(segments: Iterable[Segment]) -> list[Row]:
@@ -131,3 +132,9 @@ LINES: Mapping[QueryForm, Callable[[Iterable[Segment]], Iterator[str]]] = {
     QueryForm.USERS: user_lines,
     QueryForm.ATTRIBUTES: attribute_lines,
 }
+
+
+def names(userids: Sequence[str]) -> Iterator[str]:
+    """Yield the lines of QUERY NAMES: four users in each, all disconnected, since none has a terminal."""
+    for first in range(0, len(userids), _NAMES_IN_LINE):
+        yield ", ".join(f"{userid:<8} - DSC " for userid in userids[first : first + _NAMES_IN_LINE]).rstrip()

@@ -251,7 +251,8 @@ class Spool:
         if error.errno in {ENOSPC, EDQUOT}:
             there = next(each for each in (directory, *directory.parents) if each.is_dir())
             free_bytes = shutil.disk_usage(there).free
-            text += f"; found {free_bytes} bytes free in {directory}: make room there, or purge segments (PURGE NSS)"
+            text += f"; found {free_bytes} bytes free in {directory}: make room there, or purge segments"
+            text += f" (PURGE NSS; dcss segment purge NAME --system {self.system})"
         elif error.errno in {EACCES, EROFS, EPERM}:
             text += f"; wanted {directory} writable by user {os.geteuid()}: mend that, or set XDG_STATE_HOME"
         return SpoolError(text)

@@ -1,6 +1,8 @@
 """Commands about the guest as a whole: free, dmesg, uname, hostname, vmcp."""
 
 import os
+import re
+from dataclasses import replace
 from errno import EINVAL
 
 from dcss.abi.diag08 import MAX_COMMAND_BYTES
@@ -14,6 +16,10 @@ from vmguest.shell.context import Builtin, Context, UsageError, operands, option
 
 _COLUMNS = ("total", "used", "free", "shared", "buff/cache", "available")
 _VMCP_BUF, _VMCP_LIN, _VMCP_OPT = 2, 3, 4  # response cut, an error of Linux, wrong options
+_VMCP_BUFFER_BYTES = 8192  # vmcp(8): the default, and the range of --buffer
+_VMCP_LEAST_BYTES, _VMCP_MOST_BYTES = 4096, 1 << 20
+_BUFFER_SIZE = re.compile(rb"(\d{1,9})([kKmM]?)")
+_BUFFER_SHIFT = {b"": 0, b"k": 10, b"m": 20}
 _SHIFT = {"b": 0, "k": 10, "m": 20, "g": 30}
 
 
@@ -67,16 +73,41 @@ def hostname(context: Context) -> None:
     context.out.line(context.kernel.name)
 
 
+def _short_options(context: Context) -> Context:
+    """Return the context with vmcp's long options, each in one word or two, as the short ones that they stand for."""
+    words: list[bytes] = []
+    arguments = iter(context.arguments)
+    for word in arguments:
+        name, _, value = word.partition(b"=")
+        if word == b"--":
+            words += [word, *arguments]
+        elif name == b"--buffer":
+            words.append(b"-b" + value)
+        else:
+            words.append(b"-k" if word == b"--keep-case" else word)
+    return replace(context, arguments=words)
+
+
+def _buffer_bytes(text: bytes) -> int:
+    """Return the size of --buffer: bytes, or with k or M. Raises UsageError."""
+    found = _BUFFER_SIZE.fullmatch(text)
+    size_bytes = int(found[1]) << _BUFFER_SHIFT[found[2].lower()] if found else 0
+    if not _VMCP_LEAST_BYTES <= size_bytes <= _VMCP_MOST_BYTES:
+        raise UsageError(f"--buffer '{shown(text)}': wanted {_VMCP_LEAST_BYTES} to {_VMCP_MOST_BYTES} bytes, or k or M")
+    return size_bytes
+
+
 def vmcp(context: Context) -> None:
     """Have CP execute a command and print its response; in upper case, unless -k. Statuses are vmcp(8)'s."""
     try:
-        given, words = options(context, "k")
+        given, words = options(_short_options(context), "k", "b")
+        buffer_bytes = _buffer_bytes(given["b"]) if "b" in given else _VMCP_BUFFER_BYTES
         command = " ".join(shown(word) for word in operands(words))
         if "k" not in given:
             command = command.upper()
         if len(command) > MAX_COMMAND_BYTES:  # cut, it would be another one
             raise KernelError(EINVAL, f"CP command of {len(command)} bytes, wanted at most {MAX_COMMAND_BYTES}")
-        response = cpcmd(context.kernel.machine, command, MAX_BLOCK_BYTES)
+        response = cpcmd(context.kernel.machine, command, min(buffer_bytes, MAX_BLOCK_BYTES))
     except UsageError as error:
         context.fail(f"{error}\nusage: {COMMANDS[b'vmcp'].usage}", _VMCP_OPT)
     except UnicodeEncodeError:
@@ -96,5 +127,5 @@ COMMANDS = {
     b"free": Builtin(free, "free [-hbkmg]"),
     b"hostname": Builtin(hostname, "hostname"),
     b"uname": Builtin(uname, "uname [-asnrvm]"),
-    b"vmcp": Builtin(vmcp, "vmcp [-k] COMMAND..."),
+    b"vmcp": Builtin(vmcp, "vmcp [-k] [-b SIZE] COMMAND..."),
 }

@@ -108,6 +108,15 @@ def test_help_and_comments_are_answered_wherever_a_line_comes_from(
     assert dcss("cp", "--system", system) == (0, DEFINED + wanted, "")
 
 
+def test_help_explains_one_command(dcss: Run, system: str) -> None:
+    status, out, _ = dcss("cp", "--system", system, "help", "defseg")
+    assert (status, out.splitlines()[0]) == (0, "DEFSEG name page-page type [...] [LOADNSHR | RSTD] [SECURE]")
+    assert "SAVESEG name" not in out
+    assert dcss("cp", "--system", system, "#CP HELP q")[1].startswith("QUERY NSS [ALL")
+    assert dcss("cp", "--system", system, "help nonsense")[:2] == (1, "HCPCMD001E Unknown CP command: NONSENSE\n")
+    assert dcss("cp", "--system", system, "help defseg saveseg")[0] == 1
+
+
 def test_json_without_a_command_is_a_usage_error(dcss: Run, system: str) -> None:
     status, out, err = dcss("cp", "--system", system, "--json")
     assert (status, out) == (2, "")

@@ -317,6 +317,27 @@ def test_privilege_classes(cp: BlockingCp) -> None:
     check(cp.execute("  "))
 
 
+def test_cp_before_a_command_is_what_a_terminal_of_z_vm_takes(cp: BlockingCp) -> None:
+    check(cp.execute("CP Q NSS"), "NO NSS FILES")
+    check(cp.execute("#cp  cp query nss"), "NO NSS FILES")
+    check(cp.execute("#CP"))
+    check(cp.execute("CPQ NSS"), "HCPCMD001E Unknown CP command: CPQ", return_code=1)
+
+
+def test_query_names_shows_who_is_logged_on_to_every_class(cp: BlockingCp) -> None:
+    check(cp.execute("QUERY NAMES"), "OPERATOR - DSC")
+    for number in range(1, 5):
+        cp.register(f"L{number}", storage_bytes=0)
+    wanted = ("OPERATOR - DSC , L1       - DSC , L2       - DSC , L3       - DSC", "L4       - DSC")
+    check(cp.execute("q nam", Issuer("L1", frozenset("G"))), *wanted)
+    check(
+        cp.execute("Q NAMES L1"),
+        "HCPCMD003E Invalid option - command contains extra option(s) starting with L1",
+        return_code=3,
+    )
+    check(cp.execute("Q NA"), "HCPCQU003E Invalid option - NA", return_code=3)
+
+
 def test_guest_whose_storage_cannot_be_read_saves_nothing(cp: BlockingCp) -> None:
     cp.register("MAINT", storage_bytes=1 << 30)
     cp.execute("DEFSEG LIB 1-2 SR")

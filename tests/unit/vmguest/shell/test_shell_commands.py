@@ -388,6 +388,20 @@ def test_vmcp_gives_no_command_that_was_cut_and_says_what_linux_refused(bare: Ke
     assert sh(bare, "vmcp q userid") == (3, b"", "vmcp: Cannot allocate memory\n")
 
 
+def test_vmcp_takes_the_size_of_its_buffer(bare: Kernel) -> None:
+    whole = out(bare, "vmcp q userid")
+    for words in ("--buffer=4096", "--buffer 8k", "-b 1M", "-b1m", "--keep-case --buffer 4K"):
+        assert out(bare, f"vmcp {words} Q USERID") == whole
+    for words in ("--buffer=4095", "--buffer 2M", "-b x", "--buffer=", "--buffers=4096", "-b"):
+        assert sh(bare, f"vmcp {words} Q USERID").status == 4
+    for number in range(80):
+        assert sh(bare, f"vmcp defseg s{number} {number:x}00-{number:x}ff sw").status == 0
+    short = sh(bare, "vmcp --buffer=4096 q nss map")
+    assert (short.status, len(short.out)) == (2, 4096)
+    assert "the response was cut" in short.err
+    assert len(out(bare, "vmcp -b 8k q nss map")) > 4096
+
+
 def test_vmcp_of_a_guest_without_class_e(bare: Kernel, control_program: BlockingCp) -> None:
     control_program.machines["LINUX"].privileges = frozenset("G")
     assert sh(bare, "vmcp q nss").out == b"HCPCQU003E Invalid option - NSS\n"
