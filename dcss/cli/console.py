@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dcss.cli.operator import exit_status, operator_of
+from dcss.cli.options import echo_error
 from dcss.errors import DcssError
 
 if TYPE_CHECKING:
@@ -103,7 +104,7 @@ def _execute(system: str, line: str) -> None:
     try:
         response = execute(system, line)
     except DcssError as error:
-        click.echo(f"dcss: {error}", err=True)
+        echo_error(f"dcss: {error}")
         return
     for each in response.lines:
         click.echo(each)

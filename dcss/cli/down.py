@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcss.cli.options import EXIT_FAILED, json_option, print_json
+from dcss.cli.options import EXIT_FAILED, echo_error, json_option, print_json
 from dcss.cli.systems import chosen, for_each, system_argument
 from dcss.errors import ConfigError, DcssError
 
@@ -100,7 +100,7 @@ def _result(
 def _show(results: list[Result], system: str | None) -> None:
     for result in results:
         if result["error"]:
-            click.echo(f"dcss: {result['error']}", err=True)
+            echo_error(f"dcss: {result['error']}")
         else:
             click.echo(_sentence(result))
     if not results:

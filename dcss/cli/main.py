@@ -17,7 +17,7 @@ import click
 
 from dcss.cli.completion import COMPLETE_VARIABLE
 from dcss.cli.interrupts import SignalledError, signals_interrupt
-from dcss.cli.options import EXIT_FAILED, EXIT_USAGE, is_json_printed, print_json
+from dcss.cli.options import EXIT_FAILED, EXIT_USAGE, echo_error, is_json_printed, print_json
 from dcss.cli.streams import OutputError, ReaderGoneError, discard_output, prepare_streams
 from dcss.errors import ConfigError, DcssError, ImageError
 
@@ -140,20 +140,11 @@ def _report(error: Exception, *, as_json: bool) -> int:
     """
     lines, status = _lines_of(error)
     for line in lines:
-        click.echo(_shown(line), err=True)
+        echo_error(line)
     if as_json and not is_json_printed() and not isinstance(error, OutputError):
         document = {"kind": type(error).__name__, "lines": lines or [str(error)], "exit_status": status}
         print_json({"error": document})
     return status
-
-
-def _shown(line: str) -> str:
-    """Return a line without characters that a terminal obeys, where it goes to one: it may have a file's name in it."""
-    if not sys.stderr.isatty():
-        return line
-    from dcss.report.quoting import escaped
-
-    return escaped(line)
 
 
 def _lines_of(error: Exception) -> tuple[list[str], int]:

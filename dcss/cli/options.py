@@ -33,6 +33,15 @@ def is_json_printed() -> bool:
     return bool(_printed)
 
 
+def echo_error(line: str) -> None:
+    """Write a line to stderr; what it names may have characters that a terminal obeys, and a terminal gets escapes."""
+    if sys.stderr.isatty():
+        from dcss.report.quoting import escaped
+
+        line = escaped(line)
+    click.echo(line, err=True)
+
+
 def json_begins() -> None:
     """Note that a document is on its way to stdout."""
     _printed.append(True)

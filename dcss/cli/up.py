@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import EXIT_FAILED, json_option, print_json, print_page
+from dcss.cli.options import EXIT_FAILED, echo_error, json_option, print_json, print_page
 
 if TYPE_CHECKING:
     from dcss.results import SystemStatus
@@ -52,7 +52,7 @@ def command(config: Path, detach: bool, as_json: bool) -> int:
 
     def echo(line: str) -> None:
         if is_up:
-            click.echo(line, err=True)
+            echo_error(line)
 
     try:
         if detach:

@@ -128,10 +128,15 @@ def cell_columns(text: str) -> int:
 
 
 def visible(text: str) -> str:
-    """Return `text` with control characters escaped: a file's name or a guest's log must not move the cursor."""
+    """Return `text` with control and invisible characters escaped, since a file's name or a guest's log may have them.
+
+    They must neither move the cursor nor turn text around (bidirectional overrides). Undecodable bytes stay.
+    """
     if text.isprintable():
         return text
-    return "".join(ascii(char)[1:-1] if unicodedata.category(char) == "Cc" else char for char in text)
+    return "".join(
+        char if char.isprintable() or unicodedata.category(char) == "Cs" else ascii(char)[1:-1] for char in text
+    )
 
 
 def prose(text: str, style: Style, *, first: str = "", indent: int = 0) -> list[str]:

@@ -5,6 +5,7 @@ import time
 from typing import TYPE_CHECKING, TextIO
 
 from dcss.progress import Progress, Unit
+from dcss.report.quoting import escaped
 from dcss.report.units import fmt_bytes
 
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ class BarProgress:
 
     def warn(self, text: str) -> None:
         """Write one line above the bars; it stays."""
-        self._console.print(f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(f"warning: {escaped(text)}", style="yellow", markup=False, highlight=False, soft_wrap=True)
 
     def close(self) -> None:
         """Remove the bars."""

@@ -74,6 +74,15 @@ def test_bars_are_green_while_they_run_and_move_without_a_count(monkeypatch: pyt
     assert len(stream.getvalue()) > before
 
 
+def test_a_warning_on_a_terminal_is_escaped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    stream = Terminal()
+    progress = progress_for(stream)
+    progress.warn("left out: /x\x1b]0;title\x07\u202e")
+    progress.close()
+    assert r"left out: /x\033]0;title\a\342\200\256" in stream.getvalue()
+
+
 def test_a_pipe_and_a_dumb_terminal_get_lines(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(progress_for(io.StringIO()), PlainProgress)
     monkeypatch.setenv("TERM", "dumb")

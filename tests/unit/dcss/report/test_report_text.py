@@ -73,6 +73,13 @@ def test_a_note_goes_on_where_its_label_ends() -> None:
     ]
 
 
+def test_names_in_tables_and_notes_cannot_move_the_cursor_or_turn_text_around() -> None:
+    name = "a\x1b]0;t\x07\u202e\u2028b\n\udcff"
+    shown = "a\\x1b]0;t\\x07\\u202e\\u2028b\\n\udcff"
+    assert render_block(Table((Column("NAME"),), ((text_cell(name),),)), Style()) == ["NAME", shown]
+    assert render_block(Note(name, wrapped=False, details=(name,)), Style()) == [shown, shown]
+
+
 def test_columns_of_wide_and_combining_characters() -> None:
     assert [cell_columns(text) for text in ("abc", "漢字", "e\u0301", "")] == [3, 4, 1, 0]
 
