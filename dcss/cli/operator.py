@@ -1,7 +1,6 @@
 """The CP that `dcss cp` and `dcss segment` operate: the one that runs the system, or else one for this command."""
 
 import os
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -160,6 +159,8 @@ class _RemoteOperator:
         if isinstance(request, Import | Export):
             request = replace(request, image=request.image.resolve())  # here: CP has a /dev/stdin of its own
         if isinstance(request, Save) and callable(request.content):
+            import tempfile
+
             # Written here, so that CP copies it only; beside the spool, which has to have room for it anyway.
             with tempfile.TemporaryFile(dir=state_directory(), buffering=0) as content:
                 request.content(content.fileno())

@@ -26,7 +26,9 @@ GUEST_KERNEL = {
     "vmguest.shell",
 }
 PROOFS = {"dcss.verify", "dcss.account.scan"}
-SERVERS = {"asyncio", "ssl", "dcss.system", "dcss.engines", "dcss.cp.program", "dcss.cp.segments", "dcss.cp.spool"}
+SERVERS = {"asyncio", "ssl", "tempfile", "dcss.system", "dcss.engines"} | {
+    f"dcss.cp.{each}" for each in ("program", "segments", "spool")
+}
 SCREENS = {"dcss.report", "wcwidth"}
 
 
