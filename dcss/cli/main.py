@@ -50,6 +50,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "init": CommandEntry("dcss.cli.init", "Write an example system to the current directory."),
     "schema": CommandEntry("dcss.cli.schema", "Print the JSON Schema of the YAML, for editors."),
     "doctor": CommandEntry("dcss.cli.doctor", "Show what this machine lacks or limits, and how to fix it."),
+    "docs": CommandEntry("dcss.cli.docs", "Show a page of the documentation, or list the pages."),
     "completion": CommandEntry(
         "dcss.cli.completion", "Print a script that completes commands, options, systems and guests."
     ),

@@ -12,6 +12,7 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.cli.image import SizeType
 from dcss.cli.operator import exit_status, operator_of, perform, response_document, system_option
 from dcss.cli.options import json_option, print_json
+from dcss.cli.spools import command as spools
 
 if TYPE_CHECKING:
     from dcss.cp.requests import FileSelection, Response
@@ -264,3 +265,6 @@ def _show(
             size_bytes = sum(each["last_page"] + 1 - each["first_page"] for each in row["ranges"]) * PAGE_SIZE
             click.echo(f"{row['name']}: file {row['file']:04d}, {fmt_bytes(size_bytes)}, {done(row)}")
     return exit_status(response)
+
+
+command.add_command(spools)

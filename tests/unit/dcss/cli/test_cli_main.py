@@ -207,7 +207,7 @@ def test_a_closed_pipe_ends_a_command_silently() -> None:
 
 
 def test_completion_is_offered() -> None:
-    environment = {**os.environ, "_DCSS_COMPLETE": "bash_complete", "COMP_WORDS": "dcss doc", "COMP_CWORD": "1"}
+    environment = {**os.environ, "_DCSS_COMPLETE": "bash_complete", "COMP_WORDS": "dcss doct", "COMP_CWORD": "1"}
     done = python("from dcss.cli.main import main; main()", env=environment)
     assert done.stdout == "plain,doctor\n"
 
