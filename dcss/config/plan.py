@@ -19,7 +19,7 @@ class FilesSource:
     patterns: tuple[str, ...]
     min_files: int = 0  # fewer matched regular files is an error
     min_bytes: int = 0
-    max_bytes: int | None = None  # matches past this many bytes are left out, smallest path first
+    max_bytes: int | None = None  # matches past this many bytes are left out; earlier patterns go first, then paths
     exclude: tuple[str, ...] = ()  # patterns of what is left out, with all below it
     with_libraries: bool = False  # the shared libraries that the files need are added
 

@@ -32,7 +32,7 @@ def read_files(source: FilesSource) -> Tree:
     and for too few files.
     """
     search = search_files(source)
-    kept, left_out = _choose(source, search.reached)
+    kept, left_out = _choose(source, search)
     matched = {pattern: len(paths) for pattern, paths in zip(source.patterns, search.matched, strict=True)}
     return Tree(_plant(kept), left_out, search.notes, matched)
 
@@ -137,22 +137,23 @@ def _add_libraries(found: FoundFiles, resolver: "_Resolver", exclusion: Exclusio
     found.notes.extend(search.notes)
 
 
-def _choose(source: FilesSource, reached: dict[bytes, list[Resolved]]) -> tuple[list[Resolved], int]:
-    """Return what fits into `max_bytes`, smallest path first, and how many regular files do not."""
-    kept: list[Resolved] = []
+def _choose(source: FilesSource, search: FoundFiles) -> tuple[list[Resolved], int]:
+    """Return what fits into `max_bytes`, and how many regular files do not.
+
+    What an earlier pattern matches goes in first, in the order of paths; libraries that were added go in last.
+    """
+    reached = search.reached
+    order = {path: number for number in reversed(range(len(search.matched))) for path in search.matched[number]}
     taken: dict[tuple[int, int], bool] = {}
     total_bytes = left_out = 0
-    for path in sorted(reached):
+    for path in sorted(reached, key=lambda path: (order.get(path, len(order)), path)):
         found = reached[path][0].found
-        if stat.S_ISREG(found.st_mode):
-            key = (found.st_dev, found.st_ino)
-            if key not in taken:
-                taken[key] = source.max_bytes is None or total_bytes + found.st_size <= source.max_bytes
-                total_bytes += found.st_size * taken[key]
-                left_out += not taken[key]
-            if not taken[key]:
-                continue
-        kept += reached[path]
+        key = _identity(reached[path])
+        if stat.S_ISREG(found.st_mode) and key not in taken:
+            taken[key] = source.max_bytes is None or total_bytes + found.st_size <= source.max_bytes
+            total_bytes += found.st_size * taken[key]
+            left_out += not taken[key]
+    kept = [way for path in sorted(reached) if taken.get(_identity(reached[path]), True) for way in reached[path]]
     files = sum(taken.values())
     if files < source.min_files or total_bytes < source.min_bytes:
         raise ImageError(
@@ -161,6 +162,10 @@ def _choose(source: FilesSource, reached: dict[bytes, list[Resolved]]) -> tuple[
             f"wanted at least {source.min_files} files of {source.min_bytes} bytes; name more of this machine's files"
         )
     return kept, left_out
+
+
+def _identity(ways: list[Resolved]) -> tuple[int, int]:
+    return ways[0].found.st_dev, ways[0].found.st_ino
 
 
 def _plant(kept: list[Resolved]) -> TreeDirectory:

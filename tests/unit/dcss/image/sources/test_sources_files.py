@@ -129,6 +129,13 @@ def test_max_bytes_leaves_out_what_does_not_fit_and_its_links(host: Path) -> Non
     assert tree.left_out == 1
 
 
+def test_what_an_earlier_pattern_matches_has_room_first(host: Path) -> None:
+    tree = read(f"{host}/usr/lib/libx.so.*", f"{host}/usr/lib/*", max_bytes=5010)
+    assert f"{host}/usr/lib/libx.so.1.2".rpartition("/")[2] in {path.rpartition("/")[2] for path in paths(tree, host)}
+    assert not {"usr/lib/alias.so", "usr/lib/liby.so"} & set(paths(tree, host))
+    assert tree.left_out == 1
+
+
 def test_too_few_files_or_bytes_is_an_error(host: Path) -> None:
     with pytest.raises(ImageError, match=r"found 3 files of 5110 bytes, wanted at least 4 files"):
         read(f"{host}/usr/lib/*", min_files=4)
