@@ -33,6 +33,7 @@ _FOREIGN_FLAGS = int(FOREIGN_BLOCK_MAPS)  # an IntFlag's & takes longer than the
 _CHUNK = Struct("<128I")
 _CHUNK_POINTERS = _CHUNK.size // POINTER_BYTES
 _HALVES = 1 << 16  # values of a pointer's lower 16 bits
+_TABLE_START = 0x5DC5 << 16  # pointers past every segment's end, which no block map has
 
 
 class BlockRun(NamedTuple):
@@ -280,8 +281,11 @@ def _is_one_stretch(view: memoryview, low: int, count: int, pointer: int) -> boo
 
 @cache
 def _lower_halves() -> memoryview:
-    """Return the lower 16 bits of the pointers 0 to 65535 as they are stored: the lowest byte comes first."""
-    halves = array("H", range(_HALVES))
+    """Return the lower 16 bits of the pointers 0 to 65535 as they are stored: the lowest byte comes first.
+
+    The numbers lie apart in memory: in a row they would equal pages of fonts and character sets, and pass for copies.
+    """
+    pointers = array("I", range(_TABLE_START, _TABLE_START + _HALVES))
     if sys.byteorder == "big":
-        halves.byteswap()
-    return memoryview(halves)
+        pointers.byteswap()
+    return memoryview(pointers).cast("B").cast("H")[::2]
