@@ -1,8 +1,10 @@
-"""glibc's malloc: keep less of what was freed."""
+"""glibc's malloc: keep less of what was freed, or nothing."""
 
 import ctypes
 
-_M_ARENA_MAX = -8  # malloc.h of glibc
+_M_PERTURB, _M_ARENA_MAX = -6, -8  # malloc.h of glibc
+# In the environment of a process that overwrites all memory that it frees, until `leave_freed_memory`; mallopt(3).
+OVERWRITE_FREED_MEMORY = {"MALLOC_PERTURB_": "1"}
 
 
 def give_back_free_memory() -> None:
@@ -18,6 +20,15 @@ def use_one_arena() -> None:
     Worker threads would get arenas of their own, which keep what each of them once needed at most. Python's own lock
     lets one thread at a time allocate anyway.
     """
+    _mallopt(_M_ARENA_MAX, 1)
+
+
+def leave_freed_memory() -> None:
+    """Overwrite freed memory no longer, which OVERWRITE_FREED_MEMORY began; without glibc nothing happens."""
+    _mallopt(_M_PERTURB, 0)
+
+
+def _mallopt(parameter: int, value: int) -> None:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is not None:
-        mallopt(_M_ARENA_MAX, 1)
+        mallopt(parameter, value)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from dcss.engines.process.packets import PACKET_BYTES, pack_kill
 from dcss.errors import LaunchError
 from dcss.host.aio import in_thread, wait_readable, wait_writable
+from dcss.host.libc import OVERWRITE_FREED_MEMORY
 from dcss.host.mark import VARIABLE, Mark
 from dcss.host.process import how_ended
 from vmguest.hostmem import Reservation
@@ -68,7 +69,8 @@ class ForkServer:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env={**os.environ, VARIABLE: str(mark)},
+                # Source and bytecode that it reads must not stay behind: a segment may hold these files.
+                env={**os.environ, **OVERWRITE_FREED_MEMORY, VARIABLE: str(mark)},
                 start_new_session=True,
             )
 

@@ -20,6 +20,7 @@ from dcss.engines.process.families import Child, GuestFamilies, end_children, se
 from dcss.engines.process.heap import fill_holes
 from dcss.engines.process.packets import PACKET_BYTES, unpack_kill
 from dcss.engines.process.rehearsal import rehearse
+from dcss.host.libc import leave_freed_memory
 from dcss.host.prctl import adopt_orphans, die_with, set_name
 from dcss.host.rlimits import explain_fork
 from vmguest import hostmem
@@ -52,6 +53,7 @@ def serve(control: socket.socket) -> None:
     rehearse(reservation)
     send_message(control, {"event": "hello", "reservation": reservation}, None)
     gc.collect()
+    leave_freed_memory()
     fill_holes()
     gc.freeze()
     selector = selectors.DefaultSelector()

@@ -1,0 +1,22 @@
+"""The fork server leaves nothing of what it read in its memory, for guests to inherit."""
+
+import asyncio
+from pathlib import Path
+
+from dcss.engines.process.forkclient import ForkServer
+from dcss.host.libc import OVERWRITE_FREED_MEMORY
+from dcss.host.mark import Mark
+
+
+def test_a_fork_server_overwrites_what_it_frees(tmp_path: Path) -> None:
+    async def environment() -> list[bytes]:
+        with (tmp_path / "log").open("wb") as log:
+            server = ForkServer(log.fileno(), Mark.of_this_process("none"))
+            try:
+                await server.reservation()
+                return Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")
+            finally:
+                await server.close()
+
+    ((name, value),) = OVERWRITE_FREED_MEMORY.items()
+    assert f"{name}={value}".encode() in asyncio.run(environment())
