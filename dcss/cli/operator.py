@@ -1,6 +1,7 @@
 """The CP that `dcss cp` and `dcss segment` operate: the one that runs the system, or else one for this command."""
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,6 +43,22 @@ class Operator(Protocol):
 def response_document(response: "Response") -> dict[str, object]:
     """Return what the documents of `dcss cp` and `dcss segment` have in common."""
     return {"return_code": response.return_code, "lines": list(response.lines)}
+
+
+def shell_hints(response: "Response", system: str) -> Iterator[str]:
+    """Yield the shell's line for what a refusal of CP suggests in CP's own commands."""
+    from dcss.cp.console import messages
+
+    save, purge = "dcss segment save {name} --image SRC", "dcss segment purge {name}"
+    lines = {
+        messages.SKELETON_EXISTS.number: (save, purge),
+        messages.NO_SKELETON.number: ("dcss segment define {name} RANGES...",),
+        messages.NOTHING_TO_SAVE.number: (save, purge),
+        messages.NOT_SAVED.number: (save,),
+    }.get(response.return_code, ())
+    named = re.search(r"Saved segment (\S+)", " ".join(response.lines))
+    if lines and named is not None:
+        yield "in the shell: " + ", or ".join(f"{line.format(name=named[1])} --system {system}" for line in lines)
 
 
 def exit_status(response: "Response") -> int:

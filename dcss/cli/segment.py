@@ -10,7 +10,7 @@ import click
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.cli.image import SizeType
-from dcss.cli.operator import exit_status, operator_of, perform, response_document, system_option
+from dcss.cli.operator import exit_status, operator_of, perform, response_document, shell_hints, system_option
 from dcss.cli.options import json_option, print_json
 from dcss.cli.spools import command as spools
 
@@ -259,6 +259,8 @@ def _show(
     else:
         for line in response.lines:
             click.echo(line)
+        for hint in shell_hints(response, system):
+            click.echo(hint)
         if done is None:
             return exit_status(response)
         for row in rows:

@@ -1,15 +1,17 @@
 """`dcss segment` and `dcss cp` against a system that runs: its CP does the work, and its guests stay whole."""
 
 import os
+import shlex
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from subprocess import PIPE
 
-from cli_support import GUEST, MAP, Dcss, make_libraries
+from cli_support import GUEST, MAP, SOURCE, Dcss, make_libraries
 
 from dcss.rpc.address import socket_path
 from dcss.rpc.protocol import ControlRequest
@@ -81,6 +83,23 @@ def test_pages_of_zeros_need_neither_image_nor_spool(dcss: Dcss) -> None:
     assert segment(dcss, "query", "--users")[1:] == ["0001 WORK     DCSS     A  00001", "     G"]
     dcss("down", dcss.system)
     assert segment(dcss, "query") == ["NO NSS FILES"]
+
+
+def test_the_example_of_the_page_about_updating_goes_through_its_steps(dcss: Dcss) -> None:
+    """docs/updating.md as it stands, but for a name of its own."""
+    dcss("init", "updating", "--as", dcss.system)
+    dcss("up", f"{dcss.system}.yaml", "-d")
+    page = (Path(SOURCE) / "docs/updating.md").read_text()
+    shell = [line.strip() for line in page.splitlines() if line.startswith("    ")]
+    for line in shell[shell.index("mkdir new-tree") :][:2]:
+        subprocess.run(["sh", "-c", line], cwd=dcss.home, check=True)
+    commands = [line.removeprefix("$ dcss ") for line in shell if line.startswith("$ dcss ")]
+    assert [command.split()[1] for command in commands] == ["define", "save", "query", "restart"]
+    for command in commands:
+        dcss(*shlex.split(command.replace("--system updating", f"--system {dcss.system}")))
+    assert users(dcss) == {1: ("P", ["G02"]), 2: ("A", ["G01"])}
+    assert dcss.json("verify")["verdict"] == "verified"
+    dcss("down")
 
 
 def test_a_segment_is_replaced_under_its_guests(dcss: Dcss) -> None:

@@ -150,6 +150,18 @@ def test_what_cp_refuses_is_exit_1_with_its_message_on_stdout(
     assert json.loads(out)["lines"][0].startswith(answer)
 
 
+def test_what_cp_suggests_comes_as_a_line_for_the_shell_too(segment: Run, tree: Path, system: str) -> None:
+    named = f"LIB --image SRC --system {system}"
+    assert segment("save", "LIB")[1].splitlines()[1:] == [
+        f"in the shell: dcss segment define LIB RANGES... --system {system}"
+    ]
+    segment("define", "LIB", "20000-200FF SR")
+    both = f"in the shell: dcss segment save {named}, or dcss segment purge LIB --system {system}"
+    assert segment("define", "LIB", "20000-200FF SR")[1].splitlines()[1:] == [both]
+    assert segment("load", "LIB")[1].splitlines()[1:] == [f"in the shell: dcss segment save {named}"]
+    assert segment("save", "LIB", "--image", tree)[1].count("in the shell") == 0
+
+
 def test_export_and_import_elsewhere(segment: Run, tree: Path, tmp_path: Path, directories: Path, system: str) -> None:
     segment("define", "LIB", "20000-200FF SR")
     segment("save", "LIB", "--image", tree)
