@@ -7,7 +7,7 @@ from dcss.report.units import fmt_bytes
 
 _DOCKER_DEFAULT_BYTES = 64 << 20
 _ENOUGH_BYTES = 256 << 20  # the demo's segment of 100 MiB, and room for another
-_DESCRIPTORS_PER_GUEST = 3  # CP's: hypercall port, console, pidfd
+_DESCRIPTORS_PER_GUEST = 4  # CP's: hypercall port, console, pidfd, and a pidfd of the proof that holds it still
 _DESCRIPTORS_OF_CP = 64
 _ENOUGH_GUESTS = 1000
 

@@ -5,7 +5,7 @@ from errno import EAGAIN, EMFILE, ENFILE, ENOMEM, ETOOMANYREFS
 
 from dcss.errors import LaunchError
 
-_PER_GUEST = 3  # port, console, pidfd
+_PER_GUEST = 4  # port, console, pidfd, and a pidfd of the proof that holds it still
 _PER_SEGMENT = 6  # writer, reader and mapping; twice, where its saved content is kept beside what guests write (SW)
 _OTHERS = 256  # versions pending purge (three each), clients, logs, what a proof opens for a moment
 

@@ -189,8 +189,8 @@ def test_too_few_descriptors_are_told_before_anything_is_made(dcss: Dcss) -> Non
     assert told.stdout == ""
     (line,) = told.stderr.splitlines()
     assert line == (
-        "dcss: 200 guests and 1 segments need 862 descriptors, found a limit of 200 (RLIMIT_NOFILE); raise it:"
-        " ulimit -Hn 862, or LimitNOFILE= of the service"
+        "dcss: 200 guests and 1 segments need 1062 descriptors, found a limit of 200 (RLIMIT_NOFILE); raise it:"
+        " ulimit -Hn 1062, or LimitNOFILE= of the service"
     )
     dcss.assert_nothing_left()
 

@@ -122,8 +122,8 @@ def test_shared_memory(fake: FakeHost, space: SharedMemorySpace | None, state: s
 
 
 def test_descriptors(fake: FakeHost) -> None:
-    check(resources.descriptors(fake(open_files=(1024, 4096))), "ok", "1024, at most 4096: enough for 1,344 guests")
-    check(resources.descriptors(fake(open_files=(256, 256))), "limit", "256, at most 256: enough for 64 guests")
+    check(resources.descriptors(fake(open_files=(1024, 4096))), "ok", "1024, at most 4096: enough for 1,008 guests")
+    check(resources.descriptors(fake(open_files=(256, 256))), "limit", "256, at most 256: enough for 48 guests")
     check(resources.descriptors(fake(open_files=(1024, resource.RLIM_INFINITY))), "ok", "unlimited")
     assert resources.descriptors(fake(open_files=(16, 16))).found.endswith("enough for 0 guests")
 

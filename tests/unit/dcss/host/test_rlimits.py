@@ -30,7 +30,7 @@ def test_the_soft_limit_is_raised_and_a_hard_one_too_low_is_an_error(monkeypatch
     monkeypatch.setattr(resource, "setrlimit", lambda which, values: calls.append((which, values)))
     raise_descriptor_limit(100, 2)
     assert calls == [(resource.RLIMIT_NOFILE, (1000, 1000))]
-    with pytest.raises(LaunchError, match=r"1000 guests and 2 segments need 3268 descriptors, found a limit of 1000"):
+    with pytest.raises(LaunchError, match=r"1000 guests and 2 segments need 4268 descriptors, found a limit of 1000"):
         raise_descriptor_limit(1000, 2)
 
 
