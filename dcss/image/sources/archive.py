@@ -40,8 +40,12 @@ class Archive(ABC):
         """Return the run of a file that lies at `offset` of these bytes."""
 
     @abstractmethod
-    def inner(self, name: str, offset: int, length_bytes: int) -> "Archive":
-        """Return the member that lies at `offset` as an archive of its own."""
+    def part(self, name: str, offset: int, length_bytes: int) -> "Archive":
+        """Return the member that lies at `offset` as an archive of its own, as it is stored."""
+
+    @abstractmethod
+    def length_bytes(self) -> int | None:
+        """Return how long it is, or None where only reading it would say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,12 +54,12 @@ class Span(Archive):
 
     file: HostFile
     offset: int
-    length_bytes: int
+    span_bytes: int
     label: str
 
     def open(self) -> io.BufferedReader:
         """Return a reader that seeks."""
-        return io.BufferedReader(_SpanReader(self.file.open(), self.offset, self.length_bytes), READ_AHEAD_BYTES)
+        return io.BufferedReader(_SpanReader(self.file.open(), self.offset, self.span_bytes), READ_AHEAD_BYTES)
 
     @property
     def seekable(self) -> bool:
@@ -75,9 +79,13 @@ class Span(Archive):
         """Return a run at an offset of the host file."""
         return DataRun(file_offset, self.offset + offset, length_bytes)
 
-    def inner(self, name: str, offset: int, length_bytes: int) -> Archive:
-        """Return the part, unpacked where it is compressed. Raises ImageError for an unknown compression."""
-        return unpacked(Span(self.file, self.offset + offset, length_bytes, f"{self.label}: {name}"))
+    def part(self, name: str, offset: int, length_bytes: int) -> Archive:
+        """Return a part of the span."""
+        return Span(self.file, self.offset + offset, length_bytes, f"{self.label}: {name}")
+
+    def length_bytes(self) -> int:
+        """Return the span's length."""
+        return self.span_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +94,7 @@ class _Streamed(Archive, StreamStore):
 
     label: str
     opener: Callable[[], io.BufferedReader]
+    known_bytes: int | None = None
 
     def open(self) -> io.BufferedReader:
         """Return a reader that cannot seek."""
@@ -113,15 +122,19 @@ class _Streamed(Archive, StreamStore):
         """Return a run at an offset of the unpacked stream."""
         return DataRun(file_offset, offset, length_bytes)
 
-    def inner(self, name: str, offset: int, length_bytes: int) -> Archive:
-        """Return the slice, unpacked where it is compressed. Raises ImageError for an unknown compression."""
+    def length_bytes(self) -> int | None:
+        """Return its length where that is known."""
+        return self.known_bytes
+
+    def part(self, name: str, offset: int, length_bytes: int) -> Archive:
+        """Return a slice of the stream."""
 
         def open_slice() -> io.BufferedReader:
             reader = self.opener()
             skip(reader, offset)
             return io.BufferedReader(_SliceReader(reader, length_bytes), READ_AHEAD_BYTES)
 
-        return unpacked(_Streamed(f"{self.label}: {name}", open_slice))
+        return _Streamed(f"{self.label}: {name}", open_slice, length_bytes)
 
 
 def unpacked(archive: Archive) -> Archive:

@@ -1,84 +1,202 @@
-"""Find the layers of a container image in a tar.
+"""Find the layers of a container image in a tar, and check the digests that it gives.
 
 Sources: the OCI image layout and image manifest specifications; `docker save` writes manifest.json besides.
 """
 
 import json
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 from dcss.errors import ImageError
 from dcss.image.sources.archive import Archive
+from dcss.image.sources.digests import Digest
 from dcss.image.sources.tar_scan import TarScan
 
+_FOREIGN = "nondistributable"  # in the media type of layers that are fetched from elsewhere
 
-def layers_of(outer: TarScan) -> list[Archive] | None:
+
+class Layer(NamedTuple):
+    """One layer as it is stored, maybe compressed, and the digests of that and of the tar in it, where known."""
+
+    stored: Archive
+    digest: Digest | None
+    diff_id: Digest | None
+
+
+def layers_of(outer: TarScan) -> list[Layer] | None:
     """Return the layers of the image that a tar holds, lowest first, or None where it is an ordinary tar.
 
-    Raises ImageError where it holds several images, or lacks what it names.
+    Raises ImageError where it holds several images, lacks what it names, or says nonsense.
     """
-    names = _docker_layers(outer)
-    if names is None and "oci-layout" in outer.documents and "index.json" in outer.documents:
-        names = _oci_layers(outer, _document(outer, "index.json"))
-    return None if names is None else [outer.inner(name) for name in names]
+    manifests = _docker_manifests(outer)
+    if manifests is not None:
+        return _docker_layers(outer, manifests)
+    if "oci-layout" in outer.documents and "index.json" in outer.documents:
+        return _oci_layers(outer, _Document.of(outer, "index.json"))
+    return None
 
 
-def _docker_layers(outer: TarScan) -> list[str] | None:
-    if "manifest.json" not in outer.documents:
+class _Document(NamedTuple):
+    """A mapping in a JSON file of the image; `where` names file and place in messages."""
+
+    where: str
+    fields: dict[str, Any]
+
+    @classmethod
+    def of(cls, outer: TarScan, name: str, digest: Digest | None = None) -> "_Document":
+        where = f"{outer.archive.name}: {name}"
+        content = outer.documents.get(name)
+        if content is None:
+            raise ImageError(f"{where}: found no JSON there, wanted what the image's manifest names; save it again")
+        if digest is not None:
+            digest.check(content, where)
+        return cls._mapping(where, _parsed(content, where))
+
+    @classmethod
+    def _mapping(cls, where: str, value: object) -> "_Document":
+        if not isinstance(value, dict):
+            raise ImageError(f"{where}: found {_shown(value)}, wanted a mapping")
+        return cls(where, value)
+
+    def mapping(self, key: str) -> "_Document":
+        """Return the mapping at `key`, an empty one where there is none."""
+        return self._mapping(f"{self.where}: {key}", {} if self.fields.get(key) is None else self.fields[key])
+
+    def mappings(self, key: str) -> "list[_Document]":
+        """Return the list of mappings at `key`, an empty one for null. Raises ImageError where it is missing."""
+        return [self._mapping(f"{self.where}: {key}[{i}]", each) for i, each in enumerate(self._list(key))]
+
+    def texts(self, key: str) -> list[str]:
+        """Return the list of texts at `key`, an empty one where there is none or null."""
+        found = self._list(key) if key in self.fields else []
+        for number, each in enumerate(found):
+            if not isinstance(each, str):
+                raise ImageError(f"{self.where}: {key}[{number}]: found {_shown(each)}, wanted a text")
+        return found
+
+    def text(self, key: str, otherwise: str | None = None) -> str:
+        """Return the text at `key`. Raises ImageError where there is none, and nothing `otherwise`."""
+        found = self.fields.get(key, otherwise)
+        if not isinstance(found, str):
+            raise ImageError(f"{self.where}: {key}: found {_shown(found)}, wanted a text")
+        return found
+
+    def digest(self) -> Digest:
+        """Return the digest of a descriptor."""
+        return Digest.parse(self.text("digest"), f"{self.where}: digest")
+
+    def _list(self, key: str) -> list[Any]:
+        if key not in self.fields:
+            raise ImageError(f"{self.where}: {key}: found nothing, wanted a list")
+        found = self.fields[key]
+        if found is None:  # as Go writes an empty list
+            return []
+        if not isinstance(found, list):
+            raise ImageError(f"{self.where}: {key}: found {_shown(found)}, wanted a list")
+        return found
+
+
+def _docker_manifests(outer: TarScan) -> list[_Document] | None:
+    """Return what docker's manifest.json says of each image, or None for a file of that name by somebody else."""
+    content = outer.documents.get("manifest.json")
+    if content is None:
         return None
     try:
-        images = json.loads(outer.documents["manifest.json"])
-    except ValueError:
-        return None  # a manifest of another kind
+        images = json.loads(content)
+    except (ValueError, RecursionError):
+        return None
     if not isinstance(images, list) or not all(isinstance(image, dict) and "Layers" in image for image in images):
         return None
+    where = f"{outer.archive.name}: manifest.json"
+    return [
+        _Document(f"{where}: image {number}" if len(images) > 1 else where, each) for number, each in enumerate(images)
+    ]
+
+
+def _docker_layers(outer: TarScan, images: list[_Document]) -> list[Layer]:
     if len(images) != 1:
-        tags = ", ".join(str(tag) for image in images for tag in image.get("RepoTags") or ["without a tag"])
+        tags = ", ".join(tag for image in images for tag in image.texts("RepoTags") or ["without a tag"])
         raise ImageError(f"{outer.archive.name}: found {len(images)} images ({tags}), wanted one: save one alone")
-    layers = images[0]["Layers"]
-    if layers is not None and not isinstance(layers, list):
-        raise ImageError(f"{outer.archive.name}: manifest.json: Layers: found {layers!r}, wanted a list of names")
-    return [str(name) for name in layers or ()]  # null, as Go writes an empty list
+    (image,) = images
+    names = image.texts("Layers")
+    diff_ids: Sequence[Digest | None] = [None] * len(names)
+    if image.fields.get("Config") is not None:
+        diff_ids = _diff_ids(_Document.of(outer, image.text("Config")), len(names))
+    return [Layer(outer.part(name), None, diff_id) for name, diff_id in zip(names, diff_ids, strict=True)]
 
 
-def _oci_layers(outer: TarScan, index: Any) -> list[str]:
-    listed = [each for each in _list(outer, index, "manifests") if not _is_attestation(each)]
-    found = list({str(each.get("digest")): each for each in listed}.values())  # several tags may name one image
+def _oci_layers(outer: TarScan, index: _Document, depth: int = 0) -> list[Layer]:
+    if depth > 8:
+        raise ImageError(f"{index.where}: found indexes in indexes more than 8 deep, wanted an image")
+    listed = [each for each in index.mappings("manifests") if not _is_attestation(each)]
+    found = list({each.text("digest"): each for each in listed}.values())  # several tags may name one image
     if len(found) != 1:
         kinds = ", ".join(_describe(each) for each in found) or "none"
         raise ImageError(f"{outer.archive.name}: found {len(found)} images ({kinds}), wanted one: save one alone")
-    document = _document(outer, _blob(outer, found[0]))
-    if "manifests" in document:  # an index of indexes
-        return _oci_layers(outer, document)
-    return [_blob(outer, layer) for layer in _list(outer, document, "layers")]
+    digest = found[0].digest()
+    document = _Document.of(outer, digest.blob, digest)
+    if "manifests" in document.fields:  # an index of indexes
+        return _oci_layers(outer, document, depth + 1)
+    layers = document.mappings("layers")
+    diff_ids: Sequence[Digest | None] = [None] * len(layers)
+    if document.fields.get("config") is not None:
+        config = document.mapping("config").digest()
+        diff_ids = _diff_ids(_Document.of(outer, config.blob, config), len(layers))
+    return [_oci_layer(outer, layer, diff_id) for layer, diff_id in zip(layers, diff_ids, strict=True)]
 
 
-def _is_attestation(manifest: dict[str, Any]) -> bool:
-    kind = (manifest.get("annotations") or {}).get("vnd.docker.reference.type")
-    return kind == "attestation-manifest" or (manifest.get("platform") or {}).get("architecture") == "unknown"
+def _oci_layer(outer: TarScan, layer: _Document, diff_id: Digest | None) -> Layer:
+    digest = layer.digest()
+    if _FOREIGN in layer.text("mediaType", "") and not outer.has(digest.blob):
+        raise ImageError(
+            f"{layer.where}: found a layer that is not in the archive (mediaType {layer.text('mediaType')}), wanted it"
+            " there: it has to be fetched from where it is distributed"
+        )
+    stored = outer.part(digest.blob)
+    size_bytes = layer.fields.get("size")
+    if size_bytes is not None and size_bytes != stored.length_bytes():
+        digest.check_archive(stored)  # what is wrong there says more
+        raise ImageError(f"{layer.where}: size: found {_shown(size_bytes)}, wanted {stored.length_bytes()}, as it has")
+    return Layer(stored, digest, diff_id)
 
 
-def _describe(manifest: dict[str, Any]) -> str:
-    platform = manifest.get("platform") or {}
-    tag = (manifest.get("annotations") or {}).get("org.opencontainers.image.ref.name", "without a name")
-    return f"{tag} {platform.get('os', '')}/{platform.get('architecture', '')}"
+def _diff_ids(config: _Document, layers: int) -> Sequence[Digest | None]:
+    """Return the digests of the layers' tars, as an image's configuration has them; none where it does not say."""
+    rootfs = config.mapping("rootfs")
+    if "diff_ids" not in rootfs.fields:
+        return [None] * layers
+    found = rootfs.texts("diff_ids")
+    if len(found) != layers:
+        raise ImageError(f"{rootfs.where}: diff_ids: found {len(found)}, wanted {layers}: one for each layer")
+    return [Digest.parse(each, f"{rootfs.where}: diff_ids[{number}]") for number, each in enumerate(found)]
 
 
-def _blob(outer: TarScan, descriptor: dict[str, Any]) -> str:
-    algorithm, _, digest = str(descriptor.get("digest")).partition(":")
-    if not digest:
-        raise ImageError(f"{outer.archive.name}: found digest {descriptor.get('digest')}, wanted ALGORITHM:DIGEST")
-    return f"blobs/{algorithm}/{digest}"
+def _is_attestation(manifest: _Document) -> bool:
+    kind = manifest.mapping("annotations").fields.get("vnd.docker.reference.type")
+    return kind == "attestation-manifest" or manifest.mapping("platform").fields.get("architecture") == "unknown"
 
 
-def _list(outer: TarScan, document: Any, name: str) -> list[dict[str, Any]]:
-    found = document.get(name) if isinstance(document, dict) else None
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise ImageError(f"{outer.archive.name}: found no list of {name} in its manifest; save the image again")
-    return found
+def _describe(manifest: _Document) -> str:
+    platform = manifest.mapping("platform")
+    tag = manifest.mapping("annotations").text("org.opencontainers.image.ref.name", "without a name")
+    return f"{tag} {platform.text('os', '')}/{platform.text('architecture', '')}"
 
 
-def _document(outer: TarScan, name: str) -> Any:
+def _parsed(content: bytes, where: str) -> object:
     try:
-        return json.loads(outer.documents[name])
-    except (KeyError, ValueError) as error:
-        raise ImageError(f"{outer.archive.name}: {name} is missing or no JSON ({error}); save it again") from error
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ImageError(f"{where}: found no JSON ({error}), wanted what an image has there; save it again") from error
+
+
+def _shown(value: object) -> str:
+    """Return how a message names a value of a document."""
+    match value:
+        case None:
+            return "nothing"
+        case dict():
+            return "a mapping"
+        case list():
+            return "a list"
+    text = ascii(value)
+    return text if len(text) <= 60 else f"{text[:59]}…"

@@ -37,7 +37,9 @@ def read_tar(source: TarSource) -> Tree:
         _apply(outer, overlay)
     for layer in layers or ():
         overlay.begin_layer()
-        scanned = scan(layer)
+        if layer.digest is not None:
+            layer.digest.check_archive(layer.stored)
+        scanned = scan(unpacked(layer.stored), layer.diff_id)
         notes += scanned.notes
         _apply(scanned, overlay)
     return Tree(overlay.root, notes=notes)

@@ -18,6 +18,7 @@ from dcss.ext2.mkfs.tree import (
     TreeSymlink,
 )
 from dcss.image.sources.archive import Archive
+from dcss.image.sources.digests import Digest, HashingReader
 from dcss.image.tar.header import TarFormatError
 from dcss.image.tar.reader import TarEntry, TarReader
 
@@ -44,7 +45,11 @@ class TarScan:
     documents: dict[str, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
-    def inner(self, name: str) -> Archive:
+    def has(self, name: str) -> bool:
+        """Return True if there is a member called `name`."""
+        return any(_plain(each.path) == name for each in self.members)
+
+    def part(self, name: str) -> Archive:
         """Return the member called `name`, following a link to another, as an archive. Raises ImageError."""
         for _ in range(2):
             member = next((each for each in self.members if _plain(each.path) == name), None)
@@ -55,17 +60,26 @@ class TarScan:
             raise ImageError(f"{self.archive.name}: found no layer {name}, which its manifest names; save it again")
         data = member.node.data
         length = member.node.size_bytes
-        return self.archive.inner(name, self._offset(data), length)
+        return self.archive.part(name, self._offset(data), length)
 
     def _offset(self, data: tuple[DataRun, ...]) -> int:
         start = self.archive.run(0, 0, 0).source_offset
         return data[0].source_offset - start if data else 0
 
 
-def scan(archive: Archive) -> TarScan:
-    """Read through a tar and return its members; content stays where it is. Raises ImageError."""
+def scan(archive: Archive, digest: Digest | None = None) -> TarScan:
+    """Read through a tar and return its members; content stays where it is.
+
+    Raises ImageError, also where the tar has another digest than the one given.
+    """
     scanned = TarScan(archive)
-    with archive.open() as stream:
+    if digest is not None and archive.seekable:
+        digest.check_archive(archive)
+        digest = None
+    with archive.open() as opened:
+        # What cannot seek is read from front to back: its digest costs no reading more.
+        hashing = None if digest is None else HashingReader(opened, digest)
+        stream = opened if hashing is None else hashing.buffered()
         reader = TarReader(stream, seekable=archive.seekable)
         try:
             for entry in reader:
@@ -79,7 +93,10 @@ def scan(archive: Archive) -> TarScan:
             raise ImageError(f"{archive.name} is no tar, or is damaged: {error}") from error
         if not reader.offset:
             raise ImageError(f"{archive.name} is no tar: it is empty")
-        if rest_bytes := _rest(stream):
+        rest_bytes = _rest(stream)
+        if hashing is not None:
+            hashing.check(archive.name)
+        if rest_bytes:
             scanned.notes.append(
                 f"{archive.name}: up to {rest_bytes} bytes after the end of the tar were left out; if they are another "
                 "archive, unpack both (tar -i)"
@@ -136,4 +153,4 @@ def _plain(path: bytes) -> str:
 
 
 def _may_be_document(name: str) -> bool:
-    return name in ("manifest.json", "index.json", "oci-layout") or name.startswith("blobs/")
+    return name == "oci-layout" or name.startswith("blobs/") or (name.endswith(".json") and "/" not in name)

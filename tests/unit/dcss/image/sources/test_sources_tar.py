@@ -1,3 +1,5 @@
+import gzip
+import hashlib
 import io
 import json
 import lzma
@@ -210,6 +212,20 @@ def layers(mode: WriteMode) -> list[bytes]:
     ]
 
 
+def digest_of(content: bytes, algorithm: str = "sha256") -> str:
+    return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
+
+
+def unpacked(layer: bytes) -> bytes:
+    return gzip.decompress(layer) if layer.startswith(b"\x1f\x8b") else layer
+
+
+def config_of(*layers: bytes) -> bytes:
+    return json.dumps(
+        {"rootfs": {"type": "layers", "diff_ids": [digest_of(unpacked(each)) for each in layers]}}
+    ).encode()
+
+
 def docker_save(mode: WriteMode) -> list[tuple[tarfile.TarInfo, bytes]]:
     first, second = layers(mode)
     manifest = [{"Config": "c.json", "RepoTags": ["x:latest"], "Layers": ["1/layer.tar", "2/layer.tar"]}]
@@ -217,25 +233,48 @@ def docker_save(mode: WriteMode) -> list[tuple[tarfile.TarInfo, bytes]]:
         (info("3/layer.tar"), second),
         (info("1/layer.tar"), first),
         (info("2/layer.tar", tarfile.SYMTYPE, linkname="../3/layer.tar"), b""),
-        (info("c.json"), b"{}"),
+        (info("c.json"), config_of(first, second)),
         (info("manifest.json"), json.dumps(manifest).encode()),
     ]
 
 
+class Layout:
+    """An OCI image layout: blobs by their digest, and an index."""
+
+    def __init__(self, algorithm: str = "sha256") -> None:
+        self.algorithm = algorithm
+        self.blobs: dict[str, bytes] = {}
+
+    def add(self, content: bytes | object, **more: Any) -> dict[str, Any]:
+        """Keep a blob, JSON where it is no bytes, and return its descriptor."""
+        raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+        name = digest_of(raw, self.algorithm)
+        self.blobs[name] = raw
+        return {"digest": name, "size": len(raw), **more}
+
+    def image(self, *stored: bytes, **more: Any) -> dict[str, Any]:
+        """Keep an image of these layers, and return its descriptor."""
+        manifest = {"config": self.add(config_of(*stored)), "layers": [self.add(each) for each in stored]}
+        return self.add(manifest, **more)
+
+    def members(self, *manifests: dict[str, Any]) -> list[tuple[tarfile.TarInfo, bytes]]:
+        """Return the members of a tar with an index of `manifests`."""
+        return [
+            (info("oci-layout"), b'{"imageLayoutVersion": "1.0.0"}'),
+            (info("index.json"), json.dumps({"manifests": manifests}).encode()),
+            *((info(f"blobs/{name.replace(':', '/')}"), content) for name, content in self.blobs.items()),
+        ]
+
+
+def platform(architecture: str, system: str = "linux") -> dict[str, Any]:
+    return {"platform": {"architecture": architecture, "os": system}}
+
+
 def oci_layout(mode: WriteMode, *, extra: list[dict[str, Any]] | None = None) -> list[tuple[tarfile.TarInfo, bytes]]:
-    first, second = layers(mode)
-    manifest = {"layers": [{"digest": "sha256:1"}, {"digest": "sha256:2"}]}
-    image = {"digest": "sha256:m", "platform": {"architecture": "s390x", "os": "linux"}}
-    attestation = {"digest": "sha256:a", "platform": {"architecture": "unknown", "os": "unknown"}}
-    inner = {"manifests": [image, attestation, *(extra or [])]}
-    return [
-        (info("oci-layout"), b'{"imageLayoutVersion": "1.0.0"}'),
-        (info("index.json"), json.dumps({"manifests": [{"digest": "sha256:i"}]}).encode()),
-        (info("blobs/sha256/i"), json.dumps(inner).encode()),
-        (info("blobs/sha256/2"), second),
-        (info("blobs/sha256/m"), json.dumps(manifest).encode()),
-        (info("blobs/sha256/1"), first),
-    ]
+    layout = Layout()
+    image = layout.image(*layers(mode), **platform("s390x"))
+    attestation = layout.add({"layers": []}, **platform("unknown", "unknown"))
+    return layout.members(layout.add({"manifests": [image, attestation, *(extra or [])]}))
 
 
 @pytest.mark.parametrize("make", [docker_save, oci_layout])
@@ -249,7 +288,7 @@ def test_container_images(tmp_path: Path, make: Any, layer_mode: WriteMode, oute
 
 
 def test_several_images_and_missing_layers_are_refused(tmp_path: Path) -> None:
-    members = oci_layout("w:", extra=[{"digest": "sha256:x", "platform": {"architecture": "amd64", "os": "linux"}}])
+    members = oci_layout("w:", extra=[{"digest": digest_of(b"x"), **platform("amd64")}])
     with pytest.raises(ImageError, match=r"found 2 images \(.*linux/s390x.*linux/amd64\), wanted one"):
         read_tar(TarSource(make_tar(tmp_path / "x.tar", members)))
     members = docker_save("w:")
@@ -266,20 +305,139 @@ def test_somebody_elses_manifest_is_a_file_like_any_other(tmp_path: Path) -> Non
         assert list(root.entries) == [b"manifest.json"]
 
 
-def test_an_image_without_layers_is_empty_and_other_shapes_are_refused(tmp_path: Path) -> None:
-    for value, raw in ((None, b'[{"Layers": null}]'), ("5", b'[{"Layers": 5}]')):
+def refused(tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]]) -> str:
+    path = make_tar(tmp_path / "x.tar", members)
+    with pytest.raises(ImageError) as caught:
+        read_tar(TarSource(path))
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+def test_an_image_without_layers_is_empty(tmp_path: Path) -> None:
+    for raw in (b'[{"Layers": null}]', b'[{"Layers": []}]'):
         path = make_tar(tmp_path / "x.tar", [(info("manifest.json"), raw)])
-        if value is None:
-            assert not read_tar(TarSource(path)).root.entries
+        assert not read_tar(TarSource(path)).root.entries
+    layout = Layout()
+    assert not read_tar(TarSource(make_tar(tmp_path / "x.tar", layout.members(layout.image())))).root.entries
+
+
+@pytest.mark.parametrize(
+    ("manifest", "said"),
+    [
+        ({"Layers": 5}, "manifest.json: Layers: found 5, wanted a list"),
+        ({"Layers": [5]}, "manifest.json: Layers[0]: found 5, wanted a text"),
+        ({"Layers": [], "Config": 5}, "manifest.json: Config: found 5, wanted a text"),
+        ({"Layers": [], "Config": "nothing.json"}, "nothing.json: found no JSON there"),
+        ({"Layers": [], "Config": "list.json"}, "list.json: found a list, wanted a mapping"),
+        ({"Layers": [], "Config": "no.json"}, "no.json: found no JSON (Expecting"),
+        ({"Layers": [], "Config": "rootfs.json"}, "rootfs.json: rootfs: found 'x', wanted a mapping"),
+        ({"Layers": [], "Config": "more.json"}, "more.json: rootfs: diff_ids: found 1, wanted 0: one for each layer"),
+        ({"Layers": ["a"]}, "found no layer a, which its manifest names"),
+    ],
+)
+def test_nonsense_of_docker_names_file_and_key(tmp_path: Path, manifest: dict[str, Any], said: str) -> None:
+    files = {
+        "list.json": b"[1]",
+        "no.json": b"{x",
+        "rootfs.json": b'{"rootfs": "x"}',
+        "more.json": b'{"rootfs": {"diff_ids": ["sha256:1"]}}',
+        "manifest.json": json.dumps([manifest]).encode(),
+    }
+    assert refused(tmp_path, [(info(name), content) for name, content in files.items()]).startswith(said)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"layers": {}}, "layers: found a mapping, wanted a list"),
+        ({"layers": ["x"]}, "layers[0]: found 'x', wanted a mapping"),
+        ({"layers": [{}]}, "layers[0]: digest: found nothing, wanted a text"),
+        ({"layers": [{"digest": "sha256:12"}]}, "layers[0]: digest: found 'sha256:12', wanted sha256: and 64 hex"),
+        ({"layers": [{"digest": "md5:" + "0" * 32}]}, "layers[0]: digest: found 'md5:000"),
+        ({"layers": [{"digest": "sha256:../../../etc/passwd"}]}, "layers[0]: digest: found 'sha256:../../"),
+        ({"config": []}, "config: found a list, wanted a mapping"),
+        ({"config": {"digest": 5}}, "config: digest: found 5, wanted a text"),
+    ],
+)
+def test_nonsense_of_a_layout_names_file_and_key(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    layout = Layout()
+    (layer,) = (layer_tar([(info("a"), b"a")], "w:"),)
+    manifest: dict[str, Any] = {"config": layout.add(config_of(layer)), "layers": [layout.add(layer)]}
+    image = layout.add(manifest | change)
+    where = image["digest"].replace("sha256:", "blobs/sha256/")
+    assert refused(tmp_path, layout.members(image)).startswith(f"{where}: {said}")
+
+
+def test_an_index_of_nonsense(tmp_path: Path) -> None:
+    for raw, said in (
+        (b"[]", "index.json: found a list, wanted a mapping"),
+        (b"{}", "index.json: manifests: found nothing, wanted a list"),
+        (b'{"manifests": null}', "found 0 images (none), wanted one"),
+        (b'{"manifests": [[]]}', "index.json: manifests[0]: found a list, wanted a mapping"),
+        (b"{" * 5000, "index.json: found no JSON"),
+        (b'{"manifests": [{"digest": "\\ud800"}]}', "index.json: manifests[0]: digest: found '\\ud800', wanted"),
+    ):
+        members = [(info("oci-layout"), b"{}"), (info("index.json"), raw)]
+        assert refused(tmp_path, members).startswith(said)
+
+
+def test_indexes_in_a_circle_end(tmp_path: Path) -> None:
+    layout = Layout()
+    image = layout.image()
+    for _ in range(20):
+        image = layout.add({"manifests": [image]})
+    assert "more than 8 deep" in refused(tmp_path, layout.members(image))
+
+
+@pytest.mark.parametrize("mode", ["w:", "w:gz"])
+@pytest.mark.parametrize("outer_mode", ["w:", "w:gz"])
+@pytest.mark.parametrize("make", [docker_save, oci_layout])
+def test_a_layer_of_other_bytes_is_refused(tmp_path: Path, make: Any, mode: WriteMode, outer_mode: WriteMode) -> None:
+    members = make(mode)
+    other = layer_tar([(info("evil"), b"evil")], mode)
+    stored = layers(mode)[0]
+    changed = [(member, other if content == stored else content) for member, content in members]
+    path = make_tar(tmp_path / "x.tar", changed, outer_mode)
+    with pytest.raises(ImageError) as caught:
+        read_tar(TarSource(path))
+    found, wanted = (digest_of(unpacked(each) if make is docker_save else each) for each in (other, stored))
+    assert f"found digest {found}, wanted {wanted}" in str(caught.value)
+
+
+def test_diff_ids_are_checked_beside_digests(tmp_path: Path) -> None:
+    layout = Layout("sha512")
+    layer = layer_tar([(info("a"), b"a")], "w:gz")
+    manifest = {"config": layout.add(config_of(b"another tar")), "layers": [layout.add(layer)]}
+    said = refused(tmp_path, layout.members(layout.add(manifest)))
+    assert f"found digest {digest_of(unpacked(layer))}, wanted {digest_of(b'another tar')}" in said
+
+
+def test_manifest_config_and_size_must_be_those_of_their_descriptors(tmp_path: Path) -> None:
+    layout = Layout()
+    image = layout.image(layer_tar([(info("a"), b"a")], "w:"))
+    for name, content in list(layout.blobs.items()):
+        if not content.startswith(b"{"):
             continue
-        with pytest.raises(ImageError, match=r"manifest\.json: Layers: found 5, wanted a list of names"):
-            read_tar(TarSource(path))
+        changed = Layout()
+        changed.blobs = layout.blobs | {name: content + b" "}
+        said = refused(tmp_path, changed.members(image))
+        assert said.startswith(
+            f"blobs/{name.replace(':', '/')}: found digest {digest_of(content + b' ')}, wanted {name}"
+        )
+    layer = layout.add(layer_tar([(info("a"), b"a")], "w:"))
+    image = layout.add({"layers": [layer | {"size": 5}]})
+    assert f"layers[0]: size: found 5, wanted {layer['size']}, as it has" in refused(tmp_path, layout.members(image))
+
+
+def test_a_layer_that_is_distributed_elsewhere_is_named(tmp_path: Path) -> None:
+    layout = Layout()
+    kind = "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip"
+    image = layout.add({"layers": [{"digest": digest_of(b"elsewhere"), "mediaType": kind}]})
+    assert f"found a layer that is not in the archive (mediaType {kind})" in refused(tmp_path, layout.members(image))
 
 
 def test_two_tags_of_one_digest_are_one_image(tmp_path: Path) -> None:
-    members = oci_layout("w:")
-    tags = [
-        {"digest": "sha256:i", "annotations": {"org.opencontainers.image.ref.name": tag}} for tag in ("1", "latest")
-    ]
-    members[1] = (info("index.json"), json.dumps({"manifests": tags}).encode())
-    assert set(read_tar(TarSource(make_tar(tmp_path / "x.tar", members))).root.entries) == {b"etc", b"bin"}
+    layout = Layout()
+    image = layout.image(*layers("w:"))
+    tags = [image | {"annotations": {"org.opencontainers.image.ref.name": tag}} for tag in ("1", "latest")]
+    tree = read_tar(TarSource(make_tar(tmp_path / "x.tar", layout.members(*tags))))
+    assert set(tree.root.entries) == {b"etc", b"bin"}
