@@ -13,7 +13,9 @@ import pytest
 from dcss.account.frames import hidden_because
 from dcss.account.pagemap import Pagemap
 
-TOOLS = ("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux", "gcc", "ldd", "groff")
+TOOLS = (
+    *("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux", "gcc", "ldd", "groff", "umoci", "skopeo", "tar"),
+)
 
 
 def tool(name: str) -> str | None:
