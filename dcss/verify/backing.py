@@ -18,7 +18,7 @@ from dcss.host.file_questions import FileQuestions, FileStatus, NoAnswerError
 
 _MEMORY_FILE_SYSTEMS = frozenset({b"tmpfs", b"devtmpfs", b"ramfs", b"hugetlbfs"})
 _SHMEM_FILE_SYSTEMS = frozenset({b"tmpfs", b"devtmpfs"})
-_TMPFS_MAGIC = 0x01021994
+_TMPFS_MAGIC, _MQUEUE_MAGIC = 0x01021994, 0x19800202
 # f_type of statfs(2), linux/magic.h: file systems on a disk, a network or over others, and the kernel's own
 # tables. What no mount table shows and is none of these is memory: memfd_secret, aio rings, packet rings, hugetlb.
 _HOST_MAGICS = frozenset(
@@ -69,6 +69,7 @@ class Backings:
         self._shmem = {device}
         self._mounts = {mount: Mount(device, True)}
         self._servers: set[int] = set()  # devices of host files behind a server or a network
+        self._queues: set[int] = set()  # devices of POSIX message queues
         self._namespaces: set[int] = set()
 
     def of_mapping(self, pid: int, vma: Vma) -> bool:
@@ -90,6 +91,10 @@ class Backings:
         if number not in self._mounts:
             self._read_mounts(pid)
         return self._mounts.get(number)
+
+    def is_message_queue(self, status: FileStatus) -> bool:
+        """Say whether a file is a POSIX message queue, wherever these are mounted, or nowhere."""
+        return status.file_system == _MQUEUE_MAGIC or status.device in self._queues
 
     def answers(self, device: int) -> bool:
         """Say whether reading what is absent of a device's files cannot wait for anybody: it is shared memory."""
@@ -135,6 +140,8 @@ class Backings:
                 self._known.setdefault(device, kind in _MEMORY_FILE_SYSTEMS)
             else:
                 self._servers.add(device)
+            if kind == b"mqueue":
+                self._queues.add(device)
             if kind in _SHMEM_FILE_SYSTEMS:
                 self._shmem.add(device)
 

@@ -7,6 +7,7 @@ from errno import ESTALE
 from pathlib import Path
 from typing import NamedTuple
 
+from dcss.abi.page import PAGE_SIZE
 from dcss.account.proc import ProcessGoneError, proc_errors, read_proc
 from dcss.host.file_questions import FileStatus, NoAnswerError
 from dcss.verify.backing import Backings, mount_and_inode
@@ -72,9 +73,24 @@ def open_files(pid: int, backings: Backings) -> tuple[list[FileDescriptor], list
             reason = error.strerror if isinstance(error, OSError) else str(error)
             reasons.append(f"descriptor {number} of process {pid}: {reason}")
             continue
-        if stat.S_ISREG(status.mode):
+        if backings.is_message_queue(status):
+            reasons += _queued(pid, number)
+        elif stat.S_ISREG(status.mode):
             found.append(FileDescriptor(pid, number, status.device, status.inode))
     return found, reasons
+
+
+def _queued(pid: int, number: int) -> list[str]:
+    """Return a line if a message queue holds a page or more: messages cannot be read without taking them out."""
+    try:
+        state = Path(f"/proc/{pid}/fd/{number}").read_bytes()  # mq_overview(7): QSIZE:129 NOTIFY:2 …
+    except OSError as error:
+        return [f"descriptor {number} of process {pid}: a message queue: {error.strerror}"]
+    queued_bytes = int(state.removeprefix(b"QSIZE:").split()[0])
+    if queued_bytes < PAGE_SIZE:
+        return []
+    held = f"this message queue holds {queued_bytes:,} bytes"
+    return [f"descriptor {number} of process {pid}: {held}, which nobody can look at"]
 
 
 def descriptor_numbers(pid: int) -> list[int]:

@@ -63,6 +63,15 @@ def test_a_full_socket_leaves_the_claim_open() -> None:
     assert "this socket holds 163,840 bytes" in _open_reason(order("hide", how="socket", page=8, pages=40))
 
 
+def test_a_full_message_queue_leaves_the_claim_open() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.guest([*map_all(), order("hide", how="message_queue", page=8, pages=40)])
+        result = verify(stage.system)
+    assert result.verdict == "unproved"
+    assert "this message queue holds 81,920 bytes, which nobody can look at" in detail(result, NO_COPIES)
+
+
 def test_what_is_little_is_no_page() -> None:
     with Stage() as stage:
         stage.publish()

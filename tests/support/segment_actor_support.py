@@ -379,6 +379,17 @@ class Guest:
         ring[:] = data
         self.kept.append(ring)
 
+    def hide_message_queue(self, data: bytes) -> None:
+        """In a POSIX message queue that only its descriptor leads to."""
+        message_bytes, name = 8192, f"/dcss-test-{os.getpid()}".encode()
+        attributes = (ctypes.c_long * 8)(0, 10, message_bytes)
+        queue = libc.mq_open(name, os.O_CREAT | os.O_RDWR, 0o600, attributes)
+        if queue < 0:
+            raise OSError(ctypes.get_errno(), "mq_open")
+        libc.mq_unlink(name)
+        for start in range(0, 10 * message_bytes, message_bytes):
+            libc.mq_send(queue, ctypes.c_void_p(id(data) + bytes.__basicsize__ - 1 + start), message_bytes, 0)
+
     def hide_child(self, data: bytes) -> None:
         """In a process that the guest forks."""
         started, ready = os.pipe()
