@@ -14,7 +14,8 @@ from dcss.account.frames import hidden_because
 from dcss.account.pagemap import Pagemap
 
 TOOLS = (
-    *("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux", "gcc", "ldd", "groff", "umoci", "skopeo", "tar"),
+    *("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux", "gcc", "ldd", "groff", "make", "umoci", "skopeo"),
+    "tar",
 )
 
 
