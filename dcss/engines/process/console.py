@@ -33,6 +33,7 @@ class GuestConsole:
         self._counters: asyncio.Future[Counters | None] | None = None  # the answer that is awaited
         self._command: _Command | None = None
         self._reading = False
+        self._cancel_waits = False  # for room in the socket's buffer
         sock.setblocking(False)
 
     def start(self) -> None:
@@ -80,6 +81,7 @@ class GuestConsole:
     def end(self, status: int) -> None:
         """Read what is left after the guest's process has ended with `status`, and end what waits for an answer."""
         self._pause()
+        self._drop_cancel()
         while self._has_packet():
             self._read()
         self._socket.close()
@@ -105,9 +107,27 @@ class GuestConsole:
         """Have a command end for which nobody waits any more, and discard what it writes."""
         command.left = True
         if self._command is command:
-            with suppress(LaunchError):  # its console is full, since it reads nothing
-                self._send(console.CANCEL_REQUEST)
+            self._send_cancel()
             self.start()
+
+    def _send_cancel(self) -> None:
+        """Have the guest cancel its command, now or once the socket's buffer has room for the request."""
+        try:
+            self._socket.send(console.CANCEL_REQUEST, socket.MSG_NOSIGNAL)
+        except BlockingIOError:
+            if not self._cancel_waits:
+                asyncio.get_running_loop().add_writer(self._socket.fileno(), self._send_cancel)
+                self._cancel_waits = True
+            return
+        except OSError:
+            pass  # the guest has ended, and its command with it
+        self._drop_cancel()
+
+    def _drop_cancel(self) -> None:
+        """Send no cancel any more: it is sent, or its command has ended and the next one must not be cancelled."""
+        if self._cancel_waits:
+            asyncio.get_running_loop().remove_writer(self._socket.fileno())
+            self._cancel_waits = False
 
     def _pause(self) -> None:
         if self._reading:
@@ -159,6 +179,7 @@ class GuestConsole:
             self._pause()
 
     def _finish(self, status: bytes) -> None:
+        self._drop_cancel()
         command, self._command = self._command, None
         if command is not None:
             command.packets.put_nowait((console.STATUS, status))

@@ -3,7 +3,7 @@
 import asyncio
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import pytest
 from loop_support import in_event_loop
@@ -33,10 +33,10 @@ class Stage:
     """A console whose other end the test holds, and what commands wrote."""
 
     def __init__(self) -> None:
-        host, self.guest = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.host, self.guest = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.guest.setblocking(False)
         self.faults = 0
-        self.console = GuestConsole("LINUX", host, self._fault)
+        self.console = GuestConsole("LINUX", self.host, self._fault)
         self.output: list[tuple[bool, bytes]] = []
 
     async def send(self, *packets: bytes) -> None:
@@ -111,6 +111,59 @@ async def test_only_a_command_that_runs_is_cancelled() -> None:
         await stage.begin("second")
         assert [await stage.receive() for _ in range(3)] == [b"exec\0first", CANCEL_REQUEST, b"exec\0second"]
         assert stage.output == []
+
+
+def fill(stage: Stage) -> int:
+    """Fill the buffer of a guest that reads nothing, and return the number of its packets."""
+    number = 0
+    for data in (b"x" * PACKET_BYTES, b"x"):
+        with suppress(BlockingIOError):
+            while True:
+                stage.host.send(data)
+                number += 1
+    return number
+
+
+@in_event_loop
+async def test_a_cancel_waits_for_room() -> None:
+    async with staged() as stage:
+        command = await stage.begin("endless")
+        unread = 1 + fill(stage)
+        command.cancel()
+        await asyncio.wait([command])
+        for _ in range(unread):
+            await stage.receive()
+        assert await stage.receive() == CANCEL_REQUEST
+        with pytest.raises(BlockingIOError):  # once is enough
+            stage.guest.recv(1)
+
+
+@in_event_loop
+async def test_a_cancel_that_waits_is_not_for_the_next_command() -> None:
+    async with staged() as stage:
+        command = await stage.begin("first")
+        unread = 1 + fill(stage)
+        command.cancel()
+        await asyncio.wait([command])
+        await stage.send(STATUS + EXIT_STATUS.pack(0))
+        for _ in range(unread):
+            stage.guest.recv(PACKET_BYTES)
+        await stage.begin("second")
+        assert await stage.receive() == b"exec\0second"
+        with pytest.raises(BlockingIOError):
+            stage.guest.recv(1)
+
+
+@in_event_loop
+async def test_a_cancel_that_waits_ends_with_its_guest() -> None:
+    async with staged() as stage:
+        command = await stage.begin("endless")
+        fill(stage)
+        command.cancel()
+        await asyncio.wait([command])
+        stage.guest.close()
+        await asyncio.sleep(0)
+    assert stage.faults == 0
 
 
 @in_event_loop
