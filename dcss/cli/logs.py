@@ -12,6 +12,7 @@ import click
 from dcss.cli.options import json_option, print_json
 from dcss.cli.systems import complete_guest, running_systems, system_option
 from dcss.errors import ConfigError
+from dcss.host.text import is_encodable
 from dcss.suggest import suggestion
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def command(guest: str | None, follow: bool, tail: int | None, system: str | Non
     """
     if follow and as_json:
         raise ConfigError("dcss logs: found both --follow and --json, wanted one of them")
+    if guest is not None and (not guest or "/" in guest or not is_encodable(guest)):
+        raise ConfigError(f"dcss logs: GUEST: found {guest!r}, wanted the name of a guest, or none for CP's log")
     found = _found(system)
     path = found.directory / f"{guest or _CP_LOG}.log"
     try:

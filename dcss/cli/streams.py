@@ -8,6 +8,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final, TextIO
 
 from dcss.errors import DcssError
+from dcss.host.text import ESCAPE_SURROGATES
 
 if TYPE_CHECKING:
     from _typeshed import ReadableBuffer
@@ -67,7 +68,8 @@ def prepare_streams() -> None:
         sys.stderr = _opened(_STDERR, sys.stderr)
     for stream in (sys.stdin, sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="surrogateescape")
+            # What was read as text is undone byte by byte; other surrogates, which no file name has, are escaped.
+            stream.reconfigure(errors="surrogateescape" if stream is sys.stdin else ESCAPE_SURROGATES)
 
 
 def discard_output() -> None:

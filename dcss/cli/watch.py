@@ -1,9 +1,10 @@
 """--watch: repeat what a command shows until Ctrl-C."""
 
+import math
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -11,11 +12,24 @@ if TYPE_CHECKING:
     from dcss.report.screen import Frame
 
 _SECONDS = 2.0
+_MOST_SECONDS = 86400.0
+
+
+class _Seconds(click.FloatRange):
+    """A number of seconds. Not a number compares with no bound, and would pass both."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Return the number; fail where it is none."""
+        found: float = super().convert(value, param, ctx)
+        if math.isnan(found):
+            self.fail(f"{value} is no number of seconds.", param, ctx)
+        return found
+
 
 watch_option = click.option(
     "--watch",
     "watch_seconds",
-    type=click.FloatRange(min=0.1),
+    type=_Seconds(min=0.1, max=_MOST_SECONDS),
     is_flag=False,
     flag_value=_SECONDS,
     metavar="[SECONDS]",

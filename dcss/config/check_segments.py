@@ -1,6 +1,6 @@
 """Check the segments of a configuration; each value's own type has been checked before."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -93,6 +93,17 @@ def _image(draft: Draft, at: Location, image: ImageModel, directory: Path) -> It
         ("tar", image.tar, Path.is_file, "a tar file"),
         ("ext2", image.ext2, Path.is_file, "an image file"),
     ):
-        if value is not None and not is_kind(directory / value):
-            found = "something else" if (directory / value).exists() else "nothing"
-            yield FieldProblem((*at, key), f"{found} at {directory / value}", kind)
+        if value is not None:
+            found = _other_than(is_kind, directory / value)
+            if found:
+                yield FieldProblem((*at, key), f"{found} at {directory / value}", kind)
+
+
+def _other_than(is_kind: Callable[[Path], bool], path: Path) -> str:
+    """Return what lies at `path`, or an empty text where it is what is wanted."""
+    try:
+        if is_kind(path):
+            return ""
+        return "something else" if path.exists() else "nothing"
+    except OSError as error:  # such as a name that is too long
+        return error.strerror or "nothing"

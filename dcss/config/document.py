@@ -14,6 +14,7 @@ import yaml
 from dcss.config.interpolate import interpolate
 from dcss.config.problems import FieldProblem, Location, Place, WrongValueError, describe, nearest_line
 from dcss.errors import ConfigError
+from dcss.host.text import is_encodable
 
 MAX_FILE_BYTES = 1 << 20
 MAX_NODES = 100_000  # after aliases are expanded: far above any real file, far below what a bomb expands to
@@ -145,6 +146,9 @@ class _Walk:
         if "$" in node.value:
             node = self._interpolated(node, at)
         self._sources[at] = node.value
+        if not node.value.isascii() and not is_encodable(node.value):
+            wanted = "characters that UTF-8 has: a surrogate is half of one"
+            self._problems.append(FieldProblem(at, describe(node.value), wanted))
         try:
             return self._loader.construct_object(node)
         except ValueError as error:  # such as a date that is none, or a number of thousands of digits

@@ -14,6 +14,7 @@ from dcss.cp.console.definition import definition_words, parse_definition, parse
 from dcss.cp.console.messages import CommandError
 from dcss.cp.userids import OPERATOR
 from dcss.errors import ConfigError
+from dcss.host.text import is_encodable
 
 if TYPE_CHECKING:  # commands make requests, and start without CP
     from dcss.cp.machine import RegisteredMachine
@@ -300,7 +301,11 @@ def _text(arguments: Arguments, key: str) -> str:
 
 
 def _path(arguments: Arguments, key: str) -> Path:
-    path = Path(_text(arguments, key))
-    if not path.is_absolute():
-        raise ConfigError(f"request: {key}: found {str(path)!r}, wanted an absolute path")
-    return path
+    return absolute_path(_text(arguments, key), f"request: {key}")
+
+
+def absolute_path(text: str, where: str) -> Path:
+    """Return the path that a client names. Raises ConfigError that names `where` where it can be none."""
+    if not text.startswith("/") or not is_encodable(text):
+        raise ConfigError(f"{where}: found {text!r}, wanted an absolute path")
+    return Path(text)

@@ -6,6 +6,8 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from dcss.host.text import ESCAPE_SURROGATES
+
 LOG_NAME = "cp.log"
 Echo = Callable[[str], None]
 
@@ -27,7 +29,7 @@ class SystemLog:
         """Write one line. A full disk loses it: that must not end CP."""
         line = " ".join(text.splitlines())
         with suppress(OSError):
-            os.write(self.descriptor, f"{utc_now()} {line}\n".encode(errors="surrogateescape"))
+            os.write(self.descriptor, f"{utc_now()} {line}\n".encode(errors=ESCAPE_SURROGATES))
         if self._echo is not None:
             self._echo(line)
 

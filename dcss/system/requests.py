@@ -3,10 +3,11 @@
 import asyncio
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 
+from dcss.cp.requests import absolute_path
 from dcss.documents import to_document
 from dcss.errors import ConfigError, LaunchError
+from dcss.host.text import is_encodable
 from dcss.rpc.connection import ClientConnection
 from dcss.rpc.protocol import Arguments, Output
 from dcss.rpc.server import Handler
@@ -52,9 +53,9 @@ class Requests:
 
     async def _verify(self, _client: ClientConnection, arguments: Arguments) -> Arguments:
         path = arguments.get("evidence")
-        if path is not None and not (isinstance(path, str) and Path(path).is_absolute()):
+        if path is not None and not isinstance(path, str):
             raise ConfigError(f"verify: evidence: found {path!r}, wanted an absolute path")
-        proof = self._prover.verify(None if path is None else Path(path))
+        proof = self._prover.verify(None if path is None else absolute_path(path, "verify: evidence"))
         return to_document(await self._system.tasks.finish(proof, "verify"))
 
     async def _measure(self, _client: ClientConnection, _: Arguments) -> Arguments:
@@ -80,6 +81,8 @@ class Requests:
         guest, words = self._find(arguments), arguments.get("command")
         if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
             raise ConfigError("exec: command: wanted a list of words, at least one")
+        if not all(map(is_encodable, words)):
+            raise ConfigError("exec: command: found a NUL or half a character in a word, wanted what bytes can hold")
         if guest.instance is None:
             raise LaunchError(f"guest {guest.name}: exec needs a guest that is ready; it is {guest.state}")
 
@@ -90,7 +93,7 @@ class Requests:
 
     async def _guest(self, _client: ClientConnection, arguments: Arguments) -> Arguments:
         guest, action = self._find(arguments), arguments.get("action")
-        if action not in {"start", "stop", "restart"}:
+        if not isinstance(action, str) or action not in {"start", "stop", "restart"}:
             raise ConfigError(f"guest: action: found {action!r}, wanted start, stop or restart")
         await self._system.tasks.finish(self._change(guest, action), f"{action} {guest.name}")
         return to_document(guest_status(self._system, guest))

@@ -1,0 +1,30 @@
+"""Text that came from bytes: which of it goes back to bytes, and an error handler that writes the rest as escapes."""
+
+import codecs
+import os
+
+ESCAPE_SURROGATES = "dcss.escape"  # for errors= of str.encode and of streams
+
+
+def is_encodable(text: str) -> bool:
+    """Return True if `text` can be the name of a file or an argument: no NUL, and no surrogate that is no byte."""
+    try:
+        return b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        return False
+
+
+def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Encode what os.fsdecode made of bytes as those bytes, and any other surrogate as an escape."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    part = error.object[error.start : error.end]
+    return b"".join(_encoded(character) for character in part), error.end
+
+
+def _encoded(character: str) -> bytes:
+    code = ord(character)
+    return bytes((code - 0xDC00,)) if 0xDC80 <= code <= 0xDCFF else character.encode(errors="backslashreplace")
+
+
+codecs.register_error(ESCAPE_SURROGATES, _escape)
