@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dcss.cli.options import EXIT_FAILED, echo_error, json_option, print_json, print_page
+from dcss.cli.systems import running_systems
 
 if TYPE_CHECKING:
     from dcss.results import SystemStatus
@@ -60,6 +61,11 @@ def command(config: Path, detach: bool, as_json: bool) -> int:
             up(status)
         else:
             status = up_here(plan, progress, echo=echo, up=up)
+    except KeyboardInterrupt:
+        if detach and not is_up and plan.name in running_systems():
+            progress.close()
+            echo_error(f"dcss: interrupted, but {plan.name} is up: dcss down {plan.name} takes it down")
+        raise
     finally:
         progress.close()
     return EXIT_FAILED if failed_guests(status) else 0

@@ -12,6 +12,7 @@ from typing import Any, BinaryIO, NoReturn
 
 from dcss.errors import ConfigError, DcssError, ImageError, LaunchError
 from dcss.host.process import how_ended
+from dcss.host.signals import interrupts_held
 from dcss.progress import Progress, Unit
 
 _ERRORS: dict[str, type[DcssError]] = {"ConfigError": ConfigError, "ImageError": ImageError}
@@ -75,17 +76,22 @@ def start_in_background(serve: Callable[[StartupNotifier], None], progress: Prog
     process, and passes through once the process has taken everything down.
     """
     reading, writing = os.pipe2(os.O_CLOEXEC)
-    pid = os.fork()
-    if pid == 0:
-        _become_background(serve, writing)
-    os.close(writing)
-    with open(reading, "rb") as lines:
-        try:
+    pid: int | None = None
+    try:
+        with interrupts_held():  # until its number is known
+            pid = os.fork()
+        if pid == 0:
+            _become_background(serve, writing)
+        os.close(writing)
+        with open(reading, "rb") as lines:
             return _follow(lines, progress, pid)
-        except KeyboardInterrupt:
+    except KeyboardInterrupt:
+        if pid == 0:
+            os._exit(_FAULT)  # what called us goes on in the parent alone
+        if pid is not None:
             os.kill(pid, signal.SIGTERM)  # not reaped yet: no other process can have its number
             os.waitpid(pid, 0)
-            raise
+        raise
 
 
 def _follow(lines: BinaryIO, progress: Progress, pid: int) -> dict[str, Any]:

@@ -108,6 +108,28 @@ def test_an_interrupt_takes_it_down() -> None:
         os.kill(told[0], 0)
 
 
+@pytest.mark.parametrize("interrupted", ["caller", "background process"])
+def test_an_interrupt_during_the_fork_takes_it_down(monkeypatch: pytest.MonkeyPatch, interrupted: str) -> None:
+    forked: list[int] = []
+    fork = os.fork
+
+    def interrupted_fork() -> int:
+        pid = fork()
+        forked.append(pid)
+        if (pid == 0) == (interrupted != "caller"):
+            signal.raise_signal(signal.SIGINT)
+        return pid
+
+    def serve(_: StartupNotifier) -> None:
+        signal.pause()
+
+    monkeypatch.setattr(os, "fork", interrupted_fork)
+    with pytest.raises(KeyboardInterrupt if interrupted == "caller" else LaunchError):
+        start(serve)
+    with pytest.raises(ChildProcessError):  # it has ended, and is reaped
+        os.waitpid(forked[0], 0)
+
+
 def test_a_caller_that_is_gone_is_not_missed() -> None:
     reading, writing = os.pipe()
     os.close(reading)
