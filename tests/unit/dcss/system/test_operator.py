@@ -3,15 +3,15 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from client_support import connected_client
 from cp_support import BlockingCp, control_program, define, filler
 
 from dcss.cp.spool.transfer import manifest_of
 from dcss.errors import ConfigError, DcssError, LaunchError
 from dcss.host.aio import TaskSet
-from dcss.rpc.connection import ClientConnection
 from dcss.system.operator import operator_handlers
 
 Answer = dict[str, Any]
@@ -30,7 +30,8 @@ def ask(cp: BlockingCp, request: str, **arguments: object) -> Answer:
     handler = operator_handlers(cp.cp, TaskSet())[request]
 
     async def answer() -> Answer:
-        return await handler(cast(ClientConnection, None), arguments)
+        async with connected_client() as client:
+            return await handler(client, arguments)
 
     return cp.run(answer())
 

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
+from client_support import connected_client
 from cp_support import private_directories, unique_system
 from loop_support import in_event_loop
 from system_support import guest as guest_plan
@@ -14,7 +16,6 @@ from system_support import guest as guest_plan
 from dcss.config.plan import SystemPlan
 from dcss.cp.program import ControlProgram
 from dcss.errors import LaunchError
-from dcss.rpc.connection import ClientConnection
 from dcss.system import requests
 from dcss.system.guest import State
 from dcss.system.instance import GuestInstance
@@ -28,12 +29,19 @@ BUSY = "busy, so its own counters are the last that it sent"
 
 
 class ListedSystem(SystemState):
-    """A system of these guests, with a CP that nobody asks anything."""
+    """A system of these guests and a CP without segments; `close` ends all of it."""
 
     def __init__(self, *guests: Any) -> None:
         super().__init__(SystemPlan("none", (), (), Path("/none.yaml")), {})
-        self.cp = cast(ControlProgram, None)
+        self._resources = ExitStack()
+        self._resources.enter_context(private_directories())
+        self.cp = self._resources.enter_context(closing(ControlProgram(unique_system())))
+        self.log = self._resources.enter_context(closing(SystemLog(self.cp.lock.directory)))
         self._guests = {guest.name: guest for guest in guests}
+
+    async def close(self) -> None:
+        await self.tasks.close()
+        self._resources.close()
 
     @property
     def guests(self) -> Mapping[str, GuestInstance]:
@@ -78,20 +86,20 @@ async def test_measure_goes_on_without_guests_that_do_not_answer(monkeypatch: py
     system = ListedSystem(DeafGuest(), SlowGuest(), GoodGuest())
     monkeypatch.setattr(Prover, "measure", limits_only)
     handler = Requests(system, Prover(system), lambda: None).handlers()["measure"]
-    answer = await handler(cast(ClientConnection, None), {})
+    async with connected_client() as client:
+        answer = await handler(client, {})
     assert answer == {"limits": [f"guest DEAF: {BUSY}", f"guest SLOW: {BUSY}"]}
-    await system.tasks.close()
+    await system.close()
 
 
 @in_event_loop
 async def test_a_guest_is_not_stopped_while_it_is_proved() -> None:
     system = ListedSystem()
     tasks = system.tasks
-    with private_directories():
-        cp = ControlProgram(unique_system())
-        log = SystemLog(cp.lock.directory)
     plan = replace(system.plan, guests=(guest_plan("G"),))
-    system.supervisor = Supervisor(plan, cp=cp, engines={}, tasks=tasks, log=log, on_settled=lambda _: None)
+    system.supervisor = Supervisor(
+        plan, cp=system.cp, engines={}, tasks=tasks, log=system.log, on_settled=lambda _: None
+    )
     guest = system.supervisor.guests["G"]
     guest.enter(State.READY)
     prover = Prover(system)
@@ -102,6 +110,4 @@ async def test_a_guest_is_not_stopped_while_it_is_proved() -> None:
         assert guest.state is State.READY
     await change
     assert guest.state is State.STOPPED
-    await tasks.close()
-    log.close()
-    cp.close()
+    await system.close()
