@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 import pytest
-from cli_support import NOBODY, Dcss, made_user, others_python
+from cli_support import NOBODY, Dcss, made_user
+from needs_support import needs
 
 
-@pytest.fixture(params=["self", pytest.param("nobody", marks=pytest.mark.slow)])
+@pytest.fixture(params=["self", pytest.param("nobody", marks=[pytest.mark.slow, needs("other_users")])])
 def dcss(request: pytest.FixtureRequest) -> Iterator[Dcss]:
     """Give the user of the tests, and then one without any privilege."""
-    if request.param == "nobody" and others_python() is None:
-        pytest.skip("needs root, and an interpreter that other users may run")
     with made_user(uid=None if request.param == "self" else NOBODY) as user:
         yield user

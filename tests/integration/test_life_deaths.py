@@ -9,13 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from cli_support import GUEST, MAP, Dcss, made_user, others_python
+from cli_support import GUEST, MAP, Dcss, made_user
 from needs_support import needs
-
-
-def needs_mounts(dcss: Dcss) -> None:
-    if dcss.uid is not None:
-        pytest.skip("only root may mount")
 
 
 def test_a_killed_guest_is_seen_at_once_and_its_segment_released(dcss: Dcss) -> None:
@@ -152,9 +147,9 @@ def test_a_cp_killed_before_its_system_is_up_is_told_to_the_caller(dcss: Dcss) -
     dcss.assert_nothing_left()
 
 
-@needs("root")
+@needs("mounts")
+@pytest.mark.parametrize("dcss", ["self"], indirect=True)  # only root may mount
 def test_a_full_dev_shm_is_told_before_anything_is_made(dcss: Dcss) -> None:
-    needs_mounts(dcss)
     mount = "mount -t tmpfs -o size=1M none /dev/shm"
     small = ["unshare", "-m", "sh", "-c", f'{mount} && "$@" && exit; status=$?; ls /dev/shm; exit $status', "sh"]
     told = dcss("up", dcss.guests(2), "-d", status=3, prefix=small)
@@ -173,9 +168,9 @@ def test_a_full_dev_shm_is_told_before_anything_is_made(dcss: Dcss) -> None:
     dcss.assert_nothing_left()
 
 
-@needs("root")
+@needs("mounts")
+@pytest.mark.parametrize("dcss", ["self"], indirect=True)  # only root may mount
 def test_a_full_runtime_directory_is_told(dcss: Dcss) -> None:
-    needs_mounts(dcss)
     fill = f"mount -t tmpfs -o size=4k,mode=700 none {dcss.runtime} && echo full > {dcss.runtime}/full"
     full = ["unshare", "-m", "sh", "-c", f'{fill} && exec "$@"', "sh"]
     told = dcss("up", dcss.guests(1), "-d", status=3, prefix=full)
@@ -204,12 +199,11 @@ def test_the_soft_limit_of_descriptors_is_raised(dcss: Dcss) -> None:
 
 @pytest.fixture
 def user() -> Iterator[Dcss]:
-    if others_python() is None:
-        pytest.skip("needs root, and an interpreter that other users may run")
     with made_user(uid=40_000 + os.getpid() % 20_000) as made:
         yield made
 
 
+@needs("other_users")
 def test_too_few_processes_fail_the_guests_that_have_none(user: Dcss) -> None:
     told = user("up", user.guests(20), "-d", status=3, prefix=["prlimit", "--nproc=12:12"])
     assert "fork: Resource temporarily unavailable; processes are limited by RLIMIT_NPROC (ulimit -u, here 12)" in (

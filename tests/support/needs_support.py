@@ -9,6 +9,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from cli_support import others_python
 
 from dcss.account.frames import hidden_because
 from dcss.account.pagemap import Pagemap
@@ -26,6 +27,10 @@ def tool(name: str) -> str | None:
 
 def _root() -> str | None:
     return None if os.geteuid() == 0 else "root"
+
+
+def _other_users() -> str | None:
+    return None if others_python() else "root, and an interpreter that other users may run"
 
 
 def _frames() -> str | None:
@@ -83,6 +88,7 @@ def _kvm() -> str | None:
 
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "root": _root,
+    "other_users": _other_users,
     "frames": _frames,
     "loop": _loop,
     "mounts": _mounts,

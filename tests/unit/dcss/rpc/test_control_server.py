@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_support import NOBODY, others_python
 
 from dcss.errors import ConfigError, KernelError
 from dcss.rpc import connection as connection_module
@@ -443,8 +444,10 @@ def test_closing_cancels_what_is_under_way_and_closes_every_connection(served: S
     served.run(scenario())
 
 
-@pytest.mark.needs("root")
+@pytest.mark.needs("other_users")
 def test_another_user_is_turned_away() -> None:
+    found = others_python()
+    assert found is not None
     # The directory and the socket's mode keep others out already; this is what holds if someone loosens them.
     with tempfile.TemporaryDirectory() as name:
         served = Served(Path(name))
@@ -457,11 +460,11 @@ def test_another_user_is_turned_away() -> None:
 
         async def scenario() -> None:
             process = await asyncio.create_subprocess_exec(
-                *("/usr/bin/env", "python3", "-c", code, f"{name}/control"),
+                *(found[0], "-c", code, f"{name}/control"),
                 env={"PATH": "/usr/bin:/bin"},
                 stdout=subprocess.PIPE,
-                user=65534,
-                group=65534,
+                user=NOBODY,
+                group=NOBODY,
                 extra_groups=[],
             )
             output, _ = await process.communicate()
