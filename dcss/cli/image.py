@@ -37,6 +37,13 @@ class SizeType(click.ParamType[int]):
 _path = click.Path(path_type=Path)
 _image_argument = click.argument("image", metavar="IMG", type=_path)
 _at_option = click.option("--at", "address", type=SizeType(), default=None, metavar="ADDRESS", help="Absolute address.")
+_offset_option = click.option(
+    "--offset",
+    type=SizeType(),
+    default=0,
+    metavar="BYTES",
+    help="Where the file system begins in IMG, such as that of a partition.",
+)
 
 
 @click.group("image")
@@ -93,11 +100,12 @@ def build(source: Path, output: Path, address: int | None, size_bytes: int | Non
 
 @command.command("ls")
 @_image_argument
+@_offset_option
 @click.argument("path", default="/")
 @click.option("-l", "as_long", is_flag=True, help="Show type, mode, links, owner, size and time too.")
 @click.option("-R", "recursive", is_flag=True, help="List everything below too, by path.")
 @json_option
-def ls(image: Path, path: str, as_long: bool, recursive: bool, as_json: bool) -> None:
+def ls(image: Path, path: str, *, offset: int, as_long: bool, recursive: bool, as_json: bool) -> None:
     """List a directory of an image, or name a file in it.
 
     On a terminal, names are quoted as GNU ls quotes them; in a file or pipe they are the bytes of the image.
@@ -107,7 +115,7 @@ def ls(image: Path, path: str, as_long: bool, recursive: bool, as_json: bool) ->
     from dcss.report.listing_view import long_lines, plain_name
     from dcss.report.quoting import quoted_name
 
-    with opened_image(image) as opened:
+    with opened_image(image, offset) as opened:
         inode = _find(opened.volume, image, path, follow=not as_long)
         entries = listed(opened.volume, os.fsencode(path), inode, recursive=recursive)
         if as_json:
@@ -121,14 +129,15 @@ def ls(image: Path, path: str, as_long: bool, recursive: bool, as_json: bool) ->
 
 @command.command("cat")
 @_image_argument
+@_offset_option
 @click.argument("path")
 @json_option
-def cat(image: Path, path: str, as_json: bool) -> None:
+def cat(image: Path, path: str, offset: int, as_json: bool) -> None:
     """Write a file of an image to standard output. With --json, its content is in base64."""
     from dcss.image.listing import write_content, write_content_json
     from dcss.image.opened import opened_image
 
-    with opened_image(image) as opened:
+    with opened_image(image, offset) as opened:
         inode = _find(opened.volume, image, path, follow=True)
         if not inode.is_regular:
             raise ImageError(f"{image}: {path}: found mode {inode.mode:#o}, wanted a regular file")
@@ -141,8 +150,9 @@ def cat(image: Path, path: str, as_json: bool) -> None:
 
 @command.command("check")
 @_image_argument
+@_offset_option
 @json_option
-def check(image: Path, as_json: bool) -> int:
+def check(image: Path, offset: int, as_json: bool) -> int:
     """Check a whole image: blocks, directories, links, bitmaps, counts.
 
     Exit status: 0 clean; 1 damaged; 2 not readable as ext2. Nothing is repaired: use e2fsck for that.
@@ -150,35 +160,38 @@ def check(image: Path, as_json: bool) -> int:
     from dataclasses import asdict
 
     from dcss.ext2.fsck.check import check_image
-    from dcss.image.opened import image_source
+    from dcss.image.opened import image_error, image_source
+    from dcss.report.quoting import escaped
     from dcss.report.units import fmt_count
 
-    with image_source(image) as source:
+    with image_source(image, offset) as source:
         try:
             result = check_image(source)
         except ImageError as error:
-            raise ImageError(f"{image}: {error}") from error
+            raise image_error(source, image, str(error)) from error
     if as_json:
         findings = [asdict(problem) for problem in result.problems]
         print_json({"image": str(image), "clean": result.clean, "findings": findings, "suppressed": result.suppressed})
         return 0 if result.clean else EXIT_REFUTED
+    form = escaped if sys.stdout.isatty() else str
     for problem in result.problems:
-        click.echo(f"{problem.where}: {problem.detail}")
+        click.echo(form(f"{problem.where}: {problem.detail}"))
     if result.clean:
-        click.echo(f"{image}: clean, {fmt_count(result.inodes, 'inode')}, {fmt_count(result.blocks, 'block')}")
+        click.echo(form(f"{image}: clean, {fmt_count(result.inodes, 'inode')}, {fmt_count(result.blocks, 'block')}"))
         return 0
     count = len(result.problems) + result.suppressed
     more = f", the first {len(result.problems):,} shown" if result.suppressed else ""
-    click.echo(f"{image}: damaged, {fmt_count(count, 'finding')}{more}")
+    click.echo(form(f"{image}: damaged, {fmt_count(count, 'finding')}{more}"))
     return EXIT_REFUTED
 
 
 @command.command("map")
 @_image_argument
+@_offset_option
 @_at_option
 @click.option("-a", "--all", "show_all", is_flag=True, help="List every file, not only the largest.")
 @json_option
-def map_command(image: Path, address: int | None, show_all: bool, as_json: bool) -> None:
+def map_command(image: Path, offset: int, address: int | None, show_all: bool, as_json: bool) -> None:
     """Draw where files lie in an image, and count the mappings that each needs.
 
     Alignment is computed for the address of --at (default 0). A huge page can map 2 MiB of a file if address and
@@ -187,13 +200,15 @@ def map_command(image: Path, address: int | None, show_all: bool, as_json: bool)
     from dcss.image.map import map_document, map_image
     from dcss.image.opened import image_source
     from dcss.report.image_view import map_page
+    from dcss.report.quoting import quoted_name
 
-    with image_source(image) as source:
+    with image_source(image, offset) as source:
         mapped = map_image(source, image, address or 0)
     if as_json:
         print_json({"image": str(image), **map_document(mapped)})
         return
-    print_page(map_page(mapped, None if show_all else _SHOWN_FILES))
+    form = quoted_name if sys.stdout.isatty() else str
+    print_page(map_page(mapped, None if show_all else _SHOWN_FILES, form))
 
 
 def _find(volume: "Volume", image: Path, path: str, *, follow: bool) -> "Inode":

@@ -88,6 +88,8 @@ def _image(draft: Draft, at: Location, image: ImageModel, directory: Path) -> It
     if given != ["files"]:
         for key in sorted(image.model_fields_set & _BESIDE_FILES):
             yield FieldProblem((*at, key), f"{key}: beside {given[0]}:", "it only beside files:")
+    if given != ["ext2"] and "offset" in image.model_fields_set:
+        yield FieldProblem((*at, "offset"), f"offset: beside {given[0]}:", "it only beside ext2:")
     for key, value, is_kind, kind in (
         ("directory", image.directory, Path.is_dir, "a directory"),
         ("tar", image.tar, Path.is_file, "a tar file"),

@@ -120,7 +120,7 @@ def _image(image: ImageModel, directory: Path) -> ImageSource:
     if image.tar is not None:
         return TarSource(_absolute(directory, image.tar))
     if image.ext2 is not None:
-        return Ext2Source(_absolute(directory, image.ext2))
+        return Ext2Source(_absolute(directory, image.ext2), image.offset)
     at_least = image.at_least
     return FilesSource(
         patterns=_patterns(directory, image.files or ()),

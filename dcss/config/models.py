@@ -59,6 +59,9 @@ class ImageModel(Model):
         None, description="a tar archive, which may be compressed or written by docker save"
     )
     ext2: Annotated[Text | None, GIVEN] = Field(None, description="an existing ext2 image, used unchanged")
+    offset: Size = Field(
+        0, description="with ext2: the byte at which the file system begins in the file, as in that of a partition"
+    )
     at_least: Annotated[AtLeastModel | None, GIVEN] = Field(None, description="with files: the minimum that must match")
     up_to: UpTo = Field(None, description="with files: the maximum size; files that would exceed it are left out")
     exclude: list[Text] = Field(

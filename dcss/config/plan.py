@@ -40,9 +40,10 @@ class TarSource:
 
 @dataclass(frozen=True, slots=True)
 class Ext2Source:
-    """`ext2:` a finished image, used unchanged."""
+    """`ext2:` a finished image, used unchanged, or the file system that begins at byte `offset` of the file."""
 
     path: Path
+    offset: int = 0
 
 
 ImageSource = FilesSource | DirectorySource | TarSource | Ext2Source

@@ -73,7 +73,7 @@ def _content_bytes(placed: PlacedImage) -> int:
 
 
 def _plan_ready(image: ReadyImage, size_bytes: int | None) -> ImagePlan:
-    needed_bytes = -(-image.store.size_bytes // BLOCK_SIZE_BYTES) * BLOCK_SIZE_BYTES
+    needed_bytes = -(-image.size_bytes // BLOCK_SIZE_BYTES) * BLOCK_SIZE_BYTES
     if size_bytes is not None and size_bytes < needed_bytes:
         raise ImageSizeError(
             f"{os.fsdecode(image.store.path)} needs {needed_bytes} bytes, given are {size_bytes}; give it more"

@@ -11,15 +11,17 @@ _KEPT_PIECES = 64
 
 
 class FileSource:
-    """A dcss.ext2.source.BlockSource over the file behind `descriptor`, which stays the caller's.
+    """A dcss.ext2.source.BlockSource over the file behind `descriptor`, which stays the caller's, from `first_byte` on.
 
     The pieces read last are kept, as most reads are small and near others. After `close` reads raise
     StaleReferenceError.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, first_byte: int = 0) -> None:
         self._descriptor = descriptor
-        self.size_bytes = os.lseek(descriptor, 0, os.SEEK_END)  # of a block device too, whose st_size is 0
+        self.first_byte = first_byte
+        file_size_bytes = os.lseek(descriptor, 0, os.SEEK_END)  # of a block device too, whose st_size is 0
+        self.size_bytes = max(0, file_size_bytes - first_byte)
         self._pieces: OrderedDict[int, memoryview] = OrderedDict()
 
     def bytes_at(self, offset: int, length: int) -> memoryview:
@@ -44,6 +46,11 @@ class FileSource:
             self._pieces.move_to_end(number)
         return piece[start : start + length]
 
+    def cut(self, size_bytes: int) -> None:
+        """Let the source end after `size_bytes`, where it is longer."""
+        self.size_bytes = min(self.size_bytes, size_bytes)
+        self._pieces.clear()
+
     def close(self) -> None:
         """Drop what is kept. The descriptor stays open."""
         self._descriptor = -1
@@ -54,13 +61,14 @@ class FileSource:
         view, done = memoryview(data), 0
         while done < length:
             try:
-                part = os.preadv(self._descriptor, [view[done:]], offset + done)
+                part = os.preadv(self._descriptor, [view[done:]], self.first_byte + offset + done)
             except OSError as error:
                 raise Ext2FormatError(
                     f"the image cannot be read at offset {offset + done}: {error.strerror}"
                 ) from error
             if not part:
-                found = f"found {os.fstat(self._descriptor).st_size} bytes, wanted {self.size_bytes}"
+                wanted = self.first_byte + self.size_bytes
+                found = f"found {os.fstat(self._descriptor).st_size} bytes, wanted {wanted}"
                 raise Ext2FormatError(f"the image got shorter while it was read: {found}")
             done += part
         return view.toreadonly()

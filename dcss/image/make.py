@@ -7,10 +7,11 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from dcss.config.plan import DirectorySource, ImageSource, SegmentPlan, TarSource
+from dcss.config.plan import DirectorySource, ImageSource, SegmentPlan
 from dcss.errors import ConfigError, ImageError
 from dcss.image.build import plan_image
 from dcss.image.problems import segment_errors
+from dcss.image.sources.kind import source_of
 from dcss.progress import Progress
 
 _CONFIG_SUFFIXES: Final = frozenset({".yaml", ".yml"})
@@ -45,7 +46,7 @@ class MadeImage(NamedTuple):
 
 
 def wanted_images(source: Path, output: Path, address: int | None, size_bytes: int | None) -> Iterator[WantedImage]:
-    """Yield the image of a directory or tar, or those of a configuration's segments.
+    """Yield the image of a directory, tar or ext2 image, or those of a configuration's segments.
 
     Raises ImageError where `source` is none of these, ConfigError where options contradict a configuration.
     """
@@ -58,7 +59,7 @@ def wanted_images(source: Path, output: Path, address: int | None, size_bytes: i
             )
         yield from _of_segments(source, output)
         return
-    tree = DirectorySource(source) if source.is_dir() else TarSource(source)
+    tree = source_of(source)
     if output.is_dir():
         raise ImageError(f"{output}: found a directory, wanted the name of the image to write")
     if isinstance(tree, DirectorySource) and output.absolute().resolve().is_relative_to(source.resolve()):

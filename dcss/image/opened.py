@@ -6,25 +6,33 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from dcss.abi.ext2 import SUPERBLOCK, SUPERBLOCK_OFFSET, Superblock
 from dcss.errors import Ext2FormatError, ImageError, KernelError
 from dcss.ext2.source import BlockSource
 from dcss.ext2.super import refusal_reason
 from dcss.ext2.volume import Volume
 from dcss.host.files import open_regular
 from dcss.image.file_source import FileSource
+from dcss.image.foreign import foreign_content, has_ext2_at
 
 
 @contextmanager
-def image_source(path: Path) -> Iterator[FileSource]:
-    """Open an image, a file or block device. Raises ImageError where it cannot be read."""
+def image_source(path: Path, offset: int = 0) -> Iterator[FileSource]:
+    """Open an image, a file or block device, or the file system that begins at byte `offset` of it.
+
+    What begins at an `offset` ends where its superblock says. Raises ImageError where it cannot be read.
+    """
     try:
         descriptor = open_regular(path, block_device=True)
     except OSError as error:
         raise ImageError(f"{path} cannot be read as an image: {error.strerror}") from error
     try:
-        source = FileSource(descriptor)
+        source = FileSource(descriptor, offset)
         if not source.size_bytes:
-            raise ImageError(f"{path} is empty, wanted an ext2 image")
+            found = f"ends before byte {offset}" if offset else "is empty"
+            raise ImageError(f"{path} {found}, wanted an ext2 image")
+        if offset:
+            cut_to_file_system(source)
         yield source
         source.close()
     finally:
@@ -39,9 +47,9 @@ class OpenedImage(NamedTuple):
 
 
 @contextmanager
-def opened_image(path: Path) -> Iterator[OpenedImage]:
-    """Mount an image read-only. Raises ImageError where it cannot be read or holds no ext2."""
-    with image_source(path) as source:
+def opened_image(path: Path, offset: int = 0) -> Iterator[OpenedImage]:
+    """Mount the image at byte `offset` read-only. Raises ImageError where it cannot be read or holds no ext2."""
+    with image_source(path, offset) as source:
         yield OpenedImage(mounted(source, path), source)
 
 
@@ -50,4 +58,17 @@ def mounted(source: BlockSource, path: Path) -> Volume:
     try:
         return Volume.mount(source, device=path.name, silent=True)
     except (KernelError, Ext2FormatError) as error:
-        raise ImageError(f"{path}: {refusal_reason(error)}") from error
+        raise image_error(source, path, refusal_reason(error)) from error
+
+
+def image_error(source: BlockSource, path: Path, reason: str) -> ImageError:
+    """Return the error for what cannot be read as ext2: what it is instead and what to do, or else `reason`."""
+    base = source.first_byte if isinstance(source, FileSource) else 0
+    return ImageError(f"{path}: {foreign_content(source, path, base) or reason}")
+
+
+def cut_to_file_system(source: FileSource) -> None:
+    """Let a source that is longer than the file system in it end where the superblock says."""
+    if has_ext2_at(source, 0):
+        superblock = Superblock._make(SUPERBLOCK.unpack(source.bytes_at(SUPERBLOCK_OFFSET, SUPERBLOCK.size)))
+        source.cut(superblock.s_blocks_count * 1024 << superblock.s_log_block_size)

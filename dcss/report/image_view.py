@@ -1,7 +1,7 @@
 """The map of an image: its picture, with one character for each few kilobytes, its files, and what both come to."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from dcss.image.map import HUGE_PAGE_BYTES, FileMap, ImageMap, StretchContent
@@ -23,11 +23,14 @@ _FILE_COLUMNS: Final = (
 )
 
 
-def map_page(image: ImageMap, most_files: int | None) -> Page:
-    """Return the page of ``dcss image map``; `most_files` limits how many files are listed, the largest first."""
+def map_page(image: ImageMap, most_files: int | None, form: Callable[[str], str] = str) -> Page:
+    """Return the page of ``dcss image map``; `most_files` limits how many files are listed, the largest first.
+
+    `form` is how names are written: `quoted_name` for a terminal.
+    """
     return (
         [Note(_LEGEND, wrapped=False), picture(image)],
-        file_blocks(image, most_files),
+        file_blocks(image, most_files, form),
         [Note(line, wrapped=False) for line in summary(image)],
     )
 
@@ -72,19 +75,19 @@ def _sign(contents: dict[StretchContent, int] | None) -> str:
     return _SIGNS[max(_SIGNS, key=lambda content: contents.get(content, 0))]
 
 
-def file_blocks(image: ImageMap, most_files: int | None) -> list[Block]:
+def file_blocks(image: ImageMap, most_files: int | None, form: Callable[[str], str] = str) -> list[Block]:
     """Return a table of the files, the largest first, and how many of them are left out."""
     files = sorted(image.files, key=lambda file: (-file.size_bytes, file.path))
     shown = files if most_files is None else files[:most_files]
-    blocks: list[Block] = [Table(_FILE_COLUMNS, tuple(_file_row(file) for file in shown))]
+    blocks: list[Block] = [Table(_FILE_COLUMNS, tuple(_file_row(file, form) for file in shown))]
     if len(shown) < len(files):
         blocks.append(Note(f"and {len(files) - len(shown):,} smaller ones (--all shows them)", wrapped=False))
     return blocks
 
 
-def _file_row(file: FileMap) -> Row:
+def _file_row(file: FileMap, form: Callable[[str], str]) -> Row:
     return (
-        text_cell(os.fsdecode(file.path)),
+        text_cell(form(os.fsdecode(file.path))),
         bytes_cell(file.size_bytes),
         Cell(str(len(file.runs)), len(file.runs)),
         Cell(str(file.mappings), file.mappings),

@@ -264,3 +264,33 @@ def test_names_are_quoted_on_a_terminal_and_bytes_elsewhere(tmp_path: Path) -> N
         .endswith(r"'line'$'\n''break' -> ''$'\033''[31mred'")
     )
     assert dcss("ls", tmp_path / "x.img").stdout == b"esc\x1b]0;title\x07\nline\nbreak\nlost+found\n"
+
+
+def test_a_file_system_at_an_offset(image: Path, tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(1 << 20) + image.read_bytes() + bytes(5000))
+    for command in (["ls"], ["check"], ["map"], ["cat"]):
+        path = ["/dir/file"] if command == ["cat"] else []
+        message = refused(dcss(*command, disk, *path))
+        found = f"{disk}: found an ext2 file system at byte 1048576, wanted an ext2 image"
+        assert f"{found}: give --offset 1048576, " in message
+        there = dcss(*command, disk, *path, "--offset", "1M")
+        assert (there.returncode, there.stderr) == (0, b"")
+        assert there.stdout == dcss(*command, image, *path).stdout.replace(bytes(image), bytes(disk))
+
+
+@pytest.mark.parametrize("command", ["check", "map"])
+def test_names_are_quoted_on_a_terminal(command: str, tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/a\033]0;x\a").write_bytes(b"content")
+    image = tmp_path / "y\033]0;x\a.img"
+    assert dcss("build", tmp_path / "tree", "-o", image).returncode == 0
+    master, slave = pty.openpty()
+    with os.fdopen(master, "rb", 0) as screen:
+        line: list[str | Path] = [sys.executable, "-m", "dcss", "image", command, image]
+        done = subprocess.run(line, stdout=slave, timeout=60, check=False, env={**os.environ, "PAGER": "cat"})
+        shown = screen.read(1 << 16)
+        os.close(slave)
+    assert done.returncode == 0
+    assert b"\033]" not in shown
+    assert rb"\033" in shown

@@ -252,6 +252,11 @@ WRONG_CONFIGS = (
         ("2: segments[0].image.up_to: found up_to: beside directory:, wanted it only beside files:",),
     ),
     WrongConfig(
+        "offset-without-an-image",
+        _segment("{name: A, at: 1M, image: {directory: /etc, offset: 1M}}"),
+        ("2: segments[0].image.offset: found offset: beside directory:, wanted it only beside ext2:",),
+    ),
+    WrongConfig(
         "same-segment-twice",
         SEGMENT + "  - {name: LIB, at: 1G, image: {files: [/x]}}\n",
         ("5: segments[1].name: found 'LIB' again, wanted a name of its own (segments[0] has it)",),

@@ -1,29 +1,74 @@
 """Recognize the source of an image by its path: a directory, a ready ext2 image, or a tar."""
 
+import os
 from pathlib import Path
 
 from dcss.abi.ext2 import MAGIC, SUPERBLOCK, SUPERBLOCK_OFFSET, Superblock
 from dcss.config.plan import DirectorySource, Ext2Source, ImageSource, TarSource
 from dcss.errors import ImageError
+from dcss.ext2.source import BlockSource, BufferSource
 from dcss.host.files import WrongKindError, open_regular
+from dcss.image.file_source import FileSource
+from dcss.image.foreign import LARGEST_LOG_BLOCK_SIZE, foreign_content
+from dcss.image.partitions import read
+from dcss.image.sources.compression import HEAD_BYTES, method_of, unpacking
+from dcss.image.tar.header import BLOCK_BYTES, TarFormatError, parse_header
 
-_LARGEST_LOG_BLOCK_SIZE = 6  # 64 KiB; a compressed tar does not have both fields right by chance
+_HEAD_BYTES = 4096  # has the superblock
 
 
 def source_of(path: Path) -> ImageSource:
-    """Return the source at `path`. Raises ImageError where nothing is there, or it cannot be read."""
+    """Return the source at `path`.
+
+    Raises ImageError where nothing is there, it cannot be read, or it is something else that is recognized.
+    """
     if path.is_dir():
         return DirectorySource(path)
     try:
-        with open(open_regular(path), "rb") as file:
-            file.seek(SUPERBLOCK_OFFSET)
-            found = file.read(SUPERBLOCK.size)
+        descriptor = open_regular(path)
     except WrongKindError as error:
         raise ImageError(f"{path}: found {error.found}, wanted a directory, an ext2 image or a tar") from error
     except OSError as error:
         raise ImageError(f"{path}: found {error.strerror}, wanted a directory, an ext2 image or a tar") from error
-    if len(found) == SUPERBLOCK.size:
-        superblock = Superblock._make(SUPERBLOCK.unpack(found))
-        if superblock.s_magic == MAGIC and superblock.s_log_block_size <= _LARGEST_LOG_BLOCK_SIZE:
+    try:
+        source = FileSource(descriptor)
+        if _has_superblock(source):
             return Ext2Source(path)
+        if not _begins_a_tar(source) and (foreign := foreign_content(source, path)):
+            if foreign.compressed and not _holds_ext2(path):
+                return TarSource(path)
+            raise ImageError(f"{path}: {foreign}")
+    finally:
+        os.close(descriptor)
     return TarSource(path)
+
+
+def _has_superblock(source: BlockSource) -> bool:
+    found = read(source, SUPERBLOCK_OFFSET, SUPERBLOCK.size)
+    if len(found) < SUPERBLOCK.size:
+        return False
+    superblock = Superblock._make(SUPERBLOCK.unpack(found))
+    return superblock.s_magic == MAGIC and superblock.s_log_block_size <= LARGEST_LOG_BLOCK_SIZE
+
+
+def _holds_ext2(packed: Path) -> bool:
+    """Return whether a compressed file holds an ext2 image. Damage in it is found when it is read as a tar."""
+    with open(open_regular(packed), "rb") as file:
+        try:
+            method = method_of(file.peek(HEAD_BYTES)[:HEAD_BYTES], str(packed))
+            if method is None:
+                return False
+            with unpacking(file, method, str(packed)) as unpacked:
+                return _has_superblock(BufferSource(unpacked.read(_HEAD_BYTES)))
+        except ImageError:
+            return False
+
+
+def _begins_a_tar(source: BlockSource) -> bool:
+    if source.size_bytes < BLOCK_BYTES:
+        return False
+    try:
+        parse_header(bytes(source.bytes_at(0, BLOCK_BYTES)))
+    except TarFormatError:
+        return False
+    return True

@@ -2,25 +2,32 @@
 
 import os
 import stat
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET
 from dcss.config.plan import Ext2Source
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import DataRun
+from dcss.image.file_source import FileSource
+from dcss.image.foreign import foreign_content
+from dcss.image.opened import cut_to_file_system
+from dcss.image.partitions import read
 from dcss.image.sources.host import HostFile, data_runs, host_error
 
 
 class ReadyImage(NamedTuple):
-    """An image file, and which of its bytes are not holes."""
+    """An image: the file that it lies in, its size, and which of its bytes are not holes."""
 
     store: HostFile
+    size_bytes: int
     data: tuple[DataRun, ...]
 
 
 def read_ready_image(source: Ext2Source) -> ReadyImage:
-    """Return the image at `source.path`. Only the superblock's magic is checked: a damaged image is accepted.
+    """Return the image at `source.path`; one that begins at an offset ends where its superblock says.
 
+    Only the superblock's magic is checked: a damaged image is accepted.
     Raises ImageError for a file that cannot be read or has no ext2 superblock.
     """
     path = os.fsencode(source.path)
@@ -33,12 +40,26 @@ def read_ready_image(source: Ext2Source) -> ReadyImage:
     store = HostFile(path, found.st_size, found.st_mtime_ns)
     descriptor = store.open()
     try:
-        magic = os.pread(descriptor, 2, MAGIC_OFFSET)
+        opened = FileSource(descriptor, source.offset)
+        magic = read(opened, MAGIC_OFFSET, 2)
         if magic != MAGIC.to_bytes(2, "little"):
+            if foreign := foreign_content(opened, source.path, source.offset):
+                raise ImageError(f"{source.path}: {foreign}")
             raise ImageError(
-                f"{source.path}: magic {magic[::-1].hex() or 'missing'} at offset {MAGIC_OFFSET}, "
+                f"{source.path}: magic {magic[::-1].hex() or 'missing'} at offset {source.offset + MAGIC_OFFSET}, "
                 f"wanted {MAGIC:04x}: this is no ext2 image (mke2fs or dcss image build makes one)"
             )
+        if source.offset:
+            cut_to_file_system(opened)
     finally:
         os.close(descriptor)
-    return ReadyImage(store, data_runs(store))
+    return ReadyImage(store, opened.size_bytes, tuple(_moved(data_runs(store), source.offset, opened.size_bytes)))
+
+
+def _moved(runs: Iterable[DataRun], offset: int, size_bytes: int) -> Iterator[DataRun]:
+    """Yield what of the runs of a file lies in the `size_bytes` from `offset` on."""
+    for run in runs:
+        start = max(run.source_offset, offset)
+        end = min(run.source_offset + run.length_bytes, offset + size_bytes)
+        if start < end:
+            yield DataRun(start - offset, start, end - start)

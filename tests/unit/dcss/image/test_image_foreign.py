@@ -1,0 +1,188 @@
+"""Files that are no ext2 images: what they are is recognized, and the message says what to do."""
+
+import gzip
+import lzma
+from collections.abc import Callable
+from pathlib import Path
+from struct import pack
+
+import pytest
+from ext2_support import e2fs
+from image_support import build
+
+from dcss.config.plan import Ext2Source, TarSource
+from dcss.errors import ImageError
+from dcss.ext2.source import BufferSource
+from dcss.image.build import plan_image
+from dcss.image.foreign import foreign_content
+from dcss.image.opened import opened_image
+from dcss.image.sources.kind import source_of
+
+SIZE_BYTES = 1 << 20
+PATH = Path("disk.img")
+
+
+def made(path: Path, *options: str) -> bytes:
+    e2fs("mke2fs", "-q", "-F", "-t", "ext2", *options, path, "512k")
+    return path.read_bytes()
+
+
+def with_bytes(*pieces: tuple[int, bytes], size_bytes: int = SIZE_BYTES) -> bytearray:
+    content = bytearray(size_bytes)
+    for offset, piece in pieces:
+        content[offset : offset + len(piece)] = piece
+    return content
+
+
+def found_in(content: bytes | bytearray, base: int = 0) -> str:
+    return str(foreign_content(BufferSource(bytes(content)), PATH, base))
+
+
+def mbr(*partitions: tuple[int, int, int]) -> bytes:
+    """Return a sector with a partition table: type, first sector and sectors of each."""
+    entries = b"".join(pack("<B3xB3x2I", 0, *partition) for partition in partitions)
+    return bytes(446) + entries.ljust(64, b"\0") + b"\x55\xaa"
+
+
+def gpt(sector_size_bytes: int, *first_sectors: int) -> tuple[tuple[int, bytes], ...]:
+    """Return a protective MBR, a header and entries of a GPT, each with its offset."""
+    header = b"EFI PART" + bytes(64) + pack("<Q2I", 2, 128, 128)
+    entries = b"".join(bytes([7]) * 32 + pack("<2Q80x", first, first + 99) for first in first_sectors)
+    return (0, mbr((0xEE, 1, 2000))), (sector_size_bytes, header), (2 * sector_size_bytes, entries)
+
+
+@pytest.mark.parametrize(
+    ("offset", "magic", "name", "advice"),
+    [
+        (0, b"\x1f\x8b\x08", "gzip", "gunzip -k disk.img"),
+        (0, b"\xfd7zXZ\0", "xz", "unxz -k disk.img"),
+        (0, b"\x28\xb5\x2f\xfd", "zstd", "unzstd disk.img"),
+        (0, b"BZh9", "bzip2", "bunzip2 -k disk.img"),
+        (0, b"QFI\xfb", "qcow2", "qemu-img convert -O raw disk.img"),
+        (0, b"KDMV", "VMDK", "qemu-img convert -O raw disk.img"),
+        (0, b"# Disk DescriptorFile\n", "VMDK", "qemu-img convert -O raw disk.img"),
+        (0x40, b"\x7f\x10\xda\xbe", "VDI", "qemu-img convert -O raw disk.img"),
+        (0, b"vhdxfile", "VHDX", "qemu-img convert -O raw disk.img"),
+        (0, b"conectix", "VHD", "qemu-img convert -O raw disk.img"),
+        (0, b"hsqs", "squashfs", "unsquashfs disk.img"),
+        (32769, b"CD001", "ISO 9660", "dcss image build"),
+        (0, b"LUKS\xba\xbe", "LUKS", "cryptsetup open disk.img"),
+        (512, b"LABELONE", "LVM", "vgchange -ay"),
+        (0, b"XFSB", "XFS", "dcss image build"),
+        (0x10040, b"_BHRfS_M", "btrfs", "dcss image build"),
+        (4086, b"SWAPSPACE2", "swap", "no files"),
+        (65526, b"SWAPSPACE2", "swap", "no files"),
+    ],
+)
+def test_formats_are_named_with_what_to_do(offset: int, magic: bytes, name: str, advice: str) -> None:
+    message = found_in(with_bytes((offset, magic)))
+    assert name in message.partition(", wanted an ext2 image: ")[0]
+    assert advice in message.partition(", wanted an ext2 image: ")[2]
+    assert name in found_in(with_bytes((offset, magic), size_bytes=offset + len(magic))), "nothing behind it"
+
+
+def test_unknown_and_short_content_is_not_recognized() -> None:
+    for content in (b"\0", b"\x1f", bytes(SIZE_BYTES), b"text\n" * 1000):
+        assert found_in(content) == "None"
+
+
+def test_names_are_quoted_for_the_shell() -> None:
+    found = foreign_content(BufferSource(b"\x1f\x8b"), Path("a b.img"))
+    assert found is not None
+    assert "gunzip -k 'a b.img'" in found.advice
+
+
+@pytest.mark.parametrize("options", [[], ["-b", "1024"], ["-b", "4096"], ["-r", "0", "-O", "none"]])
+@pytest.mark.parametrize("offset", [512, 1024, 2048, 63 * 512, 1 << 20])
+def test_a_file_system_at_another_offset_is_found(options: list[str], offset: int, tmp_path: Path) -> None:
+    content = bytes(offset) + made(tmp_path / "fs.img", *options)
+    assert f"found an ext2 file system at byte {offset}, " in found_in(content)
+    assert f"--offset {offset + 4096}," in found_in(content, base=4096)
+
+
+def test_a_copy_of_a_superblock_is_no_file_system(tmp_path: Path) -> None:
+    image = bytearray(made(tmp_path / "fs.img", "-b", "1024", "-g", "256"))
+    image[1024:2048] = bytes(1024)
+    assert found_in(image) == "None"
+
+
+def test_an_ext2_image_with_an_old_partition_table_is_ext2(tmp_path: Path) -> None:
+    image = made(tmp_path / "fs.img")
+    assert found_in(mbr((0x83, 1, 99)) + image[512:]) == "None"
+
+
+@pytest.mark.parametrize("kind", ["MBR", "logical", "GPT", "GPT of 4096"])
+def test_partitions_that_hold_ext2_are_offered(kind: str, tmp_path: Path) -> None:
+    image = made(tmp_path / "fs.img")
+    tables: dict[str, tuple[tuple[int, bytes], ...]] = {
+        "MBR": ((0, mbr((0x0C, 64, 8), (0x83, 256, 1024))),),
+        "logical": (
+            (0, mbr((0x0C, 64, 8), (0x0F, 100, 2000))),
+            (100 * 512, mbr((0x0C, 8, 8), (0x05, 50, 1200))),
+            (150 * 512, mbr((0x83, 106, 1024))),
+        ),
+        "GPT": gpt(512, 64, 256),
+        "GPT of 4096": gpt(4096, 8, 32),
+    }
+    message = found_in(with_bytes(*tables[kind], (131072, image)))
+    assert message.startswith(f"found a partition table ({kind[:3] if kind != 'logical' else 'MBR'}), wanted")
+    assert "give --offset 131072, or in YAML offset: 131072 beside ext2:" in message
+
+
+def test_partitions_without_ext2_are_listed() -> None:
+    message = found_in(with_bytes((0, mbr((0x83, 64, 8), (0x82, 128, 8)))))
+    assert "at bytes 32768, 65536, hold no ext2" in message
+
+
+def test_logical_partitions_in_a_circle_end() -> None:
+    circle = (0, mbr((0x0F, 100, 2000))), (100 * 512, mbr((0x0C, 8, 8), (0x05, 0xFFFFFFFF, 9)))
+    assert "partition table (MBR)" in found_in(with_bytes(*circle))
+    back = mbr((0x0C, 8, 8), (0x05, 1, 9))
+    loop = (0, mbr((0x0F, 100, 2000))), (100 * 512, back), (101 * 512, back)
+    assert "partition table (MBR)" in found_in(with_bytes(*loop))
+
+
+@pytest.mark.parametrize("pack_up", [gzip.compress, lzma.compress])
+def test_a_packed_image_is_no_source_and_a_packed_tar_is(pack_up: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    packed = tmp_path / "x.img.packed"
+    packed.write_bytes(pack_up(made(tmp_path / "fs.img")))
+    for refuse in (lambda: source_of(packed), lambda: plan_image(Ext2Source(packed))):
+        with pytest.raises(
+            ImageError, match=r"x.img.packed: found (gzip|xz) data, wanted an ext2 image: unpack it first"
+        ):
+            refuse()
+    packed.write_bytes(pack_up(bytes(10240)))
+    assert source_of(packed) == TarSource(packed)
+
+
+def test_every_way_in_recognizes_a_disk(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(with_bytes((0, mbr((0x83, 256, 1024))), (131072, made(tmp_path / "fs.img"))))
+    for refuse in (lambda: source_of(disk), lambda: plan_image(Ext2Source(disk)), opened_image(disk).__enter__):
+        with pytest.raises(ImageError, match=r"disk.img: found a partition table .* --offset 131072"):
+            refuse()
+
+
+def test_a_file_system_at_an_offset_is_read_and_ends_where_its_superblock_says(tmp_path: Path) -> None:
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(131072) + made(tmp_path / "fs.img") + b"rest" * 1000)
+    with opened_image(disk, 131072) as opened:
+        assert opened.source.size_bytes == 512 << 10
+        assert [entry.name for entry in opened.volume.entries(opened.volume.root())] == [b".", b"..", b"lost+found"]
+    with pytest.raises(ImageError, match=r"ends before byte 9999999"), opened_image(disk, 9999999):
+        pass
+    with pytest.raises(ImageError, match=r"--offset 131072"), opened_image(disk, 65536):
+        pass
+
+
+def test_a_ready_image_at_an_offset_is_copied_alone(tmp_path: Path) -> None:
+    image = made(tmp_path / "fs.img")
+    disk = tmp_path / "disk.img"
+    for before in (b"x" * 4096, bytes(1 << 20), b"x" * 512):
+        disk.write_bytes(before + image + b"rest" * 10000)
+        build(Ext2Source(disk, len(before)), tmp_path / "out.img")
+        assert (tmp_path / "out.img").read_bytes() == image
+    with pytest.raises(ImageError, match=r"--offset 512,"):
+        plan_image(Ext2Source(disk, 0))
+    with pytest.raises(ImageError, match=r"magic missing at offset 99001080"):
+        plan_image(Ext2Source(disk, 99_000_000))
