@@ -6,6 +6,7 @@ program: it lies where the fork server has it mapped, at the file's offset, with
 """
 
 import os
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -37,6 +38,8 @@ class ProgramFiles:
             (_Mapping(space.pid, vma) for space in servers for vma in space.vmas if is_program_file(vma)),
             key=lambda mapping: mapping.vma.start,
         )
+        self._starts = np.array([mapping.vma.start for mapping in self._mappings], np.int64)
+        self._ends = np.array([mapping.vma.end for mapping in self._mappings], np.int64)
         self._read: dict[_Piece, bytes] = {}
 
     def hold(self, space: ProcessPages, hits: Hits) -> Flags:
@@ -44,11 +47,13 @@ class ProgramFiles:
         held = np.zeros(len(hits.addresses), np.bool_)
         if not len(held) or not self._mappings:
             return held
-        starts = [mapping.vma.start for mapping in self._mappings]
-        own_starts = [vma.start for vma in space.vmas]
-        for place, address in enumerate(hits.addresses.tolist()):
-            mapping = self._mappings[max(int(np.searchsorted(starts, address, side="right")) - 1, 0)]
-            here = space.vmas[max(int(np.searchsorted(own_starts, address, side="right")) - 1, 0)]
+        which = np.searchsorted(self._starts, hits.addresses, side="right") - 1
+        # All but a few of many hits lie elsewhere, in a page cache.
+        inside = np.flatnonzero((which >= 0) & (hits.addresses + PAGE_SIZE <= self._ends[which]))
+        own_starts = [vma.start for vma in space.vmas] if len(inside) else []
+        for place in inside.tolist():
+            address, mapping = int(hits.addresses[place]), self._mappings[int(which[place])]
+            here = space.vmas[bisect_right(own_starts, address) - 1]
             if _shows_alike(mapping.vma, here, address):
                 wanted = self._contents.rows(hits.contents[place : place + 1]).tobytes()
                 held[place] = self._file_bytes(mapping, address) == wanted

@@ -1,0 +1,68 @@
+"""An OCI image layout as a directory, which `skopeo copy … oci:DIRECTORY` and umoci write."""
+
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Final
+
+from dcss.errors import ImageError
+from dcss.host.files import WrongKindError, read_regular
+from dcss.image.sources.archive import Archive, Span
+from dcss.image.sources.host import HostFile, host_error
+
+MARK: Final = "oci-layout"
+_DOCUMENT_BYTES: Final = 1 << 20  # manifests of images are shorter
+
+
+def is_layout(path: Path) -> bool:
+    """Return True if a directory is an image layout."""
+    return (path / MARK).is_file() and (path / "index.json").is_file()
+
+
+class LayoutDirectory:
+    """The parts of an image layout, as container.ImageParts has them."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._path = path
+        self.name = name
+        self.documents = _Documents(path)
+
+    def has(self, name: str) -> bool:
+        """Return True if there is a file called `name`."""
+        return _inside(name) and (self._path / name).is_file()
+
+    def part(self, name: str) -> Archive:
+        """Return the file called `name`. Raises ImageError where there is none."""
+        if not self.has(name):
+            raise ImageError(f"{self.name}: found no layer {name}, which its manifest names; copy the image again")
+        path = os.fsencode(self._path / name)
+        try:
+            found = os.stat(path)  # noqa: PTH116 - a Path holds no bytes
+        except OSError as error:
+            raise host_error(path, "cannot be read", error) from error
+        return Span(HostFile(path, found.st_size, found.st_mtime_ns), 0, found.st_size, f"{self.name}: {name}")
+
+
+class _Documents(Mapping[str, bytes]):
+    """Short files of the layout, read when they are asked for."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def __getitem__(self, name: str) -> bytes:
+        if not _inside(name):
+            raise KeyError(name)
+        try:
+            return read_regular(self._path / name, _DOCUMENT_BYTES)
+        except (OSError, WrongKindError, ValueError) as error:
+            raise KeyError(name) from error
+
+    def __iter__(self) -> Iterator[str]:
+        return (path.name for path in self._path.iterdir())
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _inside(name: str) -> bool:
+    return not PurePosixPath(name).is_absolute() and ".." not in PurePosixPath(name).parts
