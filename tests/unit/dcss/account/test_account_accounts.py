@@ -9,8 +9,13 @@ from segment_support import ADDRESS, FILES, PAGES, Stage, map_all, map_file, ord
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.accounts import measure
+from dcss.documents import to_document
 from dcss.errors import LaunchError
-from dcss.results import GuestAccount, MeasureResult, Totals
+from dcss.report.layout import render_page
+from dcss.report.measure_view import share_of
+from dcss.report.pages import measure_page
+from dcss.report.style import Style
+from dcss.results import GuestAccount, GuestCounters, MeasureResult, Totals
 
 COUNTERS = (0, 0, 0)
 
@@ -54,6 +59,36 @@ def test_accounts_of_sharing_guests() -> None:
     assert result.machine is not None
     assert result.machine.free_before_bytes == 1 << 40
     assert 0 < result.machine.free_after_bytes < 1 << 40
+
+
+def test_an_engine_without_counters_is_unknown_everywhere_and_says_why() -> None:
+    reason = "engine other does not count its guests' pages"
+    with Stage() as stage:
+        stage.publish()
+        stage.guest(map_all())
+        stage.guest(map_all())
+        result = measure(stage.system, {"LINUX01": (1, 2, 3), "LINUX02": reason}, {"LIB": 2})
+    limit = f"guest LINUX02: {reason}"
+    assert result.limits.count(limit) == 1
+    known, unknown = (account.guest for account in result.guests)
+    assert (known.page_cache_bytes, known.buffer_bytes, known.anonymous_bytes) == (1, 2, 3)
+    assert unknown == GuestCounters(73 * PAGE_SIZE, None, None, None)  # mappings are read from the host's books
+    assert result.totals == Totals(PAGES * PAGE_SIZE, 146 * PAGE_SIZE, (146 - PAGES) * PAGE_SIZE)
+    document = to_document(result)
+    assert document["guests"][1]["guest"] == {
+        "xip_bytes": 73 * PAGE_SIZE,
+        "page_cache_bytes": None,
+        "buffer_bytes": None,
+        "anonymous_bytes": None,
+    }
+    assert limit in document["limits"]
+    shares = [share_of(account) for account in result.guests]
+    assert [share.copies_bytes for share in shares] == [3, None]
+    assert shares[0].plus(shares[1]).copies_bytes is None
+    lines = render_page(measure_page(result, show_all=True), Style()).splitlines()
+    rows = {line.split()[0]: line.split()[-1] for line in lines if line.startswith("LINUX")}
+    assert rows == {"LINUX01": "0.00", "LINUX02": "n/a"}
+    assert limit in " ".join(" ".join(lines).split())
 
 
 def test_baselines_are_in_the_accounts_and_not_in_the_totals() -> None:
