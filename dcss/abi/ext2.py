@@ -100,6 +100,8 @@ class Superblock(NamedTuple):
 SUPERBLOCK: Final = struct_of(Superblock, "<")
 BACKUP_BGS: Final = Struct("<2I")  # the two groups that hold a backup superblock, with Compat.SPARSE_SUPER2
 BACKUP_BGS_OFFSET: Final = 0x24C  # in the superblock; inside s_reserved
+QUOTA_INUM_OFFSETS: Final = (0x240, 0x244, 0x26C)  # in the superblock: ext4's inodes for quotas, with RoCompat.QUOTA
+ORPHAN_FILE_INUM_OFFSET: Final = 0x280  # in the superblock: ext4's inode for orphans, with Compat.ORPHAN_FILE
 DEFM_XATTR_USER: Final = 0x0004  # s_default_mount_opts
 DEFM_ACL: Final = 0x0008
 DEFM_UID16: Final = 0x0010  # owners have 16 bits
@@ -263,6 +265,7 @@ class Compat(IntFlag):
     RESIZE_INODE = 0x0010
     DIR_INDEX = 0x0020
     SPARSE_SUPER2 = 0x0200
+    ORPHAN_FILE = 0x1000
 
 
 class Incompat(IntFlag):
@@ -300,6 +303,7 @@ class RoCompat(IntFlag):
     BIGALLOC = 0x0200
     METADATA_CSUM = 0x0400
     PROJECT = 0x2000
+    VERITY = 0x8000
 
 
 INCOMPAT_SUPPORTED: Final = Incompat.FILETYPE | Incompat.META_BG

@@ -14,6 +14,11 @@ from dcss.ext2.super import Ext2Log, SbInfo, fill_super, ignore_log, refusal_rea
 from dcss.ext2.volume import Volume
 
 _DEVICE: Final = "image"
+# ext4's features beyond those change no more of what is checked here than hidden inodes (quotas) and the link counts of
+# large directories. What they add, such as the content of quota files, is not checked.
+_CHECKED: Final = RO_COMPAT_SUPPORTED | (
+    RoCompat.HUGE_FILE | RoCompat.DIR_NLINK | RoCompat.EXTRA_ISIZE | RoCompat.QUOTA | RoCompat.PROJECT | RoCompat.VERITY
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +64,7 @@ def _read_superblock(source: BlockSource) -> SbInfo | FsckProblem:
         return FsckProblem("superblock", "superblock", cause)
     except Ext2FormatError as error:
         return FsckProblem("superblock", "superblock", str(error))
-    if foreign := info.superblock.s_feature_ro_compat & ~int(RO_COMPAT_SUPPORTED):
-        names = RoCompat(foreign).name
+    if foreign := info.superblock.s_feature_ro_compat & ~int(_CHECKED):
+        names = RoCompat(foreign).name or f"ro_compat features {foreign:#x}"
         raise ImageError(f"no ext2 file system that can be checked: it has {names}, use the e2fsck that knows it")
     return info

@@ -3,10 +3,21 @@
 from collections.abc import Callable
 from stat import S_IFDIR, S_IFMT
 
-from dcss.abi.ext2 import DIR_ENTRY_HEAD, ROOT_INO, DirEntryHead, DirFileType
+from dcss.abi.ext2 import (
+    DIR_ENTRY_HEAD,
+    ORPHAN_FILE_INUM_OFFSET,
+    QUOTA_INUM_OFFSETS,
+    ROOT_INO,
+    SUPERBLOCK_OFFSET,
+    Compat,
+    DirEntryHead,
+    DirFileType,
+    RoCompat,
+)
 from dcss.errors import Ext2FormatError, KernelError
 from dcss.ext2.dir_block import MIN_REC_LEN, file_type
 from dcss.ext2.fsck.context import CheckContext
+from dcss.ext2.super import SbInfo
 
 
 def check_directories(context: CheckContext) -> None:
@@ -122,12 +133,27 @@ class _DirectoryTree:
 
 
 def _check_links(context: CheckContext, reached: Callable[[int], bool]) -> None:
+    hidden = _hidden_inodes(context.info)
+    many_links = bool(context.info.superblock.s_feature_ro_compat & RoCompat.DIR_NLINK)
     for number, links in sorted(context.links.items()):
-        if number < context.info.first_ino and number != ROOT_INO:
+        if (number < context.info.first_ino and number != ROOT_INO) or number in hidden:
             continue
         where = f"inode {number}"
         is_directory = S_IFMT(context.modes[number]) == S_IFDIR
         if not context.references[number] or (is_directory and not reached(number)):
             context.add("links", where, f"found {links} links but no way from the root, wanted one")
+        elif is_directory and links == 1 and many_links:
+            continue  # there were too many to count
         elif context.references[number] != links:
             context.add("links", where, f"i_links_count: found {links}, wanted {context.references[number]}")
+
+
+def _hidden_inodes(info: SbInfo) -> set[int]:
+    """Return the inodes that ext4 features keep in no directory."""
+    superblock = info.superblock
+    offsets: list[int] = []
+    if superblock.s_feature_ro_compat & RoCompat.QUOTA:
+        offsets += QUOTA_INUM_OFFSETS
+    if superblock.s_feature_compat & Compat.ORPHAN_FILE:
+        offsets.append(ORPHAN_FILE_INUM_OFFSET)
+    return {int.from_bytes(info.source.bytes_at(SUPERBLOCK_OFFSET + offset, 4), "little") for offset in offsets}
