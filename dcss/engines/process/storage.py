@@ -38,9 +38,15 @@ def dump_storage(guest: GuestProcess, write_fd: int, address: int, size_bytes: i
         # A descriptor of this call's own: the guest's is closed when it ends, while this may go on in its thread.
         pidfd = os.dup(guest.pidfd)
         stack.callback(os.close, pidfd)
-        memory = os.open(f"/proc/{guest.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-        stack.callback(os.close, memory)
-        readable = [vma for vma in parse_maps(Path(f"/proc/{guest.pid}/maps").read_bytes()) if _is_readable(vma)]
+        try:
+            memory = os.open(f"/proc/{guest.pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+            stack.callback(os.close, memory)
+            text = Path(f"/proc/{guest.pid}/maps").read_bytes()
+        except OSError as error:
+            if _has_ended(pidfd):  # which is ESRCH for root, but EACCES for others: what is left of it is root's
+                raise _ended(guest) from error
+            raise
+        readable = [vma for vma in parse_maps(text) if _is_readable(vma)]
         for vma in readable:
             low, high = max(vma.start, start), min(vma.end, end)
             if low < high:
@@ -48,7 +54,11 @@ def dump_storage(guest: GuestProcess, write_fd: int, address: int, size_bytes: i
         # Its ranges could have been cut short, and its number given to another, only by its end.
         gone = not readable or not os.pread(memory, 1, readable[0].start)
         if gone or guest.exit_status is not None or _has_ended(pidfd):
-            raise OSError(ESRCH, f"guest {guest.name} ended while its storage was read")
+            raise _ended(guest)
+
+
+def _ended(guest: GuestProcess) -> OSError:
+    return OSError(ESRCH, f"guest {guest.name} ended while its storage was read")
 
 
 def _is_readable(vma: Vma) -> bool:
