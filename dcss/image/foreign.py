@@ -132,4 +132,6 @@ def _ext2_offset(source: BlockSource) -> int | None:
 
 def _give_offset(offsets: list[int]) -> str:
     several = f" (others with ext2: {', '.join(map(str, offsets[1:]))})" if offsets[1:] else ""
-    return f"give --offset {offsets[0]}, or in YAML offset: {offsets[0]} beside ext2:{several}"
+    return (
+        f"give image ls, cat, check or map --offset {offsets[0]}, or in YAML offset: {offsets[0]} beside ext2:{several}"
+    )

@@ -273,7 +273,7 @@ def test_a_file_system_at_an_offset(image: Path, tmp_path: Path) -> None:
         path = ["/dir/file"] if command == ["cat"] else []
         message = refused(dcss(*command, disk, *path))
         found = f"{disk}: found an ext2 file system at byte 1048576, wanted an ext2 image"
-        assert f"{found}: give --offset 1048576, " in message
+        assert f"{found}: give image ls, cat, check or map --offset 1048576, " in message
         there = dcss(*command, disk, *path, "--offset", "1M")
         assert (there.returncode, there.stderr) == (0, b"")
         assert there.stdout == dcss(*command, image, *path).stdout.replace(bytes(image), bytes(disk))

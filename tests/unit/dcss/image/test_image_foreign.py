@@ -126,7 +126,7 @@ def test_partitions_that_hold_ext2_are_offered(kind: str, tmp_path: Path) -> Non
     }
     message = found_in(with_bytes(*tables[kind], (131072, image)))
     assert message.startswith(f"found a partition table ({kind[:3] if kind != 'logical' else 'MBR'}), wanted")
-    assert "give --offset 131072, or in YAML offset: 131072 beside ext2:" in message
+    assert "map --offset 131072, or in YAML offset: 131072 beside ext2:" in message
 
 
 def test_partitions_without_ext2_are_listed() -> None:
