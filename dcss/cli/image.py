@@ -58,19 +58,31 @@ def command() -> None:
 
 
 @command.command("build")
-@click.argument("source", metavar="TREE|CONFIG", type=_path)
+@click.argument("source", metavar="TREE|CONFIG|-", type=_path)
 @click.option("-o", "--output", type=_path, required=True, metavar="IMG", help="The image, or a directory for several.")
 @_at_option
 @click.option("--size", "size_bytes", type=SizeType(), default=None, metavar="SIZE", help="Exact size of the image.")
+@click.option("--platform", metavar="OS/ARCH", help="Of several container images, the one for this platform.")
+@click.option("--tag", metavar="TAG", help="Of several container images, the one with this tag.")
 @json_option
-def build(source: Path, output: Path, address: int | None, size_bytes: int | None, as_json: bool) -> None:
+def build(
+    source: Path,
+    output: Path,
+    *,
+    address: int | None,
+    size_bytes: int | None,
+    platform: str | None,
+    tag: str | None,
+    as_json: bool,
+) -> None:
     """Build an image laid out for execute-in-place.
 
     TREE is a directory or a tar, also compressed, from `docker save` or in OCI layout. Its content becomes the image's
     root. CONFIG (.yaml, .yml) describes a system: the image of each of its segments is built, for its address.
     Large files are aligned for --at. The same input gives the same bytes.
     """
-    from dcss.image.make import make_image, wanted_images
+    from dcss.image.make import WantedImage, make_image, standard_input, wanted_images
+    from dcss.image.sources.container import Choice
     from dcss.progress import SilentProgress
     from dcss.report.progress import progress_for
     from dcss.report.units import fmt_bytes, fmt_count
@@ -81,8 +93,13 @@ def build(source: Path, output: Path, address: int | None, size_bytes: int | Non
     progress = progress_for(sys.stderr) if sys.stderr.isatty() else SilentProgress(sys.stderr)
     made = []
     try:
-        for wanted in wanted_images(source, output, address, size_bytes):
-            made.append(make_image(wanted, progress))
+        choice = Choice(platform, tag)
+        if str(source) == "-":
+            with standard_input(choice) as piped:
+                made.append(make_image(WantedImage(piped, output, None, address or 0, size_bytes), progress))
+        else:
+            for wanted in wanted_images(source, output, address, size_bytes, choice):
+                made.append(make_image(wanted, progress))
     finally:
         progress.close()
         gc.freeze()

@@ -90,15 +90,22 @@ def _image(draft: Draft, at: Location, image: ImageModel, directory: Path) -> It
             yield FieldProblem((*at, key), f"{key}: beside {given[0]}:", "it only beside files:")
     if given != ["ext2"] and "offset" in image.model_fields_set:
         yield FieldProblem((*at, "offset"), f"offset: beside {given[0]}:", "it only beside ext2:")
+    if given != ["tar"]:
+        for key in sorted(image.model_fields_set & {"platform", "tag"}):
+            yield FieldProblem((*at, key), f"{key}: beside {given[0]}:", "it only beside tar:")
     for key, value, is_kind, kind in (
         ("directory", image.directory, Path.is_dir, "a directory"),
-        ("tar", image.tar, Path.is_file, "a tar file"),
+        ("tar", image.tar, _may_be_tar, "a tar file"),
         ("ext2", image.ext2, Path.is_file, "an image file"),
     ):
         if value is not None:
             found = _other_than(is_kind, directory / value)
             if found:
                 yield FieldProblem((*at, key), f"{found} at {directory / value}", kind)
+
+
+def _may_be_tar(path: Path) -> bool:
+    return path.is_file() or (path / "oci-layout").is_file()
 
 
 def _other_than(is_kind: Callable[[Path], bool], path: Path) -> str:

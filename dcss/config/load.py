@@ -118,7 +118,7 @@ def _image(image: ImageModel, directory: Path) -> ImageSource:
     if image.directory is not None:
         return DirectorySource(_absolute(directory, image.directory))
     if image.tar is not None:
-        return TarSource(_absolute(directory, image.tar))
+        return TarSource(_absolute(directory, image.tar), image.platform, image.tag)
     if image.ext2 is not None:
         return Ext2Source(_absolute(directory, image.ext2), image.offset)
     at_least = image.at_least

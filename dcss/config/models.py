@@ -62,6 +62,12 @@ class ImageModel(Model):
     offset: Size = Field(
         0, description="with ext2: the byte at which the file system begins in the file, as in that of a partition"
     )
+    platform: Annotated[Text | None, GIVEN] = Field(
+        None, description="with tar: of several container images, the one for this platform, such as linux/s390x"
+    )
+    tag: Annotated[Text | None, GIVEN] = Field(
+        None, description="with tar: of several container images, the one tagged so"
+    )
     at_least: Annotated[AtLeastModel | None, GIVEN] = Field(None, description="with files: the minimum that must match")
     up_to: UpTo = Field(None, description="with files: the maximum size; files that would exceed it are left out")
     exclude: list[Text] = Field(

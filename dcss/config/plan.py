@@ -33,9 +33,16 @@ class DirectorySource:
 
 @dataclass(frozen=True, slots=True)
 class TarSource:
-    """`tar:`, also compressed, also from `docker save` or an OCI layout."""
+    """`tar:`, also compressed, also from `docker save` or an OCI layout, which may be a directory.
+
+    `platform` (OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT) and `tag` choose one of several images; `label` is what
+    messages call it, its path if None.
+    """
 
     path: Path
+    platform: str | None = None
+    tag: str | None = None
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,16 +1,21 @@
 """Write the images that `dcss image build` asks for into files, each completely or not at all."""
 
 import os
+import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any, Final, NamedTuple
 
-from dcss.config.plan import DirectorySource, ImageSource, SegmentPlan
+from dcss.config.plan import DirectorySource, ImageSource, SegmentPlan, TarSource
 from dcss.errors import ConfigError, ImageError
 from dcss.image.build import plan_image
 from dcss.image.problems import segment_errors
+from dcss.image.sources.container import Choice
 from dcss.image.sources.kind import source_of
 from dcss.progress import Progress
 
@@ -45,7 +50,9 @@ class MadeImage(NamedTuple):
         return {**self._asdict(), "path": str(self.path), "seconds": round(self.seconds, 3)}
 
 
-def wanted_images(source: Path, output: Path, address: int | None, size_bytes: int | None) -> Iterator[WantedImage]:
+def wanted_images(
+    source: Path, output: Path, address: int | None, size_bytes: int | None, choice: Choice
+) -> Iterator[WantedImage]:
     """Yield the image of a directory, tar or ext2 image, or those of a configuration's segments.
 
     Raises ImageError where `source` is none of these, ConfigError where options contradict a configuration.
@@ -53,13 +60,18 @@ def wanted_images(source: Path, output: Path, address: int | None, size_bytes: i
     if not source.exists():
         raise ImageError(f"{source}: found nothing there, wanted a directory, a tar or a configuration")
     if source.suffix in _CONFIG_SUFFIXES and source.is_file():
-        if address is not None or size_bytes is not None:
+        if address is not None or size_bytes is not None or choice != Choice():
             raise ConfigError(
-                f"{source}: found --at or --size beside a configuration, which says both for each segment"
+                f"{source}: found --at, --size, --platform or --tag beside a configuration, which says these for each"
+                " segment"
             )
         yield from _of_segments(source, output)
         return
     tree = source_of(source)
+    if isinstance(tree, TarSource):
+        tree = replace(tree, platform=choice.platform, tag=choice.tag)
+    elif choice != Choice():
+        raise ConfigError(f"{source}: found --platform or --tag, wanted these beside a container image only")
     if output.is_dir():
         raise ImageError(f"{output}: found a directory, wanted the name of the image to write")
     if isinstance(tree, DirectorySource) and output.absolute().resolve().is_relative_to(source.resolve()):
@@ -109,6 +121,27 @@ def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
         notes=plan.notes,
         seconds=time.perf_counter() - began,
     )
+
+
+@contextmanager
+def standard_input(choice: Choice) -> Iterator[TarSource]:
+    """Yield what stands on standard input as a source; what cannot be read twice is kept in an unnamed file meanwhile.
+
+    Raises ConfigError for a terminal and for nothing at all.
+    """
+    try:
+        found = os.fstat(0)
+    except OSError as error:
+        raise ConfigError(f"-: found no standard input ({error.strerror}), wanted an archive there") from error
+    if os.isatty(0):
+        raise ConfigError("-: found a terminal, wanted an archive: docker save IMAGE | dcss image build - -o FILE")
+    if stat.S_ISREG(found.st_mode):
+        yield TarSource(Path("/proc/self/fd/0"), *choice, label="standard input")
+        return
+    with TemporaryFile() as kept, open(0, "rb", closefd=False) as piped:
+        shutil.copyfileobj(piped, kept, 1 << 20)
+        kept.flush()
+        yield TarSource(Path(f"/proc/self/fd/{kept.fileno()}"), *choice, label="standard input")
 
 
 @contextmanager

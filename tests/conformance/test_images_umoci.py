@@ -55,17 +55,19 @@ def tree(root: Path) -> dict[str, tuple[int, bytes]]:
     return found
 
 
-@pytest.mark.parametrize("form", ["oci-archive", "docker-archive", "tar of the layout"])
+@pytest.mark.parametrize("form", ["oci-archive", "docker-archive", "tar of the layout", "directory"])
 def test_the_tree_is_the_one_that_umoci_unpacks(layout: Path, tmp_path: Path, form: str) -> None:
     archive = tmp_path / "image.tar"
-    if form == "tar of the layout":
+    if form == "directory":
+        archive = layout
+    elif form == "tar of the layout":
         run("tar", "-C", layout, "-cf", archive, ".")
     else:
         tag = "t:1" if form == "docker-archive" else "t"
         run("skopeo", "copy", f"oci:{layout}:t", f"{form}:{archive}:{tag}")
     run("umoci", "unpack", *_ROOTLESS, "--image", f"{layout}:t", tmp_path / "bundle")
     wanted = tree(tmp_path / "bundle/rootfs")
-    build(TarSource(archive), tmp_path / "x.img")
+    build(TarSource(archive, tag=None if form == "docker-archive" else "t"), tmp_path / "x.img")
     read = Read(tmp_path / "x.img")
     found = {
         os.fsdecode(path): (inode.mode, read.content.get(path, read.targets.get(path, b"")))

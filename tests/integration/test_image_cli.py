@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cli_support import Dcss
 from image_support import Read, digest, e2fsck_findings
 from needs_support import needs
 
@@ -89,7 +90,7 @@ def test_a_configuration_builds_the_image_of_every_segment(tree: Path, tmp_path:
     assert names(tmp_path / "out") == ["ONE.img", "TWO.img"]
     assert digest(Read(tmp_path / "out/TWO.img").content[os.fsencode(tree) + b"/big"]) == digest(tree / "big")
     line = refused(dcss("build", config, "-o", tmp_path / "out", "--at", "0"))
-    assert "found --at or --size beside a configuration" in line
+    assert "found --at, --size, --platform or --tag beside a configuration" in line
 
 
 def test_build_refuses_on_one_line_and_leaves_nothing(tree: Path, tmp_path: Path) -> None:
@@ -294,3 +295,24 @@ def test_names_are_quoted_on_a_terminal(command: str, tmp_path: Path) -> None:
     assert done.returncode == 0
     assert b"\033]" not in shown
     assert rb"\033" in shown
+
+
+def test_an_archive_from_a_pipe_and_from_a_file(dcss: Dcss) -> None:
+    archive = dcss.home / "tree.tar"
+    subprocess.run(["tar", "-C", dcss.home / "tree", "-cf", archive, "."], check=True)
+    dcss("image", "build", archive, "-o", "wanted.img")
+    with archive.open("rb") as file:
+        dcss("image", "build", "-", "-o", "file.img", stdin=file)
+    with subprocess.Popen(["cat", archive], stdout=subprocess.PIPE) as pipe:
+        dcss("image", "build", "-", "-o", "pipe.img", stdin=pipe.stdout)
+    wanted = (dcss.home / "wanted.img").read_bytes()
+    assert (dcss.home / "file.img").read_bytes() == wanted
+    assert (dcss.home / "pipe.img").read_bytes() == wanted
+    done = dcss("image", "build", "-", "-o", "none.img", status=2)
+    assert done.stderr.startswith("dcss: standard input is no tar: it is empty")
+    assert not (dcss.home / "none.img").exists()
+
+
+def test_platform_and_tag_are_for_container_images(dcss: Dcss) -> None:
+    done = dcss("image", "build", "tree", "-o", "x.img", "--tag", "x", status=2)
+    assert "found --platform or --tag, wanted these beside a container image only" in done.stderr

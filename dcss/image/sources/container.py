@@ -4,15 +4,43 @@ Sources: the OCI image layout and image manifest specifications; `docker save` w
 """
 
 import json
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, NamedTuple, Protocol
 
 from dcss.errors import ImageError
 from dcss.image.sources.archive import Archive
 from dcss.image.sources.digests import Digest
-from dcss.image.sources.tar_scan import TarScan
 
-_FOREIGN = "nondistributable"  # in the media type of layers that are fetched from elsewhere
+_FOREIGN: Final = "nondistributable"  # in the media type of layers that are fetched from elsewhere
+
+
+class ImageParts(Protocol):
+    """What an image is read from: a tar, or a directory."""
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def documents(self) -> Mapping[str, bytes]:
+        """Files that may be an image's manifests, by name."""
+        ...
+
+    def has(self, name: str) -> bool:
+        """Return True if there is a file called `name`."""
+        ...
+
+    def part(self, name: str) -> Archive:
+        """Return the file called `name` as it is stored. Raises ImageError where there is none."""
+        ...
+
+
+class Choice(NamedTuple):
+    """Which of several images is wanted; None does not matter."""
+
+    platform: str | None = None
+    tag: str | None = None
 
 
 class Layer(NamedTuple):
@@ -23,16 +51,18 @@ class Layer(NamedTuple):
     diff_id: Digest | None
 
 
-def layers_of(outer: TarScan) -> list[Layer] | None:
+def layers_of(outer: ImageParts, choice: Choice) -> list[Layer] | None:
     """Return the layers of the image that a tar holds, lowest first, or None where it is an ordinary tar.
 
-    Raises ImageError where it holds several images, lacks what it names, or says nonsense.
+    Raises ImageError where it does not hold exactly one image of that choice, lacks what it names, or says nonsense.
     """
+    if "oci-layout" in outer.documents and "index.json" in outer.documents and "manifest.json" not in outer.documents:
+        return _oci_layers(outer, _Document.of(outer, "index.json"), choice)
     manifests = _docker_manifests(outer)
     if manifests is not None:
-        return _docker_layers(outer, manifests)
-    if "oci-layout" in outer.documents and "index.json" in outer.documents:
-        return _oci_layers(outer, _Document.of(outer, "index.json"))
+        return _docker_layers(outer, manifests, choice)
+    if choice != Choice():
+        raise ImageError(f"{outer.name}: found no container image, wanted one, since platform or tag are given")
     return None
 
 
@@ -43,8 +73,8 @@ class _Document(NamedTuple):
     fields: dict[str, Any]
 
     @classmethod
-    def of(cls, outer: TarScan, name: str, digest: Digest | None = None) -> "_Document":
-        where = f"{outer.archive.name}: {name}"
+    def of(cls, outer: ImageParts, name: str, digest: Digest | None = None) -> "_Document":
+        where = f"{outer.name}: {name}"
         content = outer.documents.get(name)
         if content is None:
             raise ImageError(f"{where}: found no JSON there, wanted what the image's manifest names; save it again")
@@ -96,7 +126,7 @@ class _Document(NamedTuple):
         return found
 
 
-def _docker_manifests(outer: TarScan) -> list[_Document] | None:
+def _docker_manifests(outer: ImageParts) -> list[_Document] | None:
     """Return what docker's manifest.json says of each image, or None for a file of that name by somebody else."""
     content = outer.documents.get("manifest.json")
     if content is None:
@@ -107,17 +137,22 @@ def _docker_manifests(outer: TarScan) -> list[_Document] | None:
         return None
     if not isinstance(images, list) or not all(isinstance(image, dict) and "Layers" in image for image in images):
         return None
-    where = f"{outer.archive.name}: manifest.json"
+    where = f"{outer.name}: manifest.json"
     return [
         _Document(f"{where}: image {number}" if len(images) > 1 else where, each) for number, each in enumerate(images)
     ]
 
 
-def _docker_layers(outer: TarScan, images: list[_Document]) -> list[Layer]:
-    if len(images) != 1:
-        tags = ", ".join(tag for image in images for tag in image.texts("RepoTags") or ["without a tag"])
-        raise ImageError(f"{outer.archive.name}: found {len(images)} images ({tags}), wanted one: save one alone")
-    (image,) = images
+def _docker_layers(outer: ImageParts, images: list[_Document], choice: Choice) -> list[Layer]:
+    found = [image for image in images if _has_tag(choice.tag, image.texts("RepoTags"))]
+    if len(found) != 1:
+        tags = ", ".join(tag for image in found or images for tag in image.texts("RepoTags") or ["without a tag"])
+        raise _not_one(outer, len(found), tags)
+    (image,) = found
+    if choice.platform is not None and image.fields.get("Config") is not None:
+        config = _Document.of(outer, image.text("Config"))
+        if not _is_platform(choice.platform, config):
+            raise _not_one(outer, 0, _platform_of(config))
     names = image.texts("Layers")
     diff_ids: Sequence[Digest | None] = [None] * len(names)
     if image.fields.get("Config") is not None:
@@ -125,18 +160,60 @@ def _docker_layers(outer: TarScan, images: list[_Document]) -> list[Layer]:
     return [Layer(outer.part(name), None, diff_id) for name, diff_id in zip(names, diff_ids, strict=True)]
 
 
-def _oci_layers(outer: TarScan, index: _Document, depth: int = 0) -> list[Layer]:
+def _has_tag(wanted: str | None, tags: Sequence[str]) -> bool:
+    """Say whether one of the tags is the one wanted: NAME:TAG, or the part behind the colon alone."""
+    return wanted is None or any(tag == wanted or tag.rpartition(":")[2] == wanted for tag in tags)
+
+
+def _is_platform(wanted: str, platform: _Document) -> bool:
+    found = [platform.text(key, "") for key in ("os", "architecture", "variant")]
+    parts = wanted.split("/")
+    return parts == found[: len(parts)] and len(parts) in (2, 3)
+
+
+def _may_be(wanted: str, manifest: _Document) -> bool:
+    """Say whether an image is for a platform, or does not say for which."""
+    return "platform" not in manifest.fields or _is_platform(wanted, manifest.mapping("platform"))
+
+
+def _platform_of(platform: _Document) -> str:
+    parts = [platform.text(key, "") for key in ("os", "architecture", "variant")]
+    return "/".join(parts[:2] + [part for part in parts[2:] if part])
+
+
+def _not_one(outer: ImageParts, count: int, listed: str) -> ImageError:
+    return ImageError(
+        f"{outer.name}: found {count} images ({listed}), wanted one: choose by platform and tag (--platform, --tag;"
+        " platform: and tag: in the YAML), or save one alone"
+    )
+
+
+def _chosen(outer: ImageParts, listed: list[_Document], choice: Choice) -> _Document:
+    """Return the one image of the choice."""
+    tagged = [each for each in listed if _has_tag(choice.tag, _tags(each)) or not any(map(_tags, listed))]
+    found = list({each.text("digest"): each for each in tagged}.values())  # several tags may name one image
+    if choice.platform is not None:
+        found = [each for each in found if _may_be(choice.platform, each)]
+    if len(found) != 1:
+        kinds = ", ".join(_describe(each) for each in found or listed) or "none"
+        raise _not_one(outer, len(found), kinds)
+    return found[0]
+
+
+def _tags(manifest: _Document) -> list[str]:
+    annotations = manifest.mapping("annotations")
+    names = (annotations.fields.get(key) for key in ("org.opencontainers.image.ref.name", "io.containerd.image.name"))
+    return [name for name in names if isinstance(name, str)]
+
+
+def _oci_layers(outer: ImageParts, index: _Document, choice: Choice, depth: int = 0) -> list[Layer]:
     if depth > 8:
         raise ImageError(f"{index.where}: found indexes in indexes more than 8 deep, wanted an image")
     listed = [each for each in index.mappings("manifests") if not _is_attestation(each)]
-    found = list({each.text("digest"): each for each in listed}.values())  # several tags may name one image
-    if len(found) != 1:
-        kinds = ", ".join(_describe(each) for each in found) or "none"
-        raise ImageError(f"{outer.archive.name}: found {len(found)} images ({kinds}), wanted one: save one alone")
-    digest = found[0].digest()
+    digest = _chosen(outer, listed, choice).digest()
     document = _Document.of(outer, digest.blob, digest)
     if "manifests" in document.fields:  # an index of indexes
-        return _oci_layers(outer, document, depth + 1)
+        return _oci_layers(outer, document, choice, depth + 1)
     layers = document.mappings("layers")
     diff_ids: Sequence[Digest | None] = [None] * len(layers)
     if document.fields.get("config") is not None:
@@ -145,7 +222,7 @@ def _oci_layers(outer: TarScan, index: _Document, depth: int = 0) -> list[Layer]
     return [_oci_layer(outer, layer, diff_id) for layer, diff_id in zip(layers, diff_ids, strict=True)]
 
 
-def _oci_layer(outer: TarScan, layer: _Document, diff_id: Digest | None) -> Layer:
+def _oci_layer(outer: ImageParts, layer: _Document, diff_id: Digest | None) -> Layer:
     digest = layer.digest()
     if _FOREIGN in layer.text("mediaType", "") and not outer.has(digest.blob):
         raise ImageError(

@@ -12,6 +12,7 @@ from dcss.image.file_source import FileSource
 from dcss.image.foreign import LARGEST_LOG_BLOCK_SIZE, foreign_content
 from dcss.image.partitions import read
 from dcss.image.sources.compression import HEAD_BYTES, method_of, unpacking
+from dcss.image.sources.layout import is_layout
 from dcss.image.tar.header import BLOCK_BYTES, TarFormatError, parse_header
 
 _HEAD_BYTES = 4096  # has the superblock
@@ -23,7 +24,7 @@ def source_of(path: Path) -> ImageSource:
     Raises ImageError where nothing is there, it cannot be read, or it is something else that is recognized.
     """
     if path.is_dir():
-        return DirectorySource(path)
+        return TarSource(path) if is_layout(path) else DirectorySource(path)
     try:
         descriptor = open_regular(path)
     except WrongKindError as error:

@@ -5,13 +5,16 @@ Content is not unpacked anywhere: an uncompressed tar is read in place, a compre
 
 import os
 import stat
+from collections.abc import Sequence
+from pathlib import Path
 
 from dcss.config.plan import TarSource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory
 from dcss.image.sources.archive import Span, unpacked
-from dcss.image.sources.container import layers_of
+from dcss.image.sources.container import Choice, Layer, layers_of
 from dcss.image.sources.host import HostFile, host_error
+from dcss.image.sources.layout import MARK, LayoutDirectory, is_layout
 from dcss.image.sources.overlay import Overlay
 from dcss.image.sources.tar_scan import TarScan, scan
 
@@ -21,28 +24,44 @@ def read_tar(source: TarSource) -> Tree:
 
     Raises ImageError where it cannot be read, is damaged, or holds several images.
     """
-    path = os.fsencode(source.path)
-    try:
-        found = os.stat(path)  # noqa: PTH116 - a Path holds no bytes
-    except OSError as error:
-        raise host_error(path, "cannot be read", error) from error
-    if not stat.S_ISREG(found.st_mode):
-        raise ImageError(f"{source.path}: found no regular file, wanted a tar")
-    file = HostFile(path, found.st_size, found.st_mtime_ns)
-    outer = scan(unpacked(Span(file, 0, found.st_size, str(source.path))))
-    overlay = Overlay(str(source.path))
-    layers = layers_of(outer)
-    notes = list(outer.notes) if layers is None else []
+    name = source.label or str(source.path)
+    choice = Choice(source.platform, source.tag)
+    overlay = Overlay(name)
+    if source.path.is_dir():
+        if not is_layout(source.path):
+            raise ImageError(f"{name}: found no regular file, wanted a tar, or a directory with {MARK} and index.json")
+        parts = LayoutDirectory(source.path, name)
+        return Tree(overlay.root, notes=_apply_layers(layers_of(parts, choice) or (), overlay))
+    outer = scan(unpacked(_span(source.path, name)))
+    layers = layers_of(outer, choice)
     if layers is None:
         _apply(outer, overlay)
-    for layer in layers or ():
+        return Tree(overlay.root, notes=list(outer.notes))
+    return Tree(overlay.root, notes=_apply_layers(layers, overlay))
+
+
+def _span(path: Path, name: str) -> Span:
+    raw = os.fsencode(path)
+    try:
+        found = os.stat(raw)  # noqa: PTH116 - a Path holds no bytes
+    except OSError as error:
+        raise host_error(raw, "cannot be read", error) from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ImageError(f"{name}: found no regular file, wanted a tar")
+    return Span(HostFile(raw, found.st_size, found.st_mtime_ns), 0, found.st_size, name)
+
+
+def _apply_layers(layers: Sequence[Layer], overlay: Overlay) -> list[str]:
+    """Apply the layers, lowest first, and return what could not be kept of them."""
+    notes: list[str] = []
+    for layer in layers:
         overlay.begin_layer()
         if layer.digest is not None:
             layer.digest.check_archive(layer.stored)
         scanned = scan(unpacked(layer.stored), layer.diff_id)
         notes += scanned.notes
         _apply(scanned, overlay)
-    return Tree(overlay.root, notes=notes)
+    return notes
 
 
 def _apply(scanned: TarScan, overlay: Overlay) -> None:

@@ -45,6 +45,11 @@ class TarScan:
     documents: dict[str, bytes] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
+    @property
+    def name(self) -> str:
+        """What messages call the tar."""
+        return self.archive.name
+
     def has(self, name: str) -> bool:
         """Return True if there is a member called `name`."""
         return any(_plain(each.path) == name for each in self.members)

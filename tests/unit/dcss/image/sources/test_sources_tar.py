@@ -441,3 +441,78 @@ def test_two_tags_of_one_digest_are_one_image(tmp_path: Path) -> None:
     tags = [image | {"annotations": {"org.opencontainers.image.ref.name": tag}} for tag in ("1", "latest")]
     tree = read_tar(TarSource(make_tar(tmp_path / "x.tar", layout.members(*tags))))
     assert set(tree.root.entries) == {b"etc", b"bin"}
+
+
+def several(layout: Layout) -> list[dict[str, Any]]:
+    """Return two tags, of which one is for two platforms."""
+    one = {"annotations": {"org.opencontainers.image.ref.name": "one"}}
+    two = {"annotations": {"org.opencontainers.image.ref.name": "two"}}
+
+    def image(name: str, **more: Any) -> dict[str, Any]:
+        return layout.image(layer_tar([(info(name), b"x")], "w:"), **more)
+
+    platforms = [image(f"one-{each}", **platform(each)) for each in ("s390x", "amd64")]
+    return [layout.add({"manifests": platforms}, **one), image("two", **two)]
+
+
+@pytest.mark.parametrize("as_directory", [False, True])
+@pytest.mark.parametrize(
+    ("choice", "found"),
+    [
+        ({"tag": "two"}, b"two"),
+        ({"tag": "one", "platform": "linux/s390x"}, b"one-s390x"),
+        ({"tag": "one", "platform": "linux/amd64"}, b"one-amd64"),
+        ({"tag": "one"}, "found 2 images (without a name linux/s390x, without a name linux/amd64), wanted one: choose"),
+        ({"tag": "three"}, "found 0 images (one /, two /), wanted one: choose"),
+        ({"tag": "one", "platform": "linux/arm64"}, "found 0 images (without a name linux/s390x, without"),
+        ({}, "found 2 images (one /, two /), wanted one: choose"),
+    ],
+)
+def test_one_of_several_images_is_chosen(
+    tmp_path: Path, as_directory: bool, choice: dict[str, str], found: bytes | str
+) -> None:
+    layout = Layout()
+    members = layout.members(*several(layout))
+    path = tmp_path / "layout"
+    if as_directory:
+        for member, content in members:
+            (path / member.name).parent.mkdir(parents=True, exist_ok=True)
+            (path / member.name).write_bytes(content)
+    else:
+        make_tar(path, members)
+    if isinstance(found, bytes):
+        assert list(read_tar(TarSource(path, **choice)).root.entries) == [found]
+        return
+    with pytest.raises(ImageError) as caught:
+        read_tar(TarSource(path, **choice))
+    assert found in str(caught.value)
+
+
+def test_one_of_dockers_images_is_chosen_by_its_tag(tmp_path: Path) -> None:
+    members = docker_save("w:")
+    other = {"Config": "d.json", "RepoTags": ["y:1"], "Layers": []}
+    manifests = json.dumps([*json.loads(members[4][1]), other]).encode()
+    config = json.dumps({"os": "linux", "architecture": "s390x", "rootfs": {"diff_ids": []}}).encode()
+    path = make_tar(tmp_path / "x.tar", [*members[:4], (info("manifest.json"), manifests), (info("d.json"), config)])
+    for tag in ("y:1", "1"):
+        assert not read_tar(TarSource(path, "linux/s390x", tag)).root.entries
+    assert set(read_tar(TarSource(path, tag="latest")).root.entries) == {b"etc", b"bin"}
+    with pytest.raises(ImageError, match=r"found 0 images \(linux/s390x\), wanted one"):
+        read_tar(TarSource(path, "linux/amd64", "y:1"))
+
+
+def test_a_choice_of_what_is_no_image_is_refused(tmp_path: Path) -> None:
+    path = make_tar(tmp_path / "x.tar", [(info("a"), b"a")])
+    with pytest.raises(ImageError, match="found no container image, wanted one"):
+        read_tar(TarSource(path, tag="x"))
+
+
+def test_a_layout_cannot_lead_out_of_its_directory(tmp_path: Path) -> None:
+    layout = Layout()
+    path = tmp_path / "layout"
+    path.mkdir()
+    (tmp_path / "secret").write_text("{}")
+    for member, content in layout.members({"digest": "sha256:../../../secret"}):
+        (path / member.name).write_bytes(content)
+    with pytest.raises(ImageError, match=r"found 'sha256:\.\./\.\./\.\./secret', wanted sha256: and 64 hex digits"):
+        read_tar(TarSource(path))
