@@ -5,12 +5,12 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET
+from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET, SUPERBLOCK, SUPERBLOCK_OFFSET, Superblock
 from dcss.config.plan import Ext2Source
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import DataRun
 from dcss.image.file_source import FileSource
-from dcss.image.foreign import foreign_content
+from dcss.image.foreign import LARGEST_LOG_BLOCK_SIZE, foreign_content
 from dcss.image.opened import cut_to_file_system
 from dcss.image.partitions import read
 from dcss.image.sources.host import HostFile, data_runs, host_error
@@ -27,8 +27,8 @@ class ReadyImage(NamedTuple):
 def read_ready_image(source: Ext2Source) -> ReadyImage:
     """Return the image at `source.path`; one that begins at an offset ends where its superblock says.
 
-    Only the superblock's magic is checked: a damaged image is accepted.
-    Raises ImageError for a file that cannot be read or has no ext2 superblock.
+    Only the superblock's magic and its length are checked: a damaged image is accepted. Raises ImageError for a file
+    that cannot be read, has no ext2 superblock, or was cut short.
     """
     path = os.fsencode(source.path)
     try:
@@ -49,11 +49,26 @@ def read_ready_image(source: Ext2Source) -> ReadyImage:
                 f"{source.path}: magic {magic[::-1].hex() or 'missing'} at offset {source.offset + MAGIC_OFFSET}, "
                 f"wanted {MAGIC:04x}: this is no ext2 image (mke2fs or dcss image build makes one)"
             )
+        _check_length(opened, source)
         if source.offset:
             cut_to_file_system(opened)
     finally:
         os.close(descriptor)
     return ReadyImage(store, opened.size_bytes, tuple(_moved(data_runs(store), source.offset, opened.size_bytes)))
+
+
+def _check_length(opened: FileSource, source: Ext2Source) -> None:
+    """Raise ImageError where the image is shorter than its superblock says, which the kernel refuses to mount."""
+    head = read(opened, SUPERBLOCK_OFFSET, SUPERBLOCK.size)
+    superblock = Superblock._make(SUPERBLOCK.unpack(head.ljust(SUPERBLOCK.size, b"\0")))
+    if superblock.s_log_block_size > LARGEST_LOG_BLOCK_SIZE:
+        return  # no block size: the mount says so
+    blocks = opened.size_bytes // (1024 << superblock.s_log_block_size)
+    if superblock.s_blocks_count > blocks:
+        raise ImageError(
+            f"{source.path}: bad geometry: block count {superblock.s_blocks_count} exceeds size of device ({blocks}"
+            " blocks): the image was cut short; make or copy it again"
+        )
 
 
 def _moved(runs: Iterable[DataRun], offset: int, size_bytes: int) -> Iterator[DataRun]:

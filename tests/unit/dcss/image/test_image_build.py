@@ -1,10 +1,12 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from image_support import Read, build, digest
+from image_support import Read, build, digest, run_tool
+from needs_support import needs
 
 from dcss.config.plan import DirectorySource, Ext2Source, FilesSource
 from dcss.errors import ImageError
@@ -219,3 +221,14 @@ def test_memory_does_not_grow_with_the_image(tmp_path: Path) -> None:
         assert (tmp_path / f"{size_mib}.img").stat().st_size > size_mib << 20
         peaks_kib.append(int(done.stdout))
     assert peaks_kib[1] - peaks_kib[0] < 6 << 10
+
+
+@needs("mke2fs")
+def test_a_ready_image_that_was_cut_short_is_refused_as_the_kernel_does(tmp_path: Path) -> None:
+    image = tmp_path / "ready.img"
+    run_tool("mke2fs", "-q", "-b", "4096", image, "4M")
+    assert plan_image(Ext2Source(image)).size_bytes == 4 << 20
+    os.truncate(image, 2 << 20)
+    wanted = f"{image}: bad geometry: block count 1024 exceeds size of device (512 blocks): the image was cut short"
+    with pytest.raises(ImageError, match=re.escape(wanted)):
+        plan_image(Ext2Source(image))
