@@ -147,7 +147,7 @@ class _Walk:
             node = self._interpolated(node, at)
         self._sources[at] = node.value
         if not node.value.isascii() and not is_encodable(node.value):
-            wanted = "characters that UTF-8 has: a surrogate is half of one"
+            wanted = "text without NUL and without halves of characters"
             self._problems.append(FieldProblem(at, describe(node.value), wanted))
         try:
             return self._loader.construct_object(node)

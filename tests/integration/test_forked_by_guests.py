@@ -4,9 +4,11 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from cli_support import Dcss, own_path
 from forking_support import BEHAVIOURS, forking_program
 from system_support import RunningSystem, alive, guest, system_plan, wait_gone
@@ -21,6 +23,12 @@ def pids(tmp_path: Path) -> Path:
     directory = tmp_path / "pids"
     directory.mkdir()
     return directory
+
+
+def mostly_slow(behaviours: Iterable[str]) -> list[str | ParameterSet]:
+    """Return the behaviours, of which all but the first are for the slow tests: each takes a second."""
+    first, *rest = behaviours
+    return [first, *(pytest.param(behaviour, marks=pytest.mark.slow) for behaviour in rest)]
 
 
 def told(pids: Path) -> list[int]:
@@ -96,7 +104,7 @@ def start_forking(dcss: Dcss, behaviour: str, pids: Path) -> int:
     return int(dcss.ps()["pid"])
 
 
-@pytest.mark.parametrize("behaviour", BEHAVIOURS)
+@pytest.mark.parametrize("behaviour", mostly_slow(BEHAVIOURS))
 def test_a_killed_cp_takes_along_what_guests_forked(dcss: Dcss, pids: Path, behaviour: str) -> None:
     if dcss.uid is not None:
         pytest.skip("the tests' own interpreter is needed")
@@ -108,7 +116,7 @@ def test_a_killed_cp_takes_along_what_guests_forked(dcss: Dcss, pids: Path, beha
     dcss.assert_nothing_left()
 
 
-@pytest.mark.parametrize("behaviour", ["setsid", "daemon", "deaf", "stopped", "renamed"])
+@pytest.mark.parametrize("behaviour", mostly_slow(["setsid", "daemon", "deaf", "stopped", "renamed"]))
 def test_the_next_command_ends_what_a_dead_system_left(dcss: Dcss, pids: Path, behaviour: str) -> None:
     if dcss.uid is not None:
         pytest.skip("the tests' own interpreter is needed")

@@ -8,6 +8,7 @@ from cli_support import GUEST, MAP, Dcss, made_user
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dcss.cp.requests import SEGMENT_REQUESTS
 from dcss.errors import DcssError
 from dcss.rpc.client import Client
 
@@ -34,12 +35,7 @@ ARGUMENTS = {
     "verify": ("evidence",),
     "exec": ("guest", "command"),
     "guest": ("guest", "action"),
-    "define": ("name", "define"),
-    "save": ("name", "image", "content"),
-    "purge": ("name", "spid"),
-    "query": ("name", "spid"),
-    "export": ("name", "image", "path"),
-    "import": ("image", "define", "name", "at", "digest"),
+    "segment": ("action", "name", "define", "file", "form", "image", "content", "digest", "path"),
     "cp": ("command", "user"),
     "nothing of that name": ("x",),
 }
@@ -59,11 +55,11 @@ def system() -> Any:
             user("down")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_any_request_is_answered_and_cp_goes_on(system: Dcss, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(ARGUMENTS)))
-    values = {each: data.draw(st.sampled_from([*ODD, "O", "LIB"])) for each in ARGUMENTS[name]}
+    values = {each: data.draw(st.sampled_from([*ODD, "O", "LIB", *SEGMENT_REQUESTS])) for each in ARGUMENTS[name]}
     with Client(system.system) as client:
         try:
             answer = client.ask(name, timeout_seconds=20, **values)

@@ -34,6 +34,7 @@ def test_ps_shows_it_as_not_answering_beside_the_others(two: tuple[Dcss, str, in
     assert [each["state"] for each in dcss.json("ps")["systems"]] == ["up", "up"]
 
 
+@pytest.mark.slow
 def test_down_takes_the_others_down_and_ends_with_an_error(two: tuple[Dcss, str, int]) -> None:
     dcss, other, pid = two
     done = dcss("down", "--all", status=3)
@@ -50,7 +51,14 @@ def test_down_takes_the_others_down_and_ends_with_an_error(two: tuple[Dcss, str,
 
 
 @pytest.mark.parametrize(
-    "words", ["verify SYSTEM", "measure SYSTEM", "exec O --system SYSTEM -- true", "cp --system SYSTEM q nss"]
+    "words",
+    [
+        "verify SYSTEM",
+        *(
+            pytest.param(words, marks=pytest.mark.slow)  # each waits for some seconds
+            for words in ("measure SYSTEM", "exec O --system SYSTEM -- true", "cp --system SYSTEM q nss")
+        ),
+    ],
 )
 def test_each_command_says_what_is_wrong(words: str) -> None:
     with made_user() as dcss:
@@ -64,6 +72,7 @@ def test_each_command_says_what_is_wrong(words: str) -> None:
         dcss("down")
 
 
+@pytest.mark.slow
 def test_clients_that_left_do_not_fill_its_queue_for_ever(two: tuple[Dcss, str, int]) -> None:
     """Each command that gave up waits in the queue still: when it is full, commands say the same."""
     dcss, other, pid = two
