@@ -81,5 +81,5 @@ def test_a_damaged_file_that_nobody_maps_leaves_the_verdict(dcss: Dcss) -> None:
     ran = dcss.json("run", dcss.config(f'name: G, count: 2, {mounts}, run: [{{map: "/large0"}}]', segment=segment))
     assert ran["verify"]["verdict"] == "verified"
     assert _pages(ran["verify"]) == {"/large0": 200}
-    (limit,) = ran["verify"]["limits"]
-    assert limit.startswith("segment LIB: /small: ")
+    # Beside what this user may not see.
+    assert any(limit.startswith("segment LIB: /small: ") for limit in ran["verify"]["limits"])
