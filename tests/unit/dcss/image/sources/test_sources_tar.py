@@ -198,11 +198,12 @@ def test_a_tar_that_changes_between_plan_and_write_is_refused(tmp_path: Path) ->
 
 def layer_tar(members: list[tuple[tarfile.TarInfo, bytes]], mode: WriteMode) -> bytes:
     out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as tar:
+    with tarfile.open(fileobj=out, mode="w:") as tar:
         for member, data in members:
             member.size = len(data)
             tar.addfile(member, io.BytesIO(data))
-    return out.getvalue()
+    # tarfile's own gzip has the time in it: a layer would have another digest a second later.
+    return gzip.compress(out.getvalue(), mtime=0) if mode == "w:gz" else out.getvalue()
 
 
 def layers(mode: WriteMode) -> list[bytes]:
