@@ -7,13 +7,13 @@ import shlex
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET, SUPERBLOCK, SUPERBLOCK_OFFSET, Superblock
+from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET, SUPERBLOCK, SUPERBLOCK_OFFSET
 from dcss.ext2.source import BlockSource
 from dcss.image.partitions import PartitionTable, partition_table, read
+from dcss.image.superblock import block_bytes, superblock_at
 
 _SECTOR_SIZE_BYTES: Final = 512
 _SEARCHED_BYTES: Final = 1 << 20
-LARGEST_LOG_BLOCK_SIZE: Final = 6  # 64 KiB; other content does not have magic and size right by chance
 _CONVERT: Final = "convert it first: qemu-img convert -O raw {path} {path}.raw"
 _COPY: Final = "mount it, and build an image of its files: dcss image build DIRECTORY -o IMG"
 _OPEN_LUKS: Final = "open it first: cryptsetup open {path} NAME, and take /dev/mapper/NAME"
@@ -89,14 +89,11 @@ def foreign_content(source: BlockSource, path: Path, base: int = 0) -> Foreign |
 
 def has_ext2_at(source: BlockSource, offset: int) -> bool:
     """Return whether a plausible primary superblock of ext2 belongs to a file system that begins at `offset`."""
-    found = read(source, offset + SUPERBLOCK_OFFSET, SUPERBLOCK.size)
-    if len(found) < SUPERBLOCK.size or found[56:58] != MAGIC.to_bytes(2, "little"):
-        return False
-    superblock = Superblock._make(SUPERBLOCK.unpack(found))
-    if superblock.s_log_block_size > LARGEST_LOG_BLOCK_SIZE:
+    superblock = superblock_at(source, offset)
+    if superblock is None:
         return False
     # A bitmap of one block has a bit for each block and inode of a group.
-    most = 8 * 1024 << superblock.s_log_block_size
+    most = 8 * block_bytes(superblock)
     return (
         superblock.s_rev_level <= 1
         and superblock.s_block_group_nr == 0  # another number is a copy's

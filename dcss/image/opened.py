@@ -6,7 +6,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from dcss.abi.ext2 import SUPERBLOCK, SUPERBLOCK_OFFSET, Superblock
 from dcss.errors import Ext2FormatError, ImageError, KernelError
 from dcss.ext2.source import BlockSource
 from dcss.ext2.super import refusal_reason
@@ -14,6 +13,7 @@ from dcss.ext2.volume import Volume
 from dcss.host.files import open_regular
 from dcss.image.file_source import FileSource
 from dcss.image.foreign import foreign_content, has_ext2_at
+from dcss.image.superblock import file_system_bytes, superblock_at
 
 
 @contextmanager
@@ -69,6 +69,6 @@ def image_error(source: BlockSource, path: Path, reason: str) -> ImageError:
 
 def cut_to_file_system(source: FileSource) -> None:
     """Let a source that is longer than the file system in it end where the superblock says."""
-    if has_ext2_at(source, 0):
-        superblock = Superblock._make(SUPERBLOCK.unpack(source.bytes_at(SUPERBLOCK_OFFSET, SUPERBLOCK.size)))
-        source.cut(superblock.s_blocks_count * 1024 << superblock.s_log_block_size)
+    superblock = superblock_at(source)
+    if superblock is not None and has_ext2_at(source, 0):
+        source.cut(file_system_bytes(superblock))

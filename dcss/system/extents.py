@@ -3,18 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from dcss.abi.ext2 import MAGIC, SUPERBLOCK, SUPERBLOCK_OFFSET, Superblock
 from dcss.abi.page import PAGE_SHIFT
 from dcss.account.targets import SegmentTarget
 from dcss.cp.segments.shm import SharedObject
-from dcss.errors import Ext2FormatError
-from dcss.ext2.source import BlockSource
 from dcss.image.file_source import FileSource
 from dcss.image.files import FileExtents, ImageFiles, image_files
 from dcss.image.joined_source import JoinedSource
+from dcss.image.superblock import file_system_bytes, superblock_at
 
 _Version = tuple[int, int, str]  # device and inode of an object, digest of its content
-_LARGEST_LOG_BLOCK_SIZE = 6  # 64 KiB: more is no file system's
 
 
 class ExtentCache:
@@ -63,7 +60,8 @@ def _devices(
     for segment in sorted(segments, key=lambda each: each.start):
         if segment.shm_name in joined:
             continue
-        wanted_bytes = _file_system_bytes(FileSource(objects[segment.shm_name].reader_fd))
+        superblock = superblock_at(FileSource(objects[segment.shm_name].reader_fd))
+        wanted_bytes = 0 if superblock is None else file_system_bytes(superblock)
         members = [segment]
         while sum(member.size_bytes for member in members) < wanted_bytes:
             following = _following(members[-1], segments, joined)
@@ -85,17 +83,6 @@ def _standing(segment: SegmentTarget) -> tuple[bool, bool]:
     """Return whether a version waits to be purged, and whether it is the saved content beside what guests change."""
     _, *more = segment.name.split(".")
     return any(word.isdigit() for word in more), "saved" in more
-
-
-def _file_system_bytes(source: BlockSource) -> int:
-    """Return how long the file system is by its superblock; 0 where there is none."""
-    try:
-        superblock = Superblock._make(SUPERBLOCK.unpack(source.bytes_at(SUPERBLOCK_OFFSET, SUPERBLOCK.size)))
-    except Ext2FormatError:
-        return 0
-    if superblock.s_magic != MAGIC or superblock.s_log_block_size > _LARGEST_LOG_BLOCK_SIZE:
-        return 0
-    return superblock.s_blocks_count * (1024 << superblock.s_log_block_size)
 
 
 def _divide(members: Sequence[SegmentTarget], files: ImageFiles) -> Iterator[SegmentTarget]:

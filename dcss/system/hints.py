@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Final
 
-from dcss.config.names import device_segments
+from dcss.config.names import mounted_segments
 from dcss.config.plan import GuestPlan, Step
 
 IN_PLACE: Final = frozenset({"xip", "dax"})  # mount options that have files mapped where they lie
@@ -60,10 +60,8 @@ def _hints(guest: GuestPlan) -> Iterator[str]:
 
 def _segments(guest: GuestPlan, device: str) -> str:
     """Return the segments of a device dcssblkN as text, nothing for another device."""
-    for number, segments in enumerate(guest.dcssblk):
-        if device.removeprefix("/dev/") == f"dcssblk{number}":
-            return f"{device} ({', '.join(device_segments(segments))})"
-    return ""
+    segments = mounted_segments(guest.dcssblk, device)
+    return f"{device} ({', '.join(segments)})" if segments else ""
 
 
 def _mount_of(number: int, step: Step) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:

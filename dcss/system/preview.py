@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from pathlib import PurePosixPath
 
-from dcss.config.names import device_segments
+from dcss.config.names import mounted_segments
 from dcss.config.plan import (
     DirectorySource,
     Ext2Source,
@@ -169,17 +169,10 @@ def _content(planned: PlannedSegment) -> str:
 def _mounted(guest: GuestPlan, segment: str, *, in_place: bool) -> bool:
     """Return True if a mount of the guest's uses the segment in place, or copies it."""
     return any(
-        segment in _segments_of(guest, mount) and bool(IN_PLACE.intersection(mount.options)) is in_place
+        segment in mounted_segments(guest.dcssblk, mount.device)
+        and bool(IN_PLACE.intersection(mount.options)) is in_place
         for mount in guest.mounts
     )
-
-
-def _segments_of(guest: GuestPlan, mount: MountPlan) -> tuple[str, ...]:
-    """Return the segments of the device that is mounted, none for another device."""
-    for number, device in enumerate(guest.dcssblk):
-        if mount.device == f"dcssblk{number}":
-            return device_segments(device)
-    return ()
 
 
 def _guests(guests: Sequence[GuestPlan], planned: Mapping[str, PlannedSegment]) -> GuestsPreview:
@@ -215,7 +208,7 @@ def _matches(pattern: str, guest: GuestPlan, planned: Mapping[str, PlannedSegmen
         key=lambda mount: len(PurePosixPath(mount.at).parts),
         default=None,
     )
-    segments = () if mount is None else _segments_of(guest, mount)
+    segments = () if mount is None else mounted_segments(guest.dcssblk, mount.device)
     image = planned[segments[0]].image if len(segments) == 1 and segments[0] in planned else None
     if mount is None or image is None or image.tree is None or _GUESTS_OWN.intersection(pattern.split("/")[1:2]):
         return None

@@ -3,6 +3,7 @@
 import ctypes
 import os
 import stat
+from collections.abc import Sequence
 from errno import ESTALE
 from pathlib import Path
 from typing import NamedTuple
@@ -51,15 +52,15 @@ class FileDescriptor(NamedTuple):
         raise ValueError(f"/proc/{self.pid}/fdinfo/{self.number}: found no line `flags:`")
 
 
-def open_files(pid: int, backings: Backings) -> tuple[list[FileDescriptor], list[str]]:
-    """Return the files that process `pid` has open, and why some of them cannot be told apart.
+def open_files(pid: int, numbers: Sequence[int], backings: Backings) -> tuple[list[FileDescriptor], list[str]]:
+    """Return the files among the descriptors of process `pid`, and why some of them cannot be told apart.
 
     Regular files, that is, and whatever is open of a file system that has to ask a server: what that is, is not asked.
     Errors as dcss.account.proc has them.
     """
     found: list[FileDescriptor] = []
     reasons: list[str] = []
-    for number in descriptor_numbers(pid):
+    for number in numbers:
         try:
             mount_number, inode = mount_and_inode(read_proc(pid, f"fdinfo/{number}"))
             mount = backings.mount(pid, mount_number)

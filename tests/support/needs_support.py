@@ -1,5 +1,6 @@
 """What tests need of a machine: a missing need skips with its reason, and fails in CI unless it may be missing."""
 
+import ctypes
 import os
 import shutil
 import socket
@@ -82,6 +83,10 @@ def _packets() -> str | None:
     return None
 
 
+def _glibc() -> str | None:
+    return None if hasattr(ctypes.CDLL(None), "mallopt") else "glibc, which overwrites freed memory"
+
+
 def _kvm() -> str | None:
     return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
 
@@ -95,6 +100,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "fuse": _fuse,
     "aio": _aio,
     "packets": _packets,
+    "glibc": _glibc,
     "kvm": _kvm,
     "pagemap_scan": _pagemap_scan,
 }

@@ -3,16 +3,15 @@
 import os
 from pathlib import Path
 
-from dcss.abi.ext2 import MAGIC, SUPERBLOCK, SUPERBLOCK_OFFSET, Superblock
 from dcss.config.plan import DirectorySource, Ext2Source, ImageSource, TarSource
 from dcss.errors import ImageError
 from dcss.ext2.source import BlockSource, BufferSource
 from dcss.host.files import WrongKindError, open_regular
 from dcss.image.file_source import FileSource
-from dcss.image.foreign import LARGEST_LOG_BLOCK_SIZE, foreign_content
-from dcss.image.partitions import read
+from dcss.image.foreign import foreign_content
 from dcss.image.sources.compression import HEAD_BYTES, method_of, unpacking
 from dcss.image.sources.layout import is_layout
+from dcss.image.superblock import superblock_at
 from dcss.image.tar.header import BLOCK_BYTES, TarFormatError, parse_header
 
 _HEAD_BYTES = 4096  # has the superblock
@@ -33,7 +32,7 @@ def source_of(path: Path) -> ImageSource:
         raise ImageError(f"{path}: found {error.strerror}, wanted a directory, an ext2 image or a tar") from error
     try:
         source = FileSource(descriptor)
-        if _has_superblock(source):
+        if superblock_at(source) is not None:
             return Ext2Source(path)
         if not _begins_a_tar(source) and (foreign := foreign_content(source, path)):
             if foreign.compressed and not _holds_ext2(path):
@@ -44,14 +43,6 @@ def source_of(path: Path) -> ImageSource:
     return TarSource(path)
 
 
-def _has_superblock(source: BlockSource) -> bool:
-    found = read(source, SUPERBLOCK_OFFSET, SUPERBLOCK.size)
-    if len(found) < SUPERBLOCK.size:
-        return False
-    superblock = Superblock._make(SUPERBLOCK.unpack(found))
-    return superblock.s_magic == MAGIC and superblock.s_log_block_size <= LARGEST_LOG_BLOCK_SIZE
-
-
 def _holds_ext2(packed: Path) -> bool:
     """Return whether a compressed file holds an ext2 image. Damage in it is found when it is read as a tar."""
     with open(open_regular(packed), "rb") as file:
@@ -60,7 +51,7 @@ def _holds_ext2(packed: Path) -> bool:
             if method is None:
                 return False
             with unpacking(file, method, str(packed)) as unpacked:
-                return _has_superblock(BufferSource(unpacked.read(_HEAD_BYTES)))
+                return superblock_at(BufferSource(unpacked.read(_HEAD_BYTES))) is not None
         except ImageError:
             return False
 

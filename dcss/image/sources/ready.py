@@ -5,15 +5,16 @@ import stat
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET, SUPERBLOCK, SUPERBLOCK_OFFSET, Superblock
+from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET, SUPERBLOCK, SUPERBLOCK_OFFSET
 from dcss.config.plan import Ext2Source
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import DataRun
 from dcss.image.file_source import FileSource
-from dcss.image.foreign import LARGEST_LOG_BLOCK_SIZE, foreign_content
+from dcss.image.foreign import foreign_content
 from dcss.image.opened import cut_to_file_system
 from dcss.image.partitions import read
 from dcss.image.sources.host import HostFile, data_runs, host_error
+from dcss.image.superblock import block_bytes, parse_superblock
 
 
 class ReadyImage(NamedTuple):
@@ -60,10 +61,10 @@ def read_ready_image(source: Ext2Source) -> ReadyImage:
 def _check_length(opened: FileSource, source: Ext2Source) -> None:
     """Raise ImageError where the image is shorter than its superblock says, which the kernel refuses to mount."""
     head = read(opened, SUPERBLOCK_OFFSET, SUPERBLOCK.size)
-    superblock = Superblock._make(SUPERBLOCK.unpack(head.ljust(SUPERBLOCK.size, b"\0")))
-    if superblock.s_log_block_size > LARGEST_LOG_BLOCK_SIZE:
+    superblock = parse_superblock(head.ljust(SUPERBLOCK.size, b"\0"))
+    if superblock is None:
         return  # no block size: the mount says so
-    blocks = opened.size_bytes // (1024 << superblock.s_log_block_size)
+    blocks = opened.size_bytes // block_bytes(superblock)
     if superblock.s_blocks_count > blocks:
         raise ImageError(
             f"{source.path}: bad geometry: block count {superblock.s_blocks_count} exceeds size of device ({blocks}"

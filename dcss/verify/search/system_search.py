@@ -124,10 +124,11 @@ class _SystemSearch:
                     raise
                 continue
             try:
-                files, reasons = open_files(pid, self.backings)
+                numbers = descriptor_numbers(pid)
+                files, reasons = open_files(pid, numbers, self.backings)
                 findings.descriptors += files
                 findings.unsearched += [f"guest {guest.name}: {reason}" for reason in reasons]
-                held = kernel_held(pid, descriptor_numbers(pid))
+                held = kernel_held(pid, numbers)
                 findings.kernel_held += [f"guest {guest.name}: {reason}" for reason in held]
             except MeasurementDeniedError as error:
                 findings.closed_descriptors.append(f"guest {guest.name}: {error}")

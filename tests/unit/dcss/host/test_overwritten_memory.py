@@ -1,12 +1,11 @@
 """What a process freed is overwritten, or left, as it was told."""
 
-import ctypes
 import os
 import subprocess
 import sys
 
-import pytest
 from cli_support import SOURCE
+from needs_support import needs
 
 from dcss.host.libc import OVERWRITE_FREED_MEMORY
 
@@ -31,7 +30,7 @@ print(before, remains())
 """
 
 
-@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="needs glibc, which overwrites freed memory")
+@needs("glibc")
 def test_freed_memory_is_overwritten_until_it_is_left() -> None:
     done = subprocess.run(
         [sys.executable, "-I", "-S", "-c", PROGRAM, SOURCE],

@@ -18,7 +18,7 @@ from dcss.verify.backing import Backings, open_object
 from dcss.verify.claims import probe as probe_module
 from dcss.verify.claims import protection
 from dcss.verify.claims.probe import probe
-from dcss.verify.descriptors import FileDescriptor, duplicate, open_files
+from dcss.verify.descriptors import FileDescriptor, descriptor_numbers, duplicate, open_files
 from dcss.verify.segment_view import SegmentView
 from dcss.verify.snapshot import SnapshotBuilder
 from dcss.verify.wording import count, first_few
@@ -114,7 +114,7 @@ class TestJudging:
 
 def own_files() -> list[FileDescriptor]:
     with FileQuestions() as questions:
-        files, reasons = open_files(os.getpid(), Backings(questions))
+        files, reasons = open_files(os.getpid(), descriptor_numbers(os.getpid()), Backings(questions))
     assert reasons == []
     return files
 
