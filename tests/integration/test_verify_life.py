@@ -84,7 +84,7 @@ def test_memory_that_cannot_be_read_is_unknown(stage_of_two: Stage, monkeypatch:
 
 
 def test_descriptors_that_cannot_be_seen_are_unknown(stage_of_two: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    def closed(pid: int, _backings: object) -> list[object]:
+    def closed(pid: int, _numbers: object, _backings: object) -> list[object]:
         raise MeasurementDeniedError(f"/proc/{pid}/fd: Permission denied")
 
     monkeypatch.setattr(system_search, "open_files", closed)
