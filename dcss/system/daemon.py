@@ -90,6 +90,7 @@ def start_in_background(serve: Callable[[StartupNotifier], None], progress: Prog
             os._exit(_FAULT)  # what called us goes on in the parent alone
         if pid is not None:
             os.kill(pid, signal.SIGTERM)  # not reaped yet: no other process can have its number
+            os.kill(pid, signal.SIGCONT)  # a process that was stopped takes no other signal before
             os.waitpid(pid, 0)
         raise
 

@@ -89,12 +89,16 @@ def test_an_end_without_a_word_is_an_error() -> None:
         start(lambda _: None)
 
 
-def test_an_interrupt_takes_it_down() -> None:
+@pytest.mark.parametrize("stopped", [False, True])
+def test_an_interrupt_takes_it_down(stopped: bool) -> None:
     told: list[int] = []
 
     class Interrupting(SilentProgress):
         def phase(self, name: str, *_: Any) -> None:
             told.append(int(name))
+            if stopped:
+                os.kill(told[0], signal.SIGSTOP)
+                assert os.WIFSTOPPED(os.waitpid(told[0], os.WUNTRACED)[1])
             raise KeyboardInterrupt
 
     def serve(caller: StartupNotifier) -> None:
