@@ -82,7 +82,7 @@ def build(
     Large files are aligned for --at. The same input gives the same bytes.
     """
     from dcss.image.make import WantedImage, make_image, standard_input, wanted_images
-    from dcss.image.sources.container import Choice
+    from dcss.image.sources.choice import Choice
     from dcss.progress import SilentProgress
     from dcss.report.progress import progress_for
     from dcss.report.units import fmt_bytes, fmt_count

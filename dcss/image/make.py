@@ -15,7 +15,7 @@ from dcss.config.plan import DirectorySource, ImageSource, SegmentPlan, TarSourc
 from dcss.errors import ConfigError, ImageError
 from dcss.image.build import plan_image
 from dcss.image.problems import segment_errors
-from dcss.image.sources.container import Choice
+from dcss.image.sources.choice import Choice
 from dcss.image.sources.kind import source_of
 from dcss.progress import Progress
 

@@ -1,4 +1,34 @@
-"""Tar headers made by hand, for archives that no program writes."""
+"""Tars as tarfile writes them, and headers made by hand for those that no program writes."""
+
+import io
+import tarfile
+from pathlib import Path
+from typing import Any, Literal
+
+WriteMode = Literal["w:", "w:gz", "w:bz2", "w:xz"]
+
+
+def info(name: str, kind: bytes = tarfile.REGTYPE, **fields: Any) -> tarfile.TarInfo:
+    """Return what tarfile writes of a member."""
+    made = tarfile.TarInfo(name)
+    made.type = kind
+    for field, value in fields.items():
+        setattr(made, field, value)
+    return made
+
+
+def make_tar(path: Path, members: list[tuple[tarfile.TarInfo, bytes]], mode: WriteMode = "w:", **options: Any) -> Path:
+    """Write a tar of these members with their content, and return its path."""
+    with tarfile.open(path, mode, encoding="utf-8", errors="surrogateescape", **options) as tar:
+        for member, content in members:
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return path
+
+
+def content(length: int, seed: int) -> bytes:
+    """Return bytes that differ by `seed`."""
+    return bytes((seed + number * number) & 0xFF for number in range(length))
 
 
 def header(

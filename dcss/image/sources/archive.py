@@ -146,6 +146,11 @@ def unpacked(archive: Archive) -> Archive:
     return _Streamed(archive.name, lambda: unpacking(archive.open(), method, archive.name))
 
 
+def in_memory(name: str, content: bytes) -> Archive:
+    """Return the archive whose bytes are `content`."""
+    return _Streamed(name, lambda: io.BufferedReader(io.BytesIO(content)), len(content))
+
+
 class _SpanReader(io.RawIOBase):
     """A part of a file behind a descriptor, which it closes."""
 

@@ -9,14 +9,14 @@ from dcss.errors import ImageError
 from dcss.host.files import WrongKindError, read_regular
 from dcss.image.sources.archive import Archive, Span
 from dcss.image.sources.host import HostFile, host_error
+from dcss.image.sources.oci_layout import INDEX, MARK
 
-MARK: Final = "oci-layout"
-_DOCUMENT_BYTES: Final = 1 << 20  # manifests of images are shorter
+_DOCUMENT_BYTES: Final = 4 << 20  # manifests of images are shorter
 
 
 def is_layout(path: Path) -> bool:
     """Return True if a directory is an image layout."""
-    return (path / MARK).is_file() and (path / "index.json").is_file()
+    return (path / MARK).is_file() and (path / INDEX).is_file()
 
 
 class LayoutDirectory:
@@ -26,6 +26,10 @@ class LayoutDirectory:
         self._path = path
         self.name = name
         self.documents = _Documents(path)
+
+    def names(self) -> Iterator[str]:
+        """Return the names of all files."""
+        return (str(path.relative_to(self._path)) for path in self._path.rglob("*"))
 
     def has(self, name: str) -> bool:
         """Return True if there is a file called `name`."""

@@ -12,9 +12,11 @@ from dcss.config.plan import TarSource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory
 from dcss.image.sources.archive import Span, unpacked
-from dcss.image.sources.container import Choice, Layer, layers_of
+from dcss.image.sources.choice import Choice, Layer
+from dcss.image.sources.container import layers_of
 from dcss.image.sources.host import HostFile, host_error
-from dcss.image.sources.layout import MARK, LayoutDirectory, is_layout
+from dcss.image.sources.layout import LayoutDirectory, is_layout
+from dcss.image.sources.oci_layout import MARK
 from dcss.image.sources.overlay import Overlay
 from dcss.image.sources.tar_scan import TarScan, scan
 

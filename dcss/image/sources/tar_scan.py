@@ -4,6 +4,7 @@ import io
 import os
 import posixpath
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -22,7 +23,7 @@ from dcss.image.sources.digests import Digest, HashingReader
 from dcss.image.tar.header import TarFormatError
 from dcss.image.tar.reader import TarEntry, TarReader
 
-_DOCUMENT_BYTES: Final = 1 << 20  # manifests of images are shorter
+_DOCUMENT_BYTES: Final = 4 << 20  # manifests of images are shorter
 _MAJOR_LIMIT: Final = 1 << 12  # new_encode_dev: what an inode of ext2 holds
 _MINOR_LIMIT: Final = 1 << 20
 
@@ -50,9 +51,13 @@ class TarScan:
         """What messages call the tar."""
         return self.archive.name
 
+    def names(self) -> Iterator[str]:
+        """Return the names of all members."""
+        return (_plain(each.path) for each in self.members)
+
     def has(self, name: str) -> bool:
         """Return True if there is a member called `name`."""
-        return any(_plain(each.path) == name for each in self.members)
+        return name in self.names()
 
     def part(self, name: str) -> Archive:
         """Return the member called `name`, following a link to another, as an archive. Raises ImageError."""
