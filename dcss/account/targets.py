@@ -53,7 +53,9 @@ class SegmentTarget:
 
     `descriptor` is CP's own, `address` that of CP's own populated mapping of the whole object; `digest` is the
     SHA-256 (hex) of its content when it was published, None where the content may change. `start` is the absolute
-    address of its first byte; `damage` says, one line each, which files of its image could not be read.
+    address of its first byte; `damage` says, one line each, which files of its image could not be read. Where one file
+    system lies over several segments, `joined` has the `shm_name` of each, in the order of their addresses, and `files`
+    the parts of files that lie in this one.
     """
 
     name: str
@@ -66,6 +68,7 @@ class SegmentTarget:
     files: Sequence[FileRuns] = ()
     start: int = 0
     damage: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,7 @@ class ExtentCache:
         """Return the segments with their files; forget those of versions that are not in storage any more.
 
         `objects` has the segments' objects by name. A file of an image that lies over several segments has an entry in
-        each of them.
+        each that holds a part of it.
         """
         current: dict[tuple[_Version, ...], ImageFiles] = {}
         found: dict[str, SegmentTarget] = {}
@@ -88,10 +88,11 @@ def _standing(segment: SegmentTarget) -> tuple[bool, bool]:
 def _divide(members: Sequence[SegmentTarget], files: ImageFiles) -> Iterator[SegmentTarget]:
     """Yield each segment with its own part of the files; the first has what is said of damage."""
     first_page, damage = 0, files.damage
+    joined = tuple(member.shm_name for member in members) if len(members) > 1 else ()
     for member in members:
         end_page = first_page + (member.size_bytes >> PAGE_SHIFT)
         own = files.files if len(members) == 1 else tuple(_parts(files.files, first_page, end_page))
-        yield replace(member, files=own, damage=damage)
+        yield replace(member, files=own, damage=damage, joined=joined)
         first_page, damage = end_page, ()
 
 

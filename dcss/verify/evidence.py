@@ -62,6 +62,7 @@ class EvidenceFile(AbstractContextManager["EvidenceFile"]):
         self.add("system", system=self._system.name, evidence=self._level, page_bytes=PAGE_SIZE)
         for guest in self._system.guests:
             self.add("guest", **_guest(guest))
+        name_of = {segment.target.shm_name: segment.name for segment in segments}
         for segment, entries in zip(segments, cp_entries, strict=True):
             frames = frames_of(entries)
             self.add(
@@ -73,6 +74,7 @@ class EvidenceFile(AbstractContextManager["EvidenceFile"]):
                 frames=frames,
                 map_counts=map_counts(frames) if self._frames else None,
                 files=_files(segment),
+                joined=[name_of[shm] for shm in segment.target.joined],
             )
 
     def mappings(self, pid: int, role: str, segment: SegmentView, group: MappingGroup, found: ObjectPages) -> None:

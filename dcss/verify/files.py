@@ -1,4 +1,4 @@
-"""The files of a segment in all guests that share: which guest maps which file, and what became of its pages."""
+"""The files of a file system in all guests that share: which guest maps which file, and what became of its pages."""
 
 from dataclasses import dataclass
 
@@ -6,37 +6,39 @@ import numpy as np
 
 from dcss.account.pagemap import Flags, Pages
 from dcss.results import FileProof
-from dcss.verify.segment_view import SegmentView
 from dcss.verify.snapshot import GuestView, SegmentPages, Snapshot
+from dcss.verify.volumes import VolumeView
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FileTally:
-    """One segment's files (columns) in each guest (rows): is any page mapped, and how many are in a wrong frame?
+    """One file system's files (columns) in each guest (rows): is any page mapped, and how many are in a wrong frame?
 
-    Guests in which the segment looks alike have one row: `row_of` says which.
+    Guests in which its segments look alike have one row: `row_of` says which.
     """
 
-    segment: SegmentView
+    volume: VolumeView
     row_of: list[int]
     rows: list[SegmentPages]
     mapped: Flags
     wrong: Pages
 
     @classmethod
-    def of(cls, segment: SegmentView, guests: list[SegmentPages]) -> "FileTally":
+    def of(cls, volume: VolumeView, guests: list[GuestView]) -> "FileTally":
         """Count the pages of each file in each of `guests`."""
-        distinct = {id(pages): pages for pages in guests}
-        row_by_id = {identity: row for row, identity in enumerate(distinct)}
-        rows = list(distinct.values())
+        parts_of = [tuple(guest.segments[place] for place in volume.places) for guest in guests]
+        identities = [tuple(map(id, parts)) for parts in parts_of]
+        distinct = dict(zip(identities, parts_of, strict=True))
+        row_by_identity = {identity: row for row, identity in enumerate(distinct)}
+        rows = [SegmentPages.joined(parts) for parts in distinct.values()]
 
         def by_file(pages: list[Flags]) -> Pages:
-            counts = [segment.files.count(flags) for flags in pages]
-            return np.array(counts, np.int64).reshape(len(rows), len(segment.files.paths))
+            counts = [volume.files.count(flags) for flags in pages]
+            return np.array(counts, np.int64).reshape(len(rows), len(volume.files.paths))
 
         return cls(
-            segment,
-            [row_by_id[id(pages)] for pages in guests],
+            volume,
+            [row_by_identity[identity] for identity in identities],
             rows,
             by_file([row.mapped for row in rows]) > 0,
             by_file([row.wrong for row in rows]),
@@ -49,12 +51,9 @@ def visible_sharing(snapshot: Snapshot) -> list[GuestView]:
 
 
 def file_tallies(snapshot: Snapshot) -> list[FileTally]:
-    """Count the pages of every segment's files in the guests of `visible_sharing`, in their order."""
+    """Count the pages of every file system's files in the guests of `visible_sharing`, in their order."""
     guests = visible_sharing(snapshot)
-    return [
-        FileTally.of(segment, [guest.segments[index] for guest in guests])
-        for index, segment in enumerate(snapshot.segments)
-    ]
+    return [FileTally.of(volume, guests) for volume in snapshot.volumes]
 
 
 def file_proofs(snapshot: Snapshot, tallies: list[FileTally]) -> list[FileProof]:
@@ -64,7 +63,7 @@ def file_proofs(snapshot: Snapshot, tallies: list[FileTally]) -> list[FileProof]
 
 
 def _proofs(tally: FileTally, names: list[str], *, frames: bool) -> list[FileProof]:
-    files = tally.segment.files
+    files = tally.volume.files
     checked = checked_pages(tally)
     whole = np.array([not damage for damage in files.damage], np.bool_)
     shared = ((tally.wrong == 0) | ~tally.mapped).all(axis=0) & (checked > 0) & whole
@@ -79,7 +78,7 @@ def _proofs(tally: FileTally, names: list[str], *, frames: bool) -> list[FilePro
             names_of[key] = tuple(name for name, row in zip(names, tally.row_of, strict=True) if mapped[row])
         proofs.append(
             FileProof(
-                segment=tally.segment.name,
+                segment=tally.volume.segments_of(file),
                 path=files.paths[file],
                 pages=int(files.counts[file]),
                 checked_pages=int(checked[file]),
@@ -93,15 +92,15 @@ def _proofs(tally: FileTally, names: list[str], *, frames: bool) -> list[FilePro
 
 def checked_pages(tally: FileTally) -> Pages:
     """Count the pages of each file that are present in every guest that maps the file."""
-    return tally.segment.files.count(_present_in_all(tally))
+    return tally.volume.files.count(_present_in_all(tally))
 
 
 def _present_in_all(tally: FileTally) -> Flags:
-    """Say which pages of the segment are present in every guest that maps their file."""
-    files = tally.segment.files
-    everywhere = np.ones(tally.segment.pages, np.bool_)
+    """Say which pages of the file system are present in every guest that maps their file."""
+    files = tally.volume.files
+    everywhere = np.ones(tally.volume.pages, np.bool_)
     for row, mapped in zip(tally.rows, tally.mapped, strict=True):
-        concerned = np.zeros(tally.segment.pages, np.bool_)
+        concerned = np.zeros(tally.volume.pages, np.bool_)
         # A guest that does not map a file says nothing about its pages.
         concerned[files.pages[np.repeat(mapped, files.counts)]] = True
         everywhere &= row.proved | row.wrong | ~concerned
@@ -110,8 +109,8 @@ def _present_in_all(tally: FileTally) -> Flags:
 
 def _distinct_frames(tally: FileTally) -> Pages:
     """Count for each file the frames that its pages stand in, over all guests: CP's, and those of wrong pages."""
-    files = tally.segment.files
-    proved = np.zeros(tally.segment.pages, np.bool_)
+    files = tally.volume.files
+    proved = np.zeros(tally.volume.pages, np.bool_)
     for row in tally.rows:
         proved |= row.proved
     distinct = files.count(proved)

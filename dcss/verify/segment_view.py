@@ -55,6 +55,32 @@ class SegmentFiles:
         damage = tuple(file.damage for file in kept)
         return cls(paths, damage, pages, np.cumsum(counts) - counts, counts, owner)
 
+    @classmethod
+    def joined(cls, parts: Sequence[tuple[Self, int]]) -> Self:
+        """Lay out the files of a file system that lies over several segments.
+
+        `parts` has, in the order of their addresses, what each segment holds of the files and how many pages it has. A
+        file is known by its path in all of them.
+        """
+        file_of: dict[str, int] = {}
+        numbers = [
+            np.array([file_of.setdefault(path, len(file_of)) for path in part.paths], np.int64) for part, _ in parts
+        ]
+        first_pages = np.cumsum([0, *(segment_pages for _, segment_pages in parts)])
+        none = np.zeros(0, np.int64)
+        owners = np.concatenate(
+            [none, *(each.repeat(part.counts) for each, (part, _) in zip(numbers, parts, strict=True))]
+        )
+        pages = np.concatenate(
+            [none, *(part.pages + first for (part, _), first in zip(parts, first_pages[:-1], strict=True))]
+        )
+        order = np.argsort(owners, kind="stable")
+        counts = np.bincount(owners, minlength=len(file_of))
+        owner = np.full(int(first_pages[-1]), NO_FILE)
+        owner[pages] = owners
+        damage = {path: why for part, _ in parts for path, why in zip(part.paths, part.damage, strict=True)}
+        return cls(tuple(file_of), tuple(damage.values()), pages[order], np.cumsum(counts) - counts, counts, owner)
+
     def count(self, wanted: Flags) -> Pages:
         """Return for each file how many of its pages are `wanted`, given for each page of the segment."""
         if not len(self.paths):

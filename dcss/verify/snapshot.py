@@ -22,6 +22,7 @@ from dcss.verify.evidence import EvidenceFile
 from dcss.verify.private_pages import PrivatePages, private_pages
 from dcss.verify.search.results import SearchResult
 from dcss.verify.segment_view import SegmentView
+from dcss.verify.volumes import VolumeView, volumes_of
 from dcss.verify.writable import WritableMapping, writable_mappings
 
 _KEPT_LAYOUTS = 32
@@ -46,6 +47,23 @@ class SegmentPages:
     def of(cls, pages: int) -> "SegmentPages":
         """Return a segment of `pages` pages of which nothing is mapped."""
         return cls(np.zeros(pages, np.bool_), np.zeros(pages, np.bool_), np.zeros(pages, np.bool_))
+
+    @classmethod
+    def joined(cls, parts: Sequence["SegmentPages"]) -> "SegmentPages":
+        """Return the pages of several segments as one row, for the files of a file system that lies over them."""
+        if len(parts) == 1:
+            return parts[0]
+        first_pages = np.cumsum([0, *(len(part.mapped) for part in parts)])[:-1].tolist()
+        return cls(
+            np.concatenate([part.mapped for part in parts]),
+            np.concatenate([part.proved for part in parts]),
+            np.concatenate([part.wrong for part in parts]),
+            [
+                (pages + first_page, frames)
+                for part, first_page in zip(parts, first_pages, strict=True)
+                for pages, frames in part.strange
+            ],
+        )
 
 
 @dataclass(slots=True, eq=False)
@@ -73,9 +91,10 @@ class GuestView:
 class Snapshot:
     """All processes of a system, CP first.
 
-    `frames` says whether frame numbers are shown. `cp_entries` are the pagemap entries of CP's own mappings;
-    `pte_counts` says for each segment page how many page-table entries of the system hold CP's frame, `seen` which
-    pages any process has present. `search` is there once the memory of guests was searched.
+    `volumes` are the file systems on the segments. `frames` says whether frame numbers are shown. `cp_entries` are the
+    pagemap entries of CP's own mappings; `pte_counts` says for each segment page how many page-table entries of the
+    system hold CP's frame, `seen` which pages any process has present. `search` is there once the memory of guests was
+    searched.
     """
 
     frames: bool
@@ -86,6 +105,10 @@ class Snapshot:
     guests: list[GuestView] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)
     search: SearchResult = field(default_factory=SearchResult)
+    volumes: list[VolumeView] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.volumes = volumes_of(self.segments)
 
     @property
     def sharing(self) -> list[GuestView]:

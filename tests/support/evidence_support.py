@@ -7,6 +7,7 @@ import gzip
 import json
 import sys
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ def one_frame_per_page(records: dict[str, list[dict[str, Any]]]) -> bool:
     page_bytes = records["system"][0]["page_bytes"]
     sharing = {guest["guest"]: guest for guest in records["guest"] if guest["expect"] == "shared"}
     segments = {segment["segment"]: segment for segment in records["segment"]}
-    wrong = [stranger for stranger in records["stranger"] if stranger["guest"] in sharing]
+    wrong: list[Any] = [stranger for stranger in records["stranger"] if stranger["guest"] in sharing]
     found: dict[tuple[str, str, int], list[int]] = defaultdict(list)  # guest, segment, page -> frames
     for record in records["mappings"]:
         guest = sharing.get(record["role"])
@@ -46,21 +47,32 @@ def one_frame_per_page(records: dict[str, list[dict[str, Any]]]) -> bool:
                     wrong.append(mapping)
     mapped_by: Counter[str] = Counter()
     unchecked = []
-    for segment in segments.values():
-        for file in segment["files"]:
-            everywhere = set(file["pages"])
-            mappers = 0
-            for name in sharing:
-                mapped = {page: found[name, segment["segment"], page] for page in file["pages"]}
-                if not any(mapped.values()):
-                    continue
-                mappers += 1
-                mapped_by[name] += 1
-                present = {page: set(frames) - {0} for page, frames in mapped.items()}
-                everywhere &= {page for page, frames in present.items() if frames}
-                wrong += [file for page, frames in present.items() if frames - {segment["frames"][page]}]
-            unchecked += [file] if mappers and not everywhere else []
+    for pages in _files(records["segment"]):
+        everywhere = set(pages)
+        mappers = 0
+        for name in sharing:
+            mapped = {(segment, page): found[name, segment, page] for segment, page in pages}
+            if not any(mapped.values()):
+                continue
+            mappers += 1
+            mapped_by[name] += 1
+            present = {page: set(frames) - {0} for page, frames in mapped.items()}
+            everywhere &= {page for page, frames in present.items() if frames}
+            wrong += [
+                pages for (segment, page), frames in present.items() if frames - {segments[segment]["frames"][page]}
+            ]
+        unchecked += [pages] if mappers and not everywhere else []
     return bool(sharing) and not wrong and not unchecked and all(mapped_by[name] for name in sharing)
+
+
+def _files(segments: list[dict[str, Any]]) -> Iterable[list[tuple[str, int]]]:
+    """Return the pages of each file, as segment and page: one whose file system is joined may have some in several."""
+    files: dict[tuple[str, str], list[tuple[str, int]]] = defaultdict(list)
+    for segment in segments:
+        file_system = ":".join(segment["joined"]) or segment["segment"]
+        for file in segment["files"]:
+            files[file_system, file["path"]] += [(segment["segment"], page) for page in file["pages"]]
+    return files.values()
 
 
 def books_close(records: dict[str, list[dict[str, Any]]]) -> bool:

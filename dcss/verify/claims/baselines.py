@@ -66,15 +66,16 @@ def _files(contents: Contents, found: Flags, distinctive: Flags) -> tuple[int, l
     """Return how many files were found whole, and which in part; `distinctive` contents are in one file only."""
     complete = 0
     incomplete: list[str] = []
-    for segment, of_page in zip(contents.segments, contents.of_page, strict=True):
+    for volume in contents.volumes:
+        files, of_page = volume.files, contents.of_volume(volume)
         counted = of_page != LOW_ENTROPY
-        read = segment.files.count(counted & distinctive[of_page]) > 0
+        read = files.count(counted & distinctive[of_page]) > 0
         # Pages of low entropy cannot be told from memory that was never written: they are not missed.
-        missing = segment.files.count(counted & ~found[of_page])
+        missing = files.count(counted & ~found[of_page])
         # Equal files, or versions of a segment, cannot be told apart: any that is there whole was copied.
-        complete += int(np.count_nonzero((segment.files.count(counted) > 0) & (missing == 0)))
+        complete += int(np.count_nonzero((files.count(counted) > 0) & (missing == 0)))
         for file in np.flatnonzero(read & (missing > 0)).tolist():
-            total = count(int(segment.files.counts[file]), "page")
+            total = count(int(files.counts[file]), "page")
             found_not = f"{int(missing[file]):,} of {total} not found in its memory, so shared or not read"
-            incomplete.append(f"{segment.name}:{segment.files.paths[file]}: {found_not}")
+            incomplete.append(f"{volume.label(file)}: {found_not}")
     return complete, incomplete

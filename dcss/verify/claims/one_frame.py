@@ -26,7 +26,9 @@ def judge(snapshot: Snapshot) -> Claim:
     tallies = file_tallies(snapshot)
     # CP's own come first: they are the cause of what is missing in guests.
     findings = _cp_findings(snapshot)
-    findings += [finding for index, guest in enumerate(guests) for finding in _findings(guest, index, tallies)]
+    findings += [
+        finding for index, guest in enumerate(guests) for finding in _findings(guest, index, tallies, snapshot.segments)
+    ]
     mapped = _Mapped.of(tallies, len(guests))
     exempt = _private_loads(snapshot.segments, guests)
     if not mapped.files and not denied and not (guests and all(guest.private_loads for guest in guests)):
@@ -80,12 +82,12 @@ class _Mapped:
             anywhere: Flags = np.logical_or.reduce(tally.mapped, axis=0)
             present = checked_pages(tally)
             files += int(np.count_nonzero(anywhere))
-            pages += int(tally.segment.files.counts[anywhere].sum())
+            pages += int(tally.volume.files.counts[anywhere].sum())
             checked += int(present[anywhere].sum())
             unchecked += [_unchecked(tally, file) for file in np.flatnonzero(anywhere & (present == 0)).tolist()]
             unchecked += [
-                f"{tally.segment.name}:{tally.segment.files.paths[file]}: not all of its pages are known: {damage}"
-                for file, damage in enumerate(tally.segment.files.damage)
+                f"{tally.volume.label(file)}: not all of its pages are known: {damage}"
+                for file, damage in enumerate(tally.volume.files.damage)
                 if damage and anywhere[file]
             ]
             sharers |= np.any(tally.mapped, axis=1, keepdims=True)[tally.row_of, 0]
@@ -105,14 +107,14 @@ class _Mapped:
 
 
 def _unchecked(tally: FileTally, file: int) -> str:
-    files = tally.segment.files
+    pages = count(int(tally.volume.files.counts[file]), "page")
     return (
-        f"{tally.segment.name}:{files.paths[file]}: none of its {count(int(files.counts[file]), 'page')} is present in"
-        " every guest that maps it (a map: step makes all of them present)"
+        f"{tally.volume.label(file)}: none of its {pages} is present in every guest that maps it (a map: step makes all"
+        " of them present)"
     )
 
 
-def _findings(guest: GuestView, index: int, tallies: list[FileTally]) -> list[str]:
+def _findings(guest: GuestView, index: int, tallies: list[FileTally], segments: list[SegmentView]) -> list[str]:
     """Say what is wrong in one guest, which has place `index` in the tallies."""
     name = guest.target.name
     findings = [
@@ -126,14 +128,13 @@ def _findings(guest: GuestView, index: int, tallies: list[FileTally]) -> list[st
         for run in guest.intruders
     ]
     maps_any = False
-    for tally, pages in zip(tallies, guest.segments, strict=True):
-        segment, row = tally.segment, tally.row_of[index]
+    for tally in tallies:
+        row = tally.row_of[index]
         maps_any |= bool(tally.mapped[row].any())
         for file in np.flatnonzero(tally.mapped[row] & (tally.wrong[row] > 0)).tolist():
-            wrong = f"{int(tally.wrong[row, file]):,} of {count(int(segment.files.counts[file]), 'page')}"
-            findings.append(
-                f"guest {name}: {segment.name}:{segment.files.paths[file]}: {wrong} in a frame that is not CP's"
-            )
+            wrong = f"{int(tally.wrong[row, file]):,} of {count(int(tally.volume.files.counts[file]), 'page')}"
+            findings.append(f"guest {name}: {tally.volume.label(file)}: {wrong} in a frame that is not CP's")
+    for segment, pages in zip(segments, guest.segments, strict=True):
         strays = int(np.count_nonzero(pages.wrong & (segment.files.owner == NO_FILE)))
         if strays:
             what = f"{count(strays, 'page')} of no file in a frame that is not CP's"

@@ -14,7 +14,8 @@ import numpy.typing as npt
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.pagemap import Flags, Pages
 from dcss.verify.segment_content import Bytes, SegmentContent
-from dcss.verify.segment_view import NO_FILE, SegmentView
+from dcss.verify.segment_view import NO_FILE, SegmentFiles, SegmentView
+from dcss.verify.volumes import VolumeView, volumes_of
 
 LOW_ENTROPY = -1
 _DISTINCTIVE_BYTES = 16
@@ -28,13 +29,15 @@ Words = npt.NDArray[np.uint64]
 class Contents:
     """Contents are numbered from 0; `of_page` has each segment page's number, or LOW_ENTROPY.
 
-    `segment` and `page` name for each content one page that holds it, a file's page where any file holds it.
+    `segment` and `page` name for each content one page that holds it, a file's page where any file holds it. `volumes`
+    are the file systems on `segments`.
     """
 
     segments: tuple[SegmentView, ...]
     of_page: tuple[Pages, ...]
     segment: Pages
     page: Pages
+    volumes: tuple[VolumeView, ...]
 
     @classmethod
     def of(cls, segments: Sequence[SegmentView]) -> Self:
@@ -57,7 +60,8 @@ class Contents:
         named = rows[first]
         segment_of = np.searchsorted(bounds, named, side="right") - 1
         of_page = tuple(np.split(of_row, bounds[1:-1])) if lengths else ()
-        return cls(tuple(segments), of_page, segment_of, named - bounds[segment_of])
+        volumes = tuple(volumes_of(segments))
+        return cls(tuple(segments), of_page, segment_of, named - bounds[segment_of], volumes)
 
     def __len__(self) -> int:
         return len(self.page)
@@ -77,18 +81,23 @@ class Contents:
             rows[mine] = part
         return rows
 
+    def of_volume(self, volume: VolumeView) -> Pages:
+        """Return the content of each page of a file system, or LOW_ENTROPY."""
+        parts = [self.of_page[place] for place in volume.places]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
     def file_counts(self) -> Pages:
         """Return for each content how many files hold it."""
         holders = [
-            np.unique(np.stack((of_page[segment.files.pages], _file_of_page(segment) + (index << 32))), axis=1)
-            for index, (segment, of_page) in enumerate(zip(self.segments, self.of_page, strict=True))
+            np.unique(np.stack((self.of_volume(volume)[volume.files.pages], _file_of_page(volume.files))), axis=1)
+            for volume in self.volumes
         ]
         contents = np.concatenate([np.zeros(0, np.int64), *(pairs[0] for pairs in holders)])
         return np.bincount(contents[contents != LOW_ENTROPY], minlength=len(self))
 
 
-def _file_of_page(segment: SegmentView) -> Pages:
-    return np.repeat(np.arange(len(segment.files.paths)), segment.files.counts)
+def _file_of_page(files: SegmentFiles) -> Pages:
+    return np.repeat(np.arange(len(files.paths)), files.counts)
 
 
 def windows(data: Bytes, size_bytes: int) -> Bytes:
