@@ -33,6 +33,7 @@ def test_the_superblock_says_what_it_should(tmp_path: Path) -> None:
     assert said["Filesystem revision #"] == "1 (dynamic)"
     assert said["Filesystem features"] == "ext_attr filetype sparse_super large_file"
     assert said["Filesystem state"] == "clean"
+    assert said["Errors behavior"] == "Continue"
     assert said["Filesystem OS type"] == "Linux"
     assert said["Block count"] == str(plan.size_bytes // 4096)
     assert said["Block size"] == said["Fragment size"] == "4096"

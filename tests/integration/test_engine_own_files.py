@@ -96,3 +96,17 @@ def test_a_memory_file_of_the_fork_server_is_no_program() -> None:
         os.close(descriptor)
         stage.guest(map_all())
         assert "the fork server (kernel): 40 pages" in assert_only_false(verify(stage.system), NO_COPIES)
+
+
+def test_shared_memory_that_the_fork_server_maps_too_is_searched() -> None:
+    with Stage() as stage:
+        segment = stage.publish()
+        path = Path(f"/dev/shm{segment.shm_name}-copy")
+        with path.open("wb+") as shared:
+            path.unlink()
+            shared.write(_content(0))
+            shared.flush()
+            stage.fork_server_shares(shared.fileno())
+        stage.guest(map_all())
+        reason = assert_only_false(verify(stage.system), NO_COPIES)
+    assert f"40 pages of LIB:/lib/one.so in shared memory {path} (deleted)" in reason

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pytest
 from claim_support import BASELINES, COUNTERS, NO_COPIES, ONE_FRAME, PROTECTION, assert_verified, detail
-from segment_support import ADDRESS, PAGES, Order, Stage, map_all, order, without_privilege
+from segment_support import ADDRESS, PAGES, Order, Stage, disk_directory, map_all, order, without_privilege
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.results import VerifyResult
@@ -153,3 +153,14 @@ def test_closed_books_are_unknown_and_never_true() -> None:
     assert result.verdict == "unproved"
     assert "guest LINUX02" in detail(result, ONE_FRAME)
     assert "Permission denied" in detail(result, ONE_FRAME)
+
+
+def test_a_deleted_file_of_a_disk_is_no_memory() -> None:
+    def share(stage: Stage) -> None:
+        with disk_directory() as directory:
+            path = directory / "program"
+            with path.open("wb") as file:
+                file.truncate(2 << 30)  # more than is searched of memory that cannot be opened
+            stage.guest([*map_all(), order("share_private", path=str(path))])
+
+    assert_verified(verified_without_privilege(share))

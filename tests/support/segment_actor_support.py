@@ -497,6 +497,10 @@ def main() -> None:
         if orders == "rewrite":
             rewrite_privately(descriptors[0])
             control.send(b"rewritten")
+        elif orders == "share":
+            pages = -(-os.fstat(descriptors[0]).st_size // PAGE)
+            map_at(None, pages, mmap.PROT_READ, mmap.MAP_SHARED | POPULATE, descriptor=descriptors[0])
+            control.send(b"shared")
         elif orders == "keep":
             kept.append(Path(f"/proc/self/fd/{descriptors[0]}").read_bytes())
             control.send(b"kept")

@@ -171,6 +171,11 @@ class Stage:
             socket.send_fds(self._control, [json.dumps("rewrite").encode()], [program.fileno()])
             assert self._control.recv(16) == b"rewritten"
 
+    def fork_server_shares(self, descriptor: int) -> None:
+        """Let the fork server map a file shared, which guests then inherit."""
+        socket.send_fds(self._control, [json.dumps("share").encode()], [descriptor])
+        assert self._control.recv(16) == b"shared"
+
     def remove_system_v(self) -> None:
         """Remove the System V segments that its guests made: they outlive them."""
         pids = {pid for guest in self.guests for pid in guest.pids}

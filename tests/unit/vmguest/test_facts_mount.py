@@ -22,7 +22,7 @@ from vmguest.workload import map_files
 pytestmark = needs("mke2fs")
 
 SEGMENTS = {  # a disk of each kind: what cannot be written, what can, what is not 2 MiB long, 1024-byte blocks
-    "RO": "20000-207FF SR",
+    "RO": "20200-209FF SR",  # at an odd multiple of 2 MiB
     "RW": "30000-307FF SW",
     "ODD": "40100-408FF SR",
     "SMALL": "50000-507FF SR",

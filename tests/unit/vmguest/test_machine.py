@@ -1,6 +1,9 @@
 """Real storage, runs of pages, and the port's checks."""
 
-from errno import ENOMEM
+import copy
+import pickle
+from collections.abc import Callable
+from errno import EINVAL, ENOMEM
 
 import pytest
 from cp_support import BlockingCp
@@ -65,3 +68,9 @@ def test_operands_of_diagnose_are_checked_before_cp_sees_them(control_program: B
         with pytest.raises(ProgramCheckError, match="one page"):
             kernel.machine.diagnose_64(0x2FF0, Diag64.SEGEXTX)  # 24 bytes cross the page
         assert kernel.calls.packets == []  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("again", [copy.copy, lambda error: pickle.loads(pickle.dumps(error))], ids=["copy", "pickle"])
+def test_program_checks_survive_copying(again: Callable[[ProgramCheckError], ProgramCheckError]) -> None:
+    error = again(ProgramCheckError("addressing exception: 8 bytes at 0x1000"))
+    assert (error.errno, error.strerror) == (EINVAL, "addressing exception: 8 bytes at 0x1000")

@@ -36,3 +36,15 @@ def test_new_objects_lie_close_together() -> None:
     # 200 objects of 10 sizes, 59,200 bytes: 15 pages at the least, and one more for each size that begins in between.
     assert touched_pages(fill=True) <= 30
     assert touched_pages(fill=False) > 60
+
+
+def test_filling_holes_stays_small() -> None:
+    program = f"""
+import sys
+sys.path.insert(0, {str(Path(__file__).parents[5])!r})
+from dcss.engines.process import heap
+heap.fill_holes()
+print(sum(map(sys.getsizeof, heap._filling)))
+"""
+    done = subprocess.run([sys.executable, "-I", "-S", "-c", program], check=True, capture_output=True, text=True)
+    assert int(done.stdout) < 1 << 20  # where no fresh pool is noticed it is 33 MB

@@ -1,0 +1,71 @@
+"""Copying content into an image: sources that end early, and reads that bring less than was asked for."""
+
+import io
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from dcss.errors import ImageError
+from dcss.ext2.mkfs.copy import Copier, Transfer, copy_files, skip
+from dcss.ext2.mkfs.tree import FileStore, StreamStore
+
+ENDED_EARLY = "a compressed archive ended early: it changed, or is cut short; build the image again"
+
+
+class Stream(StreamStore):
+    def __init__(self, content: bytes) -> None:
+        self._content = content
+
+    def open_stream(self) -> io.BufferedReader:
+        return io.BufferedReader(io.BytesIO(self._content))
+
+
+class File(FileStore):
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def open(self) -> int:
+        return os.open(self._path, os.O_RDONLY)
+
+
+@pytest.fixture
+def image(tmp_path: Path) -> Iterator[int]:
+    descriptor = os.open(tmp_path / "image", os.O_RDWR | os.O_CREAT)
+    yield descriptor
+    os.close(descriptor)
+
+
+def test_a_stream_that_ends_before_what_is_wanted_is_an_error() -> None:
+    stream = Stream(bytes(3 << 20)).open_stream()
+    skip(stream, 3 << 20)
+    assert stream.read(1) == b""
+    with pytest.raises(ImageError, match=ENDED_EARLY):
+        skip(stream, 1)
+
+
+@pytest.mark.parametrize("size_bytes", [4096, 4097, 5000])
+def test_a_compressed_source_that_became_shorter_is_an_error(image: int, size_bytes: int) -> None:
+    store = Stream(b"x" * size_bytes)
+    wanted = [Transfer(0, store, 0, 4096), Transfer(4096, store, 4100, 4096)]
+    with pytest.raises(ImageError, match=ENDED_EARLY):
+        Copier(image, None).copy_stream(store, wanted)
+
+
+def test_a_file_that_became_shorter_is_an_error(image: int, tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"x" * 100)
+    wanted = [Transfer(0, File(tmp_path / "short"), 0, 101)]
+    with pytest.raises(ImageError, match="a source file ended at byte 100 while it was read; build the image again"):
+        copy_files(image, wanted, None)
+
+
+def test_pieces_of_a_stream_land_where_they_belong_in_any_order(image: int) -> None:
+    content = os.urandom(3 << 20)
+    store = Stream(content)
+    wanted = [Transfer(2 << 20, store, 1 << 20, 2 << 20), Transfer(4096, store, 100, 1000)]
+    done: list[int] = []
+    Copier(image, done.append).copy_stream(store, wanted)
+    assert os.pread(image, 1000, 4096) == content[100:1100]
+    assert os.pread(image, 2 << 20, 2 << 20) == content[1 << 20 :]
+    assert sum(done) == (2 << 20) + 1000
