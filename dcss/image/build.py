@@ -2,26 +2,40 @@
 
 import os
 import stat
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from dcss.config.plan import Ext2Source, ImageSource
 from dcss.errors import ImageError, ImageSizeError
-from dcss.ext2.mkfs.copy import ProgressFunction, Transfer, copy_files
+from dcss.ext2.mkfs.copy import ImageWindow, ProgressFunction, Transfer, copy_files
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
-from dcss.ext2.mkfs.image import PlacedImage, place
+from dcss.ext2.mkfs.image import place
 from dcss.ext2.mkfs.tree import Tree, TreeFile
 from dcss.image.sources import read_tree
 from dcss.image.sources.ready import ReadyImage, read_ready_image
 
 
+class WritableImage(Protocol):
+    """An image of which every byte has its place."""
+
+    def write(self, window: ImageWindow, progress: ProgressFunction | None) -> None:
+        """Write what lies in `window`."""
+        ...
+
+    def content_bytes(self, window: ImageWindow) -> int:
+        """Return how many bytes `write` reports as progress."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class ImagePlan:
-    """An image that is planned, and how to write it.
+    """An image that is planned, or a part of one, and how to write it.
 
     `size_bytes` is its exact size, a multiple of 4096; `files` counts regular files, each inode once (None for a ready
     image, which is taken unread); `left_out` counts files left out by `max_bytes`; `content_bytes` is what progress
     adds up to; `notes` list, one line each, what could not be kept; `tree` is what goes in (None for a ready image).
+    A part begins at `first_byte` of the image; what is said of files stands in the first part.
     """
 
     size_bytes: int
@@ -29,8 +43,9 @@ class ImagePlan:
     left_out: int
     content_bytes: int
     notes: tuple[str, ...]
-    _write: Callable[[int, ProgressFunction | None], None] = field(repr=False)
+    _image: WritableImage = field(repr=False)
     tree: Tree | None = field(default=None, repr=False)
+    first_byte: int = 0
 
     def write(self, fd: int, progress: Callable[[int], None] | None = None) -> None:
         """Write the image into `fd`, a regular file or shared memory object open for writing, and give it its size.
@@ -40,7 +55,16 @@ class ImagePlan:
         be written; then its superblock is missing, so that nothing mounts it.
         """
         _make_blank(fd, self.size_bytes)
-        self._write(fd, progress)
+        self._image.write(ImageWindow(fd, self.first_byte, self.first_byte + self.size_bytes), progress)
+
+    def parts(self, sizes_bytes: Sequence[int]) -> "Iterator[ImagePlan]":
+        """Yield the plans of the parts that lie in segments of these sizes, one behind the other."""
+        first_byte = 0
+        for size_bytes in sizes_bytes:
+            content_bytes = self._image.content_bytes(ImageWindow(-1, first_byte, first_byte + size_bytes))
+            part = replace(self, size_bytes=size_bytes, content_bytes=content_bytes, first_byte=first_byte)
+            yield replace(part, files=None, left_out=0, notes=()) if first_byte else part
+            first_byte += size_bytes
 
 
 def plan_image(source: ImageSource, *, address: int = 0, size_bytes: int | None = None) -> ImagePlan:
@@ -58,18 +82,14 @@ def plan_image(source: ImageSource, *, address: int = 0, size_bytes: int | None 
     tree = read_tree(source)
     placed = place(tree, address, size_bytes)
     return ImagePlan(
-        size_bytes=size_bytes or placed.layout.blocks * BLOCK_SIZE_BYTES,
+        size_bytes=size_bytes or placed.size_bytes,
         files=sum(isinstance(inode.node, TreeFile) for inode in placed.numbering.inodes),
         left_out=tree.left_out,
-        content_bytes=_content_bytes(placed),
+        content_bytes=sum(run.length_bytes for file, _ in placed.files for run in file.data),
         notes=tuple(tree.notes),
-        _write=placed.write,
+        _image=placed,
         tree=tree,
     )
-
-
-def _content_bytes(placed: PlacedImage) -> int:
-    return sum(run.length_bytes for file, _ in placed.files for run in file.data)
 
 
 def _plan_ready(image: ReadyImage, size_bytes: int | None) -> ImagePlan:
@@ -78,12 +98,24 @@ def _plan_ready(image: ReadyImage, size_bytes: int | None) -> ImagePlan:
         raise ImageSizeError(
             f"{os.fsdecode(image.store.path)} needs {needed_bytes} bytes, given are {size_bytes}; give it more"
         )
-
-    def write(fd: int, progress: ProgressFunction | None) -> None:
-        copy_files(fd, [Transfer(run.file_offset, image.store, *run[1:]) for run in image.data], progress)
-
     content_bytes = sum(run.length_bytes for run in image.data)
-    return ImagePlan(size_bytes or needed_bytes, None, 0, content_bytes, (), write)
+    return ImagePlan(size_bytes or needed_bytes, None, 0, content_bytes, (), _CopiedImage(image))
+
+
+@dataclass(frozen=True, slots=True)
+class _CopiedImage:
+    """A ready image, copied byte by byte."""
+
+    image: ReadyImage
+
+    def write(self, window: ImageWindow, progress: ProgressFunction | None) -> None:
+        copy_files(window, list(self._inside(window)), progress)
+
+    def content_bytes(self, window: ImageWindow) -> int:
+        return sum(transfer.length_bytes for transfer in self._inside(window))
+
+    def _inside(self, window: ImageWindow) -> Iterator[Transfer]:
+        return window.clip(Transfer(run.file_offset, self.image.store, *run[1:]) for run in self.image.data)
 
 
 def _make_blank(fd: int, size_bytes: int) -> None:

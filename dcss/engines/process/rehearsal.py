@@ -62,9 +62,11 @@ def _write_image(image: int) -> None:
     if pid == 0:
         status = 1
         try:
+            from dcss.ext2.mkfs.copy import ImageWindow
             from dcss.ext2.mkfs.image import place
 
-            place(_tree(), _SEGMENT_ADDRESS, None).write(image, None)
+            placed = place(_tree(), _SEGMENT_ADDRESS, None)
+            placed.write(ImageWindow(image, 0, placed.size_bytes), None)
             status = 0
         except BaseException:
             traceback.print_exc()  # into CP's log

@@ -2,7 +2,7 @@
 
 import os
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BufferedReader
 from itertools import accumulate
 from threading import Event, Lock, Thread
@@ -30,6 +30,30 @@ class Transfer(NamedTuple):
     length_bytes: int
 
 
+class ImageWindow(NamedTuple):
+    """Bytes `start` up to `end` of an image, which go to the front of the file behind `fd`, a segment's for example."""
+
+    fd: int
+    start: int
+    end: int
+
+    def write(self, content: bytes | memoryview, offset: int) -> None:
+        """Write what lies inside of `content`, which belongs at `offset` of the image. Raises ImageError."""
+        low, high = max(offset, self.start), min(offset + len(content), self.end)
+        if low < high:
+            _write_all(self.fd, memoryview(content)[low - offset : high - offset], low - self.start)
+
+    def clip(self, wanted: Iterable[Transfer]) -> Iterator[Transfer]:
+        """Yield what lies inside of each copy."""
+        for transfer in wanted:
+            at, store, source_offset, length = transfer
+            low, high = max(at, self.start), min(at + length, self.end)
+            if high - low == length:
+                yield transfer
+            elif low < high:
+                yield Transfer(low, store, source_offset + low - at, high - low)
+
+
 def transfers(file: TreeFile, runs: Sequence[BlockRun]) -> Iterable[Transfer]:
     """Return the copies that fill a file whose data lies in `runs`."""
     if len(runs) == 1 and len(file.data) == 1:
@@ -55,10 +79,10 @@ def _cut(store: Store, data: Sequence[DataRun], runs: Sequence[BlockRun]) -> Ite
 
 
 class Copier:
-    """Copies into the image behind descriptor `fd`, which must read as zeros wherever nothing is written."""
+    """Copies into `window`, whose file must read as zeros wherever nothing is written; all copies lie inside."""
 
-    def __init__(self, fd: int, progress: ProgressFunction | None) -> None:
-        self._fd = fd
+    def __init__(self, window: ImageWindow, progress: ProgressFunction | None) -> None:
+        self._window = window
         self._progress = progress
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._start = 0  # where in the image the buffer belongs
@@ -136,14 +160,14 @@ class Copier:
     def _flush(self) -> None:
         if not self._filled:
             return
-        write_all(self._fd, self._buffer[: self._filled], self._start)
+        self._window.write(self._buffer[: self._filled], self._start)
         if self._progress is not None:
             self._progress(self._content)
         self._start += self._filled
         self._filled = self._content = 0
 
 
-def copy_files(fd: int, wanted: list[Transfer], progress: ProgressFunction | None) -> None:
+def copy_files(window: ImageWindow, wanted: list[Transfer], progress: ProgressFunction | None) -> None:
     """Copy from stores that can be read at any offset, by two threads if there is enough work for two processors.
 
     Raises ImageError for a source that changed since it was planned, and for an image that cannot be written.
@@ -151,7 +175,7 @@ def copy_files(fd: int, wanted: list[Transfer], progress: ProgressFunction | Non
     wanted.sort(key=lambda transfer: transfer.image_offset)
     half = _half(wanted) if len(os.sched_getaffinity(0)) > 1 else 0
     if not half:
-        Copier(fd, progress).copy_files(wanted)
+        Copier(window, progress).copy_files(wanted)
         return
     lock, stop = Lock(), Event()
     failures: list[BaseException] = []
@@ -163,7 +187,7 @@ def copy_files(fd: int, wanted: list[Transfer], progress: ProgressFunction | Non
 
     def copy_second_half() -> None:
         try:
-            Copier(fd, report).copy_files(wanted[half:], stop)
+            Copier(window, report).copy_files(wanted[half:], stop)
         except BaseException as error:  # raised again by the thread that waits
             failures.append(error)
             stop.set()
@@ -171,7 +195,7 @@ def copy_files(fd: int, wanted: list[Transfer], progress: ProgressFunction | Non
     helper = Thread(target=copy_second_half)
     helper.start()
     try:
-        Copier(fd, report).copy_files(wanted[:half], stop)
+        Copier(window, report).copy_files(wanted[:half], stop)
     except BaseException:
         stop.set()
         raise
@@ -188,9 +212,8 @@ def _half(wanted: Sequence[Transfer]) -> int:
     return bisect_left(list(accumulate(costs)), total // 2) if total >= _WORTH_A_THREAD_BYTES else 0
 
 
-def write_all(fd: int, content: bytes | memoryview, offset: int) -> None:
-    """Write all of `content` at `offset`. Raises ImageError, for example where the host's disk is full."""
-    view = memoryview(content)
+def _write_all(fd: int, view: memoryview, offset: int) -> None:
+    """Write all of `view` at `offset`. Raises ImageError, for example where the host's disk is full."""
     while view:
         try:
             count = os.pwrite(fd, view, offset)

@@ -10,7 +10,7 @@ from typing import Final
 from dcss.errors import ImageError
 from dcss.ext2.indirect import BlockRun
 from dcss.ext2.mkfs.blockmap import BlockMap, check_file_size, count_indirect_blocks, direct_pointers
-from dcss.ext2.mkfs.copy import Copier, ProgressFunction, Transfer, copy_files, transfers, write_all
+from dcss.ext2.mkfs.copy import Copier, ImageWindow, ProgressFunction, Transfer, copy_files, transfers
 from dcss.ext2.mkfs.directories import pack_directory
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.groups import Groups, group_metadata
@@ -33,16 +33,27 @@ class PlacedImage:
     maps: list[BlockMap]  # of the files that have indirect blocks
     files: list[tuple[TreeFile, tuple[BlockRun, ...]]]
 
-    def write(self, fd: int, progress: ProgressFunction | None) -> None:
-        """Write the image into `fd`, which reads as zeros. The superblock comes last: a partial image has none."""
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the file system."""
+        return self.layout.blocks * BLOCK_SIZE_BYTES
+
+    def write(self, window: ImageWindow, progress: ProgressFunction | None) -> None:
+        """Write what lies in `window`, whose file reads as zeros. A superblock comes last: a partial image has none."""
         digest = sha256()
         groups = Groups(self.layout, self.numbering.last_number, self.numbering.directories)
         for offset, content in _joined(self._metadata(groups)):
             digest.update(content)
-            write_all(fd, content, offset)
-        self._copy(fd, progress)
+            window.write(content, offset)
+        self._copy(window, progress)
         for offset, content in groups.superblocks(digest.digest()):
-            write_all(fd, content, offset)
+            window.write(content, offset)
+
+    def content_bytes(self, window: ImageWindow) -> int:
+        """Return how many bytes of files `write` copies into `window`."""
+        return sum(
+            transfer.length_bytes for file, runs in self.files for transfer in window.clip(transfers(file, runs))
+        )
 
     def _metadata(self, groups: Groups) -> Iterator[tuple[int, bytes]]:
         yield from group_metadata(self.layout.geometry, groups, self.table)
@@ -51,15 +62,16 @@ class PlacedImage:
             for block, content in block_map.blocks():
                 yield block * BLOCK_SIZE_BYTES, content
 
-    def _copy(self, fd: int, progress: ProgressFunction | None) -> None:
+    def _copy(self, window: ImageWindow, progress: ProgressFunction | None) -> None:
         anywhere: list[Transfer] = []
         streamed: dict[StreamStore, list[Transfer]] = {}
         for file, runs in self.files:
             wanted = anywhere if not isinstance(file.store, StreamStore) else streamed.setdefault(file.store, [])
-            wanted += transfers(file, runs)
-        copy_files(fd, anywhere, progress)
+            wanted += window.clip(transfers(file, runs))
+        copy_files(window, anywhere, progress)
         for store, wanted in streamed.items():
-            Copier(fd, progress).copy_stream(store, wanted)
+            if wanted:
+                Copier(window, progress).copy_stream(store, wanted)
 
 
 def place(tree: Tree, address_bytes: int, limit_bytes: int | None) -> PlacedImage:

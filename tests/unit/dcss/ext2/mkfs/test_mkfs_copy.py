@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dcss.errors import ImageError
-from dcss.ext2.mkfs.copy import Copier, Transfer, copy_files, skip
+from dcss.ext2.mkfs.copy import Copier, ImageWindow, Transfer, copy_files, skip
 from dcss.ext2.mkfs.tree import FileStore, StreamStore
 
 ENDED_EARLY = "a compressed archive ended early: it changed, or is cut short; build the image again"
@@ -37,6 +37,10 @@ def image(tmp_path: Path) -> Iterator[int]:
     os.close(descriptor)
 
 
+def _whole(image: int) -> ImageWindow:
+    return ImageWindow(image, 0, 4 << 20)
+
+
 def test_a_stream_that_ends_before_what_is_wanted_is_an_error() -> None:
     stream = Stream(bytes(3 << 20)).open_stream()
     skip(stream, 3 << 20)
@@ -50,14 +54,14 @@ def test_a_compressed_source_that_became_shorter_is_an_error(image: int, size_by
     store = Stream(b"x" * size_bytes)
     wanted = [Transfer(0, store, 0, 4096), Transfer(4096, store, 4100, 4096)]
     with pytest.raises(ImageError, match=ENDED_EARLY):
-        Copier(image, None).copy_stream(store, wanted)
+        Copier(_whole(image), None).copy_stream(store, wanted)
 
 
 def test_a_file_that_became_shorter_is_an_error(image: int, tmp_path: Path) -> None:
     (tmp_path / "short").write_bytes(b"x" * 100)
     wanted = [Transfer(0, File(tmp_path / "short"), 0, 101)]
     with pytest.raises(ImageError, match="a source file ended at byte 100 while it was read; build the image again"):
-        copy_files(image, wanted, None)
+        copy_files(_whole(image), wanted, None)
 
 
 def test_pieces_of_a_stream_land_where_they_belong_in_any_order(image: int) -> None:
@@ -65,7 +69,7 @@ def test_pieces_of_a_stream_land_where_they_belong_in_any_order(image: int) -> N
     store = Stream(content)
     wanted = [Transfer(2 << 20, store, 1 << 20, 2 << 20), Transfer(4096, store, 100, 1000)]
     done: list[int] = []
-    Copier(image, done.append).copy_stream(store, wanted)
+    Copier(_whole(image), done.append).copy_stream(store, wanted)
     assert os.pread(image, 1000, 4096) == content[100:1100]
     assert os.pread(image, 2 << 20, 2 << 20) == content[1 << 20 :]
     assert sum(done) == (2 << 20) + 1000
