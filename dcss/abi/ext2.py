@@ -102,6 +102,8 @@ BACKUP_BGS: Final = Struct("<2I")  # the two groups that hold a backup superbloc
 BACKUP_BGS_OFFSET: Final = 0x24C  # in the superblock; inside s_reserved
 QUOTA_INUM_OFFSETS: Final = (0x240, 0x244, 0x26C)  # in the superblock: ext4's inodes for quotas, with RoCompat.QUOTA
 ORPHAN_FILE_INUM_OFFSET: Final = 0x280  # in the superblock: ext4's inode for orphans, with Compat.ORPHAN_FILE
+SUPERBLOCK_CHECKSUM_OFFSET: Final = 0x3FC  # in the superblock, with RoCompat.METADATA_CSUM
+SUPERBLOCK_CHECKSUM: Final = Struct("<I")
 DEFM_XATTR_USER: Final = 0x0004  # s_default_mount_opts
 DEFM_ACL: Final = 0x0008
 DEFM_UID16: Final = 0x0010  # owners have 16 bits
@@ -124,6 +126,21 @@ class GroupDesc(NamedTuple):
 
 
 GROUP_DESC: Final = struct_of(GroupDesc, "<")
+BG_INODE_UNINIT: Final = 1  # ext4's bg_flags, in bg_pad: the inode bitmap and the inode table were never written
+BG_BLOCK_UNINIT: Final = 2  # the block bitmap was never written
+
+
+class GroupChecksums(NamedTuple):
+    """What ext4 keeps in bg_reserved, with RoCompat.GDT_CSUM or METADATA_CSUM."""
+
+    bg_exclude_bitmap_lo: U32
+    bg_block_bitmap_csum_lo: U16
+    bg_inode_bitmap_csum_lo: U16
+    bg_itable_unused_lo: U16  # inodes at the end of the table that were never used
+    bg_checksum: U16
+
+
+GROUP_CHECKSUMS: Final = struct_of(GroupChecksums, "<")
 
 
 class RawInode(NamedTuple):

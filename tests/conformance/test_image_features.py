@@ -1,5 +1,6 @@
-"""Features of mke2fs: what the reader mounts, the checker checks as e2fsck does, or says that it cannot."""
+"""Features of mke2fs: what the reader mounts, the checker checks as e2fsck does."""
 
+import random
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,8 @@ from needs_support import needs
 
 from dcss.errors import ImageError
 from dcss.ext2.fsck.check import check_image
+from dcss.ext2.source import BufferSource
+from dcss.image.map import map_image
 from dcss.image.opened import image_source, opened_image
 
 pytestmark = [needs("mke2fs"), needs("e2fsck")]
@@ -17,17 +20,17 @@ CHECKED = (
     *("none", "^ext_attr", "^resize_inode", "^dir_index", "^filetype", "^sparse_super,^resize_inode", "^large_file"),
     *("dir_nlink", "extra_isize", "fast_commit", "has_journal", "has_journal,orphan_file", "huge_file"),
     *("meta_bg,^resize_inode", "quota", "quota,project", "sparse_super2", "verity", "stable_inodes"),
+    *("metadata_csum", "uninit_bg", "metadata_csum,meta_bg,^resize_inode", "metadata_csum,^dir_index"),
 )
-IN_WORDS = {"metadata_csum": "METADATA_CSUM", "uninit_bg": "GDT_CSUM"}
 
 
-def _made(kind: str, feature: str, tmp_path: Path) -> Path:
+def _made(kind: str, feature: str, tmp_path: Path, *options: str) -> Path:
     tree = tmp_path / "tree"
     (tree / "dir").mkdir(parents=True)
     for number in range(40):
         (tree / "dir" / str(number)).write_bytes(b"x" * number * 700)
     image = tmp_path / "x.img"
-    e2fs("mke2fs", "-q", "-F", "-t", kind, "-O", feature, "-d", tree, image, "8M")
+    e2fs("mke2fs", "-q", "-F", "-t", kind, "-O", feature, *options, "-d", tree, image, "8M")
     return image
 
 
@@ -43,10 +46,39 @@ def test_a_feature_that_is_read_is_checked(kind: str, feature: str, tmp_path: Pa
         assert e2fsck_findings(image) == []
 
 
-@pytest.mark.parametrize("feature", IN_WORDS)
-def test_a_feature_that_cannot_be_checked_is_named(feature: str, tmp_path: Path) -> None:
-    with (
-        image_source(_made("ext2", feature, tmp_path)) as source,
-        pytest.raises(ImageError, match=f"it has {IN_WORDS[feature]}, use the e2fsck that knows it"),
-    ):
-        check_image(source)
+@pytest.mark.parametrize("feature", ["metadata_csum", "uninit_bg", "metadata_csum,uninit_bg,^dir_index"])
+def test_groups_that_were_never_written_and_indexed_directories(feature: str, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "dir").mkdir(parents=True)
+    for number in range(500):
+        (tree / "dir" / f"{number:060}").touch()
+    image = tmp_path / "x.img"
+    e2fs("mke2fs", "-q", "-F", "-t", "ext2", "-b", "1024", "-O", feature, "-d", tree, image, "40M")
+    e2fs("e2fsck", "-fyD", image)
+    with image_source(image) as source:
+        assert check_image(source).problems == ()
+    assert e2fsck_findings(image) == []
+
+
+@pytest.mark.parametrize("feature", ["metadata_csum", "uninit_bg"])
+def test_damage_is_found_where_e2fsck_finds_it(feature: str, tmp_path: Path) -> None:
+    image = _made("ext2", f"{feature},^resize_inode", tmp_path, "-b", "4096")
+    pristine = image.read_bytes()
+    with image_source(image) as source:
+        places = [
+            at
+            for stretch in map_image(source, image).stretches
+            if stretch.content == "metadata"
+            for at in range(stretch.first_byte, stretch.first_byte + stretch.size_bytes)
+            if pristine[at] or at % 1024 < 50
+        ]
+    rng = random.Random(1)
+    for at in rng.sample(places, 30):
+        changed = bytearray(pristine)
+        changed[at] ^= rng.choice([1, 0x80, 0xFF])
+        image.write_bytes(changed)
+        try:
+            clean = check_image(BufferSource(bytes(changed))).clean
+        except ImageError:
+            clean = False
+        assert clean == (e2fsck_findings(image) == []), (at, changed[at])

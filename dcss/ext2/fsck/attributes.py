@@ -19,6 +19,8 @@ def check_attribute_blocks(context: CheckContext) -> None:
         header = XattrHeader._make(XATTR_HEADER.unpack_from(view))
         if header.h_refcount != sharers:
             context.add("xattr", f"block {block}", f"h_refcount: found {header.h_refcount}, wanted {sharers}")
+        if not context.checksums.attributes_hold(block, view):
+            context.add("xattr", f"block {block}", "h_checksum: found another one than the block's")
         with suppress(Ext2FormatError):  # reported where the inode was read
             _check_entries(context, block, view)
 

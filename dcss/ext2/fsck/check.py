@@ -5,6 +5,7 @@ from typing import Final
 
 from dcss.abi.ext2 import RO_COMPAT_SUPPORTED, RoCompat
 from dcss.errors import Ext2FormatError, ImageError, KernelError
+from dcss.ext2.fsck.checksums import Checksums
 from dcss.ext2.fsck.context import CheckContext, FsckProblem
 from dcss.ext2.fsck.directories import check_directories
 from dcss.ext2.fsck.groups import check_descriptors, check_groups, check_superblock
@@ -14,10 +15,17 @@ from dcss.ext2.super import Ext2Log, SbInfo, fill_super, ignore_log, refusal_rea
 from dcss.ext2.volume import Volume
 
 _DEVICE: Final = "image"
-# ext4's features beyond those change no more of what is checked here than hidden inodes (quotas) and the link counts of
-# large directories. What they add, such as the content of quota files, is not checked.
+# ext4's features beyond those change no more of what is checked here than hidden inodes (quotas), the link counts of
+# large directories, checksums, and bitmaps and tables that were never written. What else they add is not checked.
 _CHECKED: Final = RO_COMPAT_SUPPORTED | (
-    RoCompat.HUGE_FILE | RoCompat.DIR_NLINK | RoCompat.EXTRA_ISIZE | RoCompat.QUOTA | RoCompat.PROJECT | RoCompat.VERITY
+    RoCompat.HUGE_FILE
+    | RoCompat.GDT_CSUM
+    | RoCompat.DIR_NLINK
+    | RoCompat.EXTRA_ISIZE
+    | RoCompat.QUOTA
+    | RoCompat.METADATA_CSUM
+    | RoCompat.PROJECT
+    | RoCompat.VERITY
 )
 
 
@@ -44,7 +52,7 @@ def check_image(source: BlockSource) -> CheckResult:
     info = _read_superblock(source)
     if isinstance(info, FsckProblem):
         return CheckResult((info,), 0, 0, 0)
-    context = CheckContext(info, Volume(info, Ext2Log(_DEVICE, ignore_log)))
+    context = CheckContext(info, Volume(info, Ext2Log(_DEVICE, ignore_log)), Checksums(info))
     check_superblock(context)
     check_descriptors(context)
     check_inodes(context)

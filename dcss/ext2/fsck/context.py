@@ -4,6 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
+from dcss.ext2.fsck.checksums import Checksums
 from dcss.ext2.super import SbInfo
 from dcss.ext2.volume import Volume
 
@@ -35,6 +36,7 @@ class CheckContext:
 
     info: SbInfo
     volume: Volume
+    checksums: Checksums
     problems: list[FsckProblem] = field(default_factory=list)
     suppressed: int = 0  # problems past MAX_PROBLEMS
     uses: list[BlockUse] = field(default_factory=list)
@@ -44,6 +46,7 @@ class CheckContext:
     xattr_blocks: Counter[int] = field(default_factory=Counter)
     indirect_blocks: set[int] = field(default_factory=set)  # each is followed once, however many inodes name it
     bad_groups: set[int] = field(default_factory=set)
+    unwritten: dict[int, int] = field(default_factory=dict)  # BG_INODE_UNINIT, BG_BLOCK_UNINIT of groups
 
     @property
     def groups(self) -> range:

@@ -17,6 +17,7 @@ from dcss.abi.ext2 import (
 from dcss.errors import Ext2FormatError, KernelError
 from dcss.ext2.dir_block import MIN_REC_LEN, file_type
 from dcss.ext2.fsck.context import CheckContext
+from dcss.ext2.inode import Inode
 from dcss.ext2.super import SbInfo
 
 
@@ -53,6 +54,7 @@ class _DirectoryTree:
                 context.add("directory", where, f"found a block in {run} that another directory has, wanted its own")
                 return
             self._blocks.update(blocks)
+            self._check_checksums(inode, blocks if run.disk_block else range(0))
         self._check_ends(number, inode.block_pointers[0])
         children = self._children[number] = []
         names: set[bytes] = set()
@@ -76,6 +78,16 @@ class _DirectoryTree:
                 self._parents.setdefault(target, []).append(number)
         if len(names) < 2:
             context.add("directory", where, f"found {len(names)} entries, wanted . and .. at least")
+
+    def _check_checksums(self, inode: Inode, blocks: range) -> None:
+        context, size_bytes = self._context, self._context.info.block_size_bytes
+        if not context.checksums.all_metadata:
+            return
+        for block in blocks:
+            view = context.info.source.bytes_at(block * size_bytes, size_bytes)
+            if not context.checksums.directory_holds(inode.number, inode.generation, view):
+                where = f"directory inode {inode.number}"
+                context.add("directory", where, f"the checksum of block {block}: found another one than the block's")
 
     def _check_ends(self, number: int, block: int) -> None:
         """Look for the NUL that follows the names . and .. where both entries are as long as they need to be."""

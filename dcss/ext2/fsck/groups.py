@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from stat import S_IFDIR, S_IFMT
 from typing import Final
 
-from dcss.abi.ext2 import GROUP_DESC, SUPERBLOCK_OFFSET, Incompat
+from dcss.abi.ext2 import BG_BLOCK_UNINIT, BG_INODE_UNINIT, GROUP_DESC, SUPERBLOCK_OFFSET, Incompat
 from dcss.errors import Ext2FormatError
 from dcss.ext2.bitmap import load_bitmap, padding_bits, span_bits
+from dcss.ext2.fsck.checksums import checksums_of
 from dcss.ext2.fsck.context import BlockUse, CheckContext
 from dcss.ext2.groups import descriptor_blocks, group_first_block, group_last_block, has_super, table_blocks
 
-_UNINIT_FLAGS: Final = 3  # ext4's for bitmaps and inode tables that were never written; in ext2 the field is padding
+_UNWRITTEN: Final = BG_INODE_UNINIT | BG_BLOCK_UNINIT  # in ext2 the field is padding
 _META_GROUP_COPIES: Final = 3  # of a block of descriptors with meta_bg: in a meta group's first, second and last group
 
 
@@ -27,7 +28,12 @@ def check_descriptors(context: CheckContext) -> None:
                 (descriptor.bg_inode_table, table_blocks(context.info)),
             ):
                 context.info.check_block(block, f"group {group}", "bitmaps and inode table", count)
-            if flags := descriptor.bg_pad & _UNINIT_FLAGS:
+            flags = descriptor.bg_pad & _UNWRITTEN
+            if not context.checksums.descriptor_holds(group, descriptor):
+                context.add("group", f"group {group}", "bg_checksum: found another one than the descriptor's")
+            elif context.checksums.descriptors:
+                context.unwritten[group] = flags
+            elif flags:
                 context.add("group", f"group {group}", f"bg_flags: found {flags}, wanted 0: ext2 has no such flags")
         except Ext2FormatError as error:
             context.bad_groups.add(group)
@@ -43,6 +49,8 @@ def check_superblock(context: CheckContext) -> None:
             "superblock",
             f"s_blocks_count: found {superblock.s_blocks_count}, wanted at most {info.block_limit}: the image's end",
         )
+    if not context.checksums.superblock_holds():
+        context.add("superblock", "superblock", "s_checksum: found another one than the superblock's")
     inodes = info.group_count * superblock.s_inodes_per_group
     if superblock.s_inodes_count != inodes:
         context.add("superblock", "superblock", f"s_inodes_count: found {superblock.s_inodes_count}, wanted {inodes}")
@@ -50,14 +58,14 @@ def check_superblock(context: CheckContext) -> None:
 
 def check_groups(context: CheckContext) -> None:
     """Compare the blocks and inodes in use with bitmaps and counts of groups and superblock."""
-    used = _used_once(context)
+    used, fixed = _used_once(context)
     free_blocks = free_inodes = 0
     used_inodes = sorted({*context.links, *range(1, context.info.first_ino)})
     for group in context.groups:
-        in_group = _clipped(used, context, group)
+        in_group, fixed_in_group = _clipped(used, context, group), _clipped(fixed, context, group)
         if group in context.bad_groups:
             continue
-        free_blocks += _check_blocks(context, group, in_group)
+        free_blocks += _check_blocks(context, group, in_group, fixed_in_group)
         free_inodes += _check_inodes(context, group, used_inodes)
     if context.bad_groups or len(context.groups) < context.info.group_count:
         return
@@ -97,11 +105,12 @@ def _fixed_uses(context: CheckContext) -> Iterator[BlockUse]:
             yield BlockUse(descriptor.bg_inode_table, table_blocks(info), f"group {group}'s inode table")
 
 
-def _used_once(context: CheckContext) -> deque[tuple[int, int]]:
-    """Return blocks in use as sorted (first, end) without overlap; report blocks that are used twice."""
-    merged: list[tuple[int, int]] = []
+def _used_once(context: CheckContext) -> tuple[deque[tuple[int, int]], deque[tuple[int, int]]]:
+    """Return the blocks in use, and those of them that groups themselves take; report blocks that are used twice."""
+    fixed = sorted(_fixed_uses(context))
+    uses = sorted([*context.uses, *fixed])
     last = BlockUse(0, 0, "")  # of those before, the one that ends last
-    for use in sorted([*context.uses, *_fixed_uses(context)]):
+    for use in uses:
         first, end = use.first, use.first + use.blocks
         if first < last.first + last.blocks:
             twice = min(end, last.first + last.blocks) - first
@@ -110,11 +119,19 @@ def _used_once(context: CheckContext) -> deque[tuple[int, int]]:
             context.add("blocks", blocks, f"found in use by {owners[0]} and by {owners[1]}, wanted one owner")
         if end > last.first + last.blocks:
             last = use
-        if merged and first <= merged[-1][1]:
+    return _merged(uses), _merged(fixed)
+
+
+def _merged(uses: list[BlockUse]) -> deque[tuple[int, int]]:
+    """Return sorted uses as (first, end) without overlap."""
+    merged: deque[tuple[int, int]] = deque()
+    for use in uses:
+        end = use.first + use.blocks
+        if merged and use.first <= merged[-1][1]:
             merged[-1] = (merged[-1][0], max(end, merged[-1][1]))
         else:
-            merged.append((first, end))
-    return deque(merged)
+            merged.append((use.first, end))
+    return merged
 
 
 def _clipped(used: deque[tuple[int, int]], context: CheckContext, group: int) -> list[tuple[int, int]]:
@@ -131,19 +148,25 @@ def _clipped(used: deque[tuple[int, int]], context: CheckContext, group: int) ->
     return inside
 
 
-def _check_blocks(context: CheckContext, group: int, used: list[tuple[int, int]]) -> int:
-    """Compare a group's block bitmap and count with what is used, and return how many blocks are free."""
+def _check_blocks(context: CheckContext, group: int, used: list[tuple[int, int]], fixed: list[tuple[int, int]]) -> int:
+    """Compare a group's block bitmap and count with what is used, and return how many blocks are free.
+
+    `used` are the spans of blocks in use, `fixed` those of them that the group itself takes.
+    """
     info, descriptor = context.info, context.volume.group(group)
     start = group_first_block(info, group)
     count = group_last_block(info, group) + 1 - start
-    wanted = padding_bits(count, info.block_size_bytes)
-    for first, end in used:
-        wanted |= span_bits(first - start, end - start)
-    _compare(context, f"group {group}'s block bitmap", descriptor.bg_block_bitmap, wanted, f"block {start}")
+    padding = padding_bits(count, info.block_size_bytes)
+    if context.unwritten.get(group, 0) & BG_BLOCK_UNINIT:
+        found = padding | _bits(fixed, start)
+    else:
+        checksum = checksums_of(descriptor).bg_block_bitmap_csum_lo
+        found = _read_bitmap(context, descriptor.bg_block_bitmap, info.superblock.s_blocks_per_group, checksum)
+    _compare(context, f"group {group}'s block bitmap", found, padding | _bits(used, start), f"block {start}")
     free = count - sum(end - first for first, end in used)
-    found = descriptor.bg_free_blocks_count
-    if found != free:
-        context.add("count", f"group {group}", f"bg_free_blocks_count: found {found}, wanted {free}")
+    if descriptor.bg_free_blocks_count != free:
+        said = f"bg_free_blocks_count: found {descriptor.bg_free_blocks_count}, wanted {free}"
+        context.add("count", f"group {group}", said)
     return free
 
 
@@ -151,24 +174,42 @@ def _check_inodes(context: CheckContext, group: int, used_inodes: list[int]) -> 
     info, descriptor = context.info, context.volume.group(group)
     count = info.superblock.s_inodes_per_group
     start = group * count + 1
-    wanted = padding_bits(count, info.block_size_bytes)
+    padding = padding_bits(count, info.block_size_bytes)
     used = used_inodes[bisect_left(used_inodes, start) : bisect_left(used_inodes, start + count)]
-    for number in used:
-        wanted |= 1 << number - start
-    _compare(context, f"group {group}'s inode bitmap", descriptor.bg_inode_bitmap, wanted, f"inode {start}")
+    if context.unwritten.get(group, 0) & BG_INODE_UNINIT:
+        found = padding
+    else:
+        checksum = checksums_of(descriptor).bg_inode_bitmap_csum_lo
+        found = _read_bitmap(context, descriptor.bg_inode_bitmap, count, checksum)
+    wanted = padding | sum(1 << number - start for number in used)
+    _compare(context, f"group {group}'s inode bitmap", found, wanted, f"inode {start}")
     directories = sum(S_IFMT(context.modes.get(number, 0)) == S_IFDIR for number in used)
-    for name, found, right in (
+    for name, counted, right in (
         ("bg_free_inodes_count", descriptor.bg_free_inodes_count, count - len(used)),
         ("bg_used_dirs_count", descriptor.bg_used_dirs_count, directories),
     ):
-        if found != right:
-            context.add("count", f"group {group}", f"{name}: found {found}, wanted {right}")
+        if counted != right:
+            context.add("count", f"group {group}", f"{name}: found {counted}, wanted {right}")
     return count - len(used)
 
 
-def _compare(context: CheckContext, where: str, block: int, wanted: int, first: str) -> None:
+def _bits(spans: list[tuple[int, int]], start: int) -> int:
+    bits = 0
+    for first, end in spans:
+        bits |= span_bits(first - start, end - start)
+    return bits
+
+
+def _read_bitmap(context: CheckContext, block: int, bits: int, checksum: int) -> int:
+    """Return a bitmap, and report it where the checksum of its `bits` bits is another one."""
     info = context.info
-    found = load_bitmap(info.source.bytes_at(block * info.block_size_bytes, info.block_size_bytes))
+    content = info.source.bytes_at(block * info.block_size_bytes, info.block_size_bytes)
+    if not context.checksums.bitmap_holds(content[: bits // 8], checksum):
+        context.add("bitmap", f"block {block}", "its checksum in the group's descriptor: found another one")
+    return load_bitmap(content)
+
+
+def _compare(context: CheckContext, where: str, found: int, wanted: int, first: str) -> None:
     for bits, what in ((wanted & ~found, "free but in use"), (found & ~wanted, "in use but free")):
         if bits:
             lowest = (bits & -bits).bit_length() - 1

@@ -6,6 +6,7 @@ from typing import Final
 
 from dcss.abi.ext2 import (
     BAD_INO,
+    BG_INODE_UNINIT,
     BLOCK_POINTERS,
     DIND_BLOCK,
     RAW_INODE,
@@ -18,6 +19,7 @@ from dcss.abi.ext2 import (
 )
 from dcss.errors import Ext2FormatError, KernelError
 from dcss.ext2.fsck.attributes import check_attribute_blocks
+from dcss.ext2.fsck.checksums import checksums_of
 from dcss.ext2.fsck.context import BlockUse, CheckContext
 from dcss.ext2.inode import FILE_TYPES, Inode
 from dcss.ext2.inode import decode as decode_inode
@@ -51,18 +53,31 @@ def _in_use(context: CheckContext) -> Iterator[tuple[int, memoryview]]:
     for group in context.groups:
         if group in context.bad_groups:
             continue
+        count = _written_inodes(context, group)
         start = context.volume.group(group).bg_inode_table * info.block_size_bytes
-        table = info.source.bytes_at(start, per_group * info.inode_size_bytes)
+        table = info.source.bytes_at(start, count * info.inode_size_bytes)
         used, undated = _linked_and_undated(table, info.inode_size_bytes)
         for index in undated:
             context.add(
                 "inode", f"inode {group * per_group + index + 1}", "i_dtime: found 0, wanted when it was deleted"
             )
-        if group == 0:
+        if group == 0 and count:
             used.add(BAD_INO - 1)
         for index in sorted(used):
-            at = index * info.inode_size_bytes
-            yield group * per_group + index + 1, table[at : at + RAW_INODE.size]
+            number, at = group * per_group + index + 1, index * info.inode_size_bytes
+            if not context.checksums.inode_holds(number, table[at : at + info.inode_size_bytes]):
+                context.add("inode", f"inode {number}", "its checksum: found another one than the inode's")
+            yield number, table[at : at + RAW_INODE.size]
+
+
+def _written_inodes(context: CheckContext, group: int) -> int:
+    """Return how many inodes of a group's table were ever written."""
+    count = context.info.superblock.s_inodes_per_group
+    flags = context.unwritten.get(group)
+    if flags is None:  # no such flags, or not to be trusted
+        return count
+    unused = checksums_of(context.volume.group(group)).bg_itable_unused_lo
+    return 0 if flags & BG_INODE_UNINIT else max(0, count - unused)
 
 
 def _linked_and_undated(table: memoryview, inode_size_bytes: int) -> tuple[set[int], list[int]]:

@@ -238,7 +238,7 @@ def test_what_cannot_be_judged_is_an_error(patient: Patient) -> None:
     for fields, wanted in (
         ({"s_magic": 0x1234}, "s_magic at byte 1080: found 0x1234, wanted 0xef53"),
         ({"s_feature_incompat": 0x42}, r"unsupported optional features \(40\)"),
-        ({"s_feature_ro_compat": 0x400}, "it has METADATA_CSUM"),
+        ({"s_feature_ro_compat": 0x200}, "it has BIGALLOC"),
     ):
         patient.superblock(**fields)
         with pytest.raises(ImageError, match=wanted):
