@@ -107,7 +107,7 @@ class Checksums:
             raw[_INODE_HIGH_AT : _INODE_HIGH_AT + _HALF.size] = bytes(_HALF.size)
             mask = _START
         generation = RawInode._make(RAW_INODE.unpack_from(view)).i_generation
-        return crc32c(raw, self._seed_of(number, generation)) & mask == found
+        return bool(crc32c(bytes(raw), self._seed_of(number, generation)) & mask == found)
 
     def attributes_hold(self, block: int, view: memoryview) -> bool:
         """Compare those of a block of extended attributes."""
@@ -116,7 +116,7 @@ class Checksums:
         (found,) = _LE32.unpack_from(view, _ATTRIBUTES_AT)
         after = _ATTRIBUTES_AT + _LE32.size
         content = b"".join((view[:_ATTRIBUTES_AT], bytes(_LE32.size), view[after:]))
-        return found == crc32c(content, crc32c(_LE64.pack(block), self._seed))
+        return bool(found == crc32c(content, crc32c(_LE64.pack(block), self._seed)))
 
     def directory_holds(self, number: int, generation: int, view: memoryview) -> bool:
         """Compare a directory block's: it is in a last entry, or at the end of the entries of an index."""
