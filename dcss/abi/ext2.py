@@ -178,12 +178,41 @@ BLOCK_POINTERS: Final = Struct("<15I")  # i_block as block numbers
 class InodeFlag(IntFlag):
     """Those of i_flags that are looked at. EXTENTS and INLINE_DATA are ext4's: i_block then holds no block numbers."""
 
+    SECRM = 0x00000001
+    UNRM = 0x00000002
+    COMPR = 0x00000004
+    SYNC = 0x00000008
+    IMMUTABLE = 0x00000010
+    APPEND = 0x00000020
+    NODUMP = 0x00000040
+    NOATIME = 0x00000080
+    DIRTY = 0x00000100
+    COMPRBLK = 0x00000200
+    NOCOMP = 0x00000400
+    JOURNAL_DATA = 0x00004000
+    NOTAIL = 0x00008000
+    DIRSYNC = 0x00010000
     INDEX = 0x00001000
     IMAGIC = 0x00002000
     EXTENTS = 0x00080000
     INLINE_DATA = 0x10000000
 
 
+INHERITED_FLAGS: Final = (  # EXT2_FL_INHERITED: a new file takes them from its directory
+    InodeFlag.SECRM
+    | InodeFlag.UNRM
+    | InodeFlag.COMPR
+    | InodeFlag.SYNC
+    | InodeFlag.NODUMP
+    | InodeFlag.NOATIME
+    | InodeFlag.COMPRBLK
+    | InodeFlag.NOCOMP
+    | InodeFlag.JOURNAL_DATA
+    | InodeFlag.NOTAIL
+    | InodeFlag.DIRSYNC
+)
+REGULAR_FLAGS: Final = ~(InodeFlag.DIRSYNC)  # EXT2_REG_FLMASK
+OTHER_FLAGS: Final = InodeFlag.NODUMP | InodeFlag.NOATIME  # EXT2_OTHER_FLMASK
 FOREIGN_BLOCK_MAPS: Final = InodeFlag.EXTENTS | InodeFlag.INLINE_DATA
 
 

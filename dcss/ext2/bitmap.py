@@ -34,3 +34,9 @@ def clear_spans(bits: int, count: int) -> Iterator[tuple[int, int]]:
         clear >>= length
         yield at + skip, at + skip + length
         at += skip + length
+
+
+def find_clear(bits: int, first: int, end: int) -> int | None:
+    """Return the number of the first clear bit from `first` up to, not including, `end`, or None."""
+    clear = ~bits & span_bits(first, end) if first < end else 0
+    return (clear & -clear).bit_length() - 1 if clear else None

@@ -1,7 +1,7 @@
 """Directories: entries in linear order, checked as ext2_check_page does, and a compact index for repeated lookups."""
 
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections import OrderedDict
 from collections.abc import Iterator
 from errno import ENAMETOOLONG, ENOTDIR
@@ -26,12 +26,12 @@ def entries(info: SbInfo, directory: Inode) -> Iterator[DirEntry]:
     Not a directory: KernelError(ENOTDIR). Damage: Ext2FormatError, which names directory, offset and field.
     """
     type_mask = 0xFF if info.has_filetype else 0
-    for offset, address in _blocks(info, directory):
+    for offset, address in blocks(info, directory):
         for _, number, file_type, name in parse_block(info, directory.number, offset, address):
             yield DirEntry(number, file_type & type_mask, name)
 
 
-def _blocks(info: SbInfo, directory: Inode) -> Iterator[tuple[int, int]]:
+def blocks(info: SbInfo, directory: Inode) -> Iterator[tuple[int, int]]:
     """Yield offset in the directory and address on the device of its blocks; a hole or a block met twice is damage."""
     if not directory.is_dir:
         raise KernelError(ENOTDIR, f"inode {directory.number}: mode {directory.mode:#o}, not a directory")
@@ -53,7 +53,7 @@ def _blocks(info: SbInfo, directory: Inode) -> Iterator[tuple[int, int]]:
 
 def _names(info: SbInfo, directory: Inode) -> Iterator[tuple[int, int, bytes]]:
     """Yield address on the device, inode number and name of each entry in use."""
-    for offset, address in _blocks(info, directory):
+    for offset, address in blocks(info, directory):
         for at, number, _, name in parse_block(info, directory.number, offset, address):
             yield at, number, name
 
@@ -77,17 +77,44 @@ class NameIndexes:
         self._indexes.clear()
         self._bytes = 0
 
+    def forget(self, directory: int) -> None:
+        """Drop the index of a directory, if it has one."""
+        index = self._indexes.pop(directory, None)
+        if index is not None:
+            self._bytes -= len(index) * 8 + _INDEX_OVERHEAD_BYTES
+
+    def add(self, directory: int, name: bytes, address: int) -> None:
+        """Keep the index of a directory right, where it has one: a name was written at an address on the device."""
+        index = self._indexes.get(directory)
+        if index is not None:
+            insort(index, _word(name, address))
+            self._bytes += 8
+
+    def remove(self, directory: int, name: bytes, address: int) -> None:
+        """Keep the index of a directory right, where it has one: a name at an address was removed."""
+        index = self._indexes.get(directory)
+        if index is not None:
+            at = bisect_left(index, _word(name, address))
+            if at < len(index) and index[at] == _word(name, address):
+                del index[at]
+                self._bytes -= 8
+
     def find(self, info: SbInfo, directory: Inode, name: bytes) -> int | None:
         """Return the inode number that `name` has in a directory, or None."""
+        place = self.place(info, directory, name)
+        return None if place is None else place[1]
+
+    def place(self, info: SbInfo, directory: Inode, name: bytes) -> tuple[int, int] | None:
+        """Return address on the device and inode number of the entry that `name` has in a directory, or None."""
         if len(name) > NAME_LEN:
             raise KernelError(ENAMETOOLONG, f"a name of {len(name)} bytes, wanted at most {NAME_LEN}")
         index = self._indexes.get(directory.number)
         if index is not None:
             self._indexes.move_to_end(directory.number)
         elif directory.size_bytes // MIN_REC_LEN * 8 < INDEX_BYTES:
-            index = self._add(info, directory)
+            index = self._build(info, directory)
         else:
-            return next((number for _, number, found in _names(info, directory) if found == name), None)
+            return next(((at, number) for at, number, found in _names(info, directory) if found == name), None)
         first = crc32(name) << _ADDRESS_BITS & _WORD_MASK
         for at in range(bisect_left(index, first), len(index)):
             if index[at] ^ first >= 1 << _ADDRESS_BITS:
@@ -95,18 +122,19 @@ class NameIndexes:
             address = (index[at] ^ first) * DIR_ROUND_BYTES
             number, _, name_len, _ = DIR_ENTRY_HEAD.unpack(info.source.bytes_at(address, HEAD_BYTES))
             if number and name_len == len(name) and info.source.bytes_at(address + HEAD_BYTES, name_len) == name:
-                return int(number)
+                return address, int(number)
         return None
 
-    def _add(self, info: SbInfo, directory: Inode) -> "array[int]":
-        words = (
-            crc32(name) << _ADDRESS_BITS & _WORD_MASK | address // DIR_ROUND_BYTES
-            for address, _, name in _names(info, directory)
-        )
-        index = array("Q", sorted(words))
+    def _build(self, info: SbInfo, directory: Inode) -> "array[int]":
+        index = array("Q", sorted(_word(name, address) for address, _, name in _names(info, directory)))
         self._indexes[directory.number] = index
         self._bytes += len(index) * 8 + _INDEX_OVERHEAD_BYTES
         while self._bytes > INDEX_BYTES:
             _, oldest = self._indexes.popitem(last=False)
             self._bytes -= len(oldest) * 8 + _INDEX_OVERHEAD_BYTES
         return index
+
+
+def _word(name: bytes, address: int) -> int:
+    """Return what an index has for a name: its hash in the upper bits, its address in units of 4 bytes below."""
+    return crc32(name) << _ADDRESS_BITS & _WORD_MASK | address // DIR_ROUND_BYTES

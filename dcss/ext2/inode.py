@@ -110,6 +110,11 @@ def write_inode(info: SbInfo, group: Callable[[int], GroupDesc], inode: Inode) -
     info.writer().write(offset, RAW_INODE.pack(*encode(inode, raw, has_wide_owners=info.has_wide_owners)))
 
 
+def clear_slot(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> None:
+    """Zero a whole entry of the inode table, for an inode that is new: also what ext4 keeps behind 128 bytes."""
+    info.writer().write(_slot_offset(info, group, number), bytes(info.inode_size_bytes))
+
+
 def _slot_offset(info: SbInfo, group: Callable[[int], GroupDesc], number: int) -> int:
     block_group, index = divmod(number - 1, info.superblock.s_inodes_per_group)
     return group(block_group).bg_inode_table * info.block_size_bytes + index * info.inode_size_bytes

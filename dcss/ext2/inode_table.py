@@ -6,7 +6,7 @@ from sys import getrefcount
 from weakref import ref
 
 from dcss.abi.ext2 import GroupDesc
-from dcss.ext2.inode import Inode, read_inode, write_inode
+from dcss.ext2.inode import Inode, clear_slot, read_inode, write_inode
 from dcss.ext2.super import SbInfo
 
 
@@ -59,6 +59,22 @@ class InodeTable:
         """Keep a changed inode until `write_dirty` or `write` has written it."""
         inode.dirty = True
         self._dirty[inode.number] = inode
+
+    def add(self, inode: Inode) -> None:
+        """Take in an inode that was just made; its entry on the device is zeroed."""
+        clear_slot(self._info, self._group, inode.number)
+        self._held.pop(inode.number, None)
+        if len(self._recent) >= self._slots:
+            self._evict()
+        self._recent[inode.number] = inode
+        self.mark_dirty(inode)
+
+    def remove(self, inode: Inode) -> None:
+        """Write an inode that was deleted, and forget it: its number may soon be another file's."""
+        self.mark_dirty(inode)
+        self.write(inode)
+        self._recent.pop(inode.number, None)
+        self._held.pop(inode.number, None)
 
     def write(self, inode: Inode) -> None:
         """Write one inode if it is dirty. Raises KernelError(EROFS)."""

@@ -16,24 +16,18 @@ guest memory is what this project saves.
 is not there yet. Blocks of data, directories, bitmaps and pointers are written through the source, at once.
 """
 
-from collections.abc import Callable, Iterator
-from functools import lru_cache, partial
+from collections.abc import Iterator
 
 from dcss.abi.ext2 import ROOT_INO, GroupDesc, Superblock
 from dcss.ext2 import dir as directories
 from dcss.ext2 import indirect, namei, xattr
-from dcss.ext2.dir import NameIndexes
 from dcss.ext2.dir_block import DirEntry
-from dcss.ext2.groups import GroupTable, check_descriptors
+from dcss.ext2.groups import check_descriptors
 from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode, read_slot
-from dcss.ext2.inode_table import InodeTable
 from dcss.ext2.source import BlockSource
 from dcss.ext2.super import Ext2Log, LogFunction, SbInfo, fill_super, ignore_log, setup_super, write_super
-
-INODES_CACHED = 256
-GROUPS_CACHED = 64
-NAMES_CACHED = 512
+from dcss.ext2.tables import VolumeTables
 
 
 class Volume:
@@ -44,6 +38,7 @@ class Volume:
     """
 
     def __init__(self, info: SbInfo, log: Ext2Log) -> None:
+        self.tables = VolumeTables(info)
         self._info = info
         self._log = log
         self.device = info.device
@@ -52,11 +47,8 @@ class Volume:
         self.group_count = info.group_count
         self.max_file_blocks = indirect.max_file_blocks(info)
         self.xip = info.xip
-        # No reference cycle: the device is released as soon as the last reference to the volume goes.
-        self._indexes = NameIndexes()
-        self._groups = GroupTable(info, GROUPS_CACHED)
-        self._inodes = InodeTable(info, self._groups.get, INODES_CACHED)
-        self._lookup = lru_cache(NAMES_CACHED)(partial(_find, info, self._inodes.get, self._indexes))
+        self._groups = self.tables.groups
+        self._inodes = self.tables.inodes
 
     @classmethod
     def mount(
@@ -107,10 +99,7 @@ class Volume:
 
         What was changed here and is not written yet stays.
         """
-        self._groups.forget_clean()
-        self._inodes.forget_clean()
-        self._lookup.cache_clear()
-        self._indexes.clear()
+        self.tables.forget_clean()
 
     def group(self, number: int) -> GroupDesc:
         """Return a group's descriptor, checked against its group."""
@@ -182,7 +171,7 @@ class Volume:
 
     def lookup(self, directory: Inode, name: bytes) -> int | None:
         """Return the inode number that `name` has in a directory, or None; KernelError ENOTDIR or ENAMETOOLONG."""
-        return self._lookup(directory.number, name)
+        return self.tables.lookup(directory, name)
 
     def entries(self, directory: Inode) -> Iterator[DirEntry]:
         """Yield a directory's entries, "." and ".." among them; an index of hashes in it is read as linear."""
@@ -203,7 +192,3 @@ class Volume:
     def walk(self) -> Iterator[tuple[bytes, Inode]]:
         """Yield path and inode of everything, the root as b"/" first, each directory before what it holds."""
         return namei.walk(self._info, self)
-
-
-def _find(info: SbInfo, read: Callable[[int], Inode], indexes: NameIndexes, directory: int, name: bytes) -> int | None:
-    return indexes.find(info, read(directory), name)

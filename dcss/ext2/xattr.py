@@ -11,7 +11,7 @@ from dcss.errors import Ext2FormatError
 from dcss.ext2.acl import acl_from_disk
 from dcss.ext2.inode import Inode
 from dcss.ext2.super import SbInfo
-from dcss.ext2.xattr_block import ACL_INDEXES, full_name, parse_entries
+from dcss.ext2.xattr_block import ACL_INDEXES, Xattr, full_name, parse_entries
 
 
 def xattrs(info: SbInfo, inode: Inode) -> dict[bytes, bytes]:
@@ -19,22 +19,34 @@ def xattrs(info: SbInfo, inode: Inode) -> dict[bytes, bytes]:
 
     Attributes of an index that ext2 has no handler for are left out, as in the kernel. Damage: Ext2FormatError.
     """
+    attributes = {}
+    for each in raw_xattrs(info, inode):
+        name = full_name(each.name_index, each.name)
+        if name is None:
+            continue
+        value = acl_from_disk(each.value) if each.name_index in ACL_INDEXES else each.value
+        if value is None:
+            raise _bad_block(info, inode, "access control list", each.value, "version 1 and whole entries")
+        attributes[name] = value
+    return attributes
+
+
+def raw_xattrs(info: SbInfo, inode: Inode) -> list[Xattr]:
+    """Return every attribute as it lies on the disk. Damage: Ext2FormatError."""
     block = inode.file_acl
     if block == 0:
-        return {}
+        return []
     info.check_block(block, f"inode {inode.number}", "i_file_acl")
     view = info.source.bytes_at(block * info.block_size_bytes, info.block_size_bytes)
     header = XattrHeader._make(XATTR_HEADER.unpack_from(view))
     if header.h_magic != XATTR_MAGIC or header.h_blocks != 1:
         found = f"magic {header.h_magic:#x} with {header.h_blocks} blocks"
         raise _bad_block(info, inode, "header", found, f"magic {XATTR_MAGIC:#x} with 1 block")
-    attributes = {}
-    for head, _, short_name in parse_entries(view, partial(_bad_block, info, inode)):
-        value = _value(info, inode, view, head)
-        name = full_name(head.e_name_index, short_name)
-        if name is not None:
-            attributes[name] = value
-    return attributes
+    damaged = partial(_bad_block, info, inode)
+    return [
+        Xattr(head.e_name_index, short_name, _value(info, inode, view, head))
+        for head, _, short_name in parse_entries(view, damaged)
+    ]
 
 
 def _value(info: SbInfo, inode: Inode, view: memoryview, head: XattrEntryHead) -> bytes:
@@ -42,13 +54,7 @@ def _value(info: SbInfo, inode: Inode, view: memoryview, head: XattrEntryHead) -
     if head.e_value_block != 0 or end > len(view) or (start < XATTR_HEADER.size and start != end):
         found = f"block {head.e_value_block}, bytes {start}..{end}"
         raise _bad_block(info, inode, "value", found, f"block 0, bytes inside {XATTR_HEADER.size}..{len(view)}")
-    value = view[start:end].tobytes()
-    if head.e_name_index not in ACL_INDEXES:
-        return value
-    acl = acl_from_disk(value)
-    if acl is None:
-        raise _bad_block(info, inode, "access control list", value, "version 1 and whole entries")
-    return acl
+    return view[start:end].tobytes()
 
 
 def _bad_block(info: SbInfo, inode: Inode, field: str, found: object, wanted: object) -> Ext2FormatError:

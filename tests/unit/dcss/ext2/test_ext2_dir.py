@@ -166,7 +166,7 @@ def test_a_directory_too_large_for_an_index_is_searched(monkeypatch: pytest.Monk
     for name in (b"name-0", b"name-699", b"name-350"):
         assert volume.lookup(volume.root(), name) == names[name]
     assert volume.lookup(volume.root(), b"nothing") is None
-    assert volume._indexes._bytes == 0
+    assert volume.tables.indexes._bytes == 0
 
 
 def test_indexes_stay_under_their_bound(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,12 +178,15 @@ def test_indexes_stay_under_their_bound(monkeypatch: pytest.MonkeyPatch) -> None
     for _ in range(2):
         for number in range(12, 30):
             assert volume.lookup(volume.inode(number), b"self") == number
-            assert volume._indexes._bytes <= 1000
-            assert sum(len(index) * 8 + 256 for index in volume._indexes._indexes.values()) == volume._indexes._bytes
-    assert list(volume._indexes._indexes) == [27, 28, 29]
+            assert volume.tables.indexes._bytes <= 1000
+            assert (
+                sum(len(index) * 8 + 256 for index in volume.tables.indexes._indexes.values())
+                == volume.tables.indexes._bytes
+            )
+    assert list(volume.tables.indexes._indexes) == [27, 28, 29]
     assert volume.lookup(volume.inode(27), b"..") == 2
     assert volume.lookup(volume.inode(12), b"..") == 2
-    assert list(volume._indexes._indexes) == [29, 27, 12]
+    assert list(volume.tables.indexes._indexes) == [29, 27, 12]
 
 
 def test_a_name_that_went_since_the_index_was_made_is_not_found() -> None:

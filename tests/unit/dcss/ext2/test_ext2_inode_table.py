@@ -5,7 +5,7 @@ import gc
 import pytest
 from ext2_support import CountingSource, TinyImage
 
-from dcss.ext2 import volume as volume_module
+from dcss.ext2 import tables as tables_module
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 
@@ -14,7 +14,7 @@ SLOTS = 8
 
 @pytest.fixture
 def image(monkeypatch: pytest.MonkeyPatch) -> TinyImage:
-    monkeypatch.setattr(volume_module, "INODES_CACHED", SLOTS)
+    monkeypatch.setattr(tables_module, "INODES_CACHED", SLOTS)
     image = TinyImage()
     for number in range(12, 64):
         image.file(number)
@@ -55,11 +55,11 @@ def test_the_table_is_bounded_by_its_slots_and_by_who_holds_what(image: TinyImag
     volume = image.volume()
     held = [volume.inode(number) for number in range(12, 28)]
     crowd_out(volume)
-    assert len(volume._inodes) == SLOTS + len(held)
+    assert len(volume.tables.inodes) == SLOTS + len(held)
     gc.disable()
     try:
         del held
-        assert len(volume._inodes) == SLOTS
+        assert len(volume.tables.inodes) == SLOTS
     finally:
         gc.enable()
 
@@ -74,7 +74,7 @@ def test_a_dirty_inode_stays_until_it_is_written(image: TinyImage) -> None:
     assert volume.inode(12).links_count == 5
     volume.sync()
     crowd_out(volume)
-    assert len(volume._inodes) == SLOTS
+    assert len(volume.tables.inodes) == SLOTS
     assert volume.inode(12).links_count == 5
 
 

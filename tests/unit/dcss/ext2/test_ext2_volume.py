@@ -6,7 +6,7 @@ import pytest
 from ext2_support import CountingSource, TinyImage, content
 
 from dcss.errors import StaleReferenceError
-from dcss.ext2 import volume as volume_module
+from dcss.ext2 import tables as tables_module
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 
@@ -46,14 +46,14 @@ def test_invalidate_shows_what_changed(image: TinyImage) -> None:
 
 
 def test_caches_are_bounded(image: TinyImage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(volume_module, "INODES_CACHED", 10)
-    monkeypatch.setattr(volume_module, "NAMES_CACHED", 20)
+    monkeypatch.setattr(tables_module, "INODES_CACHED", 10)
+    monkeypatch.setattr(tables_module, "NAMES_CACHED", 20)
     volume = image.volume()
     for number in range(12, 112):
         assert volume.resolve(b"/f%d" % number).number == number
         assert volume.lookup(volume.root(), b"no%d" % number) is None
-    assert len(volume._inodes) == 10
-    assert volume._lookup.cache_info().currsize == 20
+    assert len(volume.tables.inodes) == 10
+    assert len(volume.tables.names) == 20
 
 
 def test_a_file_read_by_its_runs(image: TinyImage) -> None:

@@ -1,0 +1,42 @@
+"""What a mounted volume keeps in memory: superblock, descriptors, inodes, names. Reading and writing share it."""
+
+from dcss.ext2.dir import NameIndexes
+from dcss.ext2.groups import GroupTable
+from dcss.ext2.inode import Inode
+from dcss.ext2.inode_table import InodeTable
+from dcss.ext2.name_cache import NameCache
+from dcss.ext2.super import SbInfo
+
+INODES_CACHED = 256
+GROUPS_CACHED = 64
+NAMES_CACHED = 512
+
+
+class VolumeTables:
+    """The caches of one volume, all empty to begin with, and all bounded but for what is dirty."""
+
+    __slots__ = ("groups", "indexes", "info", "inodes", "names")
+
+    def __init__(self, info: SbInfo) -> None:
+        # No reference cycle: the device is released as soon as the last reference to the volume goes.
+        self.info = info
+        self.indexes = NameIndexes()
+        self.names = NameCache(NAMES_CACHED)
+        self.groups = GroupTable(info, GROUPS_CACHED)
+        self.inodes = InodeTable(info, self.groups.get, INODES_CACHED)
+
+    def lookup(self, directory: Inode, name: bytes) -> int | None:
+        """Return the inode number that `name` has in a directory, or None; KernelError ENOTDIR or ENAMETOOLONG."""
+        try:
+            return self.names.get(directory.number, name)
+        except KeyError:
+            number = self.indexes.find(self.info, directory, name)
+            self.names.set(directory.number, name, number)
+            return number
+
+    def forget_clean(self) -> None:
+        """Forget everything read from the device but the superblock; what was changed and not written yet stays."""
+        self.groups.forget_clean()
+        self.inodes.forget_clean()
+        self.names.clear()
+        self.indexes.clear()
