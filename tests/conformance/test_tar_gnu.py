@@ -47,6 +47,13 @@ GOOD = {
     + header(b"s/", b"5", mode=0o700) + header(b"s/f"),
     "a file through a link": header(b"d/", b"5", mode=0o755) + header(b"s", b"2", link=b"d") + header(b"s/f"),
     "an absolute name": header(b"/f") + AFTER,
+    "sparse 0.1 with a realsize": pax((b"GNU.sparse.realsize", b"9"), (b"GNU.sparse.numblocks", b"2"),
+    (b"GNU.sparse.map", b"4,3,9,0")) + header(b"s", size_bytes=3) + padded(b"abc"),
+    "sparse 0.0": pax((b"GNU.sparse.size", b"9"), (b"GNU.sparse.numblocks", b"2"), (b"GNU.sparse.offset", b"4"),
+    (b"GNU.sparse.numbytes", b"3"), (b"GNU.sparse.offset", b"9"), (b"GNU.sparse.numbytes", b"0"))
+    + header(b"s", size_bytes=3) + padded(b"abc"),
+    "sparse 1.0 with a size": pax((b"GNU.sparse.major", b"1"), (b"GNU.sparse.minor", b"0"), (b"GNU.sparse.name", b"s"),
+    (b"GNU.sparse.size", b"9")) + header(b"x", size_bytes=515) + padded(b"2\n4\n3\n9\n0\n") + padded(b"abc"),
     "one block of zeros ends it": AFTER + bytes(512) + FIRST,
     "a second archive is not read": AFTER + END + FIRST,
 }  # fmt: skip
@@ -67,6 +74,30 @@ BAD = {
     "pax number": (pax((b"uid", b"root")) + header(b"f"), "uid: found b'root', wanted a number"),
     "pax alone": (pax((b"path", b"x")), "without the member it is of"),
     "no name": (header(b""), "names the root"),
+    "sparse without size": (
+        pax((b"GNU.sparse.map", b"4,3,9,0")) + header(b"s", size_bytes=3) + padded(b"abc"),
+        "found no GNU.sparse.realsize, wanted its size",
+    ),
+    "sparse without map": (
+        pax((b"GNU.sparse.realsize", b"9")) + header(b"s", size_bytes=3) + padded(b"abc"),
+        "found 512 bytes of sparse data with their padding, wanted 0",
+    ),
+    "sparse numblocks": (
+        pax((b"GNU.sparse.size", b"9"), (b"GNU.sparse.numblocks", b"1"), (b"GNU.sparse.map", b"0,3,9,0"))
+        + header(b"s", size_bytes=3)
+        + padded(b"abc"),
+        "found 2 stretches in its map, wanted 1: its numblocks",
+    ),
+    "sparse comma": (
+        pax((b"GNU.sparse.size", b"9"), (b"GNU.sparse.map", b"0,3,9,0,")) + header(b"s", size_bytes=3) + padded(b"abc"),
+        "found b'' in its map, wanted a number",
+    ),
+    "sparse pairs": (
+        pax((b"GNU.sparse.size", b"9"), (b"GNU.sparse.numbytes", b"0"), (b"GNU.sparse.offset", b"3"))
+        + header(b"s", size_bytes=3)
+        + padded(b"abc"),
+        "found records of its map out of order, wanted offset, numbytes",
+    ),
     "sparse order": (
         pax((b"GNU.sparse.size", b"9"), (b"GNU.sparse.map", b"4,3,0,2"))
         + header(b"s", size_bytes=5)

@@ -13,6 +13,9 @@ from dcss.image.tar.header import BLOCK_BYTES, Header, TarFormatError, parse_num
 _MAX_PIECES: Final = 1 << 20  # each takes memory; GNU tar writes one for each stretch of data
 _OLD_ENTRIES: Final = (386, 4, 482)  # offset of the first entry, how many, offset of the flag that more follow
 _MORE_ENTRIES: Final = (0, 21, 504)
+_SIZE_KEYS: Final = (b"GNU.sparse.realsize", b"GNU.sparse.size")
+_MAP_KEYS: Final = (*_SIZE_KEYS, b"GNU.sparse.map", b"GNU.sparse.numblocks")
+_PIECE_KEYS: Final = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 _DECIMAL: Final = re.compile(rb"[0-9]{1,20}")
 
 ReadBlock = Callable[[], bytes]
@@ -48,22 +51,29 @@ def pax_map(records: pax.Records, changes: Sequence[tuple[bytes, bytes]], next_b
         version = records[b"GNU.sparse.major"] + b"." + records.get(b"GNU.sparse.minor", b"")
         if version != b"1.0":
             raise TarFormatError(f"sparse format: found {version!r}, wanted 0.0, 0.1 or 1.0")
-        return _checked(_size(records, b"GNU.sparse.realsize"), _pairs(_numbers_in_blocks(next_block)))
-    if b"GNU.sparse.size" not in records:
+        return _checked(_size(records), _pairs(_numbers_in_blocks(next_block)))
+    pieces = [(key, value) for key, value in changes if key in _PIECE_KEYS]
+    if not pieces and records.keys().isdisjoint(_MAP_KEYS):
         return None
     listed = records.get(b"GNU.sparse.map")
-    numbers = (
-        listed.split(b",")
-        if listed is not None
-        else [value for key, value in changes if key in (b"GNU.sparse.offset", b"GNU.sparse.numbytes")]
-    )
-    return _checked(_size(records, b"GNU.sparse.size"), _pairs([_decimal(each) for each in numbers if each]))
+    if listed is not None:
+        pairs = _pairs([_decimal(each) for each in listed.split(b",")])
+    elif all(key == _PIECE_KEYS[number % 2] for number, (key, _) in enumerate(pieces)):
+        pairs = _pairs([_decimal(value) for _, value in pieces])
+    else:
+        raise TarFormatError("sparse member: found records of its map out of order, wanted offset, numbytes, offset …")
+    count = pax.number(records, b"GNU.sparse.numblocks", len(pairs))
+    if count < len(pairs):
+        raise TarFormatError(f"sparse member: found {len(pairs)} stretches in its map, wanted {count}: its numblocks")
+    return _checked(_size(records), pairs)
 
 
-def _size(records: pax.Records, key: bytes) -> int:
-    if key not in records:
-        raise TarFormatError(f"sparse member: found no {key.decode()}, wanted its size")
-    return pax.number(records, key, 0)
+def _size(records: pax.Records) -> int:
+    """Return the size of the file: what it ends with beyond its map is a hole. Both keys are read in every format."""
+    for key in _SIZE_KEYS:
+        if key in records:
+            return pax.number(records, key, 0)
+    raise TarFormatError(f"sparse member: found no {_SIZE_KEYS[0].decode()}, wanted its size")
 
 
 def _numbers_in_blocks(next_block: ReadBlock) -> list[int]:
