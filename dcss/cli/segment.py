@@ -162,10 +162,11 @@ def purge(name: str | None, purge_all: bool, system: str, as_json: bool) -> int:
 @click.option("--name", help="A new name for the segment.")
 @click.option("--at", "address", type=SizeType(), metavar="ADDRESS", help="A new address for its first byte.")
 @click.option("--type", "kind", type=click.Choice(_TYPES, case_sensitive=False), help="Type, if FILE has no manifest.")
+@click.option("--as-is", is_flag=True, help="Take FILE for a segment's content, whatever is in it.")
 @system_option
 @json_option
 def import_command(
-    *, file: Path, name: str | None, address: int | None, kind: str | None, system: str, as_json: bool
+    *, file: Path, name: str | None, address: int | None, kind: str | None, as_is: bool, system: str, as_json: bool
 ) -> int:
     """Define and save a segment from a file of `dcss segment export`, and check its digest.
 
@@ -173,11 +174,14 @@ def import_command(
     dcss segment import lib.img
     dcss segment import lib.img --name LIB2 --at 0x30000000
     dcss segment import any.img --name LIB --at 512M --type SR    without a manifest
+
+    A tar, a compressed file, a disk image or a file system other than ext2 is refused, with what to do first, unless it
+    has a manifest or --as-is is given.
     """
     from dcss.cli.segment_files import imported
     from dcss.cp.requests import Import
 
-    definition, digest = imported(file, name, address, kind)
+    definition, digest = imported(file, name, address, kind, as_is=as_is)
     with _progress() as progress, operator_of(system, on_interrupt=progress.stop) as operator:
         progress.phase(f"import {definition.name}", file.stat().st_size, "bytes")
         response = operator.perform(Import(file, definition, digest, progress.advance))

@@ -1,6 +1,8 @@
 """What segments are saved from: images built for a skeleton, and files that were exported or made elsewhere."""
 
+import os
 from pathlib import Path
+from shlex import quote
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
 from dcss.abi.page import PAGE_SIZE
@@ -13,8 +15,12 @@ from dcss.cp.requests import FileSelection, Query, Response, Save
 from dcss.cp.segments.segment import FileClass
 from dcss.cp.spool.transfer import manifest_of, moved, read_exported
 from dcss.errors import ConfigError
+from dcss.host.files import WrongKindError, open_regular
 from dcss.image.build import plan_image
-from dcss.image.sources.kind import source_of
+from dcss.image.file_source import FileSource
+from dcss.image.foreign import Foreign, foreign_content
+from dcss.image.sources.kind import begins_a_tar, source_of
+from dcss.image.superblock import file_system_bytes, superblock_at
 from dcss.progress import Progress
 
 
@@ -39,11 +45,12 @@ def save_image(operator: Operator, name: str, image: Path, progress: Progress) -
 
 
 def imported(
-    file: Path, name: str | None, address: int | None, kind: str | None
+    file: Path, name: str | None, address: int | None, kind: str | None, *, as_is: bool = False
 ) -> tuple[SegmentDefinition, str | None]:
     """Return the definition of a segment in a file and, if it has a manifest, the digest of its content.
 
-    Raises ConfigError if file and options do not define it, SpoolError for a damaged manifest.
+    Raises ConfigError if file and options do not define it, SpoolError for a damaged manifest. Without a manifest, and
+    unless it is to be taken `as_is`, ConfigError also for what has to be unpacked first.
     """
     try:
         size_bytes = file.stat().st_size
@@ -54,6 +61,8 @@ def imported(
     manifest = manifest_of(file)
     try:
         if not manifest.exists():
+            if not as_is:
+                _check_content(file)
             return _without_manifest(file, size_bytes, name, address, kind), None
         if kind is not None:
             raise ConfigError(f"--type: found it beside {manifest}, which says the type; leave it out")
@@ -65,6 +74,39 @@ def imported(
         raise
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from error
+
+
+def _check_content(file: Path) -> None:
+    """Raise ConfigError for an archive, a compressed file, a disk image or another file system, with what to do."""
+    try:
+        descriptor = open_regular(file)
+    except (OSError, WrongKindError):
+        return  # the import says it
+    try:
+        source = FileSource(descriptor)
+        if superblock_at(source) is not None:
+            return
+        if begins_a_tar(source):
+            found = "a tar"
+            advice = f"build an image of it first: dcss image build {quote(str(file))} -o IMG"
+        elif (foreign := foreign_content(source, file)) is not None:
+            found, advice = foreign.found, _cut_out(source, file, foreign) or foreign.advice
+        else:
+            return
+    finally:
+        os.close(descriptor)
+    raise ConfigError(f"{file}: found {found}, wanted a segment's content: {advice}; --as-is takes it as it is")
+
+
+def _cut_out(source: FileSource, file: Path, foreign: Foreign) -> str | None:
+    """Return the command that copies the first ext2 file system out of a disk."""
+    if not foreign.offsets:
+        return None
+    (skip, *_) = foreign.offsets
+    superblock = superblock_at(source, skip)
+    count = "" if superblock is None else f" count={file_system_bytes(superblock)}"
+    names = f"if={quote(str(file))} of={quote(f'{file}.ext2')}"
+    return f"copy its file system out first: dd {names} iflag=skip_bytes,count_bytes skip={skip}{count}"
 
 
 def _without_manifest(

@@ -64,6 +64,7 @@ class Foreign(NamedTuple):
     found: str
     advice: str
     compressed: bool = False
+    offsets: tuple[int, ...] = ()  # where ext2 file systems begin in it
 
     def __str__(self) -> str:
         return f"found {self.found}, wanted an ext2 image: {self.advice}"
@@ -83,7 +84,7 @@ def foreign_content(source: BlockSource, path: Path, base: int = 0) -> Foreign |
     if (table := partition_table(source)) is not None:
         return _partitioned(source, table, base)
     if (offset := _ext2_offset(source)) is not None:
-        return Foreign(f"an ext2 file system at byte {base + offset}", _give_offset([base + offset]))
+        return _offset_from(f"an ext2 file system at byte {base + offset}", [base + offset])
     return None
 
 
@@ -108,7 +109,7 @@ def has_ext2_at(source: BlockSource, offset: int) -> bool:
 def _partitioned(source: BlockSource, table: PartitionTable, base: int) -> Foreign:
     offsets = [base + first for first in table.first_bytes if has_ext2_at(source, first)]
     if offsets:
-        return Foreign(f"a partition table ({table.kind})", _give_offset(offsets))
+        return _offset_from(f"a partition table ({table.kind})", offsets)
     places = ", ".join(str(base + first) for first in table.first_bytes)
     return Foreign(
         f"a partition table ({table.kind}) whose partitions, at bytes {places}, hold no ext2",
@@ -127,8 +128,9 @@ def _ext2_offset(source: BlockSource) -> int | None:
     return None
 
 
-def _give_offset(offsets: list[int]) -> str:
+def _offset_from(found: str, offsets: list[int]) -> Foreign:
     several = f" (others with ext2: {', '.join(map(str, offsets[1:]))})" if offsets[1:] else ""
-    return (
+    advice = (
         f"give image ls, cat, check or map --offset {offsets[0]}, or in YAML offset: {offsets[0]} beside ext2:{several}"
     )
+    return Foreign(found, advice, offsets=tuple(offsets))

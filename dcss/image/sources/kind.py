@@ -34,7 +34,7 @@ def source_of(path: Path) -> ImageSource:
         source = FileSource(descriptor)
         if superblock_at(source) is not None:
             return Ext2Source(path)
-        if not _begins_a_tar(source) and (foreign := foreign_content(source, path)):
+        if not begins_a_tar(source) and (foreign := foreign_content(source, path)):
             if foreign.compressed and not _holds_ext2(path):
                 return TarSource(path)
             raise ImageError(f"{path}: {foreign}")
@@ -56,7 +56,8 @@ def _holds_ext2(packed: Path) -> bool:
             return False
 
 
-def _begins_a_tar(source: BlockSource) -> bool:
+def begins_a_tar(source: BlockSource) -> bool:
+    """Say whether the first block is the header of a tar's first member."""
     if source.size_bytes < BLOCK_BYTES:
         return False
     try:

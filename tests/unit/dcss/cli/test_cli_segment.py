@@ -1,13 +1,16 @@
 """`dcss segment` where no CP runs: each command is CP for as long as it takes, and the spool keeps what it did."""
 
 import ctypes
+import gzip
 import json
 import os
 import re
 import shutil
+import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from struct import pack
 
 import pytest
 from cp_support import objects_of, private_directories, unique_system
@@ -189,6 +192,37 @@ def test_a_file_without_a_manifest_needs_its_name_and_place(segment: Run, tmp_pa
     assert segment("query")[1].splitlines()[1] == (
         "0001 LIB      DCSS     N/A     20000  20002  EW   A   00000 N/A      N/A"
     )
+
+
+@needs("mke2fs")
+def test_what_has_to_be_unpacked_is_not_imported(segment: Run, tree: Path, tmp_path: Path) -> None:
+    tar, packed, qcow2, disk = (tmp_path / name for name in ("x.tar", "x.gz", "x.qcow2", "my disk"))
+    with tarfile.open(tar, "w") as made:
+        made.add(tree, ".")
+    packed.write_bytes(gzip.compress(WORDS))
+    qcow2.write_bytes(b"QFI\xfb" + bytes(4096))
+    (tmp_path / "fs").touch()
+    subprocess.run(["mke2fs", "-q", "-t", "ext2", tmp_path / "fs", "256k"], check=True)
+    file_system = (tmp_path / "fs").read_bytes()
+    table = bytes(446) + pack("<B3xB3x2I", 0, 0x83, 2048, 512).ljust(64, b"\0") + b"\x55\xaa"
+    disk.write_bytes(table.ljust(1 << 20, b"\0") + file_system)
+    for file, found, advice in (
+        (tar, "a tar", f"dcss image build {tar} -o IMG"),
+        (packed, "gzip data", f"gunzip -k {packed}"),
+        (qcow2, "a qcow2 disk image", "qemu-img convert -O raw"),
+        (disk, "a partition table (MBR)", f"dd if='{disk}' of='{disk}.ext2' iflag=skip_bytes,count_bytes skip=1048576"),
+    ):
+        status, out, err = segment("import", file, "--name", "X", "--at", "1G")
+        assert (status, out) == (2, "")
+        assert err.startswith(f"{file}: found {found}, wanted a segment's content: ")
+        assert advice in err
+        assert err.endswith("; --as-is takes it as it is\n")
+    command = re.search(r"dd .*count=\d+", err)
+    assert command
+    assert subprocess.run(["sh", "-c", command[0]], stderr=subprocess.DEVNULL, check=False).returncode == 0
+    assert segment("import", f"{disk}.ext2", "--name", "DISK", "--at", "1G")[0] == 0
+    assert Path(f"{disk}.ext2").read_bytes() == file_system
+    assert segment("import", packed, "--name", "PACKED", "--at", "1G", "--as-is")[0] == 0
 
 
 def test_what_cannot_be_imported_is_an_error_and_changes_nothing(segment: Run, tmp_path: Path) -> None:
