@@ -4,6 +4,7 @@ import os
 import socket
 import sys
 import traceback
+from collections.abc import Sequence
 from time import monotonic
 
 from dcss.abi.console import COUNTERS, COUNTERS_REQUEST, EXEC_REQUEST, PACKET_BYTES, VERDICT, Verdict
@@ -17,22 +18,38 @@ FAILED = 1  # exit status of a guest whose workload failed
 CRASHED = 70  # exit status of a guest whose kernel did (sysexits.h: EX_SOFTWARE)
 
 
-def boot(spec: GuestSpec, reservation: Reservation, port: socket.socket, console: int | None) -> Kernel:
-    """Start a kernel with its devices and mounts. Raises KernelError or Ext2FormatError."""
+def boot(
+    spec: GuestSpec, reservation: Reservation, port: socket.socket, console: int | None, disks: Sequence[int] = ()
+) -> Kernel:
+    """Start a kernel with its devices and mounts; `disks` are the descriptors of the specification's disks.
+
+    Raises KernelError or Ext2FormatError.
+    """
     segments = ",".join(spec.dcssblk)
     command_line = f"dcssblk.segments={segments}"
     kernel = Kernel(reservation, spec.storage_bytes, port, console, name=spec.name, command_line=command_line)
     kernel.dcssblk.load_module(segments)
+    if spec.disks:
+        from vmguest.block.file import FileDisk, add_file_disks  # imported by the fork server; most guests have none
+
+        named = zip(spec.disks, disks, strict=True)
+        add_file_disks(kernel.block_devices, [FileDisk(name, number, writable) for (name, writable), number in named])
     for device, at, options in spec.mounts:
         kernel.mount(device, at, options)
     return kernel
 
 
-def run_guest(spec: GuestSpec, reservation: Reservation, port: socket.socket, console: socket.socket) -> int:
+def run_guest(
+    spec: GuestSpec,
+    reservation: Reservation,
+    port: socket.socket,
+    console: socket.socket,
+    disks: Sequence[int] = (),
+) -> int:
     """Run one guest until the host closes its console; return the process's exit status."""
     started = monotonic()
     try:
-        kernel = boot(spec, reservation, port, sys.stdout.fileno())
+        kernel = boot(spec, reservation, port, sys.stdout.fileno(), disks)
         for step in spec.run:
             _run_step(kernel, *step)
         verdict = Verdict(0, monotonic() - started, *kernel.counters())

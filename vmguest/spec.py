@@ -12,6 +12,7 @@ class GuestSpec(NamedTuple):
     dcssblk: tuple[str, ...]  # entries of dcssblk.segments=
     mounts: tuple[tuple[str, str, tuple[str, ...]], ...]  # device, mount point, options
     run: tuple[tuple[str, ...], ...]  # of each step its verb, then a pattern, or the words of exec
+    disks: tuple[tuple[str, bool], ...] = ()  # name and whether it is writable; their descriptors come beside this
 
     def pack(self) -> bytes:
         """Return the specification as one packet."""
@@ -20,11 +21,12 @@ class GuestSpec(NamedTuple):
     @classmethod
     def unpack(cls, packet: bytes) -> "GuestSpec":
         """Read a packet that `pack` made."""
-        name, storage_bytes, dcssblk, mounts, run = json.loads(packet)
+        name, storage_bytes, dcssblk, mounts, run, disks = json.loads(packet)
         return cls(
             name,
             storage_bytes,
             tuple(dcssblk),
             tuple((device, at, tuple(options)) for device, at, options in mounts),
             tuple(tuple(step) for step in run),
+            tuple((disk, writable) for disk, writable in disks),
         )

@@ -76,14 +76,17 @@ def _devices(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldPro
 
 
 def _mounts(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProblem]:
-    if not (draft.sound(*at, "dcssblk") and draft.sound("segments")):
+    names = [(*at, "disks", index, "name") for index in range(len(guest.disks))]
+    disks_known = all(draft.sound(*location) for location in [(*at, "disks"), *names])
+    if not (draft.sound(*at, "dcssblk") and draft.sound("segments") and disks_known):
         return
     number = len(draft.model.segments if guest.dcssblk is None else guest.dcssblk)
-    known = [f"dcssblk{minor}" for minor in range(number)]
+    devices = [f"dcssblk{minor}" for minor in range(number)]
+    disks = [disk.name for disk in guest.disks]
+    known = devices + disks
     if number > _LISTED_DEVICES:
-        wanted = f"one of {known[0]} to {known[-1]}"
-    else:
-        wanted = "one of " + ", ".join(known) if known else "no mount, since dcssblk: is empty"
+        devices = [f"{devices[0]} to {devices[-1]}"]
+    wanted = "one of " + ", ".join(devices + disks) if known else "no mount, since dcssblk: and disks: are empty"
     for index, mount in enumerate(guest.mounts):
         if mount.device not in known and draft.sound(*at, "mounts", index, "device"):
             mends = did_you_mean(mount.device, known)

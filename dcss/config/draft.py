@@ -19,6 +19,7 @@ _WANTED = {
     "list_type": "a list",
     "model_type": "a mapping",
     "string_type": "text",
+    "too_long": "at most {max_length} entries",
     "too_short": "at least one entry",
 }
 _STAND_INS: dict[str, dict[str, Any]] = {
@@ -26,6 +27,7 @@ _STAND_INS: dict[str, dict[str, Any]] = {
     "segments": {"name": "@"},
     "guests": {"name": "@"},
     "mounts": {"device": "@", "at": "/"},
+    "disks": {"name": "x", "file": "x"},
     "run": {},
 }
 
@@ -63,7 +65,7 @@ def _place(location: Location) -> Location:
     """Return the location to set aside for an error at `location`, so that the rest can be judged by itself."""
     if location[0] not in {"segments", "guests"}:
         return location[:1]
-    depth = {"mounts": 5, "run": 4}  # one key of one mount, but a whole step: its keys mean nothing alone
+    depth = {"mounts": 5, "disks": 5, "run": 4}  # one key of one mount, but a whole step: its keys mean nothing alone
     return location[: depth.get(str(location[2]), 3) if len(location) > 3 else 3]
 
 

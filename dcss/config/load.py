@@ -8,6 +8,7 @@ from glob import escape
 from pathlib import Path
 
 from dcss.abi.extmem import SegmentType
+from dcss.config.check_disks import check_disks, shared_disks
 from dcss.config.check_guests import check_guests, guest_names, segments_of
 from dcss.config.check_segments import check_segments, definition_of
 from dcss.config.document import Document, read_document
@@ -15,6 +16,7 @@ from dcss.config.draft import Draft, draft
 from dcss.config.models import GuestModel, ImageModel, LinuxGuestModel, S390xGuestModel, SegmentModel, StepModel
 from dcss.config.plan import (
     DirectorySource,
+    DiskPlan,
     EngineSettings,
     Ext2Source,
     FilesSource,
@@ -46,6 +48,7 @@ def load_plan(path: Path) -> SystemPlan:
     if drafted is not None:
         problems += check_segments(drafted, directory)
         problems += check_guests(drafted)
+        problems += check_disks(drafted, directory)
         problems += _check_system_name(drafted, path)
     if problems or drafted is None:
         raise ConfigError(*_findings(document, problems))
@@ -70,10 +73,10 @@ def _plan(document: Document, drafted: Draft, directory: Path, path: Path) -> Sy
         guests=tuple(
             plan
             for index, guest in enumerate(model.guests)
-            for plan in _guests(guest, drafted, _where(document, "guests", index))
+            for plan in _guests(guest, drafted, directory, document.place("guests", index))
         ),
         path=directory / path.name,
-        warnings=tuple(_warnings(document, drafted)),
+        warnings=tuple(_warnings(document, drafted, directory)),
     )
 
 
@@ -87,18 +90,26 @@ def _check_system_name(drafted: Draft, path: Path) -> list[FieldProblem]:
     return [FieldProblem(("system",), "nothing", "a name, since the file's own cannot serve as one", "system: demo")]
 
 
-def _warnings(document: Document, drafted: Draft) -> list[str]:
+def _warnings(document: Document, drafted: Draft, directory: Path) -> list[str]:
     used = {name for guest in drafted.model.guests for name in segments_of(guest, drafted)}
     unset = [
         f"{_where(document, *location)}: {field_name(location)}: the environment variable {name} is not set and has no"
         f" default: nothing stands in its place (write ${{{name}:-default}} to give one)"
         for location, name in document.unset
     ]
-    return unset + [
-        f"{_where(document, 'segments', index)}: segment {segment.name} is loaded by no guest"
-        for index, segment in enumerate(drafted.model.segments)
-        if segment.name not in used
+    disks = [
+        f"{_where(document, *found.location)}: {field_name(found.location)}: {found.found} ({found.mends})"
+        for found in shared_disks(drafted, directory)
     ]
+    return (
+        unset
+        + disks
+        + [
+            f"{_where(document, 'segments', index)}: segment {segment.name} is loaded by no guest"
+            for index, segment in enumerate(drafted.model.segments)
+            if segment.name not in used
+        ]
+    )
 
 
 def _segment(segment: SegmentModel, directory: Path, place: Place) -> SegmentPlan:
@@ -144,7 +155,7 @@ def _absolute(directory: Path, path: str) -> Path:
     return Path(os.path.abspath(directory / path))  # noqa: PTH100 - resolve() would follow links
 
 
-def _guests(guest: GuestModel, drafted: Draft, where: str) -> list[GuestPlan]:
+def _guests(guest: GuestModel, drafted: Draft, directory: Path, place: Place) -> list[GuestPlan]:
     """Return the guests of one entry; they share what they have in common."""
     dcssblk = guest.dcssblk
     if dcssblk is None:
@@ -152,6 +163,11 @@ def _guests(guest: GuestModel, drafted: Draft, where: str) -> list[GuestPlan]:
     devices = tuple(dcssblk)
     settings = _settings(guest)
     mounts = tuple(MountPlan(mount.device, mount.at, tuple(mount.options)) for mount in guest.mounts)
+    disks = tuple(
+        DiskPlan(disk.name, _absolute(directory, disk.file), disk.writable, place.field("disks", number, "file"))
+        for number, disk in enumerate(guest.disks)
+    )
+    where = f"{place.file}:{nearest_line(place.lines, place.location)}"
     steps = tuple(_step(step) for step in guest.run)
     after = tuple(name for other in drafted.model.guests if other.name in guest.after for name in guest_names(other))
     return [
@@ -168,6 +184,7 @@ def _guests(guest: GuestModel, drafted: Draft, where: str) -> list[GuestPlan]:
             restart=guest.restart,
             namesave=tuple(guest.namesave),
             privilege=guest.privilege,
+            disks=disks,
         )
         for name in guest_names(guest)
     ]

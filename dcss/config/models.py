@@ -9,11 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from dcss.config.plan import EngineName, Expectation
+from dcss.config.plan import MAX_DISKS, EngineName, Expectation
 from dcss.config.problems import Location
 from dcss.config.values import (
     GIVEN,
     Address,
+    DiskName,
     GuestPath,
     Name,
     Option,
@@ -97,9 +98,19 @@ class SegmentModel(Model):
 class MountModel(Model):
     """One entry of `mounts:`."""
 
-    device: Text = Field(description="a block device of the guest: dcssblk0 is the first of dcssblk:")
+    device: Text = Field(
+        description="a block device of the guest: dcssblk0 is the first of dcssblk:; or the name of one of disks:"
+    )
     at: GuestPath = Field(description="the mount point in the guest")
     options: list[Option] = Field([], description="mount options; without xip, the guest copies the files")
+
+
+class DiskModel(Model):
+    """One entry of `disks:`."""
+
+    name: DiskName = Field(description="the disk's name in the guest, such as vdb: /dev/vdb")
+    file: Text = Field(description="a regular file of this machine: the disk's content")
+    writable: bool = Field(False, description="true: what the guest writes to the disk is written to the file")
 
 
 class StepModel(Model):
@@ -138,6 +149,9 @@ class GuestModel(Model):
         None, description='the dcssblk devices, in order; "A:B" is one device of two segments, "A(local)" is exclusive'
     )
     mounts: list[MountModel] = Field([], description="the file systems to mount, in order")
+    disks: Annotated[list[DiskModel], Field(max_length=MAX_DISKS)] = Field(
+        [], description="files of this machine that are disks of the guest, beside those of dcssblk:"
+    )
     expect: Expectation = Field(
         "shared", description="shared; copies for a baseline; nothing for a guest that no claim is about"
     )
@@ -239,5 +253,6 @@ _MODELS: dict[str, type[BaseModel]] = {
     "at_least": AtLeastModel,
     "guests": GuestModel,
     "mounts": MountModel,
+    "disks": DiskModel,
     "run": StepModel,
 }

@@ -10,6 +10,7 @@ from dcss.config.problems import Place
 EngineName = Literal["process", "s390x", "linux"]
 Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
+MAX_DISKS = 26  # of one guest: as many as vda to vdz
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,16 @@ class MountPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class DiskPlan:
+    """One line of `disks:`: a file of this machine that is a disk of the guest. `where` names its field `file`."""
+
+    name: str
+    path: Path
+    writable: bool = False
+    where: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Step:
     """One step of `run:`: its verb and its argument, as YAML has them."""
 
@@ -134,6 +145,7 @@ class GuestPlan:
     restart: Restart = "no"
     namesave: tuple[str, ...] = ()
     privilege: str = "G"
+    disks: tuple[DiskPlan, ...] = ()
 
     @property
     def engine(self) -> EngineName:

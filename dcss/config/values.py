@@ -12,6 +12,8 @@ from dcss.config.problems import WrongValueError
 from dcss.config.size import parse_size
 
 SYSTEM_NAME = r"[a-z0-9][a-z0-9-]{0,30}"  # it goes into the names of shared memory, directories and sockets
+DISK_NAME = "[a-z][a-z0-9_-]{0,30}"  # DISK_NAME_LEN of Linux, with the NUL
+_DRIVERS_NAMES = r"null|(dcssblk|ram|mtdblock)\d*"
 PRIVILEGE = "[A-G]{1,7}"  # IBM's classes; CP's commands here know E and G
 
 _NAME_SCHEMA = {"type": "string", "pattern": "^[A-Z0-9@#$]{1,8}$"}
@@ -99,6 +101,14 @@ def _option(value: str) -> str:
     return value
 
 
+def _disk_name(value: str) -> str:
+    if re.fullmatch(DISK_NAME, value) is None:
+        raise WrongValueError("1 to 31 characters of a-z, 0-9, - and _, the first a letter", "such as vdb")
+    if re.fullmatch(_DRIVERS_NAMES, value):
+        raise WrongValueError("a name that no driver gives: not null, dcssblkN, ramN or mtdblockN", "such as vdb")
+    return value
+
+
 def _restart(value: object) -> object:
     return "no" if value is False else value  # YAML 1.1 reads an unquoted no as false
 
@@ -130,6 +140,7 @@ Name = Annotated[str, AfterValidator(_name), WithJsonSchema(_NAME_SCHEMA)]
 SystemName = Annotated[
     str, AfterValidator(_system_name), WithJsonSchema({"type": "string", "pattern": f"^{SYSTEM_NAME}$"})
 ]
+DiskName = Annotated[str, AfterValidator(_disk_name), WithJsonSchema({"type": "string", "pattern": f"^{DISK_NAME}$"})]
 Privilege = Annotated[
     str, AfterValidator(_privilege), WithJsonSchema({"type": "string", "pattern": f"^{PRIVILEGE}$", "default": "G"})
 ]

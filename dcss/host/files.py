@@ -33,8 +33,12 @@ class WrongKindError(OSError):
         return f"{self.path}: {self.strerror}"
 
 
-def open_regular(path: str | bytes | Path, *, follow: bool = True, block_device: bool = False) -> int:
+def open_regular(
+    path: str | bytes | Path, *, follow: bool = True, block_device: bool = False, writable: bool = False
+) -> int:
     """Open a regular file for reading, and return its descriptor; with `block_device` it may be a block device.
+
+    With `writable` it is open for writing too.
 
     Whatever else the name stands for is not opened, so that nothing waits and no device does anything. Without `follow`
     a symbolic link is something else, too. Raises WrongKindError, OSError.
@@ -45,7 +49,8 @@ def open_regular(path: str | bytes | Path, *, follow: bool = True, block_device:
         if not (stat.S_ISREG(mode) or (block_device and stat.S_ISBLK(mode))):
             wanted = "a regular file or block device" if block_device else "a regular file"
             raise WrongKindError(os.fsdecode(path), mode, wanted)
-        return os.open(f"/proc/self/fd/{named}", os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+        access = os.O_RDWR if writable else os.O_RDONLY
+        return os.open(f"/proc/self/fd/{named}", access | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     finally:
         os.close(named)
 

@@ -35,7 +35,7 @@ WRONG_CONFIGS = (
         _guest("{name: A, engine: s390x, stroage: 64M}"),
         (
             "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, namesave,"
-            " privilege, dcssblk, mounts, expect, run, after, restart (did you mean storage?)",
+            " privilege, dcssblk, mounts, disks, expect, run, after, restart (did you mean storage?)",
         ),
     ),
     WrongConfig(
@@ -48,7 +48,7 @@ WRONG_CONFIGS = (
         _guest("{name: A, stroage: 64M}"),
         (
             "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, namesave,"
-            " privilege, dcssblk, mounts, expect, run, after, restart (did you mean storage?)",
+            " privilege, dcssblk, mounts, disks, expect, run, after, restart (did you mean storage?)",
         ),
     ),
     WrongConfig(
@@ -309,6 +309,44 @@ WRONG_CONFIGS = (
         "unknown-device",
         _guest("{name: A, mounts: [{device: dcssblk1, at: /}]}"),
         ("6: guests[0].mounts[0].device: found 'dcssblk1', wanted one of dcssblk0 (did you mean dcssblk0?)",),
+    ),
+    WrongConfig(
+        "disks",
+        _guest(
+            "{name: A, disks: [{name: vdb, file: /etc/hostname}, {name: vdb, file: /nosuch/file},"
+            " {name: dcssblk3, file: /etc/passwd}, {name: VDC, file: /etc/passwd}, {name: vdd, file: /dev/null},"
+            " {name: vde, file: /etc}, {name: vdf, file: /proc/version}, {name: vdg, writeable: true}]}"
+        ),
+        (
+            "6: guests[0].disks[2].name: found 'dcssblk3', wanted a name that no driver gives: not null, dcssblkN, ramN"
+            " or mtdblockN (such as vdb)",
+            "6: guests[0].disks[3].name: found 'VDC', wanted 1 to 31 characters of a-z, 0-9, - and _, the first a"
+            " letter (such as vdb)",
+            "6: guests[0].disks[7].file: found nothing, wanted this key",
+            "6: guests[0].disks[7].writeable: found an unknown key, wanted one of name, file, writable (did you mean"
+            " writable?)",
+            "6: guests[0].disks[1].name: found 'vdb' again, wanted each name once in a guest",
+            "6: guests[0].disks[1].file: found nothing at /nosuch/file, wanted a regular file",
+            "6: guests[0].disks[4].file: found something else at /dev/null, wanted a regular file",
+            "6: guests[0].disks[5].file: found something else at /etc, wanted a regular file",
+            "6: guests[0].disks[6].file: found an empty file at /proc/version, wanted a file with the size of the disk"
+            " (truncate -s 64M /proc/version makes it a disk of zeros)",
+        ),
+    ),
+    WrongConfig(
+        "more-disks-than-one-guest-has",
+        _guest("{name: A, disks: [" + ", ".join(f"{{name: d{n}, file: /etc/passwd}}" for n in range(27)) + "]}"),
+        ("6: guests[0].disks: found a list, wanted at most 26 entries",),
+    ),
+    WrongConfig(
+        "mount-of-no-disk",
+        _guest("{name: A, disks: [{name: vdb, file: /etc/passwd}], mounts: [{device: vdc, at: /}]}"),
+        ("6: guests[0].mounts[0].device: found 'vdc', wanted one of dcssblk0, vdb (did you mean vdb?)",),
+    ),
+    WrongConfig(
+        "mount-without-any-device",
+        _guest("{name: A, dcssblk: [], mounts: [{device: dcssblk0, at: /}]}"),
+        ("6: guests[0].mounts[0].device: found 'dcssblk0', wanted no mount, since dcssblk: and disks: are empty",),
     ),
     WrongConfig(
         "relative-mount-point",

@@ -108,9 +108,13 @@ class BlockDevice(ABC):
         raise KernelError(EOPNOTSUPP, f"{self.name}: no direct access to {size_bytes} bytes at sector {sector}")
 
     def check_request(self, sector: int, size_bytes: int) -> None:
-        """Raise KernelError(EIO) unless a transfer is of whole pages, on page boundaries and inside the device."""
+        """Raise KernelError(EIO) unless a transfer is of whole pages, on page boundaries and inside the device.
+
+        The last page of a device may lie in it in part.
+        """
         aligned = sector % SECTORS_PER_PAGE == 0 and size_bytes % PAGE_SIZE == 0
-        if not aligned or sector < 0 or size_bytes < 0 or sector * SECTOR_SIZE + size_bytes > self.size_bytes:
+        end = hostmem.pages(self.size_bytes) * PAGE_SIZE
+        if not aligned or sector < 0 or size_bytes < 0 or sector * SECTOR_SIZE + size_bytes > end:
             raise KernelError(
                 EIO,
                 f"{self.name}: transfer of {size_bytes} bytes at sector {sector}, wanted whole pages on page boundaries"

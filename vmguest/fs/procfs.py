@@ -110,6 +110,15 @@ def _mounts(kernel: ProcSource) -> str:
     )
 
 
+def _partitions(kernel: ProcSource) -> str:
+    lines = [
+        f"{major:4d}  {minor:7d} {disk.size_bytes >> 10:10d} {disk.name}\n"
+        for disk in kernel.block_devices
+        for major, minor in (disk.number,)
+    ]
+    return "".join(["major minor  #blocks  name\n\n", *lines]) if lines else ""
+
+
 def _version(_kernel: ProcSource) -> str:
     return f"Linux version {utsname.RELEASE} {utsname.VERSION}\n"
 
@@ -121,6 +130,7 @@ _FILES: tuple[tuple[bytes, Callable[[ProcSource], str]], ...] = (
     (b"iomem", _iomem),
     (b"meminfo", _meminfo),
     (b"mounts", _mounts),
+    (b"partitions", _partitions),
     (b"version", _version),
 )
 NAMES = {name: number for number, (name, _) in enumerate(_FILES, _ROOT + 1)}

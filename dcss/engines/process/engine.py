@@ -13,6 +13,7 @@ from typing import NoReturn
 from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
 from dcss.engines.base import GuestRefusedError, Port
+from dcss.engines.process.disks import open_disks
 from dcss.engines.process.forkclient import Ended, ForkServer, Refused, Started
 from dcss.engines.process.instance import ProcessInstance
 from dcss.engines.process.packets import PACKET_BYTES
@@ -114,11 +115,12 @@ class ProcessEngine:
             console, their_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.enter_context(console)
             theirs.enter_context(their_console)
+            disks = await in_thread(open_disks, plan.disks, theirs)
             instance = ProcessInstance(plan.name, reservation, port, port_socket, console)
             started = self._starting[plan.name] = asyncio.get_running_loop().create_future()
             self._instances[plan.name] = instance
             try:
-                await server.spawn(spec_of(plan), their_port, their_console, log)
+                await server.spawn(spec_of(plan), their_port, their_console, log, disks)
             except BaseException:
                 del self._starting[plan.name], self._instances[plan.name]
                 raise

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -84,13 +85,15 @@ class ForkServer:
         message, _ = await self._receive()
         return Reservation(*message["reservation"])
 
-    async def spawn(self, spec: GuestSpec, port: socket.socket, console: socket.socket, log: int) -> None:
-        """Ask for a guest with these descriptors.
+    async def spawn(
+        self, spec: GuestSpec, port: socket.socket, console: socket.socket, log: int, disks: Sequence[int]
+    ) -> None:
+        """Ask for a guest with these descriptors, `disks` in the order of the specification's.
 
         The specification fits into one packet, or the engine's `check` has refused it. Raises LaunchError where the
         server is gone, and OSError where the kernel has no memory for the packet.
         """
-        await self._send(spec.pack(), [port.fileno(), console.fileno(), log])
+        await self._send(spec.pack(), [port.fileno(), console.fileno(), log, *disks])
 
     async def kill(self, pid: int) -> None:
         """Have the server kill a guest that this process has no descriptor of. Raises LaunchError: it is gone."""

@@ -18,7 +18,7 @@ from typing import NoReturn
 
 from dcss.engines.process.families import Child, GuestFamilies, end_children, send_message
 from dcss.engines.process.heap import fill_holes
-from dcss.engines.process.packets import PACKET_BYTES, unpack_kill
+from dcss.engines.process.packets import MAX_DESCRIPTORS, PACKET_BYTES, unpack_kill
 from dcss.engines.process.rehearsal import rehearse
 from dcss.host.libc import leave_freed_memory
 from dcss.host.prctl import adopt_orphans, die_with, set_name
@@ -30,13 +30,14 @@ from vmguest.spec import GuestSpec
 from vmguest.workload import prepare
 
 _LOG, _STDERR, _PORT, _CONSOLE = 1, 2, 3, 4
-_FIRST_UNUSED = 5
+_FIRST_DISK = 5
 _HIGHEST = 1 << 20
 
 
 def preload() -> None:
     """Import what guests import late, so that they share these modules and no guest loads one of its own."""
     import vmguest.block.dcssblk_sysfs
+    import vmguest.block.file
     import vmguest.block.genhd_sysfs
     import vmguest.fs.devfs
     import vmguest.fs.procfs
@@ -65,7 +66,7 @@ def serve(control: socket.socket) -> None:
                 family.process_ended(key)
                 continue
             try:
-                packet, descriptors, _, _ = socket.recv_fds(control, PACKET_BYTES, 3)
+                packet, descriptors, _, _ = socket.recv_fds(control, PACKET_BYTES, MAX_DESCRIPTORS)
             except ConnectionResetError:
                 return
             if not packet:
@@ -110,7 +111,7 @@ def _kill(selector: selectors.BaseSelector, pid: int) -> None:
 
 
 def _spawn(spec: GuestSpec, descriptors: list[int], reservation: Reservation) -> tuple[int, int]:
-    if len(descriptors) != 3:  # the kernel leaves out what it has no number for
+    if len(descriptors) != 3 + len(spec.disks):  # the kernel leaves out what it has no number for
         raise OSError(EMFILE, os.strerror(EMFILE))
     for verb, *words in spec.run:
         if verb != "exec":
@@ -134,12 +135,14 @@ def _become_guest(spec: GuestSpec, descriptors: list[int], reservation: Reservat
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
         adopt_orphans()  # whatever a process of this guest forks stays below it, and is known as the guest's
         set_name(f"dcss:{spec.name}")
+        disks = range(_FIRST_DISK, _FIRST_DISK + len(spec.disks))
         # Copies above the targets first, so that no dup2 closes a descriptor that is still to be placed.
-        port, console, log = (fcntl.fcntl(descriptor, fcntl.F_DUPFD, _FIRST_UNUSED) for descriptor in descriptors)
-        for source, target in ((port, _PORT), (console, _CONSOLE), (log, _LOG), (log, _STDERR)):
+        copies = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, disks.stop) for descriptor in descriptors]
+        for source, target in zip([*copies, copies[2]], [_PORT, _CONSOLE, _LOG, *disks, _STDERR], strict=True):
             os.dup2(source, target)
-        os.closerange(_FIRST_UNUSED, _HIGHEST)
-        status = run_guest(spec, reservation, socket.socket(fileno=_PORT), socket.socket(fileno=_CONSOLE))
+        os.closerange(disks.stop, _HIGHEST)
+        port, console = socket.socket(fileno=_PORT), socket.socket(fileno=_CONSOLE)
+        status = run_guest(spec, reservation, port, console, disks)
     except BaseException:  # a fault of ours: nobody else would see its traceback
         os.write(_STDERR, traceback.format_exc().encode(errors="replace"))
     finally:

@@ -1,12 +1,13 @@
 """The packets between CP and the fork server. It imports no part of the guest kernel: CP runs without that.
 
-CP -> server    a GuestSpec, with the guest's hypercall socket, console socket and log as descriptors;
+CP -> server    a GuestSpec, with the guest's hypercall socket, console socket, log and disks as descriptors;
                 kill and a guest's process id
 server -> CP    hello with the addresses that it reserved; then, for each guest, started with a pidfd and then
                 ended, or refused with the reason
 """
 
 PACKET_BYTES = 1 << 17  # the longest GuestSpec
+MAX_DESCRIPTORS = 253  # of one packet: SCM_MAX_FD of Linux
 _KILL = b"kill "  # and a process id; every other request is a GuestSpec, which is JSON
 
 

@@ -12,6 +12,7 @@ def spec_of(plan: GuestPlan) -> GuestSpec:
         plan.dcssblk,
         tuple((mount.device, mount.at, mount.options) for mount in plan.mounts),
         tuple(_step_of(step) for step in plan.run),
+        tuple((disk.name, disk.writable) for disk in plan.disks),
     )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from dcss.config.models import (
     AtLeastModel,
+    DiskModel,
     GuestModel,
     ImageModel,
     Model,
@@ -26,6 +27,7 @@ SECTIONS: dict[str, type[Model]] = {
     "`at_least:`": AtLeastModel,
     "`guests:`": GuestModel,
     "`mounts:`": MountModel,
+    "`disks:`": DiskModel,
     "`run:`": StepModel,
 }
 
