@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from time import monotonic
 
 from dcss.abi.console import COUNTERS, COUNTERS_REQUEST, EXEC_REQUEST, PACKET_BYTES, VERDICT, Verdict
-from dcss.errors import DcssError
+from dcss.errors import DcssError, KernelError
 from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
 from vmguest.spec import GuestSpec
@@ -48,13 +48,15 @@ def run_guest(
 ) -> int:
     """Run one guest until the host closes its console; return the process's exit status."""
     started = monotonic()
+    place = ""
     try:
         kernel = boot(spec, reservation, port, sys.stdout.fileno(), disks)
-        for step in spec.run:
+        for number, step in enumerate(spec.run):
+            place = f"run[{number}]: "
             _run_step(kernel, *step)
         verdict = Verdict(0, monotonic() - started, *kernel.counters())
     except DcssError as error:
-        verdict = _failed(FAILED, started, f"{spec.name}: {error}")
+        verdict = _failed(FAILED, started, f"{spec.name}: {place}{_reason(error)}")
     except Exception as error:
         os.write(sys.stderr.fileno(), traceback.format_exc().encode(errors="replace"))
         verdict = _failed(CRASHED, started, f"{spec.name}: kernel crashed: {error!r}")
@@ -71,6 +73,11 @@ def _run_step(kernel: Kernel, verb: str, *words: str) -> None:
         exec_step(kernel, words)
     else:
         STEPS[verb](kernel.init, *words)
+
+
+def _reason(error: DcssError) -> str:
+    """Return what an error says; the number of an errno means nothing to a reader."""
+    return error.strerror if isinstance(error, KernelError) and error.strerror else str(error)
 
 
 def _serve(kernel: Kernel, console: socket.socket) -> None:

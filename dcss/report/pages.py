@@ -40,7 +40,8 @@ def run_page(result: RunResult, *, show_all: bool = False) -> Page:
             *_limit_notes(limits, show_all=show_all),
             _time_note(result),
         ],
-        [verify_view.verdict_note(verify)],  # at the end too, where a terminal shows it
+        # At the end too, where a terminal shows it.
+        [*verify_view.hint_notes(verify, show_all=show_all), verify_view.verdict_note(verify)],
     )
 
 

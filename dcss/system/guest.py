@@ -100,6 +100,12 @@ class Guest:
         failures = self.consecutive_failures
         return RESTART_DELAYS_SECONDS[failures] if failures < len(RESTART_DELAYS_SECONDS) else None
 
+    def failure(self) -> str:
+        """Return why it failed; nothing where that is not known."""
+        if self.reason or self.instance is None or self.instance.end is None:
+            return self.reason
+        return self.instance.failure().removeprefix(f"{self.name}: ")
+
     def outcome(self) -> GuestOutcome:
         """Return how its last start ended, or why there was none."""
         if self.reason or self.instance is None:

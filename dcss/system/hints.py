@@ -29,6 +29,18 @@ def failure_hint(failed: Sequence[str], guests: int) -> tuple[str, ...]:
     return (f"{joined_names(failed)}: failed, {len(failed)} of {guests} guests, and {verb} not in the verdict",)
 
 
+def reason_hints(failures: Iterable[tuple[str, str, str]]) -> tuple[str, ...]:
+    """Return a line for each entry of `guests:` and each reason that guests of it failed for.
+
+    A failure is where the entry stands, the guest's name, and the reason.
+    """
+    names: dict[tuple[str, str], list[str]] = {}
+    for where, name, reason in failures:
+        if reason:
+            names.setdefault((where, reason), []).append(name)
+    return tuple(f"{where}: {joined_names(failed)}: {reason}" for (where, reason), failed in names.items())
+
+
 def joined_names(names: Sequence[str]) -> str:
     """Return `guest A`, `guests A and B`, or `guests A, B and 98 more`."""
     if len(names) <= 2:

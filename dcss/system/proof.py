@@ -16,7 +16,7 @@ from dcss.progress import Progress, SilentProgress
 from dcss.results import MeasureResult, VerifyResult
 from dcss.system.extents import ExtentCache
 from dcss.system.guest import FAILED_STATES
-from dcss.system.hints import failure_hint, plan_hints
+from dcss.system.hints import failure_hint, plan_hints, reason_hints
 from dcss.system.moving import ThreadProgress, moving
 from dcss.system.state import SystemState
 from dcss.system.targets import guest_counters, objects_of, segment_users, target_of
@@ -100,8 +100,9 @@ class Prover:
 
     def _with_hints(self, verdict: VerifyResult) -> VerifyResult:
         guests = self._system.supervisor.guests.values()
-        failed = [guest.name for guest in guests if guest.state in FAILED_STATES]
-        hints = failure_hint(failed, len(guests))
+        failed = [guest for guest in guests if guest.state in FAILED_STATES]
+        hints = reason_hints((guest.plan.where, guest.name, guest.failure()) for guest in failed)
+        hints += failure_hint([guest.name for guest in failed], len(guests))
         if verdict.verdict != "verified":
             hints = (*plan_hints(self._system.plan.guests), *hints)
         return replace(verdict, hints=hints)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, Step
-from dcss.system.hints import failure_hint, joined_names, plan_hints
+from dcss.system.hints import failure_hint, joined_names, plan_hints, reason_hints
 
 
 def plan(*names: str, where: str = "a.yaml:3", **changes: Any) -> list[GuestPlan]:
@@ -74,6 +74,14 @@ def test_guests_that_failed_are_counted() -> None:
     assert failure_hint([], 3) == ()
     assert failure_hint(["A", "B"], 3) == ("guests A and B: failed, 2 of 3 guests, and are not in the verdict",)
     assert joined_names(["A"]) == "guest A"
+
+
+def test_guests_that_failed_for_one_reason_are_named_together() -> None:
+    failures = [("a.yaml:3", "A", "run[0]: /x: no"), ("a.yaml:3", "B", ""), ("a.yaml:3", "C", "run[0]: /x: no")]
+    assert reason_hints([*failures, ("a.yaml:9", "D", "run[0]: /x: no")]) == (
+        "a.yaml:3: guests A and C: run[0]: /x: no",
+        "a.yaml:9: guest D: run[0]: /x: no",
+    )
 
 
 def test_a_hint_names_a_file_and_line(tmp_path: Path) -> None:
