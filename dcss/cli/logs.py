@@ -133,7 +133,11 @@ def _found(system: str | None) -> "FoundSystem":
         system = running[0]
     wanted = [each for each in found if system in {None, each.name}]
     if len(wanted) != 1:
-        names = f"one of {', '.join(each.name for each in found)}" if found else "one that was started (none is)"
-        near = suggestion(system or "", (each.name for each in found))
-        raise ConfigError(f"dcss logs: found system {system or '(not named)'}, wanted {names}{near}")
+        names = [each.name for each in found]
+        if not names:
+            what = "none that was started" if system is None else f"{system}, which was not started"
+            raise ConfigError(f"SYSTEM: found {what}, wanted one; start it: dcss up CONFIG")
+        what = f"{len(names)} that were started" if system is None else f"{system}, which was not started"
+        near = suggestion(system or "", names)
+        raise ConfigError(f"SYSTEM: found {what}, wanted the name of one of {', '.join(names)}{near}")
     return wanted[0]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, TextIO
 
 from dcss.progress import Progress, Unit
 from dcss.report.quoting import escaped
-from dcss.report.units import fmt_bytes
+from dcss.report.units import fmt_bytes, fmt_count
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -124,7 +124,7 @@ class BarProgress:
 
 def fmt_amount(amount: int, unit: Unit) -> str:
     """Return an amount with its unit, as a person reads it."""
-    return fmt_bytes(amount) if unit == "bytes" else f"{amount:,} {unit}"
+    return fmt_bytes(amount) if unit == "bytes" else fmt_count(amount, unit.removesuffix("s"))
 
 
 def progress_for(stream: TextIO) -> Progress:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dcss.cli import systems
+from dcss.cli import logs, systems
 from dcss.cli.systems import chosen
 from dcss.cp.lock import SystemLock
 from dcss.errors import ConfigError, LaunchError
@@ -79,3 +79,15 @@ def test_a_cp_that_ends_or_does_not_answer_is_an_error(runtime: Path) -> None:
             listening.accept()[0].close()
             with pytest.raises(LaunchError, match="ended before it answered ps"):
                 client.ask("ps", timeout_seconds=5)
+
+
+def test_logs_without_a_system_says_what_there_is(runtime: Path) -> None:
+    for system, found in ((None, "none that was started"), ("demo", "demo, which was not started")):
+        with pytest.raises(ConfigError, match=f"^SYSTEM: found {found}, wanted one; start it: dcss up CONFIG$"):
+            logs._found(system)
+    for name in ("demo", "other"):
+        (runtime / name).mkdir(parents=True)
+    assert logs._found("demo").name == "demo"
+    for system, found in ((None, "2 that were started"), ("Demo", "Demo, which was not started")):
+        with pytest.raises(ConfigError, match=f"^SYSTEM: found {found}, wanted the name of one of demo, other"):
+            logs._found(system)

@@ -23,7 +23,9 @@ def work(progress: Progress) -> None:
     progress.phase("start guests", 2, "guests")
     progress.advance()
     progress.advance()
-    progress.phase("verify")
+    progress.phase("verify", 1, "guests")
+    progress.advance()
+    progress.phase("measure")
     progress.close()
     progress.close()
 
@@ -36,7 +38,8 @@ def test_lines_say_what_was_done_how_much_and_how_long() -> None:
         "warning: odd [red]thing[/red]",
         "build LIB, 8.0 MiB, N s",
         "start guests, 2 guests, N s",
-        "verify, N s",
+        "verify, 1 guest, N s",
+        "measure, N s",
     ]
 
 

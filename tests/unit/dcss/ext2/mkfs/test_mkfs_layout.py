@@ -134,7 +134,10 @@ def aligned(layout: Layout, address: int = 0) -> list[bool]:
 def test_too_small_a_limit_tells_what_is_needed() -> None:
     metadata = lay(1).blocks - 1
     needed = metadata + MIB_BLOCKS + 7
-    with pytest.raises(ImageError, match=f"needs {needed * 4096} bytes, given are {(needed - 1) * 4096}"):
+    with pytest.raises(
+        ImageError,
+        match=rf"needs {needed * 4096} bytes, given are {(needed - 1) * 4096} \(in pages: {needed}, {needed - 1}\)",
+    ):
         lay(MIB_BLOCKS, 7, limit=needed - 1)
     check_sound(lay(MIB_BLOCKS, 7, limit=needed))
 
