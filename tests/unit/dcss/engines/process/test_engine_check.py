@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from system_support import guest
 
-from dcss.config.plan import Step
+from dcss.config.plan import GuestPlan, Step
 from dcss.engines.process.engine import ProcessEngine
 from dcss.engines.process.packets import PACKET_BYTES
 from dcss.engines.process.spec import spec_of
@@ -20,3 +20,12 @@ def test_a_list_of_steps_that_does_not_fit_into_one_packet() -> None:
         f"{fits.where}: mounts and run: found {size_bytes} bytes for guest G02, wanted at most {PACKET_BYTES}"
         " (let a pattern stand for many files)"
     ]
+
+
+def test_a_list_of_steps_that_fills_one_packet_fits() -> None:
+    def sized(pattern_bytes: int) -> GuestPlan:
+        return guest("G01", run=(Step("map", "x" * pattern_bytes),))
+
+    room = PACKET_BYTES - len(spec_of(sized(0)).pack())
+    assert ProcessEngine().check([sized(room)]) == ()
+    assert len(ProcessEngine().check([sized(room + 1)])) == 1
