@@ -67,9 +67,11 @@ def test_a_file_that_became_shorter_is_an_error(image: int, tmp_path: Path) -> N
 def test_pieces_of_a_stream_land_where_they_belong_in_any_order(image: int) -> None:
     content = os.urandom(3 << 20)
     store = Stream(content)
+    os.pwrite(image, b"head", 2000)
     wanted = [Transfer(2 << 20, store, 1 << 20, 2 << 20), Transfer(4096, store, 100, 1000)]
     done: list[int] = []
     Copier(_whole(image), done.append).copy_stream(store, wanted)
+    assert os.pread(image, 4, 2000) == b"head"
     assert os.pread(image, 1000, 4096) == content[100:1100]
     assert os.pread(image, 2 << 20, 2 << 20) == content[1 << 20 :]
     assert sum(done) == (2 << 20) + 1000

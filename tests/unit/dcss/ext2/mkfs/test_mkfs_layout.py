@@ -5,6 +5,7 @@ import pytest
 from dcss.errors import ImageError
 from dcss.ext2.groups import is_sparse
 from dcss.ext2.indirect import BlockRun
+from dcss.ext2.mkfs import layout as layout_module
 from dcss.ext2.mkfs.geometry import BLOCKS_PER_GROUP, Geometry, geometry_for
 from dcss.ext2.mkfs.layout import HUGE_PAGE_BLOCKS, BlockExtent, Demand, Layout, lay_out
 
@@ -39,6 +40,11 @@ def test_geometry_places_metadata_in_its_group() -> None:
     assert geometry.table_blocks == 2
     assert [geometry.bitmap_block(group) for group in range(3)] == [2, BLOCKS_PER_GROUP + 2, 2 * BLOCKS_PER_GROUP]
     assert geometry.first_free_block(2) == 2 * BLOCKS_PER_GROUP + 4
+    ends = [BLOCKS_PER_GROUP, 2 * BLOCKS_PER_GROUP, 3 * BLOCKS_PER_GROUP]
+    firsts = [6, BLOCKS_PER_GROUP + 6, 2 * BLOCKS_PER_GROUP + 4]
+    assert list(geometry.stretches()) == list(zip(firsts, ends, strict=True))
+    ends[2] = 2 * BLOCKS_PER_GROUP + 9
+    assert list(geometry.stretches(ends[2])) == list(zip(firsts, ends, strict=True))
 
 
 def test_geometry_refuses_more_inodes_than_groups_hold() -> None:
@@ -199,6 +205,15 @@ def test_very_many_empty_files_get_groups_for_their_inodes() -> None:
 def test_more_blocks_than_ext2_counts_are_refused() -> None:
     with pytest.raises(ImageError, match="more than 4294967295 blocks"):
         lay(1 << 32)
+
+
+def test_blocks_beyond_what_ext2_counts_that_only_metadata_brings_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    blocks = lay(*[100] * 10).blocks
+    monkeypatch.setattr(layout_module, "MAX_BLOCKS", blocks)
+    assert lay(*[100] * 10).blocks == blocks
+    monkeypatch.setattr(layout_module, "MAX_BLOCKS", blocks - 1)
+    with pytest.raises(ImageError, match=f"more than {blocks - 1} blocks"):
+        lay(*[100] * 10)
 
 
 def test_run_is_a_plain_triple() -> None:
