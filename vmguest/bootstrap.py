@@ -63,6 +63,7 @@ def run_guest(
     console.send(VERDICT + verdict.pack(), socket.MSG_NOSIGNAL)
     if verdict.exit_status == 0:
         _serve(kernel, console)
+        kernel.power_off()
     return verdict.exit_status
 
 

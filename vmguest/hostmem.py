@@ -136,6 +136,11 @@ def copy(target: int, source: int, size_bytes: int) -> None:
     ctypes.memmove(target, source, size_bytes)
 
 
+def clear(address: int, size_bytes: int) -> None:
+    """Zero mapped bytes, in one call however many pages they are."""
+    ctypes.memset(address, 0, size_bytes)
+
+
 def pages(size_bytes: int) -> int:
     """Return how many pages hold `size_bytes`."""
     return -(-size_bytes // PAGE_SIZE)

@@ -7,6 +7,7 @@ from dcss.abi.console import Counters
 from dcss.abi.page import PAGE_SIZE
 from vmguest.block.dcssblk import DRIVER_NAME, Dcssblk
 from vmguest.block.genhd import BlockDevices
+from vmguest.credentials import ROOT, Credentials
 from vmguest.extmem import Extmem
 from vmguest.fs.builtin import builtin_types
 from vmguest.fs.devices import Devices
@@ -49,9 +50,9 @@ class Kernel:
         self.tasks: list[Task] = []
         self.init = self.new_task()
 
-    def new_task(self, directory: Dentry | None = None) -> Task:
-        """Start a task, in a working directory or the root; `end_task` ends it."""
-        task = Task(self.machine, self.vfs, directory)
+    def new_task(self, directory: Dentry | None = None, credentials: Credentials = ROOT) -> Task:
+        """Start a task of a user, in a working directory or the root; `end_task` ends it."""
+        task = Task(self.machine, self.vfs, directory, credentials)
         self.tasks.append(task)
         return task
 
@@ -63,6 +64,18 @@ class Kernel:
     def mount(self, device: str, at: str, options: tuple[str, ...]) -> Mount:
         """Mount ext2 from a block device, /dev/ before its name or not, as at boot. Raises KernelError."""
         return mount_at_boot(self.vfs, device, at, parse_options(options))
+
+    def sync(self) -> None:
+        """Write what was changed on every file system. Raises KernelError(EIO)."""
+        for system in self.vfs.file_systems:
+            if system.writer is not None:
+                system.writer.sync()
+
+    def power_off(self) -> None:
+        """Write and release every file system that is written, as at the end of a shutdown. Raises KernelError(EIO)."""
+        for system in self.vfs.file_systems:
+            if system.device is not None and system.writer is not None:
+                system.unmount()
 
     def counters(self) -> Counters:
         """Return the guest's own account."""

@@ -7,8 +7,8 @@ cache, tmpfs, anonymous memory) and segments that are attached exclusively are p
 host can map only once. They are reached at their own address, and nothing is mapped at the user address. Of a segment
 that is attached exclusively, `map` makes the pages present there: until they are written they are the segment's frames.
 
-Access by this module goes to where a file's pages lie at that moment, by their absolute address. What the host maps is
-as of the call of `map`: a hole that is filled through an area is shown there at once, elsewhere when it is mapped anew.
+Access by this module goes to where a file's pages lie at that moment, by their absolute address. What the host maps
+follows: a file says when a hole of it was filled or its end was cut, and all that show these pages show them anew.
 
 Private writable memory is copied by this module, a page at a time into frames of real storage, when it is first
 written. So copies count as the guest's own memory, are limited by it, and never stand among a file's user addresses.
@@ -16,12 +16,13 @@ written. So copies count as the guest's own memory, are limited by it, and never
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
-from errno import EACCES, EINVAL, ENOMEM
+from errno import EACCES, EINVAL, ENOMEM, ENOSPC
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.frames import FrameMap
+from vmguest.fs.file import FileMappings
 from vmguest.machine import VirtualMachine
 from vmguest.mm_area import PROT_READ, PROT_WRITE, BusError, MappableFile, MemoryArea, SegmentationFaultError
 from vmguest.storage import HUGE_PAGE_PAGES, ZERO_PAGE, StorageKind, StorageRun
@@ -81,6 +82,8 @@ class AddressSpace:
         held = None if file is None else file.hold()
         area = MemoryArea(first, pages, protection, held, first_page, shared=shared)
         self._areas.insert(self._index(first) + 1, area)
+        if held is not None:
+            held.mappings.add(self)
         try:
             self._show(area, runs)
         except OSError:
@@ -99,6 +102,7 @@ class AddressSpace:
             self._private.punch(area.first_page, area.pages)
             self._machine.user_pages.release(area.first_page, area.pages)
             if area.file is not None:
+                area.file.mappings.remove(self)
                 area.file.close()
 
     def unmap_all(self) -> None:
@@ -126,6 +130,16 @@ class AddressSpace:
             elif area.file is not None and (not before or (area.shared and (before ^ protection) & PROT_WRITE)):
                 self._show(area, area.file.translate(area.file_page, area.pages))
             page = area.end
+
+    def pages_changed(self, mappings: FileMappings, first_page: int, pages: int) -> None:
+        """Show pages of a file anew in every area of it: a hole was filled, or the file was cut."""
+        for area in self._areas:
+            if area.file is not None and area.file.mappings is mappings:
+                low = max(first_page, area.file_page)
+                high = min(first_page + pages, area.file_page + area.pages)
+                if low < high:
+                    hostmem.unmap(area.address + (low - area.file_page << PAGE_SHIFT), (high - low) * PAGE_SIZE)
+                    self._show(area, area.file.translate(low, high - low))
 
     def find(self, address: int) -> MemoryArea | None:
         """Return the area that an address lies in, or None."""
@@ -178,14 +192,16 @@ class AddressSpace:
         self, area: MemoryArea, file: MappableFile, page: int, pages: int, *, for_write: bool
     ) -> memoryview:
         file_page = area.file_page + page - area.first_page
-        run = next(file.translate(file_page, pages), None)
+        try:
+            run = next(file.translate(file_page, pages, for_write=for_write and area.shared), None)
+        except KernelError as error:
+            if error.errno != ENOSPC:
+                raise
+            raise BusError(f"address {page << PAGE_SHIFT:#x}: no room for a block of page {file_page}") from error
         if run is None:
             raise BusError(f"address {page << PAGE_SHIFT:#x}: page {file_page} lies beyond the end of the file")
         if for_write and not area.shared:
             return self._copy(page, run)
-        if for_write and run.kind is StorageKind.HOLE:
-            run = next(file.translate(file_page, pages, for_write=True))
-            self._show(area, (run,))
         if run.kind is StorageKind.HOLE:
             return ZERO_PAGE
         return hostmem.view(self._machine.absolute(run.page_frame), run.pages * PAGE_SIZE)
@@ -269,7 +285,10 @@ class AddressSpace:
         for page in (first, first + pages):
             index = self._index(page)
             if index >= 0 and self._areas[index].first_page < page < self._areas[index].end:
-                self._areas.insert(index + 1, self._areas[index].split(page))
+                rest = self._areas[index].split(page)
+                self._areas.insert(index + 1, rest)
+                if rest.file is not None:
+                    rest.file.mappings.add(self)
         return first, first + pages
 
     def _index(self, page: int) -> int:

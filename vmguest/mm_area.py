@@ -6,6 +6,7 @@ from typing import Protocol, Self
 
 from dcss.abi.page import PAGE_SHIFT
 from dcss.errors import KernelError
+from vmguest.fs.file import FileMappings
 from vmguest.storage import StorageRun
 
 PROT_NONE, PROT_READ, PROT_WRITE, PROT_EXEC = 0, 1, 2, 4
@@ -31,6 +32,11 @@ class BusError(MemoryAccessError):
 
 class MappableFile(Protocol):
     """What an address space needs of an open file."""
+
+    @property
+    def mappings(self) -> FileMappings:
+        """Who maps the file; the same for every open of it."""
+        ...
 
     def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:
         """Yield where pages of the file lie, up to its end. Raises KernelError(ENODEV) where it has no pages."""

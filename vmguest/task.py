@@ -1,5 +1,6 @@
 """A process of the guest (struct task_struct): open files, a working directory and an address space."""
 
+from vmguest.credentials import ROOT, Credentials
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs
@@ -11,10 +12,17 @@ from vmguest.mm_area import PROT_READ
 class Task:
     """One process. Without a `directory` its working directory is the root, which it does not keep mounted."""
 
-    __slots__ = ("_directory", "files", "mm", "vfs")
+    __slots__ = ("_directory", "credentials", "files", "mm", "vfs")
 
-    def __init__(self, machine: VirtualMachine, vfs: Vfs, directory: Dentry | None = None) -> None:
+    def __init__(
+        self,
+        machine: VirtualMachine,
+        vfs: Vfs,
+        directory: Dentry | None = None,
+        credentials: Credentials = ROOT,
+    ) -> None:
         self.vfs = vfs
+        self.credentials = credentials
         self.mm = AddressSpace(machine)
         self.files = Descriptors(vfs)
         self._directory = None if directory is None else directory.hold()

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.groups import CommandGroup
 from dcss.cli.options import EXIT_REFUTED, json_begins, json_option, print_json, print_page
 from dcss.errors import ImageError
 
@@ -47,7 +46,7 @@ _offset_option = click.option(
 )
 
 
-@click.group("image", cls=CommandGroup)
+@click.group("image")
 def command() -> None:
     """Build, list, read and check ext2 images.
 
@@ -97,7 +96,7 @@ def build(
         choice = Choice(platform, tag)
         if str(source) == "-":
             with standard_input(choice) as piped:
-                made.append(make_image(WantedImage(piped, output, (), address or 0, size_bytes), progress))
+                made.append(make_image(WantedImage(piped, output, None, address or 0, size_bytes), progress))
         else:
             for wanted in wanted_images(source, output, address, size_bytes, choice):
                 made.append(make_image(wanted, progress))

@@ -29,9 +29,8 @@ def command(system: str | None, as_json: bool, watch_seconds: float | None) -> N
     """Show the running systems and their guests.
 
     \b
-    STATE     waiting (for its `after:`), starting, running (its `run:`
-              list), ready (the list succeeded), failed, killed, stopped,
-              restarting
+    STATE     waiting (for its `after:`), starting, running (its `run:` list),
+              ready (the list succeeded), failed, killed, stopped, restarting
     PRIVATE   memory that only this guest's process maps, emulator included
 
     A system whose CP does not answer, since it was stopped for one, is shown as not answering.
@@ -109,7 +108,7 @@ class _Look(NamedTuple):
         looks = zip(self.statuses, self.private, strict=True)
         sections = [status_section(status, sizes, now) for status, sizes in looks] or [[]]
         nothing = [] if self.statuses or self.others else ["no system runs"]
-        sections[-1] += [Note(line) for line in [*(each.line for each in self.others), *nothing]]
+        sections[-1] += [Note(line, wrapped=False) for line in [*(each.line for each in self.others), *nothing]]
         return sections
 
 

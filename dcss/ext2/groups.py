@@ -78,6 +78,14 @@ def table_blocks(info: SbInfo) -> int:
     return info.superblock.s_inodes_per_group // (info.block_size_bytes // info.inode_size_bytes)
 
 
+def overhead_blocks(info: SbInfo) -> int:
+    """Return the blocks of metadata of all groups: superblocks, descriptors, bitmaps, inode tables (ext2_statfs)."""
+    descriptors = descriptor_blocks(info.group_count, info.block_size_bytes)
+    copies = sum(has_super(info, group) for group in range(info.group_count))
+    first = info.superblock.s_first_data_block
+    return first + copies * (1 + descriptors) + info.group_count * (2 + table_blocks(info))
+
+
 class GroupTable:
     """Group descriptors, read when they are needed and kept until they are written or evicted."""
 

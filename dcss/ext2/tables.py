@@ -15,7 +15,7 @@ NAMES_CACHED = 512
 class VolumeTables:
     """The caches of one volume, all empty to begin with, and all bounded but for what is dirty."""
 
-    __slots__ = ("groups", "indexes", "info", "inodes", "names")
+    __slots__ = ("_holds", "groups", "indexes", "info", "inodes", "names")
 
     def __init__(self, info: SbInfo) -> None:
         # No reference cycle: the device is released as soon as the last reference to the volume goes.
@@ -24,6 +24,7 @@ class VolumeTables:
         self.names = NameCache(NAMES_CACHED)
         self.groups = GroupTable(info, GROUPS_CACHED)
         self.inodes = InodeTable(info, self.groups.get, INODES_CACHED)
+        self._holds: dict[int, tuple[Inode, int]] = {}
 
     def lookup(self, directory: Inode, name: bytes) -> int | None:
         """Return the inode number that `name` has in a directory, or None; KernelError ENOTDIR or ENAMETOOLONG."""
@@ -33,6 +34,22 @@ class VolumeTables:
             number = self.indexes.find(self.info, directory, name)
             self.names.set(directory.number, name, number)
             return number
+
+    def hold(self, inode: Inode) -> None:
+        """Keep an inode in memory, also when it loses its last name, until `release`."""
+        _, count = self._holds.get(inode.number, (inode, 0))
+        self._holds[inode.number] = inode, count + 1
+
+    def release(self, number: int) -> bool:
+        """End one hold of an inode; return whether it was the last one."""
+        inode, count = self._holds.pop(number)
+        if count > 1:
+            self._holds[number] = inode, count - 1
+        return count == 1
+
+    def is_held(self, number: int) -> bool:
+        """Return whether somebody holds an inode."""
+        return number in self._holds
 
     def forget_clean(self) -> None:
         """Forget everything read from the device but the superblock; what was changed and not written yet stays."""

@@ -22,10 +22,10 @@ from dcss.abi.ext2 import ROOT_INO, GroupDesc, Superblock
 from dcss.ext2 import dir as directories
 from dcss.ext2 import indirect, namei, xattr
 from dcss.ext2.dir_block import DirEntry
-from dcss.ext2.groups import check_descriptors
+from dcss.ext2.groups import check_descriptors, overhead_blocks
 from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode, read_slot
-from dcss.ext2.source import BlockSource
+from dcss.ext2.source import BlockSource, WritableSource
 from dcss.ext2.super import Ext2Log, LogFunction, SbInfo, fill_super, ignore_log, setup_super, write_super
 from dcss.ext2.tables import VolumeTables
 
@@ -149,6 +149,31 @@ class Volume:
             write_super(self._info)
         if self._info.target is not None:
             self._info.target.flush()
+
+    def hold(self, inode: Inode) -> None:
+        """Keep one object for an inode, whatever else is read, until `release`."""
+        self.tables.hold(inode)
+
+    def release(self, inode: Inode) -> None:
+        """End one hold of an inode."""
+        self.tables.release(inode.number)
+
+    def begin_writing(self, source: WritableSource) -> None:
+        """Have the volume written through another source over the same device, as a remount with rw does.
+
+        Warns as a mount does. Raises KernelError(EROFS) where the revision is too new to write.
+        """
+        self._info.read_only, self._info.source, self._info.target = False, source, source
+        setup_super(self._info, self._log)
+        self._info.writer()
+
+    def end_writing(self) -> None:
+        """Have the volume read-only from now on; everything must have been written."""
+        self._info.read_only, self._info.target = True, None
+
+    def overhead_blocks(self) -> int:
+        """Return the blocks of metadata that statfs(2) leaves out, unless a mount says minixdf."""
+        return overhead_blocks(self._info)
 
     def inode_slot(self, number: int) -> Inode:
         """Return what the inode table on the device holds at `number`, 1 and up, be it reserved, free or deleted.

@@ -50,10 +50,7 @@ Row = tuple[Cell | Mark, ...]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns and rows; a rule stands before the last `ruled_rows` rows.
-
-    Tables are never cut. Where one is wider than the screen, text in its last column is folded at blanks.
-    """
+    """Columns and rows; a rule stands before the last `ruled_rows` rows. Tables are never cut or wrapped."""
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]

@@ -12,6 +12,7 @@ from guest_support import reservation
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from vmguest import hostmem
+from vmguest.fs.file import FileMappings
 from vmguest.machine import AttachedStorage, VirtualMachine
 from vmguest.storage import StorageKind, StorageRun
 
@@ -31,6 +32,7 @@ class StoredPages:
         self.pages = pages
         self.kind = kind
         self.holds = 0
+        self.mappings = FileMappings()
 
     def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:
         within = min(pages, self.pages - first_page)

@@ -229,10 +229,7 @@ WRONG_CONFIGS = (
     WrongConfig(
         "two-images",
         _segment("{name: A, at: 1M, image: {directory: /etc, tar: /x}}"),
-        (
-            "2: segments[0].image: found directory and tar, wanted exactly one of files, directory, tar, ext2,"
-            " continues",
-        ),
+        ("2: segments[0].image: found directory and tar, wanted exactly one of files, directory, tar, ext2",),
     ),
     WrongConfig(
         "missing-directory",

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from dcss.abi.ext2 import SECTOR_SIZE
 from dcss.abi.extmem import SegmentType as Type
-from dcss.abi.extmem import adjoining_types
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
@@ -25,6 +24,7 @@ MAX_NAME = 8
 PARM_LEN = 400  # with the NUL that ends the string
 DAX_ALIGNMENT_BYTES = 2 << 20
 _LOCAL = "(local)"
+_MIXABLE = frozenset({Type.EW, Type.EN, Type.EWEN})
 
 
 class SegmentInfo(NamedTuple):
@@ -79,7 +79,7 @@ class DcssblkDevice(BlockDevice):
             )
             raise KernelError(EIO, f"{self.name}: segment {self.segment_name} is of type {self.segment_type.name}")
         self.check_buffer(address)
-        self._check_stores(sector, size_bytes)
+        self.check_stores(sector, size_bytes)
         hostmem.copy(self._address(sector), address, size_bytes)
 
     def direct_access(self, handle: DeviceHandle, sector: int, size_bytes: int) -> DirectAccess:
@@ -93,10 +93,10 @@ class DcssblkDevice(BlockDevice):
             )
         return DirectAccess(handle, self._address(sector), self._absolute(sector) >> PAGE_SHIFT, size_bytes)
 
-    def _check_stores(self, sector: int, size_bytes: int) -> None:
+    def check_stores(self, sector: int, size_bytes: int) -> None:
         """Refuse to store into a member that stayed shared for another user when its device was made exclusive.
 
-        Linux goes on, and the store is a protection exception in the kernel.
+        Linux goes on, and the store is a protection exception in the kernel. Raises KernelError(EIO).
         """
         first, last = self._absolute(sector), self._absolute(sector) + size_bytes - 1
         for name, segment in self.members:
@@ -259,7 +259,7 @@ class Dcssblk:
             if lower.end + 1 != upper.start:
                 self._error(f"Adjacent DCSSs {lower_name} and {upper_name} are not contiguous")
                 raise KernelError(EINVAL, f"{lower_name} and {upper_name} are not contiguous")
-            if not adjoining_types(lower.type, upper.type):
+            if lower.type is not upper.type and not {lower.type, upper.type} <= _MIXABLE:
                 self._error(f"DCSS {lower_name} and DCSS {upper_name} have incompatible types")
                 raise KernelError(EINVAL, f"{lower_name} is {lower.type.label}, {upper_name} is {upper.type.label}")
 

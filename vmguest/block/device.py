@@ -107,6 +107,9 @@ class BlockDevice(ABC):
         handle.check()
         raise KernelError(EOPNOTSUPP, f"{self.name}: no direct access to {size_bytes} bytes at sector {sector}")
 
+    def check_stores(self, sector: int, size_bytes: int) -> None:  # noqa: B027 - most devices can be stored into
+        """Raise KernelError(EIO) where storing into bytes of the device would be a protection exception."""
+
     def check_request(self, sector: int, size_bytes: int) -> None:
         """Raise KernelError(EIO) unless a transfer is of whole pages, on page boundaries and inside the device.
 

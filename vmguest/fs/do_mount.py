@@ -5,6 +5,7 @@ from errno import EACCES, EBUSY, EINVAL, ENODEV, ENOTDIR, ENXIO
 
 from dcss.errors import KernelError
 from vmguest.block.device import BlockDevice
+from vmguest.credentials import ROOT
 from vmguest.fs.filesystem import FileSystem
 from vmguest.fs.mount import Dentry, Mount
 from vmguest.fs.namei import Vfs, path_names
@@ -97,7 +98,7 @@ def _make_mount_point(vfs: Vfs, names: list[bytes]) -> Dentry:
         file_system = dentry.mount.file_system
         if vfs.on_rootfs(dentry) and file_system.lookup(dentry.inode, name) is None and name not in {b".", b".."}:
             assert file_system.writer is not None
-            file_system.writer.mkdir(dentry.inode, name)
+            file_system.writer.mkdir(dentry.inode, name, 0o755, ROOT)
         dentry = vfs.resolve(name, start=dentry)
     if not dentry.inode.is_dir:
         raise KernelError(ENOTDIR, f"mount point {os.fsdecode(path)}: not a directory")

@@ -4,7 +4,8 @@ import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from errno import EACCES, EINVAL, EISDIR, EROFS
-from typing import NoReturn
+from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
 from dcss.abi.ext2 import RO_COMPAT_SUPPORTED, ROOT_INO
 from dcss.abi.page import PAGE_SIZE
@@ -12,8 +13,8 @@ from dcss.errors import KernelError
 from dcss.ext2.inode import Inode as Ext2Inode
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
-from vmguest.block.device import BlockDevice, DeviceHandle
-from vmguest.fs.file import FileOperations
+from vmguest.block.device import BlockDevice
+from vmguest.fs.file import FileMappings, FileOperations, WritableFileOperations
 from vmguest.fs.filesystem import FileSystem, StatFs, VfsInode
 from vmguest.fs.options import MountOptions
 from vmguest.fs.pagecache import BufferCache, CachedFile, PageCache
@@ -21,8 +22,13 @@ from vmguest.fs.xip import XipFile
 from vmguest.machine import VirtualMachine
 from vmguest.printk import LogBuffer
 
+if TYPE_CHECKING:
+    from dcss.ext2.write.writer import VolumeWriter
+    from vmguest.fs.ext2_writer import Ext2Writer
+
 IN_PLACE = frozenset({"xip", "dax"})
-_WITHOUT_EFFECT = re.compile(  # on what only reads; Documentation/filesystems/ext2.txt of Linux 3.13
+_SHOWN = frozenset({"debug", "errors", "grpid", "minixdf", "resgid", "resuid"})  # by ext2_show_options
+_KNOWN = re.compile(  # Documentation/filesystems/ext2.txt of Linux 3.13
     r"bsddf|minixdf|(no)?grpid|bsdgroups|sysvgroups|nocheck|check=none|debug|oldalloc|orlov|nobh|(no)?user_xattr|(no)?acl"
     r"|(no|usr|grp)?quota|(no)?reservation|errors=(continue|panic|remount-ro)|res[ug]id=\d+"
 )
@@ -31,8 +37,9 @@ _WITHOUT_EFFECT = re.compile(  # on what only reads; Documentation/filesystems/e
 class Ext2FileSystem:
     """A mounted ext2 (struct super_block): one open of its device, the volume, and how file data is reached.
 
-    It is mounted read-only, always. Where that was not asked for, the log says so. `in_place` is the option that has
-    files read and mapped where they lie: xip, or dax, which is its name since Linux 4.0; None where they are copied.
+    `in_place` is the option that has files read, written and mapped where they lie: xip, or dax, which is its name
+    since Linux 4.0; None where they are copied. Metadata that is written goes through buffers either way; what is only
+    read in place is read from storage itself.
     """
 
     type_name = "ext2"
@@ -42,41 +49,45 @@ class Ext2FileSystem:
         self.device = device
         self.source = f"/dev/{device.name}"
         self._log = log
-        if device.read_only and not options.read_only:
+        read_only = bool(options.read_only)
+        if device.read_only and not read_only:
             raise KernelError(EACCES, f"{device.name}: is read-only, wanted mount option ro")
         self.in_place = self._in_place(options.data)
+        self._data = options.data
         self._machine = machine
+        self._writer: Ext2Writer | None = None
+        self._file_mappings: WeakValueDictionary[int, FileMappings] = WeakValueDictionary()
         self._handle = device.open()
         with ExitStack() as undo:
             undo.callback(device.release, self._handle)
-            self._blocks = self._block_source(self._handle)
+            self._blocks = self._block_source(in_place=bool(self.in_place) and read_only)
             undo.callback(self._blocks.close)
             self.volume = Volume.mount(
                 self._blocks,
                 device=device.name,
-                read_only=True,
+                read_only=read_only,
                 xip=self.in_place == "xip",
                 dax=self.in_place == "dax",
                 silent=options.silent,
                 logical_block_size_bytes=device.logical_block_size_bytes,
                 log=log.log,
             )
-            if options.read_only is False:
-                self._refuse_writing()
+            self._pages = PageCache(self.volume, self._handle, machine.storage)
+            if not self.volume.read_only:
+                self._writer = self._begin_writing()
             undo.pop_all()
-        if options.read_only is None:
-            self._say("warn", "warning: mounted read-only, this version does not write ext2")
-        self._pages = PageCache(self.volume, self._handle, machine.storage)
 
     @property
     def options(self) -> tuple[str, ...]:
         """The options in force, as /proc/mounts shows them."""
-        return ("ro",) if self.in_place is None else ("ro", self.in_place)
+        access = "ro" if self._writer is None else "rw"
+        shown = [option for option in self._data if option.partition("=")[0] in _SHOWN]
+        return (access, *shown) if self.in_place is None else (access, *shown, self.in_place)
 
     def remount(self, options: MountOptions) -> None:
         """Change options as ext2_remount does: xip and dax stay as they are, whatever is asked for.
 
-        Raises KernelError: EACCES for rw on a read-only device, EINVAL, EROFS for rw.
+        Raises KernelError: EACCES for rw on a read-only device, EINVAL, EROFS for rw with features that forbid it.
         """
         if options.read_only is False and self.device.read_only:
             raise KernelError(EACCES, f"{self.device.name}: is read-only, and cannot be mounted rw")
@@ -84,25 +95,60 @@ class Ext2FileSystem:
         if wanted is not None and self.volume.block_size_bytes != PAGE_SIZE:
             self._say("warn", f"warning: unsupported blocksize for {wanted}")
             raise KernelError(EINVAL, f"{self.device.name}: blocks of {self.volume.block_size_bytes} bytes")
-        if options.read_only is False:
-            features = self.volume.superblock.s_feature_ro_compat & ~int(RO_COMPAT_SUPPORTED)
-            if features:
-                self._say(
-                    "warn", f"warning: couldn't remount RDWR because of unsupported optional features ({features:x})."
-                )
-                raise KernelError(EROFS, f"{self.device.name}: features {features:#x}")
-            self._refuse_writing()
         if wanted != self.in_place:
             self._say("warn", f"warning: refusing change of {wanted} flag with busy inodes while remounting")
+        if options.read_only is False and self._writer is None:
+            self._remount_read_write()
+        elif options.read_only and self._writer is not None:
+            self._writer.close()
+            self._writer = None
+            self.volume.end_writing()
+        self._data = options.data or self._data
 
-    def _refuse_writing(self) -> NoReturn:
-        self._say("err", "error: this version does not write ext2, mount it with ro")
-        raise KernelError(EROFS, f"{self.device.name}: wanted mount option ro")
+    def _remount_read_write(self) -> None:
+        features = self.volume.superblock.s_feature_ro_compat & ~int(RO_COMPAT_SUPPORTED)
+        if features:
+            self._say(
+                "warn", f"warning: couldn't remount RDWR because of unsupported optional features ({features:x})."
+            )
+            raise KernelError(EROFS, f"{self.device.name}: features {features:#x}")
+        old = self._blocks
+        if isinstance(old, BufferSource):
+            self._blocks = self._block_source(in_place=False)
+            old.close()
+        assert isinstance(self._blocks, BufferCache)
+        self.volume.begin_writing(self._blocks)
+        self._writer = self._begin_writing()
+
+    def _begin_writing(self) -> "Ext2Writer":
+        from dcss.ext2.write.writer import VolumeWriter
+        from vmguest.fs.ext2_writer import Ext2Writer
+
+        if self.in_place:
+            self.device.check_stores(0, self.device.size_bytes)
+        return Ext2Writer(
+            VolumeWriter(self.volume, self._pages.forget), self._pages, self._own, self._open_writable, self._data
+        )
+
+    def _open_writable(self, writer: "VolumeWriter", inode: Ext2Inode) -> WritableFileOperations:
+        from vmguest.fs.ext2_files import WritableCachedFile, WritableXipFile
+
+        _check_regular(inode)
+        mappings = self._mappings_of(inode)
+        if self.in_place:
+            return WritableXipFile(writer, inode, self._handle, self._machine, mappings)
+        return WritableCachedFile(writer, inode, self._pages, self._machine.storage, mappings)
+
+    def _mappings_of(self, inode: Ext2Inode) -> FileMappings:
+        mappings = self._file_mappings.get(inode.number)
+        if mappings is None:
+            mappings = self._file_mappings[inode.number] = FileMappings()
+        return mappings
 
     def _in_place(self, data: tuple[str, ...]) -> str | None:
         """Return xip or dax where the options ask for it and the device can do it. Raises KernelError(EINVAL)."""
         for option in data:
-            if option not in IN_PLACE and _WITHOUT_EFFECT.fullmatch(option) is None:
+            if option not in IN_PLACE and _KNOWN.fullmatch(option) is None:
                 self._say("err", f'error: unrecognized mount option "{option}" or missing value')
                 raise KernelError(EINVAL, f"mount option {option}: unknown to ext2")
         if "dax" in data:
@@ -120,9 +166,9 @@ class Ext2FileSystem:
         self._log.log(level, f"EXT2-fs ({self.device.name}): {message}")
 
     @property
-    def writer(self) -> None:
-        """Nothing: it is mounted read-only, always."""
-        return
+    def writer(self) -> "Ext2Writer | None":
+        """What changes it, or None where it is mounted read-only."""
+        return self._writer
 
     @property
     def device_number(self) -> tuple[int, int]:
@@ -159,25 +205,38 @@ class Ext2FileSystem:
 
     def open(self, inode: VfsInode) -> FileOperations:
         """Open a regular file. Raises KernelError: EISDIR for a directory, EINVAL for anything else."""
-        if not inode.is_regular:
-            raise KernelError(EISDIR if inode.is_dir else EINVAL, f"inode {inode.number}: not a regular file")
+        own = self._own(inode)
+        _check_regular(own)
+        self.hold(own)
+        mappings = self._mappings_of(own)
         if self.in_place:
-            return XipFile(self.volume, self._own(inode), self._handle, self._machine)
-        return CachedFile(self._own(inode), self._pages, self._machine.storage)
+            return XipFile(self.volume, own, self._handle, self._machine, mappings)
+        return CachedFile(own, self._pages, self._machine.storage, mappings)
 
     def hold(self, inode: VfsInode) -> None:
-        """Nothing is to be kept: names are not removed."""
+        """Keep an inode, also when it loses its last name, until `release`."""
+        self.volume.hold(self._own(inode))
 
     def release(self, inode: VfsInode) -> None:
-        """Nothing is held for one open file."""
+        """End one open or hold; the last one of what has no name frees it."""
+        own = self._own(inode)
+        if self._writer is None:
+            self.volume.release(own)
+        else:
+            self._writer.volume_writer.release(own)
+
+    def xattrs(self, inode: VfsInode) -> dict[bytes, bytes]:
+        """Return the extended attributes of an inode."""
+        return self.volume.xattrs(self._own(inode))
 
     def statfs(self) -> StatFs:
-        """Return what the superblock says; blocks of metadata count as used, as with mount option minixdf."""
+        """Return what the superblock says; blocks of metadata do not count, unless it is mounted with minixdf."""
         block = self.volume.superblock
         free, reserved = block.s_free_blocks_count, block.s_r_blocks_count
+        overhead = 0 if "minixdf" in self._data else self.volume.overhead_blocks()
         return StatFs(
             self.volume.block_size_bytes,
-            block.s_blocks_count,
+            block.s_blocks_count - overhead,
             free,
             max(0, free - reserved),
             block.s_inodes_count,
@@ -185,7 +244,9 @@ class Ext2FileSystem:
         )
 
     def unmount(self) -> None:
-        """Drop every copy and release the device; views into it are stale from now on."""
+        """Write what was changed, drop every copy and release the device; views into it are stale from now on."""
+        if self._writer is not None:
+            self._writer.close()
         self._pages.drop()
         self._blocks.close()
         self.device.release(self._handle)
@@ -193,10 +254,15 @@ class Ext2FileSystem:
     def _own(self, inode: VfsInode) -> Ext2Inode:
         return inode if isinstance(inode, Ext2Inode) else self.volume.inode(inode.number)
 
-    def _block_source(self, handle: DeviceHandle) -> BufferSource | BufferCache:
-        if self.in_place:
-            return BufferSource(self.device.direct_access(handle, 0, self.device.size_bytes).view())
-        return BufferCache(handle, self._machine.storage)
+    def _block_source(self, *, in_place: bool) -> BufferSource | BufferCache:
+        if in_place:
+            return BufferSource(self.device.direct_access(self._handle, 0, self.device.size_bytes).view())
+        return BufferCache(self._handle, self._machine.storage)
+
+
+def _check_regular(inode: Ext2Inode) -> None:
+    if not inode.is_regular:
+        raise KernelError(EISDIR if inode.is_dir else EINVAL, f"inode {inode.number}: not a regular file")
 
 
 def mount_ext2(

@@ -13,8 +13,46 @@ from vmguest.storage import ZERO_PAGE, StorageKind, StorageRun
 Actor = Callable[[memoryview], int]  # takes bytes, returns how many it took: what sendfile's actor does in the kernel
 
 
+class MappingSpace(Protocol):
+    """An address space, as a file sees it whose pages it shows."""
+
+    def pages_changed(self, mappings: "FileMappings", first_page: int, pages: int) -> None:
+        """Show pages of a file anew where they are mapped: they lie elsewhere now, or are gone."""
+        ...
+
+
+class FileMappings:
+    """The address spaces that map pages of one file (i_mmap), each with how many areas it has."""
+
+    __slots__ = ("__weakref__", "_spaces")
+
+    def __init__(self) -> None:
+        self._spaces: dict[MappingSpace, int] = {}
+
+    def add(self, space: MappingSpace) -> None:
+        """Count one more area of an address space."""
+        self._spaces[space] = self._spaces.get(space, 0) + 1
+
+    def remove(self, space: MappingSpace) -> None:
+        """Count one area less."""
+        self._spaces[space] -= 1
+        if not self._spaces[space]:
+            del self._spaces[space]
+
+    def changed(self, first_page: int, pages: int) -> None:
+        """Have every address space show pages as they are now (unmap_mapping_range)."""
+        if pages > 0:
+            for space in tuple(self._spaces):
+                space.pages_changed(self, first_page, pages)
+
+
 class FileOperations(Protocol):
     """An open regular file: positions and sizes in bytes, nothing is read beyond i_size."""
+
+    @property
+    def mappings(self) -> FileMappings:
+        """Who maps the file; the same for every open of it."""
+        ...
 
     @property
     def size_bytes(self) -> int:
@@ -55,13 +93,19 @@ class WritableFileOperations(FileOperations, Protocol):
 class StoredFile(ABC):
     """A file whose pages lie in storage. `translate` says where; reading and sending follow from it.
 
-    `window` is the host address of absolute address 0.
+    `window` is the host address of absolute address 0; `mappings` is the same for every open of the file.
     """
 
-    __slots__ = ("_window",)
+    __slots__ = ("_mappings", "_window")
 
-    def __init__(self, window: int) -> None:
+    def __init__(self, window: int, mappings: FileMappings) -> None:
         self._window = window
+        self._mappings = mappings
+
+    @property
+    def mappings(self) -> FileMappings:
+        """Who maps the file."""
+        return self._mappings
 
     @property
     @abstractmethod
@@ -106,6 +150,11 @@ class UnmappableFile:
 
     __slots__ = ()
 
+    @property
+    def mappings(self) -> FileMappings:
+        """Nobody maps it."""
+        return FileMappings()
+
     def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> NoReturn:  # noqa: ARG002
         """Refuse. Raises KernelError(ENODEV)."""
         raise KernelError(ENODEV, f"mmap of {pages} pages from page {first_page}: this file has no pages")
@@ -146,4 +195,19 @@ def send_pieces(pieces: Iterable[memoryview], actor: Actor) -> int:
         done += taken
         if taken < len(piece):
             break
+    return done
+
+
+def copy_into_runs(window: int, runs: Iterable[StorageRun], position: int, data: bytes | memoryview) -> int:
+    """Copy bytes that belong at `position` of a file into the storage of its pages; return how many had any.
+
+    `window` is the host address of absolute address 0; the runs begin with the page that `position` lies in.
+    """
+    view, done = memoryview(data), 0
+    for run in runs:
+        low = position + done
+        high = min(position + len(view), run.end << PAGE_SHIFT)
+        address = window + (run.page_frame << PAGE_SHIFT) + low - (run.file_page << PAGE_SHIFT)
+        hostmem.view(address, high - low)[:] = view[done : done + high - low]
+        done += high - low
     return done

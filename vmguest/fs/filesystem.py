@@ -4,8 +4,11 @@ from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
 from vmguest.block.device import BlockDevice
+from vmguest.credentials import Credentials
 from vmguest.fs.file import FileOperations, WritableFileOperations
 from vmguest.fs.options import MountOptions
+
+XATTR_CREATE, XATTR_REPLACE = 1, 2  # flags of setxattr(2)
 
 
 class StatFs(NamedTuple):
@@ -94,22 +97,36 @@ class VfsInode(Protocol):
 
 
 class Writer(Protocol):
-    """What changes a file system that is mounted read-write; names are given to directories that lack them."""
+    """What changes a file system that is mounted read-write; names are given to directories that lack them.
 
-    def create(self, directory: VfsInode, name: bytes) -> VfsInode:
-        """Make an empty regular file, mode 0644."""
+    `caller` owns what is made; whether he may make it was asked before (`vmguest.fs.permission`). Raises KernelError:
+    ENOSPC and what else each says.
+    """
+
+    def act_for(self, caller: Credentials) -> None:
+        """Allocate for somebody from now on: not everybody may have what is kept for root."""
         ...
 
-    def mkdir(self, directory: VfsInode, name: bytes) -> VfsInode:
-        """Make a directory, mode 0755."""
+    def create(self, directory: VfsInode, name: bytes, mode: int, caller: Credentials) -> VfsInode:
+        """Make an empty regular file."""
         ...
 
-    def symlink(self, directory: VfsInode, name: bytes, target: bytes) -> VfsInode:
-        """Make a symbolic link."""
+    def mkdir(self, directory: VfsInode, name: bytes, mode: int, caller: Credentials) -> VfsInode:
+        """Make a directory. Raises KernelError(EMLINK)."""
         ...
 
-    def mknod(self, directory: VfsInode, name: bytes, mode: int, rdev: tuple[int, int]) -> VfsInode:
-        """Make the node of a device."""
+    def symlink(self, directory: VfsInode, name: bytes, target: bytes, caller: Credentials) -> VfsInode:
+        """Make a symbolic link. Raises KernelError(ENAMETOOLONG)."""
+        ...
+
+    def mknod(
+        self, directory: VfsInode, name: bytes, mode: int, rdev: tuple[int, int], caller: Credentials
+    ) -> VfsInode:
+        """Make the node of a device, a FIFO or a socket; `mode` has its type."""
+        ...
+
+    def link(self, inode: VfsInode, directory: VfsInode, name: bytes) -> None:
+        """Give a file one more name. Raises KernelError(EMLINK)."""
         ...
 
     def unlink(self, directory: VfsInode, name: bytes) -> None:
@@ -120,12 +137,37 @@ class Writer(Protocol):
         """Remove a directory. Raises KernelError(ENOTEMPTY)."""
         ...
 
+    def rename(self, old_directory: VfsInode, old_name: bytes, new_directory: VfsInode, new_name: bytes) -> None:
+        """Move a name, over what the new one names, if anything. Raises KernelError: ENOTDIR, EISDIR, ENOTEMPTY."""
+        ...
+
     def open_writable(self, inode: VfsInode) -> WritableFileOperations:
         """Open a regular file, for writing too; `FileSystem.release` ends that as well."""
         ...
 
-    def set_mtime(self, inode: VfsInode, seconds: int) -> None:
-        """Set the time of the last change."""
+    def set_attributes(
+        self,
+        inode: VfsInode,
+        *,
+        mode: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        atime: int | None = None,
+        mtime: int | None = None,
+    ) -> None:
+        """Set permission bits, owners and times; the time of the inode's last change becomes now."""
+        ...
+
+    def accessed(self, inode: VfsInode, now: int) -> None:
+        """Set the time of the last read."""
+        ...
+
+    def set_xattr(self, inode: VfsInode, name: bytes, value: bytes | None, flags: int = 0) -> None:
+        """Set an extended attribute, or remove it where `value` is None. Raises KernelError: EOPNOTSUPP, ENODATA, …"""
+        ...
+
+    def sync(self) -> None:
+        """Write everything that was changed to the device."""
         ...
 
 
@@ -192,6 +234,10 @@ class FileSystem(Protocol):
 
     def release(self, inode: VfsInode) -> None:
         """End one open of a regular file, or one hold."""
+        ...
+
+    def xattrs(self, inode: VfsInode) -> dict[bytes, bytes]:
+        """Return the extended attributes of an inode by their full names."""
         ...
 
     def statfs(self) -> StatFs:

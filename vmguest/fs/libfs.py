@@ -66,6 +66,10 @@ class SimpleFileSystem:
     def release(self, inode: VfsInode) -> None:
         """Nothing is held for one open file."""
 
+    def xattrs(self, inode: VfsInode) -> dict[bytes, bytes]:  # noqa: ARG002
+        """Return none: there are none here."""
+        return {}
+
     def statfs(self) -> StatFs:
         """Return nothing: it has no blocks."""
         return StatFs(PAGE_SIZE, 0, 0, 0, 0, 0)

@@ -1,16 +1,32 @@
 """Names: the walk from a path to an inode across mounts, and what makes and removes names (fs/namei.c)."""
 
 import os
+import stat
 from collections.abc import Callable, Iterator
-from errno import EBUSY, EEXIST, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY, EROFS
+from errno import (
+    EBUSY,
+    EEXIST,
+    EINVAL,
+    EISDIR,
+    ELOOP,
+    ENAMETOOLONG,
+    ENOENT,
+    ENOTDIR,
+    ENOTEMPTY,
+    EPERM,
+    EROFS,
+    EXDEV,
+)
 
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
+from vmguest.credentials import MAY_EXEC, MAY_WRITE, ROOT
 from vmguest.fs.devices import Devices
 from vmguest.fs.filesystem import Writer
 from vmguest.fs.filesystem_types import FileSystemTypes
 from vmguest.fs.mount import Dentry, root_of
 from vmguest.fs.namespace import MountNamespace
+from vmguest.fs.permission import check, check_new_name, check_removal
 
 MAX_SYMLINKS = 40
 PATH_MAX = 4096
@@ -20,11 +36,15 @@ _DOTS_IN_RMDIR = {b"": EBUSY, b".": EINVAL, b"..": ENOTEMPTY}
 
 
 class Vfs(MountNamespace):
-    """The names of a guest: its mounts and the paths through them. `devices` opens what device nodes stand for."""
+    """The names of a guest: its mounts and the paths through them. `devices` opens what device nodes stand for.
+
+    `user` is who asks at the moment: the credentials of the task that runs (current_cred).
+    """
 
     def __init__(self, types: FileSystemTypes, devices: Devices, populate: Callable[[], None]) -> None:
         super().__init__(types, populate)
         self.devices = devices
+        self.user = ROOT
 
     def resolve(self, path: bytes, *, follow: bool = True, start: Dentry | None = None) -> Dentry:
         """Walk a path, through symbolic links and mounts; a relative one begins at `start`, or the root.
@@ -42,6 +62,8 @@ class Vfs(MountNamespace):
             name = names.pop()
             if not dentry.inode.is_dir:
                 raise KernelError(ENOTDIR, f"{os.fsdecode(dentry.path)}: not a directory")
+            if not self.user.privileged:
+                check(dentry, self.user, MAY_EXEC)
             if name == b".":
                 continue
             if name == b"..":
@@ -97,25 +119,17 @@ def writer_of(dentry: Dentry) -> Writer:
     return writer
 
 
-def create(vfs: Vfs, path: bytes, start: Dentry | None = None) -> Dentry:
+def create(vfs: Vfs, path: bytes, start: Dentry | None = None, mode: int = 0o666) -> Dentry:
     """Make an empty regular file; behind a link that leads nowhere, where that points. Raises KernelError: EROFS, …"""
     directory, name, writer = _place(vfs, *_final_target(vfs, path, start))
-    return Dentry(directory.mount, writer.create(directory.inode, name), name, directory)
+    inode = writer.create(directory.inode, name, mode & ~vfs.user.umask, vfs.user)
+    return Dentry(directory.mount, inode, name, directory)
 
 
-def touch(vfs: Vfs, path: bytes, seconds: int, start: Dentry | None = None) -> None:
-    """Set the time of a file's last change, or make an empty file."""
-    dentry = existing(vfs, path, start=start)
-    if dentry is None:
-        create(vfs, path, start)
-    else:
-        writer_of(dentry).set_mtime(dentry.inode, seconds)
-
-
-def mkdir(vfs: Vfs, path: bytes, start: Dentry | None = None) -> None:
-    """Make a directory. Raises KernelError: EEXIST, ENOENT, ENOTDIR, EROFS."""
+def mkdir(vfs: Vfs, path: bytes, start: Dentry | None = None, mode: int = 0o777) -> None:
+    """Make a directory. Raises KernelError: EEXIST, ENOENT, ENOTDIR, EROFS, EACCES, EMLINK."""
     directory, name, writer = _new_place(vfs, path, start, is_directory=True)
-    writer.mkdir(directory.inode, name)
+    writer.mkdir(directory.inode, name, mode & 0o1777 & ~vfs.user.umask, vfs.user)
 
 
 def symlink(vfs: Vfs, target: bytes, path: bytes, start: Dentry | None = None) -> None:
@@ -123,13 +137,91 @@ def symlink(vfs: Vfs, target: bytes, path: bytes, start: Dentry | None = None) -
     if not target:
         raise KernelError(ENOENT, "symbolic link: the target is empty")
     directory, name, writer = _new_place(vfs, path, start)
-    writer.symlink(directory.inode, name, target)
+    writer.symlink(directory.inode, name, target, vfs.user)
 
 
 def mknod(vfs: Vfs, path: bytes, mode: int, rdev: tuple[int, int], start: Dentry | None = None) -> None:
-    """Make the node of a device, its type in `mode`. Raises KernelError: EEXIST, EROFS, EPERM."""
+    """Make the node of a device, a FIFO, a socket or a file, its type in `mode`.
+
+    Devices are root's to make. Raises KernelError: EEXIST, EROFS, EACCES, EPERM.
+    """
     directory, name, writer = _new_place(vfs, path, start)
-    writer.mknod(directory.inode, name, mode, rdev)
+    if stat.S_IFMT(mode) in {stat.S_IFCHR, stat.S_IFBLK} and not vfs.user.privileged:
+        raise KernelError(EPERM, f"{os.fsdecode(path)}: user {vfs.user.uid} may not make a device's node")
+    mode = stat.S_IFMT(mode) | mode & 0o7777 & ~vfs.user.umask
+    if stat.S_ISREG(mode):
+        writer.create(directory.inode, name, stat.S_IMODE(mode), vfs.user)
+    else:
+        writer.mknod(directory.inode, name, mode, rdev, vfs.user)
+
+
+def link(vfs: Vfs, old: bytes, path: bytes, start: Dentry | None = None, *, follow: bool = False) -> None:
+    """Give a file one more name.
+
+    Raises KernelError: EXDEV on another mount, EPERM a directory, EEXIST, EMLINK, EROFS, EACCES.
+    """
+    source = vfs.resolve(old, follow=follow, start=start)
+    directory, name, writer = _new_place(vfs, path, start)
+    if source.mount is not directory.mount:
+        raise KernelError(EXDEV, f"link {os.fsdecode(path)}: {os.fsdecode(old)} is on another mount")
+    if source.inode.is_dir:
+        raise KernelError(EPERM, f"link {os.fsdecode(path)}: {os.fsdecode(old)} is a directory")
+    writer.link(source.inode, directory.inode, name)
+
+
+def rename(vfs: Vfs, old: bytes, new: bytes, start: Dentry | None = None) -> None:
+    """Move what a path names, over what the new one names, if anything (rename(2), in the order of its checks).
+
+    Raises KernelError: EXDEV on another mount, EBUSY a mount point or "." and "..", EINVAL into itself, ENOTEMPTY,
+    ENOTDIR, EISDIR, ENOENT, EACCES, EPERM, EROFS, EMLINK, ENOSPC.
+    """
+    (old_directory, old_name), (new_directory, new_name) = parent_of(vfs, old, start), parent_of(vfs, new, start)
+    if old_directory.mount is not new_directory.mount:
+        raise KernelError(EXDEV, f"rename {os.fsdecode(old)}: {os.fsdecode(new)} is on another mount")
+    if {old_name, new_name} & {b"", b".", b".."}:
+        raise KernelError(EBUSY, f"rename {os.fsdecode(old)} to {os.fsdecode(new)}: no name that can be moved")
+    if len(new_name) > NAME_LEN:
+        raise KernelError(ENAMETOOLONG, f"name of {len(new_name)} bytes, wanted at most {NAME_LEN}")
+    writer = writer_of(old_directory)
+    source = vfs.resolve(old_name, follow=False, start=old_directory)
+    if not source.inode.is_dir and (old.endswith(b"/") or new.endswith(b"/")):
+        raise KernelError(ENOTDIR, f"rename {os.fsdecode(old)}: not a directory")
+    if is_below(new_directory, source):
+        raise KernelError(EINVAL, f"rename {os.fsdecode(old)}: {os.fsdecode(new)} lies inside it")
+    target = existing(vfs, new_name, follow=False, start=new_directory)
+    if target is not None and is_below(old_directory, target):
+        raise KernelError(ENOTEMPTY, f"rename {os.fsdecode(old)}: lies inside {os.fsdecode(new)}")
+    if target is not None and target.inode.number == source.inode.number:
+        return  # two names of one file stay
+    check_removal(old_directory, source.inode, vfs.user)
+    _check_target(vfs, new_directory, source, target)
+    if source.inode.is_dir and old_directory.inode.number != new_directory.inode.number:
+        check(source, vfs.user, MAY_WRITE)  # its ".." changes
+    for dentry in (source, target):
+        if dentry is not None:
+            _check_not_mounted(vfs, dentry)
+    writer.rename(old_directory.inode, old_name, new_directory.inode, new_name)
+
+
+def _check_target(vfs: Vfs, directory: Dentry, source: Dentry, target: Dentry | None) -> None:
+    """Refuse a rename to where the user may not write, or over what is of another kind."""
+    if target is None:
+        check_new_name(directory, vfs.user)
+        return
+    check_removal(directory, target.inode, vfs.user)
+    if source.inode.is_dir and not target.inode.is_dir:
+        raise KernelError(ENOTDIR, f"{os.fsdecode(target.path)}: not a directory, and cannot be replaced by one")
+    if target.inode.is_dir and not source.inode.is_dir:
+        raise KernelError(EISDIR, f"{os.fsdecode(target.path)}: is a directory")
+
+
+def is_below(dentry: Dentry | None, ancestor: Dentry) -> bool:
+    """Whether a place is `ancestor` or lies below it."""
+    while dentry is not None:
+        if dentry.mount is ancestor.mount and dentry.inode.number == ancestor.inode.number:
+            return ancestor.inode.is_dir
+        dentry = dentry.parent
+    return False
 
 
 def unlink(vfs: Vfs, path: bytes, start: Dentry | None = None) -> None:
@@ -140,6 +232,7 @@ def unlink(vfs: Vfs, path: bytes, start: Dentry | None = None) -> None:
         raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
     if path.endswith(b"/"):
         raise KernelError(ENOTDIR, f"{os.fsdecode(path)}: not a directory")
+    check_removal(directory, dentry.inode, vfs.user)
     _check_not_mounted(vfs, dentry)
     writer.unlink(directory.inode, name)
 
@@ -150,6 +243,7 @@ def rmdir(vfs: Vfs, path: bytes, start: Dentry | None = None) -> None:
     dentry = vfs.resolve(name, follow=False, start=directory)
     if not dentry.inode.is_dir:
         raise KernelError(ENOTDIR, f"{os.fsdecode(path)}: not a directory")
+    check_removal(directory, dentry.inode, vfs.user)
     _check_not_mounted(vfs, dentry)
     writer.rmdir(directory.inode, name)
 
@@ -181,7 +275,9 @@ def _place(vfs: Vfs, path: bytes, start: Dentry | None) -> tuple[Dentry, bytes, 
         raise KernelError(EEXIST, f"{os.fsdecode(path)}: is there")
     if len(name) > NAME_LEN:
         raise KernelError(ENAMETOOLONG, f"name of {len(name)} bytes, wanted at most {NAME_LEN}")
-    return directory, name, writer_of(directory)
+    writer = writer_of(directory)
+    check_new_name(directory, vfs.user)
+    return directory, name, writer
 
 
 def _new_place(

@@ -7,10 +7,13 @@ from errno import EACCES, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR, ENXIO
 from typing import Self
 
 from dcss.errors import KernelError
+from vmguest.credentials import MAY_READ, MAY_WRITE
+from vmguest.fs.attr import drop_set_id, touch_atime
 from vmguest.fs.devices import DeviceFile
-from vmguest.fs.file import Actor, FileOperations, UnmappableFile, WritableFileOperations
+from vmguest.fs.file import Actor, FileMappings, FileOperations, UnmappableFile, WritableFileOperations
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs, create, existing, parent_of, writer_of
+from vmguest.fs.permission import check
 from vmguest.storage import StorageRun
 
 # asm-generic/fcntl.h, which s390 uses
@@ -28,13 +31,15 @@ class FileDescription:
     where it can be written, `device` where it is a device, which is closed at the end.
     """
 
-    __slots__ = ("_device", "_holders", "_target", "dentry", "file", "flags", "position")
+    __slots__ = ("_device", "_holders", "_target", "_vfs", "dentry", "file", "flags", "position")
 
     def __init__(
         self,
+        vfs: Vfs,
         dentry: Dentry,
         file: FileOperations,
         flags: int,
+        *,
         target: WritableFileOperations | None = None,
         device: DeviceFile | None = None,
     ) -> None:
@@ -42,10 +47,16 @@ class FileDescription:
         self.file = file
         self.flags = flags
         self.position = 0
+        self._vfs = vfs
         self._target = target
         self._device = device
         self._holders = 1
         dentry.mount.writers += self._writes_to_mount
+
+    @property
+    def mappings(self) -> FileMappings:
+        """Who maps the file."""
+        return self.file.mappings
 
     def hold(self) -> Self:
         """Count one more holder, which will `close` it too."""
@@ -70,6 +81,8 @@ class FileDescription:
             raise KernelError(EBADF, f"{os.fsdecode(self.dentry.path)}: not open for reading")
         count = self.file.read(self.position, buffer)
         self.position += count
+        if self._device is None:
+            touch_atime(self.dentry)
         return count
 
     def readv(self, buffers: Sequence[memoryview]) -> int:
@@ -84,6 +97,8 @@ class FileDescription:
 
     def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:
         """Yield where pages of the file lie. Raises KernelError(ENODEV) where it has none."""
+        if for_write:
+            self._before_change()
         return self.file.translate(first_page, pages, for_write=for_write)
 
     def check_mapping(self, *, shared_writable: bool) -> None:
@@ -101,6 +116,7 @@ class FileDescription:
         Raises KernelError: EBADF where it is not open for writing, ENOSPC where room ran out in between.
         """
         target = self._writable()
+        self._before_change()
         if self.flags & O_APPEND:
             self.position = target.size_bytes
         view, done = memoryview(data), 0
@@ -112,7 +128,15 @@ class FileDescription:
 
     def truncate(self, size_bytes: int) -> None:
         """Cut the file or let it grow by a hole. Raises KernelError(EINVAL): not open for writing, a size below 0."""
-        self._writable(EINVAL).truncate(size_bytes)
+        target = self._writable(EINVAL)
+        self._before_change()
+        target.truncate(size_bytes)
+
+    def fsync(self) -> None:
+        """Write what was changed to the device: this file's data, and all metadata (fsync(2))."""
+        writer = self.dentry.mount.file_system.writer
+        if writer is not None:
+            writer.sync()
 
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:
         """Move the position, and return it (generic_file_llseek: all that is not behind the end is data).
@@ -136,6 +160,13 @@ class FileDescription:
     @property
     def _writes_to_mount(self) -> bool:
         return self._target is not None and self._device is None
+
+    def _before_change(self) -> None:
+        """Have the file system allocate for who asks, and take set-id bits from a file that is not only root's."""
+        writer = self.dentry.mount.file_system.writer
+        if self._device is None and writer is not None:
+            writer.act_for(self._vfs.user)
+            drop_set_id(self.dentry, self._vfs)
 
     def _writable(self, errno: int = EBADF) -> WritableFileOperations:
         if self._target is None:
@@ -163,8 +194,10 @@ class DirectoryFile(UnmappableFile):
         raise KernelError(EINVAL, f"sendfile of {count} bytes at {position} to {actor}: is a directory")
 
 
-def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Dentry | None = None) -> FileDescription:
-    """Open a path, as open(2) does; a file that O_CREAT makes has mode 0644.
+def open_file(
+    vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Dentry | None = None, mode: int = 0o666
+) -> FileDescription:
+    """Open a path, as open(2) does; a file that O_CREAT makes has `mode`, without the bits of the umask.
 
     Raises KernelError: ENOENT, ENOTDIR, EISDIR, EEXIST, ELOOP (a link, with O_NOFOLLOW), EROFS, EACCES (a device, where
     the mount says nodev), ENXIO (no such device), EINVAL.
@@ -182,7 +215,9 @@ def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Dentry | None
         found = existing(vfs, path, follow=follow, start=start)
         if found is not None and exclusive:
             raise KernelError(EEXIST, f"{os.fsdecode(path)}: is there")
-        dentry = create(vfs, path, start) if found is None else found
+        if found is None:  # who makes a file may open it, whatever its mode says
+            return _opened(vfs, create(vfs, path, start, mode), flags)
+        dentry = found
         if dentry.inode.is_dir:
             raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
     if dentry.inode.is_symlink and not flags & O_DIRECTORY:
@@ -191,7 +226,15 @@ def open_file(vfs: Vfs, path: bytes, flags: int = O_RDONLY, start: Dentry | None
 
 
 def open_dentry(vfs: Vfs, dentry: Dentry, flags: int = O_RDONLY) -> FileDescription:
-    """Open what is at a place. Raises KernelError as `open_file` does."""
+    """Open what is at a place. Raises KernelError as `open_file` does, and EACCES where the user may not."""
+    access = flags & O_ACCMODE
+    mask = (MAY_READ if access != O_WRONLY else 0) | (MAY_WRITE if access != O_RDONLY or flags & O_TRUNC else 0)
+    if not vfs.user.privileged:
+        check(dentry, vfs.user, mask)
+    return _opened(vfs, dentry, flags)
+
+
+def _opened(vfs: Vfs, dentry: Dentry, flags: int) -> FileDescription:
     inode, kind = dentry.inode, stat.S_IFMT(dentry.inode.mode)
     writing = flags & O_ACCMODE != O_RDONLY
     changing = writing or flags & O_TRUNC  # Linux empties a file that is opened for reading, too
@@ -199,19 +242,19 @@ def open_dentry(vfs: Vfs, dentry: Dentry, flags: int = O_RDONLY) -> FileDescript
         raise KernelError(ENOTDIR, f"{os.fsdecode(dentry.path)}: not a directory")
     if kind == stat.S_IFREG:
         if not changing:
-            return FileDescription(dentry, dentry.mount.file_system.open(inode), flags)
+            return FileDescription(vfs, dentry, dentry.mount.file_system.open(inode), flags)
         target = writer_of(dentry).open_writable(inode)
         if flags & O_TRUNC:
             target.truncate(0)
-        return FileDescription(dentry, target, flags, target if writing else None)
+        return FileDescription(vfs, dentry, target, flags, target=target if writing else None)
     if kind == stat.S_IFDIR:
         if changing:
             raise KernelError(EISDIR, f"{os.fsdecode(dentry.path)}: is a directory")
-        return FileDescription(dentry, DirectoryFile(), flags)
+        return FileDescription(vfs, dentry, DirectoryFile(), flags)
     if kind not in {stat.S_IFBLK, stat.S_IFCHR}:
         found = stat.filemode(inode.mode)
         raise KernelError(ENXIO, f"{os.fsdecode(dentry.path)}: {found}, wanted a file, a directory or a device")
     if "nodev" in dentry.mount.flags:
         raise KernelError(EACCES, f"{os.fsdecode(dentry.path)}: mounted with nodev")
     device = vfs.devices.open(inode)
-    return FileDescription(dentry, device, flags, device if writing else None, device)
+    return FileDescription(vfs, dentry, device, flags, target=device if writing else None, device=device)

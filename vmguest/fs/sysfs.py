@@ -7,6 +7,7 @@ from typing import NamedTuple, NoReturn
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
+from vmguest.credentials import Credentials
 from vmguest.fs.filesystem import VfsInode
 from vmguest.fs.libfs import SimpleFileSystem, SimpleInode, TextFile
 
@@ -118,10 +119,16 @@ class SysFileSystem(SimpleFileSystem):
     def _refuse(self, *_names: object, **_named: object) -> NoReturn:
         raise KernelError(EPERM, "in sysfs, names are made and removed by drivers")
 
-    create = mkdir = mknod = symlink = unlink = rmdir = _refuse
+    create = mkdir = mknod = symlink = link = unlink = rmdir = rename = set_attributes = set_xattr = _refuse
 
-    def set_mtime(self, inode: VfsInode, seconds: int) -> None:
+    def act_for(self, caller: Credentials) -> None:
+        """Do nothing: nothing is allocated."""
+
+    def accessed(self, inode: VfsInode, now: int) -> None:
         """Do nothing: times are not kept."""
+
+    def sync(self) -> None:
+        """Do nothing: there is no device."""
 
     def _entry(self, path: Path) -> SysfsEntry:
         entry: SysfsEntry = self._tree()

@@ -5,13 +5,14 @@ Its data is page cache, as in Linux, and there is no other copy. Names and inode
 
 import stat
 from collections.abc import Iterator, Sequence
-from errno import EINVAL, EISDIR, ENOENT, ENOTDIR, ENOTEMPTY
+from errno import EEXIST, EINVAL, EISDIR, ENODATA, ENOENT, ENOTDIR, ENOTEMPTY, EOPNOTSUPP
 from time import time
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
+from vmguest.credentials import Credentials
 from vmguest.frames import FrameMap
-from vmguest.fs.filesystem import FileSystem, StatFs, VfsInode
+from vmguest.fs.filesystem import XATTR_CREATE, XATTR_REPLACE, FileSystem, StatFs, VfsInode
 from vmguest.fs.options import MountOptions, refuse_data
 from vmguest.fs.tmpfs_file import TmpfsFile, TmpfsInode
 from vmguest.storage import RealStorage
@@ -95,30 +96,68 @@ class TmpfsFileSystem:
         used, free = self.page_cache_bytes // PAGE_SIZE, self._storage.free_bytes // PAGE_SIZE
         return StatFs(PAGE_SIZE, used + free, free, free, len(self._inodes) + free, free)
 
-    def create(self, directory: VfsInode, name: bytes) -> TmpfsInode:
+    def act_for(self, caller: Credentials) -> None:
+        """Do nothing: nothing is kept for root."""
+
+    def create(self, directory: VfsInode, name: bytes, mode: int, caller: Credentials) -> TmpfsInode:
         """Make an empty regular file."""
-        inode = self._add(directory, name, stat.S_IFREG | 0o644)
+        inode = self._add(directory, name, stat.S_IFREG | mode, caller)
         inode.data = FrameMap(self._storage)
         return inode
 
-    def mkdir(self, directory: VfsInode, name: bytes) -> TmpfsInode:
+    def mkdir(self, directory: VfsInode, name: bytes, mode: int, caller: Credentials) -> TmpfsInode:
         """Make a directory."""
-        inode = self._add(directory, name, stat.S_IFDIR | 0o755)
+        inode = self._add(directory, name, stat.S_IFDIR | mode, caller)
         inode.links_count = 2
         self._own(directory).links_count += 1
         return inode
 
-    def symlink(self, directory: VfsInode, name: bytes, target: bytes) -> TmpfsInode:
+    def symlink(self, directory: VfsInode, name: bytes, target: bytes, caller: Credentials) -> TmpfsInode:
         """Make a symbolic link."""
-        inode = self._add(directory, name, stat.S_IFLNK | 0o777)
+        inode = self._add(directory, name, stat.S_IFLNK | 0o777, caller)
         inode.target, inode.size_bytes = target, len(target)
         return inode
 
-    def mknod(self, directory: VfsInode, name: bytes, mode: int, rdev: tuple[int, int]) -> TmpfsInode:
-        """Make the node of a device."""
-        inode = self._add(directory, name, mode)
+    def mknod(
+        self, directory: VfsInode, name: bytes, mode: int, rdev: tuple[int, int], caller: Credentials
+    ) -> TmpfsInode:
+        """Make the node of a device, a FIFO or a socket."""
+        inode = self._add(directory, name, mode, caller)
         inode.rdev = rdev
         return inode
+
+    def link(self, inode: VfsInode, directory: VfsInode, name: bytes) -> None:
+        """Give a file one more name."""
+        own, parent = self._own(inode), self._own(directory)
+        self._check_alive(parent, name)
+        parent.children[name] = own.number
+        own.links_count += 1
+        own.ctime = parent.mtime = parent.ctime = int(time())
+
+    def rename(self, old_directory: VfsInode, old_name: bytes, new_directory: VfsInode, new_name: bytes) -> None:
+        """Move a name, over what the new one names, if anything. Raises KernelError: ENOTDIR, EISDIR, ENOTEMPTY."""
+        source, target = self._own(old_directory), self._own(new_directory)
+        moved = self._inodes[source.children[old_name]]
+        number = target.children.get(new_name)
+        if number == moved.number:
+            return
+        self._check_alive(target, new_name)
+        if number is not None:
+            replaced = self._inodes[number]
+            if moved.is_dir and not replaced.is_dir:
+                raise KernelError(ENOTDIR, f"{new_name!r}: not a directory")
+            if replaced.is_dir:
+                if not moved.is_dir:
+                    raise KernelError(EISDIR, f"{new_name!r}: is a directory")
+                self.rmdir(target, new_name)
+            else:
+                self.unlink(target, new_name)
+        self._remove(source, old_name)
+        target.children[new_name] = moved.number
+        moved.ctime = target.mtime = target.ctime = int(time())
+        if moved.is_dir:
+            source.links_count -= 1
+            target.links_count += 1
 
     def unlink(self, directory: VfsInode, name: bytes) -> None:
         """Remove a name of a file or link; its data goes with its last open. Raises KernelError(EISDIR)."""
@@ -141,11 +180,49 @@ class TmpfsFileSystem:
         inode.links_count = 0
         self._forget_unused(inode)
 
-    def set_mtime(self, inode: VfsInode, seconds: int) -> None:
-        """Set the time of the last change."""
+    def set_attributes(
+        self,
+        inode: VfsInode,
+        *,
+        mode: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        atime: int | None = None,
+        mtime: int | None = None,
+    ) -> None:
+        """Set permission bits, owners and times."""
         own = self._own(inode)
-        own.atime = own.mtime = seconds
+        own.mode = own.mode if mode is None else stat.S_IFMT(own.mode) | mode & 0o7777
+        own.uid = own.uid if uid is None else uid
+        own.gid = own.gid if gid is None else gid
+        own.atime = own.atime if atime is None else atime
+        own.mtime = own.mtime if mtime is None else mtime
         own.ctime = int(time())
+
+    def accessed(self, inode: VfsInode, now: int) -> None:
+        """Set the time of the last read."""
+        self._own(inode).atime = now
+
+    def xattrs(self, inode: VfsInode) -> dict[bytes, bytes]:
+        """Return the extended attributes of an inode."""
+        return dict(self._own(inode).xattrs)
+
+    def set_xattr(self, inode: VfsInode, name: bytes, value: bytes | None, flags: int = 0) -> None:
+        """Set or remove an attribute. Raises KernelError: EOPNOTSUPP for prefixes without a place, ENODATA, EEXIST."""
+        own = self._own(inode)
+        if not name.startswith((b"trusted.", b"security.")):
+            raise KernelError(EOPNOTSUPP, f"attribute {name!r}: tmpfs keeps trusted. and security. only")
+        if name in own.xattrs and flags & XATTR_CREATE:
+            raise KernelError(EEXIST, f"attribute {name!r}: is there")
+        if name not in own.xattrs and (value is None or flags & XATTR_REPLACE):
+            raise KernelError(ENODATA, f"attribute {name!r}: is not there")
+        if value is None:
+            del own.xattrs[name]
+        else:
+            own.xattrs[name] = value
+
+    def sync(self) -> None:
+        """Do nothing: there is no device."""
 
     def remount(self, options: MountOptions) -> None:
         """Make it read-only, or writable again. Raises KernelError(EINVAL) for options that it does not know."""
@@ -169,11 +246,19 @@ class TmpfsFileSystem:
         self._inodes[inode.number] = inode
         return inode
 
-    def _add(self, directory: VfsInode, name: bytes, mode: int) -> TmpfsInode:
-        own = self._own(directory)
-        if own.links_count == 0:  # it is still a working directory (IS_DEADDIR)
+    @staticmethod
+    def _check_alive(directory: TmpfsInode, name: bytes) -> None:
+        if directory.links_count == 0:  # it is still a working directory (IS_DEADDIR)
             raise KernelError(ENOENT, f"{name!r}: the directory was removed")
+
+    def _add(self, directory: VfsInode, name: bytes, mode: int, caller: Credentials) -> TmpfsInode:
+        own = self._own(directory)
+        self._check_alive(own, name)
         inode = self._new(mode)
+        inode.uid, inode.gid = caller.uid, caller.gid
+        if own.mode & stat.S_ISGID:  # handed on, as by inode_init_owner
+            inode.gid = own.gid
+            inode.mode |= stat.S_ISGID if inode.is_dir else 0
         own.children[name] = inode.number
         own.mtime = own.ctime = inode.mtime
         return inode

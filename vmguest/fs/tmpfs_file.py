@@ -10,7 +10,7 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.frames import FrameMap
-from vmguest.fs.file import StoredFile
+from vmguest.fs.file import FileMappings, StoredFile, copy_into_runs
 from vmguest.fs.libfs import ModeMixin
 from vmguest.storage import RealStorage, StorageRun
 
@@ -33,6 +33,8 @@ class TmpfsInode(ModeMixin):
     children: dict[bytes, int] = field(default_factory=dict)
     target: bytes = b""
     data: FrameMap | None = None
+    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+    mappings: FileMappings = field(default_factory=FileMappings)
 
     @property
     def pages(self) -> int:
@@ -51,7 +53,7 @@ class TmpfsFile(StoredFile):
     __slots__ = ("_data", "_inode")
 
     def __init__(self, inode: TmpfsInode, data: FrameMap, storage: RealStorage) -> None:
-        super().__init__(storage.base)
+        super().__init__(storage.base, inode.mappings)
         self._inode = inode
         self._data = data
 
@@ -68,26 +70,22 @@ class TmpfsFile(StoredFile):
             return 0
         first = position // PAGE_SIZE
         filled = self._data.fill(first, hostmem.pages(position + len(data)) - first)
-        end = min(position + len(data), (first + filled) * PAGE_SIZE)
-        if end <= position:
+        if not filled:
             raise KernelError(ENOSPC, "real storage is full (give the guest more `storage:`, or remove files)")
-        view, done = memoryview(data), 0
-        for run in self._data.runs(first, filled):
-            low = position + done
-            high = min(end, run.end * PAGE_SIZE)
-            address = self._window + run.page_frame * PAGE_SIZE + low - run.file_page * PAGE_SIZE
-            hostmem.view(address, high - low)[:] = view[done : done + high - low]
-            done += high - low
-        self._set_size(max(self.size_bytes, end))
+        done = copy_into_runs(self._window, self._data.runs(first, filled), position, data)
+        self._set_size(max(self.size_bytes, position + done))
+        self._mappings.changed(first, filled)
         return done
 
     def truncate(self, size_bytes: int) -> None:
         """Cut the file, or let it grow by a hole."""
         if size_bytes < 0:
             raise KernelError(EINVAL, f"truncate to {size_bytes} bytes: wanted no negative number")
+        before = hostmem.pages(self.size_bytes)
         if size_bytes < self.size_bytes:
             self._data.truncate(size_bytes)
         self._set_size(size_bytes)
+        self._mappings.changed(hostmem.pages(size_bytes), before - hostmem.pages(size_bytes))
 
     def _set_size(self, size_bytes: int) -> None:
         self._inode.size_bytes = size_bytes

@@ -13,7 +13,7 @@ from dcss.errors import HoleError, KernelError
 from dcss.ext2.inode import Inode
 from dcss.ext2.volume import Volume
 from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice, DeviceHandle, DirectAccess
-from vmguest.fs.file import StoredFile
+from vmguest.fs.file import FileMappings, StoredFile
 from vmguest.machine import VirtualMachine
 from vmguest.storage import StorageKind, StorageRun
 
@@ -30,8 +30,10 @@ class XipFile(StoredFile):
 
     __slots__ = ("_handle", "_inode", "_machine", "_volume")
 
-    def __init__(self, volume: Volume, inode: Inode, handle: DeviceHandle, machine: VirtualMachine) -> None:
-        super().__init__(machine.storage.base)
+    def __init__(
+        self, volume: Volume, inode: Inode, handle: DeviceHandle, machine: VirtualMachine, mappings: FileMappings
+    ) -> None:
+        super().__init__(machine.storage.base, mappings)
         self._volume = volume
         self._inode = inode
         self._handle = handle
@@ -53,7 +55,7 @@ class XipFile(StoredFile):
     def _runs(self, first_page: int, pages: int, *, for_write: bool) -> Iterator[StorageRun]:
         """Yield the storage of file pages, a run of contiguous blocks at a time: get_xip_mem for many pages."""
         if for_write:
-            raise KernelError(EROFS, f"inode {self._inode.number}: this version does not write ext2")
+            raise KernelError(EROFS, f"inode {self._inode.number}: is not open for writing")
         for page, block, blocks in self._volume.runs(self._inode, first_page, pages):
             if block:
                 frame = self._direct_access(block, blocks).page_frame

@@ -8,6 +8,7 @@ from errno import EISDIR, EOVERFLOW, EUCLEAN
 from typing import NamedTuple, Protocol
 
 from dcss.errors import Ext2FormatError, KernelError
+from vmguest.credentials import Credentials
 from vmguest.fs.mount import Dentry
 from vmguest.fs.open import O_RDONLY, FileDescription, open_file
 from vmguest.kernel import Kernel
@@ -27,11 +28,11 @@ class Interpreter(Protocol):
         """All commands by name."""
         ...
 
-    def subshell(self, directory: Dentry) -> "Interpreter":
-        """Return another shell, which begins in a directory."""
+    def subshell(self, directory: Dentry, credentials: Credentials) -> "Interpreter":
+        """Return another shell, which begins in a directory, of a user."""
         ...
 
-    def run(self, command: str | bytes, stdout: Sink, stderr: Sink) -> int:
+    def run(self, command: str | bytes | Sequence[str | bytes], stdout: Sink, stderr: Sink) -> int:
         """Run a line; return the exit status of what ran last."""
         ...
 

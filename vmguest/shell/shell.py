@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from errno import EINVAL
 
 from dcss.errors import Ext2FormatError, KernelError
+from vmguest.credentials import ROOT, Credentials
 from vmguest.fs.mount import Dentry
 from vmguest.fs.open import O_APPEND, O_CREAT, O_TRUNC, O_WRONLY, FileDescription, open_file
 from vmguest.kernel import Kernel
@@ -31,10 +32,16 @@ class Shell:
     """
 
     def __init__(
-        self, kernel: Kernel, directory: Dentry | None = None, *, pause: Callable[[], None] = lambda: None
+        self,
+        kernel: Kernel,
+        directory: Dentry | None = None,
+        credentials: Credentials = ROOT,
+        *,
+        pause: Callable[[], None] = lambda: None,
     ) -> None:
         self.kernel = kernel
         self._directory = directory
+        self._credentials = credentials
         self._pause = pause
 
     @property
@@ -42,9 +49,9 @@ class Shell:
         """All commands by name."""
         return COMMANDS
 
-    def subshell(self, directory: Dentry) -> "Shell":
-        """Return another shell of this guest, which begins in a directory and pauses as this one does."""
-        return Shell(self.kernel, directory, pause=self._pause)
+    def subshell(self, directory: Dentry, credentials: Credentials) -> "Shell":
+        """Return another shell of this guest, of a user, which begins in a directory and pauses as this one does."""
+        return Shell(self.kernel, directory, credentials, pause=self._pause)
 
     def run(self, command: str | bytes | Words, stdout: Sink, stderr: Sink) -> int:
         """Run a line, or the command that words make; return the exit status of what ran last.
@@ -64,13 +71,15 @@ class Shell:
             err.flush()
             return USAGE
         status = 0
-        task = self.kernel.new_task(self._directory or self.kernel.vfs.root())
+        task = self.kernel.new_task(self._directory or self.kernel.vfs.root(), self._credentials)
+        before, self.kernel.vfs.user = self.kernel.vfs.user, self._credentials
         try:
             for parsed in commands:
                 if parsed.when is None or (parsed.when == 0) == (status == 0):
                     self._pause()
                     status = self._guarded(task, parsed, out, err)
         finally:
+            self.kernel.vfs.user = before
             self.kernel.end_task(task)
         return status
 

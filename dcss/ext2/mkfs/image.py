@@ -12,7 +12,7 @@ from dcss.ext2.indirect import BlockRun
 from dcss.ext2.mkfs.blockmap import BlockMap, check_file_size, count_indirect_blocks, direct_pointers
 from dcss.ext2.mkfs.copy import Copier, ImageWindow, ProgressFunction, Transfer, copy_files, transfers
 from dcss.ext2.mkfs.directories import pack_directory
-from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
+from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES, BLOCKS_PER_GROUP
 from dcss.ext2.mkfs.groups import Groups, group_metadata
 from dcss.ext2.mkfs.inodes import BLANK_INODE, FAST_SYMLINK_BYTES, NO_POINTERS, pack_inode, pointers_without_blocks
 from dcss.ext2.mkfs.layout import HUGE_PAGE_BYTES, LARGE_BLOCKS, BlockExtent, Demand, Layout, lay_out
@@ -40,14 +40,25 @@ class PlacedImage:
 
     def write(self, window: ImageWindow, progress: ProgressFunction | None) -> None:
         """Write what lies in `window`, whose file reads as zeros. A superblock comes last: a partial image has none."""
+        self._write_around(window.write, lambda: self._copy(window, progress))
+
+    def write_empty(self, write: Callable[[bytes, int], None]) -> None:
+        """Write an image without files by `write`, which gets bytes and offset, over whatever is there."""
+        geometry = self.layout.geometry
+        for group in range(geometry.groups):
+            first, end = group * BLOCKS_PER_GROUP, geometry.first_free_block(group)
+            write(bytes((end - first) * BLOCK_SIZE_BYTES), first * BLOCK_SIZE_BYTES)
+        self._write_around(write, lambda: None)
+
+    def _write_around(self, write: Callable[[bytes, int], None], copy: Callable[[], None]) -> None:
         digest = sha256()
         groups = Groups(self.layout, self.numbering.last_number, self.numbering.directories)
         for offset, content in _joined(self._metadata(groups)):
             digest.update(content)
-            window.write(content, offset)
-        self._copy(window, progress)
+            write(content, offset)
+        copy()
         for offset, content in groups.superblocks(digest.digest()):
-            window.write(content, offset)
+            write(content, offset)
 
     def content_bytes(self, window: ImageWindow) -> int:
         """Return how many bytes of files `write` copies into `window`."""

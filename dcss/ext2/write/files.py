@@ -87,24 +87,27 @@ class FileWriter:
         self.set_size(inode, max(inode.size_bytes, end))
         return end - position
 
-    def truncate(self, inode: Inode, size_bytes: int) -> None:
-        """Cut a file, or let it grow by a hole. Raises KernelError: EINVAL, EFBIG, EISDIR."""
+    def truncate(self, inode: Inode, size_bytes: int, *, clear_end: bool = True) -> None:
+        """Cut a file, or let it grow by a hole. Raises KernelError: EINVAL, EFBIG, EISDIR.
+
+        Where the last block ends is zeroed, so that a file that grows again shows zeros there; with `clear_end` off the
+        caller has done that, in its own copy of the block.
+        """
         info = self._tables.info
         _check_regular(inode)
         if size_bytes < 0:
             raise KernelError(EINVAL, f"truncate to {size_bytes} bytes: wanted no negative number")
         if size_bytes > max_size_bytes(info.block_size_bytes):
             raise KernelError(EFBIG, f"inode {inode.number}: {size_bytes} bytes are more than a file can have")
-        if size_bytes < inode.size_bytes:
-            self._clear_end(inode, size_bytes)
-            self.set_size(inode, size_bytes)
+        shrinks = size_bytes < inode.size_bytes
+        if clear_end:
+            self._clear_end(inode, min(size_bytes, inode.size_bytes))
+        self.set_size(inode, size_bytes)
+        if shrinks:
             self.truncate_blocks(inode, size_bytes)
-        else:
-            self._clear_end(inode, inode.size_bytes)
-            self.set_size(inode, size_bytes)
 
     def _clear_end(self, inode: Inode, size_bytes: int) -> None:
-        """Zero the rest of the block that a size ends in, so that a file that grows again shows zeros there."""
+        """Zero the rest of the block that a size ends in."""
         info = self._tables.info
         block, offset = divmod(size_bytes, info.block_size_bytes)
         if offset:

@@ -4,7 +4,7 @@ Permissions are the caller's business, as in the kernel, where the VFS asks befo
 what is made, and who may take the blocks that are kept for root.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from errno import EEXIST, EISDIR, EMLINK, ENAMETOOLONG, ENOENT, ENOTDIR, ENOTEMPTY
 from random import getrandbits
@@ -52,8 +52,11 @@ class VolumeWriter:
     What it does is on the device after `Volume.sync`. An inode without names lives until its last `hold` is released.
     """
 
-    def __init__(self, volume: Volume) -> None:
-        """Begin writing: the volume counts one mount more, and is not clean until `close`. KernelError(EROFS)."""
+    def __init__(self, volume: Volume, evicted: Callable[[int], None] = lambda _number: None) -> None:
+        """Begin writing: the volume counts one mount more, and is not clean until `close`.
+
+        `evicted` is told the number of each inode that is freed. Raises KernelError(EROFS).
+        """
         info = volume.tables.info
         info.writer()
         self.volume = volume
@@ -63,7 +66,7 @@ class VolumeWriter:
         self._directories = DirectoryWriter(volume.tables, self._allocator)
         self.files = FileWriter(volume.tables, self._allocator)
         self.attributes = AttributeWriter(volume.tables, self._allocator)
-        self._holds: dict[int, int] = {}
+        self._evicted = evicted
         self._orphans: dict[int, Inode] = {}
         block = info.superblock
         self._state = block.s_state
@@ -79,24 +82,18 @@ class VolumeWriter:
         info = self._tables.info
         for inode in tuple(self._orphans.values()):
             self._evict(inode)
-        self._holds.clear()
         info.superblock = info.superblock._replace(s_state=self._state, s_mtime=int(time()) & 0xFFFFFFFF)
         info.superblock_dirty = True
         self.volume.sync()
 
     def hold(self, inode: Inode) -> None:
         """Keep an inode, also when it loses its last name, until `release`."""
-        self._holds[inode.number] = self._holds.get(inode.number, 0) + 1
+        self._tables.hold(inode)
 
     def release(self, inode: Inode) -> None:
         """End one hold; the last one of an inode without names frees it."""
-        left = self._holds.get(inode.number, 0) - 1
-        if left > 0:
-            self._holds[inode.number] = left
-            return
-        self._holds.pop(inode.number, None)
-        if inode.number in self._orphans:
-            self._evict(inode)
+        if self._tables.release(inode.number) and inode.number in self._orphans:
+            self._evict(self._orphans[inode.number])
 
     def create(self, directory: Inode, name: bytes, mode: int = 0o644, caller: Caller = ROOT) -> Inode:
         """Make an empty regular file. Raises KernelError: EEXIST, ENAMETOOLONG, ENOENT, ENOTDIR, ENOSPC."""
@@ -246,7 +243,7 @@ class VolumeWriter:
     def _free_unused(self, inode: Inode) -> None:
         if inode.links_count == 0:
             self._orphans[inode.number] = inode
-            if inode.number not in self._holds:
+            if not self._tables.is_held(inode.number):
                 self._evict(inode)
 
     def _evict(self, inode: Inode) -> None:
@@ -259,6 +256,11 @@ class VolumeWriter:
             self.files.truncate_blocks(inode, 0)
         self._numbers.free(inode.number, inode.mode)
         self._tables.inodes.remove(inode)
+        self._evicted(inode.number)
+
+    def act_for(self, caller: Caller) -> None:
+        """Allocate blocks for somebody from now on, who may not have the right to those that are kept for root."""
+        self._allocator.privileged = caller.privileged
 
     @contextmanager
     def acting(self, caller: Caller) -> Iterator[None]:

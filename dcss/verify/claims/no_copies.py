@@ -12,14 +12,20 @@ NAME: Final = "no-hidden-copies"
 
 
 def judge(snapshot: Snapshot) -> Claim:
-    """Judge the claim from the search of memory: copies of a guest kernel refute, all others are listed."""
+    """Judge the claim from the search of memory: copies of a guest kernel refute, all others are listed.
+
+    Buffers do not refute: what is mounted read-write has its metadata, and never its files, in the guest kernel's own
+    memory, as on a real machine.
+    """
     guests = snapshot.sharing
     if not guests:
         return Claim(NAME, None, "no guest is expected to share", applies=False)
     search = snapshot.search
     findings = [*search.others, *(search.guests[guest.target.name] for guest in guests)]
     copies = [copy for one in findings for copy in one.copies]
-    refuting = [str(copy) for copy in copies if copy.origin == "kernel"]
+    writable = {segment.name for segment in snapshot.segments if segment.target.type.shared_writable}
+    buffers = [copy for copy in copies if copy.path is None and copy.segment in writable]
+    refuting = [str(copy) for copy in copies if copy.origin == "kernel" and copy not in buffers]
     if refuting:
         return Claim(NAME, False, first_few(refuting))
     unsearched = denied_reasons(guests)
@@ -33,10 +39,13 @@ def judge(snapshot: Snapshot) -> Claim:
     closed = [reason for guest in snapshot.guests for reason in search.guests[guest.target.name].closed_descriptors]
     if closed:
         return Claim(NAME, None, f"not all descriptors could be seen: {closed[0]}")
-    return Claim(NAME, True, _holds(sum(one.searched_pages for one in findings), len(guests), copies))
+    return Claim(NAME, True, _holds(sum(one.searched_pages for one in findings), len(guests), copies, buffers))
 
 
-def _holds(pages: int, guests: int, copies: list[Copies]) -> str:
-    also = f"; not the guest kernels' own: {first_few([str(copy) for copy in copies])}" if copies else ""
+def _holds(pages: int, guests: int, copies: list[Copies], buffers: list[Copies]) -> str:
+    others = [str(copy) for copy in copies if copy not in buffers]
+    also = f"; not the guest kernels' own: {first_few(others)}" if others else ""
+    if buffers:
+        also += f"; buffers of a segment that can be written: {first_few([str(copy) for copy in buffers])}"
     searched = f"{count(pages, 'private page')} of {count(guests, 'guest')} and the fork server"
     return f"{searched}: none holds a page of a segment, at any byte offset{also}"

@@ -53,7 +53,6 @@ class Mounted(NamedTuple):
 
 DAX = "EXT2-fs ({}): DAX enabled. Warning: EXPERIMENTAL, use at your own risk"
 NO_DAX = "EXT2-fs ({}): DAX unsupported by block device. Turning off DAX."
-NOT_WRITTEN = "EXT2-fs ({}): warning: mounted read-only, this version does not write ext2"
 
 MOUNTED = (
     Mounted("5-option-xip", "RO", "ro,xip", "ro,xip"),
@@ -62,10 +61,17 @@ MOUNTED = (
     Mounted("5-dax-unaligned", "ODD", "ro,dax", "ro", (DAX, NO_DAX)),
     Mounted("5-xip-unaligned", "ODD", "ro,xip", "ro,xip"),
     Mounted("5-write-protected", "RO", "xip", "ro,xip", ("mount: /dev/{}: write-protected, mounting read-only",)),
-    Mounted("5-not-written", "RW", "xip", "ro,xip", (NOT_WRITTEN,)),
+    Mounted("5-rw", "RW", "rw,xip", "rw,xip"),
+    Mounted("5-rw-is-the-default", "RW", "xip", "rw,xip"),
+    Mounted("5-rw-copied", "RW", "rw", "rw"),
     Mounted("5-flags", "RO", "ro,nosuid,nodev,noexec,noatime,xip", "ro,noatime,nodev,noexec,nosuid,xip"),
     Mounted("5-later-wins", "RO", "rw,nodev,ro,dev,xip", "ro,xip"),
-    Mounted("5-without-effect", "RO", "ro,defaults,errors=remount-ro,user_xattr,noacl,resuid=7,xip", "ro,xip"),
+    Mounted(
+        "5-without-effect",
+        "RO",
+        "ro,defaults,errors=remount-ro,user_xattr,noacl,resuid=7,xip",
+        "ro,errors=remount-ro,resuid=7,xip",
+    ),
 )
 
 
@@ -94,9 +100,6 @@ class Refused(NamedTuple):
 
 REFUSED = (
     Refused("5-rw-on-read-only", "RO", "rw,xip", EACCES, None),
-    Refused("5-rw", "RW", "rw,xip", EROFS, "EXT2-fs ({}): error: this version does not write ext2, mount it with ro"),
-    Refused("5-rw-copied", "RW", "rw", EROFS,
-            "EXT2-fs ({}): error: this version does not write ext2, mount it with ro"),
     Refused("5-unknown", "RO", "ro,fast", EINVAL,
             'EXT2-fs ({}): error: unrecognized mount option "fast" or missing value'),
     Refused("5-missing-value", "RO", "ro,errors=", EINVAL,
@@ -140,8 +143,9 @@ REMOUNTED = (
     Remounted("5-remount-flags", "ro,xip,nodev", "remount,ro,noexec", "ro,noexec,xip"),
     Remounted("5-remount-unknown", "ro,xip", "remount,fast", "ro,xip", EINVAL,
               'EXT2-fs (dcssblk1): error: unrecognized mount option "fast" or missing value'),
-    Remounted("5-remount-rw", "ro,xip", "remount,rw", "ro,xip", EROFS,
-              "EXT2-fs (dcssblk1): error: this version does not write ext2, mount it with ro"),
+    Remounted("5-remount-rw", "ro,xip", "remount,rw", "rw,xip"),
+    Remounted("5-remount-ro", "rw,xip", "remount,ro", "ro,xip"),
+    Remounted("5-remount-rw-copied", "ro", "remount,rw", "rw"),
 )  # fmt: skip
 
 

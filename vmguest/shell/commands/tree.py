@@ -1,13 +1,14 @@
-"""Commands that change the tree: mkdir, mknod, rmdir, rm, touch, cp, ln, readlink."""
+"""Commands that change the tree: mkdir, mknod, rmdir, rm, touch, cp, mv, ln, readlink."""
 
 import stat
+from dataclasses import dataclass
 from errno import EBUSY, EEXIST, EINVAL, EISDIR, ENOENT, ENOTDIR
 from time import time
 
 from dcss.errors import KernelError
-from vmguest.fs import namei
+from vmguest.fs import attr, namei
 from vmguest.fs.mount import Dentry
-from vmguest.fs.open import O_CREAT, O_TRUNC, O_WRONLY, open_dentry
+from vmguest.fs.open import O_CREAT, O_TRUNC, O_WRONLY, open_dentry, open_file
 from vmguest.shell.context import Builtin, Context, UsageError, number, operands, options, shown
 
 _MAJORS, _MINORS = 1 << 12, 1 << 20  # linux/kdev_t.h
@@ -40,9 +41,14 @@ def _make_parents(context: Context, name: bytes) -> None:
 
 
 def mknod(context: Context) -> None:
-    """Make the node of a device."""
+    """Make the node of a device, or with p a FIFO."""
     _, words = options(context, "")
-    name, kind, *numbers = operands(words, at_least=4, at_most=4)
+    name, kind, *numbers = operands(words, at_least=2, at_most=4)
+    if kind == b"p" and not numbers:
+        with context.reporting(shown(name)):
+            namei.mknod(context.kernel.vfs, name, stat.S_IFIFO | 0o666, (0, 0), context.directory)
+        return
+    operands(words, at_least=4)
     if kind not in {b"b", b"c"}:
         raise UsageError(f"invalid device type '{shown(kind)}'")
     major, minor = (number(word, "device") for word in numbers)
@@ -99,8 +105,11 @@ def touch(context: Context) -> None:
     given, names = options(context, "c")
     for name in operands(names):
         with context.reporting(f"cannot touch '{shown(name)}'"):
-            if "c" not in given or _exists(context, name):
-                namei.touch(context.kernel.vfs, name, int(time()), context.directory)
+            if _exists(context, name):
+                now = int(time())
+                attr.utimens(context.kernel.vfs, name, now, now, context.directory, now=True)
+            elif "c" not in given:
+                namei.create(context.kernel.vfs, name, context.directory)
 
 
 def _exists(context: Context, name: bytes) -> bool:
@@ -108,52 +117,128 @@ def _exists(context: Context, name: bytes) -> bool:
 
 
 def cp(context: Context) -> None:
-    """Copy files, from where their bytes lie into frames of real storage."""
-    _, names = options(context, "")
+    """Copy files, from where their bytes lie to where the copies lie; -r also directories, -p with owners and times."""
+    given, names = options(context, "rRpa")
     *sources, target = operands(names, at_least=2)
-    into = _exists(context, target) and context.dentry(target).inode.is_dir
+    into = _is_directory(context, target)
+    if len(sources) > 1 and not into:
+        raise KernelError(ENOTDIR, f"{shown(target)}: not a directory")
+    copier = _Copier(context, recursive=not given.keys().isdisjoint("rRa"), keep=not given.keys().isdisjoint("pa"))
+    for source in sources:
+        place = _inside(target, source) if into else target
+        with context.reporting(f"cannot stat '{shown(source)}'"):
+            copier.copy(source, context.dentry(source, follow=not copier.recursive), place)
+
+
+@dataclass(slots=True)
+class _Copier:
+    """One run of cp: with `recursive` also directories, and links as links; with `keep` owners, modes and times too."""
+
+    context: Context
+    recursive: bool
+    keep: bool
+
+    def copy(self, source: bytes, dentry: Dentry, place: bytes) -> None:
+        """Copy one tree; what lies in a directory is copied after it was made, and its times are set at the end."""
+        if dentry.inode.is_dir and not self.recursive:
+            self.context.fail(f"-r not specified; omitting directory '{shown(source)}'")
+            return
+        left = [(source, dentry, place, False)]
+        while left:
+            name, each, to, done = left.pop()
+            with self.context.reporting(f"cannot copy '{shown(name)}' to '{shown(to)}'"):
+                if not done and not self._copy_one(name, each, to):
+                    continue
+                if not done and each.inode.is_dir:
+                    left.append((name, each, to, True))
+                    inside = list(self.context.kernel.vfs.children(each))
+                    left += [(_inside(name, child.name), child, _inside(to, child.name), False) for child in inside]
+                elif self.keep:
+                    self._keep(each, to)
+
+    def _copy_one(self, name: bytes, dentry: Dentry, place: bytes) -> bool:
+        """Copy one file, or make one directory or link; return False where it was refused."""
+        context, vfs, inode = self.context, self.context.kernel.vfs, dentry.inode
+        there = namei.existing(vfs, place, follow=False, start=context.directory)
+        if there is not None and _same(there, dentry):
+            context.fail(f"'{shown(name)}' and '{shown(place)}' are the same file")
+            return False
+        if inode.is_dir:
+            if there is None:
+                namei.mkdir(vfs, place, context.directory, 0o777 if self.keep else stat.S_IMODE(inode.mode))
+            elif not there.inode.is_dir:
+                raise KernelError(EEXIST, f"{shown(place)}: is no directory")
+            elif namei.is_below(there, dentry):
+                context.fail(f"cannot copy a directory, '{shown(name)}', into itself, '{shown(place)}'")
+                return False
+        elif inode.is_regular or not self.recursive:
+            with (
+                open_dentry(vfs, dentry) as opened,
+                open_file(
+                    vfs, place, O_WRONLY | O_CREAT | O_TRUNC, context.directory, stat.S_IMODE(inode.mode)
+                ) as copy,
+            ):
+                if copy.dentry.inode.is_dir:
+                    raise KernelError(EISDIR, f"{shown(place)}: is a directory")
+                opened.file.sendfile(0, opened.file.size_bytes, copy.write)
+        elif inode.is_symlink:
+            namei.symlink(vfs, dentry.mount.file_system.readlink(inode), place, context.directory)
+        else:
+            namei.mknod(vfs, place, inode.mode, inode.rdev, context.directory)
+        return True
+
+    def _keep(self, dentry: Dentry, place: bytes) -> None:
+        vfs, inode, start = self.context.kernel.vfs, dentry.inode, self.context.directory
+        attr.chown(vfs, place, inode.uid, inode.gid, start, follow=False)
+        if not inode.is_symlink:
+            attr.chmod(vfs, place, stat.S_IMODE(inode.mode), start)
+        attr.utimens(vfs, place, inode.atime, inode.mtime, start, follow=False)
+
+
+def mv(context: Context) -> None:
+    """Rename files, over what has the new name; to another file system is for cp and rm."""
+    _, names = options(context, "f")
+    *sources, target = operands(names, at_least=2)
+    into = _is_directory(context, target)
     if len(sources) > 1 and not into:
         raise KernelError(ENOTDIR, f"{shown(target)}: not a directory")
     for source in sources:
-        place = target.rstrip(b"/") + b"/" + source.rstrip(b"/").rpartition(b"/")[2] if into else target
-        with context.reporting(f"cannot stat '{shown(source)}'"):
-            _copy(context, source, context.dentry(source), place)
-
-
-def _copy(context: Context, source: bytes, dentry: Dentry, place: bytes) -> None:
-    if dentry.inode.is_dir:
-        context.fail(f"-r is not supported; omitting directory '{shown(source)}'")
-    elif _exists(context, place) and _same(context.dentry(place), dentry):
-        context.fail(f"'{shown(source)}' and '{shown(place)}' are the same file")
-    else:
-        with (
-            context.reporting(f"cannot copy '{shown(source)}' to '{shown(place)}'"),
-            open_dentry(context.kernel.vfs, dentry) as opened,
-            context.open(place, O_WRONLY | O_CREAT | O_TRUNC) as copy,
-        ):
-            opened.file.sendfile(0, opened.file.size_bytes, copy.write)
+        place = _inside(target, source) if into else target
+        with context.reporting(f"cannot move '{shown(source)}' to '{shown(place)}'"):
+            namei.rename(context.kernel.vfs, source, place, context.directory)
 
 
 def _same(one: Dentry, other: Dentry) -> bool:
     return one.mount.file_system is other.mount.file_system and one.inode.number == other.inode.number
 
 
+def _is_directory(context: Context, name: bytes) -> bool:
+    return _exists(context, name) and context.dentry(name).inode.is_dir
+
+
+def _inside(directory: bytes, name: bytes) -> bytes:
+    """Return the path that a file has in a directory, under its own last name."""
+    return directory.rstrip(b"/") + b"/" + name.rstrip(b"/").rpartition(b"/")[2]
+
+
 def ln(context: Context) -> None:
-    """Make a symbolic link; with -f in place of what has its name."""
+    """Give a file one more name, or with -s make a symbolic link; with -f in place of what has its name."""
     given, names = options(context, "sf")
-    if "s" not in given:
-        raise UsageError("only symbolic links (-s) are supported")
     target, name = operands(names, at_least=2, at_most=2)
-    if _exists(context, name) and context.dentry(name).inode.is_dir:
-        name = name.rstrip(b"/") + b"/" + target.rstrip(b"/").rpartition(b"/")[2]
-    with context.reporting(f"failed to create symbolic link '{shown(name)}'"):
+    if _is_directory(context, name):
+        name = _inside(name, target)
+    kind = "symbolic" if "s" in given else "hard"
+    with context.reporting(f"failed to create {kind} link '{shown(name)}'"):
         if "f" in given:
             try:
                 namei.unlink(context.kernel.vfs, name, context.directory)
             except KernelError as error:
                 if error.errno != ENOENT:
                     raise
-        namei.symlink(context.kernel.vfs, target, name, context.directory)
+        if "s" in given:
+            namei.symlink(context.kernel.vfs, target, name, context.directory)
+        else:
+            namei.link(context.kernel.vfs, target, name, context.directory)
 
 
 def readlink(context: Context) -> None:
@@ -167,10 +252,11 @@ def readlink(context: Context) -> None:
 
 
 COMMANDS = {
-    b"cp": Builtin(cp, "cp SOURCE... TARGET"),
-    b"ln": Builtin(ln, "ln -s [-f] TARGET LINK"),
+    b"cp": Builtin(cp, "cp [-r] [-p] SOURCE... TARGET"),
+    b"ln": Builtin(ln, "ln [-s] [-f] TARGET LINK"),
     b"mkdir": Builtin(mkdir, "mkdir [-p] DIRECTORY..."),
-    b"mknod": Builtin(mknod, "mknod NAME b|c MAJOR MINOR"),
+    b"mknod": Builtin(mknod, "mknod NAME b|c MAJOR MINOR, or mknod NAME p"),
+    b"mv": Builtin(mv, "mv [-f] SOURCE... TARGET"),
     b"readlink": Builtin(readlink, "readlink [-f] FILE..."),
     b"rm": Builtin(rm, "rm [-rf] FILE..."),
     b"rmdir": Builtin(rmdir, "rmdir DIRECTORY..."),

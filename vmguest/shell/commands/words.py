@@ -61,7 +61,9 @@ def sh(context: Context) -> None:
     if "c" not in given:
         raise UsageError("there is no terminal to read from")
     context.out.flush()
-    context.status = context.shell.subshell(context.directory).run(given["c"], context.out.pass_on, context.err.pass_on)
+    context.status = context.shell.subshell(context.directory, context.task.credentials).run(
+        given["c"], context.out.pass_on, context.err.pass_on
+    )
 
 
 def help_command(context: Context) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
+from vmguest.credentials import ROOT
 from vmguest.frames import FrameMap
 from vmguest.fs.tmpfs import TmpfsFileSystem
 from vmguest.fs.tmpfs_file import TmpfsFile
@@ -32,7 +33,7 @@ def system(storage: RealStorage) -> TmpfsFileSystem:
 
 
 def new_file(system: TmpfsFileSystem, name: bytes = b"f") -> TmpfsFile:
-    return system.open(system.create(system.inode(system.root), name))
+    return system.open(system.create(system.inode(system.root), name, 0o644, ROOT))
 
 
 def content(file: TmpfsFile) -> bytes:
@@ -177,8 +178,8 @@ def test_a_file_without_a_name_lives_until_its_last_close(storage: RealStorage, 
 
 def test_directories_count_their_links_and_go_when_empty(system: TmpfsFileSystem) -> None:
     root = system.inode(system.root)
-    directory = system.mkdir(root, b"d")
-    system.create(directory, b"f")
+    directory = system.mkdir(root, b"d", 0o755, ROOT)
+    system.create(directory, b"f", 0o644, ROOT)
     assert (root.links_count, directory.links_count) == (3, 2)
     for call, errno in (
         (lambda: system.rmdir(root, b"d"), ENOTEMPTY),
@@ -186,7 +187,7 @@ def test_directories_count_their_links_and_go_when_empty(system: TmpfsFileSystem
         (lambda: system.rmdir(directory, b"f"), ENOTDIR),
         (lambda: system.open(directory), EISDIR),
         (lambda: system.readlink(directory), EINVAL),
-        (lambda: system.open(system.symlink(root, b"l", b"t")), EINVAL),
+        (lambda: system.open(system.symlink(root, b"l", b"t", ROOT)), EINVAL),
     ):
         with pytest.raises(KernelError) as caught:
             call()

@@ -1,0 +1,242 @@
+"""ext2 on a segment that can be written: by commands and calls, in place and through the page cache; e2fsck agrees."""
+
+from collections.abc import Callable, Iterator
+from errno import EACCES, EBUSY, EINVAL, ENOTEMPTY, EPERM, EXDEV
+from pathlib import Path
+
+import pytest
+from cp_support import BlockingCp
+from ext2_support import debugfs, e2fs
+from guest_support import definition, fill_with, guest_kernel
+from needs_support import needs
+from shell_support import out, sh
+from tree_support import make_tree, mke2fs
+
+from dcss.abi.page import PAGE_SIZE
+from dcss.errors import HoleError, KernelError
+from vmguest import hostmem
+from vmguest.block.dcssblk import DcssblkDevice
+from vmguest.credentials import Credentials
+from vmguest.fs import attr, namei
+from vmguest.fs.ext2_files import WritableXipFile
+from vmguest.fs.open import O_APPEND, O_CREAT, O_RDWR, O_WRONLY, open_file
+from vmguest.kernel import Kernel
+from vmguest.mm_area import PROT_READ, PROT_WRITE, BusError
+
+pytestmark = needs("mke2fs", "e2fsck", "debugfs")
+SIZE_BYTES = 8 << 20
+USER = Credentials(uid=1000, gid=100)
+
+
+class Disk:
+    """A guest with a segment that can be written, mounted at /mnt."""
+
+    def __init__(self, kernel: Kernel, path: Path, options: tuple[str, ...]) -> None:
+        self.kernel, self.path, self.vfs = kernel, path, kernel.vfs
+        kernel.mount("dcssblk0", "/mnt", options)
+        self.vfs.populate()
+
+    @property
+    def device(self) -> DcssblkDevice:
+        return self.kernel.dcssblk.devices[0]
+
+    def check(self) -> None:
+        """Unmount, and have e2fsck look at what is in the segment."""
+        self.vfs.umount(b"/mnt")
+        handle = self.device.open()
+        self.path.write_bytes(self.device.direct_access(handle, 0, self.device.size_bytes).view())
+        self.device.release(handle)
+        e2fs("e2fsck", "-fn", self.path)
+        assert "Filesystem state:         clean" in e2fs("dumpe2fs", "-h", self.path).decode()
+
+    def content(self, path: bytes) -> bytes:
+        return out(self.kernel, [b"cat", path])
+
+
+@pytest.fixture(params=["rw,xip", "rw"])
+def disk(request: pytest.FixtureRequest, control_program: BlockingCp, tmp_path: Path) -> Iterator[Disk]:
+    make_tree(tmp_path / "tree")
+    image = mke2fs(tmp_path / "tree", tmp_path / "image")
+    control_program.publish(definition("RW", "30000-307FF SW"), fill_with(image))
+    with guest_kernel(control_program) as kernel:
+        kernel.dcssblk.load_module("RW")
+        yield Disk(kernel, tmp_path / "after", tuple(request.param.split(",")))
+
+
+def errno_of(call: Callable[[], object]) -> int | None:
+    with pytest.raises(KernelError) as caught:
+        call()
+    return caught.value.errno
+
+
+def test_an_administrators_work(disk: Disk) -> None:
+    for line in (
+        "mkdir -p /mnt/opt/app/bin",
+        "cp /mnt/usr/lib/libone.so.1 /mnt/opt/app/bin/one",
+        "echo first > /mnt/opt/log",
+        "echo second >> /mnt/opt/log",
+        "ln /mnt/opt/log /mnt/opt/hard",
+        "ln -s log /mnt/opt/soft",
+        "mv /mnt/opt/app /mnt/opt/moved",
+        "chmod 750 /mnt/opt/moved/bin/one",
+        "chown 1000:100 /mnt/opt/moved/bin/one",
+        "setfattr -n user.origin -v here /mnt/opt/log",
+        "truncate -s 100000 /mnt/opt/hard",
+        "mknod /mnt/opt/pipe p",
+        "cp -a /mnt/opt /mnt/copy",
+        "rm -r /mnt/opt",
+        "sync",
+    ):
+        assert sh(disk.kernel, line).err == ""
+    assert disk.content(b"/mnt/copy/soft") == b"first\nsecond\n" + bytes(100_000 - 13)
+    assert disk.content(b"/mnt/copy/moved/bin/one") == disk.content(b"/mnt/usr/lib/libone.so.1")
+    assert out(disk.kernel, "stat -c %a:%u:%g:%h /mnt/copy/moved/bin/one") == b"750:1000:100:1\n"
+    disk.check()
+    assert "Links: 1" in debugfs(disk.path, "stat /copy/log")
+    assert 'Fast link dest: "log"' in debugfs(disk.path, "stat /copy/soft")
+    assert debugfs(disk.path, "cat /copy/hard").startswith("first\nsecond\n")
+    assert debugfs(disk.path, "stat /opt") == ""
+
+
+def test_metadata_goes_through_buffers_and_file_data_in_place_does_not(disk: Disk) -> None:
+    before = disk.kernel.counters()
+    with open_file(disk.vfs, b"/mnt/new", O_RDWR | O_CREAT) as opened:
+        opened.write(b"x" * 40 * PAGE_SIZE)
+    after = disk.kernel.counters()
+    assert after.buffer_bytes > before.buffer_bytes
+    in_place = disk.vfs.resolve(b"/mnt").mount.file_system.options[-1] == "xip"
+    assert after.page_cache_bytes - before.page_cache_bytes == (0 if in_place else 40 * PAGE_SIZE)
+    disk.check()
+    assert disk.kernel.counters()[:2] == (PAGE_SIZE, 0)  # rootfs has /etc/hostname
+
+
+def test_a_hole_that_a_mapping_fills_shows_in_every_mapping(disk: Disk) -> None:
+    with open_file(disk.vfs, b"/mnt/sparse", O_RDWR | O_CREAT) as opened:
+        opened.truncate(8 * PAGE_SIZE)
+        first, second = disk.kernel.new_task().mm, disk.kernel.new_task().mm
+        shared = PROT_READ | PROT_WRITE
+        one = first.map(opened, 0, 8, shared)
+        two = second.map(opened, 2, 4)
+        private = second.map(opened, 0, 8, shared, shared=False)
+        assert second.read(two, 4) == bytes(4)
+        first.write(one + 3 * PAGE_SIZE, b"seen")
+        assert second.read(two + PAGE_SIZE, 4) == b"seen"
+        assert second.read(private + 3 * PAGE_SIZE, 4) == b"seen"
+        second.write(private + 3 * PAGE_SIZE, b"mine")
+        opened.seek(5 * PAGE_SIZE)
+        opened.write(b"written")
+        assert second.read(two + 3 * PAGE_SIZE, 7) == b"written"
+        assert first.read(one + 3 * PAGE_SIZE, 4) == b"seen"
+        opened.truncate(4 * PAGE_SIZE)
+        with pytest.raises(BusError):
+            first.read(one + 5 * PAGE_SIZE, 1)
+        for task in disk.kernel.tasks[1:]:
+            disk.kernel.end_task(task)
+    assert disk.content(b"/mnt/sparse") == bytes(3 * PAGE_SIZE) + b"seen" + bytes(PAGE_SIZE - 4)
+    disk.check()
+
+
+@pytest.mark.parametrize("disk", ["rw,xip"], indirect=True)
+def test_get_xip_mem_gives_a_hole_a_block_where_it_is_told_to(disk: Disk) -> None:
+    with open_file(disk.vfs, b"/mnt/sparse", O_RDWR | O_CREAT) as opened:
+        opened.truncate(3 * PAGE_SIZE)
+        assert isinstance(opened.file, WritableXipFile)
+        with pytest.raises(HoleError):
+            opened.file.get_xip_mem(1)
+        memory = opened.file.get_xip_mem(1, create=True)
+        assert hostmem.view(memory.kernel_address, PAGE_SIZE) == bytes(PAGE_SIZE)
+        hostmem.view(memory.kernel_address, 4)[:] = b"here"
+        assert opened.file.get_xip_mem(1) == memory
+    assert disk.content(b"/mnt/sparse") == bytes(PAGE_SIZE) + b"here" + bytes(2 * PAGE_SIZE - 4)
+    disk.check()
+
+
+def test_several_writers_append(disk: Disk) -> None:
+    with (
+        open_file(disk.vfs, b"/mnt/log", O_WRONLY | O_CREAT | O_APPEND) as one,
+        open_file(disk.vfs, b"/mnt/log", O_WRONLY | O_APPEND) as other,
+    ):
+        for number in range(300):
+            (one if number % 2 else other).write(b"%05d\n" % number)
+    assert disk.content(b"/mnt/log").split() == [b"%05d" % number for number in range(300)]
+    disk.check()
+
+
+def test_an_open_file_without_a_name_lives_until_it_is_closed(disk: Disk) -> None:
+    free = disk.vfs.resolve(b"/mnt").mount.file_system.statfs().free_blocks
+    with open_file(disk.vfs, b"/mnt/gone", O_RDWR | O_CREAT) as opened:
+        opened.write(b"g" * 30_000)
+        namei.unlink(disk.vfs, b"/mnt/gone")
+        buffer = memoryview(bytearray(4))
+        opened.seek(29_996)
+        assert opened.read(buffer) == 4
+        assert bytes(buffer) == b"gggg"
+        assert opened.dentry.inode.links_count == 0
+    assert disk.vfs.resolve(b"/mnt").mount.file_system.statfs().free_blocks == free
+    disk.check()
+
+
+def test_refused_renames(disk: Disk) -> None:
+    out(disk.kernel, "mkdir -p /mnt/a/b /mnt/full/x")
+    rename = namei.rename
+    assert errno_of(lambda: rename(disk.vfs, b"/mnt/a", b"/mnt/a/b/c")) == EINVAL
+    assert errno_of(lambda: rename(disk.vfs, b"/mnt/a/b", b"/mnt/a")) == ENOTEMPTY
+    assert errno_of(lambda: rename(disk.vfs, b"/mnt/a", b"/mnt/full")) == ENOTEMPTY
+    assert errno_of(lambda: rename(disk.vfs, b"/mnt/a", b"/tmp/a")) == EXDEV
+    assert errno_of(lambda: rename(disk.vfs, b"/mnt/a/.", b"/mnt/c")) == EBUSY
+    assert errno_of(lambda: rename(disk.vfs, b"/mnt", b"/other")) == EBUSY
+    disk.check()
+
+
+def test_permissions_are_the_users(disk: Disk) -> None:
+    vfs = disk.vfs
+    out(disk.kernel, "mkdir /mnt/private /mnt/shared")
+    out(disk.kernel, "chmod 700 /mnt/private")
+    out(disk.kernel, "chmod 1777 /mnt/shared")
+    out(disk.kernel, "cp /mnt/usr/lib/libone.so.1 /mnt/shared/roots")
+    out(disk.kernel, "chmod 4755 /mnt/shared/roots")
+    try:
+        vfs.user = USER
+        assert errno_of(lambda: vfs.resolve(b"/mnt/private/x")) == EACCES
+        assert errno_of(lambda: namei.mkdir(vfs, b"/mnt/mine")) == EACCES
+        assert errno_of(lambda: namei.unlink(vfs, b"/mnt/shared/roots")) == EPERM
+        assert errno_of(lambda: open_file(vfs, b"/mnt/shared/roots", O_RDWR)) == EACCES
+        assert errno_of(lambda: attr.chmod(vfs, b"/mnt/shared/roots", 0o777)) == EPERM
+        with open_file(vfs, b"/mnt/shared/mine", O_RDWR | O_CREAT) as opened:
+            opened.write(b"mine")
+        inode = vfs.resolve(b"/mnt/shared/mine").inode
+        assert (inode.uid, inode.gid, inode.mode & 0o7777) == (1000, 100, 0o644)
+        assert errno_of(lambda: attr.chown(vfs, b"/mnt/shared/mine", 0, None)) == EPERM
+        attr.chmod(vfs, b"/mnt/shared/mine", 0o600)
+    finally:
+        vfs.user = Credentials()
+    assert sh(disk.kernel, "setpriv --reuid=2000 --clear-groups cat /mnt/shared/mine").status == 1
+    assert out(disk.kernel, "setpriv --reuid=1000 --clear-groups cat /mnt/shared/mine") == b"mine"
+    out(disk.kernel, "chown 1000:100 /mnt/shared/roots")
+    assert out(disk.kernel, "stat -c %a /mnt/shared/roots") == b"755\n"  # a new owner gets no set-user-ID
+    disk.check()
+
+
+def test_what_is_written_is_there_after_a_remount_and_in_the_segment(disk: Disk) -> None:
+    out(disk.kernel, "echo before > /mnt/file")
+    out(disk.kernel, "mount -o remount,ro /mnt")
+    assert sh(disk.kernel, "echo no > /mnt/file").err == "sh: /mnt/file: Read-only file system\n"
+    out(disk.kernel, "mount -o remount,rw /mnt")
+    out(disk.kernel, "echo after >> /mnt/file")
+    assert disk.content(b"/mnt/file") == b"before\nafter\n"
+    disk.check()
+    assert debugfs(disk.path, "cat /file") == "before\nafter\n"
+    assert disk.path.stat().st_size == SIZE_BYTES
+
+
+def test_a_disk_is_formatted_and_filled(disk: Disk) -> None:
+    assert "Device or resource busy" in sh(disk.kernel, "mke2fs /dev/dcssblk0").err
+    disk.vfs.umount(b"/mnt")
+    made = sh(disk.kernel, "mke2fs -b 4096 /dev/dcssblk0").lines[0]
+    assert made.startswith("Creating filesystem with 2048 4k blocks")
+    out(disk.kernel, "mount /dev/dcssblk0 /mnt")
+    out(disk.kernel, "mkdir /mnt/etc")
+    out(disk.kernel, "echo new > /mnt/etc/issue")
+    assert sorted(sh(disk.kernel, "ls /mnt").lines) == ["etc", "lost+found"]
+    disk.check()
+    assert debugfs(disk.path, "cat /etc/issue") == "new\n"

@@ -1,0 +1,152 @@
+"""Permissions, owners, times, sizes and extended attributes of what a path names (fs/attr.c, fs/xattr.c)."""
+
+import os
+import stat
+from errno import EACCES, EINVAL, EISDIR, ENODATA, EPERM
+from time import time
+
+from dcss.errors import KernelError
+from vmguest.credentials import MAY_READ, MAY_WRITE
+from vmguest.fs.mount import Dentry
+from vmguest.fs.namei import Vfs, writer_of
+from vmguest.fs.permission import check, check_owner, may
+
+
+def chmod(vfs: Vfs, path: bytes, mode: int, start: Dentry | None = None) -> None:
+    """Set permission bits. Raises KernelError: EROFS, EPERM for who is not the owner."""
+    dentry = vfs.resolve(path, start=start)
+    writer, user = writer_of(dentry), vfs.user
+    check_owner(dentry, user)
+    if not user.privileged and not user.in_group(dentry.inode.gid):
+        mode &= ~stat.S_ISGID
+    writer.set_attributes(dentry.inode, mode=mode)
+
+
+def chown(
+    vfs: Vfs, path: bytes, uid: int | None, gid: int | None, start: Dentry | None = None, *, follow: bool = True
+) -> None:
+    """Set owners; None leaves one as it is. What is no directory loses set-id bits. Raises EROFS, EPERM."""
+    dentry = vfs.resolve(path, start=start, follow=follow)
+    writer, user, inode = writer_of(dentry), vfs.user, dentry.inode
+    owns = user.uid == inode.uid
+    if not user.privileged and not (
+        (uid is None or (owns and uid == inode.uid)) and (gid is None or (owns and user.in_group(gid)))
+    ):
+        raise KernelError(EPERM, f"{os.fsdecode(path)}: user {user.uid} may not give it away")
+    writer.set_attributes(inode, uid=uid, gid=gid, mode=None if inode.is_dir else _without_set_id(inode.mode))
+
+
+def utimens(
+    vfs: Vfs,
+    path: bytes,
+    atime: int | None,
+    mtime: int | None,
+    start: Dentry | None = None,
+    *,
+    now: bool = False,
+    follow: bool = True,
+) -> None:
+    """Set times, in seconds since 1970; None leaves one as it is. With `now` whoever may write may do it.
+
+    Raises KernelError: EROFS, EACCES, EPERM.
+    """
+    dentry = vfs.resolve(path, start=start, follow=follow)
+    writer = writer_of(dentry)
+    if not (now and may(dentry.inode, vfs.user, MAY_WRITE)):
+        if now and vfs.user.uid != dentry.inode.uid and not vfs.user.privileged:
+            raise KernelError(EACCES, f"{os.fsdecode(path)}: user {vfs.user.uid} may not write it")
+        check_owner(dentry, vfs.user)
+    writer.set_attributes(dentry.inode, atime=atime, mtime=mtime)
+
+
+def truncate(vfs: Vfs, path: bytes, size_bytes: int, start: Dentry | None = None) -> None:
+    """Cut a file, or let it grow by a hole. Raises KernelError: EINVAL, EISDIR, EROFS, EACCES, EFBIG."""
+    dentry = vfs.resolve(path, start=start)
+    if dentry.inode.is_dir:
+        raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
+    if not dentry.inode.is_regular or size_bytes < 0:
+        raise KernelError(EINVAL, f"{os.fsdecode(path)}: wanted a regular file, and no negative size")
+    writer = writer_of(dentry)
+    check(dentry, vfs.user, MAY_WRITE)
+    opened = writer.open_writable(dentry.inode)
+    try:
+        opened.truncate(size_bytes)
+    finally:
+        dentry.mount.file_system.release(dentry.inode)
+
+
+def get_xattrs(vfs: Vfs, path: bytes, start: Dentry | None = None, *, follow: bool = True) -> dict[bytes, bytes]:
+    """Return the extended attributes that a user may see, by name. Raises KernelError(EACCES)."""
+    dentry = vfs.resolve(path, start=start, follow=follow)
+    found = dentry.mount.file_system.xattrs(dentry.inode)
+    if vfs.user.privileged:
+        return found
+    readable = may(dentry.inode, vfs.user, MAY_READ)
+    return {
+        name: value
+        for name, value in found.items()
+        if not name.startswith(b"trusted.") and (readable or not name.startswith(b"user."))
+    }
+
+
+def set_xattr(
+    vfs: Vfs,
+    path: bytes,
+    name: bytes,
+    value: bytes | None,
+    *,
+    flags: int = 0,
+    start: Dentry | None = None,
+    follow: bool = True,
+) -> None:
+    """Set an extended attribute, or remove it where `value` is None (xattr_permission).
+
+    Raises KernelError: EROFS, EPERM, EACCES, ENODATA, EEXIST, EOPNOTSUPP, ENOSPC.
+    """
+    dentry = vfs.resolve(path, start=start, follow=follow)
+    writer, inode, user = writer_of(dentry), dentry.inode, vfs.user
+    if name.startswith(b"trusted.") and not user.privileged:
+        raise KernelError(EPERM, f"{os.fsdecode(path)}: attributes of trusted. are root's")
+    if name.startswith(b"user."):
+        if not (inode.is_regular or inode.is_dir):
+            raise KernelError(EPERM, f"{os.fsdecode(path)}: attributes of user. are for files and directories")
+        if inode.is_dir and inode.mode & stat.S_ISVTX:
+            check_owner(dentry, user)
+        check(dentry, user, MAY_WRITE)
+    elif name.startswith(b"system."):
+        check_owner(dentry, user)
+    elif name.startswith(b"security.") and not user.privileged:
+        raise KernelError(EPERM, f"{os.fsdecode(path)}: attributes of security. are root's")
+    if not name.partition(b".")[2] and value is None:
+        raise KernelError(ENODATA, f"{os.fsdecode(path)}: attribute {name!r}: no such name")
+    writer.set_xattr(inode, name, value, flags)
+
+
+def drop_set_id(dentry: Dentry, vfs: Vfs) -> None:
+    """Take set-id bits from a file that somebody else than root changed (file_remove_suid)."""
+    inode = dentry.inode
+    if inode.mode & (stat.S_ISUID | stat.S_ISGID) and not vfs.user.privileged:
+        cleared = _without_set_id(inode.mode)
+        if cleared is not None:
+            writer_of(dentry).set_attributes(inode, mode=cleared)
+
+
+def touch_atime(dentry: Dentry) -> None:
+    """Set the time of the last read where relatime, Linux's default, has it set: a day old, or older than a change."""
+    mount, inode = dentry.mount, dentry.inode
+    writer = mount.file_system.writer
+    if writer is None or not mount.flags.isdisjoint({"ro", "noatime"}):
+        return
+    if inode.is_dir and "nodiratime" in mount.flags:
+        return
+    now = int(time())
+    if (inode.atime <= inode.mtime or inode.atime <= inode.ctime or now - inode.atime >= 86_400) and inode.atime != now:
+        writer.accessed(inode, now)
+
+
+def _without_set_id(mode: int) -> int | None:
+    """Return a mode without set-id bits, None where it has none; set-group-ID without execution is no such bit."""
+    cleared = mode & ~stat.S_ISUID
+    if cleared & stat.S_IXGRP:
+        cleared &= ~stat.S_ISGID
+    return None if cleared == mode else cleared

@@ -1,0 +1,47 @@
+"""Whether a user may do what he asks for (generic_permission, may_delete and check_sticky of fs/namei.c)."""
+
+import os
+import stat
+from errno import EACCES, EPERM
+
+from dcss.errors import KernelError
+from vmguest.credentials import MAY_EXEC, MAY_READ, MAY_WRITE, Credentials
+from vmguest.fs.filesystem import VfsInode
+from vmguest.fs.mount import Dentry
+
+_ANY_EXEC = 0o111
+
+
+def may(inode: VfsInode, user: Credentials, mask: int) -> bool:
+    """Return whether a user may read, write or execute (search, for directories) an inode."""
+    if user.privileged:
+        return inode.is_dir or not mask & MAY_EXEC or bool(inode.mode & _ANY_EXEC)
+    shift = 6 if inode.uid == user.uid else 3 if user.in_group(inode.gid) else 0
+    return mask & ~(inode.mode >> shift) & 0o7 == 0
+
+
+def check(dentry: Dentry, user: Credentials, mask: int) -> None:
+    """Raise KernelError(EACCES) unless a user may do that with what is at a place."""
+    if not may(dentry.inode, user, mask):
+        words = [word for bit, word in ((MAY_READ, "read"), (MAY_WRITE, "write"), (MAY_EXEC, "execute")) if mask & bit]
+        found = f"{stat.filemode(dentry.inode.mode)} {dentry.inode.uid}:{dentry.inode.gid}"
+        raise KernelError(EACCES, f"{os.fsdecode(dentry.path)}: user {user.uid} may not {' and '.join(words)}: {found}")
+
+
+def check_new_name(directory: Dentry, user: Credentials) -> None:
+    """Raise KernelError(EACCES) unless a user may make names in a directory."""
+    check(directory, user, MAY_WRITE | MAY_EXEC)
+
+
+def check_removal(directory: Dentry, inode: VfsInode, user: Credentials) -> None:
+    """Raise KernelError unless a user may remove a name: EACCES the directory, EPERM its sticky bit."""
+    check(directory, user, MAY_WRITE | MAY_EXEC)
+    sticky = directory.inode.mode & stat.S_ISVTX
+    if sticky and not user.privileged and user.uid not in {inode.uid, directory.inode.uid}:
+        raise KernelError(EPERM, f"{os.fsdecode(directory.path)}: sticky, and user {user.uid} owns neither")
+
+
+def check_owner(dentry: Dentry, user: Credentials) -> None:
+    """Raise KernelError(EPERM) unless a user owns what is at a place, or is root."""
+    if not user.privileged and user.uid != dentry.inode.uid:
+        raise KernelError(EPERM, f"{os.fsdecode(dentry.path)}: is user {dentry.inode.uid}'s, not {user.uid}'s")
