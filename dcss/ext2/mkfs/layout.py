@@ -88,8 +88,8 @@ def lay_out(demand: Demand, address_block: int, limit_blocks: int | None) -> Lay
     anyhow = (_Rules(cut=True), _Rules(_none_aligned(demand), cut=True), _Rules(0, cut=True))
     needed_blocks = min(smallest.blocks, *(_smallest(demand, address_block, rules).blocks for rules in anyhow))
     raise ImageSizeError(
-        f"the image needs {needed_blocks * BLOCK_SIZE_BYTES} bytes, given are {limit_blocks * BLOCK_SIZE_BYTES} "
-        f"(in pages: {needed_blocks}, {limit_blocks}); give it more or leave files out"
+        f"the image needs {needed_blocks * BLOCK_SIZE_BYTES} bytes, given are {limit_blocks * BLOCK_SIZE_BYTES}; "
+        f"give it more or leave files out (in pages: {needed_blocks} and {limit_blocks})"
     )
 
 

@@ -14,6 +14,7 @@ from dcss.image.problems import PatternProblem, PatternsError
 from dcss.image.sources.host import host_error, read_attributes, read_node
 from dcss.image.sources.patterns import Exclusion, Matches, PathPattern, match_pattern
 
+_NOTES_SHOWN: Final = 3  # of what could not be looked at, in a message
 _MAX_LINKS: Final = 40  # as the kernel's MAXSYMLINKS
 
 
@@ -33,6 +34,7 @@ def read_files(source: FilesSource) -> Tree:
     """
     search = search_files(source)
     kept, left_out = _choose(source, search)
+    _check_readable(source, search, kept)
     matched = {pattern: len(paths) for pattern, paths in zip(source.patterns, search.matched, strict=True)}
     return Tree(_plant(kept), left_out, search.notes, matched)
 
@@ -87,9 +89,9 @@ class _OnePattern:
             matches = match_pattern(self._pattern)
         except ImageError as error:
             return str(error)
-        self._found.notes.extend(matches.notes)
         if not matches.paths:
             return _nothing(matches)
+        self._found.notes.extend(matches.notes)
         files = {os.fsencode(path) for path in matches.paths if not self._exclusion.covers(path)}
         self._found.matched.append({path for each in sorted(files) if (path := self._reach(each)) is not None})
         if not files:
@@ -116,7 +118,8 @@ class _OnePattern:
 def _nothing(matches: Matches) -> str:
     """Return what is wrong with a pattern that matches no file."""
     if not matches.directories:
-        return "matches nothing on this machine, wanted at least one file"
+        unseen = "".join(f"; {note}" for note in matches.notes[:_NOTES_SHOWN])
+        return f"matches nothing on this machine, wanted at least one file{unseen}"
     first = min(matches.directories)
     only = f"the directory {first}" if len(matches.directories) == 1 else f"{len(matches.directories)} directories"
     return f"matches only {only} on this machine, wanted at least one file; for all that lies in it, write {first}/**"
@@ -162,6 +165,21 @@ def _choose(source: FilesSource, search: FoundFiles) -> tuple[list[Resolved], in
             f"wanted at least {source.min_files} files of {source.min_bytes} bytes; name more of this machine's files"
         )
     return kept, left_out
+
+
+def _check_readable(source: FilesSource, search: FoundFiles, kept: Sequence[Resolved]) -> None:
+    """Raise PatternsError for files that this user may not read, each with the first pattern that matches it."""
+    denied = [one.path for one in kept if stat.S_ISREG(one.found.st_mode) and not os.access(one.path, os.R_OK)]
+    problems = []
+    for number, pattern in enumerate(source.patterns):
+        paths = sorted(path for path in set(denied) if path in search.matched[number])
+        if paths:
+            more = f" (and {len(paths) - 1} more files)" if len(paths) > 1 else ""
+            message = f"pattern {pattern}: {os.fsdecode(paths[0])} cannot be read: Permission denied{more}; exclude it"
+            problems.append(PatternProblem("files", number, message))
+            denied = [path for path in denied if path not in search.matched[number]]
+    if problems:
+        raise PatternsError(problems)
 
 
 def _identity(ways: list[Resolved]) -> tuple[int, int]:

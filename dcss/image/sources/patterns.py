@@ -7,6 +7,7 @@ that a name or a wildcard before a slash matches is followed, as a shell does.
 import fnmatch
 import os
 import re
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
@@ -149,10 +150,16 @@ class _PatternSearch:
     def _name(self, path: str, number: int) -> None:
         if number + 1 < len(self._parts):
             self._steps.append((path, number + 1))
-        elif os.path.isdir(path) and not os.path.islink(path):  # noqa: PTH112, PTH114 - paths stay as they were given
-            self.matches.directories.add(path)
-        elif os.path.lexists(path):
-            self.matches.paths.add(path)
+            return
+        try:
+            found = os.lstat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+        except OSError as error:
+            self.matches.notes.append(f"{path} cannot be looked at: {error.strerror}")
+            return
+        matches = self.matches.directories if stat.S_ISDIR(found.st_mode) else self.matches.paths
+        matches.add(path)
 
     def _wildcard(self, directory: str, number: int, test: Callable[[str], object]) -> None:
         last = number + 1 == len(self._parts)

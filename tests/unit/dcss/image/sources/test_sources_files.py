@@ -102,6 +102,31 @@ def test_a_pattern_without_a_match_is_named(host: Path) -> None:
         read(f"{host}/usr/lib")
 
 
+def test_what_this_user_may_not_see_is_named(host: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    secret, lstat, access = f"{host}/usr/lib", os.lstat, os.access
+
+    def refusing_lstat(path: str | bytes) -> os.stat_result:
+        if os.fsdecode(path).startswith(f"{secret}/"):
+            raise PermissionError(13, "Permission denied", path)
+        return lstat(path)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "lstat", refusing_lstat)
+        with pytest.raises(
+            ImageError, match=rf"wanted at least one file; {secret}/x cannot be looked at: Permission denied$"
+        ):
+            read(f"{secret}/x")
+    monkeypatch.setattr(
+        os, "access", lambda path, mode: os.fsdecode(path) != f"{secret}/libz.so" and access(path, mode)
+    )
+    with pytest.raises(PatternsError) as caught:
+        read(f"{host}/usr/**", f"{secret}/*")
+    (problem,) = caught.value.problems
+    wanted = f"pattern {host}/usr/**: {secret}/libz.so cannot be read: Permission denied; exclude it"
+    assert problem == ("files", 0, wanted)
+    assert read(f"{host}/usr/**", exclude=(f"{secret}/libz.so",))
+
+
 def test_a_dangling_link_is_named_with_its_pattern(host: Path) -> None:
     (host / "usr/lib/gone.so").symlink_to("nowhere")
     with pytest.raises(ImageError, match=r"pattern .*gone\.so: .*/nowhere: No such file"):
