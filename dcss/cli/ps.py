@@ -108,7 +108,7 @@ class _Look(NamedTuple):
         looks = zip(self.statuses, self.private, strict=True)
         sections = [status_section(status, sizes, now) for status, sizes in looks] or [[]]
         nothing = [] if self.statuses or self.others else ["no system runs"]
-        sections[-1] += [Note(line, wrapped=False) for line in [*(each.line for each in self.others), *nothing]]
+        sections[-1] += [Note(line) for line in [*(each.line for each in self.others), *nothing]]
         return sections
 
 

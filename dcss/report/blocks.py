@@ -50,7 +50,10 @@ Row = tuple[Cell | Mark, ...]
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """Columns and rows; a rule stands before the last `ruled_rows` rows. Tables are never cut or wrapped."""
+    """Columns and rows; a rule stands before the last `ruled_rows` rows.
+
+    Tables are never cut. Where one is wider than the screen, text in its last column is folded at blanks.
+    """
 
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]

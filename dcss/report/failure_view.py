@@ -67,7 +67,7 @@ def failure_notes(failures: Sequence[Failure], *, show_all: bool, more: str) -> 
         yield Note(f"{failure.name}: {failure.how}", _LABEL, "bad", _INDENT, details=details)
     rest = len(failures) - len(shown)
     if rest:
-        yield Note(f"and {fmt_count(rest, 'more guest')}{more}", indent=_INDENT, wrapped=False)
+        yield Note(f"and {fmt_count(rest, 'more guest')}{more}", indent=_INDENT)
 
 
 def _how(guest: GuestStatus) -> str:

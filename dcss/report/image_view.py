@@ -31,7 +31,7 @@ def map_page(image: ImageMap, most_files: int | None, form: Callable[[str], str]
     return (
         [Note(_LEGEND, wrapped=False), picture(image)],
         file_blocks(image, most_files, form),
-        [Note(line, wrapped=False) for line in summary(image)],
+        [Note(line) for line in summary(image)],
     )
 
 
@@ -81,7 +81,7 @@ def file_blocks(image: ImageMap, most_files: int | None, form: Callable[[str], s
     shown = files if most_files is None else files[:most_files]
     blocks: list[Block] = [Table(_FILE_COLUMNS, tuple(_file_row(file, form) for file in shown))]
     if len(shown) < len(files):
-        blocks.append(Note(f"and {len(files) - len(shown):,} smaller ones (--all shows them)", wrapped=False))
+        blocks.append(Note(f"and {len(files) - len(shown):,} smaller ones (--all shows them)"))
     return blocks
 
 

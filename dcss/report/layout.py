@@ -1,4 +1,4 @@
-"""Render blocks as lines of text: tables as wide as their content, prose wrapped at the width of the screen."""
+"""Render blocks as lines of text: prose is wrapped at the width of the screen, and so is a table's last column."""
 
 import textwrap
 import unicodedata
@@ -28,18 +28,30 @@ def render_block(block: Block, style: Style) -> list[str]:
 
 
 def _table_lines(table: Table, style: Style) -> list[str]:
-    widths = _widths(table)
+    columns, widths = table.columns, _widths(table)
+    room = None
+    if style.width is not None and _span_width(columns, widths, 0, len(columns)) > style.width:
+        room = style.width - _span_width(columns, widths, 0, len(columns)) + widths[-1]
     lines = []
     if table.header:
-        titles = tuple(Cell(column.title, None) for column in table.columns)
-        header = _row_line(titles, table.columns, widths, style, suffixes=False)
-        lines.append(style.paint(header, "dim"))
+        titles = tuple(Cell(column.title, None) for column in columns)
+        header = [_row_line(part, columns, widths, style, suffixes=False) for part in _folded(titles, columns, room)]
+        lines += [style.paint(line, "dim") for line in header]
     for number, row in enumerate(table.rows):
         if table.ruled_rows and number == len(table.rows) - table.ruled_rows:
-            gaps = sum(column.gap for column in table.columns[:-1])
-            lines.append(style.paint(style.rule * (sum(widths) + gaps), "dim"))
-        lines.append(_row_line(row, table.columns, widths, style))
+            lines.append(style.paint(style.rule * _span_width(columns, widths, 0, len(columns)), "dim"))
+        lines += [_row_line(part, columns, widths, style) for part in _folded(row, columns, room)]
     return lines
+
+
+def _folded(row: Row, columns: Sequence[Column], room: int | None) -> list[Row]:
+    """Return a row, or several where the text in its last column is wider than `room`."""
+    last = row[-1]
+    if room is None or columns[-1].right or isinstance(last, Mark) or last.span > 1 or len(row) < 2:
+        return [row]
+    pieces = textwrap.wrap(last.text, max(room, _NARROWEST // 2), break_long_words=False, break_on_hyphens=False)
+    before = tuple(Cell("", None, cell.span) for cell in row[:-1])
+    return [(*(before if number else row[:-1]), Cell(piece, piece)) for number, piece in enumerate(pieces or [""])]
 
 
 def _widths(table: Table) -> list[int]:

@@ -77,7 +77,7 @@ def guest_blocks(
         rows = _folded(guests) if sort is None else _cut(guests, max(unfolded - 1, 1))
     rows.append(_sum_row("each counted alone", everyone))
     rows.append(_sum_row("shared counted once", _once(everyone, result.totals.saved_bytes)))
-    title = Note("Memory of the guests, in MiB:", wrapped=False)
+    title = Note("Memory of the guests, in MiB:")
     return [title, Table(_GUEST_COLUMNS, tuple(rows), ruled_rows=2), *_written_note(result.guests)]
 
 
@@ -177,7 +177,7 @@ def short_segment_blocks(result: MeasureResult) -> list[Block]:
         if isinstance(table, Table)
     ]
     more = len(result.segments) - len(shown)
-    return [*blocks, *([Note(f"and {fmt_count(more, 'more segment')}", wrapped=False)] if more else [])]
+    return [*blocks, *([Note(f"and {fmt_count(more, 'more segment')}")] if more else [])]
 
 
 def segment_blocks(result: MeasureResult) -> list[Block]:
@@ -209,9 +209,9 @@ def saving_note(result: MeasureResult) -> Note:
     nobody = f"; no guest uses {', '.join(unused)}" if unused else ""
     if totals.saved_bytes < 0:
         text = f": {once} with sharing, {without} without{nobody}"
-        return Note(text, f"Costs {fmt_bytes(-totals.saved_bytes)} more", "bold", wrapped=False)
+        return Note(text, f"Costs {fmt_bytes(-totals.saved_bytes)} more", "bold")
     text = f" ({percent:.0f} %): {once} where without sharing it would be {without}{nobody}"
-    return Note(text, f"Saved {fmt_bytes(totals.saved_bytes)}", "bold", wrapped=False)
+    return Note(text, f"Saved {fmt_bytes(totals.saved_bytes)}", "bold")
 
 
 def method_notes(result: MeasureResult) -> list[Note]:

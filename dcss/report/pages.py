@@ -1,7 +1,6 @@
 """Pages of results: the verdict first, then the reasons, then what each guest costs."""
 
 from collections.abc import Iterable
-from dataclasses import replace
 
 from dcss.report import measure_view, verify_view
 from dcss.report.blocks import Note, Page, Table
@@ -75,7 +74,7 @@ def measure_frame(
 ) -> Frame:
     """Return the page of ``dcss measure --watch`` on a terminal of so many rows: all but the guests' rows is fixed."""
     notes = [
-        replace(measure_view.saving_note(result), wrapped=True),
+        measure_view.saving_note(result),
         measure_view.method_notes(result)[0],
         *_limit_notes(result.limits[:1], show_all=True),
     ]
@@ -95,7 +94,7 @@ def up_page(status: SystemStatus, seconds: float, next_step: str) -> Page:
         [
             *failure_reasons(failures),
             *failure_notes(failures, show_all=False, more="; see dcss ps"),
-            Note(sentence, wrapped=False),
+            Note(sentence),
         ],
     )
 

@@ -29,9 +29,7 @@ _STEPS = (Column("  STEP"), Column("FILES", right=True), Column("SIZE", right=Tr
 
 def preview_page(system: SystemPreview) -> Page:
     """Return the page of ``dcss config``."""
-    sections: list[Section] = [
-        [Note(f": nothing is started; dcss run {system.config} would", system.system, "bold", wrapped=False)]
-    ]
+    sections: list[Section] = [[Note(f": nothing is started; dcss run {system.config} would", system.system, "bold")]]
     sections += [[Note(f" {warning}", "warning:", "doubtful") for warning in system.warnings]]
     sections.append([Table(_SEGMENTS, tuple(_segment_row(each) for each in system.segments))])
     sections += [list(_details(each)) for each in system.segments]

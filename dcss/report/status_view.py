@@ -27,7 +27,7 @@ def status_section(status: SystemStatus, private_bytes: Mapping[str, int | None]
         f": {status.state} since {_moment(status.since, now)}, {count}, CP is process {status.pid},"
         f" from {status.config}"
     )
-    head = Note(text, status.system, "bold", wrapped=False)
+    head = Note(text, status.system, "bold")
     rows = tuple(_row(guest, private_bytes, now) for guest in status.guests)
     return [head, Table(_COLUMNS, rows)] if rows else [head]
 

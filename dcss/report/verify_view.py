@@ -85,7 +85,7 @@ def file_blocks(result: VerifyResult, *, show_all: bool) -> list[Block]:
     blocks: list[Block] = [Table(_FILE_COLUMNS, tuple(_file_row(file) for file in shown))]
     if len(shown) < len(files):
         more = fmt_count(len(files) - len(shown), "more file")
-        blocks.append(Note(f"and {more} (-v shows all)", wrapped=False))
+        blocks.append(Note(f"and {more} (-v shows all)"))
     return blocks
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from results_support import HIDDEN, made_up_run
 
-from dcss.report.blocks import Table
-from dcss.report.layout import render_page
+from dcss.report.blocks import Column, Table, count_cell, text_cell
+from dcss.report.layout import cell_columns, render_block, render_page
 from dcss.report.measure_view import guest_blocks
-from dcss.report.pages import measure_page, run_page, verify_page
+from dcss.report.pages import measure_page, run_page, up_page, verify_page
 from dcss.report.style import Style
-from dcss.results import Claim, GuestOutcome, RunResult, Totals, VerifyResult
+from dcss.results import Claim, GuestOutcome, RunResult, SystemStatus, Totals, VerifyResult
 
 GOLDEN = Path(__file__).parent / "golden"
 PLAIN = Style(width=100)
@@ -192,6 +192,31 @@ def test_colour_changes_nothing_but_colour() -> None:
         coloured = run_screen(run, COLOURED)
         assert ESCAPES.sub("", coloured) == run_screen(run, PLAIN)
         assert coloured != run_screen(run, PLAIN)
+
+
+def test_a_wide_table_folds_text_in_its_last_column() -> None:
+    columns = (Column("NAME"), Column("COUNT", right=True), Column("WHERE"))
+    rows = (
+        (text_cell("A"), count_cell(1), text_cell("here and there and " + "x" * 50)),
+        (text_cell("B"), count_cell(2), text_cell("")),
+    )
+    assert render_block(Table(columns, rows), Style(width=40)) == [
+        "NAME   COUNT   WHERE",
+        "A          1   here and there and",
+        "               " + "x" * 50,
+        "B          2",
+    ]
+    assert render_block(Table(columns, rows), Style())[1] == "A          1   here and there and " + "x" * 50
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_no_sentence_is_wider_than_the_screen(width: int) -> None:
+    status = SystemStatus("demo", "up", 5, "2026-05-03T10:00:00Z", "/d.yaml", "/run/cp.log", (), ())
+    run = made_up_run()
+    unused = replace(run, measure=replace(run.measure, segments=run.measure.segments * 9))
+    for page in (run_page(unused), up_page(status, 1.5, "its next step is " + "a " * 90)):
+        screen = render_page(page, Style(width=width))
+        assert [line for line in screen.splitlines() if cell_columns(line) > width] == []
 
 
 def test_no_table_line_depends_on_the_width() -> None:
