@@ -11,8 +11,11 @@ demo: $(STAMP)
 	@echo
 	@echo "Next: a system of your own, which stays up:"
 	@echo "  $(BIN)/dcss init demo --as mine && $(BIN)/dcss up mine.yaml -d"
-	@echo "  $(BIN)/dcss ps;  $(BIN)/dcss exec LINUX01 -- ls /usr;  $(BIN)/dcss down"
-	@echo "'pipx install .' installs it as dcss; $(BIN)/dcss docs lists the documentation."
+	@echo "  $(BIN)/dcss ps"
+	@echo "  $(BIN)/dcss exec LINUX01 -- ls /usr"
+	@echo "  $(BIN)/dcss down"
+	@echo "'pipx install .' installs it as dcss."
+	@echo "$(BIN)/dcss docs lists the documentation."
 
 test: $(STAMP)
 	$(BIN)/pytest -m "not slow"

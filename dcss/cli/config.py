@@ -16,7 +16,7 @@ def command(config: Path, as_json: bool) -> None:
 
     \b
     dcss config demo.yaml
-    GUESTS=8 dcss config demo.yaml      variables of the environment are replaced
+    GUESTS=8 dcss config demo.yaml      replaces ${GUESTS} in it
 
     Shown are addresses and sizes, how many files each pattern matches, the guests with their storage and mounts, and
     which guests would map a segment in place. Everything that is wrong comes at once, with file, line and field.

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dcss.cli.groups import CommandGroup
 from dcss.cli.options import EXIT_FAILED, json_option, print_json, print_page
 from dcss.cli.systems import chosen, guest_argument, system_option
 
@@ -12,7 +13,7 @@ if TYPE_CHECKING:
     from dcss.results import GuestStatus
 
 
-@click.group("guest")
+@click.group("guest", cls=CommandGroup)
 def command() -> None:
     """Start, stop or restart one guest of a running system.
 

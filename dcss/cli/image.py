@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from dcss.cli.groups import CommandGroup
 from dcss.cli.options import EXIT_REFUTED, json_begins, json_option, print_json, print_page
 from dcss.errors import ImageError
 
@@ -46,7 +47,7 @@ _offset_option = click.option(
 )
 
 
-@click.group("image")
+@click.group("image", cls=CommandGroup)
 def command() -> None:
     """Build, list, read and check ext2 images.
 

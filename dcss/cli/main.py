@@ -4,7 +4,6 @@ Exit status: 0 done and true; 1 a verdict is refuted or unproved; 2 usage or con
 128 + N ended by signal N, SIGPIPE (141) where nobody reads the output any more.
 """
 
-import difflib
 import importlib
 import os
 import signal
@@ -16,6 +15,7 @@ from typing import NamedTuple, NoReturn
 import click
 
 from dcss.cli.completion import COMPLETE_VARIABLE
+from dcss.cli.groups import CommandGroup
 from dcss.cli.interrupts import SignalledError, signals_interrupt
 from dcss.cli.options import EXIT_FAILED, EXIT_USAGE, echo_error, is_json_printed, print_json
 from dcss.cli.streams import OutputError, ReaderGoneError, discard_output, prepare_streams
@@ -57,7 +57,7 @@ COMMANDS: dict[str, CommandEntry] = {
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group that imports a command when it is used, so that `dcss --help` starts fast."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -65,12 +65,12 @@ class LazyGroup(click.Group):
         del ctx
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """Import a command's module. Raises UsageError where there is no such command."""
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command's module and return the command, or None where there is no such command."""
+        del ctx
         entry = COMMANDS.get(cmd_name)
         if entry is None:
-            near = difflib.get_close_matches(cmd_name, COMMANDS, n=1, cutoff=0.5)
-            ctx.fail(f"No such command '{cmd_name}'." + (f" Did you mean '{near[0]}'?" if near else ""))
+            return None
         command: click.Command = importlib.import_module(entry.module).command
         return command
 
@@ -89,7 +89,8 @@ def cli() -> None:
     \b
     dcss init demo          write an example system here
     dcss run demo.yaml      run it, prove what it shares, show what it costs
-    dcss up demo.yaml -d    leave it running; dcss ps shows it, dcss down takes it down
+    dcss up demo.yaml -d    leave it running, in the background
+    dcss ps, dcss down      see what runs; take it down
     dcss doctor             see what this machine can prove
     """
 
@@ -168,7 +169,7 @@ def _lines_of(error: Exception) -> tuple[list[str], int]:
         case _:  # a bug of this program: the traceback goes into the report of it
             traceback.print_exception(error)
             return [], EXIT_FAILED
-    return [" ".join(line.splitlines()) for line in lines], status
+    return [" ".join(part.strip() for part in line.splitlines()) for line in lines], status
 
 
 def _asks_for_json(arguments: list[str]) -> bool:

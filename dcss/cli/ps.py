@@ -29,8 +29,9 @@ def command(system: str | None, as_json: bool, watch_seconds: float | None) -> N
     """Show the running systems and their guests.
 
     \b
-    STATE     waiting (for its `after:`), starting, running (its `run:` list),
-              ready (the list succeeded), failed, killed, stopped, restarting
+    STATE     waiting (for its `after:`), starting, running (its `run:`
+              list), ready (the list succeeded), failed, killed, stopped,
+              restarting
     PRIVATE   memory that only this guest's process maps, emulator included
 
     A system whose CP does not answer, since it was stopped for one, is shown as not answering.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcss.abi.page import PAGE_SIZE
+from dcss.cli.groups import CommandGroup
 from dcss.cli.image import SizeType
 from dcss.cli.operator import exit_status, operator_of, perform, response_document, shell_hints, system_option
 from dcss.cli.options import json_option, print_json
@@ -29,7 +30,7 @@ _CONTENT = {
 _TYPES = ("SW", "EW", "SR", "ER", "SN", "EN", "SC")
 
 
-@click.group("segment")
+@click.group("segment", cls=CommandGroup)
 def command() -> None:
     """Define, save, load, query, purge, import and export segments.
 
@@ -130,8 +131,8 @@ def query(name: str | None, form: str | None, system: str, as_json: bool) -> int
     """Show the segments, or those called NAME, as QUERY NSS does: pages, type, class and number of users.
 
     \b
-    CL   S defined but not saved, A available, R restricted, P replaced or purged,
-         and gone with its last user
+    CL   S defined but not saved, A available, R restricted, P replaced or
+         purged, and gone with its last user
     """
     from dcss.cp import requests
 
@@ -173,7 +174,7 @@ def import_command(
     \b
     dcss segment import lib.img
     dcss segment import lib.img --name LIB2 --at 0x30000000
-    dcss segment import any.img --name LIB --at 512M --type SR    without a manifest
+    dcss segment import any.img --name LIB --at 512M --type SR
 
     A tar, a compressed file, a disk image or a file system other than ext2 is refused, with what to do first, unless it
     has a manifest or --as-is is given.

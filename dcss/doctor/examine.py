@@ -2,8 +2,10 @@
 
 from collections.abc import Callable
 
+from dcss.config.plan import EngineName
 from dcss.doctor import kernel, resources, tools
 from dcss.doctor.host import Diagnosis, DoctorHost
+from dcss.engines.registry import ENGINES
 
 CHECKS: tuple[Callable[[DoctorHost], Diagnosis], ...] = (
     tools.python,
@@ -16,12 +18,11 @@ CHECKS: tuple[Callable[[DoctorHost], Diagnosis], ...] = (
     kernel.overcommit,
     kernel.huge_pages,
     kernel.ksm,
-    tools.unicorn,
-    tools.qemu,
     tools.e2fsprogs,
 )
+_OF_ENGINES: dict[EngineName, Callable[[DoctorHost], Diagnosis]] = {"s390x": tools.unicorn, "linux": tools.qemu}
 
 
 def examine(host: DoctorHost) -> list[Diagnosis]:
-    """Return the diagnosis of each check."""
-    return [check(host) for check in CHECKS]
+    """Return the diagnosis of each check; what an engine needs is of interest where this version has that engine."""
+    return [check(host) for check in (*CHECKS, *(check for name, check in _OF_ENGINES.items() if name in ENGINES))]

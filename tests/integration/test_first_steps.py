@@ -35,6 +35,7 @@ def test_make_demo_ends_with_the_next_step() -> None:
         ["make", "-n", "-o", ".venv/.installed", "demo"], cwd=SOURCE, capture_output=True, text=True, check=True
     )
     assert ".venv/bin/dcss init demo --as mine && .venv/bin/dcss up mine.yaml -d" in done.stdout
+    assert [line for line in done.stdout.splitlines() if line.startswith("  ") and len(line) > 80] == []
 
 
 def test_the_first_screen_says_for_whom_and_what_does_not_run() -> None:

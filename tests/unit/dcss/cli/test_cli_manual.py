@@ -1,5 +1,7 @@
 """`dcss docs`, the manual page, and `dcss segment spools`."""
 
+import importlib
+import inspect
 import json
 import re
 import shutil
@@ -7,13 +9,14 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import click
 import pytest
 from cp_support import private_directories
 from needs_support import needs
 
 from dcss.cli import options
 from dcss.cli.docs import installed_pages
-from dcss.cli.main import COMMANDS, main
+from dcss.cli.main import COMMANDS, cli, main
 from dcss.cli.manual import manual_page
 
 DOCS = Path(__file__).parents[4] / "docs"
@@ -91,3 +94,44 @@ def test_spools_are_listed_whether_a_system_runs_or_not(capfd: pytest.CaptureFix
     lines = capfd.readouterr().out.splitlines()
     assert lines[0].split() == ["SYSTEM", "FILES", "ON", "DISK", "DIRECTORY"]
     assert [line.split()[0] for line in lines[1:]] == ["one", "two"]
+
+
+def every_command() -> Iterator[tuple[list[str], click.Command]]:
+    yield [], cli
+    for name, entry in COMMANDS.items():
+        command = importlib.import_module(entry.module).command
+        yield [name], command
+        if isinstance(command, click.Group):
+            yield from (([name, below], part) for below, part in command.commands.items())
+
+
+@pytest.mark.parametrize(("words", "command"), [pytest.param(*each, id=" ".join(each[0])) for each in every_command()])
+def test_help_fits_the_smallest_terminal(
+    words: list[str], command: click.Command, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run(*words, "--help") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert [line for line in lines[1:] if len(line) > 80 or line.endswith("...")] == []  # the first is the usage
+    assert [line for line in _as_they_are(command) if len(line) > 73] == []  # man(1) indents by 7
+
+
+def _as_they_are(command: click.Command) -> Iterator[str]:
+    """Yield the lines of a command's help that click does not wrap."""
+    for paragraph in inspect.cleandoc(command.help or "").split("\n\n"):
+        if paragraph.startswith("\b"):
+            yield from paragraph.splitlines()[1:]
+
+
+@pytest.mark.parametrize(
+    ("words", "wanted"),
+    [
+        (["rnu"], "dcss: No such command 'rnu'. Did you mean 'run'? (see dcss --help)\n"),
+        (["guest", "stpo", "G"], "dcss guest: No such command 'stpo'. Did you mean 'stop'? (see dcss guest --help)\n"),
+        (["image", "bild"], "dcss image: No such command 'bild'. Did you mean 'build'? (see dcss image --help)\n"),
+        (["segment", "xyz"], "dcss segment: No such command 'xyz'. (see dcss segment --help)\n"),
+    ],
+)
+def test_a_mistyped_command_gets_a_suggestion(words: list[str], wanted: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(*words) == 2
+    assert capfd.readouterr() == ("", wanted)
