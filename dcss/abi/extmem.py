@@ -82,6 +82,12 @@ class SegmentType(IntEnum):
         return "EW/EN-MIXED" if self is SegmentType.EWEN else self.name
 
 
+def adjoining_types(lower: SegmentType, upper: SegmentType) -> bool:
+    """Say whether dcssblk makes one device of adjoining segments of these types (dcssblk_is_continuous)."""
+    return lower is upper or {lower, upper} <= _MIXABLE
+
+
+_MIXABLE = frozenset({SegmentType.EW, SegmentType.EN, SegmentType.EWEN})
 _READ_ONLY = frozenset({SegmentType.SR, SegmentType.ER, SegmentType.SC})
 _SHARED_WRITABLE = frozenset({SegmentType.SW, SegmentType.SN})
 _NOT_SAVED = frozenset({SegmentType.SN, SegmentType.EN, SegmentType.SC})

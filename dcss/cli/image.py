@@ -97,7 +97,7 @@ def build(
         choice = Choice(platform, tag)
         if str(source) == "-":
             with standard_input(choice) as piped:
-                made.append(make_image(WantedImage(piped, output, None, address or 0, size_bytes), progress))
+                made.append(make_image(WantedImage(piped, output, (), address or 0, size_bytes), progress))
         else:
             for wanted in wanted_images(source, output, address, size_bytes, choice):
                 made.append(make_image(wanted, progress))

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from dcss.abi.extmem import SEGMENT_SIZE
-from dcss.config.check_segments import Placement, placement_of
 from dcss.config.draft import Draft
 from dcss.config.models import GuestModel
 from dcss.config.names import device_segments, guest_name
+from dcss.config.placement import Placement, continued_by, device_names, placements_of
 from dcss.config.problems import FieldProblem, Location
 from dcss.suggest import did_you_mean
 
@@ -20,8 +20,11 @@ _LISTED_DEVICES = 8
 
 def check_guests(draft: Draft) -> Iterator[FieldProblem]:
     """Yield what is wrong with the guests."""
-    placements = _placements(draft)
-    reported: set[tuple[str, str]] = set()
+    segments = draft.model.segments
+    unsound = {segment.name for index, segment in enumerate(segments) if not draft.sound("segments", index, "name")}
+    placements = {name: found for name, found in placements_of(segments).items() if name not in unsound}
+    # Where one image lies over both, the border between them was checked.
+    reported = {(before, segment.name) for segment in segments if (before := continued_by(segment)) is not None}
     for index, guest in enumerate(draft.model.guests):
         at: Location = ("guests", index)
         yield from _devices(draft, at, guest)
@@ -45,15 +48,6 @@ def segments_of(guest: GuestModel, draft: Draft) -> list[str]:
     return [name for device in guest.dcssblk for name in device_segments(device)]
 
 
-def _placements(draft: Draft) -> dict[str, Placement]:
-    placements: dict[str, Placement] = {}
-    for index, segment in enumerate(draft.model.segments):
-        placement = placement_of(segment)
-        if placement is not None and draft.sound("segments", index, "name"):
-            placements.setdefault(segment.name, placement)
-    return placements
-
-
 def _devices(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProblem]:
     known = [segment.name for segment in draft.model.segments]
     names_known = all(draft.sound("segments", index, "name") for index in range(len(known)))
@@ -67,7 +61,7 @@ def _devices(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldPro
                 yield FieldProblem((*at, "dcssblk", index), f"'{name}' again", "each segment in one device only")
             taken.add(name)
     if draft.sound(*at, "dcssblk") and draft.sound("segments"):
-        devices = [segment.name for segment in draft.model.segments] if guest.dcssblk is None else guest.dcssblk
+        devices = device_names(draft.model.segments) if guest.dcssblk is None else guest.dcssblk
         characters = len(",".join(devices))
         if characters > MAX_SEGMENTS_CHARACTERS:
             found = f"{len(devices)} devices, {characters} characters as the driver's segments="
@@ -80,7 +74,7 @@ def _mounts(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProb
     disks_known = all(draft.sound(*location) for location in [(*at, "disks"), *names])
     if not (draft.sound(*at, "dcssblk") and draft.sound("segments") and disks_known):
         return
-    number = len(draft.model.segments if guest.dcssblk is None else guest.dcssblk)
+    number = len(device_names(draft.model.segments) if guest.dcssblk is None else guest.dcssblk)
     devices = [f"dcssblk{minor}" for minor in range(number)]
     disks = [disk.name for disk in guest.disks]
     known = devices + disks

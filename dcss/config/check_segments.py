@@ -2,23 +2,16 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
 
-from dcss.abi.extmem import MAX_DCSS_ADDR, PageRange, SegmentDefinition, SegmentName
+from dcss.abi.extmem import MAX_DCSS_ADDR
 from dcss.abi.page import PAGE_SIZE
 from dcss.config.draft import Draft
 from dcss.config.models import ImageModel, SegmentModel
+from dcss.config.placement import continued_by, definition_of
 from dcss.config.problems import FieldProblem, Location
 
-SOURCES = ("files", "directory", "tar", "ext2")
+SOURCES = ("files", "directory", "tar", "ext2", "continues")
 _BESIDE_FILES = frozenset({"at_least", "up_to", "exclude", "with_libraries"})
-
-
-class Placement(NamedTuple):
-    """Where a segment lies; with `size: auto` only its first page is known."""
-
-    start: int
-    end: int  # last byte
 
 
 def check_segments(draft: Draft, directory: Path) -> Iterator[FieldProblem]:
@@ -39,23 +32,6 @@ def check_segments(draft: Draft, directory: Path) -> Iterator[FieldProblem]:
             yield FieldProblem((*at, "save"), "save: without image:", "it only beside image:, which says what is saved")
 
 
-def definition_of(segment: SegmentModel) -> SegmentDefinition:
-    """Return the definition of `define:`. Raises ValueError where the ranges do not go together."""
-    ranges = tuple(PageRange.parse(words) for words in segment.define or ())
-    return SegmentDefinition(SegmentName(segment.name), ranges)
-
-
-def placement_of(segment: SegmentModel) -> Placement | None:
-    """Return where a segment lies, or None where the file gives it wrongly or not at all."""
-    if segment.at is not None:
-        return Placement(segment.at, segment.at + (segment.size or PAGE_SIZE) - 1)
-    try:
-        definition = definition_of(segment)
-    except ValueError:
-        return None
-    return Placement(definition.start, definition.end)
-
-
 def _place(draft: Draft, at: Location, segment: SegmentModel) -> Iterator[FieldProblem]:
     given = segment.model_fields_set
     if not all(draft.sound(*at, key) for key in ("define", "at", "image")):
@@ -69,6 +45,8 @@ def _place(draft: Draft, at: Location, segment: SegmentModel) -> Iterator[FieldP
             found, _, wanted = str(error).partition(": ")[2].partition(", wanted ")
             yield FieldProblem((*at, "define"), found.removeprefix("found "), wanted or "ranges that go together")
     elif "at" not in given:
+        if continued_by(segment) is not None:
+            return  # it begins where that segment ends
         if segment.image is not None:
             yield FieldProblem(at, "neither define: nor at:", "one of them, which says where the segment lies")
         else:

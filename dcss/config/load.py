@@ -2,34 +2,27 @@
 
 import os
 import re
-from collections.abc import Sequence
-from dataclasses import replace
-from glob import escape
 from pathlib import Path
 
-from dcss.abi.extmem import SegmentType
+from dcss.config.check_continued import check_continued
 from dcss.config.check_disks import check_disks, shared_disks
 from dcss.config.check_guests import check_guests, guest_names, segments_of
-from dcss.config.check_segments import check_segments, definition_of
+from dcss.config.check_segments import check_segments
 from dcss.config.document import Document, read_document
 from dcss.config.draft import Draft, draft
-from dcss.config.models import GuestModel, ImageModel, LinuxGuestModel, S390xGuestModel, SegmentModel, StepModel
+from dcss.config.load_segments import absolute, segment_plans
+from dcss.config.models import GuestModel, LinuxGuestModel, S390xGuestModel, StepModel
+from dcss.config.placement import device_names
 from dcss.config.plan import (
-    DirectorySource,
     DiskPlan,
     EngineSettings,
-    Ext2Source,
-    FilesSource,
     GuestPlan,
-    ImageSource,
     LinuxSettings,
     MountPlan,
     ProcessSettings,
     S390xSettings,
-    SegmentPlan,
     Step,
     SystemPlan,
-    TarSource,
 )
 from dcss.config.problems import FieldProblem, Place, field_name, nearest_line
 from dcss.config.values import SYSTEM_NAME
@@ -47,6 +40,7 @@ def load_plan(path: Path) -> SystemPlan:
     drafted, problems = draft(document)
     if drafted is not None:
         problems += check_segments(drafted, directory)
+        problems += check_continued(drafted)
         problems += check_guests(drafted)
         problems += check_disks(drafted, directory)
         problems += _check_system_name(drafted, path)
@@ -66,10 +60,7 @@ def _plan(document: Document, drafted: Draft, directory: Path, path: Path) -> Sy
     model = drafted.model
     return SystemPlan(
         name=model.system or path.stem,
-        segments=tuple(
-            _segment(segment, directory, document.place("segments", index))
-            for index, segment in enumerate(model.segments)
-        ),
+        segments=tuple(segment_plans(model.segments, directory, document)),
         guests=tuple(
             plan
             for index, guest in enumerate(model.guests)
@@ -112,59 +103,16 @@ def _warnings(document: Document, drafted: Draft, directory: Path) -> list[str]:
     )
 
 
-def _segment(segment: SegmentModel, directory: Path, place: Place) -> SegmentPlan:
-    image = None if segment.image is None else _image(segment.image, directory)
-    where = f"{place.file}:{nearest_line(place.lines, place.location)}"
-    plan = SegmentPlan(segment.name, None, None, None, segment.size, image, segment.save, where, place)
-    if segment.define is not None:
-        definition = definition_of(segment)
-        kind, size_bytes = definition.ranges[0].type, definition.size_bytes
-        return replace(plan, definition=definition, start_address=definition.start, type=kind, size_bytes=size_bytes)
-    if segment.at is not None:
-        return replace(plan, start_address=segment.at, type=SegmentType[segment.type])
-    return plan
-
-
-def _image(image: ImageModel, directory: Path) -> ImageSource:
-    if image.directory is not None:
-        return DirectorySource(_absolute(directory, image.directory))
-    if image.tar is not None:
-        return TarSource(_absolute(directory, image.tar), image.platform, image.tag)
-    if image.ext2 is not None:
-        return Ext2Source(_absolute(directory, image.ext2), image.offset)
-    at_least = image.at_least
-    return FilesSource(
-        patterns=_patterns(directory, image.files or ()),
-        min_files=at_least.files if at_least else 0,
-        min_bytes=at_least.size if at_least else 0,
-        max_bytes=image.up_to,
-        exclude=_patterns(directory, image.exclude),
-        with_libraries=image.with_libraries,
-    )
-
-
-def _patterns(directory: Path, patterns: Sequence[str]) -> tuple[str, ...]:
-    """Return the patterns as absolute ones. The directory's own name is no pattern, whatever characters it has."""
-    return tuple(
-        pattern if pattern.startswith("/") else os.path.normpath(f"{escape(str(directory))}/{pattern}")
-        for pattern in patterns
-    )
-
-
-def _absolute(directory: Path, path: str) -> Path:
-    return Path(os.path.abspath(directory / path))  # noqa: PTH100 - resolve() would follow links
-
-
 def _guests(guest: GuestModel, drafted: Draft, directory: Path, place: Place) -> list[GuestPlan]:
     """Return the guests of one entry; they share what they have in common."""
     dcssblk = guest.dcssblk
     if dcssblk is None:
-        dcssblk = [segment.name for segment in drafted.model.segments]
+        dcssblk = device_names(drafted.model.segments)
     devices = tuple(dcssblk)
     settings = _settings(guest)
     mounts = tuple(MountPlan(mount.device, mount.at, tuple(mount.options)) for mount in guest.mounts)
     disks = tuple(
-        DiskPlan(disk.name, _absolute(directory, disk.file), disk.writable, place.field("disks", number, "file"))
+        DiskPlan(disk.name, absolute(directory, disk.file), disk.writable, place.field("disks", number, "file"))
         for number, disk in enumerate(guest.disks)
     )
     where = f"{place.file}:{nearest_line(place.lines, place.location)}"

@@ -48,7 +48,7 @@ class AtLeastModel(Model):
 
 
 class ImageModel(Model):
-    """`image:`: exactly one of `files`, `directory`, `tar` and `ext2`."""
+    """`image:`: exactly one of `files`, `directory`, `tar`, `ext2` and `continues`."""
 
     files: Annotated[Annotated[list[Text], Field(min_length=1)] | None, GIVEN] = Field(
         None, description="patterns for files, which keep their paths; ** matches any number of directories"
@@ -60,6 +60,9 @@ class ImageModel(Model):
         None, description="a tar archive, which may be compressed or written by docker save"
     )
     ext2: Annotated[Text | None, GIVEN] = Field(None, description="an existing ext2 image, used unchanged")
+    continues: Annotated[Name | None, GIVEN] = Field(
+        None, description="the segment before this one, whose image goes on here: one device of several segments"
+    )
     offset: Size = Field(
         0, description="with ext2: the byte at which the file system begins in the file, as in that of a partition"
     )

@@ -1,10 +1,12 @@
 """The validated, frozen plan of a system: the YAML with every default filled in and every path absolute."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from dcss.abi.extmem import SegmentDefinition, SegmentType
+from dcss.config.names import joined_names
 from dcss.config.problems import Place
 
 EngineName = Literal["process", "s390x", "linux"]
@@ -63,7 +65,8 @@ class SegmentPlan:
 
     Either `definition` (from `define:`) or `start_address` and `type` (from `at:` and `type:`; the size is the
     image's own or `size_bytes`) is given; a saved segment, which has no `image`, may have neither. `save` is for one
-    with an image. `where` is file:line for messages, `place` names fields of the file too.
+    with an image. `continues` names the segment whose image goes on here. `where` is file:line for messages, `place`
+    names fields of the file too.
     """
 
     name: str
@@ -75,6 +78,14 @@ class SegmentPlan:
     save: bool
     where: str
     place: Place | None = field(default=None, repr=False, compare=False)
+    continues: str | None = None
+
+
+def image_groups(segments: Sequence[SegmentPlan]) -> list[tuple[SegmentPlan, ...]]:
+    """Return each segment, followed by those that continue its image, which are in no other group."""
+    by_name = {segment.name: segment for segment in segments}
+    groups = joined_names({segment.name: segment.continues for segment in segments})
+    return [tuple(by_name[name] for name in names) for names in groups]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,10 @@ def json_schema() -> dict[str, Any]:
         models[model]["oneOf"] = [{"required": [key]} for key in keys]
     saved = {"not": {"anyOf": [{"required": [key]} for key in ("define", "at", "image")]}}
     models["SegmentModel"]["oneOf"].append(saved)
+    # What continues an image begins where the segment before it ends, unless it says where.
+    placed = {"anyOf": [{"required": [key]} for key in ("define", "at")]}
+    continuing = {"required": ["image"], "properties": {"image": {"required": ["continues"]}}, "not": placed}
+    models["SegmentModel"]["oneOf"].append(continuing)
     for model in (schema, *models.values()):
         model["patternProperties"] = {f"^{FREE_KEY_PREFIX}": {}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -32,13 +32,15 @@ class WritableImage(Protocol):
 class ImagePlan:
     """An image that is planned, or a part of one, and how to write it.
 
-    `size_bytes` is its exact size, a multiple of 4096; `files` counts regular files, each inode once (None for a ready
-    image, which is taken unread); `left_out` counts files left out by `max_bytes`; `content_bytes` is what progress
-    adds up to; `notes` list, one line each, what could not be kept; `tree` is what goes in (None for a ready image).
-    A part begins at `first_byte` of the image; what is said of files stands in the first part.
+    `size_bytes` is its exact size, a multiple of 4096, and `file_system_bytes` that of its file system, which may be
+    less for a ready image; `files` counts regular files, each inode once (None for a ready image, which is taken
+    unread); `left_out` counts files left out by `max_bytes`; `content_bytes` is what progress adds up to; `notes` list,
+    one line each, what could not be kept; `tree` is what goes in (None for a ready image). A part begins at
+    `first_byte` of the image; what is said of files stands in the first part.
     """
 
     size_bytes: int
+    file_system_bytes: int
     files: int | None
     left_out: int
     content_bytes: int
@@ -83,6 +85,7 @@ def plan_image(source: ImageSource, *, address: int = 0, size_bytes: int | None 
     placed = place(tree, address, size_bytes)
     return ImagePlan(
         size_bytes=size_bytes or placed.size_bytes,
+        file_system_bytes=placed.size_bytes,
         files=sum(isinstance(inode.node, TreeFile) for inode in placed.numbering.inodes),
         left_out=tree.left_out,
         content_bytes=sum(run.length_bytes for file, _ in placed.files for run in file.data),
@@ -99,7 +102,7 @@ def _plan_ready(image: ReadyImage, size_bytes: int | None) -> ImagePlan:
             f"{os.fsdecode(image.store.path)} needs {needed_bytes} bytes, given are {size_bytes}; give it more"
         )
     content_bytes = sum(run.length_bytes for run in image.data)
-    return ImagePlan(size_bytes or needed_bytes, None, 0, content_bytes, (), _CopiedImage(image))
+    return ImagePlan(size_bytes or needed_bytes, needed_bytes, None, 0, content_bytes, (), _CopiedImage(image))
 
 
 @dataclass(frozen=True, slots=True)

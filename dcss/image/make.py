@@ -11,7 +11,7 @@ from pathlib import Path
 from tempfile import TemporaryFile
 from typing import Any, Final, NamedTuple
 
-from dcss.config.plan import DirectorySource, ImageSource, SegmentPlan, TarSource
+from dcss.config.plan import DirectorySource, ImageSource, SegmentPlan, TarSource, image_groups
 from dcss.errors import ConfigError, ImageError
 from dcss.image.build import plan_image
 from dcss.image.problems import segment_errors
@@ -23,17 +23,17 @@ _CONFIG_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 
 
 class WantedImage(NamedTuple):
-    """An image to make: its source, file, address and size (None: the smallest possible)."""
+    """An image to make: its source, file, address and size (None: the smallest possible), and the segments for it."""
 
     source: ImageSource
     path: Path
-    segment: SegmentPlan | None
+    segments: tuple[SegmentPlan, ...]
     address: int
     size_bytes: int | None
 
 
 class MadeImage(NamedTuple):
-    """An image that was made; `files` is None for a ready image."""
+    """An image that was made; `segment` is ``A:B`` where it lies over several, `files` None for a ready image."""
 
     path: Path
     segment: str | None
@@ -76,29 +76,32 @@ def wanted_images(
         raise ImageError(f"{output}: found a directory, wanted the name of the image to write")
     if isinstance(tree, DirectorySource) and output.absolute().resolve().is_relative_to(source.resolve()):
         raise ImageError(f"{output} lies in {source}, of which it is made: write it somewhere else")
-    yield WantedImage(tree, output, None, address or 0, size_bytes)
+    yield WantedImage(tree, output, (), address or 0, size_bytes)
 
 
 def _of_segments(source: Path, output: Path) -> Iterator[WantedImage]:
     from dcss.config.load import load_plan
 
-    segments = [segment for segment in load_plan(source).segments if segment.image is not None]
-    if not segments:
+    groups = [group for group in image_groups(load_plan(source).segments) if group[0].image is not None]
+    if not groups:
         raise ConfigError(f"{source}: found no segment with an image, wanted one at least")
-    as_directory = output.is_dir() or len(segments) > 1
+    as_directory = output.is_dir() or len(groups) > 1
     if as_directory and output.exists() and not output.is_dir():
-        raise ImageError(f"{output}: found a file, wanted a directory for {len(segments)} images")
-    for segment in segments:
-        assert segment.image is not None
-        defined_bytes = segment.definition.size_bytes if segment.definition is not None else segment.size_bytes
-        path = output / f"{segment.name}.img" if as_directory else output
-        yield WantedImage(segment.image, path, segment, segment.start_address or 0, defined_bytes)
+        raise ImageError(f"{output}: found a file, wanted a directory for {len(groups)} images")
+    for group in groups:
+        image = group[0].image
+        assert image is not None
+        name = "-".join(segment.name for segment in group)  # a colon would name a host to scp and rsync
+        path = output / f"{name}.img" if as_directory else output
+        sizes_bytes = [segment.size_bytes for segment in group]
+        size_bytes = None if None in sizes_bytes else sum(size or 0 for size in sizes_bytes)
+        yield WantedImage(image, path, group, group[0].start_address or 0, size_bytes)
 
 
 def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
     """Build an image into its file, which appears complete or not at all. Raises ImageError."""
     began = time.perf_counter()
-    with nullcontext() if wanted.segment is None else segment_errors(wanted.segment):
+    with segment_errors(wanted.segments) if wanted.segments else nullcontext():
         plan = plan_image(wanted.source, address=wanted.address, size_bytes=wanted.size_bytes)
     progress.phase(f"build {wanted.path.name}", plan.content_bytes, "bytes")
     for note in plan.notes:
@@ -112,7 +115,7 @@ def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
         raise ImageError(f"{wanted.path} cannot be written: {error.strerror}") from error
     return MadeImage(
         path=wanted.path,
-        segment=None if wanted.segment is None else wanted.segment.name,
+        segment=":".join(segment.name for segment in wanted.segments) or None,
         address=wanted.address,
         size_bytes=plan.size_bytes,
         content_bytes=plan.content_bytes,

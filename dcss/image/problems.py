@@ -25,9 +25,14 @@ class PatternsError(ImageError):
 
 
 @contextmanager
-def segment_errors(segment: SegmentPlan) -> Iterator[None]:
-    """Turn each ImageError into a ConfigError that names file, line and field of `segment`."""
-    place, image = segment.place, segment.image
+def segment_errors(segments: Sequence[SegmentPlan]) -> Iterator[None]:
+    """Turn each ImageError into a ConfigError that names file, line and field of the segments that an image is for.
+
+    The image is that of the first one; a size that does not suffice is that of the last one.
+    """
+    first, last = segments[0], segments[-1]
+    place, image = first.place, first.image
+    name = ":".join(segment.name for segment in segments)
     if place is None or image is None:
         yield
         return
@@ -37,15 +42,15 @@ def segment_errors(segment: SegmentPlan) -> Iterator[None]:
     except PatternsError as error:
         raise ConfigError(
             *(
-                f"{place.field('image', problem.key, problem.number)}: segment {segment.name}: {problem.message}"
+                f"{place.field('image', problem.key, problem.number)}: segment {name}: {problem.message}"
                 for problem in error.problems
             )
         ) from error
     except ImageSizeError as error:
-        sized = "define" if segment.definition is not None else "size"
-        raise ConfigError(f"{place.field(sized)}: segment {segment.name}: {error}") from error
+        sized = "define" if last.definition is not None else "size"
+        raise ConfigError(f"{(last.place or place).field(sized)}: segment {name}: {error}") from error
     except ImageError as error:
-        raise ConfigError(f"{place.field('image', key)}: segment {segment.name}: {error}") from error
+        raise ConfigError(f"{place.field('image', key)}: segment {name}: {error}") from error
 
 
 def _source_key(image: ImageSource) -> str:

@@ -1,8 +1,9 @@
-"""Plan a segment: find its definition, and the image that goes in, before anything is made."""
+"""Plan segments: find their definitions, and the images that go in, before anything is made."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
+from dcss.abi.extmem import MAX_DCSS_BYTES, PageRange, SegmentDefinition, SegmentName
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.config.plan import SegmentPlan
 from dcss.errors import ConfigError
@@ -20,15 +21,40 @@ class PlannedSegment:
     saved: bool = False
 
 
-def plan_segment(plan: SegmentPlan, saved: SegmentDefinition | None, system: str) -> PlannedSegment:
-    """Return where a segment will lie and what goes in; `saved` is its saved version, if there is one.
+def plan_segments(
+    plans: Sequence[SegmentPlan], saved: Mapping[SegmentName, SegmentDefinition], system: str
+) -> list[PlannedSegment]:
+    """Return where the segments of a group will lie, which one image lies over, and what goes in.
 
-    Raises ConfigError where it cannot be made.
+    `saved` has the definitions in the spool. Raises ConfigError where they cannot be made.
     """
-    if plan.image is not None:
-        with segment_errors(plan):
-            image = plan_image(plan.image, address=plan.start_address or 0, size_bytes=plan.size_bytes)
-        return PlannedSegment(plan, _definition(plan, image.size_bytes), image)
+    first, last = plans[0], plans[-1]
+    if first.image is None:
+        return [_plan_saved(first, saved.get(SegmentName(first.name)), system)]
+    before_bytes = sum(plan.size_bytes or 0 for plan in plans[:-1])  # all but the last one have a size
+    given_bytes = None if last.size_bytes is None else before_bytes + last.size_bytes
+    with segment_errors(plans):
+        image = plan_image(first.image, address=first.start_address or 0, size_bytes=given_bytes)
+    if image.file_system_bytes <= before_bytes:
+        raise ConfigError(
+            f"{_field(last, 'image', 'continues')}: segment {last.name}: found a file system of"
+            f" {image.file_system_bytes} bytes, which ends before this segment begins, wanted more than {before_bytes}"
+            " (leave this segment out, or make those before it smaller)"
+        )
+    sizes_bytes = [plan.size_bytes or image.size_bytes - before_bytes for plan in plans]
+    parts = [image] if len(plans) == 1 else image.parts(sizes_bytes)
+    return [
+        PlannedSegment(plan, _definition(plan, size_bytes), part)
+        for plan, size_bytes, part in zip(plans, sizes_bytes, parts, strict=True)
+    ]
+
+
+def _field(plan: SegmentPlan, *keys: str) -> str:
+    return plan.where if plan.place is None else plan.place.field(*keys)
+
+
+def _plan_saved(plan: SegmentPlan, saved: SegmentDefinition | None, system: str) -> PlannedSegment:
+    """Plan a segment without an image: one of the spool, or pages that begin as zeros."""
     if saved is not None:
         _check_saved(plan, saved)
         return PlannedSegment(plan, saved, saved=True)
@@ -65,4 +91,6 @@ def _definition(plan: SegmentPlan, size_bytes: int) -> SegmentDefinition:
     try:
         return SegmentDefinition(SegmentName(plan.name), (PageRange(first_page, first_page + pages - 1, plan.type),))
     except ValueError as error:
-        raise ConfigError(f"{plan.where}: {error}") from error
+        mends = f" (give it a size, and let another segment go on: image: {{continues: {plan.name}}})"
+        hint = mends if size_bytes > MAX_DCSS_BYTES and (plan.image or plan.continues) else ""
+        raise ConfigError(f"{plan.where}: {error}{hint}") from error

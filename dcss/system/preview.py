@@ -16,16 +16,18 @@ from dcss.config.plan import (
     Step,
     SystemPlan,
     TarSource,
+    image_groups,
 )
 from dcss.cp.spool.definitions import saved_definitions
 from dcss.engines.registry import ENGINES
 from dcss.errors import ConfigError
+from dcss.ext2.mkfs.tree import Tree
 from dcss.image.build import ImagePlan
 from dcss.image.contents import MatchedFiles, matched_files
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
 from dcss.system.hints import IN_PLACE
-from dcss.system.planned import PlannedSegment, plan_segment
+from dcss.system.planned import PlannedSegment, plan_segments
 from dcss.system.system import make_engines
 
 _GUESTS_OWN = frozenset({"dev", "proc", "sys", "tmp"})  # directories of / over which every guest mounts its own
@@ -101,10 +103,10 @@ def preview(plan: SystemPlan, progress: Progress) -> SystemPreview:
         findings += error.findings
     planned: dict[str, PlannedSegment] = {}
     saved = saved_definitions(plan.name)
-    for segment in plan.segments:
-        progress.phase(f"plan {segment.name}")
+    for group in image_groups(plan.segments):
+        progress.phase(f"plan {':'.join(segment.name for segment in group)}")
         try:
-            planned[segment.name] = plan_segment(segment, saved.get(segment.name), plan.name)
+            planned |= {each.plan.name: each for each in plan_segments(group, saved, plan.name)}
         except ConfigError as error:
             findings += error.findings
     if not findings:
@@ -162,6 +164,8 @@ def _content(planned: PlannedSegment) -> str:
             return "files of this machine"
         case DirectorySource(path) | TarSource(path) | Ext2Source(path):
             return str(path)
+        case _ if planned.plan.continues is not None:
+            return f"continues {planned.plan.continues}"
         case _:
             return "saved in the spool" if planned.saved else "zeros"
 
@@ -208,8 +212,16 @@ def _matches(pattern: str, guest: GuestPlan, planned: Mapping[str, PlannedSegmen
         key=lambda mount: len(PurePosixPath(mount.at).parts),
         default=None,
     )
-    segments = () if mount is None else mounted_segments(guest.dcssblk, mount.device)
-    image = planned[segments[0]].image if len(segments) == 1 and segments[0] in planned else None
-    if mount is None or image is None or image.tree is None or _GUESTS_OWN.intersection(pattern.split("/")[1:2]):
+    tree = None if mount is None else _mounted_tree(mounted_segments(guest.dcssblk, mount.device), planned)
+    if mount is None or tree is None or _GUESTS_OWN.intersection(pattern.split("/")[1:2]):
         return None
-    return matched_files(image.tree, f"/{PurePosixPath(pattern).relative_to(mount.at)}")
+    return matched_files(tree, f"/{PurePosixPath(pattern).relative_to(mount.at)}")
+
+
+def _mounted_tree(segments: Sequence[str], planned: Mapping[str, PlannedSegment]) -> Tree | None:
+    """Return what the image holds that lies over exactly these segments, or None where that is not known."""
+    images = [planned[name].image for name in segments if name in planned]
+    trees = [image.tree for image in images if image is not None]
+    if not trees or len(trees) != len(segments) or any(tree is not trees[0] for tree in trees):
+        return None
+    return trees[0]

@@ -7,8 +7,8 @@ from functools import partial
 from tempfile import TemporaryFile
 from typing import Any
 
-from dcss.abi.extmem import SegmentDefinition, SegmentName
-from dcss.config.plan import SegmentPlan, SystemPlan
+from dcss.abi.extmem import SegmentDefinition
+from dcss.config.plan import SegmentPlan, SystemPlan, image_groups
 from dcss.cp.program import ControlProgram
 from dcss.cp.segments.content import Fill, check_image, copy_descriptor, file_digest, write_content
 from dcss.cp.segments.objects import DamagedError
@@ -21,7 +21,7 @@ from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
 from dcss.system.extents import ExtentCache
 from dcss.system.moving import ThreadProgress, moving
-from dcss.system.planned import PlannedSegment, plan_segment
+from dcss.system.planned import PlannedSegment, plan_segments
 from dcss.system.targets import objects_of, segment_targets
 
 
@@ -82,14 +82,13 @@ async def _plan_all(cp: ControlProgram, segments: Sequence[SegmentPlan], progres
     """Plan every segment. Raises one ConfigError with what is wrong with all of them."""
     planned: list[PlannedSegment] = []
     findings: list[str] = []
-    for segment in segments:
-        if segment.image is not None:  # patterns may search many directories
-            progress.phase(f"plan {segment.name}")
+    saved = {name: segment.definition for name, segment in cp.available.items()}
+    for group in image_groups(segments):
+        if group[0].image is not None:  # patterns may search many directories
+            progress.phase(f"plan {':'.join(segment.name for segment in group)}")
         try:
-            saved = cp.available.get(SegmentName(segment.name))
-            definition = None if saved is None else saved.definition
             async with moving(progress):
-                planned.append(await in_thread(plan_segment, segment, definition, cp.system))
+                planned += await in_thread(plan_segments, group, saved, cp.system)
         except ConfigError as error:
             findings += error.findings
     if findings:

@@ -1,5 +1,7 @@
 """One file system over segments that adjoin: verdict, accounts and files treat them as one device."""
 
+import hashlib
+import shutil
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -25,15 +27,19 @@ def _import_halves(dcss: Dcss, image: Path) -> None:
         )
 
 
-def _tree(dcss: Dcss) -> Path:
-    """Build an image of 2 MiB with a file that lies in both of its halves: either of two."""
+def _make_tree(dcss: Dcss) -> Path:
     tree = dcss.home / "split"
     tree.mkdir()
     for number in range(2):  # too short to be aligned for huge pages
         (tree / f"large{number}").write_bytes(bytes((number, *range(1, 256))) * (200 * 16))
     (tree / "small").write_bytes(b"small" * 2000)
+    return tree
+
+
+def _tree(dcss: Dcss) -> Path:
+    """Build an image of 2 MiB with a file that lies in both of its halves: either of two."""
     image = dcss.home / "whole.img"
-    dcss("image", "build", tree, "-o", image, "--size", "2M")
+    dcss("image", "build", _make_tree(dcss), "-o", image, "--size", "2M")
     return image
 
 
@@ -63,6 +69,111 @@ def test_a_file_in_two_segments_is_one_file(dcss: Dcss, device: str) -> None:
     assert "M1:M2" in {file["segment"] for file in ran["verify"]["files"]}
     assert "403 pages of 3 files, mapped by 2 guests" in ran["verify"]["claims"][0]["detail"]
     assert [guest["guest"]["xip_bytes"] for guest in ran["measure"]["guests"]] == [403 * PAGE_SIZE] * 2
+
+
+_OVER_TWO = """\
+  - {{name: M1, at: 0x20000000, size: 1M{more}, image: {{{source}}}}}
+  - {{name: M2, image: {{continues: M1}}}}"""
+
+
+def _over_two(dcss: Dcss, *guests: str, source: str = "directory: split", more: str = "") -> Path:
+    return dcss.config(*guests, segment=_OVER_TWO.format(source=source, more=more))
+
+
+_MAPS = 'mounts: [{device: dcssblk0, at: /, options: [ro, xip]}], run: [{map: "/*"}]'
+
+
+@needs("frames")
+@pytest.mark.parametrize("source", ["directory: split", "tar: split.tar.gz", "ext2: whole.img"])
+def test_one_image_lies_over_two_segments(dcss: Dcss, source: str) -> None:
+    _tree(dcss)
+    shutil.make_archive(str(dcss.home / "split"), "gztar", dcss.home / "split")
+    ran = dcss.json("run", _over_two(dcss, f"name: G, count: 2, {_MAPS}", source=source))
+    assert ran["verify"]["verdict"] == "verified"
+    assert _pages(ran["verify"]) == {"/large0": 200, "/large1": 200, "/small": 3}
+    assert "M1:M2" in {file["segment"] for file in ran["verify"]["files"]}
+    measure = ran["measure"]
+    assert [guest["guest"]["xip_bytes"] for guest in measure["guests"]] == [403 * PAGE_SIZE] * 2
+    assert [(segment["name"], segment["guests"]) for segment in measure["segments"]] == [("M1", 2), ("M2", 2)]
+    resident_bytes = sum(segment["resident_bytes"] for segment in measure["segments"])
+    assert measure["totals"] == {
+        "with_sharing_bytes": resident_bytes,
+        "without_sharing_bytes": 2 * 403 * PAGE_SIZE,
+        "saved_bytes": 2 * 403 * PAGE_SIZE - resident_bytes,
+    }
+
+
+def test_a_guest_reads_what_the_tree_has(dcss: Dcss) -> None:
+    tree = _make_tree(dcss)
+    mounts = "mounts: [{device: dcssblk0, at: /, options: [ro, xip]}, {device: dcssblk0, at: /copied, options: [ro]}]"
+    (tree / "copied").mkdir()
+    dcss("up", "-d", _over_two(dcss, f"name: G, {mounts}"))
+    for name in ("large0", "large1", "small"):
+        digest = hashlib.sha256((tree / name).read_bytes()).hexdigest()
+        for path in (f"/{name}", f"/copied/{name}"):  # in place, and through the page cache
+            assert dcss("exec", "G", "--", "sha256sum", path).stdout.split()[0] == digest
+
+
+@needs("frames")
+def test_saved_segments_are_used_again_as_one_device(dcss: Dcss) -> None:
+    _make_tree(dcss)
+    guest = f'name: G, count: 2, dcssblk: ["M1:M2"], {_MAPS}'
+    saving = _over_two(dcss, guest, more=", save: true")
+    assert dcss.json("run", saving)["verify"]["verdict"] == "verified"
+    files = dcss.json("segment", "query", "--system", dcss.system)["segments"]
+    assert [(file["name"], file["saved"]) for file in files] == [("M1", True), ("M2", True)]
+    dcss("run", saving)  # the same content: nothing is saved again
+    assert dcss.json("segment", "query", "--system", dcss.system)["segments"] == files
+    ran = dcss.json("run", _plan(dcss, guest))
+    assert ran["verify"]["verdict"] == "verified"
+    assert _pages(ran["verify"]) == {"/large0": 200, "/large1": 200, "/small": 3}
+
+
+def test_config_shows_what_the_image_over_both_holds(dcss: Dcss) -> None:
+    _make_tree(dcss)
+    shown = dcss.json("config", _over_two(dcss, f"name: G, {_MAPS}"))
+    assert [(each["name"], each["files"]) for each in shown["segments"]] == [("M1", 3), ("M2", None)]
+    assert shown["segments"][1]["content"] == "continues M1"
+    assert [each["in_place"] for each in shown["segments"]] == [["G"], ["G"]]
+    (guest,) = shown["guests"]
+    assert guest["segments"] == ["M1:M2"]
+    assert [step["files"] for step in guest["steps"]] == [3]
+
+
+@needs("e2fsck", "debugfs")
+def test_image_build_makes_the_whole_image_of_a_configuration(dcss: Dcss) -> None:
+    _make_tree(dcss)
+    config = _over_two(dcss, "name: G")
+    (made,) = dcss.json("image", "build", config, "-o", "both.img")["images"]
+    assert (made["segment"], made["address"], made["files"]) == ("M1:M2", 0x20000000, 3)
+    image = dcss.home / "both.img"
+    assert made["size_bytes"] == image.stat().st_size
+    subprocess.run(["e2fsck", "-fn", image], check=True, capture_output=True)
+    found = subprocess.run(["debugfs", "-R", "cat /large1", image], check=True, capture_output=True).stdout
+    assert found == (dcss.home / "split/large1").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (("1M", "size: 256K, "), "4: segments[1].size: segment M1:M2: {image} needs 2097152 bytes, given are 1310720"),
+        (
+            ("4M", ""),
+            "segments[1].image.continues: segment M2: found a file system of 2097152 bytes, which ends before",
+        ),
+        (("2M", "size: 1M, "), "segments[1].image.continues: segment M2: found a file system of 2097152 bytes, which"),
+    ],
+)
+def test_an_image_that_does_not_fit_its_segments_is_refused(dcss: Dcss, sizes: tuple[str, str], message: str) -> None:
+    image = _tree(dcss)
+    first, second = sizes
+    config = dcss.config(
+        "name: G",
+        segment=f"  - {{name: M1, at: 0x20000000, size: {first}, image: {{ext2: whole.img}}}}\n"
+        f"  - {{name: M2, {second}image: {{continues: M1}}}}",
+    )
+    for command in ("config", "run"):
+        assert message.format(image=image) in dcss(command, config, status=2).stderr
 
 
 @needs("frames")

@@ -229,7 +229,10 @@ WRONG_CONFIGS = (
     WrongConfig(
         "two-images",
         _segment("{name: A, at: 1M, image: {directory: /etc, tar: /x}}"),
-        ("2: segments[0].image: found directory and tar, wanted exactly one of files, directory, tar, ext2",),
+        (
+            "2: segments[0].image: found directory and tar, wanted exactly one of files, directory, tar, ext2,"
+            " continues",
+        ),
     ),
     WrongConfig(
         "missing-directory",

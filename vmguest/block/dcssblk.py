@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from dcss.abi.ext2 import SECTOR_SIZE
 from dcss.abi.extmem import SegmentType as Type
+from dcss.abi.extmem import adjoining_types
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
@@ -24,7 +25,6 @@ MAX_NAME = 8
 PARM_LEN = 400  # with the NUL that ends the string
 DAX_ALIGNMENT_BYTES = 2 << 20
 _LOCAL = "(local)"
-_MIXABLE = frozenset({Type.EW, Type.EN, Type.EWEN})
 
 
 class SegmentInfo(NamedTuple):
@@ -259,7 +259,7 @@ class Dcssblk:
             if lower.end + 1 != upper.start:
                 self._error(f"Adjacent DCSSs {lower_name} and {upper_name} are not contiguous")
                 raise KernelError(EINVAL, f"{lower_name} and {upper_name} are not contiguous")
-            if lower.type is not upper.type and not {lower.type, upper.type} <= _MIXABLE:
+            if not adjoining_types(lower.type, upper.type):
                 self._error(f"DCSS {lower_name} and DCSS {upper_name} have incompatible types")
                 raise KernelError(EINVAL, f"{lower_name} is {lower.type.label}, {upper_name} is {upper.type.label}")
 

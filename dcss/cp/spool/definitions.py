@@ -1,18 +1,18 @@
 """Read which segments a spool has saved, without its lock: for plans, which change nothing."""
 
-from dcss.abi.extmem import SegmentDefinition
+from dcss.abi.extmem import SegmentDefinition, SegmentName
 from dcss.cp.segments.segment import FileClass
 from dcss.cp.spool.manifest import MAX_MANIFEST_BYTES, Manifest
 from dcss.host.files import read_regular
 from dcss.host.paths import check_system_name, state_root
 
 
-def saved_definitions(system: str) -> dict[str, SegmentDefinition]:
+def saved_definitions(system: str) -> dict[SegmentName, SegmentDefinition]:
     """Return the definitions of the saved segments of a system, by name; damaged manifests are left out.
 
     A CP that runs may change them at any time.
     """
-    newest: dict[str, Manifest] = {}
+    newest: dict[SegmentName, Manifest] = {}
     for path in (state_root() / check_system_name(system)).glob("*.manifest"):
         try:
             manifest = Manifest.unpack(read_regular(path, MAX_MANIFEST_BYTES, follow=False))

@@ -15,7 +15,7 @@ def findings(tmp_path: Path, text: str) -> tuple[str, ...]:
     path.write_text(text)
     (segment,) = load_plan(path).segments
     assert segment.image is not None
-    with pytest.raises(ConfigError) as caught, segment_errors(segment):
+    with pytest.raises(ConfigError) as caught, segment_errors([segment]):
         plan_image(segment.image, address=segment.start_address or 0, size_bytes=segment.size_bytes)
     return caught.value.findings
 

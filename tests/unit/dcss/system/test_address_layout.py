@@ -34,5 +34,22 @@ def test_findings_are_all_told_and_once_for_an_entry() -> None:
     ]
 
 
+@pytest.mark.parametrize("device", ["A:B", "B:A"])
+def test_a_device_of_segments_that_do_not_adjoin_is_refused(device: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_address_layout(segments(A="20000-200FF SR", B="20200-202FF SW"), [guest(device)])
+    where = f"demo.yaml:9: guest G: dcssblk: {device}:"
+    assert caught.value.findings == (
+        f"{where} found B at 0x20200000, wanted it at 0x20100000, where A ends, since the segments of a device adjoin",
+        f"{where} found A of type SR and B of SW, wanted one type in a device, or EW and EN",
+    )
+
+
+def test_a_device_may_mix_the_types_that_the_driver_mixes() -> None:
+    check_address_layout(segments(A="20000-200FF EW", B="20100-202FF EN"), [guest("A:B(local)")])
+    with pytest.raises(ConfigError, match="found A of type ER and B of EN"):
+        check_address_layout(segments(A="20000-200FF ER", B="20100-202FF EN"), [guest("A:B")])
+
+
 def test_segments_that_no_guest_loads_together_may_overlap() -> None:
     check_address_layout(segments(A="4000-40FF SR", B="4080-41FF SR"), [guest("A"), guest("B")])
