@@ -74,6 +74,25 @@ class HostCosts:
 
 
 @dataclass(frozen=True, slots=True)
+class MountAccess:
+    """How file bytes of one mount are reached, by the guest's own word.
+
+    `wanted` and `mode` are each xip, dax, page-cache, ramdisk or mtd; they differ where the disk cannot be
+    addressed, so that files are copied through the page cache instead.
+    """
+
+    device: str
+    at: str
+    wanted: str
+    mode: str
+
+    @property
+    def fell_back(self) -> bool:
+        """It is not what was asked for."""
+        return self.wanted != self.mode
+
+
+@dataclass(frozen=True, slots=True)
 class GuestAccount:
     """One guest: what it uses by its own count, and what it costs the host.
 
@@ -88,6 +107,7 @@ class GuestAccount:
     guest: GuestCounters
     host: HostCosts
     written_segment_bytes: int | None = None
+    mounts: tuple[MountAccess, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

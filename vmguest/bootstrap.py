@@ -7,7 +7,16 @@ import traceback
 from collections.abc import Sequence
 from time import monotonic
 
-from dcss.abi.console import COUNTERS, COUNTERS_REQUEST, EXEC_REQUEST, PACKET_BYTES, VERDICT, Verdict
+from dcss.abi.console import (
+    ACCESS,
+    COUNTERS,
+    COUNTERS_REQUEST,
+    EXEC_REQUEST,
+    PACKET_BYTES,
+    VERDICT,
+    Verdict,
+    pack_access,
+)
 from dcss.errors import DcssError, KernelError
 from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
@@ -34,8 +43,12 @@ def boot(
 
         named = zip(spec.disks, disks, strict=True)
         add_file_disks(kernel.block_devices, [FileDisk(name, number, writable) for (name, writable), number in named])
-    for device, at, options in spec.mounts:
-        kernel.mount(device, at, options)
+    for device, at, options, mode in spec.mounts:
+        kernel.mount(device, at, options, mode)
+    if any(mode for *_, mode in spec.mounts):
+        from vmguest.block.modes import drop_sources
+
+        drop_sources(kernel.block_devices, kernel.dcssblk)
     return kernel
 
 
@@ -51,6 +64,8 @@ def run_guest(
     place = ""
     try:
         kernel = boot(spec, reservation, port, sys.stdout.fileno(), disks)
+        if kernel.access:
+            console.send(ACCESS + pack_access(kernel.access), socket.MSG_NOSIGNAL)
         for number, step in enumerate(spec.run):
             place = f"run[{number}]: "
             _run_step(kernel, *step)

@@ -3,15 +3,17 @@
 import socket
 from typing import TYPE_CHECKING
 
-from dcss.abi.console import Counters
+from dcss.abi.console import PAGE_CACHE, Counters, FileAccess
 from dcss.abi.page import PAGE_SIZE
+from dcss.errors import Ext2FormatError, KernelError
 from vmguest.block.dcssblk import DRIVER_NAME, Dcssblk
 from vmguest.block.genhd import BlockDevices
 from vmguest.credentials import ROOT, Credentials
 from vmguest.extmem import Extmem
 from vmguest.fs.builtin import builtin_types
 from vmguest.fs.devices import Devices
-from vmguest.fs.do_mount import mount_at_boot
+from vmguest.fs.do_mount import disk_at_boot, mount_at_boot
+from vmguest.fs.ext2fs import IN_PLACE
 from vmguest.fs.mount import Dentry, Mount
 from vmguest.fs.namei import Vfs
 from vmguest.fs.options import parse_options
@@ -47,6 +49,7 @@ class Kernel:
         self.devices = Devices(self.block_devices, self.machine.storage)
         types = builtin_types(self.machine, self.log, self.block_devices, self._sysfs_tree, self)
         self.vfs = Vfs(types, self.devices, self._populate)
+        self.access: list[FileAccess] = []  # of what was mounted at boot
         self.tasks: list[Task] = []
         self.init = self.new_task()
 
@@ -61,9 +64,32 @@ class Kernel:
         task.exit()
         self.tasks.remove(task)
 
-    def mount(self, device: str, at: str, options: tuple[str, ...]) -> Mount:
-        """Mount ext2 from a block device, /dev/ before its name or not, as at boot. Raises KernelError."""
-        return mount_at_boot(self.vfs, device, at, parse_options(options))
+    def mount(self, device: str, at: str, options: tuple[str, ...], mode: str = "") -> Mount:
+        """Mount ext2 from a block device, /dev/ before its name or not, as at boot; `mode` is ramdisk, mtd or empty.
+
+        Raises KernelError.
+        """
+        if mode:
+            return self._mount_above(device, at, options, mode)
+        parsed = parse_options(options)
+        mount = mount_at_boot(self.vfs, device, at, parsed)
+        wanted = next((option for option in parsed.data if option in IN_PLACE), PAGE_CACHE)
+        got = next((option for option in mount.file_system.options if option in IN_PLACE), PAGE_CACHE)
+        self.access.append(FileAccess(device, at, wanted, got))
+        return mount
+
+    def _mount_above(self, device: str, at: str, options: tuple[str, ...], mode: str) -> Mount:
+        from vmguest.block.modes import add_device  # imported by the fork server; most guests need none
+
+        source = disk_at_boot(self.vfs, device, at)
+        disk = add_device(mode, source, self.block_devices, self.machine, self.extmem)
+        try:
+            mount = mount_at_boot(self.vfs, disk.name, at, parse_options(options))
+        except (KernelError, Ext2FormatError):
+            self.block_devices.del_disk(disk)
+            raise
+        self.access.append(FileAccess(device, at, mode, mode))
+        return mount
 
     def sync(self) -> None:
         """Write what was changed on every file system. Raises KernelError(EIO)."""
@@ -80,9 +106,10 @@ class Kernel:
     def counters(self) -> Counters:
         """Return the guest's own account."""
         systems = self.vfs.file_systems
+        ramdisk_pages = sum(disk.own_pages for disk in self.block_devices)
         return Counters(
             sum(system.page_cache_bytes for system in systems),
-            sum(system.buffer_bytes for system in systems) + self.devices.buffer_pages * PAGE_SIZE,
+            sum(system.buffer_bytes for system in systems) + (self.devices.buffer_pages + ramdisk_pages) * PAGE_SIZE,
             sum(task.mm.anonymous_pages for task in self.tasks) * PAGE_SIZE,
         )
 

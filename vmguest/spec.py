@@ -10,7 +10,7 @@ class GuestSpec(NamedTuple):
     name: str
     storage_bytes: int
     dcssblk: tuple[str, ...]  # entries of dcssblk.segments=
-    mounts: tuple[tuple[str, str, tuple[str, ...]], ...]  # device, mount point, options
+    mounts: tuple[tuple[str, str, tuple[str, ...], str], ...]  # device, mount point, options; ramdisk, mtd or empty
     run: tuple[tuple[str, ...], ...]  # of each step its verb, then a pattern, or the words of exec
     disks: tuple[tuple[str, bool], ...] = ()  # name and whether it is writable; their descriptors come beside this
 
@@ -26,7 +26,7 @@ class GuestSpec(NamedTuple):
             name,
             storage_bytes,
             tuple(dcssblk),
-            tuple((device, at, tuple(options)) for device, at, options in mounts),
+            tuple((device, at, tuple(options), mode) for device, at, options, mode in mounts),
             tuple(tuple(step) for step in run),
             tuple((disk, writable) for disk, writable in disks),
         )

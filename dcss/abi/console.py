@@ -1,12 +1,14 @@
 """What crosses a guest's console: SEQPACKET packets, one kind each, none as long as 64 KiB.
 
     guest -> host   V verdict   O, E what a command wrote to stdout, stderr   X its exit status   B books
+                    M how files of what was mounted at boot are reached, before the verdict
     host -> guest   exec NUL-separated words   books   cancel
 
 A guest that is in its `run:` list does not listen: it answers after its verdict, one request after the other. It looks
 for `cancel` where a command can be left without harm: before each command of a line, and before each piece of output.
 """
 
+import os
 from collections.abc import Sequence
 from struct import Struct
 from typing import NamedTuple
@@ -14,9 +16,10 @@ from typing import NamedTuple
 PACKET_BYTES = (1 << 16) - 1
 OUTPUT_BYTES = 60 << 10  # of one O or E packet: whole pages, so that a file's pages are sent as they lie
 
-VERDICT, STDOUT, STDERR, STATUS, COUNTERS = b"V", b"O", b"E", b"X", b"B"
+VERDICT, STDOUT, STDERR, STATUS, COUNTERS, ACCESS = b"V", b"O", b"E", b"X", b"B", b"M"
 EXEC_REQUEST = b"exec\0"
 COUNTERS_REQUEST = b"books\0"
+PAGE_CACHE = "page-cache"
 CANCEL_REQUEST = b"cancel\0"  # end the command that runs; nothing happens where it has ended
 
 EXIT_STATUS = Struct("<i")
@@ -41,6 +44,32 @@ class Counters(NamedTuple):
         if len(data) != _COUNTERS.size:
             raise ValueError(f"counters: found {len(data)} bytes, wanted {_COUNTERS.size}")
         return cls._make(_COUNTERS.unpack(data))
+
+
+class FileAccess(NamedTuple):
+    """How file bytes of one mount are reached: xip, dax, page-cache, ramdisk or mtd; `wanted` is what was asked for."""
+
+    device: str
+    at: str
+    wanted: str
+    mode: str
+
+
+def pack_access(mounts: Sequence[FileAccess]) -> bytes:
+    """Return the data of one M packet; mounts that find no room in it are left out."""
+    words = [os.fsencode(word) for mount in mounts for word in mount]
+    while len(packet := b"\0".join(words)) > OUTPUT_BYTES:
+        del words[-len(FileAccess._fields) :]
+    return packet
+
+
+def unpack_access(data: bytes) -> tuple[FileAccess, ...]:
+    """Read what `pack_access` made. Raises ValueError where a guest sent anything else."""
+    words = [os.fsdecode(word) for word in data.split(b"\0")] if data else []
+    fields = len(FileAccess._fields)
+    if len(words) % fields:
+        raise ValueError(f"mounts: found {len(words)} words, wanted {fields} for each")
+    return tuple(FileAccess(*words[index : index + fields]) for index in range(0, len(words), fields))
 
 
 class Verdict(NamedTuple):

@@ -1,13 +1,14 @@
 """Check guests against the rest of a configuration; each value's own type has been checked before."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from dcss.abi.extmem import SEGMENT_SIZE
 from dcss.config.draft import Draft
-from dcss.config.models import GuestModel
+from dcss.config.models import GuestModel, MountModel
 from dcss.config.names import device_segments, guest_name
 from dcss.config.placement import Placement, continued_by, device_names, placements_of
+from dcss.config.plan import IN_PLACE
 from dcss.config.problems import FieldProblem, Location
 from dcss.suggest import did_you_mean
 
@@ -16,6 +17,12 @@ MAX_GUESTS = 99_999  # of one system; more than Linux gives processes by default
 MAX_SEGMENTS_CHARACTERS = 399  # DCSSBLK_PARM_LEN of drivers/s390/block/dcssblk.c, less the NUL
 VERBS = ("map", "read", "exec")
 _LISTED_DEVICES = 8
+_AGAINST_MODE: Mapping[str, frozenset[str]] = {
+    "xip": frozenset({"dax"}),
+    "page-cache": IN_PLACE,
+    "ramdisk": IN_PLACE,
+    "mtd": frozenset({"dax", "rw"}),
+}
 
 
 def check_guests(draft: Draft) -> Iterator[FieldProblem]:
@@ -82,9 +89,22 @@ def _mounts(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProb
         devices = [f"{devices[0]} to {devices[-1]}"]
     wanted = "one of " + ", ".join(devices + disks) if known else "no mount, since dcssblk: and disks: are empty"
     for index, mount in enumerate(guest.mounts):
-        if mount.device not in known and draft.sound(*at, "mounts", index, "device"):
+        here = (*at, "mounts", index)
+        if draft.sound(*here, "options") and draft.sound(*here, "mode"):
+            yield from _mode(here, mount)
+        if mount.device not in known and draft.sound(*here, "device"):
             mends = did_you_mean(mount.device, known)
-            yield FieldProblem((*at, "mounts", index, "device"), f"'{mount.device}'", wanted, mends)
+            yield FieldProblem((*here, "device"), f"'{mount.device}'", wanted, mends)
+
+
+def _mode(here: Location, mount: MountModel) -> Iterator[FieldProblem]:
+    """Yield options that contradict `mode:`."""
+    against = _AGAINST_MODE.get(mount.mode or "", frozenset())
+    for number, option in enumerate(mount.options):
+        if option in against:
+            yield FieldProblem(
+                (*here, "options", number), f"{option} beside mode: {mount.mode}", "options that agree with the mode"
+            )
 
 
 def _steps(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProblem]:

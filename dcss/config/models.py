@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from dcss.config.plan import MAX_DISKS, EngineName, Expectation
+from dcss.config.plan import MAX_DISKS, EngineName, Expectation, MountMode
 from dcss.config.problems import Location
 from dcss.config.values import (
     GIVEN,
@@ -106,6 +106,11 @@ class MountModel(Model):
     )
     at: GuestPath = Field(description="the mount point in the guest")
     options: list[Option] = Field([], description="mount options; without xip, the guest copies the files")
+    mode: Annotated[MountMode | None, GIVEN] = Field(
+        None,
+        description="how file bytes are reached: xip, in place; page-cache, through copies; ramdisk, through copies of"
+        " a disk that is itself copied; mtd, in place through a read-only device. Without it, options: decide",
+    )
 
 
 class DiskModel(Model):

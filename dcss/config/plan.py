@@ -12,6 +12,8 @@ from dcss.config.problems import Place
 EngineName = Literal["process", "s390x", "linux"]
 Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
+MountMode = Literal["xip", "page-cache", "ramdisk", "mtd"]
+IN_PLACE = frozenset({"xip", "dax"})  # mount options that have files mapped where they lie
 MAX_DISKS = 26  # of one guest: as many as vda to vdz
 
 
@@ -90,11 +92,23 @@ def image_groups(segments: Sequence[SegmentPlan]) -> list[tuple[SegmentPlan, ...
 
 @dataclass(frozen=True, slots=True)
 class MountPlan:
-    """One line of `mounts:`."""
+    """One line of `mounts:`; without a `mode` the options say whether files are reached in place."""
 
     device: str
     at: str
     options: tuple[str, ...]
+    mode: MountMode | None = None
+
+    @property
+    def kernel_options(self) -> tuple[str, ...]:
+        """The options with those that the mode stands for."""
+        added = {"xip": ("xip",), "mtd": ("ro", "xip")}.get(self.mode or "", ())
+        return (*self.options, *(option for option in added if option not in self.options))
+
+    @property
+    def in_place(self) -> bool:
+        """Whether files are to be read and mapped where they lie."""
+        return not IN_PLACE.isdisjoint(self.kernel_options)
 
 
 @dataclass(frozen=True, slots=True)

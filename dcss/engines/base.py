@@ -7,7 +7,7 @@ methods are called in CP's event loop, except `Instance.read_storage`.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, NoReturn, Protocol
 
-from dcss.abi.console import Counters, Verdict
+from dcss.abi.console import Counters, FileAccess, Verdict
 from dcss.abi.hypercall import Reply, Request
 from dcss.account.targets import AddressRange, Origin
 from dcss.config.plan import GuestPlan
@@ -35,12 +35,14 @@ class MemoryLayout(NamedTuple):
     """Which host addresses of an instance's processes are what.
 
     Absolute address A of the guest lies at `window.start` + A: real storage at the bottom, loaded segments above. Files
-    are mapped at user level in `user_area`. `origins` are the ranges whose copies the guest's kernel did not make.
+    are mapped at user level in `user_area`. `origins` are the ranges whose copies the guest's kernel did not make,
+    `disks` the files of this machine, by device and inode, that the guest has as disks and may map in both.
     """
 
     window: AddressRange
     user_area: AddressRange
     origins: tuple[tuple[AddressRange, Origin], ...] = ()
+    disks: frozenset[tuple[int, int]] = frozenset()
 
 
 class GuestRefusedError(LaunchError):
@@ -58,6 +60,11 @@ class Instance(Protocol):
     @property
     def no_counters_reason(self) -> str | None:
         """Why the guest counts nothing; None where `counters` can be asked."""
+        ...
+
+    @property
+    def access(self) -> tuple[FileAccess, ...]:
+        """How files of the mounts of its plan are reached, by the guest's own word; empty where it says nothing."""
         ...
 
     async def verdict(self) -> Verdict | None:

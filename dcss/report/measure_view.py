@@ -78,7 +78,8 @@ def guest_blocks(
     rows.append(_sum_row("each counted alone", everyone))
     rows.append(_sum_row("shared counted once", _once(everyone, result.totals.saved_bytes)))
     title = Note("Memory of the guests, in MiB:")
-    return [title, Table(_GUEST_COLUMNS, tuple(rows), ruled_rows=2), *_written_note(result.guests)]
+    notes = [*_written_note(result.guests), *_fallback_note(result.guests)]
+    return [title, Table(_GUEST_COLUMNS, tuple(rows), ruled_rows=2), *notes]
 
 
 def _written_note(accounts: Sequence[GuestAccount]) -> list[Note]:
@@ -94,6 +95,20 @@ def _written_note(accounts: Sequence[GuestAccount]) -> list[Note]:
         f"PRIVATE has what guests wrote in segments that they load privately (ER, EW, EN, non-shared): {amounts}{more}"
     )
     return [Note(text)]
+
+
+def _fallback_note(accounts: Sequence[GuestAccount]) -> list[Note]:
+    """Return which mounts are not in place, although that was asked for."""
+    found = [
+        f"{account.name} at {mount.at} (wanted {mount.wanted}, found {mount.mode})"
+        for account in accounts
+        for mount in account.mounts
+        if mount.fell_back
+    ]
+    if not found:
+        return []
+    more = f" and {len(found) - _SHOWN_OF_FOLDED} more" if len(found) > _SHOWN_OF_FOLDED else ""
+    return [Note(f"Mounted from a device that cannot be addressed: {', '.join(found[:_SHOWN_OF_FOLDED])}{more}")]
 
 
 def _sort_key(account: GuestAccount, sort: SortKey) -> tuple[float, str]:

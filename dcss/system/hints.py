@@ -3,12 +3,10 @@
 import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
-from typing import Final
 
 from dcss.config.names import mounted_segments
-from dcss.config.plan import GuestPlan, Step
-
-IN_PLACE: Final = frozenset({"xip", "dax"})  # mount options that have files mapped where they lie
+from dcss.config.plan import IN_PLACE, GuestPlan, Step
+from dcss.results import GuestAccount, MountAccess
 
 
 def plan_hints(guests: Iterable[GuestPlan]) -> tuple[str, ...]:
@@ -41,6 +39,20 @@ def reason_hints(failures: Iterable[tuple[str, str, str]]) -> tuple[str, ...]:
     return tuple(f"{where}: {joined_names(failed)}: {reason}" for (where, reason), failed in names.items())
 
 
+def fallbacks(guests: Iterable[GuestAccount]) -> tuple[str, ...]:
+    """Return a line for each mount whose files are not reached in place, although that was asked for."""
+    found: dict[MountAccess, list[str]] = {}
+    for guest in guests:
+        for mount in guest.mounts:
+            if mount.fell_back:
+                found.setdefault(mount, []).append(guest.name)
+    return tuple(
+        f"{joined_names(names)}: {mount.device} is mounted at {mount.at} with {mount.wanted}, which the device cannot"
+        f" do: its files are reached by {mount.mode}, and each guest has its own copies"
+        for mount, names in found.items()
+    )
+
+
 def joined_names(names: Sequence[str]) -> str:
     """Return `guest A`, `guests A and B`, or `guests A, B and 98 more`."""
     if len(names) <= 2:
@@ -49,7 +61,9 @@ def joined_names(names: Sequence[str]) -> str:
 
 
 def _hints(guest: GuestPlan) -> Iterator[str]:
-    mounts = [(f"mounts[{number}]", mount.device, mount.at, mount.options) for number, mount in enumerate(guest.mounts)]
+    mounts = [
+        (f"mounts[{number}]", mount.device, mount.at, mount.kernel_options) for number, mount in enumerate(guest.mounts)
+    ]
     mounts += [found for number, step in enumerate(guest.run) for found in _mount_of(number, step)]
     for field, device, at, options in mounts:
         segments = _segments(guest, device)

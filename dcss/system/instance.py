@@ -14,7 +14,7 @@ from dcss.config.plan import GuestPlan
 from dcss.engines.base import End, Instance, OutputSink
 from dcss.errors import LaunchError
 from dcss.host.process import how_ended
-from dcss.results import GuestOutcome
+from dcss.results import GuestOutcome, MountAccess
 
 LOG_TAIL_BYTES = 4096
 
@@ -59,6 +59,11 @@ class GuestInstance:
     def ready(self) -> bool:
         """Its `run:` list ended well and it lives."""
         return self.verdict is not None and self.verdict.exit_status == 0 and self.end is None
+
+    @property
+    def mounts(self) -> tuple[MountAccess, ...]:
+        """How files of its mounts are reached, by its own word."""
+        return () if self.running is None else tuple(MountAccess(*access) for access in self.running.access)
 
     async def wait_verdict(self) -> Verdict | None:
         """Wait until its `run:` list has ended, and record what it reports; None where it ended before that."""

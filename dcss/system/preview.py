@@ -26,7 +26,6 @@ from dcss.image.build import ImagePlan
 from dcss.image.contents import MatchedFiles, matched_files
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
-from dcss.system.hints import IN_PLACE
 from dcss.system.planned import PlannedSegment, plan_segments
 from dcss.system.system import make_engines
 
@@ -173,8 +172,7 @@ def _content(planned: PlannedSegment) -> str:
 def _mounted(guest: GuestPlan, segment: str, *, in_place: bool) -> bool:
     """Return True if a mount of the guest's uses the segment in place, or copies it."""
     return any(
-        segment in mounted_segments(guest.dcssblk, mount.device)
-        and bool(IN_PLACE.intersection(mount.options)) is in_place
+        segment in mounted_segments(guest.dcssblk, mount.device) and mount.in_place is in_place
         for mount in guest.mounts
     )
 
@@ -194,7 +192,8 @@ def _guests(guests: Sequence[GuestPlan], planned: Mapping[str, PlannedSegment]) 
 
 
 def _mount_text(mount: MountPlan) -> str:
-    return f"{mount.device} at {mount.at}" + (f" ({', '.join(mount.options)})" if mount.options else "")
+    mode = "" if mount.mode is None else f" by {mount.mode}"
+    return f"{mount.device} at {mount.at}{mode}" + (f" ({', '.join(mount.options)})" if mount.options else "")
 
 
 def _step(step: Step, guest: GuestPlan, planned: Mapping[str, PlannedSegment]) -> StepPreview:

@@ -59,7 +59,7 @@ class Prover:
         async with moving(progress):
             verdict, account, target = await self._examine(evidence_path, self._account_question, progress)
         assert account is not None, "it was asked for"
-        return verdict, _with_unmeasured(account, target, ())
+        return verdict, self._with_mounts(_with_unmeasured(account, target, ()))
 
     async def measure(self, limits: Iterable[str] = ()) -> MeasureResult:
         """Return what the guests cost that have sent their own counters; `limits` say what the caller could not see.
@@ -70,7 +70,7 @@ class Prover:
             with self._system.cp.pinned_versions():
                 target = target_of(self._system)
                 result = await self._in_thread(_measure, target, self._account_question())
-        return _with_unmeasured(result, target, limits)
+        return self._with_mounts(_with_unmeasured(result, target, limits))
 
     async def _examine(
         self,
@@ -97,6 +97,16 @@ class Prover:
                 if verdict.verdict == "verified" or cp.changes == changes_before:
                     break
         return self._with_hints(verdict), account, target
+
+    def _with_mounts(self, result: MeasureResult) -> MeasureResult:
+        guests = self._system.guests
+        return replace(
+            result,
+            guests=tuple(
+                replace(account, mounts=guests[account.name].mounts) if account.name in guests else account
+                for account in result.guests
+            ),
+        )
 
     def _with_hints(self, verdict: VerifyResult) -> VerifyResult:
         guests = self._system.supervisor.guests.values()

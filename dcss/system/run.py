@@ -7,6 +7,7 @@ from dcss.config.plan import SystemPlan
 from dcss.host.signals import run_interruptible
 from dcss.progress import Progress
 from dcss.results import RunResult
+from dcss.system.hints import fallbacks
 from dcss.system.system import System
 
 
@@ -28,4 +29,5 @@ async def _run(plan: SystemPlan, progress: Progress, evidence_path: Path | None)
         ready = monotonic()
         verdict, account = await system.prover.examine(evidence_path, progress)
         outcomes = system.outcomes()
-    return RunResult(verdict, account, outcomes, published - started, ready - published, plan.warnings)
+    warnings = (*plan.warnings, *fallbacks(account.guests))
+    return RunResult(verdict, account, outcomes, published - started, ready - published, warnings)

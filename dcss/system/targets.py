@@ -95,6 +95,7 @@ def _guest(system: SystemState, guest: GuestInstance) -> GuestTarget:
         window=memory.window,
         user_area=memory.user_area,
         origins=memory.origins,
+        disks=memory.disks,
         non_shared=frozenset(
             stored.name
             for load in system.cp.loaded(guest.name).values()

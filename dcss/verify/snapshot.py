@@ -176,10 +176,12 @@ class SnapshotBuilder:
         )
         for space in reading.spaces:
             layout = self._layout(space.map, target.window, target.user_area)
-            view.foreign_mappings += layout.foreign_mappings
+            # What a disk is mapped for is no copy of a segment, but a baseline should copy that too.
+            foreign = [v for v in layout.foreign_mappings if target.expect == "copies" or v.object not in target.disks]
+            view.foreign_mappings += foreign
             view.outside_window += layout.outside_window
             if self._evidence is not None:
-                self._evidence.foreign_mappings(target.name, space.pid, layout.foreign_mappings)
+                self._evidence.foreign_mappings(target.name, space.pid, foreign)
             found = self._count(space, target.name)
             view.intruders += self._intruders(space, target, [pages for pages, _ in found])
             for index, segment in enumerate(self._segments):

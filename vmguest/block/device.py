@@ -47,6 +47,7 @@ class BlockDevice(ABC):
     """
 
     direct_accessible = False
+    own_pages = 0  # pages of the guest's real storage that hold its sectors
     logical_block_size_bytes = SECTOR_SIZE
 
     def __init__(self, name: str, number: tuple[int, int], size_bytes: int, *, read_only: bool) -> None:

@@ -53,6 +53,10 @@ class FileDevice(BlockDevice):
         view = self._checked(sector, address, size_bytes)
         self._transfer(os.pwritev, view[: self._inside(sector, size_bytes)], sector)
 
+    def duplicate_descriptor(self) -> int:
+        """Return one more descriptor of the file, which the caller closes."""
+        return os.dup(self._descriptor)
+
     def _checked(self, sector: int, address: int, size_bytes: int) -> memoryview:
         """Return the buffer of a transfer. Raises KernelError(EIO)."""
         self.check_request(sector, size_bytes)

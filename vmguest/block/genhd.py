@@ -28,6 +28,13 @@ class BlockDevices:
             raise KernelError(EBUSY, f"major number {major}: wanted by {name}, taken by {self._majors[major]}")
         self._majors[major] = name
 
+    def next_minor(self, major: int, driver: str) -> int:
+        """Return the lowest minor number that no disk of a driver has, after registering the driver if need be."""
+        if self._majors.get(major) != driver:
+            self.register_blkdev(major, driver)
+        taken = {number[1] for number in self._disks if number[0] == major}
+        return next(minor for minor in range(len(taken) + 1) if minor not in taken)
+
     def add_disk(self, device: BlockDevice) -> None:
         """Make a disk known under its number and name. Raises KernelError(EBUSY) where another has that number."""
         if device.number in self._disks:

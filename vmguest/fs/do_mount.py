@@ -18,9 +18,7 @@ def mount_at_boot(vfs: Vfs, device: str, at: str, options: MountOptions) -> Moun
     """Mount a disk, /dev/ before its name or not, at a directory that rootfs makes. Raises KernelError."""
     if options.verbs:
         raise KernelError(EINVAL, f"mount {device} at {at}: option {min(options.verbs)} says nothing here")
-    disk = vfs.devices.disks.by_name(device.removeprefix("/dev/"))
-    if disk is None:
-        raise KernelError(ENXIO, f"mount {device} at {at}: no such block device")
+    disk = disk_at_boot(vfs, device, at)
     file_system = _get_file_system(vfs, BOOT_TYPE, disk, options)
     try:
         path = path_names(os.fsencode(at))
@@ -29,6 +27,14 @@ def mount_at_boot(vfs: Vfs, device: str, at: str, options: MountOptions) -> Moun
     except KernelError:
         vfs.release_unused(file_system)
         raise
+
+
+def disk_at_boot(vfs: Vfs, device: str, at: str) -> BlockDevice:
+    """Return the disk that is to be mounted at a path. Raises KernelError(ENXIO)."""
+    disk = vfs.devices.disks.by_name(device.removeprefix("/dev/"))
+    if disk is None:
+        raise KernelError(ENXIO, f"mount {device} at {at}: no such block device")
+    return disk
 
 
 def do_new_mount(

@@ -1,20 +1,33 @@
 """The files that a guest has as disks, opened for it: it gets descriptors, and never a name."""
 
+import mmap
 import os
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import NamedTuple
 
+from dcss.account.maps import read_maps
 from dcss.config.plan import DiskPlan
 from dcss.engines.base import GuestRefusedError
 from dcss.host.files import WrongKindError, open_regular
 
 
-def open_disks(disks: Sequence[DiskPlan], stack: ExitStack) -> list[int]:
+class OpenDisks(NamedTuple):
+    """Descriptors in the order of the plan, and the files as /proc/PID/maps names them: device and inode."""
+
+    descriptors: tuple[int, ...] = ()
+    files: frozenset[tuple[int, int]] = frozenset()
+
+
+def open_disks(disks: Sequence[DiskPlan], stack: ExitStack) -> OpenDisks:
     """Open each disk's file, for writing only where the disk is writable; `stack` closes the descriptors.
 
     It may block, on a network file system. Raises GuestRefusedError with the line of the configuration.
     """
-    return [_open(disk, stack) for disk in disks]
+    if not disks:
+        return OpenDisks()
+    descriptors = tuple(_open(disk, stack) for disk in disks)
+    return OpenDisks(descriptors, _mapped_files(descriptors))
 
 
 def _open(disk: DiskPlan, stack: ExitStack) -> int:
@@ -27,3 +40,16 @@ def _open(disk: DiskPlan, stack: ExitStack) -> int:
         raise GuestRefusedError(f"{disk.where}: {disk.path} cannot be opened for {how}: {error.strerror}") from error
     stack.callback(os.close, descriptor)
     return descriptor
+
+
+def _mapped_files(descriptors: Sequence[int]) -> frozenset[tuple[int, int]]:
+    """Return device and inode of files as a mapping shows them; stat gives others on btrfs and overlayfs."""
+    import numpy as np
+
+    with ExitStack() as stack:
+        addresses = set()
+        for descriptor in descriptors:
+            if os.fstat(descriptor).st_size:
+                mapping = stack.enter_context(mmap.mmap(descriptor, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ))
+                addresses.add(np.frombuffer(mapping, np.uint8).ctypes.data)
+        return frozenset(vma.object for vma in read_maps(os.getpid()) if vma.start in addresses)

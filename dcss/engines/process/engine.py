@@ -116,11 +116,11 @@ class ProcessEngine:
             ours.enter_context(console)
             theirs.enter_context(their_console)
             disks = await in_thread(open_disks, plan.disks, theirs)
-            instance = ProcessInstance(plan.name, reservation, port, port_socket, console)
+            instance = ProcessInstance(plan.name, reservation, port, port_socket, console, disks=disks.files)
             started = self._starting[plan.name] = asyncio.get_running_loop().create_future()
             self._instances[plan.name] = instance
             try:
-                await server.spawn(spec_of(plan), their_port, their_console, log, disks)
+                await server.spawn(spec_of(plan), their_port, their_console, log, disks.descriptors)
             except BaseException:
                 del self._starting[plan.name], self._instances[plan.name]
                 raise

@@ -39,6 +39,7 @@ def preload() -> None:
     import vmguest.block.dcssblk_sysfs
     import vmguest.block.file
     import vmguest.block.genhd_sysfs
+    import vmguest.block.modes
     import vmguest.fs.devfs
     import vmguest.fs.procfs
     import vmguest.fs.sysfs

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
-from dcss.abi.console import Counters, Verdict
+from dcss.abi.console import Counters, FileAccess, Verdict
 from dcss.account.targets import AddressRange
 from dcss.engines.base import End, MemoryLayout, OutputSink, Port
 from dcss.engines.process.console import GuestConsole
@@ -22,13 +22,21 @@ class ProcessInstance:
     no_counters_reason = None
 
     def __init__(
-        self, name: str, reservation: Reservation, port: Port, port_socket: socket.socket, console: socket.socket
+        self,
+        name: str,
+        reservation: Reservation,
+        port: Port,
+        port_socket: socket.socket,
+        console: socket.socket,
+        *,
+        disks: frozenset[tuple[int, int]] = frozenset(),
     ) -> None:
         self.name = name
         self.pid: int | None = None
         self.pidfd: int | None = None
         self.exit_status: int | None = None
         self._reservation = reservation
+        self._disks = disks
         self._port = HypercallSocket(port_socket, port, self._give_up)
         self._console = GuestConsole(name, console, self.kill)
         self._reason = ""
@@ -43,6 +51,11 @@ class ProcessInstance:
     def pids(self) -> tuple[int, ...]:
         """Its process while it lives."""
         return () if self.pid is None or self.exit_status is not None else (self.pid,)
+
+    @property
+    def access(self) -> tuple[FileAccess, ...]:
+        """How files of its mounts are reached, by its own word."""
+        return self._console.access
 
     def serve(self) -> None:
         """Serve its hypercalls and read its console from now on, unless it has ended already."""
@@ -87,10 +100,11 @@ class ProcessInstance:
         dump_storage(self, write_fd, address, size_bytes)
 
     def memory(self) -> MemoryLayout:
-        """Return the two ranges that the fork server reserved for every guest."""
+        """Return the two ranges that the fork server reserved for every guest, and its disks."""
         return MemoryLayout(
             AddressRange(self.window, self.window + self._reservation.window_bytes),
             AddressRange(self._reservation.user_area, self._reservation.user_area + self._reservation.user_area_bytes),
+            disks=self._disks,
         )
 
     async def close(self) -> None:

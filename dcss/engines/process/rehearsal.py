@@ -10,6 +10,7 @@ import stat
 import traceback
 from typing import TYPE_CHECKING
 
+from dcss.abi.console import pack_access
 from dcss.abi.diag64 import QOUT64, QRANGE, ConditionCode
 from dcss.abi.extmem import SegmentType
 from dcss.abi.hypercall import Reply, send_reply
@@ -29,7 +30,7 @@ _SEGMENT_ADDRESS = 64 << 20
 _DIRECTORIES, _FILES = 2, 4
 _SMALL_BYTES, _LARGE_BYTES = 64 << 10, (4 << 20) + (256 << 10)
 _PATTERN = "/**/*.so"
-_SPEC = GuestSpec("REHEARSE", 16 << 20, ("REHEARSE",), (("dcssblk0", "/", ("ro", "xip")),), ())
+_SPEC = GuestSpec("REHEARSE", 16 << 20, ("REHEARSE",), (("dcssblk0", "/", ("ro", "xip"), ""),), ())
 
 
 class _ZeroFile:
@@ -84,6 +85,7 @@ def _run(reservation: Reservation, image: int, size_bytes: int) -> None:
             send_reply(ours, reply)
         kernel = boot(_SPEC, reservation, theirs, None)
         STEPS["map"](kernel.init, _PATTERN)
+        pack_access(kernel.access)
         kernel.counters()
         kernel.end_task(kernel.init)
         kernel.vfs.umount(b"/")

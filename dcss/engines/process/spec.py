@@ -1,6 +1,6 @@
 """What a guest of this engine is given to boot from."""
 
-from dcss.config.plan import GuestPlan, Step
+from dcss.config.plan import GuestPlan, MountPlan, Step
 from vmguest.spec import GuestSpec
 
 
@@ -10,10 +10,15 @@ def spec_of(plan: GuestPlan) -> GuestSpec:
         plan.name,
         plan.storage_bytes,
         plan.dcssblk,
-        tuple((mount.device, mount.at, mount.options) for mount in plan.mounts),
+        tuple((mount.device, mount.at, mount.kernel_options, _device_of(mount)) for mount in plan.mounts),
         tuple(_step_of(step) for step in plan.run),
         tuple((disk.name, disk.writable) for disk in plan.disks),
     )
+
+
+def _device_of(mount: MountPlan) -> str:
+    """Return the kind of device that the guest makes for a mount; nothing where it mounts the disk itself."""
+    return mount.mode if mount.mode in {"ramdisk", "mtd"} else ""
 
 
 def _step_of(step: Step) -> tuple[str, ...]:

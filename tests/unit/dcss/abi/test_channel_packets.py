@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from dcss.abi.console import OUTPUT_BYTES, FileAccess, pack_access, unpack_access
 from dcss.abi.hypercall import MAX_PACKET_BYTES, Reply, Request, call, send_reply
 
 
@@ -84,3 +85,14 @@ def test_cp_does_not_wait_for_a_guest_that_does_not_read(pair: tuple[socket.sock
 
     with pytest.raises(BlockingIOError):
         send_until_refused()
+
+
+def test_mounts_cross_the_console_whatever_their_paths_are() -> None:
+    mounts = (FileAccess("dcssblk0", "/a b\udcff\n", "xip", "page-cache"), FileAccess("vdb", "/", "mtd", "mtd"))
+    assert unpack_access(pack_access(mounts)) == mounts
+    assert unpack_access(pack_access(())) == ()
+    many = [FileAccess("vdb", f"/{'x' * 4000}", "xip", "xip")] * 100
+    assert len(pack_access(many)) <= OUTPUT_BYTES
+    assert unpack_access(pack_access(many)) == tuple(many[:15])
+    with pytest.raises(ValueError, match="found 3 words, wanted 4 for each"):
+        unpack_access(b"a\0b\0c")

@@ -17,7 +17,7 @@ from dcss.report.layout import cell_columns, render_block, render_page
 from dcss.report.measure_view import guest_blocks
 from dcss.report.pages import measure_page, run_page, up_page, verify_page
 from dcss.report.style import Style
-from dcss.results import Claim, GuestOutcome, RunResult, SystemStatus, Totals, VerifyResult
+from dcss.results import Claim, GuestOutcome, MountAccess, RunResult, SystemStatus, Totals, VerifyResult
 
 GOLDEN = Path(__file__).parent / "golden"
 PLAIN = Style(width=100)
@@ -283,3 +283,14 @@ def test_many_limits_are_counted_and_one_of_both_sides_is_shown_once() -> None:
     assert "limited by   and 4 more limits (-v shows all)" in page
     assert run_screen(run, PLAIN, show_all=True).count("limited by   guest A") == 9
     assert verify_screen(run.verify, PLAIN).count("limited by   guest A") == 4
+
+
+def test_mounts_that_are_not_in_place_stand_below_the_account() -> None:
+    run = made_up_run()
+    assert "cannot be addressed" not in run_screen(run, PLAIN)
+    fell = MountAccess("vdb", "/mnt", "xip", "page-cache")
+    guests = [replace(account, mounts=(fell,)) for account in run.measure.guests]
+    shown = " ".join(run_screen(replace(run, measure=replace(run.measure, guests=tuple(guests))), PLAIN).split())
+    first = "Mounted from a device that cannot be addressed: LINUX01 at /mnt (wanted xip, found page-cache), LINUX02"
+    assert first in shown
+    assert f"and {len(guests) - 3} more" in shown

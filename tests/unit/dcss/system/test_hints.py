@@ -1,12 +1,15 @@
 """What a plan lacks for what it expects, as the first thing that a refuted verdict says."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from results_support import made_up_run
 
 from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, Step
-from dcss.system.hints import failure_hint, joined_names, plan_hints, reason_hints
+from dcss.results import MountAccess
+from dcss.system.hints import failure_hint, fallbacks, joined_names, plan_hints, reason_hints
 
 
 def plan(*names: str, where: str = "a.yaml:3", **changes: Any) -> list[GuestPlan]:
@@ -87,3 +90,22 @@ def test_guests_that_failed_for_one_reason_are_named_together() -> None:
 def test_a_hint_names_a_file_and_line(tmp_path: Path) -> None:
     where = f"{tmp_path}/system.yaml:7"
     assert plan_hints(plan("A", where=where, mounts=(MountPlan("dcssblk0", "/", ()),)))[0].startswith(where)
+
+
+@pytest.mark.parametrize(
+    ("mode", "expect", "hints"), [("xip", "shared", 0), ("mtd", "shared", 0), ("mtd", "copies", 1)]
+)
+def test_a_mode_counts_as_the_options_that_it_stands_for(mode: Any, expect: str, hints: int) -> None:
+    found = plan_hints(plan("A", expect=expect, mounts=(MountPlan("dcssblk0", "/", (), mode),)))
+    assert len(found) == hints
+
+
+def test_a_mount_that_fell_back_is_named_once_for_all_its_guests() -> None:
+    account = made_up_run().measure.guests[0]
+    kept, fell = MountAccess("dcssblk0", "/", "xip", "xip"), MountAccess("vdb", "/mnt", "xip", "page-cache")
+    guests = [replace(account, name=name, mounts=(kept, fell)) for name in ("A", "B")]
+    assert fallbacks([replace(account, mounts=(kept,))]) == ()
+    assert fallbacks(guests) == (
+        "guests A and B: vdb is mounted at /mnt with xip, which the device cannot do: its files are reached by"
+        " page-cache, and each guest has its own copies",
+    )
