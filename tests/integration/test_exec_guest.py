@@ -203,7 +203,7 @@ def test_steps_run_in_turn_and_their_output_is_the_log(tmp_path: Path) -> None:
         assert outcome.log.splitlines()[-3:] == [
             "first",
             "cat: /nosuch file: No such file or directory",
-            "BAD: exec cat '/nosuch file': exit status 1",
+            "BAD: run[1]: exec cat '/nosuch file': exit status 1",
         ]
         assert "pipes are not supported" in wrong.outcome().log
         pids = [pid for guest in (good, bad, wrong) for pid in guest.pids]
