@@ -171,6 +171,8 @@ def import_command(
 ) -> int:
     """Define and save a segment from a file of `dcss segment export`, and check its digest.
 
+    A file that was exported from several segments becomes these again.
+
     \b
     dcss segment import lib.img
     dcss segment import lib.img --name LIB2 --at 0x30000000
@@ -179,14 +181,24 @@ def import_command(
     A tar, a compressed file, a disk image or a file system other than ext2 is refused, with what to do first, unless it
     has a manifest or --as-is is given.
     """
-    from dcss.cli.segment_files import imported
-    from dcss.cp.requests import Import
+    from dataclasses import replace
 
-    definition, digest = imported(file, name, address, kind, as_is=as_is)
+    from dcss.cli.segment_files import imports_of
+    from dcss.cp.requests import Response
+
+    imports = imports_of(file, name, address, kind, as_is=as_is)
+    lines: tuple[str, ...] = ()
+    data: list[Row] = []
     with _progress() as progress, operator_of(system, on_interrupt=progress.stop) as operator:
-        progress.phase(f"import {definition.name}", file.stat().st_size, "bytes")
-        response = operator.perform(Import(file, definition, digest, progress.advance))
-    return _show(system, response, as_json=as_json)
+        names = ":".join(each.definition.name for each in imports)
+        progress.phase(f"import {names}", file.stat().st_size, "bytes")
+        for each in imports:
+            response = operator.perform(replace(each, advance=progress.advance))
+            lines += response.lines
+            data += response.data or []
+            if response.return_code:
+                break
+    return _show(system, Response(response.return_code, lines, data), as_json=as_json)
 
 
 @command.command("export")
@@ -195,13 +207,20 @@ def import_command(
 @system_option
 @json_option
 def export(name: str, file: Path, system: str, as_json: bool) -> int:
-    """Write a segment's saved content to FILE, and its description to FILE.manifest."""
+    """Write a segment's saved content to FILE, and its description to FILE.manifest.
+
+    \b
+    dcss segment export LIB lib.img
+    dcss segment export LIBS1:LIBS2 libs.img
+
+    NAME may be several segments that adjoin. FILE has their contents one behind the other: the whole file system.
+    """
     from dcss.cp import requests
-    from dcss.cp.console.definition import parse_name
+    from dcss.cp.console.definition import parse_names
 
     with _progress() as progress, operator_of(system, on_interrupt=progress.stop) as operator:
         progress.phase(f"export {name.upper()}")
-        response = perform(operator, lambda: requests.Export(parse_name(name.upper()), file))
+        response = perform(operator, lambda: requests.Export(parse_names(name.upper()), file))
     return _show(system, response, lambda _: f"written to {file}", as_json=as_json, file=str(file))
 
 

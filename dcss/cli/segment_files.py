@@ -11,7 +11,7 @@ from dcss.cp.console import messages
 from dcss.cp.console.definition import parse_name
 from dcss.cp.console.messages import CommandError
 from dcss.cp.console.query import ranges_of
-from dcss.cp.requests import FileSelection, Query, Response, Save
+from dcss.cp.requests import FileSelection, Import, Query, Response, Save
 from dcss.cp.segments.segment import FileClass
 from dcss.cp.spool.transfer import manifest_of, moved, read_exported
 from dcss.errors import ConfigError
@@ -44,10 +44,10 @@ def save_image(operator: Operator, name: str, image: Path, progress: Progress) -
     return operator.perform(Save(segment, lambda write_fd: plan.write(write_fd, progress.advance)))
 
 
-def imported(
+def imports_of(
     file: Path, name: str | None, address: int | None, kind: str | None, *, as_is: bool = False
-) -> tuple[SegmentDefinition, str | None]:
-    """Return the definition of a segment in a file and, if it has a manifest, the digest of its content.
+) -> list[Import]:
+    """Return the requests that import a file: one for each segment that its manifest lists, or without one, one.
 
     Raises ConfigError if file and options do not define it, SpoolError for a damaged manifest. Without a manifest, and
     unless it is to be taken `as_is`, ConfigError also for what has to be unpacked first.
@@ -63,17 +63,36 @@ def imported(
         if not manifest.exists():
             if not as_is:
                 _check_content(file)
-            return _without_manifest(file, size_bytes, name, address, kind), None
+            return [Import(file, _without_manifest(file, size_bytes, name, address, kind))]
         if kind is not None:
             raise ConfigError(f"--type: found it beside {manifest}, which says the type; leave it out")
-        exported = read_exported(file)
-        old = exported.definition
-        segment = old.name if name is None else SegmentName(name.upper())
-        return moved(old, name=segment, start=old.start if address is None else address), exported.digest
+        return _exported(file, size_bytes, name, address)
     except ConfigError:
         raise
     except ValueError as error:
         raise ConfigError(f"{file}: {error}") from error
+
+
+def _exported(file: Path, size_bytes: int, name: str | None, address: int | None) -> list[Import]:
+    """Return an import for each segment of an exported file; several keep their distances at another address."""
+    manifests = read_exported(file)
+    names = [each.definition.name for each in manifests] if name is None else name.upper().split(":")
+    if len(set(names)) != len(manifests):
+        found = ":".join(each.definition.name for each in manifests)
+        raise ConfigError(f"--name: found {name}, wanted {len(manifests)} names, with a colon between them, as {found}")
+    wanted_bytes = sum(each.definition.size_bytes for each in manifests)
+    if len(manifests) > 1 and size_bytes != wanted_bytes:
+        raise ConfigError(
+            f"{file}: found {size_bytes} bytes, wanted the {wanted_bytes} that were exported; export it anew"
+        )
+    first = manifests[0].definition.start
+    shift = 0 if address is None else address - first
+    requests = []
+    for each, segment in zip(manifests, names, strict=True):
+        definition = moved(each.definition, name=SegmentName(segment), start=each.definition.start + shift)
+        first_byte = None if len(manifests) == 1 else each.definition.start - first
+        requests.append(Import(file, definition, each.digest, first_byte))
+    return requests
 
 
 def _check_content(file: Path) -> None:

@@ -38,7 +38,7 @@ from dcss.cp.segments.directory import SegmentDirectory
 from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.segment import Segment
 from dcss.cp.spool.saved import SavedSegments
-from dcss.cp.spool.transfer import export_segment, import_segment
+from dcss.cp.spool.transfer import export_segments, import_segment
 from dcss.cp.threads import in_thread
 from dcss.errors import LaunchError, PublishError, SpoolError
 
@@ -215,20 +215,26 @@ def _count(number: int) -> str:
 
 async def _import(host: Host, request: Import) -> Response:
     saved = await import_segment(
-        host.saved, request.image, definition=request.definition, digest=request.digest, advance=request.advance
+        host.saved,
+        request.image,
+        request.definition,
+        digest=request.digest,
+        first_byte=request.first_byte,
+        advance=request.advance,
     )
     return _saved_response(saved)
 
 
 async def _export(host: Host, request: Export) -> Response:
     async with host.saved.exclusive:
-        segment = _available(host, request.name)
+        segments = sorted((_available(host, name) for name in request.names), key=lambda each: each.definition.start)
         try:
-            await in_thread(partial(export_segment, segment, request.image))
+            await in_thread(partial(export_segments, segments, request.image))
         except DamagedError as error:
-            await host.directory.set_aside(segment, str(error))
-            raise DamagedError(f"segment {segment.name}: {error}; it was set aside and is not served") from error
-    return Response(0, (), query.rows([segment]))
+            damaged = next(segment for segment in segments if segment.name == error.name)
+            await host.directory.set_aside(damaged, str(error))
+            raise DamagedError(f"segment {damaged.name}: {error}; it was set aside and is not served") from error
+    return Response(0, (), query.rows(segments))
 
 
 async def _store(host: Host, request: Store) -> Response:

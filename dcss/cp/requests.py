@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
 from dcss.abi.extmem import SegmentDefinition, SegmentName
-from dcss.cp.console.definition import definition_words, parse_definition, parse_name
+from dcss.cp.console.definition import definition_words, parse_definition, parse_name, parse_names
 from dcss.cp.console.messages import CommandError
 from dcss.cp.userids import OPERATOR
 from dcss.errors import ConfigError
@@ -22,6 +22,7 @@ if TYPE_CHECKING:  # commands make requests, and start without CP
 
 Arguments = dict[str, Any]
 Row = dict[str, object]
+_MAX_FILE_BYTES = 1 << 63
 
 
 class Response(NamedTuple):
@@ -194,43 +195,53 @@ class Purge:
 
 @dataclass(frozen=True, slots=True)
 class Import:
-    """Define and save a segment from a file, which must have `digest` if one is given."""
+    """Define and save a segment from a file, which must have `digest` if one is given.
+
+    With `first_byte` its content begins there in the file, which has those of other segments too.
+    """
 
     action: ClassVar = "import"
     image: Path
     definition: SegmentDefinition
     digest: str | None = None
+    first_byte: int | None = None
     advance: Callable[[int], None] = field(default=lambda _: None, compare=False)  # called with the bytes of each part
 
     def arguments(self) -> Arguments:
         """Return the form that the control socket carries."""
         words = definition_words(self.definition)
-        return {"action": self.action, "image": str(self.image), "define": words, "digest": self.digest}
+        return {
+            "action": self.action,
+            "image": str(self.image),
+            "define": words,
+            "digest": self.digest,
+            "first_byte": self.first_byte,
+        }
 
     @classmethod
     def from_arguments(cls, arguments: Arguments) -> "Import":
         """Read the form that the control socket carries. Raises ConfigError, CommandError."""
         digest = None if arguments.get("digest") is None else _text(arguments, "digest")
         definition = _definition(arguments)
-        return cls(_path(arguments, "image"), definition, digest)
+        return cls(_path(arguments, "image"), definition, digest, _first_byte(arguments))
 
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """Write a segment's saved content, and its manifest, to files."""
+    """Write a segment's saved content, and its manifest, to files; or those of several that adjoin, as one device."""
 
     action: ClassVar = "export"
-    name: SegmentName
+    names: tuple[SegmentName, ...]
     image: Path
 
     def arguments(self) -> Arguments:
         """Return the form that the control socket carries."""
-        return {"action": self.action, "name": str(self.name), "image": str(self.image)}
+        return {"action": self.action, "name": ":".join(self.names), "image": str(self.image)}
 
     @classmethod
     def from_arguments(cls, arguments: Arguments) -> "Export":
         """Read the form that the control socket carries. Raises ConfigError, CommandError."""
-        return cls(_name(arguments), _path(arguments, "image"))
+        return cls(parse_names(_text(arguments, "name").upper()), _path(arguments, "image"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -297,6 +308,15 @@ def _text(arguments: Arguments, key: str) -> str:
     found = arguments.get(key)
     if not isinstance(found, str):
         raise ConfigError(f"request: {key}: found {found!r}, wanted text")
+    return found
+
+
+def _first_byte(arguments: Arguments) -> int | None:
+    found = arguments.get("first_byte")
+    if found is None:
+        return None
+    if not isinstance(found, int) or isinstance(found, bool) or not 0 <= found < _MAX_FILE_BYTES:
+        raise ConfigError(f"request: first_byte: found {found!r}, wanted the number of a byte in the file, or null")
     return found
 
 

@@ -153,6 +153,78 @@ def test_image_build_makes_the_whole_image_of_a_configuration(dcss: Dcss) -> Non
     assert found == (dcss.home / "split/large1").read_bytes()
 
 
+def _listing_of_debugfs(image: Path, directory: str = "/") -> dict[str, tuple[str, int]]:
+    """Return mode and size of all that lies below a directory of an image, by path."""
+    listed = subprocess.run(["debugfs", "-R", f"ls -p {directory}", image], check=True, capture_output=True, text=True)
+    found: dict[str, tuple[str, int]] = {}
+    for line in listed.stdout.splitlines():
+        if not line.startswith("/"):
+            continue
+        _, _, mode, _, _, name, size, _ = line.split("/")
+        if name in {"", ".", ".."}:
+            continue
+        path = f"{directory.rstrip('/')}/{name}"
+        found[path] = (mode[-4:], int(size or 0))
+        if mode.startswith("04"):
+            found |= _listing_of_debugfs(image, path)
+    return found
+
+
+@needs("e2fsck", "debugfs")
+def test_what_is_exported_as_a_whole_is_what_the_guest_lists(dcss: Dcss) -> None:
+    tree = _make_tree(dcss)
+    (tree / "more").mkdir()
+    for number in range(200):
+        (tree / "more" / f"file{number:03}").write_bytes(bytes(number * 37))
+    dcss("up", "-d", _over_two(dcss, f"name: G, {_MAPS.replace('at: /', 'at: /mnt').replace('/*', '/mnt/*')}"))
+    for names in ("M1:M2", "m2:m1"):
+        dcss("segment", "export", names, dcss.home / "both.img", "--system", dcss.system)
+        image = dcss.home / "both.img"
+        subprocess.run(["e2fsck", "-fn", image], check=True, capture_output=True)
+    listed = _listing_of_debugfs(image)
+    assert len([path for path in listed if path.startswith("/more/")]) == 200
+    found = {path.removeprefix("/mnt") for path in dcss("exec", "G", "--", "find", "/mnt").stdout.splitlines()}
+    assert found - {""} == set(listed)
+    for path in ("/large0", "/large1", "/more/file100"):
+        content = subprocess.run(["debugfs", "-R", f"cat {path}", image], check=True, capture_output=True).stdout
+        digest = dcss("exec", "G", "--", "sha256sum", f"/mnt{path}").stdout.split()[0]
+        assert hashlib.sha256(content).hexdigest() == digest
+
+
+@needs("frames")
+def test_several_segments_are_imported_from_one_file(dcss: Dcss) -> None:
+    _make_tree(dcss)
+    dcss("run", _over_two(dcss, "name: G", more=", save: true"), status=1)
+    image = dcss.home / "both.img"
+    dcss("segment", "export", "M1:M2", image, "--system", dcss.system)
+    digest = hashlib.sha256(image.read_bytes()).hexdigest()
+    dcss("segment", "purge", "--all", "--system", dcss.system)
+    refused = dcss("segment", "import", image, "--name", "N1", "--system", dcss.system, status=2)
+    assert "--name: found N1, wanted 2 names, with a colon between them, as M1:M2" in refused.stderr
+    words = ("--name", "n1:n2", "--at", "0x30000000", "--system", dcss.system)
+    imported = dcss.json("segment", "import", image, *words)["segments"]
+    assert [(each["name"], each["ranges"][0]["first_page"]) for each in imported] == [("N1", 0x30000), ("N2", 0x30100)]
+    dcss("segment", "export", "N1:N2", dcss.home / "again.img", "--system", dcss.system)
+    assert hashlib.sha256((dcss.home / "again.img").read_bytes()).hexdigest() == digest
+    guest = f'name: G, count: 2, dcssblk: ["N1:N2"], {_MAPS}'
+    ran = dcss.json("run", dcss.config(guest, segment="  - {name: N1}\n  - {name: N2}"))
+    assert _pages(ran["verify"]) == {"/large0": 200, "/large1": 200, "/small": 3}
+
+
+def test_segments_that_do_not_adjoin_are_no_device(dcss: Dcss) -> None:
+    _make_tree(dcss)
+    segments = (
+        "  - {name: M1, at: 0x20000000, size: 2M, save: true, image: {directory: split}}\n"
+        "  - {name: M2, at: 0x20300000, size: 2M, save: true, image: {directory: split}}"
+    )
+    message = "found M2 at 0x20300000, wanted it at 0x20200000, where M1 ends"
+    assert message in dcss("run", dcss.config('name: G, dcssblk: ["M1:M2"]', segment=segments), status=2).stderr
+    dcss("run", dcss.config("name: G", segment=segments), status=1)  # nothing is mapped
+    exported = dcss("segment", "export", "M1:M2", dcss.home / "both.img", "--system", dcss.system, status=2)
+    assert "segment M2: found it at 0x20300000, wanted it at 0x20200000, where M1 ends" in exported.stderr
+    assert not (dcss.home / "both.img").exists()
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [

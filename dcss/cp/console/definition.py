@@ -49,6 +49,14 @@ def parse_name(word: str) -> SegmentName:
         raise CommandError(messages.INVALID_OPERAND, operand=word) from error
 
 
+def parse_names(words: str) -> tuple[SegmentName, ...]:
+    """Read the names of a device's segments, a colon between them, each once. Raises CommandError."""
+    names = tuple(map(parse_name, words.split(":")))
+    if len(set(names)) < len(names):
+        raise CommandError(messages.INVALID_OPERAND, operand=words)
+    return names
+
+
 def definition_words(definition: SegmentDefinition) -> str:
     """Return the operands of the DEFSEG that makes this definition, as extmem's segment_save writes them: %lX-%lX."""
     ranges = [f"{each.first_page:X}-{each.last_page:X} {each.type.name}" for each in definition.ranges]

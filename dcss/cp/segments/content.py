@@ -108,21 +108,27 @@ def regular_size_bytes(path: Path) -> int:
 
 
 def file_fill(
-    path: Path, max_bytes: int, advance: Callable[[int], None] = lambda _: None, *, follow: bool = True
+    path: Path,
+    max_bytes: int,
+    advance: Callable[[int], None] = lambda _: None,
+    *,
+    follow: bool = True,
+    first_byte: int | None = None,
 ) -> Fill:
     """Return a `Fill` that copies the regular file at `path`; `advance` is called with the bytes of each part.
 
-    It raises PublishError for a file that has more than `max_bytes`, is empty, or gets shorter meanwhile, and
-    WrongKindError for what is no regular file, a symbolic link included without `follow`.
+    With `first_byte` it copies the `max_bytes` that begin there. It raises PublishError for a file that has more than
+    `max_bytes`, is empty, or gets shorter meanwhile, and WrongKindError for what is no regular file, a symbolic link
+    included without `follow`.
     """
 
     def fill(write_fd: int) -> None:
         source_fd = open_regular(path, follow=follow)
         try:
-            size_bytes = os.fstat(source_fd).st_size
+            size_bytes = os.fstat(source_fd).st_size if first_byte is None else max_bytes
             if not 0 < size_bytes <= max_bytes:
                 raise PublishError(f"{path}: found {size_bytes} bytes, wanted at least 1 and at most {max_bytes}")
-            copy_descriptor(source_fd, write_fd, size_bytes, advance)
+            copy_descriptor(source_fd, write_fd, size_bytes, advance, first_byte=first_byte or 0)
         except EOFError as error:
             raise PublishError(f"{path}: got shorter while it was copied, {error}") from error
         finally:
@@ -132,27 +138,33 @@ def file_fill(
 
 
 def copy_descriptor(
-    source_fd: int, write_fd: int, size_bytes: int, advance: Callable[[int], None] = lambda _: None
+    source_fd: int,
+    write_fd: int,
+    size_bytes: int,
+    advance: Callable[[int], None] = lambda _: None,
+    *,
+    first_byte: int = 0,
 ) -> None:
-    """Copy `size_bytes` from the start of a file to where `write_fd` stands, which must read as zeros from there on.
+    """Copy `size_bytes` of a file from `first_byte` on to where `write_fd` stands, which reads as zeros from there on.
 
     Holes are not written, nor other zeros. It can be cancelled between two parts. Raises EOFError if there are not so
     many bytes.
     """
     start_bytes = os.lseek(write_fd, 0, os.SEEK_CUR)
-    done_bytes = 0
-    while done_bytes < size_bytes:
+    at, last = first_byte, first_byte + size_bytes
+    while at < last:
         check_cancelled()
-        data_bytes, end_bytes = _next_data(source_fd, done_bytes, size_bytes)
-        part_bytes = data_bytes - done_bytes
+        data_bytes, end_bytes = _next_data(source_fd, at, last)
+        part_bytes = data_bytes - at
         if not part_bytes:
-            part = Run(done_bytes, min(_COPY_BYTES, end_bytes - done_bytes))
-            part_bytes = _copy_part(source_fd, write_fd, part, start_bytes)
+            part = Run(at, min(_COPY_BYTES, end_bytes - at))
+            part_bytes = _copy_part(source_fd, write_fd, part, start_bytes - first_byte)
         elif os.fstat(source_fd).st_size < data_bytes:
             part_bytes = 0
         if not part_bytes:
-            raise EOFError(f"found {min(os.fstat(source_fd).st_size, size_bytes)} bytes, wanted {size_bytes}")
-        done_bytes += part_bytes
+            found_bytes = max(0, min(os.fstat(source_fd).st_size - first_byte, size_bytes))
+            raise EOFError(f"found {found_bytes} bytes, wanted {size_bytes}")
+        at += part_bytes
         advance(part_bytes)
     # What ends in a hole is as long as if it were written.
     end_bytes = os.lseek(write_fd, start_bytes + size_bytes, os.SEEK_SET)

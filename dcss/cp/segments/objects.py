@@ -17,7 +17,11 @@ SMALL_BYTES = 16 << 20  # what is larger is freed in a thread: 512 MiB take some
 
 
 class DamagedError(DcssError):
-    """A segment's content is not what was saved: it is not served."""
+    """A segment's content is not what was saved: it is not served. `name` says whose, where that is not plain."""
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
 
 
 class SegmentObjects:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,10 @@ class Manifest:
 
     def pack(self) -> bytes:
         """Return the manifest as it is stored."""
+        return json.dumps(self.document(), indent=1).encode()
+
+    def document(self) -> dict[str, object]:
+        """Return the manifest as JSON has it, with its own digest."""
         definition = self.definition
         body: dict[str, object] = {
             "format": FORMAT,
@@ -46,12 +51,16 @@ class Manifest:
             "created": self.created,
             "digest": self.digest,
         }
-        return json.dumps({**body, "sha256": _digest(body)}, indent=1).encode()
+        return {**body, "sha256": _digest(body)}
 
     @classmethod
     def unpack(cls, stored: bytes) -> "Manifest":
         """Read a stored manifest. Raises ValueError with what is wrong."""
-        body: dict[str, Any] = json.loads(stored)  # its own errors are ValueErrors
+        return cls.of_document(json.loads(stored))  # its own errors are ValueErrors
+
+    @classmethod
+    def of_document(cls, body: dict[str, Any]) -> "Manifest":
+        """Read a manifest's JSON. Raises ValueError with what is wrong."""
         if not isinstance(body, dict) or body.get("format") != FORMAT:
             raise ValueError(f"found no manifest of format {FORMAT}")
         found = body.pop("sha256", None)
@@ -76,3 +85,19 @@ class Manifest:
 
 def _digest(body: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+
+
+def pack_joined(manifests: Sequence[Manifest]) -> bytes:
+    """Return the manifest of a file that has the contents of several segments, one behind the other."""
+    return json.dumps({"format": FORMAT, "segments": [each.document() for each in manifests]}, indent=1).encode()
+
+
+def unpack_joined(stored: bytes) -> tuple[Manifest, ...]:
+    """Read the manifest of a file that has one segment's content, or those of several. Raises ValueError."""
+    body: Any = json.loads(stored)
+    several = body.get("segments") if isinstance(body, dict) else None
+    if several is None:
+        return (Manifest.of_document(body),)
+    if not isinstance(several, list) or not several:
+        raise ValueError("found no list of segments")
+    return tuple(map(Manifest.of_document, several))

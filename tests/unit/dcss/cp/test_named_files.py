@@ -86,7 +86,7 @@ def test_an_export_replaces_nothing_but_a_file(cp: BlockingCp, tmp_path: Path, k
     mode = (tmp_path / name).lstat().st_mode
     cp.saved.store(LIB, filler(b"lib"))
     with pytest.raises(DcssError, match=r"could not be exported to .*found a .*, wanted a regular file"):
-        cp.perform(Export(LIB.name, tmp_path / "image"))
+        cp.perform(Export((LIB.name,), tmp_path / "image"))
     assert [(entry.name, entry.lstat().st_mode) for entry in tmp_path.iterdir()] == [(name, mode)]
 
 
@@ -147,7 +147,7 @@ def test_a_copy_ends_with_its_caller_and_leaves_nothing(
     requests: dict[str, OperatorRequest] = {
         "import": Import(image, LIB),
         "save": Save(define("NEW", "1-1 SR").name, image),
-        "export": Export(LIB.name, target / "image"),
+        "export": Export((LIB.name,), target / "image"),
     }
 
     async def cancelled() -> None:

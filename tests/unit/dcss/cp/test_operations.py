@@ -39,9 +39,9 @@ def test_what_cp_refuses_is_a_response(cp: BlockingCp, tmp_path: Path) -> None:
     answers = [
         cp.perform(Save(LIB, never_filled)),
     ]
-    answers += [cp.perform(Load(LIB)), cp.perform(Export(LIB, tmp_path / "x"))]
+    answers += [cp.perform(Load(LIB)), cp.perform(Export((LIB,), tmp_path / "x"))]
     cp.execute("DEFSEG LIB 20000-2000F SR")
-    answers += [cp.perform(Load(LIB)), cp.perform(Export(LIB, tmp_path / "x"))]
+    answers += [cp.perform(Load(LIB)), cp.perform(Export((LIB,), tmp_path / "x"))]
     assert [(answer.return_code, *answer.lines) for answer in answers] == [
         (9002, "HCPDCS9002E Saved segment LIB is not defined, or is saved already; DEFSEG it first"),
         (9003, "HCPDCS9003E System data file LIB does not exist"),
@@ -134,7 +134,7 @@ def test_a_damaged_segment_is_set_aside_when_it_is_exported_and_its_users_keep_i
         content.write(b"evil")
     (tmp_path / "x").write_bytes(b"what was there")
     with pytest.raises(DamagedError, match=r"segment LIB: .*saved was .*; it was set aside and is not served"):
-        cp.perform(Export(LIB, tmp_path / "x"))
+        cp.perform(Export((LIB,), tmp_path / "x"))
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("x", b"what was there")]
     assert [(file.file_class, file.users) for file in cp.files.values()] == [("P", {"G"})]
     assert os.pread(descriptor_of(reply), 4, 0) == b"good"
@@ -145,10 +145,10 @@ def test_a_damaged_segment_is_set_aside_when_it_is_exported_and_its_users_keep_i
 def test_out_and_in_again(cp: BlockingCp, tmp_path: Path) -> None:
     cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"carried"))
     image = tmp_path / "lib.img"
-    assert cp.perform(Export(LIB, image)).return_code == 0
+    assert cp.perform(Export((LIB,), image)).return_code == 0
     assert manifest_of(image).exists()
     parts: list[int] = []
-    response = cp.perform(Import(image, define("LIB2", "30000-3000F EW"), None, parts.append))
+    response = cp.perform(Import(image, define("LIB2", "30000-3000F EW"), advance=parts.append))
     assert response.lines == ("HCPNSS440I Saved segment LIB2 was successfully saved in fileid 0002.",)
     assert spooled(cp, 2).read_bytes() == spooled(cp, 1).read_bytes()
     assert sum(parts) == 65536

@@ -48,7 +48,9 @@ REQUESTS: list[SegmentRequest] = [
     Purge(FileSelection(number="3")),
     Import(Path("/tmp/image"), DEFINITION),
     Import(Path("/tmp/image"), DEFINITION, "ab" * 32),
-    Export(LIB, Path("/tmp/image")),
+    Import(Path("/tmp/image"), DEFINITION, first_byte=4096),
+    Export((LIB,), Path("/tmp/image")),
+    Export((LIB, SegmentName("LIB2")), Path("/tmp/image")),
 ]
 
 

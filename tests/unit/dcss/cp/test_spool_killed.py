@@ -15,7 +15,7 @@ import pytest
 from cp_support import BlockingCp, define, filler, objects_of, private_directories, unique_system
 
 from dcss.cp.requests import Issuer
-from dcss.cp.spool.transfer import export_segment, import_segment
+from dcss.cp.spool.transfer import export_segments, import_segment, read_exported
 
 LIB = define("LIB", "20000-2000F SR", "20010-20013 SN")
 OLD, NEW = (letter * 65536 for letter in (b"o", b"n"))
@@ -102,7 +102,7 @@ def _undo(name: str, arguments: tuple[Any, ...], size_bytes: int) -> None:
 
 def prepare(system: str, operation: str, image: Path) -> None:
     with BlockingCp(system) as cp:
-        export_segment(cp.saved.store(LIB, filler(NEW)), image)
+        export_segments([cp.saved.store(LIB, filler(NEW))], image)
         cp.execute("PURGE NSS ALL")
         cp.saved.store(LIB, filler(OLD))
         if operation == "saveseg":
@@ -118,7 +118,8 @@ def perform(system: str, operation: str, image: Path) -> None:
             response = cp.execute("SAVESEG LIB", Issuer("MAINT", frozenset("EG"), cp.machines["MAINT"]))
             assert response.return_code == 0, response
         else:
-            cp.run(import_segment(cp.cp.saved, image))
+            (manifest,) = read_exported(image)
+            cp.run(import_segment(cp.cp.saved, image, manifest.definition, digest=manifest.digest))
 
 
 def run(system: str, operation: str, image: Path, countdown: int) -> tuple[int, list[str]]:
