@@ -4,11 +4,17 @@ import difflib
 from collections.abc import Iterable
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``did you mean X?`` for the known word nearest to `word`, whatever its case, or an empty text."""
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """Return the known word nearest to `word`, whatever its case, or None where none is near."""
     by_folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
-    return f"did you mean {by_folded[near[0]]}?" if near else ""
+    return by_folded[near[0]] if near else None
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return ``did you mean X?`` for the known word nearest to `word`, or an empty text."""
+    near = nearest(word, known)
+    return f"did you mean {near}?" if near else ""
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dcss.cli.options import EXIT_FAILED, echo_error, json_option, print_json
-from dcss.cli.systems import chosen, for_each, system_argument
+from dcss.cli.systems import chosen, for_each, running_systems, system_argument
 from dcss.errors import ConfigError, DcssError
+from dcss.suggest import suggestion
 
 if TYPE_CHECKING:
     from dcss.rpc.client import FoundSystem
@@ -104,7 +105,8 @@ def _show(results: list[Result], system: str | None) -> None:
         else:
             click.echo(_sentence(result))
     if not results:
-        click.echo(f"system {system} does not run" if system is not None else "no system runs")
+        near = suggestion(system or "", running_systems())
+        click.echo(f"system {system} does not run{near}" if system is not None else "no system runs")
 
 
 def _sentence(result: Result) -> str:

@@ -1,9 +1,10 @@
 """Groups of commands: each is listed with its whole sentence, and a mistyped one gets a suggestion."""
 
-import difflib
 from collections.abc import Iterable
 
 import click
+
+from dcss.suggest import nearest
 
 _SENTENCE = 200  # longer than any: what is listed is wrapped, not cut
 
@@ -17,7 +18,8 @@ class CommandGroup(click.Group):
         """Return a command's name, the command and its arguments. Raises UsageError where there is no such command."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None:
-            ctx.fail(f"No such command '{name}'.{suggestion(name, self.list_commands(ctx))}")
+            near = nearest(name, self.list_commands(ctx))
+            ctx.fail(f"No such command '{name}'." + (f" Did you mean '{near}'?" if near else ""))
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -30,9 +32,3 @@ class CommandGroup(click.Group):
             found = self.get_command(ctx, name)
             if found is not None and not found.hidden:
                 yield name, found.get_short_help_str(_SENTENCE)
-
-
-def suggestion(name: str, names: Iterable[str]) -> str:
-    """Return ` Did you mean ...?` where one of the names is near, else nothing."""
-    near = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f" Did you mean '{near[0]}'?" if near else ""

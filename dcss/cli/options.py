@@ -68,6 +68,10 @@ def print_page(page: "Page", stream: TextIO | None = None) -> None:
 
 def check_evidence_path(path: Path) -> None:
     """Raise ConfigError where no file can be written, before anything is started for it."""
+    try:
+        path.exists()
+    except OSError as error:  # a directory on the way may not be entered
+        raise ConfigError(f"--evidence: found {error.strerror} at {path}, wanted a file to write") from error
     if path.is_dir():
         raise ConfigError(f"--evidence: found a directory at {path}, wanted a file to write")
     if path.exists() and not path.is_file():

@@ -63,7 +63,8 @@ class SystemLock:
             process = (self.directory / PID_FILE).read_text(encoding="ascii").strip()
         except (OSError, ValueError):
             process = "unknown"
-        return f"system {self.system}: its CP already runs (process {process or 'unknown'}); take it down first"
+        runs = f"its CP already runs (process {process or 'unknown'})"
+        return f"system {self.system}: {runs}; take it down first: dcss down {self.system}"
 
     def release(self) -> None:
         """Remove the system's runtime directory and give up the lock. May be called twice.

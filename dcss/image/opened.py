@@ -4,8 +4,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+from dcss.abi.ext2 import SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE_BYTES
 from dcss.errors import Ext2FormatError, ImageError, KernelError
 from dcss.ext2.source import BlockSource
 from dcss.ext2.super import refusal_reason
@@ -14,6 +15,8 @@ from dcss.host.files import open_regular
 from dcss.image.file_source import FileSource
 from dcss.image.foreign import foreign_content, has_ext2_at
 from dcss.image.superblock import file_system_bytes, superblock_at
+
+_SMALLEST_BYTES: Final = SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE_BYTES
 
 
 @contextmanager
@@ -64,6 +67,8 @@ def mounted(source: BlockSource, path: Path) -> Volume:
 def image_error(source: BlockSource, path: Path, reason: str) -> ImageError:
     """Return the error for what cannot be read as ext2: what it is instead and what to do, or else `reason`."""
     base = source.first_byte if isinstance(source, FileSource) else 0
+    if source.size_bytes < _SMALLEST_BYTES:
+        reason = f"found {source.size_bytes} bytes, wanted an ext2 image, of at least {_SMALLEST_BYTES}"
     return ImageError(f"{path}: {foreign_content(source, path, base) or reason}")
 
 

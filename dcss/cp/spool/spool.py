@@ -47,8 +47,15 @@ class Spool:
         self._fault = fault
         self._directory: Path | None = None
         self._lock = -1
-        if (state_root() / system).is_dir():
-            self._open()
+        directory = state_root() / system
+        try:
+            if directory.is_dir():
+                self._open()
+        except OSError as error:
+            raise SpoolError(
+                f"the spool of system {system}, {directory}: found {error.strerror}, wanted a directory that user"
+                f" {os.geteuid()} may enter: mend that, or set XDG_STATE_HOME"
+            ) from error
 
     def _open(self) -> Path:
         if self._directory is None:

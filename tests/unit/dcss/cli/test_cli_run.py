@@ -121,6 +121,7 @@ def test_evidence_goes_to_the_launcher(run: Runner, tmp_path: Path) -> None:
     [
         ("no/such/e.json", "--evidence: found no directory no/such, wanted one to write e.json into\n"),
         (".", "--evidence: found a directory at ., wanted a file to write\n"),
+        ("e" * 300, f"--evidence: found File name too long at {'e' * 300}, wanted a file to write\n"),
     ],
 )
 def test_evidence_that_cannot_be_written_starts_nothing(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dcss.cli import logs, systems
+from dcss.cli import down, logs, systems
 from dcss.cli.systems import chosen
 from dcss.cp.lock import SystemLock
 from dcss.errors import ConfigError, LaunchError
@@ -79,6 +79,15 @@ def test_a_cp_that_ends_or_does_not_answer_is_an_error(runtime: Path) -> None:
             listening.accept()[0].close()
             with pytest.raises(LaunchError, match="ended before it answered ps"):
                 client.ask("ps", timeout_seconds=5)
+
+
+def test_down_of_a_mistyped_system_suggests_one(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(down, "running_systems", lambda: ["demo"])
+    for name, suggested in (("DEMO", " (did you mean demo?)"), ("x", "")):
+        down._show([], name)
+        assert capfd.readouterr().out == f"system {name} does not run{suggested}\n"
 
 
 def test_logs_without_a_system_says_what_there_is(runtime: Path) -> None:

@@ -76,6 +76,12 @@ def test_saved_segment_lasts(system: str) -> None:
         assert list(cp.segments) == ["LIB"]
 
 
+def test_a_spool_that_cannot_be_looked_at_is_named(system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", f"/{'x' * 300}")  # for root, too, who may enter every directory
+    with pytest.raises(SpoolError, match=f"the spool of system {system}, /xxx.*: found File name too long, wanted a"):
+        Spool(system)
+
+
 def test_second_cp_with_another_runtime_directory_is_refused(
     system: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

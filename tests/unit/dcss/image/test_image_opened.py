@@ -6,7 +6,7 @@ import pytest
 from file_kind_support import WRONG_KINDS
 
 from dcss.errors import ImageError
-from dcss.image.opened import image_source
+from dcss.image.opened import image_source, opened_image
 
 pytestmark = pytest.mark.timeout(20)
 
@@ -19,6 +19,13 @@ def test_what_is_no_file_is_refused_without_waiting(kind: str, tmp_path: Path) -
     with pytest.raises(ImageError) as refused, image_source(path):
         pass
     assert str(refused.value) == wanted
+
+
+def test_a_file_too_short_for_a_superblock_is_no_damaged_image(tmp_path: Path) -> None:
+    (tmp_path / "x").write_bytes(b"short")
+    with pytest.raises(ImageError) as refused, opened_image(tmp_path / "x"):
+        pass
+    assert str(refused.value) == f"{tmp_path}/x: found 5 bytes, wanted an ext2 image, of at least 2048"
 
 
 def test_a_link_to_an_image_is_followed(tmp_path: Path) -> None:
