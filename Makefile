@@ -1,5 +1,7 @@
 # Two commands matter: make demo, make test. Everything else is for those who work on the code.
 PYTHON ?= python3
+# Tests run in so many processes, each file in one of them.
+JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -18,7 +20,7 @@ demo: $(STAMP)
 	@echo "$(BIN)/dcss docs lists the documentation."
 
 test: $(STAMP)
-	$(BIN)/pytest -m "not slow"
+	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 test-all: $(STAMP)
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest

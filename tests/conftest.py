@@ -21,6 +21,7 @@ settings.load_profile(PROFILE)
 
 def pytest_configure() -> None:
     reset_signals()
+    os.environ.pop("COLUMNS", None)  # a worker of pytest-xdist has it, and output would be as wide as that
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
