@@ -316,7 +316,7 @@ def test_a_guest_saves_its_exclusive_copy(dcss: Dcss) -> None:
     others = ("name: MAINT, privilege: EG, expect: nothing", "name: PLAIN, expect: nothing")
     dcss("up", dcss.config(SHARERS, *others, segment=SAVED), "-d")
     attributes = "/sys/devices/dcssblk/LIB"
-    before = "echo 0 > shared && mount -t ext2 /dev/dcssblk0 /mnt && echo 1 > save && cat shared save"
+    before = "echo 0 > shared && mount -t ext2 -o ro /dev/dcssblk0 /mnt && echo 1 > save && cat shared save"
     assert dcss("exec", "MAINT", "--", "sh", "-c", f"cd {attributes} && {before}").stdout == "0\n1\n"
     assert list(users(dcss)) == [1]
     dcss("exec", "MAINT", "--", "umount", "/mnt")

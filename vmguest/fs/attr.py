@@ -112,10 +112,11 @@ def set_xattr(
             raise KernelError(EPERM, f"{os.fsdecode(path)}: attributes of user. are for files and directories")
         if inode.is_dir and inode.mode & stat.S_ISVTX:
             check_owner(dentry, user)
-        check(dentry, user, MAY_WRITE)
-    elif name.startswith(b"system."):
+    if name.startswith(b"system."):
         check_owner(dentry, user)
-    elif name.startswith(b"security.") and not user.privileged:
+    elif not name.startswith(b"security."):
+        check(dentry, user, MAY_WRITE)
+    elif not user.privileged:
         raise KernelError(EPERM, f"{os.fsdecode(path)}: attributes of security. are root's")
     if not name.partition(b".")[2] and value is None:
         raise KernelError(ENODATA, f"{os.fsdecode(path)}: attribute {name!r}: no such name")

@@ -26,7 +26,7 @@ from vmguest.fs.filesystem import Writer
 from vmguest.fs.filesystem_types import FileSystemTypes
 from vmguest.fs.mount import Dentry, root_of
 from vmguest.fs.namespace import MountNamespace
-from vmguest.fs.permission import check, check_new_name, check_removal
+from vmguest.fs.permission import check, check_link_source, check_new_name, check_removal
 
 MAX_SYMLINKS = 40
 PATH_MAX = 4096
@@ -122,6 +122,7 @@ def writer_of(dentry: Dentry) -> Writer:
 def create(vfs: Vfs, path: bytes, start: Dentry | None = None, mode: int = 0o666) -> Dentry:
     """Make an empty regular file; behind a link that leads nowhere, where that points. Raises KernelError: EROFS, …"""
     directory, name, writer = _place(vfs, *_final_target(vfs, path, start))
+    check_new_name(directory, vfs.user)
     inode = writer.create(directory.inode, name, mode & ~vfs.user.umask, vfs.user)
     return Dentry(directory.mount, inode, name, directory)
 
@@ -129,6 +130,7 @@ def create(vfs: Vfs, path: bytes, start: Dentry | None = None, mode: int = 0o666
 def mkdir(vfs: Vfs, path: bytes, start: Dentry | None = None, mode: int = 0o777) -> None:
     """Make a directory. Raises KernelError: EEXIST, ENOENT, ENOTDIR, EROFS, EACCES, EMLINK."""
     directory, name, writer = _new_place(vfs, path, start, is_directory=True)
+    check_new_name(directory, vfs.user)
     writer.mkdir(directory.inode, name, mode & 0o1777 & ~vfs.user.umask, vfs.user)
 
 
@@ -137,6 +139,7 @@ def symlink(vfs: Vfs, target: bytes, path: bytes, start: Dentry | None = None) -
     if not target:
         raise KernelError(ENOENT, "symbolic link: the target is empty")
     directory, name, writer = _new_place(vfs, path, start)
+    check_new_name(directory, vfs.user)
     writer.symlink(directory.inode, name, target, vfs.user)
 
 
@@ -146,6 +149,7 @@ def mknod(vfs: Vfs, path: bytes, mode: int, rdev: tuple[int, int], start: Dentry
     Devices are root's to make. Raises KernelError: EEXIST, EROFS, EACCES, EPERM.
     """
     directory, name, writer = _new_place(vfs, path, start)
+    check_new_name(directory, vfs.user)
     if stat.S_IFMT(mode) in {stat.S_IFCHR, stat.S_IFBLK} and not vfs.user.privileged:
         raise KernelError(EPERM, f"{os.fsdecode(path)}: user {vfs.user.uid} may not make a device's node")
     mode = stat.S_IFMT(mode) | mode & 0o7777 & ~vfs.user.umask
@@ -158,12 +162,16 @@ def mknod(vfs: Vfs, path: bytes, mode: int, rdev: tuple[int, int], start: Dentry
 def link(vfs: Vfs, old: bytes, path: bytes, start: Dentry | None = None, *, follow: bool = False) -> None:
     """Give a file one more name.
 
-    Raises KernelError: EXDEV on another mount, EPERM a directory, EEXIST, EMLINK, EROFS, EACCES.
+    A user who may not read and write a file, and does not own it, gives it none (protected_hardlinks, which
+    distributions turn on). Raises KernelError: EXDEV on another mount, EPERM, also for a directory, EEXIST, EMLINK,
+    EROFS, EACCES.
     """
     source = vfs.resolve(old, follow=follow, start=start)
     directory, name, writer = _new_place(vfs, path, start)
     if source.mount is not directory.mount:
         raise KernelError(EXDEV, f"link {os.fsdecode(path)}: {os.fsdecode(old)} is on another mount")
+    check_link_source(source, vfs.user)
+    check_new_name(directory, vfs.user)
     if source.inode.is_dir:
         raise KernelError(EPERM, f"link {os.fsdecode(path)}: {os.fsdecode(old)} is a directory")
     writer.link(source.inode, directory.inode, name)
@@ -180,8 +188,6 @@ def rename(vfs: Vfs, old: bytes, new: bytes, start: Dentry | None = None) -> Non
         raise KernelError(EXDEV, f"rename {os.fsdecode(old)}: {os.fsdecode(new)} is on another mount")
     if {old_name, new_name} & {b"", b".", b".."}:
         raise KernelError(EBUSY, f"rename {os.fsdecode(old)} to {os.fsdecode(new)}: no name that can be moved")
-    if len(new_name) > NAME_LEN:
-        raise KernelError(ENAMETOOLONG, f"name of {len(new_name)} bytes, wanted at most {NAME_LEN}")
     writer = writer_of(old_directory)
     source = vfs.resolve(old_name, follow=False, start=old_directory)
     if not source.inode.is_dir and (old.endswith(b"/") or new.endswith(b"/")):
@@ -228,11 +234,12 @@ def unlink(vfs: Vfs, path: bytes, start: Dentry | None = None) -> None:
     """Remove a file or link. Raises KernelError: EROFS, ENOENT, EISDIR, EBUSY for a mount point."""
     directory, name, writer = _removable(vfs, path, start, _DOTS_IN_UNLINK)
     dentry = vfs.resolve(name, follow=False, start=directory)
+    if path.endswith(b"/") and not dentry.inode.is_dir:
+        raise KernelError(ENOTDIR, f"{os.fsdecode(path)}: not a directory")
+    if not path.endswith(b"/"):
+        check_removal(directory, dentry.inode, vfs.user)
     if dentry.inode.is_dir:
         raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
-    if path.endswith(b"/"):
-        raise KernelError(ENOTDIR, f"{os.fsdecode(path)}: not a directory")
-    check_removal(directory, dentry.inode, vfs.user)
     _check_not_mounted(vfs, dentry)
     writer.unlink(directory.inode, name)
 
@@ -241,9 +248,9 @@ def rmdir(vfs: Vfs, path: bytes, start: Dentry | None = None) -> None:
     """Remove a directory. Raises KernelError: EROFS, ENOENT, ENOTDIR, EBUSY for a mount point, ENOTEMPTY."""
     directory, name, writer = _removable(vfs, path, start, _DOTS_IN_RMDIR)
     dentry = vfs.resolve(name, follow=False, start=directory)
+    check_removal(directory, dentry.inode, vfs.user)
     if not dentry.inode.is_dir:
         raise KernelError(ENOTDIR, f"{os.fsdecode(path)}: not a directory")
-    check_removal(directory, dentry.inode, vfs.user)
     _check_not_mounted(vfs, dentry)
     writer.rmdir(directory.inode, name)
 
@@ -275,14 +282,13 @@ def _place(vfs: Vfs, path: bytes, start: Dentry | None) -> tuple[Dentry, bytes, 
         raise KernelError(EEXIST, f"{os.fsdecode(path)}: is there")
     if len(name) > NAME_LEN:
         raise KernelError(ENAMETOOLONG, f"name of {len(name)} bytes, wanted at most {NAME_LEN}")
-    writer = writer_of(directory)
-    check_new_name(directory, vfs.user)
-    return directory, name, writer
+    return directory, name, writer_of(directory)
 
 
 def _new_place(
     vfs: Vfs, path: bytes, start: Dentry | None, *, is_directory: bool = False
 ) -> tuple[Dentry, bytes, Writer]:
+    """Return the same for a name that nothing has. Whether the user may make it is asked by the caller, as in Linux."""
     if existing(vfs, path.rstrip(b"/") or path[:1], follow=False, start=start) is not None:
         raise KernelError(EEXIST, f"{os.fsdecode(path)}: is there")
     if path.endswith(b"/") and not is_directory:

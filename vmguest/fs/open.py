@@ -77,13 +77,37 @@ class FileDescription:
 
     def read(self, buffer: memoryview) -> int:
         """Copy bytes from the position on, and move it; return how many. Raises KernelError: EBADF, EISDIR."""
-        if self.flags & O_ACCMODE == O_WRONLY:
-            raise KernelError(EBADF, f"{os.fsdecode(self.dentry.path)}: not open for reading")
-        count = self.file.read(self.position, buffer)
+        count = self.pread(buffer, self.position)
         self.position += count
+        return count
+
+    def pread(self, buffer: memoryview, position: int) -> int:
+        """Copy bytes from `position` on; return how many. Raises KernelError: EBADF, EISDIR, EINVAL."""
+        self._check_readable()
+        count = self.file.read(position, buffer)
         if self._device is None:
             touch_atime(self.dentry)
         return count
+
+    def sendfile(self, target: int, count: int) -> int:
+        """Send bytes from the position on to a descriptor of this machine, a socket, pipe or file; move the position.
+
+        They go from where they lie, and pass through no buffer. Returns how many were taken, fewer than `count` at the
+        end of the file, or where a descriptor that does not block is full. Raises KernelError(EBADF), OSError.
+        """
+        self._check_readable()
+
+        def take(piece: memoryview) -> int:
+            try:
+                return os.write(target, piece)
+            except BlockingIOError:
+                return 0
+
+        sent = self.file.sendfile(self.position, count, take)
+        self.position += sent
+        if self._device is None:
+            touch_atime(self.dentry)
+        return sent
 
     def readv(self, buffers: Sequence[memoryview]) -> int:
         """Fill buffers in turn; return how many bytes were read in all. Raises KernelError: EBADF, EISDIR."""
@@ -115,16 +139,27 @@ class FileDescription:
 
         Raises KernelError: EBADF where it is not open for writing, ENOSPC where room ran out in between.
         """
-        target = self._writable()
-        self._before_change()
         if self.flags & O_APPEND:
-            self.position = target.size_bytes
+            self.position = self._writable().size_bytes
         view, done = memoryview(data), 0
         while done < len(view):
-            count = target.write(self.position, view[done:])
+            count = self.pwrite(view[done:], self.position)
             self.position += count
             done += count
         return done
+
+    def writev(self, buffers: Sequence[bytes | memoryview]) -> int:
+        """Write all of the buffers in turn, as one; return how much that is. Raises KernelError as `write` does."""
+        return sum(self.write(buffer) for buffer in buffers)
+
+    def pwrite(self, data: bytes | memoryview, position: int) -> int:
+        """Write at `position`, with O_APPEND at the end all the same, as Linux; return how much found room.
+
+        Raises KernelError: EBADF, ENOSPC, EFBIG, EINVAL.
+        """
+        target = self._writable()
+        self._before_change()
+        return target.write(target.size_bytes if self.flags & O_APPEND else position, data)
 
     def truncate(self, size_bytes: int) -> None:
         """Cut the file or let it grow by a hole. Raises KernelError(EINVAL): not open for writing, a size below 0."""
@@ -160,6 +195,10 @@ class FileDescription:
     @property
     def _writes_to_mount(self) -> bool:
         return self._target is not None and self._device is None
+
+    def _check_readable(self) -> None:
+        if self.flags & O_ACCMODE == O_WRONLY:
+            raise KernelError(EBADF, f"{os.fsdecode(self.dentry.path)}: not open for reading")
 
     def _before_change(self) -> None:
         """Have the file system allocate for who asks, and take set-id bits from a file that is not only root's."""

@@ -41,6 +41,16 @@ def check_removal(directory: Dentry, inode: VfsInode, user: Credentials) -> None
         raise KernelError(EPERM, f"{os.fsdecode(directory.path)}: sticky, and user {user.uid} owns neither")
 
 
+def check_link_source(dentry: Dentry, user: Credentials) -> None:
+    """Raise KernelError(EPERM) unless a user may give a file one more name (may_linkat, safe_hardlink_source)."""
+    inode = dentry.inode
+    if user.privileged or user.uid == inode.uid:
+        return
+    set_id = inode.mode & stat.S_ISUID or inode.mode & (stat.S_ISGID | stat.S_IXGRP) == stat.S_ISGID | stat.S_IXGRP
+    if not inode.is_regular or set_id or not may(inode, user, MAY_READ | MAY_WRITE):
+        raise KernelError(EPERM, f"{os.fsdecode(dentry.path)}: user {user.uid} may not link what he cannot write")
+
+
 def check_owner(dentry: Dentry, user: Credentials) -> None:
     """Raise KernelError(EPERM) unless a user owns what is at a place, or is root."""
     if not user.privileged and user.uid != dentry.inode.uid:
