@@ -87,6 +87,15 @@ def _glibc() -> str | None:
     return None if hasattr(ctypes.CDLL(None), "mallopt") else "glibc, which overwrites freed memory"
 
 
+def _large_memory() -> str | None:
+    room_bytes = shutil.disk_usage("/dev/shm").free
+    with Path("/proc/meminfo").open(encoding="ascii") as fields:
+        available_kb = next(int(line.split()[1]) for line in fields if line.startswith("MemAvailable:"))
+    if min(room_bytes, available_kb << 10) >= 4 << 30:
+        return None
+    return f"4 GiB of memory and of /dev/shm, here {available_kb >> 10} MiB and {room_bytes >> 20} MiB"
+
+
 def _kvm() -> str | None:
     return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
 
@@ -102,6 +111,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "packets": _packets,
     "glibc": _glibc,
     "kvm": _kvm,
+    "large_memory": _large_memory,
     "pagemap_scan": _pagemap_scan,
 }
 
