@@ -40,12 +40,6 @@ class SegmentContent:
                 return
             done += part
 
-    def read(self, first_page: int, pages: int) -> Bytes:
-        """Return some pages, a row for each."""
-        rows = np.empty((pages, PAGE_SIZE), np.uint8)
-        self.read_into(rows, first_page)
-        return rows
-
     def digest(self) -> str:
         """Return the SHA-256 in hex of all pages."""
         digest, buffer = hashlib.sha256(), np.empty((_READ_PAGES, PAGE_SIZE), np.uint8)

@@ -7,7 +7,7 @@ and else by its bytes. Only what differs is searched.
 
 import os
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy as np
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.maps import Vma
 from dcss.account.memory_map import Object
-from dcss.account.pagemap import Entries, Flags, Pages, frames_of, is_file, is_present
+from dcss.account.pagemap import Entries, Pages, frames_of, is_file, is_present
 from dcss.account.proc import ProcessGoneError, open_proc
 from dcss.account.space import ProcessPages
 from dcss.verify.backing import Backings
@@ -76,10 +76,6 @@ class Searchable:
                 wanted[places] |= is_present(space.entries[places])
         entries = space.entries[wanted]
         return cls(space, space.pages[wanted], entries, frames_of(entries))
-
-    def only(self, wanted: Flags) -> Self:
-        """Return some of the pages."""
-        return replace(self, pages=self.pages[wanted], entries=self.entries[wanted], frames=self.frames[wanted])
 
     def ends_of(self, addresses: Pages) -> tuple[Pages, Pages]:
         """Return the places in `pages` in which a whole page at each of `addresses` begins and ends."""

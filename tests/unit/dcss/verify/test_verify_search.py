@@ -188,6 +188,12 @@ def test_each_content_has_an_anchor_for_each_alignment() -> None:
     assert (np.diff(anchors.keys.astype(object)) >= 0).all()
 
 
+def test_filters_before_the_anchors_tell_them_apart() -> None:
+    anchors = Anchors.of(Contents.of([unmapped(random_content(600))]))
+    for filled in (anchors.coarse, anchors.fine):
+        assert 0.8 * len(anchors.keys) < filled.sum() < 0.2 * len(filled)
+
+
 def test_rare_pieces_are_chosen() -> None:
     # Pages that are alike but for one word: only pieces with that word tell them apart.
     common = random_content(1)
