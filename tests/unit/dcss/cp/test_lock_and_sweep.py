@@ -112,6 +112,20 @@ def test_second_lock_is_refused_and_names_the_holder() -> None:
     assert list(runtime_directory().iterdir()) == []
 
 
+def test_a_lock_that_is_given_up_leaves_what_people_should_read_and_nothing_else() -> None:
+    system = unique_system()
+    for keep, left in (((), None), (("cp.log",), ["cp.log", "pid"])):
+        lock = SystemLock(system)
+        for name in ("cp.log", "socket", "G.log"):
+            (lock.directory / name).write_text("x")
+        lock.keep = keep
+        for _ in range(2):
+            lock.release()
+        found = sorted(path.name for path in lock.directory.iterdir()) if lock.directory.exists() else None
+        assert found == left
+    SystemLock(system).release()
+
+
 def test_locks_of_other_systems_are_free() -> None:
     with SystemLock("a"), SystemLock("a.b"), SystemLock("ab"):
         assert len(list(runtime_directory().iterdir())) == 3

@@ -3,6 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from cp_support import BlockingCp, define, filler, never_filled, private_directo
 
 from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.segment import FileClass
+from dcss.cp.spool.definitions import saved_definitions
 from dcss.cp.spool.manifest import Manifest
 from dcss.cp.spool.spool import Spool
 from dcss.errors import PublishError, SpoolError, SystemBusyError
@@ -54,6 +56,30 @@ def test_manifest_with_any_bit_changed_or_cut_short_is_refused() -> None:
             changed[position] ^= 1 << bit
             with pytest.raises(ValueError):
                 Manifest.unpack(bytes(changed))
+
+
+def test_saved_definitions_are_read_without_the_lock_the_newest_of_each_name(system: str) -> None:
+    newer, skeleton, other = (
+        define("LIB", "30000-3000F SR"),
+        define("SKELETON", "40000-4000F SR"),
+        define("B", "1-2 SN"),
+    )
+    spool = directory_of(system)
+    spool.mkdir(parents=True)
+    for spid, serial, kind, definition in (
+        (1, 9, FileClass.AVAILABLE, newer),
+        (2, 8, FileClass.AVAILABLE, LIB),
+        (3, 10, FileClass.SKELETON, LIB),
+        (4, 1, FileClass.SKELETON, skeleton),
+        (5, 2, FileClass.RESTRICTED, other),
+    ):
+        manifest = replace(MANIFEST, spid=spid, serial=serial, file_class=kind, definition=definition)
+        (spool / f"{spid:04}.manifest").write_bytes(manifest.pack())
+    (spool / "0006.manifest").write_bytes(b"damaged")
+    (spool / "0007.manifest").mkdir()
+    with BlockingCp(unique_system("other")):
+        assert saved_definitions(system) == {newer.name: newer, other.name: other}
+    assert saved_definitions(unique_system("none")) == {}
 
 
 def test_nothing_is_made_where_nothing_is_saved(system: str) -> None:

@@ -206,4 +206,6 @@ def test_wording() -> None:
     assert count(2000, "page") == "2,000 pages"
     assert count(2, "process", "processes") == "2 processes"
     assert first_few(["a", "b"]) == "a; b"
+    assert first_few(list("abcd")) == "a; b; c; d"
+    assert first_few(list("abcde")) == "a; b; c; d; and 1 more"
     assert first_few(list("abcdef")) == "a; b; c; d; and 2 more"
