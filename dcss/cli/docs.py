@@ -1,8 +1,11 @@
 """`dcss docs [PAGE]`: show the documentation that is installed with the package, or the manual page."""
 
+import os
+import shutil
 import sys
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from io import StringIO
 
 import click
 
@@ -11,6 +14,7 @@ from dcss.errors import ConfigError
 from dcss.suggest import suggestion
 
 _SUFFIX = ".md"
+_WIDEST = 100  # longer lines are hard to read
 
 
 @click.command("docs")
@@ -65,10 +69,24 @@ def _list(pages: dict[str, Traversable], *, as_json: bool) -> None:
         click.echo(f"{name:{width}}  {_title(page)}")
 
 
+def _laid_out(text: str) -> str:
+    """Return a page for a terminal: lines of Markdown are longer than one, and its tables wider."""
+    # rich takes a tenth of a second to import: only a terminal pays for it.
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    out = StringIO()
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    colored = not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+    console = Console(file=out, width=width, force_terminal=colored, color_system="standard" if colored else None)
+    console.print(Markdown(text, hyperlinks=False))
+    return "".join(f"{line.rstrip()}\n" for line in out.getvalue().splitlines())
+
+
 def _show(name: str, text: str, *, as_json: bool, in_pager: bool = False) -> None:
     if as_json:
         print_json({"name": name, "text": text})
     elif in_pager:
-        click.echo_via_pager(text)
+        click.echo_via_pager(_laid_out(text))
     else:
         click.echo(text, nl=False)

@@ -15,7 +15,7 @@ from cp_support import private_directories
 from needs_support import needs
 
 from dcss.cli import options
-from dcss.cli.docs import installed_pages
+from dcss.cli.docs import _laid_out, installed_pages
 from dcss.cli.main import COMMANDS, cli, main
 from dcss.cli.manual import manual_page
 
@@ -49,6 +49,19 @@ def test_every_page_is_installed_and_listed_with_its_title(capfd: pytest.Capture
 def test_a_page_is_shown_as_it_is(name: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert run("docs", name) == 0
     assert capfd.readouterr().out == (DOCS / "commands.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize("columns", [80, 60])
+def test_a_terminal_gets_a_page_that_fits(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("NO_COLOR", "1")
+    for name, page in installed_pages().items():
+        shown = _laid_out(page.read_text("utf-8"))
+        assert [line for line in shown.splitlines() if len(line) > columns] == [], name
+        assert "\x1b" not in shown
+    monkeypatch.delenv("NO_COLOR")
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b[1" in _laid_out("# Title")
 
 
 def test_a_page_that_is_not_there(capfd: pytest.CaptureFixture[str]) -> None:
