@@ -8,7 +8,11 @@ from needs_support import needs
 from segment_support import ADDRESS, FILES, PAGES, Stage, map_all, map_file, order, random_content, without_privilege
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.account.accounts import measure
+from dcss.account.accounts import Accounts, measure
+from dcss.account.proc import ProcessGoneError
+from dcss.account.scan import GuestReading
+from dcss.account.space import ProcessPages
+from dcss.account.targets import AddressRange, GuestTarget, SystemTarget
 from dcss.documents import to_document
 from dcss.errors import LaunchError
 from dcss.report.layout import render_page
@@ -211,3 +215,48 @@ def test_guest_without_an_account_of_its_own() -> None:
         stage.guest(map_all())
         with pytest.raises(LaunchError, match="guest LINUX01: wanted the account of its own kernel"):
             measure(stage.system, {}, {})
+
+
+@pytest.fixture
+def gone_pid() -> int:
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitpid(pid, 0)
+    return pid
+
+
+def account_of(*pids: int, own: tuple[int, ...]) -> GuestAccount:
+    """Account for a guest of processes `own` and what these forked."""
+    guest = GuestTarget("LINUX01", "process", own, "shared", 0, AddressRange(0, 1), AddressRange(1, 2))
+    accounts = Accounts(SystemTarget("s", 0, (), (guest,), ()), {"LINUX01": (1, 2, 3)}, {}, hidden=None)
+    spaces = tuple(ProcessPages.read(pid) for pid in own)
+    accounts.add_guest(GuestReading(guest, pids, spaces, None))
+    return accounts.result([], None).guests[0]
+
+
+def test_what_a_guest_forked_may_end_while_it_is_accounted_for(gone_pid: int) -> None:
+    alone = account_of(os.getpid(), own=(os.getpid(),))
+    beside = account_of(os.getpid(), gone_pid, own=(os.getpid(),))
+    assert alone.host.rss_bytes is not None
+    assert beside.host.rss_bytes is not None
+    assert beside.host.rss_bytes > alone.host.rss_bytes // 2
+    assert beside.host.page_table_bytes
+    with pytest.raises(ProcessGoneError, match=f"process {gone_pid} ended"):
+        Accounts(SystemTarget("s", 0, (), (), ()), {"LINUX01": (1, 2, 3)}, {}, hidden=None).add_guest(
+            GuestReading(
+                GuestTarget("LINUX01", "process", (gone_pid,), "shared", 0, AddressRange(0, 1), AddressRange(1, 2)),
+                (gone_pid,),
+                (),
+                None,
+            )
+        )
+
+
+def test_a_segment_that_nobody_loads_has_no_guests() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.guest([])
+        result = measure(stage.system, {"LINUX01": COUNTERS}, {})
+    assert [segment.guests for segment in result.segments] == [0]
+    assert result.segments[0].unused_bytes == result.segments[0].resident_bytes

@@ -23,6 +23,7 @@ from dcss.account.pagemap import (
     is_file,
     is_populated,
     is_present,
+    populated_of,
     runs_of,
 )
 from dcss.account.space import ProcessPages, spread
@@ -54,6 +55,14 @@ def mapped(
 
 def touch(page: int) -> None:
     ctypes.memset(page * PAGE_SIZE, 1, 1)
+
+
+def test_places_that_hold_something_are_those_of_is_populated() -> None:
+    bits = (0, PM_PRESENT, PM_SWAP, PM_SWAP | PM_GUARD_REGION, PM_FILE, PM_PRESENT | PM_FILE, PM_GUARD_REGION)
+    with_guards = np.array(bits, np.uint64)
+    for entries in (with_guards, with_guards[:3], with_guards[:0], with_guards[3:4]):
+        assert populated_of(entries).tolist() == np.flatnonzero(is_populated(entries)).tolist()
+    assert populated_of(with_guards).tolist() == [1, 2, 5]
 
 
 def test_touched_pages_are_present_and_private() -> None:
