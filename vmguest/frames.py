@@ -4,7 +4,6 @@ from bisect import bisect_right
 from collections.abc import Iterator
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.storage import RealStorage, StorageKind, StorageRun
 
@@ -91,10 +90,10 @@ class FrameMap:
 
     def _allocate(self, file_page: int, pages: int) -> StorageRun | None:
         while pages:
-            try:
-                return StorageRun(file_page, self._storage.allocate(pages), pages, StorageKind.REAL)
-            except KernelError:
-                pages //= 2  # storage may be in pieces
+            frame = self._storage.try_allocate(pages)
+            if frame is not None:
+                return StorageRun(file_page, frame, pages, StorageKind.REAL)
+            pages //= 2  # storage may be in pieces
         return None
 
     def _insert(self, run: StorageRun) -> None:

@@ -10,6 +10,7 @@ from dcss.abi.hypercall import Request, call
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from vmguest import hostmem
 from vmguest.hostmem import Reservation
+from vmguest.page_lru import PageLru
 from vmguest.storage import PageRuns, ProgramCheckError, RealStorage, StorageKind
 
 
@@ -42,6 +43,7 @@ class VirtualMachine:
     def __init__(self, reservation: Reservation, storage_bytes: int, port: socket.socket) -> None:
         self.reservation = reservation
         self.storage = RealStorage(reservation.window, storage_bytes)
+        self.page_lru = PageLru(self.storage)
         self._port = port
         self._attached: list[AttachedStorage] = []
         self.user_pages = PageRuns(reservation.user_area >> PAGE_SHIFT, reservation.user_area_bytes >> PAGE_SHIFT)

@@ -141,6 +141,12 @@ class AddressSpace:
                     hostmem.unmap(area.address + (low - area.file_page << PAGE_SHIFT), (high - low) * PAGE_SIZE)
                     self._show(area, area.file.translate(low, high - low))
 
+    def pages_of(self, mappings: FileMappings) -> Iterator[tuple[int, int]]:
+        """Yield which pages of a file are mapped here: the first one, and how many."""
+        for area in self._areas:
+            if area.file is not None and area.file.mappings is mappings:
+                yield area.file_page, area.pages
+
     def find(self, address: int) -> MemoryArea | None:
         """Return the area that an address lies in, or None."""
         page = address >> PAGE_SHIFT

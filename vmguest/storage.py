@@ -1,5 +1,6 @@
 """A guest's storage by pages: runs of page numbers to hand out, real storage, and runs of storage that hold a file."""
 
+from collections.abc import Callable
 from enum import Enum
 from errno import EINVAL, ENOMEM
 from typing import NamedTuple
@@ -96,13 +97,15 @@ class PageRuns:
 class RealStorage:
     """A guest's own memory: page frames from absolute 0 up, each zero when handed out.
 
-    `base` is the host address of absolute address 0, and of storage above real storage too.
+    `base` is the host address of absolute address 0, and of storage above real storage too. `reclaim` is called where
+    pages are wanted and not free: it gives back what it can of so many, and returns how many that were.
     """
 
     def __init__(self, base: int, size_bytes: int) -> None:
         hostmem.map_storage(base, size_bytes)
         self.base = base
         self.size_bytes = size_bytes
+        self.reclaim: Callable[[int], int] | None = None
         self._frames = PageRuns(PREFIX_AREA_PAGES, size_bytes // PAGE_SIZE - PREFIX_AREA_PAGES)
 
     @property
@@ -112,9 +115,20 @@ class RealStorage:
 
     def allocate(self, pages: int) -> int:
         """Return the first page frame of a contiguous zeroed run. Raises KernelError(ENOMEM) where there is none."""
+        frame = self.try_allocate(pages)
+        while frame is None:  # what is free may be in pieces
+            if self.reclaim is None or not self.reclaim(pages):
+                raise self.shortage(pages)
+            frame = self._frames.allocate(pages)
+        return frame
+
+    def try_allocate(self, pages: int) -> int | None:
+        """Return the first page frame of a contiguous zeroed run, None where there is none, free pages or not."""
         frame = self._frames.allocate(pages)
-        if frame is None:
-            raise self.shortage(pages)
+        if frame is None and self.reclaim is not None:
+            missing = pages - self._frames.free_pages
+            if missing > 0 and self.reclaim(missing):
+                frame = self._frames.allocate(pages)
         return frame
 
     def shortage(self, pages: int) -> KernelError:

@@ -10,7 +10,7 @@ from dcss.ext2.write.writer import VolumeWriter
 from vmguest import hostmem
 from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice, DeviceHandle
 from vmguest.fs.file import FileMappings, copy_into_runs
-from vmguest.fs.pagecache import CachedFile, PageCache
+from vmguest.fs.pagecache import WINDOW_PAGES, CachedFile, PageCache
 from vmguest.fs.xip import XipFile, XipMemory
 from vmguest.machine import VirtualMachine
 from vmguest.storage import RealStorage, StorageRun
@@ -116,9 +116,26 @@ class WritableCachedFile(CachedFile):
             raise KernelError(EINVAL, f"write at position {position}: wanted no negative number")
         if not data:
             return 0
+        view, done = memoryview(data), 0
+        while done < len(view):  # a few pages at a time: what is written may go before the rest comes
+            start = position + done
+            piece = view[done : done + WINDOW_PAGES * PAGE_SIZE - start % PAGE_SIZE]
+            try:
+                written = self._write_piece(start, piece)
+            except KernelError:
+                if not done:
+                    raise
+                break
+            done += written
+            if written < len(piece):
+                break
+        return done
+
+    def _write_piece(self, position: int, data: memoryview) -> int:
         first = position >> PAGE_SHIFT
-        runs = self._runs(first, hostmem.pages(position + len(data)) - first, for_write=True)
-        done = copy_into_runs(self._window, runs, position, data)
+        pages = hostmem.pages(position + len(data)) - first
+        with self._cache.kept(self._inode, first, pages):
+            done = copy_into_runs(self._window, self._runs(first, pages, for_write=True), position, data)
         self._writer.files.set_size(self._inode, max(self.size_bytes, position + done))
         return done
 
@@ -143,10 +160,11 @@ class WritableCachedFile(CachedFile):
         runs = self._cache.runs(self._inode, first_page, pages)
         if not for_write:
             return runs
-        copied = list(runs)
-        filled = self._writer.files.fill(self._inode, first_page, pages, _keep)
-        self._cache.mark_dirty(self._inode, first_page, filled)
-        return iter(copied) if filled == pages else self._cache.runs(self._inode, first_page, filled)
+        with self._cache.kept(self._inode, first_page, pages):
+            copied = list(runs)
+            filled = self._writer.files.fill(self._inode, first_page, pages, _keep)
+            self._cache.mark_dirty(self._inode, first_page, filled)
+            return iter(copied) if filled == pages else iter(list(self._cache.runs(self._inode, first_page, filled)))
 
 
 def _keep(_first: int, _blocks: int) -> None:

@@ -72,7 +72,7 @@ class Ext2FileSystem:
                 logical_block_size_bytes=device.logical_block_size_bytes,
                 log=log.log,
             )
-            self._pages = PageCache(self.volume, self._handle, machine.storage)
+            self._pages = PageCache(self.volume, self._handle, machine, self._file_mappings)
             if not self.volume.read_only:
                 self._writer = self._begin_writing()
             undo.pop_all()

@@ -20,6 +20,10 @@ class MappingSpace(Protocol):
         """Show pages of a file anew where they are mapped: they lie elsewhere now, or are gone."""
         ...
 
+    def pages_of(self, mappings: "FileMappings") -> Iterator[tuple[int, int]]:
+        """Yield which pages of a file are mapped: the first one, and how many."""
+        ...
+
 
 class FileMappings:
     """The address spaces that map pages of one file (i_mmap), each with how many areas it has."""
@@ -44,6 +48,16 @@ class FileMappings:
         if pages > 0:
             for space in tuple(self._spaces):
                 space.pages_changed(self, first_page, pages)
+
+    def overlap(self, first_page: int, pages: int) -> set[int]:
+        """Return those of some pages that an address space maps."""
+        wanted = range(first_page, first_page + pages)
+        return {
+            page
+            for space in self._spaces
+            for first, mapped in space.pages_of(self)
+            for page in range(max(first, wanted.start), min(first + mapped, wanted.stop))
+        }
 
 
 class FileOperations(Protocol):
@@ -121,6 +135,10 @@ class StoredFile(ABC):
         within = min(pages, hostmem.pages(self.size_bytes) - first_page)
         return self._runs(first_page, within, for_write=for_write) if within > 0 else iter(())
 
+    def _runs_to_read(self, first_page: int, pages: int) -> Iterator[StorageRun]:
+        """Yield where pages lie that a read is about to take, each run taken before the next one is asked for."""
+        return self._runs(first_page, pages, for_write=False)
+
     def read(self, position: int, buffer: memoryview) -> int:
         """Copy bytes into `buffer`."""
         return copy_pieces(self._pieces(position, len(buffer)), buffer)
@@ -132,7 +150,7 @@ class StoredFile(ABC):
     def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
         end = clip(self, position, count)
         first = position >> PAGE_SHIFT
-        for run in self._runs(first, hostmem.pages(end) - first, for_write=False):
+        for run in self._runs_to_read(first, hostmem.pages(end) - first):
             start = run.file_page << PAGE_SHIFT
             low, high = max(position, start), min(end, start + run.pages * PAGE_SIZE)
             if run.kind is not StorageKind.HOLE:

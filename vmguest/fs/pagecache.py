@@ -1,10 +1,11 @@
 """The way without xip: every page that is read becomes a copy in the guest's own real storage. The baseline.
 
-Pages come in runs, one transfer and one run of frames each; nothing is evicted, so a guest whose storage is too small
-for what it reads gets ENOMEM, and its account shows each byte.
+Pages come in runs, one transfer and one run of frames each. Where real storage runs short, copies go that nobody needs
+(vmguest.page_lru); what is changed, mapped or in use just now stays.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext, suppress
 from errno import EROFS
 
 from dcss.abi.page import PAGE_SIZE
@@ -16,7 +17,11 @@ from vmguest import hostmem
 from vmguest.block.device import SECTORS_PER_PAGE, DeviceHandle
 from vmguest.frames import FrameMap
 from vmguest.fs.file import FileMappings, StoredFile
+from vmguest.fs.readahead import MAX_WINDOW_PAGES, ReadAhead
+from vmguest.machine import VirtualMachine
 from vmguest.storage import RealStorage, StorageKind, StorageRun
+
+WINDOW_PAGES = 2 * MAX_WINDOW_PAGES  # of a long read or write, that must be there at once
 
 
 class BufferCache:
@@ -90,9 +95,9 @@ class BufferCache:
         if frame is not None and all(frames.get(first + i) == frame + i for i in range(1, pages)):
             return frame
         frame = self._storage.allocate(pages)
-        whole = min(pages * PAGE_SIZE, (self.size_bytes - first * PAGE_SIZE) // PAGE_SIZE * PAGE_SIZE)
         try:
-            self._handle.device.read(self._handle, first * SECTORS_PER_PAGE, self._storage.address(frame), whole)
+            address = self._storage.address(frame)
+            self._handle.device.read(self._handle, first * SECTORS_PER_PAGE, address, pages * PAGE_SIZE)
         except OSError:
             self._storage.release(frame, pages)
             raise
@@ -122,27 +127,111 @@ def page_runs(pages: Iterable[int]) -> Iterator[tuple[int, int]]:
 class PageCache:
     """Copies of file data, as frames by inode and page (struct address_space), and which of them were changed."""
 
-    def __init__(self, volume: Volume, handle: DeviceHandle, storage: RealStorage) -> None:
+    def __init__(
+        self, volume: Volume, handle: DeviceHandle, machine: VirtualMachine, mappings: Mapping[int, FileMappings]
+    ) -> None:
         self._volume = volume
         self._handle = handle
-        self._storage = storage
+        self._storage = machine.storage
+        self._lru = machine.page_lru
+        self._mapped = mappings
         self._mappings: dict[int, FrameMap] = {}
         self._dirty: dict[int, tuple[Inode, set[int]]] = {}
+        self._in_use: list[tuple[int, range]] = []  # inode numbers and pages that must not go
 
     @property
     def pages(self) -> int:
         """Pages that hold a copy."""
         return sum(frames.pages for frames in self._mappings.values())
 
-    def runs(self, inode: Inode, first_page: int, pages: int) -> Iterator[StorageRun]:
-        """Yield the copies of file pages, reading what is not there yet. Raises KernelError(ENOMEM)."""
+    @property
+    def dirty_pages(self) -> int:
+        """Pages that were changed and are not written yet."""
+        return sum(len(pages) for _, pages in self._dirty.values())
+
+    def runs(self, inode: Inode, first_page: int, pages: int, last_chunk: int | None = None) -> Iterator[StorageRun]:
+        """Yield the copies of file pages, reading what is not there yet; they stay until all have been yielded.
+
+        It is no further use of `last_chunk`. Raises KernelError(ENOMEM).
+        """
+        with self.kept(inode, first_page, pages):
+            frames = self._frames_of(inode)
+            for run in frames.translate(first_page, pages):
+                if run.kind is StorageKind.HOLE:
+                    self._fill(inode, frames, run)
+                    yield from frames.translate(run.file_page, run.pages)
+                else:
+                    yield run
+            self._lru.used(self, inode.number, first_page, pages, last_chunk)
+
+    @contextmanager
+    def kept(self, inode: Inode, first_page: int, pages: int) -> Iterator[None]:
+        """Evict none of these pages before the block ends."""
+        in_use = inode.number, range(first_page, first_page + pages)
+        self._in_use.append(in_use)
+        try:
+            yield
+        finally:
+            self._in_use.remove(in_use)
+
+    def read_ahead(self, inode: Inode, window: ReadAhead, first_page: int, pages: int) -> None:
+        """Read a window of a file where a read of these pages will find one missing; without room, only what is wanted.
+
+        Raises KernelError: ENOMEM, EIO.
+        """
         frames = self._frames_of(inode)
-        for run in frames.translate(first_page, pages):
-            if run.kind is StorageKind.HOLE:
-                self._fill(inode, frames, run)
-                yield from frames.translate(run.file_page, run.pages)
-            else:
-                yield run
+        missing = next((run for run in frames.translate(first_page, pages) if run.kind is StorageKind.HOLE), None)
+        if missing is None:
+            return
+        left = first_page + pages - missing.file_page
+        wanted = min(window.window(missing.file_page, left), hostmem.pages(inode.size_bytes) - missing.file_page)
+        with suppress(KernelError) if wanted > left else nullcontext():
+            for run in frames.translate(missing.file_page, wanted):
+                if run.kind is StorageKind.HOLE:
+                    self._fill(inode, frames, run)
+
+    def cached_pages(self, number: int, first_page: int, pages: int) -> int:
+        """Return how many of these pages of a file have a copy."""
+        frames = self._mappings.get(number)
+        return 0 if frames is None else sum(run.pages for run in frames.runs(first_page, pages))
+
+    def evict(self, number: int, first_page: int, pages: int) -> int:
+        """Give back the copies of these pages that are not changed, mapped or in use; return how many."""
+        frames = self._mappings.get(number)
+        if frames is None:
+            return 0
+        needed = self._needed(number, first_page, pages)
+        runs = [(first_page, pages)]
+        if needed:
+            runs = list(page_runs(page for page in range(first_page, first_page + pages) if page not in needed))
+        before = frames.pages
+        for first, count in runs:
+            frames.punch(first, count)
+        return before - frames.pages
+
+    def write_back_idle(self) -> None:
+        """Write changed pages that nobody maps or uses just now. What cannot be written stays dirty."""
+        for inode, dirty in tuple(self._dirty.values()):
+            if dirty:
+                first, end = min(dirty), max(dirty) + 1
+                idle = dirty - self._mapped_or_used(inode.number, first, end - first)
+                with suppress(KernelError):
+                    self._write_pages(inode, dirty, idle)
+
+    def _needed(self, number: int, first_page: int, pages: int) -> set[int]:
+        """Return those of some pages that must stay."""
+        _, dirty = self._dirty.get(number, (None, set()))
+        here = range(first_page, first_page + pages)
+        needed = self._mapped_or_used(number, first_page, pages)
+        return needed.union(page for page in here if page in dirty) if dirty else needed
+
+    def _mapped_or_used(self, number: int, first_page: int, pages: int) -> set[int]:
+        mappings = self._mapped.get(number)
+        needed = set() if mappings is None else mappings.overlap(first_page, pages)
+        for other, used in self._in_use:
+            if other == number:
+                needed.update(range(max(first_page, used.start), min(first_page + pages, used.stop)))
+        return needed
 
     def mark_dirty(self, inode: Inode, first_page: int, pages: int) -> None:
         """Have `write_back` write pages, all of which have copies and blocks."""
@@ -153,10 +242,13 @@ class PageCache:
         for number in (inode.number,) if inode is not None else tuple(self._dirty):
             owner, dirty = self._dirty.get(number, (None, set()))
             if owner is not None:
-                for first, pages in page_runs(sorted(dirty)):
-                    self._write(owner, first, pages)
-                    dirty.difference_update(range(first, first + pages))
+                self._write_pages(owner, dirty, dirty)
                 del self._dirty[number]
+
+    def _write_pages(self, inode: Inode, dirty: set[int], wanted: set[int]) -> None:
+        for first, pages in page_runs(sorted(wanted)):
+            self._write(inode, first, pages)
+            dirty.difference_update(range(first, first + pages))
 
     def truncate(self, inode: Inode, size_bytes: int) -> None:
         """Drop the copies behind a size, and clear the rest of the last page; what was dropped is not written."""
@@ -172,6 +264,7 @@ class PageCache:
         frames = self._mappings.pop(number, None)
         if frames is not None:
             frames.truncate(0)
+            self._lru.forget(self, number)
         self._dirty.pop(number, None)
 
     def drop(self) -> None:
@@ -180,6 +273,7 @@ class PageCache:
             frames.truncate(0)
         self._mappings.clear()
         self._dirty.clear()
+        self._lru.forget(self)
 
     def _frames_of(self, inode: Inode) -> FrameMap:
         frames = self._mappings.get(inode.number)
@@ -188,17 +282,19 @@ class PageCache:
         return frames
 
     def _fill(self, inode: Inode, frames: FrameMap, hole: StorageRun) -> None:
-        """Copy pages that are not there yet."""
-        filled = frames.fill(hole.file_page, hole.pages)
-        try:
-            if filled < hole.pages:
-                raise self._storage.shortage(hole.pages)
-            for run in self._volume.runs(inode, hole.file_page, hole.pages):
-                if run.disk_block:  # the frames of a hole are zero already
-                    self._read(run, frames)
-        except OSError:
-            frames.punch(hole.file_page, filled)
-            raise
+        """Copy pages that are not there yet. Raises KernelError: ENOMEM, EIO."""
+        with self.kept(inode, hole.file_page, hole.pages):  # what has frames by now must keep them until all have
+            filled = frames.fill(hole.file_page, hole.pages)
+            try:
+                if filled < hole.pages:
+                    raise self._storage.shortage(hole.pages)
+                for run in self._volume.runs(inode, hole.file_page, hole.pages):
+                    if run.disk_block:  # the frames of a hole are zero already
+                        self._read(run, frames)
+            except OSError:
+                frames.punch(hole.file_page, filled)
+                raise
+        self._lru.added(self, inode.number, hole.file_page, hole.pages)
 
     def _read(self, blocks: BlockRun, frames: FrameMap) -> None:
         """Copy blocks into their frames. A block is a page: dcssblk takes no other transfers."""
@@ -219,12 +315,13 @@ class PageCache:
 class CachedFile(StoredFile):
     """An open regular file read through the page cache; the block size is the page size."""
 
-    __slots__ = ("_cache", "_inode")
+    __slots__ = ("_ahead", "_cache", "_inode")
 
     def __init__(self, inode: Inode, cache: PageCache, storage: RealStorage, mappings: FileMappings) -> None:
         super().__init__(storage.base, mappings)
         self._inode = inode
         self._cache = cache
+        self._ahead = ReadAhead()
 
     @property
     def size_bytes(self) -> int:
@@ -236,3 +333,13 @@ class CachedFile(StoredFile):
         if for_write:
             raise KernelError(EROFS, f"inode {self._inode.number}: is not open for writing")
         return self._cache.runs(self._inode, first_page, pages)
+
+    def _runs_to_read(self, first_page: int, pages: int) -> Iterator[StorageRun]:
+        """Yield the copies of pages, a few at a time: what was taken may go before the rest of a long read comes."""
+        end = first_page + pages
+        while first_page < end:
+            count = min(end - first_page, WINDOW_PAGES)
+            self._cache.read_ahead(self._inode, self._ahead, first_page, count)
+            yield from self._cache.runs(self._inode, first_page, count, self._ahead.last_chunk)
+            self._ahead.read(first_page, count)
+            first_page += count

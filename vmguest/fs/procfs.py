@@ -93,12 +93,15 @@ def _iomem(kernel: ProcSource) -> str:
 
 
 def _meminfo(kernel: ProcSource) -> str:
-    now = memory(kernel)
+    now, lru = memory(kernel), kernel.machine.page_lru
     fields = {
         "MemTotal": now.total_bytes,
         "MemFree": now.free_bytes,
         "Buffers": now.buffer_bytes,
         "Cached": now.cached_bytes,
+        "Active(file)": lru.active_pages * PAGE_SIZE,
+        "Inactive(file)": lru.inactive_pages * PAGE_SIZE,
+        "Dirty": lru.dirty_pages * PAGE_SIZE,
         "AnonPages": now.anonymous_bytes,
     }
     return "".join(f"{name + ':':15} {size_bytes >> 10:8} kB\n" for name, size_bytes in fields.items())
@@ -123,6 +126,23 @@ def _version(_kernel: ProcSource) -> str:
     return f"Linux version {utsname.RELEASE} {utsname.VERSION}\n"
 
 
+def _vmstat(kernel: ProcSource) -> str:
+    now, lru = memory(kernel), kernel.machine.page_lru
+    fields = {
+        "nr_free_pages": now.free_bytes // PAGE_SIZE,
+        "nr_inactive_file": lru.inactive_pages,
+        "nr_active_file": lru.active_pages,
+        "nr_anon_pages": now.anonymous_bytes // PAGE_SIZE,
+        "nr_file_pages": (now.cached_bytes + now.buffer_bytes) // PAGE_SIZE,
+        "nr_dirty": lru.dirty_pages,
+        "pgactivate": lru.activated,
+        "pgdeactivate": lru.deactivated,
+        "pgscan_direct": lru.scanned,
+        "pgsteal_direct": lru.stolen,
+    }
+    return "".join(f"{name} {value}\n" for name, value in fields.items())
+
+
 _FILES: tuple[tuple[bytes, Callable[[ProcSource], str]], ...] = (
     (b"cmdline", _cmdline),
     (b"devices", _devices),
@@ -132,6 +152,7 @@ _FILES: tuple[tuple[bytes, Callable[[ProcSource], str]], ...] = (
     (b"mounts", _mounts),
     (b"partitions", _partitions),
     (b"version", _version),
+    (b"vmstat", _vmstat),
 )
 NAMES = {name: number for number, (name, _) in enumerate(_FILES, _ROOT + 1)}
 
