@@ -10,7 +10,7 @@ import click
 
 from dcss.cli.groups import CommandGroup
 from dcss.cli.options import EXIT_REFUTED, json_begins, json_option, print_json, print_page
-from dcss.errors import ImageError
+from dcss.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
     from dcss.ext2.inode import Inode
@@ -94,6 +94,8 @@ def build(
     progress = progress_for(sys.stderr) if sys.stderr.isatty() else SilentProgress(sys.stderr)
     made = []
     try:
+        if str(output) == "-":
+            raise ConfigError("-o: found -, wanted the name of a file: an image is not written from front to back")
         choice = Choice(platform, tag)
         if str(source) == "-":
             with standard_input(choice) as piped:
@@ -152,13 +154,13 @@ def ls(image: Path, path: str, *, offset: int, as_long: bool, recursive: bool, a
 @json_option
 def cat(image: Path, path: str, offset: int, as_json: bool) -> None:
     """Write a file of an image to standard output. With --json, its content is in base64."""
-    from dcss.image.listing import write_content, write_content_json
+    from dcss.image.listing import type_name, write_content, write_content_json
     from dcss.image.opened import opened_image
 
     with opened_image(image, offset) as opened:
         inode = _find(opened.volume, image, path, follow=True)
         if not inode.is_regular:
-            raise ImageError(f"{image}: {path}: found mode {inode.mode:#o}, wanted a regular file")
+            raise ImageError(f"{image}: {path}: found a {type_name(inode)}, wanted a regular file")
         if as_json:
             json_begins()
             write_content_json(opened, inode, {"image": str(image), "path": path}, sys.stdout.buffer)

@@ -54,13 +54,18 @@ def _entry(volume: Volume, name: bytes, inode: Inode) -> ListedFile:
     return ListedFile(name, inode, volume.readlink(inode) if inode.is_symlink else None)
 
 
+def type_name(inode: Inode) -> str:
+    """Return what an inode is, in words."""
+    return _TYPES[stat.S_IFMT(inode.mode)]
+
+
 def entry_document(entry: ListedFile) -> dict[str, Any]:
     """Return the JSON document of an entry; names are decoded as os.fsdecode does."""
     inode = entry.inode
     return {
         "name": os.fsdecode(entry.name),
         "inode": inode.number,
-        "type": _TYPES[stat.S_IFMT(inode.mode)],
+        "type": type_name(inode),
         "mode": f"{stat.S_IMODE(inode.mode):04o}",
         "uid": inode.uid,
         "gid": inode.gid,

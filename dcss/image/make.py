@@ -20,6 +20,7 @@ from dcss.image.sources.kind import source_of
 from dcss.progress import Progress
 
 _CONFIG_SUFFIXES: Final = frozenset({".yaml", ".yml"})
+_PIPED: Final = "standard input"
 
 
 class WantedImage(NamedTuple):
@@ -67,16 +68,21 @@ def wanted_images(
             )
         yield from _of_segments(source, output)
         return
-    tree = source_of(source)
-    if isinstance(tree, TarSource):
-        tree = replace(tree, platform=choice.platform, tag=choice.tag)
-    elif choice != Choice():
-        raise ConfigError(f"{source}: found --platform or --tag, wanted these beside a container image only")
+    tree = _chosen(source_of(source), choice, str(source))
     if output.is_dir():
         raise ImageError(f"{output}: found a directory, wanted the name of the image to write")
     if isinstance(tree, DirectorySource) and output.absolute().resolve().is_relative_to(source.resolve()):
         raise ImageError(f"{output} lies in {source}, of which it is made: write it somewhere else")
     yield WantedImage(tree, output, (), address or 0, size_bytes)
+
+
+def _chosen(tree: ImageSource, choice: Choice, name: str) -> ImageSource:
+    """Return a source with the choice among container images. Raises ConfigError where it can hold none."""
+    if isinstance(tree, TarSource):
+        return replace(tree, platform=choice.platform, tag=choice.tag)
+    if choice != Choice():
+        raise ConfigError(f"{name}: found --platform or --tag, wanted these beside a container image only")
+    return tree
 
 
 def _of_segments(source: Path, output: Path) -> Iterator[WantedImage]:
@@ -127,10 +133,10 @@ def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
 
 
 @contextmanager
-def standard_input(choice: Choice) -> Iterator[TarSource]:
+def standard_input(choice: Choice) -> Iterator[ImageSource]:
     """Yield what stands on standard input as a source; what cannot be read twice is kept in an unnamed file meanwhile.
 
-    Raises ConfigError for a terminal and for nothing at all.
+    Raises ConfigError for a terminal and for nothing at all, ImageError for what is no archive and no image.
     """
     try:
         found = os.fstat(0)
@@ -139,12 +145,12 @@ def standard_input(choice: Choice) -> Iterator[TarSource]:
     if os.isatty(0):
         raise ConfigError("-: found a terminal, wanted an archive: docker save IMAGE | dcss image build - -o FILE")
     if stat.S_ISREG(found.st_mode):
-        yield TarSource(Path("/proc/self/fd/0"), *choice, label="standard input")
+        yield _chosen(source_of(Path("/proc/self/fd/0"), _PIPED), choice, _PIPED)
         return
     with TemporaryFile() as kept, open(0, "rb", closefd=False) as piped:
         shutil.copyfileobj(piped, kept, 1 << 20)
         kept.flush()
-        yield TarSource(Path(f"/proc/self/fd/{kept.fileno()}"), *choice, label="standard input")
+        yield _chosen(source_of(Path(f"/proc/self/fd/{kept.fileno()}"), _PIPED), choice, _PIPED)
 
 
 @contextmanager

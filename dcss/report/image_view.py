@@ -9,7 +9,7 @@ from dcss.report.blocks import Block, Cell, Column, Note, Page, Row, Table, byte
 from dcss.report.units import fmt_bytes, fmt_count
 
 _SIGNS: Final[dict[StretchContent, str]] = {"huge": "#", "large": "=", "small": "-", "metadata": "M", "free": "."}
-_LEGEND: Final = "# file data that huge pages map   = large file, small pages   - small file   M metadata   . free"
+_LEGEND: Final = "# mapped by huge pages  = large file  - small file  M metadata  . free"
 _PICTURE_COLUMNS: Final = 64
 _MAX_ROWS: Final = 64
 _ADDRESS_AND_SIGNS: Final = (Column("ADDRESS", gap=1), Column("CONTENT"))

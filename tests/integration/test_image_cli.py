@@ -1,6 +1,7 @@
 """`dcss image` as a user runs it: exit status, one document of JSON, errors on one line, bytes untouched."""
 
 import base64
+import gzip
 import json
 import os
 import pty
@@ -311,6 +312,48 @@ def test_an_archive_from_a_pipe_and_from_a_file(dcss: Dcss) -> None:
     done = dcss("image", "build", "-", "-o", "none.img", status=2)
     assert done.stderr.startswith("dcss: standard input is no tar: it is empty")
     assert not (dcss.home / "none.img").exists()
+
+
+@pytest.mark.parametrize("piped", [True, False])
+def test_an_image_and_something_else_from_a_pipe(dcss: Dcss, piped: bool) -> None:
+    dcss("image", "build", "tree", "-o", "wanted.img")
+    wanted = (dcss.home / "wanted.img").read_bytes()
+
+    def built(content: bytes, status: int) -> str:
+        (dcss.home / "content").write_bytes(content)
+        command = ["cat" if piped else "true", dcss.home / "content"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as pipe, (dcss.home / "content").open("rb") as file:
+            return dcss(
+                "image", "build", "-", "-o", "made.img", stdin=pipe.stdout if piped else file, status=status
+            ).stderr
+
+    built(wanted, 0)
+    assert (dcss.home / "made.img").read_bytes() == wanted
+    for content, said in (
+        (
+            gzip.compress(wanted),
+            "standard input: found gzip data, wanted an ext2 image: unpack it first: gunzip -k FILE",
+        ),
+        (b"QFI\xfb" + bytes(5000), "standard input: found a qcow2 disk image, wanted an ext2 image"),
+        (
+            bytes(1024) + b"x" * 2048,
+            "standard input is no tar: found zeros and then up to",
+        ),
+    ):
+        assert said in built(content, 2)
+
+
+def test_an_image_is_written_to_a_file_alone(dcss: Dcss) -> None:
+    done = dcss("image", "build", "tree", "-o", "-", status=2)
+    assert done.stderr.startswith("-o: found -, wanted the name of a file")
+    assert not (dcss.home / "-").exists()
+
+
+def test_cat_of_a_directory_says_what_it_is(dcss: Dcss) -> None:
+    dcss("image", "build", "tree", "-o", "x.img")
+    done = dcss("image", "cat", "x.img", "/usr", status=2)
+    assert done.stderr == "dcss: x.img: /usr: found a directory, wanted a regular file\n"
+    assert max(map(len, dcss("image", "map", "x.img").stdout.splitlines())) <= 80
 
 
 def test_platform_and_tag_are_for_container_images(dcss: Dcss) -> None:

@@ -14,11 +14,12 @@ from dcss.image.sources.layout import is_layout
 from dcss.image.superblock import superblock_at
 from dcss.image.tar.header import BLOCK_BYTES, TarFormatError, parse_header
 
+_ANY_FILE = Path("FILE")  # in advice about what has no name
 _HEAD_BYTES = 4096  # has the superblock
 
 
-def source_of(path: Path) -> ImageSource:
-    """Return the source at `path`.
+def source_of(path: Path, label: str | None = None) -> ImageSource:
+    """Return the source at `path`, which messages call `label`, or by its path.
 
     Raises ImageError where nothing is there, it cannot be read, or it is something else that is recognized.
     """
@@ -30,17 +31,18 @@ def source_of(path: Path) -> ImageSource:
         raise ImageError(f"{path}: found {error.found}, wanted a directory, an ext2 image or a tar") from error
     except OSError as error:
         raise ImageError(f"{path}: found {error.strerror}, wanted a directory, an ext2 image or a tar") from error
+    name = path if label is None else label
     try:
         source = FileSource(descriptor)
         if superblock_at(source) is not None:
             return Ext2Source(path)
-        if not begins_a_tar(source) and (foreign := foreign_content(source, path)):
+        if not begins_a_tar(source) and (foreign := foreign_content(source, path if label is None else _ANY_FILE)):
             if foreign.compressed and not _holds_ext2(path):
-                return TarSource(path)
-            raise ImageError(f"{path}: {foreign}")
+                return TarSource(path, label=label)
+            raise ImageError(f"{name}: {foreign}")
     finally:
         os.close(descriptor)
-    return TarSource(path)
+    return TarSource(path, label=label)
 
 
 def _holds_ext2(packed: Path) -> bool:

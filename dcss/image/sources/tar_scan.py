@@ -106,6 +106,11 @@ def scan(archive: Archive, digest: Digest | None = None) -> TarScan:
         rest_bytes = _rest(stream)
         if hashing is not None:
             hashing.check(archive.name)
+        if rest_bytes and not scanned.members:
+            raise ImageError(
+                f"{archive.name} is no tar: found zeros and then up to {rest_bytes} bytes of something else, wanted its"
+                " members; an ext2 image begins so"
+            )
         if rest_bytes:
             scanned.notes.append(
                 f"{archive.name}: up to {rest_bytes} bytes after the end of the tar were left out; if they are another "

@@ -140,12 +140,14 @@ def standing_input(descriptor: int) -> Iterator[None]:
 def test_an_archive_is_read_from_standard_input_whatever_that_is(tmp_path: Path) -> None:
     content = make_tar(tmp_path / "x.tar", [(info("file"), b"content")]).read_bytes()
     with standing_input(os.open(tmp_path / "x.tar", os.O_RDONLY)), standard_input(Choice(None, "v1")) as source:
+        assert isinstance(source, TarSource)
         assert (source.path, source.tag, source.label) == (Path("/proc/self/fd/0"), "v1", "standard input")
         assert source.path.read_bytes() == content
     reader, writer = os.pipe()
     os.write(writer, content)
     os.close(writer)
     with standing_input(reader), standard_input(NONE) as source:
+        assert isinstance(source, TarSource)
         assert source.path != Path("/proc/self/fd/0")
         assert source.path.read_bytes() == content == source.path.read_bytes()
 
