@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
-from dcss.cp.console.definition import definition_words, parse_definition
+from dcss.cp.console.definition import definition_words, parse_definition, parse_names
 from dcss.cp.console.messages import CommandError
 
 TYPES = [kind for kind in SegmentType if kind is not SegmentType.EWEN]
@@ -87,3 +87,11 @@ def test_words_round_trip(definition: SegmentDefinition) -> None:
 
 def test_words_as_extmem_writes_them() -> None:
     assert definition_words(define("LIB", "10000-10FFF SR")) == "LIB 10000-10FFF SR"
+
+
+def test_the_names_of_a_device_are_each_given_once() -> None:
+    assert parse_names("LIB") == ("LIB",)
+    assert parse_names("LIB:MORE:THIRD") == ("LIB", "MORE", "THIRD")
+    for words in ("LIB:LIB", "A:LIB:A", "LIB:", ":LIB", "TOOLONGNAME"):
+        with pytest.raises(CommandError):
+            parse_names(words)

@@ -149,6 +149,19 @@ def test_killed_cp_is_swept_by_the_next_start_only_for_its_own_system() -> None:
     assert list(runtime_directory().iterdir()) == []
 
 
+def test_what_a_system_left_is_swept_alone_and_what_is_no_systems_stays() -> None:
+    one, other, foreign = (
+        runtime_directory() / name for name in (unique_system("a"), unique_system("b"), "No System!")
+    )
+    for directory in (one, other, foreign):
+        directory.mkdir(mode=0o700)
+        (directory / "socket").write_text("x")
+    assert sweep_all(one.name) == {one.name: (str(one / "socket"),)}
+    assert sweep_all(foreign.name) == {}
+    assert sweep_all() == {other.name: (str(other / "socket"),)}
+    assert [path.name for path in runtime_directory().iterdir()] == [foreign.name]
+
+
 def test_sweep_leaves_a_live_namesake_with_another_runtime_directory_alone(directories: Path) -> None:
     system = unique_system()
     elsewhere = directories / "elsewhere"
