@@ -45,6 +45,11 @@ _offset_option = click.option(
     metavar="BYTES",
     help="Where the file system begins in IMG, such as that of a partition.",
 )
+_system_option = click.option(
+    "--system",
+    metavar="SYSTEM",
+    help="Read a segment of SYSTEM as it is now: IMG is its name, or A:B for several that adjoin.",
+)
 
 
 @click.group("image", cls=CommandGroup)
@@ -121,21 +126,24 @@ def build(
 @command.command("ls")
 @_image_argument
 @_offset_option
+@_system_option
 @click.argument("path", default="/")
 @click.option("-l", "as_long", is_flag=True, help="Show type, mode, links, owner, size and time too.")
 @click.option("-R", "recursive", is_flag=True, help="List everything below too, by path.")
 @json_option
-def ls(image: Path, path: str, *, offset: int, as_long: bool, recursive: bool, as_json: bool) -> None:
+def ls(
+    image: Path, path: str, *, offset: int, system: str | None, as_long: bool, recursive: bool, as_json: bool
+) -> None:
     """List a directory of an image, or name a file in it.
 
     On a terminal, names are quoted as GNU ls quotes them; in a file or pipe they are the bytes of the image.
     """
+    from dcss.cli.image_input import opened_input
     from dcss.image.listing import entry_document, listed
-    from dcss.image.opened import opened_image
     from dcss.report.listing_view import long_lines, plain_name
     from dcss.report.quoting import quoted_name
 
-    with opened_image(image, offset) as opened:
+    with opened_input(image, offset, system) as opened:
         inode = _find(opened.volume, image, path, follow=not as_long)
         entries = listed(opened.volume, os.fsencode(path), inode, recursive=recursive)
         if as_json:
@@ -150,14 +158,15 @@ def ls(image: Path, path: str, *, offset: int, as_long: bool, recursive: bool, a
 @command.command("cat")
 @_image_argument
 @_offset_option
+@_system_option
 @click.argument("path")
 @json_option
-def cat(image: Path, path: str, offset: int, as_json: bool) -> None:
+def cat(image: Path, path: str, *, offset: int, system: str | None, as_json: bool) -> None:
     """Write a file of an image to standard output. With --json, its content is in base64."""
+    from dcss.cli.image_input import opened_input
     from dcss.image.listing import type_name, write_content, write_content_json
-    from dcss.image.opened import opened_image
 
-    with opened_image(image, offset) as opened:
+    with opened_input(image, offset, system) as opened:
         inode = _find(opened.volume, image, path, follow=True)
         if not inode.is_regular:
             raise ImageError(f"{image}: {path}: found a {type_name(inode)}, wanted a regular file")
@@ -171,24 +180,26 @@ def cat(image: Path, path: str, offset: int, as_json: bool) -> None:
 @command.command("check")
 @_image_argument
 @_offset_option
+@_system_option
 @json_option
-def check(image: Path, offset: int, as_json: bool) -> int:
+def check(image: Path, *, offset: int, system: str | None, as_json: bool) -> int:
     """Check a whole image: blocks, directories, links, bitmaps, counts.
 
     Exit status: 0 clean; 1 damaged; 2 not readable as ext2. Nothing is repaired: use e2fsck for that.
     """
     from dataclasses import asdict
 
+    from dcss.cli.image_input import image_input
     from dcss.ext2.fsck.check import check_image
-    from dcss.image.opened import image_error, image_source
+    from dcss.image.opened import image_error
     from dcss.report.quoting import escaped
     from dcss.report.units import fmt_count
 
-    with image_source(image, offset) as source:
+    with image_input(image, offset, system) as found:
         try:
-            result = check_image(source)
+            result = check_image(found.source)
         except ImageError as error:
-            raise image_error(source, image, str(error)) from error
+            raise image_error(found.source, found.path, str(error)) from error
     if as_json:
         findings = [asdict(problem) for problem in result.problems]
         print_json({"image": str(image), "clean": result.clean, "findings": findings, "suppressed": result.suppressed})
@@ -208,22 +219,25 @@ def check(image: Path, offset: int, as_json: bool) -> int:
 @command.command("map")
 @_image_argument
 @_offset_option
+@_system_option
 @_at_option
 @click.option("-a", "--all", "show_all", is_flag=True, help="List every file, not only the largest.")
 @json_option
-def map_command(image: Path, offset: int, address: int | None, show_all: bool, as_json: bool) -> None:
+def map_command(
+    image: Path, *, offset: int, system: str | None, address: int | None, show_all: bool, as_json: bool
+) -> None:
     """Draw where files lie in an image, and count the mappings that each needs.
 
-    Alignment is computed for the address of --at (default 0). A huge page can map 2 MiB of a file if address and
-    offset in the file are equal modulo 2 MiB.
+    Alignment is computed for the address of --at (default 0, or where the segment lies). A huge page can map 2 MiB of a
+    file if address and offset in the file are equal modulo 2 MiB.
     """
+    from dcss.cli.image_input import image_input
     from dcss.image.map import map_document, map_image
-    from dcss.image.opened import image_source
     from dcss.report.image_view import map_page
     from dcss.report.quoting import quoted_name
 
-    with image_source(image, offset) as source:
-        mapped = map_image(source, image, address or 0)
+    with image_input(image, offset, system) as found:
+        mapped = map_image(found.source, found.path, found.address if address is None else address, found.borders)
     if as_json:
         print_json({"image": str(image), **map_document(mapped)})
         return

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from dcss.abi.extmem import SEGMENT_SIZE
 from dcss.config.draft import Draft
 from dcss.config.models import SegmentModel
-from dcss.config.placement import continued_by, end_types_of, has_end, own_placement, placements_of
+from dcss.config.names import device_segments
+from dcss.config.placement import continued_by, end_types_of, has_end, joined_segments, own_placement, placements_of
 from dcss.config.problems import FieldProblem, Location
 from dcss.suggest import did_you_mean
 
@@ -59,6 +60,19 @@ def check_continued(draft: Draft) -> Iterator[FieldProblem]:
             continued[name] = entry.name
             if entry.sound(draft) and by_name[name].sound(draft):
                 yield from _check_border(segments, by_name[name], entry)
+
+
+def devices_in_part(draft: Draft) -> Iterator[FieldProblem]:
+    """Yield each device that has some of the segments that one image lies over, and not all of them."""
+    groups = [names for names in joined_segments(draft.model.segments) if len(names) > 1]
+    for index, guest in enumerate(draft.model.guests):
+        for number, device in enumerate(guest.dcssblk or ()):
+            members = set(device_segments(device))
+            for names in groups:
+                if members & set(names) and not members >= set(names):
+                    whole = ":".join(names)
+                    found = f"'{device}' has a part of the image over {whole}, so that most of its files cannot be read"
+                    yield FieldProblem(("guests", index, "dcssblk", number), found, "", f"one device of all: {whole}")
 
 
 def _leads_back(by_name: dict[str, _Entry], entry: _Entry) -> bool:

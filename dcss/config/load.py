@@ -4,7 +4,7 @@ import os
 import re
 from pathlib import Path
 
-from dcss.config.check_continued import check_continued
+from dcss.config.check_continued import check_continued, devices_in_part
 from dcss.config.check_disks import check_disks, shared_disks
 from dcss.config.check_guests import check_guests, guest_names, segments_of
 from dcss.config.check_segments import check_segments
@@ -90,7 +90,7 @@ def _warnings(document: Document, drafted: Draft, directory: Path) -> list[str]:
     ]
     disks = [
         f"{_where(document, *found.location)}: {field_name(found.location)}: {found.found} ({found.mends})"
-        for found in shared_disks(drafted, directory)
+        for found in (*shared_disks(drafted, directory), *devices_in_part(drafted))
     ]
     return (
         unset

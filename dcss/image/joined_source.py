@@ -17,6 +17,11 @@ class JoinedSource:
         self._starts = [0, *ends[:-1]]
         self.size_bytes = ends[-1]
 
+    @property
+    def borders(self) -> tuple[int, ...]:
+        """The bytes at which one part ends and the next one begins."""
+        return tuple(self._starts[1:])
+
     def bytes_at(self, offset: int, length: int) -> memoryview:
         """Return `length` bytes at byte `offset`; a copy where they lie in several parts. Raises Ext2FormatError."""
         if not 0 <= offset <= offset + length <= self.size_bytes:

@@ -1,8 +1,9 @@
 """Map an image: where files lie, how many mappings each needs, and what huge pages can map."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -25,8 +26,9 @@ StretchContent = Literal["metadata", "huge", "large", "small", "free"]
 class FileMap:
     """One regular file.
 
-    `runs` are stretches of blocks that lie together; `mappings` counts the mmap calls that map the whole file, one a
-    run or hole; `huge_bytes` is what of it pages of 2 MiB can map; `slack_bytes` is the unused rest of its last block.
+    `runs` are stretches of blocks that lie together, `pieces` what of them one mmap call maps: a run is cut where a
+    segment ends. `mappings` counts the calls that map the whole file, one a piece or hole; `huge_bytes` is what of it
+    pages of 2 MiB can map; `slack_bytes` is the unused rest of its last block.
     """
 
     path: bytes
@@ -34,6 +36,7 @@ class FileMap:
     size_bytes: int
     data_bytes: int
     runs: tuple[BlockRun, ...]
+    pieces: tuple[BlockRun, ...]
     mappings: int
     huge_bytes: int
     aligned: bool
@@ -56,12 +59,16 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class ImageMap:
-    """All of an image that lies at `address`: its files in order of path, and its stretches in order of address."""
+    """All of an image that lies at `address`: its files in order of path, and its stretches in order of address.
+
+    `borders` are the bytes at which one of its segments ends and the next one begins.
+    """
 
     address: int
     size_bytes: int
     files: tuple[FileMap, ...]
     stretches: tuple[Stretch, ...]
+    borders: tuple[int, ...] = ()
 
     def total_bytes(self, *contents: StretchContent) -> int:
         """Return the bytes of these kinds of content."""
@@ -74,8 +81,10 @@ class ImageMap:
         return sum(file.huge_bytes for file in self.files) / data_bytes if data_bytes else None
 
 
-def map_image(source: BlockSource, path: Path, address: int = 0) -> ImageMap:
+def map_image(source: BlockSource, path: Path, address: int = 0, borders: Sequence[int] = ()) -> ImageMap:
     """Return the map of the ext2 image in `source`, as it lies at absolute `address`; `path` is for messages.
+
+    `borders` are the bytes at which it goes on in another segment, if it lies over several.
 
     Raises ImageError for an image that is no ext2 or whose blocks are not pages, Ext2FormatError or KernelError for a
     damaged one.
@@ -88,27 +97,37 @@ def map_image(source: BlockSource, path: Path, address: int = 0) -> ImageMap:
     seen: dict[int, FileMap] = {}
     for name, inode in volume.walk():
         if inode.is_regular and inode.number not in seen:
-            seen[inode.number] = _map_file(volume, name, inode, address)
+            seen[inode.number] = _map_file(volume, name, inode, address, [border // PAGE_SIZE for border in borders])
     files = tuple(sorted(seen.values(), key=lambda file: file.path))
     blocks = volume.block_count
     stretches = tuple(_stretches(files, list(_free(volume, source)), blocks, address // PAGE_SIZE))
-    return ImageMap(address, blocks * PAGE_SIZE, files, stretches)
+    return ImageMap(address, blocks * PAGE_SIZE, files, stretches, tuple(borders))
 
 
-def _map_file(volume: Volume, path: bytes, inode: Inode, address: int) -> FileMap:
+def _map_file(volume: Volume, path: bytes, inode: Inode, address: int, border_blocks: Sequence[int]) -> FileMap:
     every = list(volume.runs(inode))
     runs = tuple(run for run in every if run.disk_block)
-    huge_blocks = sum(end - first for run in runs for first, end in _huge(run, address // PAGE_SIZE))
+    pieces = tuple(piece for run in runs for piece in _cut(run, border_blocks))
+    huge_blocks = sum(end - first for piece in pieces for first, end in _huge(piece, address // PAGE_SIZE))
     return FileMap(
         path=path,
         inode=inode.number,
         size_bytes=inode.size_bytes,
         data_bytes=sum(run.blocks for run in runs) * PAGE_SIZE,
         runs=runs,
-        mappings=len(every),
+        pieces=pieces,
+        mappings=len(every) - len(runs) + len(pieces),
         huge_bytes=huge_blocks * PAGE_SIZE,
         aligned=all(_agrees(run, address // PAGE_SIZE) for run in runs),
     )
+
+
+def _cut(run: BlockRun, border_blocks: Sequence[int]) -> Iterator[BlockRun]:
+    """Yield the parts of a run of blocks that lie in one segment each."""
+    end = run.disk_block + run.blocks
+    cuts = [run.disk_block, *(block for block in border_blocks if run.disk_block < block < end), end]
+    for first, last in pairwise(cuts):
+        yield BlockRun(run.file_block + first - run.disk_block, first, last - first)
 
 
 def _agrees(run: BlockRun, address_block: int) -> bool:
@@ -142,12 +161,12 @@ def _stretches(
     known: list[tuple[int, int, StretchContent, bytes | None]] = [(first, end, "free", None) for first, end in free]
     for file in files:
         rest: StretchContent = "large" if file.size_bytes >= layout.LARGE_BYTES else "small"
-        for run in file.runs:
-            at = run.disk_block
-            for first, end in _huge(run, address_block):
+        for piece in file.pieces:
+            at = piece.disk_block
+            for first, end in _huge(piece, address_block):
                 known += [(at, first, rest, file.path), (first, end, "huge", file.path)]
                 at = end
-            known.append((at, run.disk_block + run.blocks, rest, file.path))
+            known.append((at, piece.disk_block + piece.blocks, rest, file.path))
     at = 0
     for first, end, content, path in sorted(known, key=lambda item: item[:2]):
         if at < first:
@@ -167,6 +186,7 @@ def map_document(image: ImageMap) -> dict[str, Any]:
         "metadata_bytes": image.total_bytes("metadata"),
         "free_bytes": image.total_bytes("free"),
         "huge_share": image.huge_share,
+        "borders": list(image.borders),
         "files": [_file_document(file) for file in image.files],
     }
 

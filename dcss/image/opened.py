@@ -49,13 +49,6 @@ class OpenedImage(NamedTuple):
     source: BlockSource
 
 
-@contextmanager
-def opened_image(path: Path, offset: int = 0) -> Iterator[OpenedImage]:
-    """Mount the image at byte `offset` read-only. Raises ImageError where it cannot be read or holds no ext2."""
-    with image_source(path, offset) as source:
-        yield OpenedImage(mounted(source, path), source)
-
-
 def mounted(source: BlockSource, path: Path) -> Volume:
     """Return the volume on `source`. Raises ImageError that names `path`, and what was found and wanted."""
     try:

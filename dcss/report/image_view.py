@@ -102,6 +102,9 @@ def summary(image: ImageMap) -> Iterator[str]:
     mappings, runs = sum(file.mappings for file in files), sum(len(file.runs) for file in files)
     data_bytes = sum(file.data_bytes for file in files)
     yield f"{fmt_bytes(image.size_bytes)} at {image.address:#x}"
+    if image.borders:
+        borders = " and ".join(f"{image.address + border:#x}" for border in image.borders)
+        yield f"over {len(image.borders) + 1} segments, with borders at {borders}: a run over one needs two mappings"
     each = f", {mappings / len(files):.2f} a file" if files else ""
     yield f"{fmt_count(len(files), 'file')} with data, {fmt_count(runs, 'run')}, {fmt_count(mappings, 'mapping')}{each}"
     share = "" if image.huge_share is None else f", {image.huge_share:.1%} of it in whole pages of 2 MiB"

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from ext2_support import e2fs
-from image_support import e2fsck_findings
+from image_support import e2fsck_findings, opened_image
 from needs_support import needs
 
 from dcss.errors import ImageError
 from dcss.ext2.fsck.check import check_image
 from dcss.ext2.source import BufferSource
 from dcss.image.map import map_image
-from dcss.image.opened import image_source, opened_image
+from dcss.image.opened import image_source
 
 pytestmark = [needs("mke2fs"), needs("e2fsck")]
 

@@ -4,7 +4,8 @@ import io
 import os
 import re
 import subprocess
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from hashlib import sha256
 from mmap import PROT_READ, mmap
 from pathlib import Path
@@ -18,7 +19,7 @@ from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 from dcss.image.build import ImagePlan, plan_image
 from dcss.image.listing import write_content
-from dcss.image.opened import OpenedImage
+from dcss.image.opened import OpenedImage, image_source, mounted
 
 _WHOLE_BYTES = 64 << 20
 _CLEAN = re.compile(r"(Pass [1-5]: .*|.*: \d+/\d+ files \(.* non-contiguous\), \d+/\d+ blocks)")
@@ -102,3 +103,10 @@ class Read:
                     stream.seek(run.disk_block * 4096 + low - start)
                     found[low - offset : high - offset] = stream.read(high - low)
         return bytes(found)
+
+
+@contextmanager
+def opened_image(path: Path, offset: int = 0) -> Iterator[OpenedImage]:
+    """Mount the image at byte `offset` read-only. Raises ImageError where it cannot be read or holds no ext2."""
+    with image_source(path, offset) as source:
+        yield OpenedImage(mounted(source, path), source)

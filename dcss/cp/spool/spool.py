@@ -33,7 +33,13 @@ from dcss.host.files import (
 )
 from dcss.host.paths import check_system_name, state_directory, state_root
 
+_CONTENT = "{:04d}.content"
 _FILE = re.compile(r"([0-9]{4})\.(manifest|content)", re.ASCII)
+
+
+def content_path(system: str, spid: int) -> Path:
+    """Return where the spool of a system keeps the content of a file."""
+    return state_root() / check_system_name(system) / _CONTENT.format(spid)
 
 
 class Spool:
@@ -247,7 +253,7 @@ class Spool:
         return self._open() / f"{spid:04d}.manifest"
 
     def _content(self, spid: int) -> Path:
-        return self._open() / f"{spid:04d}.content"
+        return self._open() / _CONTENT.format(spid)
 
     def _error(self, manifest: Manifest, size_bytes: int, error: OSError) -> SpoolError:
         directory = self._directory or state_root() / self.system

@@ -171,6 +171,16 @@ def test_a_segment_may_say_what_follows_anyhow(tmp_path: Path, upper: str) -> No
     assert [segment.continues for segment in plan.segments] == [None, "A"]
 
 
+def test_a_device_that_lacks_a_segment_of_its_image_is_warned_of(tmp_path: Path) -> None:
+    text = f"{_FIRST}  - {{name: B, image: {{continues: A}}}}\nguests:\n"
+    text += "  - {name: G, dcssblk: [A, 'B(local)']}\n  - {name: H, dcssblk: ['B:A']}\n  - {name: I}\n"
+    found = "has a part of the image over A:B, so that most of its files cannot be read (one device of all: A:B)"
+    assert _load(tmp_path, text).warnings == (
+        f"{tmp_path}/demo.yaml:5: guests[0].dcssblk[0]: 'A' {found}",
+        f"{tmp_path}/demo.yaml:5: guests[0].dcssblk[1]: 'B(local)' {found}",
+    )
+
+
 def test_mounts_know_the_devices_of_a_guest_without_dcssblk(tmp_path: Path) -> None:
     text = _FIRST + "  - {name: B, image: {continues: A}}\nguests: [{name: G, mounts: [{device: dcssblk1, at: /}]}]\n"
     with pytest.raises(ConfigError, match=r"mounts\[0\].device: found 'dcssblk1', wanted one of dcssblk0"):

@@ -8,14 +8,13 @@ from struct import pack
 
 import pytest
 from ext2_support import e2fs
-from image_support import build
+from image_support import build, opened_image
 
 from dcss.config.plan import Ext2Source, TarSource
 from dcss.errors import ImageError
 from dcss.ext2.source import BufferSource
 from dcss.image.build import plan_image
 from dcss.image.foreign import foreign_content
-from dcss.image.opened import opened_image
 from dcss.image.sources.kind import source_of
 
 SIZE_BYTES = 1 << 20

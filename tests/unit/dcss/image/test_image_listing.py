@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from image_support import build
+from image_support import build, opened_image
 
 from dcss.ext2.namei import resolve
 from dcss.image import listing
 from dcss.image.listing import entry_document, listed, write_content, write_content_json
-from dcss.image.opened import OpenedImage, opened_image
+from dcss.image.opened import OpenedImage
 
 CONTENT = os.urandom(10_000) + bytes(20_000) + os.urandom(3)
 

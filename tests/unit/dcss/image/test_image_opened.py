@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 from file_kind_support import WRONG_KINDS
+from image_support import opened_image
 
 from dcss.errors import ImageError
-from dcss.image.opened import image_source, opened_image
+from dcss.image.opened import image_source
 
 pytestmark = pytest.mark.timeout(20)
 
