@@ -4,6 +4,7 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import replace
+from errno import ENOSPC
 from pathlib import Path
 
 import pytest
@@ -336,3 +337,15 @@ def test_write_durably_keeps_what_was_there_on_any_failure(tmp_path: Path) -> No
         with pytest.raises(KeyboardInterrupt):
             durable.write_durably(path, lambda fd: os.write(fd, b"new"), fault)
         assert [entry.read_bytes() for entry in tmp_path.iterdir()] == [b"old"]
+
+
+def test_a_spool_that_no_disk_has_room_for_says_where_room_is_wanted(
+    system: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_: Path) -> int:
+        raise OSError(ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("dcss.cp.spool.spool.lock_directory", full)
+    message = rf"No space left on device; found \d+ bytes free in {directory_of(system)}: make room there"
+    with BlockingCp(system) as cp, pytest.raises(SpoolError, match=message):
+        cp.saved.store(LIB, filler(b"x"))
