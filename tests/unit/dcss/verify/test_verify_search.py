@@ -162,6 +162,16 @@ def test_pages_that_differ_in_few_bits_are_told_apart() -> None:
         assert len(Contents.of([unmapped(pages)])) == 255
 
 
+def test_pages_that_differ_in_one_bit_are_told_apart() -> None:
+    base = random_content(1)
+    pages = [base]
+    for bit in range(64):
+        page = bytearray(base)
+        page[8 * bit + bit // 8] ^= 1 << bit % 8
+        pages.append(bytes(page))
+    assert len(Contents.of([unmapped(b"".join(pages))])) == 65
+
+
 def test_segments_are_told_apart() -> None:
     first, second = random_content(3, seed=1), random_content(3, seed=2)
     contents = Contents.of([unmapped(first), unmapped(second, name="OTHER")])
