@@ -55,12 +55,16 @@ class VerifyResult:
 
 @dataclass(frozen=True, slots=True)
 class GuestCounters:
-    """What the guest itself uses, which is what z/VM would charge it for. An engine may not know its kernel's part."""
+    """What the guest itself uses, which is what z/VM would charge it for. An engine may not know its kernel's part.
+
+    `module_bytes` are the kernel and modules that it loaded from files: copies, also where files are used in place.
+    """
 
     xip_bytes: int | None
     page_cache_bytes: int | None
     buffer_bytes: int | None
     anonymous_bytes: int | None
+    module_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from dcss.errors import DcssError, KernelError
 from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
 from vmguest.spec import GuestSpec
-from vmguest.workload import STEPS
+from vmguest.workload import STEPS, matches
 
 FAILED = 1  # exit status of a guest whose workload failed
 CRASHED = 70  # exit status of a guest whose kernel did (sysexits.h: EX_SOFTWARE)
@@ -87,6 +87,9 @@ def _run_step(kernel: Kernel, verb: str, *words: str) -> None:
         from vmguest.shell.serve import exec_step  # imported by the fork server; the host does without
 
         exec_step(kernel, words)
+    elif verb == "load":
+        for dentry in matches(kernel.vfs, *words):
+            kernel.modules.load(kernel.vfs, dentry)
     else:
         STEPS[verb](kernel.init, *words)
 
@@ -112,4 +115,4 @@ def _serve(kernel: Kernel, console: socket.socket) -> None:
 
 def _failed(exit_status: int, started: float, message: str) -> Verdict:
     os.write(sys.stderr.fileno(), f"{message}\n".encode(errors="replace"))
-    return Verdict(exit_status, monotonic() - started, 0, 0, 0, message)
+    return Verdict(exit_status, monotonic() - started, 0, 0, 0, 0, message)

@@ -26,6 +26,7 @@ MADV_DONTNEED = 4
 MADV_NOHUGEPAGE = 15
 _MADV_POPULATE_READ = 22
 USER_AREA_BYTES = 512 << 30
+MODULE_AREA_BYTES = 2 << 30  # MODULES_LEN of s390
 _SPLIT_MAPPINGS = 4  # a mapping that is put into another one makes up to two more
 _FAILED = ctypes.c_void_p(-1).value
 
@@ -44,6 +45,13 @@ class Reservation(NamedTuple):
     window_bytes: int
     user_area: int
     user_area_bytes: int
+    module_area: int
+    module_area_bytes: int
+
+    @property
+    def ranges(self) -> tuple[tuple[int, int], ...]:
+        """The address and the bytes of each range."""
+        return self[:2], self[2:4], self[4:]
 
 
 def _map(
@@ -75,11 +83,12 @@ def _limit_reached(errno: int) -> str:
 
 
 def reserve() -> Reservation:
-    """Reserve address space for the window (absolute addresses 0 to 512 GiB) and the user area; no memory is used."""
+    """Reserve address space for the window (absolute addresses 0 to 512 GiB) and the two areas; no memory is used."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
     window = _map(None, MAX_DCSS_ADDR, PROT_NONE, flags)
     user_area = _map(None, USER_AREA_BYTES, PROT_NONE, flags)
-    return Reservation(window, MAX_DCSS_ADDR, user_area, USER_AREA_BYTES)
+    module_area = _map(None, MODULE_AREA_BYTES, PROT_NONE, flags)
+    return Reservation(window, MAX_DCSS_ADDR, user_area, USER_AREA_BYTES, module_area, MODULE_AREA_BYTES)
 
 
 def map_storage(address: int, size_bytes: int) -> None:

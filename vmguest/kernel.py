@@ -24,6 +24,7 @@ from vmguest.task import Task
 
 if TYPE_CHECKING:
     from vmguest.fs.sysfs import SysfsDirectory
+    from vmguest.module import Modules
 
 
 class Kernel:
@@ -50,6 +51,7 @@ class Kernel:
         types = builtin_types(self.machine, self.log, self.block_devices, self._sysfs_tree, self)
         self.vfs = Vfs(types, self.devices, self._populate)
         self.access: list[FileAccess] = []  # of what was mounted at boot
+        self._modules: Modules | None = None  # most guests load none
         self.tasks: list[Task] = []
         self.init = self.new_task()
 
@@ -91,6 +93,15 @@ class Kernel:
         self.access.append(FileAccess(device, at, mode, mode))
         return mount
 
+    @property
+    def modules(self) -> "Modules":
+        """The kernel and modules that were loaded from files."""
+        if self._modules is None:
+            from vmguest.module import Modules  # imported by the fork server
+
+            self._modules = Modules(self.machine)
+        return self._modules
+
     def sync(self) -> None:
         """Write what was changed on every file system. Raises KernelError(EIO)."""
         for system in self.vfs.file_systems:
@@ -111,6 +122,7 @@ class Kernel:
             sum(system.page_cache_bytes for system in systems),
             sum(system.buffer_bytes for system in systems) + (self.devices.buffer_pages + ramdisk_pages) * PAGE_SIZE,
             sum(task.mm.anonymous_pages for task in self.tasks) * PAGE_SIZE,
+            0 if self._modules is None else self._modules.pages * PAGE_SIZE,
         )
 
     def _sysfs_tree(self) -> "SysfsDirectory":

@@ -23,7 +23,7 @@ _WILDCARDS = re.compile(rb"[*?\[]")
 def map_files(task: Task, pattern: str) -> int:
     """Map every regular file that matches, each once, and keep it mapped; return how many files that were."""
     files = 0
-    for dentry in _matches(task.vfs, pattern):
+    for dentry in matches(task.vfs, pattern):
         number = task.files.install(open_dentry(task.vfs, dentry))
         try:
             if dentry.inode.size_bytes:  # 0 for a file of /proc, which has no pages
@@ -39,7 +39,7 @@ def read_files(task: Task, pattern: str) -> int:
     buffer = task.mmap(None, 0, READ_BUFFER_PAGES, PROT_READ | PROT_WRITE, shared=False)
     try:
         views = list(task.mm.views(buffer, READ_BUFFER_PAGES * PAGE_SIZE, for_write=True))
-        return sum(_read_file(task, dentry, views) for dentry in _matches(task.vfs, pattern))
+        return sum(_read_file(task, dentry, views) for dentry in matches(task.vfs, pattern))
     finally:
         task.mm.unmap(buffer, READ_BUFFER_PAGES)
 
@@ -55,7 +55,7 @@ def _read_file(task: Task, dentry: Dentry, views: Sequence[memoryview]) -> int:
         task.files.close(number)
 
 
-def _matches(vfs: Vfs, pattern: str) -> Iterator[Dentry]:
+def matches(vfs: Vfs, pattern: str) -> Iterator[Dentry]:
     """Yield the regular files that match, each once, whatever names it has."""
     seen: set[tuple[int, int]] = set()
     for dentry in glob(vfs, os.fsencode(pattern)):

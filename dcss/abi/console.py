@@ -23,16 +23,17 @@ PAGE_CACHE = "page-cache"
 CANCEL_REQUEST = b"cancel\0"  # end the command that runs; nothing happens where it has ended
 
 EXIT_STATUS = Struct("<i")
-_COUNTERS = Struct("<QQQ")
-_VERDICT = Struct("<idQQQ")
+_COUNTERS = Struct("<QQQQ")
+_VERDICT = Struct("<idQQQQ")
 
 
 class Counters(NamedTuple):
-    """What a guest instantiated, in bytes, by its own count."""
+    """What a guest instantiated, in bytes, by its own count; `module_bytes` are the kernel and modules it loaded."""
 
     page_cache_bytes: int
     buffer_bytes: int
     anonymous_bytes: int
+    module_bytes: int = 0
 
     def pack(self) -> bytes:
         """Return the books as the data of one B packet."""
@@ -80,6 +81,7 @@ class Verdict(NamedTuple):
     page_cache_bytes: int
     buffer_bytes: int
     anonymous_bytes: int
+    module_bytes: int = 0
     message: str = ""
 
     def pack(self) -> bytes:
@@ -92,14 +94,14 @@ class Verdict(NamedTuple):
         """Read what `pack` made. Raises ValueError where a guest sent anything else."""
         if len(data) < _VERDICT.size:
             raise ValueError(f"verdict: found {len(data)} bytes, wanted at least {_VERDICT.size}")
-        exit_status, seconds, page_cache, buffer, anonymous = _VERDICT.unpack_from(data)
+        numbers = _VERDICT.unpack_from(data)
         message = data[_VERDICT.size :].decode(errors="replace")
-        return cls(exit_status, seconds, page_cache, buffer, anonymous, message)
+        return cls._make((*numbers, message))
 
     @property
     def counters(self) -> Counters:
         """The books as they were when the list had ended."""
-        return Counters(self.page_cache_bytes, self.buffer_bytes, self.anonymous_bytes)
+        return Counters(self.page_cache_bytes, self.buffer_bytes, self.anonymous_bytes, self.module_bytes)
 
 
 def pack_exec(words: Sequence[bytes]) -> bytes:

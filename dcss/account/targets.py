@@ -9,8 +9,8 @@ from typing import Literal, Protocol
 
 from dcss.abi.extmem import SegmentType
 
-Origin = Literal["kernel", "engine", "program"]
-StatedCounters = tuple[int, int, int]  # page cache, buffer and anonymous bytes, as a guest kernel counts them
+Origin = Literal["kernel", "modules", "engine", "program"]
+StatedCounters = tuple[int, int, int, int]  # page cache, buffer, anonymous and module bytes, as a guest counts them
 
 
 @dataclass(frozen=True, slots=True)

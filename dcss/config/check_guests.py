@@ -15,7 +15,7 @@ from dcss.suggest import did_you_mean
 MAX_NAME_CHARACTERS = 8
 MAX_GUESTS = 99_999  # of one system; more than Linux gives processes by default
 MAX_SEGMENTS_CHARACTERS = 399  # DCSSBLK_PARM_LEN of drivers/s390/block/dcssblk.c, less the NUL
-VERBS = ("map", "read", "exec")
+VERBS = ("map", "read", "load", "exec")
 _LISTED_DEVICES = 8
 _AGAINST_MODE: Mapping[str, frozenset[str]] = {
     "xip": frozenset({"dax"}),

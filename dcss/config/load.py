@@ -151,4 +151,6 @@ def _settings(guest: GuestModel) -> EngineSettings:
 def _step(step: StepModel) -> Step:
     if step.exec is not None:
         return Step("exec", tuple(step.exec), step.background)
+    if step.load is not None:
+        return Step("load", step.load)
     return Step("map", step.map) if step.map is not None else Step("read", step.read or "")

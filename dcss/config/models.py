@@ -122,13 +122,17 @@ class DiskModel(Model):
 
 
 class StepModel(Model):
-    """One entry of `run:`: exactly one of `map`, `read` and `exec`."""
+    """One entry of `run:`: exactly one of `map`, `read`, `load` and `exec`."""
 
     map: Annotated[GuestPath | None, GIVEN] = Field(
         None, description="map every file that the pattern matches, make every page present, and keep it mapped"
     )
     read: Annotated[GuestPath | None, GIVEN] = Field(
         None, description="read every file that the pattern matches with read(2)"
+    )
+    load: Annotated[GuestPath | None, GIVEN] = Field(
+        None,
+        description="copy every file that the pattern matches into the guest kernel, as a kernel or its modules are",
     )
     exec: Annotated[Words | None, GIVEN] = Field(
         None, description="a list of a command and its arguments, or a line that is passed to sh -c"

@@ -125,7 +125,7 @@ class DiskPlan:
 class Step:
     """One step of `run:`: its verb and its argument, as YAML has them."""
 
-    verb: Literal["map", "read", "exec"]
+    verb: Literal["map", "read", "load", "exec"]
     argument: str | tuple[str, ...]
     background: bool = False
 

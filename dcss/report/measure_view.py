@@ -35,7 +35,7 @@ _SEGMENT_COLUMNS = (
 )
 _MEANINGS = (
     "PRIVATE is frames that only this guest's process maps, emulator included; SHARED is segment pages that it maps;"
-    " COPIES, in PRIVATE, is what it holds of file systems in its page cache and buffers"
+    " COPIES, in PRIVATE, is what it holds of file systems in its page cache, buffers and modules"
 )
 
 
@@ -52,10 +52,11 @@ class Share(NamedTuple):
 
 
 def share_of(account: GuestAccount) -> Share:
-    """Return a guest's share: uss_bytes; segment pages in its mappings; page cache and buffers, which are private."""
+    """Return a guest's share: uss_bytes; segment pages in its mappings; copies of files, which are private."""
     guest = account.guest
     known = guest.page_cache_bytes is not None and guest.buffer_bytes is not None
-    copies_bytes = (guest.page_cache_bytes or 0) + (guest.buffer_bytes or 0) if known else None
+    copied = (guest.page_cache_bytes, guest.buffer_bytes, guest.module_bytes)
+    copies_bytes = sum(size_bytes or 0 for size_bytes in copied) if known else None
     return Share(account.host.uss_bytes, guest.xip_bytes, copies_bytes)
 
 

@@ -113,3 +113,17 @@ def test_an_mtd_over_a_disk_is_mapped_and_is_no_copy_of_a_segment(tmp_path: Path
         )
         # Frames of the file are its own, and those of the segment are the segment's: all is where it should be.
         assert system.run(system.system.prover.verify()).verdict == "verified"
+
+
+def test_a_kernel_and_modules_are_copied_in_place_or_not_and_are_no_hidden_copies(dcss: Dcss) -> None:
+    modules = "load: '/usr/lib/*.so'"
+    in_place = "mounts: [{device: dcssblk0, at: /, options: [ro], mode: xip}]"
+    dcss.config(f"name: A, count: 2, {in_place}, run: [{{map: '/**/*.so*'}}, {{{modules}}}]")
+    result = dcss.json("run", "system.yaml")
+    assert result["verify"]["verdict"] == "verified"
+    for account in result["measure"]["guests"]:
+        assert account["guest"]["module_bytes"] > 0
+        assert account["guest"]["page_cache_bytes"] == 0
+        assert account["host"]["uss_bytes"] > account["guest"]["module_bytes"]
+    detail = by_name(result["verify"]["claims"], "claim")["no-hidden-copies"]["detail"]
+    assert "the kernel and its modules, which are always copied: guest A01 (modules): " in detail

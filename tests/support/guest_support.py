@@ -77,8 +77,8 @@ def guest_kernel(
         yield kernel
     finally:
         answering.close()
-        hostmem.unmap(place.window, place.window_bytes)
-        hostmem.unmap(place.user_area, place.user_area_bytes)
+        for address, size_bytes in place.ranges:
+            hostmem.unmap(address, size_bytes)
 
 
 def fill_with(content: bytes) -> Callable[[int], None]:

@@ -15,6 +15,7 @@ from vmguest.fs.filesystem import VfsInode
 from vmguest.fs.libfs import SimpleFileSystem, SimpleInode, TextFile
 from vmguest.fs.namei import Vfs
 from vmguest.machine import VirtualMachine
+from vmguest.module import Modules
 from vmguest.storage import PREFIX_AREA_PAGES
 
 _ROOT = 1
@@ -48,6 +49,11 @@ class ProcSource(Protocol):
         """Mounts and file-system types."""
         ...
 
+    @property
+    def modules(self) -> Modules:
+        """The kernel and modules that were loaded from files."""
+        ...
+
     def counters(self) -> Counters:
         """Return the guest's own account."""
         ...
@@ -61,6 +67,7 @@ class Memory(NamedTuple):
     buffer_bytes: int
     cached_bytes: int
     anonymous_bytes: int
+    module_bytes: int
 
 
 def memory(kernel: ProcSource) -> Memory:
@@ -72,6 +79,7 @@ def memory(kernel: ProcSource) -> Memory:
         counters.buffer_bytes,
         counters.page_cache_bytes,
         counters.anonymous_bytes,
+        counters.module_bytes,
     )
 
 
@@ -103,8 +111,13 @@ def _meminfo(kernel: ProcSource) -> str:
         "Inactive(file)": lru.inactive_pages * PAGE_SIZE,
         "Dirty": lru.dirty_pages * PAGE_SIZE,
         "AnonPages": now.anonymous_bytes,
+        "VmallocUsed": now.module_bytes,
     }
     return "".join(f"{name + ':':15} {size_bytes >> 10:8} kB\n" for name, size_bytes in fields.items())
+
+
+def _modules(kernel: ProcSource) -> str:
+    return "".join(f"{m.name} {m.size_bytes} 0 - Live {m.address:#018x}\n" for m in kernel.modules)
 
 
 def _mounts(kernel: ProcSource) -> str:
@@ -149,6 +162,7 @@ _FILES: tuple[tuple[bytes, Callable[[ProcSource], str]], ...] = (
     (b"filesystems", _filesystems),
     (b"iomem", _iomem),
     (b"meminfo", _meminfo),
+    (b"modules", _modules),
     (b"mounts", _mounts),
     (b"partitions", _partitions),
     (b"version", _version),

@@ -45,6 +45,7 @@ def preload() -> None:
     import vmguest.fs.sysfs
     import vmguest.fs.tmpfs
     import vmguest.init
+    import vmguest.module
     import vmguest.shell.serve  # noqa: F401
 
 

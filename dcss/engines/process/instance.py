@@ -100,11 +100,13 @@ class ProcessInstance:
         dump_storage(self, write_fd, address, size_bytes)
 
     def memory(self) -> MemoryLayout:
-        """Return the two ranges that the fork server reserved for every guest, and its disks."""
+        """Return the ranges that the fork server reserved for every guest, and its disks."""
+        place = self._reservation
         return MemoryLayout(
-            AddressRange(self.window, self.window + self._reservation.window_bytes),
-            AddressRange(self._reservation.user_area, self._reservation.user_area + self._reservation.user_area_bytes),
-            disks=self._disks,
+            AddressRange(place.window, place.window + place.window_bytes),
+            AddressRange(place.user_area, place.user_area + place.user_area_bytes),
+            ((AddressRange(place.module_area, place.module_area + place.module_area_bytes), "modules"),),
+            self._disks,
         )
 
     async def close(self) -> None:

@@ -90,7 +90,7 @@ def _run(reservation: Reservation, image: int, size_bytes: int) -> None:
         kernel.end_task(kernel.init)
         kernel.vfs.umount(b"/")
         kernel.extmem.segment_unload("REHEARSE")
-    for address, length_bytes in (reservation[:2], reservation[2:]):
+    for address, length_bytes in reservation.ranges:
         hostmem.unmap(address, length_bytes)
 
 

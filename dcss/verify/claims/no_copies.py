@@ -43,8 +43,11 @@ def judge(snapshot: Snapshot) -> Claim:
 
 
 def _holds(pages: int, guests: int, copies: list[Copies], buffers: list[Copies]) -> str:
-    others = [str(copy) for copy in copies if copy not in buffers]
+    modules = [str(copy) for copy in copies if copy.origin == "modules"]
+    others = [str(copy) for copy in copies if copy not in buffers and copy.origin != "modules"]
     also = f"; not the guest kernels' own: {first_few(others)}" if others else ""
+    if modules:
+        also += f"; the kernel and its modules, which are always copied: {first_few(modules)}"
     if buffers:
         also += f"; buffers of a segment that can be written: {first_few([str(copy) for copy in buffers])}"
     searched = f"{count(pages, 'private page')} of {count(guests, 'guest')} and the fork server"

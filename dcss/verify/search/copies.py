@@ -15,7 +15,7 @@ from dcss.verify.search.searcher import Hits
 from dcss.verify.search.shared_objects import Reachable
 from dcss.verify.segment_view import NO_FILE
 
-_ORIGINS: Final[tuple[Origin, ...]] = ("kernel", "engine", "program")
+_ORIGINS: Final[tuple[Origin, ...]] = ("kernel", "modules", "engine", "program")
 
 
 def holder_name(guest: GuestTarget | None) -> str:

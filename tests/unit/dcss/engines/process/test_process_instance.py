@@ -26,7 +26,7 @@ class Stage:
         port, self.port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         console, self.console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.port.setblocking(False)
-        reservation = Reservation(0x1000, 0x4000, 0x10000, 0x2000)
+        reservation = Reservation(0x1000, 0x4000, 0x10000, 0x2000, 0x20000, 0x1000)
         self.instance = ProcessInstance("LINUX01", reservation, self._answer, port, console)
 
     async def _answer(self, request: Request) -> Reply:
@@ -135,4 +135,8 @@ async def test_closing_one_without_a_process_ends_it() -> None:
 async def test_its_two_ranges_are_those_that_were_reserved() -> None:
     async with staged() as stage:
         assert stage.instance.window == 0x1000
-        assert stage.instance.memory() == MemoryLayout(AddressRange(0x1000, 0x5000), AddressRange(0x10000, 0x12000))
+        assert stage.instance.memory() == MemoryLayout(
+            AddressRange(0x1000, 0x5000),
+            AddressRange(0x10000, 0x12000),
+            ((AddressRange(0x20000, 0x21000), "modules"),),
+        )

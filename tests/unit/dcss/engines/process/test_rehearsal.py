@@ -16,7 +16,7 @@ def state():
     bounds = [[int(part, 16) for part in line.split()[0].split("-")] + [line.split()[1]] for line in lines]
     inside = [
         permissions for start, end, permissions in bounds
-        for low, size in (reserved[:2], reserved[2:]) if start < low + size and low < end
+        for low, size in reserved.ranges if start < low + size and low < end
     ]
     return {
         "descriptors": sorted(os.listdir("/proc/self/fd")),
