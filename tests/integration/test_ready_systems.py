@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import yaml
 from cli_support import Dcss
+from ext2_support import content, e2fs, map_image
+
+from dcss.ext2.volume import Volume
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 SLOW = {"demo", "hundred"}  # `make demo` runs the first, in every run of CI
@@ -47,10 +50,21 @@ def test_the_administrators_segment_is_what_was_prepared_and_outlives_the_system
         (saved,) = dcss.json("segment", "query", "--system", dcss.system)["segments"]
         assert (saved["name"], saved["class"], saved["file"]) == ("MYDCSS", "A", spid)
     dcss("segment", "export", "MYDCSS", dcss.home / "saved.img", "--system", dcss.system)
-    content, saved_content = image.read_bytes(), (dcss.home / "saved.img").read_bytes()
-    assert saved_content[: len(content)] == content
-    assert len(saved_content) == 0x1800 << 12
-    assert not any(saved_content[len(content) :])
+    saved_image = dcss.home / "saved.img"
+    assert saved_image.stat().st_size == 0x1800 << 12
+    e2fs("e2fsck", "-fn", saved_image)
+    assert files_of(saved_image) == files_of(image)  # by mke2fs, mount and cp in a guest
+
+
+def files_of(image: Path) -> dict[bytes, tuple[int, bytes]]:
+    """Return mode and content of every file below /usr."""
+    source = map_image(image)
+    volume = Volume.mount(source)
+    return {
+        path: (inode.mode, content(source, volume, inode) if inode.is_regular else b"")
+        for path, inode in volume.walk()
+        if path.startswith(b"/usr")
+    }
 
 
 def test_a_guest_starts_when_those_before_it_are_ready(dcss: Dcss) -> None:
