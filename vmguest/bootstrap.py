@@ -20,6 +20,7 @@ from dcss.abi.console import (
 from dcss.errors import DcssError, KernelError
 from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
+from vmguest.printk import KernelPanicError
 from vmguest.spec import GuestSpec
 from vmguest.workload import STEPS, matches
 
@@ -75,11 +76,21 @@ def run_guest(
     except Exception as error:
         os.write(sys.stderr.fileno(), traceback.format_exc().encode(errors="replace"))
         verdict = _failed(CRASHED, started, f"{spec.name}: kernel crashed: {error!r}")
+    except KernelPanicError as error:
+        verdict = _failed(CRASHED, started, f"{spec.name}: {place}{_panic(error)}")
     console.send(VERDICT + verdict.pack(), socket.MSG_NOSIGNAL)
     if verdict.exit_status == 0:
-        _serve(kernel, console)
-        kernel.power_off()
+        try:
+            _serve(kernel, console)
+            kernel.power_off()
+        except KernelPanicError as error:
+            kernel.log.log("emerg", _panic(error))
+            return CRASHED
     return verdict.exit_status
+
+
+def _panic(error: KernelPanicError) -> str:
+    return f"Kernel panic - not syncing: {error}"
 
 
 def _run_step(kernel: Kernel, verb: str, *words: str) -> None:

@@ -8,6 +8,10 @@ from time import monotonic
 RING_LINES = 1000
 
 
+class KernelPanicError(BaseException):
+    """The guest's kernel gives up (panic): no command and no step catches that."""
+
+
 class LogBuffer:
     """Keeps the last lines and passes each on; messages carry their subsystem's prefix, as pr_fmt gives it."""
 
@@ -17,7 +21,7 @@ class LogBuffer:
         self._boot_seconds = monotonic()
 
     def log(self, level: str, message: str) -> None:
-        """Log one line; `level` is printk's name for it: err, warn, notice, info."""
+        """Log one line; `level` is printk's name for it: crit, err, warn, notice, info."""
         seconds = monotonic() - self._boot_seconds
         self._ring.append((seconds, level, message))
         if self._console is not None:

@@ -108,6 +108,8 @@ DEFM_XATTR_USER: Final = 0x0004  # s_default_mount_opts
 DEFM_ACL: Final = 0x0008
 DEFM_UID16: Final = 0x0010  # owners have 16 bits
 ERRORS_CONTINUE: Final = 1  # s_errors
+ERRORS_RO: Final = 2
+ERRORS_PANIC: Final = 3
 HASH_HALF_MD4: Final = 1  # s_def_hash_version
 MAX_SUPP_REV: Final = DYNAMIC_REV
 

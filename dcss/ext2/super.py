@@ -41,6 +41,10 @@ def ignore_log(_level: str, _message: str) -> None:
     """Drop a line of the kernel's log."""
 
 
+def ignore_report(_damage: str) -> None:
+    """Leave damage to the error that says it."""
+
+
 @dataclass(slots=True)
 class SbInfo:
     """A mounted volume (struct ext2_sb_info). After the mount only `superblock`, with its flag, changes."""
@@ -59,12 +63,13 @@ class SbInfo:
     xip: bool
     target: WritableSource | None  # `source`, where both the mount and the device may be written
     superblock_dirty: bool = False  # changed, and not written yet
+    report: Callable[[str], None] = ignore_report  # is told of damage, as ext2_error is
 
     def damaged(self, where: str, field: str, found: object, wanted: object) -> Ext2FormatError:
-        """Return the error for a damaged `field` of the structure `where`."""
-        return Ext2FormatError(
-            f"{self.device}: {where}: {field}: found {found}, wanted {wanted}; the image is damaged, run e2fsck"
-        )
+        """Report damage, and return the error for a damaged `field` of the structure `where`."""
+        damage = f"{where}: {field}: found {found}, wanted {wanted}"
+        self.report(damage)
+        return Ext2FormatError(f"{self.device}: {damage}; the image is damaged, run e2fsck")
 
     def writer(self) -> WritableSource:
         """Return the source to write to. Raises KernelError(EROFS) where the mount or the device is read-only."""
@@ -154,11 +159,16 @@ def setup_super(info: SbInfo, log: Ext2Log) -> None:
         info.read_only, info.target = True, None
 
 
-def write_super(info: SbInfo) -> None:
-    """Write the superblock with the time of writing (ext2_sync_super); its copies stay as mke2fs left them."""
+def write_super(info: SbInfo, *, wait: bool = False) -> None:
+    """Write the superblock with the time of writing (ext2_sync_super); its copies stay as mke2fs left them.
+
+    With `wait` it is on the device on return, and so is whatever the source held back.
+    """
     info.superblock = info.superblock._replace(s_wtime=int(time()) & 0xFFFFFFFF)
     info.writer().write(SUPERBLOCK_OFFSET, SUPERBLOCK.pack(*info.superblock))
     info.superblock_dirty = False
+    if wait:
+        info.writer().flush()
 
 
 def _read_superblock(source: BlockSource, log: Ext2Log, silent: bool) -> Superblock:

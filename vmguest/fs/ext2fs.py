@@ -7,11 +7,12 @@ from errno import EACCES, EINVAL, EISDIR, EROFS
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from dcss.abi.ext2 import RO_COMPAT_SUPPORTED, ROOT_INO
+from dcss.abi.ext2 import ERRORS_PANIC, ERRORS_RO, RO_COMPAT_SUPPORTED, ROOT_INO
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from dcss.ext2.inode import Inode as Ext2Inode
 from dcss.ext2.source import BufferSource
+from dcss.ext2.super import ignore_report
 from dcss.ext2.volume import Volume
 from vmguest.block.device import BlockDevice
 from vmguest.fs.file import FileMappings, FileOperations, WritableFileOperations
@@ -20,7 +21,7 @@ from vmguest.fs.options import MountOptions
 from vmguest.fs.pagecache import BufferCache, CachedFile, PageCache
 from vmguest.fs.xip import XipFile
 from vmguest.machine import VirtualMachine
-from vmguest.printk import LogBuffer
+from vmguest.printk import KernelPanicError, LogBuffer
 
 if TYPE_CHECKING:
     from dcss.ext2.write.writer import VolumeWriter
@@ -73,6 +74,7 @@ class Ext2FileSystem:
                 log=log.log,
             )
             self._pages = PageCache(self.volume, self._handle, machine, self._file_mappings)
+            self.volume.tables.info.report = self._damaged
             if not self.volume.read_only:
                 self._writer = self._begin_writing()
             undo.pop_all()
@@ -104,6 +106,25 @@ class Ext2FileSystem:
             self._writer = None
             self.volume.end_writing()
         self._data = options.data or self._data
+
+    def _damaged(self, damage: str) -> None:
+        """Do what errors= says about damage that was found (ext2_error). Raises KernelPanicError."""
+        writer = self._writer
+        if writer is not None:
+            writer.volume_writer.mark_damaged()
+        self._say("crit", f"error: {damage}")
+        behaviour = self._errors()
+        if behaviour == "panic":
+            raise KernelPanicError("EXT2-fs: panic from previous error")
+        if behaviour == "remount-ro" and writer is not None:
+            self._say("crit", "error: remounting filesystem read-only")
+            self._writer = None
+
+    def _errors(self) -> str:
+        """Return what to do about damage: what the last option errors= says, else what the superblock says."""
+        given = [option.partition("=")[2] for option in self._data if option.startswith("errors=")]
+        stored = {ERRORS_RO: "remount-ro", ERRORS_PANIC: "panic"}.get(self.volume.superblock.s_errors, "continue")
+        return given[-1] if given else stored
 
     def _remount_read_write(self) -> None:
         features = self.volume.superblock.s_feature_ro_compat & ~int(RO_COMPAT_SUPPORTED)
@@ -247,6 +268,7 @@ class Ext2FileSystem:
         """Write what was changed, drop every copy and release the device; views into it are stale from now on."""
         if self._writer is not None:
             self._writer.close()
+        self.volume.tables.info.report = ignore_report
         self._pages.drop()
         self._blocks.close()
         self.device.release(self._handle)

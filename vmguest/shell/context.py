@@ -84,7 +84,7 @@ class Context:
         try:
             yield
         except (KernelError, Ext2FormatError) as error:
-            self.fail(f"{what}: {reason(self.kernel, error)}")
+            self.fail(f"{what}: {reason(error)}")
 
     def send(self, argument: bytes, count: int | None = None) -> int:
         """Send a file's bytes to standard output, from where they are; return how many."""
@@ -92,10 +92,9 @@ class Context:
             return opened.file.sendfile(0, opened.file.size_bytes if count is None else count, self.out.take)
 
 
-def reason(kernel: Kernel, error: KernelError | Ext2FormatError) -> str:
-    """Return the text of an error's errno, as libc has it; what lies behind a damaged image goes to the log."""
+def reason(error: KernelError | Ext2FormatError) -> str:
+    """Return the text of an error's errno, as libc has it; what is damaged stands in the log."""
     if isinstance(error, Ext2FormatError):
-        kernel.log.log("err", f"EXT2-fs error: {error}")
         return os.strerror(EUCLEAN)
     return os.strerror(error.errno or 0)
 

@@ -105,7 +105,7 @@ class Shell:
                 try:
                     file = stack.enter_context(_open(task, redirection))
                 except (KernelError, Ext2FormatError) as error:
-                    err.line(f"sh: {_literal(redirection)}: {reason(self.kernel, error)}")
+                    err.line(f"sh: {_literal(redirection)}: {reason(error)}")
                     return FAILED
                 out = Stream(file.write)  # as in any shell every file is opened, and the last one is written to
             return self._execute(task, words, out, err)
@@ -123,9 +123,9 @@ class Shell:
         except UsageError as error:
             context.fail(f"{error}\nusage: {command.usage}", USAGE)
         except OutputError as error:
-            context.fail(f"write error: {reason(self.kernel, error.cause)}")
+            context.fail(f"write error: {reason(error.cause)}")
         except (KernelError, Ext2FormatError) as error:
-            context.fail(reason(self.kernel, error))
+            context.fail(reason(error))
         return context.status
 
     def _no_command(self, task: Task, word: bytes, err: Stream) -> int:
@@ -135,7 +135,7 @@ class Shell:
         try:
             dentry = task.vfs.resolve(word, start=task.directory)
         except (KernelError, Ext2FormatError) as error:
-            err.line(f"sh: {shown(word)}: {reason(self.kernel, error)}")
+            err.line(f"sh: {shown(word)}: {reason(error)}")
             return NOT_FOUND
         why = "Is a directory" if dentry.inode.is_dir else "cannot execute: engine process runs no machine code"
         err.line(f"sh: {shown(word)}: {why}")

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from dcss.abi.ext2 import (
     BLOCK_POINTERS,
+    ERROR_FS,
     INHERITED_FLAGS,
     LINK_MAX,
     N_BLOCKS,
@@ -75,7 +76,14 @@ class VolumeWriter:
             s_mnt_count=block.s_mnt_count + 1 & 0xFFFF,
             s_state=block.s_state & ~VALID_FS,
         )
-        write_super(info)
+        write_super(info, wait=True)
+
+    def mark_damaged(self) -> None:
+        """Have the superblock say at once, and after the end of writing too, that there were errors (EXT2_ERROR_FS)."""
+        info = self._tables.info
+        self._state |= ERROR_FS
+        info.superblock = info.superblock._replace(s_state=info.superblock.s_state | ERROR_FS)
+        write_super(info, wait=True)
 
     def close(self) -> None:
         """End writing (ext2_put_super): free what has no name, write all; the volume is as clean as before."""

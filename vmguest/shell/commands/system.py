@@ -113,7 +113,7 @@ def vmcp(context: Context) -> None:
     except UnicodeEncodeError:
         context.fail(f"'{command}': CP's commands are EBCDIC, code page 037", _VMCP_OPT)
     except KernelError as error:
-        context.fail(reason(context.kernel, error), _VMCP_LIN)
+        context.fail(reason(error), _VMCP_LIN)
     else:
         context.out.write(os.fsencode(response.text))
         if response.missing_bytes:

@@ -12,8 +12,12 @@ from needs_support import needs
 from shell_support import out, sh
 from tree_support import make_tree, mke2fs
 
+from dcss.abi.ext2 import ERROR_FS
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import HoleError, KernelError
+from dcss.ext2.inode import Inode
+from dcss.ext2.source import BufferSource
+from dcss.ext2.volume import Volume
 from vmguest import hostmem
 from vmguest.block.dcssblk import DcssblkDevice
 from vmguest.credentials import Credentials
@@ -22,6 +26,7 @@ from vmguest.fs.ext2_files import WritableXipFile
 from vmguest.fs.open import O_APPEND, O_CREAT, O_RDWR, O_WRONLY, open_file
 from vmguest.kernel import Kernel
 from vmguest.mm_area import PROT_READ, PROT_WRITE, BusError
+from vmguest.printk import KernelPanicError
 
 pytestmark = needs("mke2fs", "e2fsck", "debugfs")
 SIZE_BYTES = 8 << 20
@@ -40,12 +45,18 @@ class Disk:
     def device(self) -> DcssblkDevice:
         return self.kernel.dcssblk.devices[0]
 
+    def stored(self) -> bytes:
+        """What is in the segment."""
+        handle = self.device.open()
+        try:
+            return bytes(self.device.direct_access(handle, 0, self.device.size_bytes).view())
+        finally:
+            self.device.release(handle)
+
     def check(self) -> None:
         """Unmount, and have e2fsck look at what is in the segment."""
         self.vfs.umount(b"/mnt")
-        handle = self.device.open()
-        self.path.write_bytes(self.device.direct_access(handle, 0, self.device.size_bytes).view())
-        self.device.release(handle)
+        self.path.write_bytes(self.stored())
         e2fs("e2fsck", "-fn", self.path)
         assert "Filesystem state:         clean" in e2fs("dumpe2fs", "-h", self.path).decode()
 
@@ -240,3 +251,66 @@ def test_a_disk_is_formatted_and_filled(disk: Disk) -> None:
     assert sorted(sh(disk.kernel, "ls /mnt").lines) == ["etc", "lost+found"]
     disk.check()
     assert debugfs(disk.path, "cat /etc/issue") == "new\n"
+
+
+def damage(disk: Disk) -> None:
+    """Have an inode of the mounted disk name a block that is not there."""
+    inode = disk.vfs.resolve(b"/mnt/usr/lib/libone.so.1").inode
+    assert isinstance(inode, Inode)
+    inode.block_pointers = (1 << 30, *inode.block_pointers[1:])
+
+
+@pytest.mark.parametrize(
+    ("option", "read_only", "lines"),
+    [
+        ("errors=continue", False, []),
+        ("errors=remount-ro", True, ["EXT2-fs (dcssblk0): error: remounting filesystem read-only"]),
+    ],
+)
+def test_damage_is_marked_in_the_superblock_and_met_as_errors_says(
+    disk: Disk, option: str, read_only: bool, lines: list[str]
+) -> None:
+    out(disk.kernel, f"mount -o remount,{option} /mnt")
+    damage(disk)
+    assert sh(disk.kernel, "cat /mnt/usr/lib/libone.so.1").err.endswith("Structure needs cleaning\n")
+    first, *others = disk.kernel.log.messages("crit")
+    assert first.startswith("EXT2-fs (dcssblk0): error: inode ")
+    assert [line for line in others if "error: inode" not in line] == lines
+    assert (sh(disk.kernel, "touch /mnt/new").status == 1) == read_only
+    superblock = Volume.mount(BufferSource(disk.stored())).superblock
+    assert superblock.s_state & ERROR_FS
+    disk.vfs.umount(b"/mnt")
+    assert Volume.mount(BufferSource(disk.stored())).superblock.s_state & ERROR_FS
+
+
+def test_damage_may_be_the_end(disk: Disk) -> None:
+    out(disk.kernel, "mount -o remount,errors=panic /mnt")
+    damage(disk)
+    with pytest.raises(KernelPanicError, match="panic from previous error"):
+        sh(disk.kernel, "cat /mnt/usr/lib/libone.so.1")
+
+
+def test_two_guests_on_one_segment(control_program: BlockingCp, tmp_path: Path) -> None:
+    """File data is seen at once, where its block was known; names and sizes after sync and a new mount."""
+    make_tree(tmp_path / "tree")
+    image = mke2fs(tmp_path / "tree", tmp_path / "image")
+    control_program.publish(definition("RW", "30000-307FF SW"), fill_with(image))
+    with guest_kernel(control_program) as writer, guest_kernel(control_program, "READER", slot=1) as reader:
+        for kernel, options in ((writer, ("rw", "xip")), (reader, ("ro", "xip"))):
+            kernel.dcssblk.load_module("RW")
+            kernel.mount("dcssblk0", "/mnt", options)
+        name = b"/mnt/usr/lib/libone.so.1"
+        with open_file(writer.vfs, name, O_RDWR) as one, open_file(reader.vfs, name) as other:
+            one.pwrite(b"seen at once", 100)
+            buffer = memoryview(bytearray(12))
+            assert other.pread(buffer, 100) == 12
+            assert bytes(buffer) == b"seen at once"
+        out(writer, "echo new > /mnt/new")
+        assert sh(reader, "cat /mnt/new").status == 1
+        out(writer, "sync")
+        reader.vfs.umount(b"/mnt")
+        reader.mount("dcssblk0", "/mnt", ("ro", "xip"))
+        assert out(reader, "cat /mnt/new") == b"new\n"
+        for number in range(20):
+            out(writer, f"cp /mnt/new /mnt/file-{number}")
+            assert sh(reader, "find /mnt").status in {0, 1}  # it finds what it finds, and lives

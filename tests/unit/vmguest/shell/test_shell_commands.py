@@ -360,7 +360,7 @@ def test_a_damaged_image_is_an_error_of_the_command_and_a_line_in_the_log(kernel
     assert (ran.status, ran.out) == (1, b"")
     why = "/usr/lib/libone.so.1: Structure needs cleaning\n"
     assert ran.err == f"cat: {why}sha256sum: {why}"
-    assert f"inode {number}: i_block[0]" in kernel.log.messages("err")[-1]
+    assert f"inode {number}: i_block[0]" in kernel.log.messages("crit")[-1]
 
 
 def test_dcssblk_is_worked_through_sysfs(kernel: Kernel) -> None:
