@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import pytest
 from cp_support import control_program
 from ext2_support import e2fs
 from ext2_tree_support import (
@@ -146,3 +147,95 @@ def both(steps: list[Operation], options: tuple[str, ...] = ("rw", "xip")) -> No
 @given(st.lists(operations, min_size=1, max_size=50), st.sampled_from([("rw", "xip"), ("rw",)]))
 def test_any_operations_leave_what_the_kernel_leaves(steps: list[Operation], options: tuple[str, ...]) -> None:
     both(steps, options)
+
+
+CORNERS: dict[str, list[Operation]] = {
+    "rename over what is there": [
+        ("mkdir", 0, "d", 0o755), ("mkdir", 0, "e", 0o755), ("create", 0, "d/f", 0o644), ("create", 0, "g", 0o600),
+        ("rename", 0, "g", "d/f"), ("rename", 0, "d/f", "e"), ("rename", 0, "e", "d/f"), ("rename", 0, "e", "d"),
+        ("rename", 0, "d", "e"), ("rename", 0, "e/f", "e/f"), ("link", 0, "e/f", "h"), ("rename", 0, "h", "e/f"),
+        ("rename", 0, "nosuch", "x"), ("rename", 0, "e", "nosuch/x"), ("rename", 0, "h/", "i"),
+        ("rename", 0, "h", "i/"), ("rename", 0, "e/", "j/"), ("rename", 0, "j/.", "k"), ("rename", 0, "j/..", "k"),
+        ("rename", 0, ".", "k"),
+    ],
+    "rename into itself": [
+        ("mkdir", 0, "d", 0o755), ("mkdir", 0, "d/e", 0o755), ("rename", 0, "d", "d/e/f"), ("rename", 0, "d", "d/f"),
+        ("rename", 0, "d/e", "d"), ("rename", 0, "d/e", "d/e"), ("rename", 0, "d", "d/"), ("rename", 0, "d/e", "f"),
+        ("rename", 0, "d", "f/g"), ("stat_link", 0, "f/g/.."), ("rmdir", 0, "f/g"), ("rmdir", 0, "f"),
+    ],
+    "names of 255 bytes": [
+        ("create", 0, "n" * 255, 0o644), ("create", 0, "n" * 256, 0o644), ("mkdir", 0, "m" * 255, 0o755),
+        ("create", 0, "m" * 255 + "/" + "o" * 255, 0o644), ("rename", 0, "n" * 255, "p" * 256),
+        ("unlink", 0, "q" * 256), ("symlink", 0, "t" * 4095, "s"), ("symlink", 0, "t" * 4096, "s"),
+        ("symlink", 0, "t" * 59, "s59"), ("symlink", 0, "t" * 60, "s60"), ("read", 0, "a/" * 2047 + "x"),
+        ("read", 0, "a/" * 2048 + "x"),
+    ],
+    "sticky directories": [
+        ("mkdir", 0, "tmp", 0o777), ("chmod", 0, "tmp", 0o1777), ("create", 1000, "tmp/mine", 0o666),
+        ("unlink", 1001, "tmp/mine"), ("rename", 1001, "tmp/mine", "tmp/his"), ("create", 1001, "tmp/his", 0o666),
+        ("rename", 1001, "tmp/his", "tmp/mine"), ("rename", 1000, "tmp/mine", "tmp/new"),
+        ("mkdir", 1000, "tmp/d", 0o700), ("rmdir", 1001, "tmp/d"), ("rmdir", 1000, "tmp/d"), ("unlink", 0, "tmp/his"),
+        ("unlink", 1000, "tmp/new"),
+    ],
+    "permissions of others": [
+        ("mkdir", 0, "d", 0o711), ("create", 0, "d/f", 0o604), ("chmod", 0, "d/f", 0o604), ("read", 1000, "d/f"),
+        ("append", 1000, "d/f", "x"), ("chown", 0, "d/f", 1001, 100), ("read", 1000, "d/f"), ("read", 1001, "d/f"),
+        ("append", 1001, "d/f", "own"), ("chmod", 1001, "d/f", 0o400), ("append", 1001, "d/f", "x"),
+        ("truncate", 1001, "d/f", 0), ("append", 0, "d/f", "root"), ("create", 1000, "d/g", 0o644),
+        ("chmod", 1000, "d", 0o777), ("chown", 1000, "d/f", 1000, -1), ("chown", 1001, "d/f", -1, 101),
+        ("chown", 1001, "d/f", -1, 100), ("utime", 1000, "d/f", 5, 5), ("utime", 1001, "d/f", 5, 5),
+        ("mkdir", 1000, "d/f/x", 0o755), ("chmod", 0, "d", 0o600), ("read", 1001, "d/f"),
+        ("mkfifo", 1000, "p", 0o644), ("mknod", 1000, "n", 8, 1), ("chmod", 0, ".", 0o777),
+        ("mkfifo", 1000, "p", 0o644), ("mknod", 1000, "n", 8, 1),
+    ],
+    "set-id bits": [
+        ("create", 0, "f", 0o755), ("chmod", 0, "f", 0o6755), ("chown", 0, "f", 1000, 100), ("chmod", 0, "f", 0o6644),
+        ("chown", 0, "f", 1001, 101), ("chmod", 0, "f", 0o6777), ("append", 1000, "f", "x"),
+        ("chmod", 0, "f", 0o6777), ("truncate", 1000, "f", 1), ("chmod", 0, "f", 0o6777), ("append", 0, "f", "x"),
+        ("chmod", 1001, "f", 0o2755), ("chown", 0, "f", 1001, 0), ("chmod", 1001, "f", 0o2755),
+        ("mkdir", 0, "d", 0o777), ("chown", 0, "d", 0, 101), ("chmod", 0, "d", 0o2777),
+        ("create", 1000, "d/g", 0o777), ("mkdir", 1000, "d/h", 0o777), ("create", 1000, "d/h/i", 0o2777),
+        ("chown", 0, "d", 1000, 0),
+    ],
+    "unlink and links": [
+        ("create", 0, "f", 0o644), ("link", 0, "f", "g"), ("link", 0, "f", "g"), ("mkdir", 0, "d", 0o755),
+        ("link", 0, "d", "e"), ("link", 0, "nosuch", "h"), ("link", 0, "f", "d"), ("link", 0, "f", "d/f"),
+        ("unlink", 0, "d"), ("unlink", 0, "d/"), ("unlink", 0, "f/"), ("rmdir", 0, "f"), ("rmdir", 0, "d"),
+        ("unlink", 0, "d/f"), ("rmdir", 0, "d/."), ("rmdir", 0, "d/.."), ("rmdir", 0, "."), ("rmdir", 0, "d/"),
+        ("symlink", 0, "f", "s"), ("link", 0, "s", "t"), ("unlink", 0, "s"), ("symlink", 0, "t2", "t2"),
+        ("read", 0, "t2"), ("symlink", 0, "", "u"), ("unlink", 0, ""), ("mkdir", 0, "", 0o755),
+        ("rename", 0, "", "v"),
+    ],
+    "sizes and holes": [
+        ("create", 0, "f", 0o644), ("truncate", 0, "f", 1 << 20), ("write", 0, "f", 500_000, "x", 1),
+        ("write", 0, "f", 12 * 4096 - 1, "ab", 1), ("truncate", 0, "f", 12 * 4096), ("truncate", 0, "f", 13 * 4096),
+        ("write", 0, "f", 5_000_000, "end", 100), ("truncate", 0, "f", 4_300_000), ("truncate", 0, "f", 1),
+        ("truncate", 0, "f", 5000), ("read", 0, "f"), ("mkdir", 0, "d", 0o755), ("truncate", 0, "d", 0),
+        ("truncate", 0, "nosuch", 0), ("truncate", 0, "f", -1), ("truncate", 0, "f", 1 << 43),
+        ("mkfifo", 0, "p", 0o644), ("truncate", 0, "p", 0), ("open", 0, "d", "w"), ("open", 0, "d", "r"),
+        ("open", 0, "f", "r,trunc"),
+    ],
+    "times": [
+        ("create", 0, "f", 0o644), ("utime", 0, "f", 1, 2), ("times", 0, "f"), ("utime", 0, "f", 2**31 - 1, 0),
+        ("times", 0, "f"), ("utime", 0, "f", -1, -5), ("times", 0, "f"), ("symlink", 0, "f", "s"),
+        ("utime", 0, "s", 7, 8), ("times", 0, "f"), ("utime", 0, "nosuch", 7, 8), ("mkdir", 0, "d", 0o755),
+        ("utime", 0, "d", 3, 4), ("times", 0, "d"), ("link", 0, "f", "d/f"), ("times", 0, "f"),
+    ],
+    "attributes": [
+        ("create", 0, "f", 0o644), ("setxattr", 0, "f", "user.a", "1", 1), ("setxattr", 0, "f", "user.a", "2", 1),
+        ("setxattr", 0, "f", "user.b", "2", 2), ("setxattr", 0, "f", "user.a", "3", 2),
+        ("removexattr", 0, "f", "user.c"), ("setxattr", 0, "f", "user.", "3", 0),
+        ("setxattr", 0, "f", "nothing", "3", 0), ("setxattr", 0, "f", "", "3", 0),
+        ("setxattr", 1000, "f", "user.a", "3", 0), ("setxattr", 1000, "f", "trusted.a", "3", 0),
+        ("setxattr", 0, "f", "user." + "n" * 250, "3", 0), ("setxattr", 0, "f", "user." + "n" * 251, "3", 0),
+        ("mkfifo", 0, "p", 0o666), ("setxattr", 0, "p", "user.a", "3", 0), ("setxattr", 0, "p", "trusted.a", "3", 0),
+        ("mkdir", 0, "d", 0o1777), ("chmod", 0, "d", 0o1777), ("setxattr", 1000, "d", "user.a", "3", 0),
+        ("create", 0, "g", 0o644), ("setxattr", 0, "g", "user.a", "3", 0), ("removexattr", 0, "g", "user.a"),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("options", [("rw", "xip"), ("rw",)], ids="-".join)
+@pytest.mark.parametrize("corner", CORNERS)
+def test_corners_of_posix(corner: str, options: tuple[str, ...]) -> None:
+    both(CORNERS[corner], options)

@@ -163,6 +163,9 @@ class HostSide:
         found.pop("lost+found", None)
         return found
 
+    def stat_link(self, path: str) -> str:
+        return str(os.lstat(path).st_nlink)
+
     def times(self, path: str) -> str:
         info = os.lstat(path)
         return f"{int(info.st_atime)} {int(info.st_mtime)}"
@@ -272,6 +275,9 @@ class GuestSide:
                     left.append((os.path.normpath(os.path.join(path, os.fsdecode(child.name))), child))
         found.pop("lost+found", None)
         return found
+
+    def stat_link(self, path: str) -> str:
+        return str(self.vfs.resolve(path.encode(), follow=False, start=self.start).inode.links_count)
 
     def times(self, path: str) -> str:
         inode = self.vfs.resolve(path.encode(), follow=False, start=self.start).inode

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from errno import EACCES, EINVAL, EISDIR, ENODATA, EPERM
+from errno import EACCES, EINVAL, EISDIR, EPERM, ERANGE
 from time import time
 
 from dcss.errors import KernelError
@@ -10,6 +10,8 @@ from vmguest.credentials import MAY_READ, MAY_WRITE
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs, writer_of
 from vmguest.fs.permission import check, check_owner, may
+
+XATTR_NAME_MAX = 255
 
 
 def chmod(vfs: Vfs, path: bytes, mode: int, start: Dentry | None = None) -> None:
@@ -103,6 +105,8 @@ def set_xattr(
 
     Raises KernelError: EROFS, EPERM, EACCES, ENODATA, EEXIST, EOPNOTSUPP, ENOSPC.
     """
+    if not 0 < len(name) <= XATTR_NAME_MAX:
+        raise KernelError(ERANGE, f"attribute name of {len(name)} bytes, wanted 1 to {XATTR_NAME_MAX}")
     dentry = vfs.resolve(path, start=start, follow=follow)
     writer, inode, user = writer_of(dentry), dentry.inode, vfs.user
     if name.startswith(b"trusted.") and not user.privileged:
@@ -118,8 +122,8 @@ def set_xattr(
         check(dentry, user, MAY_WRITE)
     elif not user.privileged:
         raise KernelError(EPERM, f"{os.fsdecode(path)}: attributes of security. are root's")
-    if not name.partition(b".")[2] and value is None:
-        raise KernelError(ENODATA, f"{os.fsdecode(path)}: attribute {name!r}: no such name")
+    if name in {b"user.", b"trusted.", b"security."}:
+        raise KernelError(EINVAL, f"{os.fsdecode(path)}: attribute {name!r}: nothing follows the prefix")
     writer.set_xattr(inode, name, value, flags)
 
 

@@ -20,7 +20,7 @@ from errno import (
 
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
-from vmguest.credentials import MAY_EXEC, MAY_WRITE, ROOT
+from vmguest.credentials import MAY_EXEC, MAY_WRITE, ROOT, Credentials
 from vmguest.fs.devices import Devices
 from vmguest.fs.filesystem import Writer
 from vmguest.fs.filesystem_types import FileSystemTypes
@@ -123,7 +123,7 @@ def create(vfs: Vfs, path: bytes, start: Dentry | None = None, mode: int = 0o666
     """Make an empty regular file; behind a link that leads nowhere, where that points. Raises KernelError: EROFS, …"""
     directory, name, writer = _place(vfs, *_final_target(vfs, path, start))
     check_new_name(directory, vfs.user)
-    inode = writer.create(directory.inode, name, mode & ~vfs.user.umask, vfs.user)
+    inode = writer.create(directory.inode, name, _new_mode(directory, mode, vfs.user), vfs.user)
     return Dentry(directory.mount, inode, name, directory)
 
 
@@ -138,6 +138,8 @@ def symlink(vfs: Vfs, target: bytes, path: bytes, start: Dentry | None = None) -
     """Make a symbolic link at `path`. Raises KernelError: EEXIST, ENOENT for an empty target, EROFS."""
     if not target:
         raise KernelError(ENOENT, "symbolic link: the target is empty")
+    if len(target) >= PATH_MAX:
+        raise KernelError(ENAMETOOLONG, f"symbolic link: target of {len(target)} bytes, wanted less than {PATH_MAX}")
     directory, name, writer = _new_place(vfs, path, start)
     check_new_name(directory, vfs.user)
     writer.symlink(directory.inode, name, target, vfs.user)
@@ -152,11 +154,23 @@ def mknod(vfs: Vfs, path: bytes, mode: int, rdev: tuple[int, int], start: Dentry
     check_new_name(directory, vfs.user)
     if stat.S_IFMT(mode) in {stat.S_IFCHR, stat.S_IFBLK} and not vfs.user.privileged:
         raise KernelError(EPERM, f"{os.fsdecode(path)}: user {vfs.user.uid} may not make a device's node")
-    mode = stat.S_IFMT(mode) | mode & 0o7777 & ~vfs.user.umask
     if stat.S_ISREG(mode):
-        writer.create(directory.inode, name, stat.S_IMODE(mode), vfs.user)
+        writer.create(directory.inode, name, _new_mode(directory, stat.S_IMODE(mode), vfs.user), vfs.user)
     else:
-        writer.mknod(directory.inode, name, mode, rdev, vfs.user)
+        writer.mknod(directory.inode, name, mode & ~vfs.user.umask, rdev, vfs.user)
+
+
+def _new_mode(directory: Dentry, mode: int, user: Credentials) -> int:
+    """Return the permission bits of a new file: without the umask, and without a set-group-ID that is not the user's.
+
+    A program of a group that he is not in would be his otherwise, from a directory that hands its group on (since
+    Linux 4.19, and in older ones that distributions keep up).
+    """
+    executable = stat.S_ISGID | stat.S_IXGRP
+    foreign = directory.inode.mode & stat.S_ISGID and not user.in_group(directory.inode.gid)
+    if mode & executable == executable and foreign and not user.privileged:
+        mode &= ~stat.S_ISGID
+    return mode & 0o7777 & ~user.umask
 
 
 def link(vfs: Vfs, old: bytes, path: bytes, start: Dentry | None = None, *, follow: bool = False) -> None:
