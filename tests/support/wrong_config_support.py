@@ -500,8 +500,8 @@ guests:
             "10: guests[0].mounts[0].options: found 'ro', wanted a list (write it in brackets)",
             "10: guests[0].mounts[0].device: found 'dcssblk1', wanted one of dcssblk0 (did you mean dcssblk0?)",
             "12: guests[0].run[0].map: found 'lib', wanted a path from the guest's root, such as /usr/lib",
-            "13: guests[0].run[1].raed: found an unknown key, wanted one of map, read, load, exec, background (did you mean"
-            " read?)",
+            "13: guests[0].run[1].raed: found an unknown key, wanted one of map, read, load, exec, background"
+            " (did you mean read?)",
             f"14: guests[1].name: found 'linux', wanted {_NAME} (in upper case)",
             "14: guests[1].expect: found 'all', wanted one of shared, copies, nothing",
         ),
