@@ -61,7 +61,8 @@ def read_document(path: Path, environment: Mapping[str, str] | None = None) -> D
         with path.open("rb") as stream:
             content = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ConfigError(f"{file}: found {error.strerror}, wanted a readable YAML file") from error
+        example = " (dcss init writes an example)" if isinstance(error, FileNotFoundError) else ""
+        raise ConfigError(f"{file}: found {error.strerror}, wanted a readable YAML file{example}") from error
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(f"{file}: found more than {MAX_FILE_BYTES} bytes, wanted a YAML file of at most 1 MiB")
     try:

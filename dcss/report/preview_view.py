@@ -57,6 +57,8 @@ def _details(segment: SegmentPreview) -> Iterator[Block]:
         yield Note(
             f": copied by {name_range(segment.copied)}, which mount it without xip", segment.name, "doubtful", _INDENT
         )
+    if not segment.in_place and not segment.copied:
+        yield Note(": mounted by no guest before its `run:` list begins", segment.name, "bold", _INDENT)
     if segment.patterns:
         rows = tuple((text_cell(f"  {each.pattern}"), count_cell(each.files)) for each in segment.patterns)
         yield Table(_PATTERNS, rows)

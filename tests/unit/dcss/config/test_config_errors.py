@@ -20,8 +20,9 @@ def test_each_wrong_file_gives_its_findings(wrong: WrongConfig, tmp_path: Path) 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     path = tmp_path / "no.yaml"
-    with pytest.raises(ConfigError, match="found No such file or directory, wanted a readable YAML file"):
+    with pytest.raises(ConfigError, match="found No such file or directory, wanted a readable YAML file") as caught:
         load_plan(path)
+    assert str(caught.value).endswith("(dcss init writes an example)")
 
 
 def test_a_directory_is_no_file(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ from cp_support import private_directories
 from dcss.config.load import load_plan
 from dcss.errors import ConfigError
 from dcss.progress import SilentProgress
+from dcss.report.layout import render_page
+from dcss.report.preview_view import preview_page
+from dcss.report.style import Style
 from dcss.system.preview import GuestsPreview, StepPreview, SystemPreview, preview
 
 
@@ -153,3 +156,17 @@ def test_guests_whose_segments_would_overlap_are_refused(tree: Path, tmp_path: P
             "  - {name: B, at: 0x40100000, size: 1M, type: SN}",
             "guests: [{name: G, dcssblk: [A, B]}]",
         )
+
+
+def test_each_segment_of_the_page_says_who_mounts_it(tree: Path, tmp_path: Path) -> None:
+    found = shown(
+        tmp_path,
+        "segments:",
+        f"  - {{name: LIB, at: 0x20000000, image: {{files: ['{tree}/usr/lib/*']}}}}",
+        f"  - {{name: DIR, at: 0x30000000, size: 1M, image: {{directory: '{tree}'}}}}",
+        "guests:",
+        f"  - {{name: USER, {DEVICE % ('/mnt', 'ro, xip')}}}",
+    )
+    page = render_page(preview_page(found), Style())
+    assert "\nLIB: mapped in place by USER\n" in page
+    assert "\nDIR: mounted by no guest before its `run:` list begins\n" in page
