@@ -46,7 +46,7 @@ class ExtentCache:
                 files = image_files(parts[0] if len(parts) == 1 else JoinedSource(parts))
             if len(versions) == len(members):
                 current[versions] = files
-            for member in _divide(members, files):
+            for member in divided(members, files):
                 found[member.shm_name] = member
         self._read = current
         return tuple(found[segment.shm_name] for segment in segments)
@@ -85,7 +85,7 @@ def _standing(segment: SegmentTarget) -> tuple[bool, bool]:
     return any(word.isdigit() for word in more), "saved" in more
 
 
-def _divide(members: Sequence[SegmentTarget], files: ImageFiles) -> Iterator[SegmentTarget]:
+def divided(members: Sequence[SegmentTarget], files: ImageFiles) -> Iterator[SegmentTarget]:
     """Yield each segment with its own part of the files; the first has what is said of damage."""
     first_page, damage = 0, files.damage
     joined = tuple(member.shm_name for member in members) if len(members) > 1 else ()

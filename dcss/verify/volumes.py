@@ -29,18 +29,28 @@ class VolumeView:
         return cls(segments, places, SegmentFiles.joined([(each.files, each.pages) for each in segments]))
 
     @property
+    def name(self) -> str:
+        """The names of its segments, with a colon in between, as dcssblk names them."""
+        return ":".join(segment.name for segment in self.segments)
+
+    @property
     def pages(self) -> int:
         """Pages of all its segments."""
         return sum(segment.pages for segment in self.segments)
 
+    @property
+    def first_pages(self) -> list[int]:
+        """The page of the whole at which each of its segments begins."""
+        first_pages: list[int] = np.cumsum([0, *(segment.pages for segment in self.segments)])[:-1].tolist()
+        return first_pages
+
     def segments_of(self, file: int) -> str:
-        """Name the segments that hold pages of a file, with a colon in between, as dcssblk names them."""
+        """Name the segments that hold pages of a file."""
         if len(self.segments) == 1:
-            return self.segments[0].name
+            return self.name
         start = self.files.starts[file]
         pages = self.files.pages[start : start + self.files.counts[file]]
-        ends = np.cumsum([segment.pages for segment in self.segments])
-        holding: Pages = np.unique(np.searchsorted(ends, pages, side="right"))
+        holding: Pages = np.unique(np.searchsorted(self.first_pages, pages, side="right")) - 1
         return ":".join(self.segments[number].name for number in holding.tolist())
 
     def label(self, file: int) -> str:

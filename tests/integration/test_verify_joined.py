@@ -109,3 +109,15 @@ def test_a_baseline_reads_both_parts(stage: Stage) -> None:
     stage.guest([order("storage", pages=64), *read_both], expect="copies")
     why = detail(verify(stage.system), BASELINES)
     assert "LOWER:UPPER:/lib/both.so: 8 of 24 pages not found in its memory" in why
+
+
+def test_copies_of_both_parts_are_those_of_one_file(stage: Stage) -> None:
+    hidden = [
+        order("hide", how="private", page=LOWER_PAGES, pages=16),
+        order("hide", how="private", page=0, pages=8, segment=1),
+        order("hide", how="private", page=60, pages=2, segment=1),  # of no file
+    ]
+    stage.guest([*devices(), *map_both(), *hidden])
+    why = assert_only_false(verify(stage.system), NO_COPIES)
+    assert "pages of LOWER:UPPER:/lib/both.so in private memory" in why
+    assert "2 pages of UPPER:file system metadata" in why

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple, Self, TypeVar
@@ -22,7 +22,7 @@ import numpy as np
 
 from dcss.abi.extmem import SegmentType
 from dcss.abi.page import PAGE_SIZE
-from dcss.account.targets import AddressRange, GuestTarget, SegmentTarget, SystemTarget
+from dcss.account.targets import AddressRange, FileRuns, GuestTarget, SegmentTarget, SystemTarget
 from dcss.verify.search.system_v import detached_segments
 from dcss.verify.segment_content import SegmentContent
 from dcss.verify.segment_view import SegmentFiles, SegmentView
@@ -66,7 +66,7 @@ def random_content(pages: int = PAGES, seed: int = 1) -> bytes:
     return np.random.default_rng(seed).integers(0, 256, pages * PAGE_SIZE, np.uint8).tobytes()
 
 
-def unmapped(content: bytes, files: tuple[File, ...] = (), name: str = "LIB") -> SegmentView:
+def unmapped(content: bytes, files: Sequence[FileRuns] = (), name: str = "LIB") -> SegmentView:
     """A segment in a file of this process's own: nothing of it is in /dev/shm, and nobody maps it."""
     descriptor = os.memfd_create(name)
     os.write(descriptor, content)

@@ -38,11 +38,12 @@ def copies_in_process(
     keys = np.stack((*_files_of(contents, hits.contents), kind_of, _origins(guest, hits.addresses, engine)))
     groups, group_of = np.unique(keys, axis=1, return_inverse=True)
     found = []
-    for index, (segment, file, kind, origin) in enumerate(groups.T.tolist()):
+    for index, (place, volume, file, kind, origin) in enumerate(groups.T.tolist()):
         mine = group_of.reshape(-1) == index
         where = f"{names[kind]} at {int(hits.addresses[mine].min()):#x}"
         pages = len(np.unique(hits.contents[mine]))
-        found.append(Copies(holder_name(guest), _ORIGINS[origin], *_names(contents, segment, file), pages, where))
+        name_and_path = _names(contents, place, volume, file)
+        found.append(Copies(holder_name(guest), _ORIGINS[origin], *name_and_path, pages, where))
     return found
 
 
@@ -75,27 +76,35 @@ def _by_file(contents: Contents, guest: GuestTarget, origin: Origin, where: str,
         Copies(
             holder_name(guest),
             origin,
-            *_names(contents, segment, file),
+            *_names(contents, place, volume, file),
             int(np.count_nonzero(group_of.reshape(-1) == index)),
             where,
         )
-        for index, (segment, file) in enumerate(groups.T.tolist())
+        for index, (place, volume, file) in enumerate(groups.T.tolist())
     ]
 
 
-def _names(contents: Contents, segment: int, file: int) -> tuple[str, str | None]:
-    published = contents.segments[segment]
-    return published.name, None if file == NO_FILE else published.files.paths[file]
+def _names(contents: Contents, place: int, volume: int, file: int) -> tuple[str, str | None]:
+    if file == NO_FILE:
+        return contents.segments[place].name, None
+    published = contents.volumes[volume]
+    return published.segments_of(file), published.files.paths[file]
 
 
-def _files_of(contents: Contents, found: Pages) -> tuple[Pages, Pages]:
-    """Return segment and file of each content, by the page that names it."""
+def _files_of(contents: Contents, found: Pages) -> tuple[Pages, Pages, Pages]:
+    """Return segment, file system and file of each content, by the page that names it.
+
+    A file over several segments has one group, so the segment is that of the file system's first one.
+    """
     segments, pages = contents.segment[found], contents.page[found]
-    files = np.full(len(found), NO_FILE)
-    for index, segment in enumerate(contents.segments):
-        mine = segments == index
-        files[mine] = segment.files.owner[pages[mine]]
-    return segments, files
+    places, volumes, files = segments.copy(), np.zeros(len(found), np.int64), np.full(len(found), NO_FILE)
+    for index, volume in enumerate(contents.volumes):
+        for place, first_page in zip(volume.places, volume.first_pages, strict=True):
+            mine = segments == place
+            volumes[mine] = index
+            files[mine] = volume.files.owner[pages[mine] + first_page]
+            places[mine & (files != NO_FILE)] = volume.places[0]
+    return places, volumes, files
 
 
 def _origins(guest: GuestTarget | None, addresses: Pages, engine: Flags) -> Pages:

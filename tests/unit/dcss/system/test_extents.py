@@ -7,7 +7,7 @@ import pytest
 from dcss.abi.extmem import SegmentType
 from dcss.account.targets import SegmentTarget
 from dcss.image.files import FileExtents, ImageFiles
-from dcss.system.extents import _divide, _following, _parts, _standing
+from dcss.system.extents import _following, _parts, _standing, divided
 
 PAGE = 4096
 FIRST = SegmentTarget("A", SegmentType.SR, "/a", 1, 0, 10 * PAGE, "x", start=100 * PAGE)
@@ -28,7 +28,7 @@ def test_a_file_has_a_part_in_each_segment_that_it_lies_in() -> None:
         extents(b"/second", ((0, 10, 1), (1, 14, 6))),
     )
     second = following("B")
-    parts = list(_divide((FIRST, second), ImageFiles(files, ("damaged",))))
+    parts = list(divided((FIRST, second), ImageFiles(files, ("damaged",))))
     assert [part.files for part in parts] == [
         (extents(b"/first", ((0, 2, 3),)), extents(b"/over", ((0, 8, 2),))),
         (extents(b"/over", ((2, 0, 3),)), extents(b"/second", ((0, 0, 1), (1, 4, 6)))),
@@ -40,7 +40,7 @@ def test_a_file_has_a_part_in_each_segment_that_it_lies_in() -> None:
 
 def test_a_segment_alone_has_all_files_and_no_others() -> None:
     files = (extents(b"/over", ((0, 8, 5),)),)
-    (alone,) = _divide((FIRST,), ImageFiles(files, ()))
+    (alone,) = divided((FIRST,), ImageFiles(files, ()))
     assert (alone.files, alone.damage, alone.joined) == (files, (), ())
 
 
