@@ -134,6 +134,8 @@ def test_mknod_makes_a_name_for_a_disk_anywhere(kernel: Kernel) -> None:
     assert [errno_of(path, kernel) for path in (b"/tmp/none", b"/tmp/other", b"/tmp/zero")] == [ENXIO] * 3
     assert out(kernel, "find /tmp -type b; find /tmp -type c") == b"/tmp/disk\n/tmp/none\n/tmp/other\n/tmp/zero\n"
     assert sh(kernel, "mknod /tmp/disk b 252 0").err == "mknod: /tmp/disk: File exists\n"
+    out(kernel, "mknod /tmp/pipe p")
+    assert kernel.vfs.resolve(b"/tmp/pipe").inode.rdev == (0, 0)
     out(kernel, "mkdir /tmp/safe; mount -t tmpfs -o nodev none /tmp/safe; mknod /tmp/safe/disk b 252 0")
     assert errno_of(b"/tmp/safe/disk", kernel) == EACCES
 

@@ -41,6 +41,23 @@ def file(kernel: Kernel) -> Iterator[FileDescription]:
         yield opened
 
 
+def test_fsync_writes_to_the_device_where_there_is_one(
+    file: FileDescription, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writer = file.dentry.mount.file_system.writer
+    assert writer is not None
+    synced: list[object] = []
+
+    def sync(self: object) -> None:
+        synced.append(self)
+
+    monkeypatch.setattr(type(writer), "sync", sync)
+    file.fsync()
+    assert synced == [writer]
+    with open_file(kernel.vfs, b"/dev/null") as null:
+        null.fsync()
+
+
 def test_vectors_are_filled_and_written_in_turn(file: FileDescription) -> None:
     assert file.writev([b"one", b"", memoryview(b"two")]) == 6
     file.seek(0)

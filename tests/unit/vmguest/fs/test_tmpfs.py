@@ -212,3 +212,45 @@ def test_how_full_it_is(storage: RealStorage, system: TmpfsFileSystem) -> None:
     full = system.statfs()
     assert full.blocks - full.free_blocks == 3
     assert full.free_blocks * PAGE_SIZE == storage.free_bytes
+
+
+def made(system: TmpfsFileSystem, *directories: bytes) -> list[Any]:
+    return [system.mkdir(system.inode(system.root), name, 0o755, ROOT) for name in directories]
+
+
+def names(system: TmpfsFileSystem, directory: Any) -> set[bytes]:
+    return {name for name, _ in system.names(directory)}
+
+
+def test_a_name_is_moved_over_what_may_be_replaced(system: TmpfsFileSystem) -> None:
+    root = system.inode(system.root)
+    one, two, sub = made(system, b"one", b"two", b"sub")
+    file, other = (system.create(one, name, 0o644, ROOT) for name in (b"file", b"other"))
+    assert root.links_count == 5
+    system.rename(one, b"file", two, b"moved")
+    assert (names(system, one), names(system, two)) == ({b"other"}, {b"moved"})
+    system.rename(two, b"moved", one, b"other")
+    assert system.lookup(one, b"other") == file.number
+    assert (other.links_count, file.links_count) == (0, 1)
+    system.link(file, one, b"again")
+    system.rename(one, b"again", one, b"other")  # two names of one file: nothing happens
+    assert names(system, one) == {b"again", b"other"}
+    system.rename(root, b"sub", two, b"sub")
+    assert (root.links_count, two.links_count, sub.links_count) == (4, 3, 2)
+    (empty,) = made(system, b"empty")
+    system.rename(two, b"sub", root, b"empty")
+    assert (system.lookup(root, b"empty"), empty.links_count) == (sub.number, 0)
+    assert (root.links_count, two.links_count) == (5, 2)
+
+
+def test_a_name_is_not_moved_over_what_is_of_another_kind_or_full(system: TmpfsFileSystem) -> None:
+    root = system.inode(system.root)
+    one, two = made(system, b"one", b"two")
+    system.create(root, b"file", 0o644, ROOT)
+    system.create(two, b"full", 0o644, ROOT)
+    for old, new, errno in ((b"one", b"file", ENOTDIR), (b"file", b"one", EISDIR), (b"one", b"two", ENOTEMPTY)):
+        with pytest.raises(KernelError) as caught:
+            system.rename(root, old, root, new)
+        assert caught.value.errno == errno
+    assert names(system, root) == {b"one", b"two", b"file"}
+    assert (root.links_count, one.links_count, two.links_count) == (4, 2, 2)
