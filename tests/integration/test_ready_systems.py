@@ -31,6 +31,10 @@ def test_a_ready_system_is_verified(dcss: Dcss, config: Path) -> None:
     assert done["measure"]["totals"]["saved_bytes"] > 0
     if config.stem == "demo":
         assert any(file["path"].endswith("/libc.so.6") and file["shared"] for file in done["verify"]["files"])
+    if config.stem == "modes":
+        costs = {guest["mounts"][0]["mode"]: guest["host"]["uss_bytes"] for guest in done["measure"]["guests"]}
+        assert costs["xip"] < costs["page-cache"] < costs["ramdisk"]
+        assert costs["mtd"] < costs["page-cache"]
     assert yaml.safe_load(config.read_text())["system"] == config.stem
     dcss.assert_nothing_left()
 
