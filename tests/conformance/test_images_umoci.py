@@ -38,6 +38,8 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
         run("umoci", "unpack", *_ROOTLESS, "--image", f"{layout}:t", bundle)
         subprocess.run(["sh", "-ec", change], cwd=bundle / "rootfs", check=True)
         run("umoci", "repack", "--image", f"{layout}:t", bundle)
+    (work / "inserted").write_text("inserted")
+    run("umoci", "insert", *_ROOTLESS, "--image", f"{layout}:t", work / "inserted", "/inserted")  # it pads nothing
     return layout
 
 

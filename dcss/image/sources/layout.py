@@ -11,12 +11,22 @@ from dcss.image.sources.archive import Archive, Span
 from dcss.image.sources.host import HostFile, host_error
 from dcss.image.sources.oci_layout import INDEX, MARK
 
+_VERSION_BYTES: Final = 256
 _DOCUMENT_BYTES: Final = 4 << 20  # manifests of images are shorter
 
 
 def is_layout(path: Path) -> bool:
     """Return True if a directory is an image layout."""
     return (path / MARK).is_file() and (path / INDEX).is_file()
+
+
+def is_dir_transport(path: Path) -> bool:
+    """Return True if a directory is an image as ``skopeo copy … dir:DIRECTORY`` writes it."""
+    try:
+        version = read_regular(path / "version", _VERSION_BYTES)
+    except (OSError, WrongKindError, ValueError):
+        return False
+    return version.startswith(b"Directory Transport Version:") and (path / "manifest.json").is_file()
 
 
 class LayoutDirectory:

@@ -60,7 +60,8 @@ def _apply_layers(layers: Sequence[Layer], overlay: Overlay) -> list[str]:
         overlay.begin_layer()
         if layer.digest is not None:
             layer.digest.check_archive(layer.stored)
-        scanned = scan(unpacked(layer.stored), layer.diff_id)
+        whole = layer.digest is not None or layer.diff_id is not None
+        scanned = scan(unpacked(layer.stored), layer.diff_id, whole=whole)
         notes += scanned.notes
         _apply(scanned, overlay)
     return notes

@@ -77,8 +77,10 @@ class TarScan:
         return data[0].source_offset - start if data else 0
 
 
-def scan(archive: Archive, digest: Digest | None = None) -> TarScan:
+def scan(archive: Archive, digest: Digest | None = None, *, whole: bool = False) -> TarScan:
     """Read through a tar and return its members; content stays where it is.
+
+    With `whole`, it is known not to be cut short, and may end without padding.
 
     Raises ImageError, also where the tar has another digest than the one given.
     """
@@ -90,7 +92,7 @@ def scan(archive: Archive, digest: Digest | None = None) -> TarScan:
         # What cannot seek is read from front to back: its digest costs no reading more.
         hashing = None if digest is None else HashingReader(opened, digest)
         stream = opened if hashing is None else hashing.buffered()
-        reader = TarReader(stream, seekable=archive.seekable)
+        reader = TarReader(stream, seekable=archive.seekable, whole=whole)
         try:
             for entry in reader:
                 scanned.members.append(_member(entry, scanned))

@@ -69,12 +69,18 @@ class _Extension:
 class TarReader:
     """Iterates over the members once. `offset` counts the bytes of the archive that were read or skipped."""
 
-    def __init__(self, stream: BufferedReader, *, seekable: bool) -> None:
+    def __init__(self, stream: BufferedReader, *, seekable: bool, whole: bool = False) -> None:
+        """With `whole`, the archive is known not to be cut short: it may end where its last data does.
+
+        umoci insert writes such layers, and Go's archive/tar, which container tools use, reads them.
+        """
         self.offset = 0
         self._stream = stream
         self._seekable = seekable
+        self._whole = whole
         self._globals: pax.Records = {}
-        self._end = 0  # of the member's data, with padding
+        self._data_end = 0  # of the member's data
+        self._end = 0  # the same with padding
 
     def __iter__(self) -> Iterator[TarEntry]:
         """Yield each member; until the next its data can be had by `content`. Raises TarFormatError, for damage too."""
@@ -98,9 +104,15 @@ class TarReader:
         return self._read(entry.size_bytes)
 
     def _next_header(self) -> Header | None:
-        self._skip(self._end - self.offset)
+        self._skip(self._data_end - self.offset)
+        padding = self._stream.read(self._end - self.offset)
+        self.offset += len(padding)
+        if self.offset < self._end:
+            if self._whole and not padding:
+                return None
+            raise _cut_short(self.offset)
         block = self._stream.read(BLOCK_BYTES)
-        self.offset = self._end = self._end + len(block)
+        self.offset = self._data_end = self._end = self._end + len(block)
         if not block or block == _ZERO_BLOCK:
             return None
         if len(block) < BLOCK_BYTES:
@@ -133,7 +145,7 @@ class TarReader:
             raise TarFormatError(
                 f"extended header: found {header.size_bytes} bytes, wanted at most {_MAX_EXTENSION_BYTES}"
             )
-        self._end += _padded(header.size_bytes)
+        self._add_data(header.size_bytes)
         return self._read(header.size_bytes)
 
     def _entry(self, header: Header, extension: _Extension) -> TarEntry | None:
@@ -146,7 +158,7 @@ class TarReader:
             stored_bytes = 0
         if stored_bytes < 0:
             raise TarFormatError(f"{os.fsdecode(path)}: size: found {stored_bytes}, wanted 0 or more")
-        self._end += _padded(stored_bytes)
+        self._add_data(stored_bytes)
         if header.type == b"V":
             return None
         if header.type == b"M" or b"GNU.volume.filename" in records:
@@ -191,7 +203,13 @@ class TarReader:
             )
         return sparse.size_bytes, tuple(runs)
 
+    def _add_data(self, length_bytes: int) -> None:
+        """Let so many bytes of data follow the headers read so far."""
+        self._data_end = self._end + length_bytes
+        self._end += _padded(length_bytes)
+
     def _more_header(self) -> bytes:
+        self._data_end += BLOCK_BYTES
         self._end += BLOCK_BYTES
         return self._read(BLOCK_BYTES)
 

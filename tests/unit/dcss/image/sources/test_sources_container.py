@@ -13,8 +13,9 @@ import pytest
 from image_support import Read, build
 from tar_support import WriteMode, content, info, make_tar
 
-from dcss.config.plan import TarSource
+from dcss.config.plan import DirectorySource, TarSource
 from dcss.errors import ImageError
+from dcss.image.sources.kind import source_of
 from dcss.image.sources.tar import read_tar
 
 
@@ -305,6 +306,26 @@ def test_a_layer_of_other_bytes_is_refused(tmp_path: Path, make: Any, mode: Writ
     assert f"found digest {found}, wanted {wanted}" in str(caught.value)
 
 
+@pytest.mark.parametrize("mode", ["w:", "w:gz"])
+@pytest.mark.parametrize("size_bytes", [700, 1024])
+def test_a_layer_may_end_with_its_last_data(tmp_path: Path, mode: WriteMode, size_bytes: int) -> None:
+    """umoci insert writes such layers; a digest says that nothing is lost, and a tar without one is cut short."""
+    layer = layer_tar([(info("a"), content(size_bytes, 1))], "w:")[: 512 + size_bytes]
+    for length, good in ((512 + size_bytes, True), (512 + size_bytes - 1, False)):
+        layout = Layout()
+        cut = layer[:length] if mode == "w:" else gzip.compress(layer[:length], mtime=0)
+        members = layout.members(layout.image(cut))
+        if good:
+            build(TarSource(make_tar(tmp_path / "x.tar", members)), tmp_path / "x.img")
+            assert Read(tmp_path / "x.img").content == {b"/a": content(size_bytes, 1)}
+        else:
+            assert "cut short" in refused(tmp_path, members)
+    if size_bytes % 512:
+        (tmp_path / "y.tar").write_bytes(layer)
+        with pytest.raises(ImageError, match="cut short"):
+            read_tar(TarSource(tmp_path / "y.tar"))
+
+
 def test_diff_ids_are_checked_beside_digests(tmp_path: Path) -> None:
     layout = Layout("sha512")
     layer = layer_tar([(info("a"), b"a")], "w:gz")
@@ -411,6 +432,14 @@ def test_a_choice_of_what_is_no_image_is_refused(tmp_path: Path) -> None:
     path = make_tar(tmp_path / "x.tar", [(info("a"), b"a")])
     with pytest.raises(ImageError, match="found no container image, wanted one"):
         read_tar(TarSource(path, tag="x"))
+
+
+def test_another_form_of_skopeo_is_named(tmp_path: Path) -> None:
+    (tmp_path / "version").write_text("Directory Transport Version: 1.1\n")
+    assert isinstance(source_of(tmp_path), DirectorySource)
+    (tmp_path / "manifest.json").write_text("{}")
+    with pytest.raises(ImageError, match=f"found an image of skopeo's dir:, .* skopeo copy dir:{tmp_path} oci:LAYOUT"):
+        source_of(tmp_path)
 
 
 def test_a_layout_cannot_lead_out_of_its_directory(tmp_path: Path) -> None:
