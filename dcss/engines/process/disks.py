@@ -49,7 +49,7 @@ def _mapped_files(descriptors: Sequence[int]) -> frozenset[tuple[int, int]]:
     with ExitStack() as stack:
         addresses = set()
         for descriptor in descriptors:
-            if os.fstat(descriptor).st_size:
-                mapping = stack.enter_context(mmap.mmap(descriptor, mmap.PAGESIZE, mmap.MAP_SHARED, mmap.PROT_READ))
+            if size_bytes := min(os.fstat(descriptor).st_size, mmap.PAGESIZE):
+                mapping = stack.enter_context(mmap.mmap(descriptor, size_bytes, mmap.MAP_SHARED, mmap.PROT_READ))
                 addresses.add(np.frombuffer(mapping, np.uint8).ctypes.data)
         return frozenset(vma.object for vma in read_maps(os.getpid()) if vma.start in addresses)

@@ -1,7 +1,7 @@
 """Files in real storage against a model, and what they take and give back."""
 
 from collections.abc import Callable, Iterator
-from errno import EINVAL, EISDIR, ENOSPC, ENOTDIR, ENOTEMPTY
+from errno import EEXIST, EINVAL, EISDIR, ENODATA, ENOSPC, ENOTDIR, ENOTEMPTY, EOPNOTSUPP
 from typing import Any
 
 import pytest
@@ -14,6 +14,7 @@ from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.credentials import ROOT
 from vmguest.frames import FrameMap
+from vmguest.fs.filesystem import XATTR_CREATE, XATTR_REPLACE
 from vmguest.fs.tmpfs import TmpfsFileSystem
 from vmguest.fs.tmpfs_file import TmpfsFile
 from vmguest.storage import RealStorage, StorageKind
@@ -254,3 +255,25 @@ def test_a_name_is_not_moved_over_what_is_of_another_kind_or_full(system: TmpfsF
         assert caught.value.errno == errno
     assert names(system, root) == {b"one", b"two", b"file"}
     assert (root.links_count, one.links_count, two.links_count) == (4, 2, 2)
+
+
+def test_attributes_are_set_made_replaced_and_removed(system: TmpfsFileSystem) -> None:
+    inode = system.create(system.inode(system.root), b"f", 0o644, ROOT)
+    name = b"trusted.x"
+
+    def refused(errno: int, *arguments: Any) -> None:
+        with pytest.raises(KernelError) as caught:
+            system.set_xattr(inode, *arguments)
+        assert caught.value.errno == errno
+
+    refused(EOPNOTSUPP, b"user.x", b"1")
+    for value, flags in ((None, 0), (b"1", XATTR_REPLACE)):
+        refused(ENODATA, name, value, flags)
+    system.set_xattr(inode, name, b"1", XATTR_CREATE)
+    refused(EEXIST, name, b"2", XATTR_CREATE)
+    assert system.xattrs(inode) == {name: b"1"}
+    system.set_xattr(inode, name, b"2", XATTR_REPLACE)
+    system.set_xattr(inode, b"security.y", b"3")
+    assert system.xattrs(inode) == {name: b"2", b"security.y": b"3"}
+    system.set_xattr(inode, name, None)
+    assert system.xattrs(inode) == {b"security.y": b"3"}

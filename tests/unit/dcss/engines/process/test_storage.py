@@ -8,6 +8,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -167,3 +168,12 @@ def test_memory_that_cannot_be_read_is_an_error() -> None:
     with guest_with(prepare) as guest, pytest.raises(OSError, match=r"Input/output error|its memory ends at"):
         dumped(guest, 0, 8192)
     os.close(short)
+
+
+def test_memory_that_ends_before_all_is_read_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "memory").write_bytes(b"x" * 100)
+    with (tmp_path / "memory").open("rb") as memory, (tmp_path / "dump").open("wb") as dump:
+        with pytest.raises(OSError, match="its memory ends at 0x64, wanted 29 bytes") as caught:
+            storage_module._copy(memory.fileno(), 1, dump.fileno(), 5, 128)
+        assert caught.value.errno == errno.EIO
+    assert (tmp_path / "dump").read_bytes() == bytes(5) + b"x" * 99
