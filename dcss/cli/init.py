@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dcss.cli.options import json_option, print_json
+from dcss.cli.options import json_option, own_command, print_json
 from dcss.errors import ConfigError
 from dcss.suggest import suggestion
 
@@ -49,7 +49,7 @@ def command(name: str, list_only: bool, output: Path | None, new_name: str | Non
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:
-        click.echo(f"{path} written; start it with: dcss run {path}")
+        click.echo(f"{path} written; start it with: {own_command()} run {path}")
 
 
 def ready_systems() -> dict[str, Traversable]:

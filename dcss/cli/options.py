@@ -1,8 +1,10 @@
 """Exit statuses, options and output that commands have in common."""
 
 import os
+import shutil
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Any, TextIO
 
 import click
@@ -12,6 +14,7 @@ from dcss.errors import ConfigError
 if TYPE_CHECKING:
     from dcss.report.blocks import Page
 
+_NAME = "dcss"
 EXIT_REFUTED = 1
 EXIT_USAGE = 2
 EXIT_FAILED = 3
@@ -26,6 +29,15 @@ evidence_option = click.option(
 
 
 _printed: list[bool] = []  # one entry for each document of this process
+
+
+def own_command() -> str:
+    """Return how this program is called: the path that it was called by where a shell does not find it as dcss."""
+    called = sys.argv[0]
+    if Path(called).name != _NAME or not os.access(called, os.X_OK):  # python -m dcss, or another program
+        return _NAME
+    found = shutil.which(_NAME)
+    return _NAME if found is not None and Path(found).samefile(called) else quote(called)
 
 
 def is_json_printed() -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import EXIT_FAILED, echo_error, json_option, print_json, print_page
+from dcss.cli.options import EXIT_FAILED, echo_error, json_option, own_command, print_json, print_page
 from dcss.cli.systems import running_systems
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def _show(status: "SystemStatus", seconds: float, *, as_json: bool, detach: bool
     else:
         from dcss.report.pages import up_page
 
-        name = status.system
-        next_step = f"dcss ps {name} shows it, dcss down {name} takes it down" if detach else "Ctrl-C takes it down"
+        name, dcss = status.system, own_command()
+        next_step = f"{dcss} ps {name} shows it, {dcss} down {name} takes it down" if detach else "Ctrl-C takes it down"
         print_page(up_page(status, seconds, next_step))
     sys.stdout.flush()

@@ -9,6 +9,7 @@ import pytest
 
 from dcss.cli.init import description, ready_systems
 from dcss.cli.main import main
+from dcss.cli.options import own_command
 from dcss.config.load import load_plan
 from dcss.doctor.host import Diagnosis
 from dcss.report.doctor_view import doctor_page
@@ -53,6 +54,28 @@ def test_init_elsewhere(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert len(load_plan(here / "many.yaml").guests) == 100
     assert run("init", "-o", "no/such/x.yaml") == 2
     assert "no/such/x.yaml: found No such file or directory" in capfd.readouterr().err
+
+
+def test_the_next_step_can_be_called(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for directory in (here / "bin", here / "my venv"):
+        directory.mkdir()
+        (directory / "dcss").write_text("#!/bin/sh\n")
+        (directory / "dcss").chmod(0o755)
+    monkeypatch.setenv("PATH", str(here / "bin"))
+    for called, shown in (
+        ("bin/dcss", "dcss"),
+        (f"{here}/bin/dcss", "dcss"),
+        ("my venv/dcss", "'my venv/dcss'"),
+        ("somewhere/dcss", "dcss"),
+        (f"{here}/dcss/__main__.py", "dcss"),
+    ):
+        monkeypatch.setattr("sys.argv", [called, "init"])
+        assert own_command() == shown
+    monkeypatch.setattr("sys.argv", ["my venv/dcss"])
+    assert run("init") == 0
+    assert capfd.readouterr().out == "demo.yaml written; start it with: 'my venv/dcss' run demo.yaml\n"
 
 
 def test_init_under_a_new_name(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
