@@ -134,6 +134,7 @@ def test_several_groups_and_files_across_them(tmp_path: Path) -> None:
     assert all(file.aligned for file in mapped.files)
 
 
+@pytest.mark.slow
 def test_more_inodes_than_the_content_asks_for_groups(tmp_path: Path) -> None:
     root = tmp_path / "tree"
     root.mkdir()
@@ -151,6 +152,7 @@ def test_more_inodes_than_the_content_asks_for_groups(tmp_path: Path) -> None:
     assert len(Read(tmp_path / "x.img").targets) == 34_000
 
 
+@pytest.mark.slow
 def test_links_past_ext2s_count_are_refused(tmp_path: Path) -> None:
     root = tmp_path / "tree"
     root.mkdir()

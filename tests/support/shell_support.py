@@ -1,6 +1,9 @@
 """A shell on a guest kernel inside the test process."""
 
+import inspect
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
 
@@ -37,3 +40,14 @@ def out(kernel: Kernel, command: "str | bytes | list[str] | list[bytes]") -> byt
     ran = sh(kernel, command)
     assert (ran.status, ran.err) == (0, ""), ran
     return ran.out
+
+
+@contextmanager
+def small_stack(frames: int = 200) -> Iterator[int]:
+    """Leave Python so many more frames; yield a depth that no recursion reaches, which is quicker than 1,000 levels."""
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack(0)) + frames)
+    try:
+        yield frames + 50
+    finally:
+        sys.setrecursionlimit(before)

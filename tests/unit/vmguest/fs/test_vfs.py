@@ -1,6 +1,5 @@
 """Paths, links, mounts, patterns."""
 
-import sys
 from collections.abc import Iterator
 from errno import EBUSY, EINVAL, EISDIR, ELOOP, ENAMETOOLONG, ENOENT, ENOTDIR, ENXIO
 from pathlib import Path
@@ -9,7 +8,7 @@ import pytest
 from cp_support import BlockingCp
 from guest_support import definition, fill_with, guest_kernel
 from needs_support import needs
-from shell_support import out
+from shell_support import out, small_stack
 from tree_support import make_tree, mke2fs
 
 from dcss.errors import KernelError
@@ -143,7 +142,7 @@ def test_map_takes_each_inode_once_and_fails_for_nothing(kernel: Kernel) -> None
 
 
 def test_glob_goes_to_the_bottom_of_a_tree_that_is_deeper_than_pythons_stack(kernel: Kernel) -> None:
-    levels = sys.getrecursionlimit() + 100
-    out(kernel, "cd /tmp" + "; mkdir d; cd d" * levels + "; touch bottom")
-    (bottom,) = glob(kernel.vfs, b"/tmp/**/bottom")
+    with small_stack() as levels:
+        out(kernel, "cd /tmp" + "; mkdir d; cd d" * levels + "; touch bottom")
+        (bottom,) = glob(kernel.vfs, b"/tmp/**/bottom")
     assert bottom.path.count(b"/d") == levels
