@@ -1,10 +1,12 @@
 """Publication: images that are saved first, saved segments, and pages that begin as zeros."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from cp_support import BlockingCp, define, filler
+from loop_support import in_event_loop
 
 from dcss.abi.extmem import SegmentName
 from dcss.config.load import load_plan
@@ -13,7 +15,7 @@ from dcss.cp.segments.segment import Segment
 from dcss.errors import ConfigError, LaunchError
 from dcss.progress import SilentProgress, Unit
 from dcss.system.extents import ExtentCache
-from dcss.system.publish import publish_segments
+from dcss.system.publish import _Copying, publish_segments
 
 
 class Phases(SilentProgress):
@@ -123,3 +125,26 @@ def test_notes_about_an_image_are_warnings_that_name_the_segment(stage: Stage) -
     stage.publish(f"name: LIB, at: 0x20100000, {stage.image}")
     assert len(stage.progress.warnings) == 1
     assert stage.progress.warnings[0].startswith("segment LIB: ")
+
+
+@in_event_loop
+async def test_a_copy_that_is_cancelled_ends_at_its_next_step_and_is_waited_for() -> None:
+    copying = _Copying(SilentProgress())
+    begun, ended = asyncio.Event(), []
+
+    async def copy() -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.append(True)
+
+    copying.advance(1)
+    publishing = asyncio.create_task(copying.finish(copy()))
+    await begun.wait()
+    publishing.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await publishing
+    assert ended == [True]
+    with pytest.raises(asyncio.CancelledError):
+        copying.advance(1)

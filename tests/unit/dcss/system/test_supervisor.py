@@ -126,6 +126,21 @@ async def test_whoever_stops_a_guest_hears_of_its_end_and_not_that_it_became_rea
 
 
 @in_event_loop
+async def test_guests_that_are_killed_as_all_is_taken_down_are_not_started_again(tmp_path: Path) -> None:
+    plans = [guest(name, restart="on-failure") for name in ("A", "B")]
+    async with stage_of(tmp_path, *plans) as stage:
+        stage.supervisor.kill_all()  # nothing happens to those that have no process yet
+        stage.supervisor.launch()
+        for each in stage.supervisor.guests.values():
+            await until(each, State.RUNNING)
+            each.wanted = True
+        stage.supervisor.kill_all()
+        await stage.supervisor.wait_settled()
+        assert [each.state for each in stage.supervisor.guests.values()] == [State.STOPPED, State.STOPPED]
+        assert [instance.kills for instance in stage.engine.instances] == [1, 1]
+
+
+@in_event_loop
 async def test_a_guest_that_is_stopped_while_its_process_is_made_is_killed_when_it_has_one(tmp_path: Path) -> None:
     async with stage_of(tmp_path, guest("G")) as stage:
         stage.engine.may_spawn.clear()
