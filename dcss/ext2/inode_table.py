@@ -16,20 +16,20 @@ class InodeTable:
     A clean inode without references is evicted once `slots` others were read after it.
     """
 
-    __slots__ = ("_dirty", "_group", "_held", "_info", "_recent", "_slots")
+    __slots__ = ("_dirty", "_group", "_held", "_info", "_slots", "recent")
 
     def __init__(self, info: SbInfo, group: Callable[[int], GroupDesc], slots: int) -> None:
         """Keep at most `slots` clean inodes that are not referenced elsewhere; `group` returns a group's descriptor."""
         self._info = info
         self._group = group
         self._slots = slots
-        self._recent: dict[int, Inode] = {}
-        self._held: dict[int, ref[Inode]] = {}  # evicted from _recent, but referenced elsewhere
+        self.recent: dict[int, Inode] = {}  # to look at, not to change
+        self._held: dict[int, ref[Inode]] = {}  # evicted from `recent`, but referenced elsewhere
         self._dirty: dict[int, Inode] = {}
 
     def __len__(self) -> int:
         """Inodes in memory."""
-        return len(self._recent | self._held)
+        return len(self.recent | self._held)
 
     @property
     def dirty(self) -> int:
@@ -38,20 +38,20 @@ class InodeTable:
 
     def get(self, number: int) -> Inode:
         """Return an inode that is in use; read it if it is not in memory. Damage: Ext2FormatError."""
-        return self._recent.get(number) or self._load(number)
+        return self.recent.get(number) or self._load(number)
 
     def _load(self, number: int) -> Inode:
         held = self._held.get(number)
         inode = (held() if held is not None else None) or read_inode(self._info, self._group, number)
-        if len(self._recent) >= self._slots:
+        if len(self.recent) >= self._slots:
             self._evict()
-        self._recent[number] = inode
+        self.recent[number] = inode
         return inode
 
     def _evict(self) -> None:
         """Evict the inode that was read longest ago; keep a weak reference to it if it is referenced elsewhere."""
-        number = next(iter(self._recent))
-        inode = self._recent.pop(number)
+        number = next(iter(self.recent))
+        inode = self.recent.pop(number)
         if getrefcount(inode) > _UNREFERENCED:  # made only where needed: it costs as much as reading an inode
             self._held[number] = ref(inode, partial(_forget, self._held, number))
 
@@ -64,16 +64,16 @@ class InodeTable:
         """Take in an inode that was just made; its entry on the device is zeroed."""
         clear_slot(self._info, self._group, inode.number)
         self._held.pop(inode.number, None)
-        if len(self._recent) >= self._slots:
+        if len(self.recent) >= self._slots:
             self._evict()
-        self._recent[inode.number] = inode
+        self.recent[inode.number] = inode
         self.mark_dirty(inode)
 
     def remove(self, inode: Inode) -> None:
         """Write an inode that was deleted, and forget it: its number may soon be another file's."""
         self.mark_dirty(inode)
         self.write(inode)
-        self._recent.pop(inode.number, None)
+        self.recent.pop(inode.number, None)
         self._held.pop(inode.number, None)
 
     def write(self, inode: Inode) -> None:
@@ -90,7 +90,7 @@ class InodeTable:
 
     def forget_clean(self) -> None:
         """Drop all clean inodes; the next `get` reads from the device, into a new object."""
-        self._recent = dict(self._dirty)
+        self.recent = dict(self._dirty)
         self._held.clear()
 
 

@@ -7,26 +7,26 @@ class NameCache:
     What changes a directory says so by `set`, so an entry is never wrong.
     """
 
-    __slots__ = ("_names", "_slots")
+    __slots__ = ("_slots", "known")
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
-        self._names: dict[tuple[int, bytes], int | None] = {}
+        self.known: dict[tuple[int, bytes], int | None] = {}  # to look at, not to change
 
     def __len__(self) -> int:
         """Names that are known."""
-        return len(self._names)
+        return len(self.known)
 
     def get(self, directory: int, name: bytes) -> int | None:
         """Return the inode number, or None for a name that is not there. Raises KeyError where neither is known."""
-        return self._names[directory, name]
+        return self.known[directory, name]
 
     def set(self, directory: int, name: bytes, number: int | None) -> None:
         """Remember what a name leads to."""
-        if len(self._names) >= self._slots:
-            del self._names[next(iter(self._names))]
-        self._names[directory, name] = number
+        if len(self.known) >= self._slots:
+            del self.known[next(iter(self.known))]
+        self.known[directory, name] = number
 
     def clear(self) -> None:
         """Forget all names."""
-        self._names.clear()
+        self.known.clear()

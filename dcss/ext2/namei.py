@@ -13,8 +13,8 @@ from dcss.ext2.dir_block import DirEntry
 from dcss.ext2.indirect import runs
 from dcss.ext2.inode import FAST_SYMLINK_MAX_BYTES, Inode
 from dcss.ext2.super import SbInfo
+from dcss.ext2.tables import PATH_MAX
 
-PATH_MAX = 4096
 MAX_SYMLINKS = 40
 WALK_PATH_MAX_BYTES = 1 << 16  # longer than any path a program can use, and a bound for damaged images
 

@@ -4,12 +4,12 @@ All caches start empty and are bounded. Call `invalidate` after changing the dev
 
 | cache | bound |
 | --- | --- |
-| inodes (`inode_table.InodeTable`) | 256, dirty ones, and those referenced elsewhere |
+| inodes (`inode_table.InodeTable`) | `tables.CacheSizes`, dirty ones, and those referenced elsewhere |
 | group descriptors | 64 |
-| names looked up, found or not | 512 |
+| names looked up, found or not | `tables.CacheSizes` |
 | indexes of directories (`dir.NameIndexes`) | 4 MiB, 8 bytes a name |
 
-The first three take about 300 KiB when full. Block maps are not cached: finding a block takes two microseconds, and
+Block maps are not cached: finding a block takes two microseconds, and
 guest memory is what this project saves.
 
 `sync` writes changed inodes, then group descriptors, then the superblock: a count on the device never includes what
@@ -27,7 +27,7 @@ from dcss.ext2.indirect import BlockRun
 from dcss.ext2.inode import Inode, read_slot
 from dcss.ext2.source import BlockSource, WritableSource
 from dcss.ext2.super import Ext2Log, LogFunction, SbInfo, fill_super, ignore_log, setup_super, write_super
-from dcss.ext2.tables import VolumeTables
+from dcss.ext2.tables import CACHES, CacheSizes, VolumeTables
 
 
 class Volume:
@@ -37,8 +37,8 @@ class Volume:
     call that would fail; whatever the source raises passes through.
     """
 
-    def __init__(self, info: SbInfo, log: Ext2Log) -> None:
-        self.tables = VolumeTables(info)
+    def __init__(self, info: SbInfo, log: Ext2Log, caches: CacheSizes = CACHES) -> None:
+        self.tables = VolumeTables(info, caches)
         self._info = info
         self._log = log
         self.device = info.device
@@ -62,6 +62,7 @@ class Volume:
         silent: bool = False,
         logical_block_size_bytes: int = 512,
         log: LogFunction = ignore_log,
+        caches: CacheSizes = CACHES,
     ) -> "Volume":
         """Check the superblock and the group descriptors, read nothing else, and return the volume.
 
@@ -82,7 +83,7 @@ class Volume:
         )
         check_descriptors(info, kernel_log)
         setup_super(info, kernel_log)
-        return cls(info, kernel_log)
+        return cls(info, kernel_log, caches)
 
     @property
     def superblock(self) -> Superblock:
@@ -212,7 +213,7 @@ class Volume:
 
     def resolve(self, path: bytes, *, follow: bool = True) -> Inode:
         """Return the inode that a path names, from the root; KernelError ENOENT, ENOTDIR, ELOOP or ENAMETOOLONG."""
-        return namei.resolve(self, path, follow=follow)
+        return self.tables.known(path) or namei.resolve(self, path, follow=follow)
 
     def walk(self) -> Iterator[tuple[bytes, Inode]]:
         """Yield path and inode of everything, the root as b"/" first, each directory before what it holds."""

@@ -55,7 +55,7 @@ EXTRA = [
     "./a",
     "nosuch/x",
     "dir//a",
-    "/dev/null/x",
+    "a/x",
     "dir/sub/../a",
 ]
 paths = st.one_of(*[st.sampled_from(NAMES)] * 5, st.sampled_from(EXTRA))

@@ -319,7 +319,8 @@ def run_on_host(image: Path, operations: list[Operation]) -> tuple[list[str], di
         if child == 0:
             try:
                 os.close(reading)
-                os.chdir(directory)
+                os.chroot(directory)  # ".." of the root leads nowhere else
+                os.chdir("/")
                 os.umask(0o022)
                 side = HostSide()
                 answer = [run(side, operations), side.stat_all(), side.free()]

@@ -81,7 +81,7 @@ class WritableXipFile(XipFile):
         """Give holes blocks, zeroed in place (clear_xip_target), and have every mapping of these pages show them."""
         new: list[tuple[int, int]] = []
 
-        def clear(block: int, blocks: int) -> None:
+        def clear(_file_block: int, block: int, blocks: int) -> None:
             hostmem.clear(self._address(block), blocks * PAGE_SIZE)
             new.append((block, blocks))
 
@@ -167,5 +167,5 @@ class WritableCachedFile(CachedFile):
             return iter(copied) if filled == pages else iter(list(self._cache.runs(self._inode, first_page, filled)))
 
 
-def _keep(_first: int, _blocks: int) -> None:
+def _keep(_file_block: int, _first: int, _blocks: int) -> None:
     """Leave new blocks as they are: the copies of their pages go over them."""

@@ -13,6 +13,7 @@ from dcss.errors import KernelError
 from dcss.ext2.inode import Inode as Ext2Inode
 from dcss.ext2.source import BufferSource
 from dcss.ext2.super import ignore_report
+from dcss.ext2.tables import SMALL_CACHES
 from dcss.ext2.volume import Volume
 from vmguest.block.device import BlockDevice
 from vmguest.fs.file import FileMappings, FileOperations, WritableFileOperations
@@ -72,6 +73,7 @@ class Ext2FileSystem:
                 silent=options.silent,
                 logical_block_size_bytes=device.logical_block_size_bytes,
                 log=log.log,
+                caches=SMALL_CACHES,
             )
             self._pages = PageCache(self.volume, self._handle, machine, self._file_mappings)
             self.volume.tables.info.report = self._damaged

@@ -139,8 +139,9 @@ class FileDescription:
 
         Raises KernelError: EBADF where it is not open for writing, ENOSPC where room ran out in between.
         """
+        target = self._writable()
         if self.flags & O_APPEND:
-            self.position = self._writable().size_bytes
+            self.position = target.size_bytes
         view, done = memoryview(data), 0
         while done < len(view):
             count = self.pwrite(view[done:], self.position)

@@ -176,7 +176,7 @@ class DirectoryWriter:
                 EFBIG, f"directory inode {directory.number}: has {directory.size_bytes} bytes, and is full"
             )
 
-        def clear(first: int, count: int) -> None:
+        def clear(_file_block: int, first: int, count: int) -> None:
             empty = DIR_ENTRY_HEAD.pack(0, info.block_size_bytes, 0, 0)
             info.writer().write(first * info.block_size_bytes, empty.ljust(count * info.block_size_bytes, b"\0"))
 

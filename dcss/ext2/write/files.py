@@ -73,10 +73,15 @@ class FileWriter:
         size = info.block_size_bytes
         first, end = position // size, position + len(data)
 
-        def clear(block: int, count: int) -> None:
-            info.writer().write(block * size, bytes(count * size))
+        end_wanted = end
 
-        filled = self.fill(inode, first, -(-end // size) - first, clear)
+        def clear_edges(file_block: int, block: int, count: int) -> None:
+            """Zero new blocks that `data` covers in part only: the first one and the last one, at the most."""
+            for edge in {file_block, file_block + count - 1}:
+                if edge * size < position or (edge + 1) * size > end_wanted:
+                    info.writer().write((block + edge - file_block) * size, bytes(size))
+
+        filled = self.fill(inode, first, -(-end // size) - first, clear_edges)
         end = min(end, (first + filled) * size)
         view = memoryview(data)
         for run in runs(info, inode, first, filled):

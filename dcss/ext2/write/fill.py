@@ -15,8 +15,8 @@ from dcss.ext2.inode import Inode
 from dcss.ext2.super import SbInfo
 from dcss.ext2.write.balloc import BlockAllocator
 
-Clear = Callable[[int, int], None]
-"""Takes first block and count of blocks that were just allocated, and zeroes them."""
+Clear = Callable[[int, int, int], None]
+"""Takes first file block, first block and count of blocks that were just allocated, and zeroes them."""
 
 _POINTER = Struct("<I")
 
@@ -59,7 +59,7 @@ def _fill_stretch(allocator: BlockAllocator, inode: Inode, file_block: int, coun
     except KernelError:
         allocator.free((block, 1) for block in indirect)
         raise
-    clear(first, length)
+    clear(file_block, first, length)
     pointers = list(range(first, first + length))
     for level, block in zip(range(len(path) - 1, 0, -1), reversed(indirect), strict=False):
         before = path[level]

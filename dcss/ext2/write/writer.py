@@ -127,7 +127,7 @@ class VolumeWriter:
             if inode.is_fast_symlink:
                 inode.block_pointers = BLOCK_POINTERS.unpack(target.ljust(BLOCK_POINTERS.size, b"\0"))
             else:
-                self.files.fill(inode, 0, 1, lambda block, _count: self._write_block(block, target))
+                self.files.fill(inode, 0, 1, lambda _file_block, block, _count: self._write_block(block, target))
             inode.size_bytes = len(target)
         return inode
 

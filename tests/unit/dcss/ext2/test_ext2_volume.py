@@ -5,9 +5,10 @@ import sys
 import pytest
 from ext2_support import CountingSource, TinyImage, content
 
-from dcss.errors import StaleReferenceError
-from dcss.ext2 import tables as tables_module
+from dcss.abi.ext2 import BLOCK_POINTERS
+from dcss.errors import KernelError, StaleReferenceError
 from dcss.ext2.source import BufferSource
+from dcss.ext2.tables import CacheSizes
 from dcss.ext2.volume import Volume
 
 
@@ -45,10 +46,8 @@ def test_invalidate_shows_what_changed(image: TinyImage) -> None:
     assert volume.group(0).bg_free_blocks_count == 9
 
 
-def test_caches_are_bounded(image: TinyImage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tables_module, "INODES_CACHED", 10)
-    monkeypatch.setattr(tables_module, "NAMES_CACHED", 20)
-    volume = image.volume()
+def test_caches_are_bounded(image: TinyImage) -> None:
+    volume = image.volume(caches=CacheSizes(names=20, inodes=10))
     for number in range(12, 112):
         assert volume.resolve(b"/f%d" % number).number == number
         assert volume.lookup(volume.root(), b"no%d" % number) is None
@@ -101,3 +100,26 @@ def test_the_last_reference_frees_the_device_without_a_collection(image: TinyIma
         image.data.append(0)
     finally:
         gc.enable()
+
+
+def test_a_path_that_is_known_is_found_without_a_walk(image: TinyImage) -> None:
+    """The same as the walk finds, also for odd paths; what was not looked up before is walked to."""
+    image.directory(12, {b".": 12, b"..": 2, b"file": 13, b".hidden": 14})
+    target = BLOCK_POINTERS.unpack(b"f12".ljust(60, b"\0"))
+    image.inode(15, i_mode=0o120777, i_size=3, i_links_count=1, i_blocks=0, pointers=target)
+    image.directory(2, {b".": 2, b"..": 2, b"dir": 12, b"f12": 13, b"link": 15})
+    volume = image.volume()
+    paths = [b"/dir/file", b"/dir/file/", b"dir//file", b"/dir/", b"/dir/.hidden", b"/dir/..", b"/dir/../f12", b"/link"]
+    paths += [b"/link/", b"/nosuch", b"/f12/x", b"/", b"", b"//", b"/" + b"x" * 5000]
+
+    def found(volume: Volume, path: bytes) -> object:
+        try:
+            return volume.resolve(path).number
+        except KernelError as error:
+            return error.errno
+
+    for path in paths:
+        first = found(image.volume(), path)
+        assert [found(volume, path) for _ in range(3)] == [first] * 3, path
+    assert volume.tables.known(b"/dir/file") is volume.inode(13)
+    assert volume.tables.known(b"/link") is None
