@@ -1,6 +1,7 @@
 """A system whose guests run on an engine without any process, from its start to its end, by the same supervisor."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -116,3 +117,18 @@ async def test_what_an_engine_cannot_run_is_a_finding_with_what_mends_it() -> No
         async with system_of(engine, guest("A")):
             pass
     assert not engine.started
+
+
+@in_event_loop
+async def test_a_warning_is_shown_while_somebody_looks_and_logged_always() -> None:
+    shown = io.StringIO()
+    with private_directories():
+        plan = SystemPlan(unique_system(), (), (), Path("/fake.yaml"))
+        async with System(plan, SilentProgress(shown), engines={}) as system:
+            system._warn("while it starts")
+            system.launch()
+            await system.wait()
+            system._warn("when it is up")
+            log = system.log.path.read_text()
+    assert shown.getvalue() == "warning: while it starts\n"
+    assert [line.partition("warning: ")[2] for line in log.splitlines()[-2:]] == ["while it starts", "when it is up"]
