@@ -17,7 +17,7 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.errors import Ext2FormatError, KernelError, StaleReferenceError
 from vmguest import hostmem
 from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice
-from vmguest.block.file import FileDisk, add_file_disks
+from vmguest.block.file import FileDevice, FileDisk, add_file_disks
 from vmguest.block.modes import add_device, drop_sources
 from vmguest.kernel import Kernel
 from vmguest.storage import StorageKind
@@ -151,6 +151,18 @@ def test_an_mtd_over_a_file_lies_above_all_segments_and_gives_its_addresses_back
     for each in (device, second):
         kernel.block_devices.del_disk(each)
     assert out(kernel, "cat /proc/iomem") == before
+
+
+def test_an_mtd_over_one_page_takes_nothing_with_it(kernel: Kernel, tmp_path: Path) -> None:
+    (tmp_path / "page").write_bytes(b"x" * PAGE_SIZE)
+    descriptor = os.open(tmp_path / "page", os.O_RDONLY)
+    kernel.block_devices.add_disk(FileDevice(1, FileDisk("vdc", descriptor, False)))
+    before = list(kernel.machine._attached)
+    device = add(kernel, "mtd", "vdc")
+    assert len(kernel.machine._attached) == len(before) + 1
+    kernel.block_devices.del_disk(device)
+    assert kernel.machine._attached == before
+    os.close(descriptor)
 
 
 @pytest.mark.parametrize(

@@ -232,3 +232,16 @@ def test_a_ready_image_that_was_cut_short_is_refused_as_the_kernel_does(tmp_path
     wanted = f"{image}: bad geometry: block count 1024 exceeds size of device (512 blocks): the image was cut short"
     with pytest.raises(ImageError, match=re.escape(wanted)):
         plan_image(Ext2Source(image))
+
+
+def test_a_file_that_cannot_be_written_is_an_error_that_says_why(tree: Path, tmp_path: Path) -> None:
+    plan = plan_image(DirectorySource(tree))
+    (tmp_path / "x.img").touch()
+    descriptor = os.open(tmp_path / "x.img", os.O_RDONLY)
+    try:
+        with pytest.raises(
+            ImageError, match=f"the image cannot be given its {plan.size_bytes} bytes: Invalid argument"
+        ):
+            plan.write(descriptor)
+    finally:
+        os.close(descriptor)

@@ -140,6 +140,20 @@ def test_a_loop_of_links_is_named(host: Path) -> None:
         read(f"{host}/a")
 
 
+def test_as_many_links_as_the_kernel_follows_are_followed(host: Path) -> None:
+    chain = host / "chain"
+    chain.mkdir()
+    (chain / "0").write_bytes(b"end")
+    for number in range(1, 42):
+        (chain / str(number)).symlink_to(str(number - 1))
+    assert paths(read(f"{chain}/40"), chain) == sorted(map(str, range(41)))
+    assert (chain / "40").read_bytes() == b"end"
+    with pytest.raises(OSError, match="Too many levels of symbolic links"):
+        (chain / "41").read_bytes()
+    with pytest.raises(ImageError, match="leads through more than 40 links"):
+        read(f"{chain}/41")
+
+
 def test_dotdot_in_a_link_starts_from_where_the_link_is(host: Path) -> None:
     (host / "usr/up.so").symlink_to("../lib/../lib/libz.so")
     tree = read(f"{host}/usr/up.so")
