@@ -6,8 +6,10 @@ Commands and Utilities Reference", DEFSEG, for what the codes mean.
 
 import codecs
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 from typing import NewType, Self
 
 from dcss.abi.page import PAGE_SHIFT
@@ -201,3 +203,11 @@ class SegmentDefinition:
     def size_bytes(self) -> int:
         """Bytes from the first page to the last."""
         return self.end - self.start + 1
+
+
+def check_adjoining(definitions: Sequence[SegmentDefinition]) -> None:
+    """Raise ValueError where one of the segments does not begin where the one before it ends."""
+    for lower, upper in pairwise(definitions):
+        if upper.start != lower.end + 1:
+            wanted = f"{lower.end + 1:#x}, where {lower.name} ends"
+            raise ValueError(f"segment {upper.name}: found it at {upper.start:#x}, wanted it at {wanted}")

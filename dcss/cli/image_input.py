@@ -6,6 +6,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from dcss.abi.extmem import check_adjoining
 from dcss.errors import ImageError
 from dcss.image.file_source import FileSource
 from dcss.image.joined_source import JoinedSource
@@ -52,7 +53,7 @@ def opened_input(image: Path, offset: int, system: str | None) -> Iterator[Opene
 @contextmanager
 def _segments(names: str, system: str) -> Iterator[ImageInput]:
     from dcss.cli.operator import operator_of
-    from dcss.cp.console.query import ranges_of
+    from dcss.cp.console.query import definition_of
     from dcss.cp.requests import ALL_FILES, Query
 
     with ExitStack() as stack, operator_of(system) as operator:
@@ -63,13 +64,13 @@ def _segments(names: str, system: str) -> Iterator[ImageInput]:
             if name not in available:
                 known = ", ".join(available) or "none"
                 raise ImageError(f"{name}: found no such segment in system {system}, which has {known}")
-        members = sorted((available[name] for name in dict.fromkeys(wanted)), key=lambda row: ranges_of(row)[0].start)
-        end: int = ranges_of(members[0])[0].start
-        for row in members:
-            start = ranges_of(row)[0].start
-            if start != end:
-                raise ImageError(f"{names}: found {row['name']} at {start:#x}, wanted segments that adjoin: {end:#x}")
-            end = ranges_of(row)[-1].end + 1
+        members = [available[name] for name in dict.fromkeys(wanted)]
+        members.sort(key=lambda row: definition_of(row).start)
+        definitions = [definition_of(row) for row in members]
+        try:
+            check_adjoining(definitions)
+        except ValueError as error:
+            raise ImageError(f"{names}: {error}") from error
         sources = []
         for row in members:
             descriptor = _open(row, system)
@@ -77,8 +78,8 @@ def _segments(names: str, system: str) -> Iterator[ImageInput]:
             sources.append(FileSource(descriptor))
         source = sources[0] if len(sources) == 1 else JoinedSource(sources)
         borders = () if isinstance(source, FileSource) else source.borders
-        path = Path(":".join(str(row["name"]) for row in members))
-        yield ImageInput(source, path, ranges_of(members[0])[0].start, borders)
+        path = Path(":".join(definition.name for definition in definitions))
+        yield ImageInput(source, path, definitions[0].start, borders)
 
 
 def _open(row: "Row", system: str) -> int:

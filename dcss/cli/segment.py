@@ -85,6 +85,8 @@ def define(
 def save(name: str, image: Path | None, system: str, as_json: bool) -> int:
     """Save a defined segment (SAVESEG). Without --image, its pages are zeros, which a guest can fill.
 
+    With --image, NAME may be several segments that adjoin (LIBS1:LIBS2): the file system lies over all of them.
+
     CP never replaces content with zeros: if NAME has content, --image is required.
 
     Guests that use an older segment of that name keep it until they unload it. New loads get the new segment.
@@ -183,22 +185,14 @@ def import_command(
     """
     from dataclasses import replace
 
-    from dcss.cli.segment_files import imports_of
-    from dcss.cp.requests import Response
+    from dcss.cli.segment_files import imports_of, joint_response
 
     imports = imports_of(file, name, address, kind, as_is=as_is)
-    lines: tuple[str, ...] = ()
-    data: list[Row] = []
     with _progress() as progress, operator_of(system, on_interrupt=progress.stop) as operator:
         names = ":".join(each.definition.name for each in imports)
         progress.phase(f"import {names}", file.stat().st_size, "bytes")
-        for each in imports:
-            response = operator.perform(replace(each, advance=progress.advance))
-            lines += response.lines
-            data += response.data or []
-            if response.return_code:
-                break
-    return _show(system, Response(response.return_code, lines, data), as_json=as_json)
+        response = joint_response(operator.perform(replace(each, advance=progress.advance)) for each in imports)
+    return _show(system, response, as_json=as_json)
 
 
 @command.command("export")

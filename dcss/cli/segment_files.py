@@ -1,17 +1,19 @@
 """What segments are saved from: images built for a skeleton, and files that were exported or made elsewhere."""
 
 import os
+from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from shlex import quote
 
-from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
+from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType, check_adjoining
 from dcss.abi.page import PAGE_SIZE
 from dcss.cli.operator import Operator
 from dcss.cp.console import messages
-from dcss.cp.console.definition import parse_name
+from dcss.cp.console.definition import parse_names
 from dcss.cp.console.messages import CommandError
-from dcss.cp.console.query import ranges_of
-from dcss.cp.requests import FileSelection, Import, Query, Response, Save
+from dcss.cp.console.query import definition_of
+from dcss.cp.requests import FileSelection, Import, Query, Response, Row, Save
 from dcss.cp.segments.segment import FileClass
 from dcss.cp.spool.transfer import manifest_of, moved, read_exported
 from dcss.errors import ConfigError
@@ -25,23 +27,57 @@ from dcss.progress import Progress
 
 
 def save_image(operator: Operator, name: str, image: Path, progress: Progress) -> Response:
-    """Save a skeleton with what `image` makes, laid out for the skeleton's address. Raises ImageError, SpoolError."""
+    """Save a skeleton with what `image` makes, laid out for its address, or skeletons that adjoin, as ``A:B``.
+
+    Raises ImageError, SpoolError, and ConfigError for skeletons that do not adjoin, or for one more than it takes.
+    """
     source = source_of(image)
     try:
-        segment = parse_name(name.upper())
+        definitions = [_skeleton(operator, each) for each in parse_names(name.upper())]
     except CommandError as error:
         return Response.refusal(error)
-    found = operator.perform(Query(FileSelection(name=segment)))
-    skeleton = next((row for row in found.data or [] if row["class"] == FileClass.SKELETON), None)
-    if skeleton is None:
-        return Response.refusal(CommandError(messages.NO_SKELETON, name=segment))
-    ranges = ranges_of(skeleton)
-    start, end = ranges[0].start, ranges[-1].end + 1
-    plan = plan_image(source, address=start, size_bytes=end - start)
-    progress.phase(f"save {segment}", plan.content_bytes, "bytes")
+    definitions.sort(key=lambda definition: definition.start)
+    names = ":".join(definition.name for definition in definitions)
+    sizes_bytes = [definition.size_bytes for definition in definitions]
+    try:
+        check_adjoining(definitions)
+    except ValueError as error:
+        raise ConfigError(f"{names}: {error}, since one image is for segments that adjoin") from error
+    plan = plan_image(source, address=definitions[0].start, size_bytes=sum(sizes_bytes))
+    if plan.file_system_bytes <= sum(sizes_bytes[:-1]):
+        found = f"a file system of {plan.file_system_bytes} bytes, which ends before {definitions[-1].name} begins"
+        raise ConfigError(f"{names}: found {found}, wanted one that reaches into it; leave {definitions[-1].name} out")
+    progress.phase(f"save {names}", plan.content_bytes, "bytes")
     for note in plan.notes:
         progress.warn(note)
-    return operator.perform(Save(segment, lambda write_fd: plan.write(write_fd, progress.advance)))
+    parts = [plan] if len(definitions) == 1 else plan.parts(sizes_bytes)
+    return joint_response(
+        operator.perform(Save(definition.name, partial(part.write, progress=progress.advance)))
+        for definition, part in zip(definitions, parts, strict=True)
+    )
+
+
+def _skeleton(operator: Operator, name: SegmentName) -> SegmentDefinition:
+    """Return where a skeleton lies. Raises CommandError where there is none."""
+    found = operator.perform(Query(FileSelection(name=name)))
+    skeleton = next((row for row in found.data or [] if row["class"] == FileClass.SKELETON), None)
+    if skeleton is None:
+        raise CommandError(messages.NO_SKELETON, name=name)
+    return definition_of(skeleton)
+
+
+def joint_response(responses: Iterable[Response]) -> Response:
+    """Return the responses to several requests as one; after one that CP refused no other is awaited."""
+    lines: tuple[str, ...] = ()
+    data: list[Row] = []
+    return_code = 0
+    for response in responses:
+        return_code = response.return_code
+        lines += response.lines
+        data += response.data or []
+        if return_code:
+            break
+    return Response(return_code, lines, data)
 
 
 def imports_of(

@@ -55,7 +55,7 @@ def test_what_a_guest_writes_is_seen_at_once(dcss: Dcss, config: Path) -> None:
     ("name", "message"),
     [
         ("M3", "M3: found no such segment in system {system}, which has M1, M2, BOARD"),
-        ("M1:BOARD", "M1:BOARD: found BOARD at 0x30000000, wanted segments that adjoin: 0x20100000"),
+        ("M1:BOARD", "M1:BOARD: segment BOARD: found it at 0x30000000, wanted it at 0x20100000, where M1 ends"),
         ("", ": found no such segment in system {system}, which has M1, M2, BOARD"),
     ],
 )

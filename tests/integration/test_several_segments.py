@@ -211,6 +211,23 @@ def test_several_segments_are_imported_from_one_file(dcss: Dcss) -> None:
     assert _pages(ran["verify"]) == {"/large0": 200, "/large1": 200, "/small": 3}
 
 
+@needs("frames")
+def test_skeletons_are_saved_with_one_image(dcss: Dcss) -> None:
+    _make_tree(dcss)
+    system = ("--system", dcss.system)
+    dcss("segment", "define", "M1", "20000-200FF SR", *system)
+    refused = dcss("segment", "save", "M1:M2", "--image", dcss.home / "split", *system, status=1)
+    assert "M2" in refused.stdout
+    dcss("segment", "define", "M3", "20300-203FF SR", *system)
+    apart = dcss("segment", "save", "M1:M3", "--image", dcss.home / "split", *system, status=2)
+    assert "M1:M3: segment M3: found it at 0x20300000, wanted it at 0x20100000, where M1 ends" in apart.stderr
+    dcss("segment", "define", "M2", "20100-202FF SR", *system)
+    saved = dcss.json("segment", "save", "m2:m1", "--image", dcss.home / "split", *system)
+    assert [(each["name"], each["saved"]) for each in saved["segments"]] == [("M1", True), ("M2", True)]
+    guest = f'name: G, count: 2, dcssblk: ["M1:M2"], {_MAPS}'
+    assert _pages(dcss.json("run", _plan(dcss, guest))["verify"]) == {"/large0": 200, "/large1": 200, "/small": 3}
+
+
 def test_segments_that_do_not_adjoin_are_no_device(dcss: Dcss) -> None:
     _make_tree(dcss)
     segments = (

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from dcss.abi.extmem import PageRange, SegmentType
+from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
 from dcss.cp.requests import QueryForm, Row
 from dcss.cp.segments.segment import FileClass, Segment
 
@@ -46,10 +46,13 @@ def rows(segments: Iterable[Segment]) -> list[Row]:
     ]
 
 
-def ranges_of(row: Row) -> tuple[PageRange, ...]:
-    """Return the ranges of a file that `rows` describes."""
+def definition_of(row: Row) -> SegmentDefinition:
+    """Return the name and the ranges of a file that `rows` describes, without its attributes."""
     ranges: Any = row["ranges"]
-    return tuple(PageRange(each["first_page"], each["last_page"], SegmentType[each["type"]]) for each in ranges)
+    return SegmentDefinition(
+        SegmentName(str(row["name"])),
+        tuple(PageRange(each["first_page"], each["last_page"], SegmentType[each["type"]]) for each in ranges),
+    )
 
 
 def list_lines(segments: Iterable[Segment]) -> Iterator[str]:

@@ -4,11 +4,10 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryFile
 
-from dcss.abi.extmem import SegmentDefinition, SegmentName
+from dcss.abi.extmem import SegmentDefinition, SegmentName, check_adjoining
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.cp.segments.content import copy_descriptor, file_digest, file_fill, regular_size_bytes, write_content
 from dcss.cp.segments.objects import DamagedError
@@ -32,7 +31,10 @@ def export_segments(segments: Sequence[Segment], image: Path) -> None:
     Files of those names are replaced whole, or stay as they were. Raises ConfigError for segments that do not adjoin,
     SpoolError, DamagedError if a content is not what was saved, ValueError for a skeleton.
     """
-    _check_adjoining(segments)
+    try:
+        check_adjoining([segment.definition for segment in segments])
+    except ValueError as error:
+        raise ConfigError(f"{error}, since one file is for segments that adjoin; export it by itself") from error
     digests: list[str] = []
 
     def write(descriptor: int) -> None:
@@ -54,16 +56,6 @@ def export_segments(segments: Sequence[Segment], image: Path) -> None:
     except OSError as error:
         names = ":".join(segment.name for segment in segments)
         raise SpoolError(f"segment {names}: could not be exported to {image}: {error}") from error
-
-
-def _check_adjoining(segments: Sequence[Segment]) -> None:
-    for lower, upper in pairwise(segments):
-        if upper.definition.start != lower.definition.end + 1:
-            raise ConfigError(
-                f"segment {upper.name}: found it at {upper.definition.start:#x}, wanted it at"
-                f" {lower.definition.end + 1:#x}, where {lower.name} ends, since one file holds segments that adjoin;"
-                " export each into a file of its own"
-            )
 
 
 def _write_saved(segment: Segment, descriptor: int) -> str:
