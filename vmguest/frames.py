@@ -43,6 +43,17 @@ class FrameMap:
                 yield StorageRun(page, 0, stop - page, StorageKind.HOLE)
             page = stop
 
+    def first_hole(self, first_page: int, pages: int) -> int | None:
+        """Return the first of these pages that has no frame, None where all have one."""
+        page, end = first_page, first_page + pages
+        index = self._index(page)
+        while page < end:
+            if not 0 <= index < len(self._runs) or not self._runs[index].file_page <= page < self._runs[index].end:
+                return page
+            page = self._runs[index].end
+            index += 1
+        return None
+
     def fill(self, first_page: int, pages: int) -> int:
         """Give these pages frames; return how many from the first on have one, fewer where storage ran out."""
         for hole in self.translate(first_page, pages):

@@ -154,7 +154,9 @@ class PageCache:
 
         It is no further use of `last_chunk`. Raises KernelError(ENOMEM).
         """
-        with self.kept(inode, first_page, pages):
+        in_use = inode.number, range(first_page, first_page + pages)
+        self._in_use.append(in_use)  # what `kept` does, at less cost: this is done for every read
+        try:
             frames = self._frames_of(inode)
             for run in frames.translate(first_page, pages):
                 if run.kind is StorageKind.HOLE:
@@ -162,7 +164,9 @@ class PageCache:
                     yield from frames.translate(run.file_page, run.pages)
                 else:
                     yield run
-            self._lru.used(self, inode.number, first_page, pages, last_chunk)
+        finally:
+            self._in_use.remove(in_use)
+        self._lru.used(self, inode.number, first_page, pages, last_chunk)
 
     @contextmanager
     def kept(self, inode: Inode, first_page: int, pages: int) -> Iterator[None]:
@@ -180,13 +184,13 @@ class PageCache:
         Raises KernelError: ENOMEM, EIO.
         """
         frames = self._frames_of(inode)
-        missing = next((run for run in frames.translate(first_page, pages) if run.kind is StorageKind.HOLE), None)
+        missing = frames.first_hole(first_page, pages)
         if missing is None:
             return
-        left = first_page + pages - missing.file_page
-        wanted = min(window.window(missing.file_page, left), hostmem.pages(inode.size_bytes) - missing.file_page)
+        left = first_page + pages - missing
+        wanted = min(window.window(missing, left), hostmem.pages(inode.size_bytes) - missing)
         with suppress(KernelError) if wanted > left else nullcontext():
-            for run in frames.translate(missing.file_page, wanted):
+            for run in frames.translate(missing, wanted):
                 if run.kind is StorageKind.HOLE:
                     self._fill(inode, frames, run)
 

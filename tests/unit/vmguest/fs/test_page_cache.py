@@ -253,3 +253,45 @@ def test_a_segment_without_xip_is_evicted_just_so(control_program: BlockingCp, i
         for name in SIZES:
             assert out(kernel, f"cat /{name}") == content(name)
         assert kernel.counters().page_cache_bytes < STORAGE_BYTES
+
+
+def test_reading_on_is_one_use_and_reading_again_another(control_program: BlockingCp, image: Path) -> None:
+    with guest(control_program, image, 64 * MIB) as kernel:
+        for active_pages in (0, SIZES["a"] // PAGE_SIZE):
+            with open_file(kernel.vfs, b"/a") as opened:
+                for position in range(0, SIZES["a"], 5000):
+                    read(opened, position, 5000)
+            assert kernel.machine.page_lru.active_pages == active_pages
+
+
+def test_pages_that_a_read_hands_on_stay_while_they_are_taken(control_program: BlockingCp, image: Path) -> None:
+    with guest(control_program, image) as kernel, open_file(kernel.vfs, b"/a") as opened:
+        taken = bytearray()
+
+        def actor(piece: memoryview) -> int:
+            kernel.machine.page_lru.reclaim(STORAGE_BYTES // PAGE_SIZE)
+            taken.extend(piece)
+            return len(piece)
+
+        assert opened.file.sendfile(0, SIZES["a"], actor) == SIZES["a"]
+        assert taken == content("a")
+        assert kernel.machine.page_lru.reclaim(STORAGE_BYTES // PAGE_SIZE) > 0
+        assert cached(kernel) == 0
+
+
+def test_a_program_that_holds_a_mapped_page_writes_to_the_file_after_storage_ran_short(
+    control_program: BlockingCp, image: Path, tmp_path: Path
+) -> None:
+    copy = tmp_path / "copy"
+    copy.write_bytes(image.read_bytes())
+    with guest(control_program, copy, writable=True) as kernel:
+        with open_file(kernel.vfs, b"/small", O_RDWR) as opened:
+            number = kernel.init.files.install(opened.hold())
+        address = kernel.init.mmap(number, 0, 5, PROT_READ | PROT_WRITE)
+        (view, *_) = list(kernel.init.mm.views(address, 5 * PAGE_SIZE, for_write=True))
+        kernel.machine.page_lru.reclaim(STORAGE_BYTES // PAGE_SIZE)
+        view[:5] = b"later"
+        kernel.init.exit()
+        kernel.power_off()
+    with guest(control_program, copy) as kernel:
+        assert out(kernel, "cat /small")[:5] == b"later"
