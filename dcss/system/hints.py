@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from dcss.config.names import mounted_segments
-from dcss.config.plan import IN_PLACE, GuestPlan, Step
+from dcss.config.plan import GuestPlan, MountPlan, Step
 from dcss.results import GuestAccount, MountAccess
 
 
@@ -61,27 +61,34 @@ def joined_names(names: Sequence[str]) -> str:
 
 
 def _hints(guest: GuestPlan) -> Iterator[str]:
-    mounts = [
-        (f"mounts[{number}]", mount.device, mount.at, mount.kernel_options) for number, mount in enumerate(guest.mounts)
-    ]
+    mounts = [(f"mounts[{number}]", mount) for number, mount in enumerate(guest.mounts)]
     mounts += [found for number, step in enumerate(guest.run) for found in _mount_of(number, step)]
-    for field, device, at, options in mounts:
-        segments = _segments(guest, device)
-        in_place = bool(IN_PLACE.intersection(options))
-        shown = ", ".join(options)
-        if segments and guest.expect == "shared" and not in_place:
-            wanted = ", ".join([*options, "xip"])
+    for field, mount in mounts:
+        segments = _segments(guest, mount.device)
+        if segments and guest.expect == "shared" and not mount.in_place:
+            given, wanted = _way(mount, without=True)
             yield (
-                f"{field}: {segments} is mounted at {at} without xip (options: [{shown}]), so its files are copied to"
-                f" the guest's page cache; wanted options: [{wanted}], or expect: copies"
+                f"{field}: {segments} is mounted at {mount.at} {given}, so its files are copied to the guest's page"
+                f" cache; wanted {wanted}, or expect: copies"
             )
-        elif segments and guest.expect == "copies" and in_place:
+        elif segments and guest.expect == "copies" and mount.in_place:
+            given, wanted = _way(mount, without=False)
             yield (
-                f"{field}: {segments} is mounted at {at} with options: [{shown}], so its files are mapped in place;"
-                " wanted no xip or dax, or expect: shared"
+                f"{field}: {segments} is mounted at {mount.at} {given}, so its files are mapped in place;"
+                f" wanted {wanted}, or expect: shared"
             )
     if guest.expect == "shared" and not any(step.verb in {"map", "exec"} for step in guest.run):
         yield "run: maps no file, so nothing can be shared; wanted a step such as map: /usr/lib/**, or expect: nothing"
+
+
+def _way(mount: MountPlan, *, without: bool) -> tuple[str, str]:
+    """Return what a mount says of how files are reached, and what it should say: in place if it is `without` that."""
+    if mount.mode is not None:
+        return f"by mode: {mount.mode}", "mode: xip or mtd" if without else "mode: page-cache or ramdisk"
+    shown = ", ".join(mount.options)
+    if without:
+        return f"without xip (options: [{shown}])", f"options: [{', '.join([*mount.options, 'xip'])}]"
+    return f"with options: [{shown}]", "no xip or dax"
 
 
 def _segments(guest: GuestPlan, device: str) -> str:
@@ -90,8 +97,8 @@ def _segments(guest: GuestPlan, device: str) -> str:
     return f"{device} ({', '.join(segments)})" if segments else ""
 
 
-def _mount_of(number: int, step: Step) -> Iterator[tuple[str, str, str, tuple[str, ...]]]:
-    """Yield the mount that an exec step makes: field, device, directory and options."""
+def _mount_of(number: int, step: Step) -> Iterator[tuple[str, MountPlan]]:
+    """Yield the field of an exec step that mounts something, and what it mounts."""
     if step.verb != "exec":
         return
     words = _words(step.argument)
@@ -110,7 +117,7 @@ def _mount_of(number: int, step: Step) -> Iterator[tuple[str, str, str, tuple[st
         elif not word.startswith("-"):
             others.append(word)
     if len(others) == 2:
-        yield f"run[{number}]", others[0], others[1], tuple(options)
+        yield f"run[{number}]", MountPlan(others[0], others[1], tuple(options))
 
 
 def _words(argument: str | tuple[str, ...]) -> Sequence[str]:

@@ -99,6 +99,9 @@ class BlockDevice(ABC):
     def write(self, handle: DeviceHandle, sector: int, address: int, size_bytes: int) -> None:
         """Copy whole pages from the page at `address` to `sector` on, in one transfer. Raises KernelError(EIO)."""
 
+    def flush(self) -> None:  # noqa: B027 - what most devices take is where it stays
+        """Bring what was written to stable storage. Raises KernelError(EIO)."""
+
     def direct_access(self, handle: DeviceHandle, sector: int, size_bytes: int) -> DirectAccess:
         """Return a cpu-addressable reference to `size_bytes` from `sector` on, without copying.
 

@@ -9,7 +9,6 @@ from errno import EINVAL, EIO
 from typing import NamedTuple
 
 from dcss.abi.ext2 import SECTOR_SIZE
-from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.block.device import BlockDevice, DeviceHandle
@@ -29,8 +28,6 @@ class FileDisk(NamedTuple):
 
 class FileDevice(BlockDevice):
     """A disk whose sectors are those of an open file, which this device owns; its size is the file's at the start."""
-
-    logical_block_size_bytes = PAGE_SIZE
 
     def __init__(self, minor: int, disk: FileDisk) -> None:
         self._descriptor = disk.descriptor
@@ -52,6 +49,13 @@ class FileDevice(BlockDevice):
             raise KernelError(EIO, f"{self.name}: write to a read-only disk (give it `writable: true`)")
         view = self._checked(sector, address, size_bytes)
         self._transfer(os.pwritev, view[: self._inside(sector, size_bytes)], sector)
+
+    def flush(self) -> None:
+        """Have the host write the file's data to its disk."""
+        try:
+            os.fdatasync(self._descriptor)
+        except OSError as error:
+            raise KernelError(EIO, f"{self.name}: {error.strerror}") from error
 
     def duplicate_descriptor(self) -> int:
         """Return one more descriptor of the file, which the caller closes."""

@@ -7,7 +7,17 @@ from errno import EACCES, EINVAL, EISDIR, EROFS
 from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
-from dcss.abi.ext2 import ERRORS_PANIC, ERRORS_RO, RO_COMPAT_SUPPORTED, ROOT_INO
+from dcss.abi.ext2 import (
+    ERRORS_PANIC,
+    ERRORS_RO,
+    MAGIC,
+    RO_COMPAT_SUPPORTED,
+    ROOT_INO,
+    SUPERBLOCK,
+    SUPERBLOCK_OFFSET,
+    SUPERBLOCK_SIZE_BYTES,
+    Superblock,
+)
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from dcss.ext2.inode import Inode as Ext2Inode
@@ -30,6 +40,7 @@ if TYPE_CHECKING:
 
 IN_PLACE = frozenset({"xip", "dax"})
 _SHOWN = frozenset({"debug", "errors", "grpid", "minixdf", "resgid", "resuid"})  # by ext2_show_options
+_SUPERBLOCK_END = SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE_BYTES
 _KNOWN = re.compile(  # Documentation/filesystems/ext2.txt of Linux 3.13
     r"bsddf|minixdf|(no)?grpid|bsdgroups|sysvgroups|nocheck|check=none|debug|oldalloc|orlov|nobh|(no)?user_xattr|(no)?acl"
     r"|(no|usr|grp)?quota|(no)?reservation|errors=(continue|panic|remount-ro)|res[ug]id=\d+"
@@ -64,6 +75,7 @@ class Ext2FileSystem:
             undo.callback(device.release, self._handle)
             self._blocks = self._block_source(in_place=bool(self.in_place) and read_only)
             undo.callback(self._blocks.close)
+            read_only = read_only or self._has_small_blocks(wanted_rw=options.read_only is False)
             self.volume = Volume.mount(
                 self._blocks,
                 device=device.name,
@@ -128,7 +140,26 @@ class Ext2FileSystem:
         stored = {ERRORS_RO: "remount-ro", ERRORS_PANIC: "panic"}.get(self.volume.superblock.s_errors, "continue")
         return given[-1] if given else stored
 
+    def _has_small_blocks(self, *, wanted_rw: bool) -> bool:
+        """Return whether blocks are smaller than a page: such a volume is read here, and not written.
+
+        Raises KernelError(EROFS) where writing was asked for.
+        """
+        if self.device.logical_block_size_bytes == PAGE_SIZE or self.device.size_bytes < _SUPERBLOCK_END:
+            return False
+        view = self._blocks.bytes_at(SUPERBLOCK_OFFSET, SUPERBLOCK_SIZE_BYTES)
+        superblock = Superblock._make(SUPERBLOCK.unpack(view))
+        if superblock.s_magic != MAGIC or 1024 << min(superblock.s_log_block_size, 2) == PAGE_SIZE:
+            return False  # what is no file system, the mount says
+        found = f"blocks of {1024 << superblock.s_log_block_size} bytes are read only: {PAGE_SIZE} are written too"
+        if wanted_rw:
+            self._say("err", f"error: {found}")
+            raise KernelError(EROFS, f"{self.device.name}: {found} (make it with mke2fs -b {PAGE_SIZE})")
+        self._say("warn", f"warning: mounted read-only, since {found}")
+        return True
+
     def _remount_read_write(self) -> None:
+        self._has_small_blocks(wanted_rw=True)
         features = self.volume.superblock.s_feature_ro_compat & ~int(RO_COMPAT_SUPPORTED)
         if features:
             self._say(

@@ -69,6 +69,7 @@ class BufferCache:
             address = self._storage.address(self._frames[page])
             self._handle.device.write(self._handle, page * SECTORS_PER_PAGE, address, PAGE_SIZE)
             self._dirty.discard(page)
+        self._handle.device.flush()
 
     def forget_clean(self) -> None:
         """Drop the copies that were not changed; the device is read again where they are needed."""
@@ -134,6 +135,7 @@ class PageCache:
         self._handle = handle
         self._storage = machine.storage
         self._lru = machine.page_lru
+        self._blocks_per_page = PAGE_SIZE // volume.block_size_bytes
         self._mapped = mappings
         self._mappings: dict[int, FrameMap] = {}
         self._dirty: dict[int, tuple[Inode, set[int]]] = {}
@@ -292,20 +294,44 @@ class PageCache:
             try:
                 if filled < hole.pages:
                     raise self._storage.shortage(hole.pages)
-                for run in self._volume.runs(inode, hole.file_page, hole.pages):
+                parts = self._blocks_per_page
+                for run in self._volume.runs(inode, hole.file_page * parts, hole.pages * parts):
                     if run.disk_block:  # the frames of a hole are zero already
-                        self._read(run, frames)
+                        self._read(run, frames) if parts == 1 else self._read_parts(run, frames)
             except OSError:
                 frames.punch(hole.file_page, filled)
                 raise
         self._lru.added(self, inode.number, hole.file_page, hole.pages)
 
     def _read(self, blocks: BlockRun, frames: FrameMap) -> None:
-        """Copy blocks into their frames. A block is a page: dcssblk takes no other transfers."""
+        """Copy blocks that are pages into their frames."""
         for run in frames.translate(blocks.file_block, blocks.blocks):
             sector = (blocks.disk_block + run.file_page - blocks.file_block) * SECTORS_PER_PAGE
             target = self._storage.address(run.page_frame)
             self._handle.device.read(self._handle, sector, target, run.pages * PAGE_SIZE)
+
+    def _read_parts(self, blocks: BlockRun, frames: FrameMap) -> None:
+        """Copy blocks that are parts of pages into their frames, by way of pages of the device that hold them."""
+        size_bytes = self._volume.block_size_bytes
+        start, position, left = (
+            blocks.disk_block * size_bytes,
+            blocks.file_block * size_bytes,
+            blocks.blocks * size_bytes,
+        )
+        first = start // PAGE_SIZE
+        pages = hostmem.pages(start + left) - first
+        frame = self._storage.allocate(pages)
+        try:
+            source = self._storage.address(frame)
+            self._handle.device.read(self._handle, first * SECTORS_PER_PAGE, source, pages * PAGE_SIZE)
+            source += start % PAGE_SIZE
+            for run in frames.translate(position // PAGE_SIZE, hostmem.pages(position + left) - position // PAGE_SIZE):
+                offset = position - run.file_page * PAGE_SIZE
+                count = min(left, run.pages * PAGE_SIZE - offset)
+                hostmem.copy(self._storage.address(run.page_frame) + offset, source, count)
+                source, position, left = source + count, position + count, left - count
+        finally:
+            self._storage.release(frame, pages)
 
     def _write(self, inode: Inode, first_page: int, pages: int) -> None:
         """Copy frames into their blocks."""
@@ -317,7 +343,7 @@ class PageCache:
 
 
 class CachedFile(StoredFile):
-    """An open regular file read through the page cache; the block size is the page size."""
+    """An open regular file read through the page cache."""
 
     __slots__ = ("_ahead", "_cache", "_inode")
 

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from errno import EACCES, EINVAL, EIO
+from errno import EACCES, EINVAL, EIO, EROFS
 from pathlib import Path
 
 import pytest
@@ -16,7 +16,9 @@ from dcss.errors import KernelError, StaleReferenceError
 from vmguest import hostmem
 from vmguest.block.device import SECTORS_PER_PAGE, BlockDevice
 from vmguest.block.file import FileDisk, add_file_disks
+from vmguest.fs.options import parse_options
 from vmguest.kernel import Kernel
+from vmguest.workload import map_files
 
 SIZE_BYTES = 5 * PAGE_SIZE + 1024 + 100  # the last sector is not whole, and the last page neither
 CONTENT = b"".join(b"%07d\n" % number for number in range(SIZE_BYTES // 8 + 1))[:SIZE_BYTES]
@@ -97,6 +99,23 @@ def test_a_read_only_disk_takes_no_write_by_any_way(kernel: Kernel, path: Path) 
     assert path.read_bytes() == CONTENT
 
 
+def test_sync_brings_what_was_written_to_the_hosts_disk(
+    control_program: BlockingCp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tree(tmp_path / "tree")
+    mke2fs(tmp_path / "tree", tmp_path / "image")
+    descriptor = os.open(tmp_path / "image", os.O_RDWR)
+    with guest_kernel(control_program) as kernel:
+        add_file_disks(kernel.block_devices, [FileDisk("vdb", descriptor, True)])
+        kernel.mount("vdb", "/", ("rw",))
+        assert sh(kernel, "echo hello > /hello").status == 0
+        synced: list[bytes] = []
+        monkeypatch.setattr(os, "fdatasync", lambda number: synced.append(os.pread(number, 1 << 30, 0)))
+        assert sh(kernel, "sync").status == 0
+        assert b"hello\n" in synced[-1]
+    os.close(descriptor)
+
+
 def test_a_file_that_was_cut_short_is_an_error_and_no_zeros(kernel: Kernel, path: Path) -> None:
     os.truncate(path, PAGE_SIZE)
     device = disk(kernel, "vda")
@@ -134,6 +153,39 @@ def test_ext2_is_read_from_it_and_xip_is_ignored_with_the_kernels_warning(
         library = out(kernel, "cat /usr/lib/libone.so.1")
         assert library == (tmp_path / "tree/usr/lib/libone.so.1").read_bytes()
         assert kernel.counters().page_cache_bytes >= len(library)
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("block_size_bytes", [1024, 2048])
+def test_blocks_smaller_than_a_page_are_read_and_not_written(
+    control_program: BlockingCp, tmp_path: Path, block_size_bytes: int
+) -> None:
+    make_tree(tmp_path / "tree")
+    (tmp_path / "tree" / "sparse").write_bytes(b"a" * 1500)
+    with (tmp_path / "tree" / "sparse").open("r+b") as sparse:
+        sparse.seek(9000)
+        sparse.write(b"b" * 3000)
+    mke2fs(tmp_path / "tree", tmp_path / "image", block_size_bytes=block_size_bytes)
+    names = [path.relative_to(tmp_path / "tree") for path in (tmp_path / "tree").rglob("*") if path.is_file()]
+    descriptor = os.open(tmp_path / "image", os.O_RDWR)
+    with guest_kernel(control_program) as kernel:
+        add_file_disks(kernel.block_devices, [FileDisk("vdb", descriptor, True)])
+        found = f"blocks of {block_size_bytes} bytes are read only"
+        with pytest.raises(KernelError, match=f"{found}.*mke2fs -b 4096") as caught:
+            kernel.mount("vdb", "/", ("rw",))
+        assert caught.value.errno == EROFS
+        # xip wants blocks of a page, but not where the device cannot do it: then there is no xip.
+        mount = kernel.mount("vdb", "/", ("xip",))
+        assert mount.file_system.options == ("ro",)
+        assert any("ignoring xip option" in line for line in kernel.log.messages("warn"))
+        assert any(found in line for line in kernel.log.messages("warn"))
+        for name in names:
+            assert out(kernel, f"cat '/{name}'") == (tmp_path / "tree" / name).read_bytes()
+        for name in names:
+            map_files(kernel.init, f"/{name}")
+        with pytest.raises(KernelError) as caught:
+            mount.file_system.remount(parse_options(["rw"]))
+        assert caught.value.errno == EROFS
     os.close(descriptor)
 
 

@@ -109,3 +109,15 @@ def test_a_mount_that_fell_back_is_named_once_for_all_its_guests() -> None:
         "guests A and B: vdb is mounted at /mnt with xip, which the device cannot do: its files are reached by"
         " page-cache, and each guest has its own copies",
     )
+
+
+@pytest.mark.parametrize(
+    ("mode", "expect", "wanted"),
+    [
+        ("page-cache", "shared", "by mode: page-cache, so its files are copied to the guest's page cache; wanted mode"),
+        ("mtd", "copies", "by mode: mtd, so its files are mapped in place; wanted mode: page-cache or ramdisk, or"),
+    ],
+)
+def test_a_hint_about_a_mode_names_modes(mode: Any, expect: str, wanted: str) -> None:
+    (hint,) = plan_hints(plan("A", expect=expect, mounts=(MountPlan("dcssblk0", "/", ("ro",), mode),)))
+    assert wanted in hint
