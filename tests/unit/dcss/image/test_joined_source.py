@@ -19,3 +19,9 @@ def test_reads_are_those_of_the_bytes_one_behind_the_other(parts: list[bytes], o
     else:
         with pytest.raises(Ext2FormatError, match="outside the device"):
             source.bytes_at(offset, length)
+
+
+def test_borders_are_where_one_part_ends_and_the_next_begins() -> None:
+    parts = [BufferSource(bytes(size_bytes)) for size_bytes in (4, 1, 7)]
+    assert JoinedSource(parts).borders == (4, 5)
+    assert JoinedSource(parts[:1]).borders == ()
