@@ -77,6 +77,20 @@ def test_a_loop_of_links_and_a_file_as_directory_are_refused() -> None:
         overlay.add(b"f/x", file())
 
 
+def test_a_path_may_lead_through_as_many_links_as_the_kernel_follows() -> None:
+    overlay = Overlay("test.tar")
+    overlay.add(b"0", directory())
+    for number in range(1, 42):
+        overlay.add(b"%d" % number, link(b"%d" % (number - 1)))
+    overlay.add(b"40/x", file())
+    assert overlay.find(b"0/x") is not None
+    assert overlay.find(b"40/none") is None
+    assert overlay.find(b"none/x") is None
+    assert overlay.find(b"0/x/y") is None
+    with pytest.raises(ImageError, match="41/y leads through more than 40 links"):
+        overlay.add(b"41/y", file())
+
+
 def test_the_upper_layer_wins_and_directories_merge() -> None:
     upper = file(7)
     overlay = layered({b"d/a": file(1), b"d/b": file(1)}, {b"d": directory(0o700), b"d/b": upper})
