@@ -19,8 +19,8 @@ _DOT = ord(".")
 class CacheSizes(NamedTuple):
     """How many names and clean inodes are kept: about 250 bytes a name, 700 an inode."""
 
-    names: int = 8192
-    inodes: int = 2048
+    names: int = 16384
+    inodes: int = 8192
 
 
 CACHES = CacheSizes()
