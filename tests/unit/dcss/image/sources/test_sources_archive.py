@@ -39,6 +39,8 @@ def test_a_span_is_read_and_sought_within_its_bounds(span: Span) -> None:
         assert reader.read() == CONTENT[90_995:91_000]
         assert reader.seek(-90_000, io.SEEK_CUR) == 0
         assert reader.read(4) == CONTENT[1000:1004]
+        assert reader.seek(-5) == 0
+        assert reader.read(4) == CONTENT[1000:1004]
         reader.seek(200_000)
         assert reader.read(1) == b""
 
