@@ -4,6 +4,7 @@ import socket
 from typing import TYPE_CHECKING
 
 from dcss.abi.console import PAGE_CACHE, Counters, FileAccess
+from dcss.abi.mount import IN_PLACE
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import Ext2FormatError, KernelError
 from vmguest.block.dcssblk import DRIVER_NAME, Dcssblk
@@ -13,7 +14,6 @@ from vmguest.extmem import Extmem
 from vmguest.fs.builtin import builtin_types
 from vmguest.fs.devices import Devices
 from vmguest.fs.do_mount import disk_at_boot, mount_at_boot
-from vmguest.fs.ext2fs import IN_PLACE
 from vmguest.fs.mount import Dentry, Mount
 from vmguest.fs.namei import Vfs
 from vmguest.fs.options import parse_options

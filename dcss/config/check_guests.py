@@ -4,11 +4,11 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from dcss.abi.extmem import SEGMENT_SIZE
+from dcss.abi.mount import EVERY, EXT2, IN_PLACE
 from dcss.config.draft import Draft
 from dcss.config.models import GuestModel, MountModel
 from dcss.config.names import device_segments, guest_name
 from dcss.config.placement import Placement, continued_by, device_names, placements_of
-from dcss.config.plan import IN_PLACE
 from dcss.config.problems import FieldProblem, Location
 from dcss.suggest import did_you_mean
 
@@ -92,9 +92,20 @@ def _mounts(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProb
         here = (*at, "mounts", index)
         if draft.sound(*here, "options") and draft.sound(*here, "mode"):
             yield from _mode(here, mount)
+        if draft.sound(*here, "options"):
+            yield from _options(here, mount)
         if mount.device not in known and draft.sound(*here, "device"):
             mends = did_you_mean(mount.device, known)
             yield FieldProblem((*here, "device"), f"'{mount.device}'", wanted, mends)
+
+
+def _options(here: Location, mount: MountModel) -> Iterator[FieldProblem]:
+    """Yield options that no mount of ext2 takes: the guest's would fail."""
+    for number, option in enumerate(mount.options):
+        if option not in EVERY | IN_PLACE and not EXT2.fullmatch(option):
+            mends = did_you_mean(option, [*IN_PLACE, *EVERY])
+            wanted = "a mount option of ext2, such as ro, xip or noatime"
+            yield FieldProblem((*here, "options", number), f"'{option}'", wanted, mends)
 
 
 def _mode(here: Location, mount: MountModel) -> Iterator[FieldProblem]:

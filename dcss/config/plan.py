@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from dcss.abi.extmem import SegmentDefinition, SegmentType
+from dcss.abi.mount import IN_PLACE
 from dcss.config.names import joined_names
 from dcss.config.problems import Place
 
@@ -13,7 +14,6 @@ EngineName = Literal["process", "s390x", "linux"]
 Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
 MountMode = Literal["xip", "page-cache", "ramdisk", "mtd"]
-IN_PLACE = frozenset({"xip", "dax"})  # mount options that have files mapped where they lie
 MAX_DISKS = 26  # of one guest: as many as vda to vdz
 
 

@@ -365,6 +365,16 @@ WRONG_CONFIGS = (
         ),
     ),
     WrongConfig(
+        "mistyped-option",
+        _guest("{name: A, mounts: [{device: dcssblk0, at: /, options: [ro, noatime, xpi, errors=stop]}]}"),
+        (
+            "6: guests[0].mounts[0].options[2]: found 'xpi', wanted a mount option of ext2, such as ro, xip or noatime"
+            " (did you mean xip?)",
+            "6: guests[0].mounts[0].options[3]: found 'errors=stop', wanted a mount option of ext2, such as ro, xip or"
+            " noatime",
+        ),
+    ),
+    WrongConfig(
         "same-guest-twice",
         _guest("{name: A, count: 2}\n  - {name: A02}"),
         ("7: guests[1].name: found 'A02' again, wanted a name of its own (guests[0] has it)",),

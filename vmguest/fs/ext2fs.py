@@ -1,6 +1,5 @@
 """Mount ext2 from a block device of the guest: in place with xip, else through the page cache (ext2_fill_super)."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from errno import EACCES, EINVAL, EISDIR, EROFS
@@ -18,6 +17,7 @@ from dcss.abi.ext2 import (
     SUPERBLOCK_SIZE_BYTES,
     Superblock,
 )
+from dcss.abi.mount import EXT2, IN_PLACE
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from dcss.ext2.inode import Inode as Ext2Inode
@@ -38,13 +38,8 @@ if TYPE_CHECKING:
     from dcss.ext2.write.writer import VolumeWriter
     from vmguest.fs.ext2_writer import Ext2Writer
 
-IN_PLACE = frozenset({"xip", "dax"})
 _SHOWN = frozenset({"debug", "errors", "grpid", "minixdf", "resgid", "resuid"})  # by ext2_show_options
 _SUPERBLOCK_END = SUPERBLOCK_OFFSET + SUPERBLOCK_SIZE_BYTES
-_KNOWN = re.compile(  # Documentation/filesystems/ext2.txt of Linux 3.13
-    r"bsddf|minixdf|(no)?grpid|bsdgroups|sysvgroups|nocheck|check=none|debug|oldalloc|orlov|nobh|(no)?user_xattr|(no)?acl"
-    r"|(no|usr|grp)?quota|(no)?reservation|errors=(continue|panic|remount-ro)|res[ug]id=\d+"
-)
 
 
 class Ext2FileSystem:
@@ -202,7 +197,7 @@ class Ext2FileSystem:
     def _in_place(self, data: tuple[str, ...]) -> str | None:
         """Return xip or dax where the options ask for it and the device can do it. Raises KernelError(EINVAL)."""
         for option in data:
-            if option not in IN_PLACE and _KNOWN.fullmatch(option) is None:
+            if option not in IN_PLACE and EXT2.fullmatch(option) is None:
                 self._say("err", f'error: unrecognized mount option "{option}" or missing value')
                 raise KernelError(EINVAL, f"mount option {option}: unknown to ext2")
         if "dax" in data:

@@ -4,18 +4,10 @@ from collections.abc import Iterable
 from errno import EINVAL
 from typing import NamedTuple
 
+from dcss.abi.mount import FLAGS, VERBS, WITHOUT_EFFECT
 from dcss.errors import KernelError
 
-_FLAGS = {  # of a mount; the second word takes the first back
-    "nosuid": "suid",
-    "nodev": "dev",
-    "noexec": "exec",
-    "noatime": "atime",
-    "nodiratime": "diratime",
-}
-_TAKEN_BACK = {word: flag for flag, word in _FLAGS.items()}
-_WITHOUT_EFFECT = frozenset({"defaults", "loud", "relatime", "norelatime", "strictatime", "async"})
-_VERBS = frozenset({"bind", "remount"})
+_TAKEN_BACK = {word: flag for flag, word in FLAGS.items()}
 
 
 class MountOptions(NamedTuple):
@@ -43,15 +35,15 @@ def parse_options(words: Iterable[str]) -> MountOptions:
     for word in words:
         if word in {"ro", "rw"}:
             read_only = word == "ro"
-        elif word in _VERBS:
+        elif word in VERBS:
             verbs.add(word)
-        elif word in _FLAGS:
+        elif word in FLAGS:
             flags.add(word)
         elif word in _TAKEN_BACK:
             flags.discard(_TAKEN_BACK[word])
         elif word == "silent":
             silent = True
-        elif word not in _WITHOUT_EFFECT:
+        elif word not in WITHOUT_EFFECT:
             data.append(word)
     return MountOptions(read_only, frozenset(verbs), frozenset(flags), silent, tuple(data))
 
