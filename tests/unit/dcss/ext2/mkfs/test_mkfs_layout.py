@@ -108,6 +108,13 @@ def test_a_file_longer_than_a_group_is_cut_at_metadata_only() -> None:
     assert sum(run.blocks for run in layout.runs[0]) == 300 * MIB_BLOCKS
 
 
+def test_a_file_may_be_cut_so_that_one_block_is_left() -> None:
+    ((first, second, _),) = lay(300 * MIB_BLOCKS).runs
+    layout = lay(first.blocks + second.blocks + 1)
+    check_sound(layout)
+    assert [run.blocks for run in layout.runs[0]] == [first.blocks, second.blocks, 1]
+
+
 def test_a_limit_too_tight_for_whole_files_cuts_one() -> None:
     files = (100 * MIB_BLOCKS, 60 * MIB_BLOCKS)
     whole = lay(*files)
