@@ -26,10 +26,11 @@ from dcss.ext2.super import ignore_report
 from dcss.ext2.tables import SMALL_CACHES
 from dcss.ext2.volume import Volume
 from vmguest.block.device import BlockDevice
+from vmguest.fs.buffers import BufferCache
 from vmguest.fs.file import FileMappings, FileOperations, WritableFileOperations
 from vmguest.fs.filesystem import FileSystem, StatFs, VfsInode
 from vmguest.fs.options import MountOptions
-from vmguest.fs.pagecache import BufferCache, CachedFile, PageCache
+from vmguest.fs.pagecache import CachedFile, PageCache
 from vmguest.fs.xip import XipFile
 from vmguest.machine import VirtualMachine
 from vmguest.printk import KernelPanicError, LogBuffer
