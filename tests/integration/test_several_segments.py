@@ -114,6 +114,17 @@ def test_a_guest_reads_what_the_tree_has(dcss: Dcss) -> None:
             assert dcss("exec", "G", "--", "sha256sum", path).stdout.split()[0] == digest
 
 
+def test_every_way_to_file_bytes_leads_over_the_border(dcss: Dcss) -> None:
+    tree = _make_tree(dcss)
+    modes = ("xip", "page-cache", "ramdisk", "mtd")
+    mount = "device: dcssblk0, at: /mnt, options: [ro]"
+    dcss("up", "-d", _over_two(dcss, *(f"name: G{n}, mounts: [{{{mount}, mode: {m}}}]" for n, m in enumerate(modes))))
+    for number in range(len(modes)):
+        for name in ("large0", "large1"):
+            read = dcss("exec", f"G{number}", "--", "sha256sum", f"/mnt/{name}").stdout.split()[0]
+            assert read == hashlib.sha256((tree / name).read_bytes()).hexdigest()
+
+
 @needs("frames")
 def test_saved_segments_are_used_again_as_one_device(dcss: Dcss) -> None:
     _make_tree(dcss)
@@ -226,6 +237,40 @@ def test_skeletons_are_saved_with_one_image(dcss: Dcss) -> None:
     assert [(each["name"], each["saved"]) for each in saved["segments"]] == [("M1", True), ("M2", True)]
     guest = f'name: G, count: 2, dcssblk: ["M1:M2"], {_MAPS}'
     assert _pages(dcss.json("run", _plan(dcss, guest))["verify"]) == {"/large0": 200, "/large1": 200, "/small": 3}
+
+
+@needs("frames", "e2fsck")
+def test_a_guest_fills_two_segments_and_saves_them(dcss: Dcss) -> None:
+    """The administrator's procedure: both are defined and saved empty; a guest makes a file system over them."""
+    _make_tree(dcss)
+    system = ("--system", dcss.system)
+    for name, pages in (("M1", "20000-200FF"), ("M2", "20100-203FF")):
+        dcss("segment", "define", name, pages, "SR", *system)
+        dcss("segment", "save", name, *system)
+    steps = (
+        "mke2fs -b 4096 /dev/dcssblk1",
+        "mount -t ext2 /dev/dcssblk1 /mnt",
+        "cp /master/large0 /mnt/first",
+        "cp /master/large1 /mnt/second",  # over the border: the first one leaves too little of M1
+        "echo 1 > /sys/devices/dcssblk/M1/save",
+        "umount /mnt",
+    )
+    run = ", ".join(f'{{exec: "{step}"}}' for step in steps)
+    ran = dcss.json(
+        "run",
+        dcss.config(
+            "name: ADMIN, privilege: EG, expect: nothing, dcssblk: [MASTER, 'M1:M2(local)'],"
+            f" mounts: [{{device: dcssblk0, at: /master, options: [ro, xip]}}], run: [{run}]",
+            f'name: G, count: 2, after: [ADMIN], dcssblk: ["M1:M2"], {_MAPS}',
+            segment="  - {name: MASTER, at: 0x40000000, image: {directory: split}}\n  - {name: M1}\n  - {name: M2}",
+        ),
+    )
+    assert ran["verify"]["verdict"] == "verified"
+    assert _pages(ran["verify"]) == {"/first": 200, "/second": 200}
+    assert {file["segment"] for file in ran["verify"]["files"]} == {"M1", "M1:M2"}
+    image = dcss.home / "both.img"
+    dcss("segment", "export", "M1:M2", image, *system)
+    subprocess.run(["e2fsck", "-fn", image], check=True, capture_output=True)
 
 
 def test_segments_that_do_not_adjoin_are_no_device(dcss: Dcss) -> None:
