@@ -32,7 +32,7 @@ def directory(home: Path) -> ImageSource:
 
 def packed(home: Path) -> ImageSource:
     directory(home)
-    with tarfile.open(home / "tree.tar.gz", "w:gz") as archive:
+    with tarfile.open(home / "tree.tar.gz", "w:gz", compresslevel=1) as archive:
         archive.add(home / "tree", "/")
     return TarSource(home / "tree.tar.gz")
 
