@@ -245,17 +245,18 @@ def test_a_disk_that_cannot_be_read_costs_no_storage(kernel: Kernel, monkeypatch
 def test_statfs_counts_metadata_with_minixdf_only_and_never_less_than_nothing(
     kernel: Kernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = {}
-    for option in ("bsddf", "minixdf"):
+    def mounted(option: str) -> Ext2FileSystem:
         file_system = kernel.mount(DISK["RO"], f"/mnt/{option}", ("ro", option)).file_system
         assert isinstance(file_system, Ext2FileSystem)
-        found[option] = file_system.statfs()
-        kernel.vfs.umount(f"/mnt/{option}".encode())
-    block = file_system.volume.superblock
-    assert found["minixdf"].blocks == block.s_blocks_count
-    assert found["bsddf"].blocks == block.s_blocks_count - file_system.volume.overhead_blocks() < block.s_blocks_count
-    free = found["bsddf"].free_blocks
-    for reserved, available in ((1, free - 1), (free, 0), (free + 1, 0)):
-        changed = block._replace(s_r_blocks_count=reserved)
-        monkeypatch.setattr(type(file_system.volume), "superblock", property(lambda _, changed=changed: changed))
-        assert file_system.statfs().available_blocks == available
+        return file_system
+
+    usual = mounted("bsddf")
+    volume, found = usual.volume, usual.statfs()
+    block = volume.superblock
+    assert found.blocks == block.s_blocks_count - volume.overhead_blocks() < block.s_blocks_count
+    for reserved, available in ((1, found.free_blocks - 1), (found.free_blocks, 0), (found.free_blocks + 1, 0)):
+        with monkeypatch.context() as patch:
+            patch.setattr(type(volume), "superblock", block._replace(s_r_blocks_count=reserved))
+            assert usual.statfs().available_blocks == available
+    kernel.vfs.umount(b"/mnt/bsddf")
+    assert mounted("minixdf").statfs().blocks == block.s_blocks_count
