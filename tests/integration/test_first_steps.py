@@ -43,3 +43,10 @@ def test_the_first_screen_says_for_whom_and_what_does_not_run() -> None:
     assert "It is for those who" in first_screen
     assert "**What runs in a guest today:**" in first_screen
     assert "**what does not:**" in first_screen
+
+
+def test_updating_names_its_system_in_every_command_that_needs_it() -> None:
+    page = (Path(SOURCE) / "docs/updating.md").read_text("utf-8")
+    commands = re.findall(r"dcss (?:segment|guest) [a-z]+ [^`\n]*", page)
+    assert len(commands) >= 6
+    assert [command for command in commands if not command.endswith("--system updating")] == []
