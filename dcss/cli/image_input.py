@@ -56,40 +56,47 @@ def _segments(names: str, system: str) -> Iterator[ImageInput]:
     from dcss.cp.console.query import definition_of
     from dcss.cp.requests import ALL_FILES, Query
 
-    with ExitStack() as stack, operator_of(system) as operator:
-        rows = operator.perform(Query(ALL_FILES)).data or []
-        available = {str(row["name"]): row for row in rows if row["class"] in {"A", "R"}}
-        wanted = names.upper().split(":")
-        for name in wanted:
-            if name not in available:
-                known = ", ".join(available) or "none"
-                raise ImageError(f"{name}: found no such segment in system {system}, which has {known}")
-        members = [available[name] for name in dict.fromkeys(wanted)]
-        members.sort(key=lambda row: definition_of(row).start)
-        definitions = [definition_of(row) for row in members]
-        try:
-            check_adjoining(definitions)
-        except ValueError as error:
-            raise ImageError(f"{names}: {error}") from error
-        sources = []
-        for row in members:
-            descriptor = _open(row, system)
-            stack.callback(os.close, descriptor)
-            sources.append(FileSource(descriptor))
+    with ExitStack() as stack:
+        # What is open stays readable when it is purged, so CP is not held up while it is read.
+        with operator_of(system) as operator:
+            members = _members(names, system, operator.perform(Query(ALL_FILES)).data or [])
+            sources = [FileSource(_open(row, system, stack)) for row in members]
         source = sources[0] if len(sources) == 1 else JoinedSource(sources)
         borders = () if isinstance(source, FileSource) else source.borders
-        path = Path(":".join(definition.name for definition in definitions))
-        yield ImageInput(source, path, definitions[0].start, borders)
+        path = Path(":".join(str(row["name"]) for row in members))
+        yield ImageInput(source, path, definition_of(members[0]).start, borders)
 
 
-def _open(row: "Row", system: str) -> int:
-    """Open what a segment holds: its object in shared memory, or its content in the spool."""
+def _members(names: str, system: str, rows: "list[Row]") -> "list[Row]":
+    """Return the segments that `names` means, in the order of their addresses. Raises ImageError."""
+    from dcss.cp.console.query import definition_of
+    from dcss.cp.segments.segment import FileClass
+
+    available = {str(row["name"]): row for row in rows if row["class"] in {FileClass.AVAILABLE, FileClass.RESTRICTED}}
+    wanted = names.upper().split(":")
+    for name in wanted:
+        if name not in available:
+            known = ", ".join(available) or "none"
+            raise ImageError(f"{name}: found no such segment in system {system}, which has {known}")
+    members = [available[name] for name in dict.fromkeys(wanted)]
+    members.sort(key=lambda row: definition_of(row).start)
+    try:
+        check_adjoining([definition_of(row) for row in members])
+    except ValueError as error:
+        raise ImageError(f"{names}: {error}") from error
+    return members
+
+
+def _open(row: "Row", system: str, stack: ExitStack) -> int:
+    """Open what a segment holds, until `stack` ends: its object in shared memory, or its content in the spool."""
     from dcss.cp.segments.shm import SHM_DIRECTORY
     from dcss.cp.spool.spool import content_path
 
     shm = row["shm"]
     path = content_path(system, int(str(row["file"]))) if shm is None else Path(f"{SHM_DIRECTORY}{shm}")
     try:
-        return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
         raise ImageError(f"segment {row['name']}: {path} cannot be read: {error.strerror}") from error
+    stack.callback(os.close, descriptor)
+    return descriptor

@@ -145,7 +145,7 @@ def _segment(planned: PlannedSegment, guests: Sequence[GuestPlan]) -> SegmentPre
         files=None if image is None else image.files,
         file_bytes=None if image is None else image.content_bytes,
         left_out=0 if image is None else image.left_out,
-        patterns=_patterns(image),
+        patterns=() if planned.plan.continues is not None else _patterns(image),
         notes=() if image is None else image.notes,
         in_place=in_place,
         copied=copied,

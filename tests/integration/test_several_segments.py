@@ -151,6 +151,13 @@ def test_config_shows_what_the_image_over_both_holds(dcss: Dcss) -> None:
     assert [step["files"] for step in guest["steps"]] == [3]
 
 
+def test_config_shows_patterns_beside_the_first_segment_alone(dcss: Dcss) -> None:
+    _make_tree(dcss)
+    shown = dcss.json("config", _over_two(dcss, "name: G", source='files: ["split/*"]'))
+    found = [[(each["pattern"].rpartition("/")[2], each["files"]) for each in s["patterns"]] for s in shown["segments"]]
+    assert found == [[("*", 3)], []]
+
+
 @needs("e2fsck", "debugfs")
 def test_image_build_makes_the_whole_image_of_a_configuration(dcss: Dcss) -> None:
     _make_tree(dcss)
