@@ -109,7 +109,7 @@ def _fallback_note(accounts: Sequence[GuestAccount]) -> list[Note]:
     if not found:
         return []
     more = f" and {len(found) - _SHOWN_OF_FOLDED} more" if len(found) > _SHOWN_OF_FOLDED else ""
-    return [Note(f"Mounted from a device that cannot be addressed: {', '.join(found[:_SHOWN_OF_FOLDED])}{more}")]
+    return [Note(f"Not reached as was asked for: {', '.join(found[:_SHOWN_OF_FOLDED])}{more}")]
 
 
 def _sort_key(account: GuestAccount, sort: SortKey) -> tuple[float, str]:

@@ -47,8 +47,9 @@ def fallbacks(guests: Iterable[GuestAccount]) -> tuple[str, ...]:
             if mount.fell_back:
                 found.setdefault(mount, []).append(guest.name)
     return tuple(
-        f"{joined_names(names)}: {mount.device} is mounted at {mount.at} with {mount.wanted}, which the device cannot"
-        f" do: its files are reached by {mount.mode}, and each guest has its own copies"
+        f"{joined_names(names)}: {mount.device} is mounted at {mount.at} with {mount.wanted}, but its files are reached"
+        f" by {mount.mode}: the device cannot be addressed, or was mounted so before (wanted mode: {mount.mode}, or a"
+        " segment; mode: mtd maps a disk)"
         for mount, names in found.items()
     )
 

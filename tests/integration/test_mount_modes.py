@@ -94,7 +94,9 @@ def test_xip_on_a_disk_is_copied_and_the_result_says_so(dcss: Dcss, image: Path)
         {"device": "vdb", "at": "/", "wanted": "xip", "mode": "page-cache"}
     ]
     (warning,) = [line for line in result["warnings"] if "vdb" in line]
-    assert warning.startswith("guests A01 and A02: vdb is mounted at / with xip, which the device cannot do")
+    assert warning.startswith(
+        "guests A01 and A02: vdb is mounted at / with xip, but its files are reached by page-cache"
+    )
 
 
 def test_an_mtd_over_a_disk_is_mapped_and_is_no_copy_of_a_segment(tmp_path: Path, image: Path) -> None:

@@ -123,10 +123,10 @@ class PageCache:
         runs = [(first_page, pages)]
         if needed:
             runs = list(page_runs(page for page in range(first_page, first_page + pages) if page not in needed))
-        before = frames.pages
+        before = self.cached_pages(number, first_page, pages)
         for first, count in runs:
             frames.punch(first, count)
-        return before - frames.pages
+        return before - self.cached_pages(number, first_page, pages)
 
     def write_back_idle(self) -> None:
         """Write changed pages that nobody maps or uses just now. What cannot be written stays dirty."""

@@ -106,8 +106,8 @@ def test_a_mount_that_fell_back_is_named_once_for_all_its_guests() -> None:
     guests = [replace(account, name=name, mounts=(kept, fell)) for name in ("A", "B")]
     assert fallbacks([replace(account, mounts=(kept,))]) == ()
     assert fallbacks(guests) == (
-        "guests A and B: vdb is mounted at /mnt with xip, which the device cannot do: its files are reached by"
-        " page-cache, and each guest has its own copies",
+        "guests A and B: vdb is mounted at /mnt with xip, but its files are reached by page-cache: the device cannot be"
+        " addressed, or was mounted so before (wanted mode: page-cache, or a segment; mode: mtd maps a disk)",
     )
 
 
