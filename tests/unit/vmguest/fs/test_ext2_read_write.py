@@ -314,3 +314,16 @@ def test_two_guests_on_one_segment(control_program: BlockingCp, tmp_path: Path) 
         for number in range(20):
             out(writer, f"cp /mnt/new /mnt/file-{number}")
             assert sh(reader, "find /mnt").status in {0, 1}  # it finds what it finds, and lives
+
+
+@pytest.mark.parametrize("cut_bytes", [0, 1, PAGE_SIZE - 1, PAGE_SIZE, PAGE_SIZE + 1])
+def test_what_was_cut_off_reads_as_zeros_when_the_file_grows_again(disk: Disk, cut_bytes: int) -> None:
+    with open_file(disk.vfs, b"/mnt/cut", O_RDWR | O_CREAT) as file:
+        file.write(b"x" * (2 * PAGE_SIZE))
+        file.truncate(cut_bytes)
+        file.truncate(2 * PAGE_SIZE)
+        buffer = memoryview(bytearray(2 * PAGE_SIZE))
+        file.seek(0)
+        assert file.readv([buffer]) == 2 * PAGE_SIZE
+    assert bytes(buffer) == (b"x" * cut_bytes).ljust(2 * PAGE_SIZE, b"\0")
+    disk.check()

@@ -1,5 +1,6 @@
 """Files in real storage against a model, and what they take and give back."""
 
+import stat
 from collections.abc import Callable, Iterator
 from errno import EEXIST, EINVAL, EISDIR, ENODATA, ENOSPC, ENOTDIR, ENOTEMPTY, EOPNOTSUPP
 from typing import Any
@@ -277,3 +278,9 @@ def test_attributes_are_set_made_replaced_and_removed(system: TmpfsFileSystem) -
     assert system.xattrs(inode) == {name: b"2", b"security.y": b"3"}
     system.set_xattr(inode, name, None)
     assert system.xattrs(inode) == {b"security.y": b"3"}
+
+
+def test_a_node_of_a_device_has_its_numbers(system: TmpfsFileSystem) -> None:
+    root = system.inode(system.root)
+    made = system.mknod(root, b"disk", stat.S_IFBLK | 0o644, (252, 7), ROOT)
+    assert (made.mode, made.rdev, made.number) == (stat.S_IFBLK | 0o644, (252, 7), system.lookup(root, b"disk"))
