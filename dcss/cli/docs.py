@@ -9,7 +9,7 @@ from io import StringIO
 
 import click
 
-from dcss.cli.options import json_option, print_json
+from dcss.cli.options import json_option, print_json, print_names
 from dcss.errors import ConfigError
 from dcss.suggest import suggestion
 
@@ -64,9 +64,7 @@ def _list(pages: dict[str, Traversable], *, as_json: bool) -> None:
     if as_json:
         print_json({"pages": [{"name": name, "title": _title(page)} for name, page in pages.items()]})
         return
-    width = max(map(len, pages), default=0)
-    for name, page in pages.items():
-        click.echo(f"{name:{width}}  {_title(page)}")
+    print_names((name, _title(page)) for name, page in pages.items())
 
 
 def _laid_out(text: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from dcss.cli.options import json_option, own_command, print_json
+from dcss.cli.options import json_option, own_command, print_json, print_names
 from dcss.errors import ConfigError
 from dcss.suggest import suggestion
 
@@ -103,6 +103,4 @@ def _list(systems: dict[str, Traversable], *, as_json: bool) -> None:
     if as_json:
         print_json({"systems": [{"name": name, "description": description(entry)} for name, entry in systems.items()]})
         return
-    width = max(map(len, systems), default=0)
-    for name, entry in systems.items():
-        click.echo(f"{name:{width}}  {description(entry)}")
+    print_names((name, description(entry)) for name, entry in systems.items())

@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+import textwrap
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, TextIO
@@ -12,9 +13,12 @@ import click
 from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from dcss.report.blocks import Page
 
 _NAME = "dcss"
+_NARROWEST = 20  # columns of text
 EXIT_REFUTED = 1
 EXIT_USAGE = 2
 EXIT_FAILED = 3
@@ -76,6 +80,18 @@ def print_page(page: "Page", stream: TextIO | None = None) -> None:
     text = render_page(page, style_for(stream))
     if text:
         click.echo(text, file=stream)
+
+
+def print_names(described: "Iterable[tuple[str, str]]") -> None:
+    """Write names, each with what it is behind it: in one line, or on a terminal in its width."""
+    rows = list(described)
+    indent = max((len(name) for name, _ in rows), default=0) + 2
+    columns = shutil.get_terminal_size((0, 0)).columns  # 0 where there is no terminal
+    for name, text in rows:
+        lines = textwrap.wrap(text, max(columns - indent, _NARROWEST)) if columns else [text]
+        click.echo(f"{name:{indent}}{lines[0] if lines else ''}")
+        for line in lines[1:]:
+            click.echo(" " * indent + line)
 
 
 def check_evidence_path(path: Path) -> None:

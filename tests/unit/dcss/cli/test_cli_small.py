@@ -118,6 +118,16 @@ def test_a_description_is_the_first_sentence(here: Path, text: str, sentence: st
     assert description(here / "x.yaml") == sentence
 
 
+def test_init_lists_in_the_width_of_the_terminal(
+    capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert run("init", "--list") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) > len(ready_systems())
+    assert max(map(len, lines)) <= 80
+
+
 def test_schema_is_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert run("schema") == 0
     first = capfd.readouterr().out
