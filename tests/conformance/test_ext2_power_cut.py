@@ -8,6 +8,7 @@ import pytest
 from ext2_support import content, make_image
 from needs_support import needs, tool
 
+from dcss.abi.page import PAGE_SIZE
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 from dcss.ext2.write.writer import VolumeWriter
@@ -29,6 +30,38 @@ class RecordingSource(BufferSource):
     def write(self, offset: int, data: bytes | memoryview) -> None:
         super().write(offset, data)
         self.copies.append(bytes(self.data))
+
+
+class BufferingSource(RecordingSource):
+    """The same behind buffers of a page, which are written in order of place when they are flushed, as a guest's."""
+
+    __slots__ = ("_pages",)
+
+    def __init__(self, data: bytearray) -> None:
+        super().__init__(data)
+        self._pages: dict[int, bytearray] = {}
+
+    def bytes_at(self, offset: int, length: int) -> memoryview:
+        found = bytearray(super().bytes_at(offset, length))
+        for page in range(offset // PAGE_SIZE, -(-(offset + length) // PAGE_SIZE)):
+            if page in self._pages:
+                low, high = max(offset, page * PAGE_SIZE), min(offset + length, (page + 1) * PAGE_SIZE)
+                start = page * PAGE_SIZE
+                found[low - offset : high - offset] = self._pages[page][low - start : high - start]
+        return memoryview(found).toreadonly()
+
+    def write(self, offset: int, data: bytes | memoryview) -> None:
+        for page in range(offset // PAGE_SIZE, -(-(offset + len(data)) // PAGE_SIZE)):
+            start = page * PAGE_SIZE
+            if page not in self._pages:
+                self._pages[page] = bytearray(super().bytes_at(start, PAGE_SIZE))
+            low, high = max(offset, start), min(offset + len(data), start + PAGE_SIZE)
+            self._pages[page][low - start : high - start] = data[low - offset : high - offset]
+
+    def flush(self) -> None:
+        for page in sorted(self._pages):
+            super().write(page * PAGE_SIZE, bytes(self._pages[page]))
+        self._pages.clear()
 
 
 def create(volume: Volume, writer: VolumeWriter) -> None:
@@ -65,10 +98,13 @@ def set_attributes(volume: Volume, writer: VolumeWriter) -> None:
     writer.set_attributes(volume.resolve(b"/victim"), mode=0o600, uid=70_000)
 
 
+@pytest.mark.parametrize("device", [RecordingSource, BufferingSource])
 @pytest.mark.parametrize("change", [create, make_directories, remove, rename_over, cut, set_attributes])
-def test_no_cut_loses_what_was_synced(change: Callable[[Volume, VolumeWriter], None], tmp_path: Path) -> None:
+def test_no_cut_loses_what_was_synced(
+    change: Callable[[Volume, VolumeWriter], None], device: type[RecordingSource], tmp_path: Path
+) -> None:
     image = make_image(tmp_path / "image", "1200k", "-b", "1024", "-N", "64", "-O", "^resize_inode")
-    source = RecordingSource(bytearray(image.read_bytes()))
+    source = device(bytearray(image.read_bytes()))
     volume = Volume.mount(source, read_only=False)
     writer = VolumeWriter(volume)
     prepare(volume, writer)
@@ -77,7 +113,7 @@ def test_no_cut_loses_what_was_synced(change: Callable[[Volume, VolumeWriter], N
     change(volume, writer)
     volume.sync()
     writer.close()
-    assert len(source.copies) > 5
+    assert len(source.copies) >= 5
     for number, copy in enumerate(dict.fromkeys(source.copies)):
         image.write_bytes(copy)
         mended = subprocess.run([tool("e2fsck") or "e2fsck", "-fy", image], capture_output=True, text=True, check=False)
