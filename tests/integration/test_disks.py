@@ -2,11 +2,12 @@
 
 import os
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 from cli_support import GUEST, MAP, Dcss
-from needs_support import needs
+from needs_support import needs, tool
 from system_support import RunningSystem, guest, system_plan
 
 from dcss.config.plan import DiskPlan, MountPlan
@@ -27,10 +28,10 @@ def disk(tmp_path: Path) -> Path:
     return path
 
 
-def own_disk(dcss: Dcss) -> Path:
+def own_disk(dcss: Dcss, size_bytes: int = SIZE_BYTES) -> Path:
     """Make a file of zeros that the user of `dcss` owns."""
     path = dcss.home / "disk"
-    path.write_bytes(bytes(SIZE_BYTES))
+    path.write_bytes(bytes(size_bytes))
     if dcss.uid is not None:
         os.chown(path, dcss.uid, dcss.uid)
     return path
@@ -106,3 +107,17 @@ def test_a_guest_reads_ext2_from_its_disk_and_the_proof_holds(tmp_path: Path) ->
         verdict = system.guests["A"].verdict
         assert verdict is not None and verdict.exit_status == 0, system.guests["A"].outcome()
         assert verdict.page_cache_bytes >= 300 * 4096
+
+
+@needs("e2fsck")
+def test_what_a_file_system_holds_back_is_on_the_disk_when_the_system_is_taken_down(dcss: Dcss) -> None:
+    image = own_disk(dcss, 4 << 20)
+    subprocess.run([tool("mke2fs") or "mke2fs", "-q", "-b", "4096", image], check=True)
+    mounts = "mounts: [{device: dcssblk0, at: /segment, options: [ro]}, {device: vdb, at: /disk}]"
+    disks = "disks: [{name: vdb, file: disk, writable: true}]"
+    command = "mkdir /disk/d; echo hello > /disk/d/hello; cp /segment/usr/lib/lib00.so /disk"
+    dcss.config(f"name: A, expect: nothing, {mounts}, {disks}, run: [{{exec: '{command}'}}]")
+    dcss("run", "system.yaml")
+    checked = subprocess.run([tool("e2fsck") or "e2fsck", "-fn", image], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout
+    assert dcss("image", "cat", image, "/d/hello").stdout == "hello\n"

@@ -82,6 +82,15 @@ class GuestConsole:
             self._counters = asyncio.get_running_loop().create_future()
         return await asyncio.shield(self._counters)
 
+    def hang_up(self) -> bool:
+        """Send nothing any more, so that a guest that waits for a request shuts down; return False if it is busy."""
+        verdict = self._verdict.result() if self._verdict.done() else None
+        if verdict is None or verdict.exit_status or self._command is not None or self._counters is not None:
+            return False
+        with suppress(OSError):  # it has ended
+            self._socket.shutdown(socket.SHUT_WR)
+        return True
+
     def end(self, status: int) -> None:
         """Read what is left after the guest's process has ended with `status`, and end what waits for an answer."""
         self._pause()

@@ -13,10 +13,14 @@ from dcss.host.files import WrongKindError, open_regular
 
 
 class OpenDisks(NamedTuple):
-    """Descriptors in the order of the plan, and the files as /proc/PID/maps names them: device and inode."""
+    """Descriptors in the order of the plan, and the files as /proc/PID/maps names them: device and inode.
+
+    `writable` says whether any of them is.
+    """
 
     descriptors: tuple[int, ...] = ()
     files: frozenset[tuple[int, int]] = frozenset()
+    writable: bool = False
 
 
 def open_disks(disks: Sequence[DiskPlan], stack: ExitStack) -> OpenDisks:
@@ -27,7 +31,7 @@ def open_disks(disks: Sequence[DiskPlan], stack: ExitStack) -> OpenDisks:
     if not disks:
         return OpenDisks()
     descriptors = tuple(_open(disk, stack) for disk in disks)
-    return OpenDisks(descriptors, _mapped_files(descriptors))
+    return OpenDisks(descriptors, _mapped_files(descriptors), any(disk.writable for disk in disks))
 
 
 def _open(disk: DiskPlan, stack: ExitStack) -> int:

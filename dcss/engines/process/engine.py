@@ -23,6 +23,7 @@ from dcss.host.mark import Mark, end_marked
 from dcss.host.rlimits import explain
 from vmguest.hostmem import Reservation
 
+_SHUTDOWN_SECONDS = 10.0  # for all that have something to write, at most
 _END_SECONDS = 5.0  # for all that were killed, however many
 
 
@@ -96,6 +97,7 @@ class ProcessEngine:
         """End the fork server, which ends all guests, and wait for them."""
         if self._server is None:
             return
+        await self._shut_down_writers()
         await self._server.close()
         left = list(self._instances.values())
         await in_thread(_wait_for, left)
@@ -103,6 +105,12 @@ class ProcessEngine:
         for instance in left:
             await instance.close()
         self._instances.clear()
+
+    async def _shut_down_writers(self) -> None:
+        """Have guests that write to files of this machine write what they hold back, and end, before all are killed."""
+        ending = [instance for instance in self._instances.values() if instance.shut_down()]
+        if ending:
+            await in_thread(_wait_until_ended, [each.pidfd for each in ending if each.pidfd is not None])
 
     async def _request(self, server: ForkServer, plan: GuestPlan, port: Port, log: int) -> ProcessInstance:
         """Ask the server for a guest and wait until it has a process; a descriptor may be missing for it."""
@@ -116,7 +124,7 @@ class ProcessEngine:
             ours.enter_context(console)
             theirs.enter_context(their_console)
             disks = await in_thread(open_disks, plan.disks, theirs)
-            instance = ProcessInstance(plan.name, reservation, port, port_socket, console, disks=disks.files)
+            instance = ProcessInstance(plan.name, reservation, port, port_socket, console, disks=disks)
             started = self._starting[plan.name] = asyncio.get_running_loop().create_future()
             self._instances[plan.name] = instance
             try:
@@ -136,6 +144,15 @@ class ProcessEngine:
             started.set_result(None)
         else:
             started.set_exception(error)
+
+
+def _wait_until_ended(pidfds: Sequence[int]) -> None:
+    """Wait until processes have ended, for as long as a shutdown may take."""
+    deadline = time.monotonic() + _SHUTDOWN_SECONDS
+    for pidfd in pidfds:
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        ended.poll(max(0, deadline - time.monotonic()) * 1000)
 
 
 def _wait_for(instances: Sequence[ProcessInstance]) -> None:

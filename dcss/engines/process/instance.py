@@ -11,6 +11,7 @@ from dcss.abi.console import Counters, FileAccess, Verdict
 from dcss.account.targets import AddressRange
 from dcss.engines.base import End, MemoryLayout, OutputSink, Port
 from dcss.engines.process.console import GuestConsole
+from dcss.engines.process.disks import OpenDisks
 from dcss.engines.process.port import HypercallSocket
 from dcss.engines.process.storage import dump_storage
 from vmguest.hostmem import Reservation
@@ -29,14 +30,14 @@ class ProcessInstance:
         port_socket: socket.socket,
         console: socket.socket,
         *,
-        disks: frozenset[tuple[int, int]] = frozenset(),
+        disks: OpenDisks | None = None,
     ) -> None:
         self.name = name
         self.pid: int | None = None
         self.pidfd: int | None = None
         self.exit_status: int | None = None
         self._reservation = reservation
-        self._disks = disks
+        self._disks = disks or OpenDisks()
         self._port = HypercallSocket(port_socket, port, self._give_up)
         self._console = GuestConsole(name, console, self.kill)
         self._reason = ""
@@ -87,6 +88,10 @@ class ProcessInstance:
             with suppress(ProcessLookupError):
                 signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
 
+    def shut_down(self) -> bool:
+        """Have a guest that writes to files of this machine end in order; return False if it does not, or is busy."""
+        return self._disks.writable and self.exit_status is None and self._console.hang_up()
+
     async def exec(self, command: Sequence[str], output: OutputSink) -> int:
         """Run a command in the guest's shell and return its exit status."""
         return await self._console.exec(command, output)
@@ -106,7 +111,7 @@ class ProcessInstance:
             AddressRange(place.window, place.window + place.window_bytes),
             AddressRange(place.user_area, place.user_area + place.user_area_bytes),
             ((AddressRange(place.module_area, place.module_area + place.module_area_bytes), "modules"),),
-            self._disks,
+            self._disks.files,
         )
 
     async def close(self) -> None:

@@ -9,6 +9,7 @@ import pytest
 from loop_support import in_event_loop
 
 from dcss.abi.console import (
+    ACCESS,
     CANCEL_REQUEST,
     COUNTERS,
     COUNTERS_REQUEST,
@@ -19,7 +20,9 @@ from dcss.abi.console import (
     STDOUT,
     VERDICT,
     Counters,
+    FileAccess,
     Verdict,
+    pack_access,
     pack_exec,
     unpack_exec,
 )
@@ -286,3 +289,30 @@ def test_packets_are_what_they_were() -> None:
     assert len(Verdict(1, 0.0, 0, 0, 0, 0, "x" * 100_000).pack()) < PACKET_BYTES
     assert Counters.unpack(Counters(1, 2, 3, 4).pack()) == Counters(1, 2, 3, 4)
     assert unpack_exec(pack_exec([b"echo", b"", b"b"])) == [b"echo", b"", b"b"]
+
+
+@in_event_loop
+async def test_only_a_guest_that_waits_for_a_request_is_shut_down() -> None:
+    async with staged() as stage:
+        assert not stage.console.hang_up()  # it is in its run: list
+        await stage.send(READY)
+        await stage.console.verdict()
+        command = await stage.begin("ls")
+        assert not stage.console.hang_up()
+        await stage.receive()
+        await stage.send(STATUS + EXIT_STATUS.pack(0))
+        assert await command == 0
+        assert stage.console.hang_up()
+        assert await stage.receive() == b""
+        await stage.send(ACCESS + pack_access(()))  # too late: it says so before its verdict
+        assert stage.faults == 1
+
+
+@in_event_loop
+async def test_how_files_are_reached_is_said_before_the_verdict() -> None:
+    async with staged() as stage:
+        assert stage.console.access == ()
+        mounts = (FileAccess("vdb", "/", "xip", "page-cache"),)
+        await stage.send(ACCESS + pack_access(mounts), READY)
+        assert await stage.console.verdict() is not None
+        assert stage.console.access == mounts
