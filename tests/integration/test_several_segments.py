@@ -1,6 +1,7 @@
 """One file system over segments that adjoin: verdict, accounts and files treat them as one device."""
 
 import hashlib
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -278,6 +279,28 @@ def test_a_guest_fills_two_segments_and_saves_them(dcss: Dcss) -> None:
     image = dcss.home / "both.img"
     dcss("segment", "export", "M1:M2", image, *system)
     subprocess.run(["e2fsck", "-fn", image], check=True, capture_output=True)
+
+
+@needs("frames")
+def test_new_versions_of_both_segments_are_one_device_beside_the_old_ones(dcss: Dcss) -> None:
+    tree = _make_tree(dcss)
+    dcss("up", "-d", _over_two(dcss, f"name: G, count: 2, {_MAPS}", more=", save: true"))
+    (tree / "large0").rename(tree / "other0")
+    (tree / "large1").rename(tree / "other1")
+    image = dcss.home / "new.img"
+    dcss("image", "build", tree, "-o", image, "--at", "0x20000000")
+    content = image.read_bytes()
+    for name, start, part in (("M1", "0x20000000", content[:MIB]), ("M2", "0x20100000", content[MIB:])):
+        (dcss.home / name).write_bytes(part)
+        dcss("segment", "import", dcss.home / name, "--name", name, "--at", start, "--as-is", "--system", dcss.system)
+    dcss("guest", "restart", "G02", "--system", dcss.system)
+    verified = dcss.json("verify", dcss.system)
+    assert verified["verdict"] == "verified"
+    old, new = ({f["path"]: f["segment"] for f in verified["files"] if f["guests"] == [g]} for g in ("G01", "G02"))
+    assert set(old) == {"/large0", "/large1", "/small"}
+    assert set(new) == {"/other0", "/other1", "/small"}
+    assert "M1:M2" in new.values()
+    assert any(re.fullmatch(r"M1\.\d{4}:M2\.\d{4}", segment) for segment in old.values())
 
 
 def test_segments_that_do_not_adjoin_are_no_device(dcss: Dcss) -> None:
