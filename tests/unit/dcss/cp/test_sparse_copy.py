@@ -69,3 +69,13 @@ def test_zeros_that_are_written_in_the_source_are_none_in_the_target(tmp_path: P
     assert os.fstat(target).st_blocks * BLOCK_BYTES <= MIB
     os.close(source)
     os.close(target)
+
+
+def test_a_source_that_ends_before_the_part_has_none_of_it(tmp_path: Path) -> None:
+    source, target = written(tmp_path / "source", {0: b"x"}, 100), written(tmp_path / "target", {}, 0)
+    with pytest.raises(EOFError, match=r"^found 0 bytes, wanted 10$"):
+        copy_descriptor(source, target, 10, first_byte=200)
+    with pytest.raises(EOFError, match=r"^found 5 bytes, wanted 10$"):
+        copy_descriptor(source, target, 10, first_byte=95)
+    os.close(source)
+    os.close(target)

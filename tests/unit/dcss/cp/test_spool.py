@@ -349,3 +349,23 @@ def test_a_spool_that_no_disk_has_room_for_says_where_room_is_wanted(
     message = rf"No space left on device; found \d+ bytes free in {directory_of(system)}: make room there"
     with BlockingCp(system) as cp, pytest.raises(SpoolError, match=message):
         cp.saved.store(LIB, filler(b"x"))
+
+
+@pytest.mark.parametrize("damage", ["long", "fifo"])
+def test_a_content_that_is_no_file_of_that_size_is_damaged_and_not_taken_for_zeros(
+    system: str, tmp_path: Path, damage: str
+) -> None:
+    store(system, b"content")
+    content = directory_of(system) / "0001.content"
+    spool = Spool(system)
+    (manifest,) = spool.recover(lambda _: None)
+    fill = spool.fill(manifest)
+    spool.close()
+    if damage == "fifo":
+        content.unlink()
+        os.mkfifo(content)
+    else:
+        with content.open("ab") as file:
+            file.write(b"more")
+    with (tmp_path / "object").open("wb") as copy, pytest.raises(DamagedError):
+        fill(copy.fileno())

@@ -14,6 +14,7 @@ from needs_support import needs
 from dcss.abi.extmem import SegmentName
 from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.segment import Segment
+from dcss.cp.spool.manifest import Manifest
 from dcss.cp.spool.transfer import export_segments, import_segment, manifest_of, moved, read_exported
 from dcss.errors import ConfigError, SpoolError
 
@@ -52,6 +53,8 @@ def test_round_trip_into_another_system(image: Path) -> None:
 def test_transient_segment_can_be_exported_too(cp: BlockingCp, tmp_path: Path) -> None:
     export_segments([cp.publish(LIB, filler(CONTENT))], tmp_path / "image")
     assert (tmp_path / "image").read_bytes() == CONTENT + bytes(4096)
+    manifest = Manifest.unpack((tmp_path / "image.manifest").read_bytes())  # of one segment, as the spool has it
+    assert (manifest.definition, manifest.serial) == (LIB, 0)
 
 
 def test_segments_that_adjoin_are_exported_as_one_file(cp: BlockingCp, tmp_path: Path) -> None:

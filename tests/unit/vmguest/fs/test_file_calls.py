@@ -85,6 +85,17 @@ def test_sendfile_to_a_file_a_pipe_and_a_socket(file: FileDescription, tmp_path:
     assert file.position == 1150
 
 
+def test_sendfile_reads_a_file_and_leaves_the_times_of_a_device(
+    file: FileDescription, kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    touched: list[object] = []
+    monkeypatch.setattr("vmguest.fs.open.touch_atime", touched.append)
+    with open("/dev/null", "wb") as sink, open_file(kernel.vfs, b"/dev/dcssblk0") as device:
+        file.sendfile(sink.fileno(), 10)
+        device.sendfile(sink.fileno(), 10)
+    assert touched == [file.dentry]
+
+
 def test_sendfile_stops_where_a_pipe_is_full(file: FileDescription) -> None:
     reading, writing = os.pipe()
     try:
