@@ -32,6 +32,10 @@ class WritableSource(BlockSource, Protocol):
         """Write all dirty blocks to the device; sources that write in place have none."""
         ...
 
+    def discard(self, offset: int, length: int) -> None:
+        """Forget what was changed in blocks that are free now: what is written there next may go by another way."""
+        ...
+
 
 class BufferSource:
     """A WritableSource over a buffer, such as an mmap of any size; nothing is copied.
@@ -75,6 +79,9 @@ class BufferSource:
         """Write a mapped file back (msync). For other buffers nothing is to be done."""
         if self._buffer is not None:
             self._buffer.flush()
+
+    def discard(self, offset: int, length: int) -> None:
+        """Do nothing: nothing is held back."""
 
     def close(self) -> None:
         """Release the buffer. A second call does nothing."""

@@ -101,6 +101,7 @@ operations = st.one_of(
     ),
     op("removexattr", paths, attributes),
     op("read", paths),
+    op("sync"),
 )
 
 
@@ -137,6 +138,8 @@ def both(steps: list[Operation], options: tuple[str, ...] = ("rw", "xip")) -> No
             kernel.vfs.umount(b"/mnt")
             handle = kernel.dcssblk.devices[0].open()
             image.write_bytes(kernel.dcssblk.devices[0].direct_access(handle, 0, 8 << 20).view())
+            stored_tree = run_on_host(image, [])[1]
+            assert stored_tree == wanted[1]  # what is in the segment is what the guest saw
             checked = subprocess.run(
                 [tool("e2fsck") or "e2fsck", "-fn", image], capture_output=True, text=True, check=False
             )

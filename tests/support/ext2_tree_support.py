@@ -72,6 +72,9 @@ class HostSide:
         os.setgroups([])
         os.seteuid(uid)
 
+    def sync(self) -> None:
+        """Nothing: that is what the guest's has to agree with."""
+
     def create(self, path: str, mode: int) -> None:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
 
@@ -188,6 +191,11 @@ class GuestSide:
 
     def become(self, uid: int) -> None:
         self.vfs.user = Credentials(uid, GROUPS[uid])
+
+    def sync(self) -> None:
+        writer = self.start.mount.file_system.writer
+        assert writer is not None
+        writer.sync()
 
     def create(self, path: str, mode: int) -> None:
         open_file(self.vfs, path.encode(), O_WRONLY | O_CREAT | O_EXCL, self.start, mode).close()

@@ -54,6 +54,17 @@ class BufferCache:
             self._dirty.discard(page)
         self._handle.device.flush()
 
+    def discard(self, offset: int, length: int) -> None:
+        """Drop the copies of pages that are free now, changed or not (bforget).
+
+        A file may get them next, whose data does not go through here: a copy that is written later would go over it.
+        """
+        for page in range(offset // PAGE_SIZE, hostmem.pages(offset + length)):
+            frame = self._frames.pop(page, None)
+            if frame is not None:
+                self._storage.release(frame, 1)
+                self._dirty.discard(page)
+
     def forget_clean(self) -> None:
         """Drop the copies that were not changed; the device is read again where they are needed."""
         for page in [page for page in self._frames if page not in self._dirty]:

@@ -77,6 +77,8 @@ class BlockAllocator:
                 "ext2_free_blocks", "bit already cleared for blocks", f"{start}..{start + length - 1}", "blocks in use"
             )
         self._store(group, bits & ~span, length)
+        size_bytes = self.info.block_size_bytes
+        self.info.writer().discard(start * size_bytes, length * size_bytes)
 
     def _split(self, first: int, count: int) -> Iterator[tuple[int, int, int]]:
         """Yield a run as group, first block and length of its part in each group."""

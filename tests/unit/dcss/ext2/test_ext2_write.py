@@ -27,6 +27,9 @@ class RecordingSource:
         self.events.append(offset)
         self._source.write(offset, data)
 
+    def discard(self, offset: int, length: int) -> None:
+        pass
+
     def flush(self) -> None:
         self.events.append(-1)
 

@@ -327,3 +327,19 @@ def test_what_was_cut_off_reads_as_zeros_when_the_file_grows_again(disk: Disk, c
         assert file.readv([buffer]) == 2 * PAGE_SIZE
     assert bytes(buffer) == (b"x" * cut_bytes).ljust(2 * PAGE_SIZE, b"\0")
     disk.check()
+
+
+def test_blocks_of_a_removed_directory_are_not_written_over_the_file_that_has_them_next(disk: Disk) -> None:
+    for name in (b"/mnt/one", b"/mnt/two", b"/mnt/three"):
+        namei.mkdir(disk.vfs, name)
+    free = disk.vfs.resolve(b"/mnt").mount.file_system.statfs().free_blocks
+    for name in (b"/mnt/one", b"/mnt/two", b"/mnt/three"):
+        namei.rmdir(disk.vfs, name)
+    with open_file(disk.vfs, b"/mnt/file", O_RDWR | O_CREAT) as opened:
+        opened.write(b"f" * PAGE_SIZE * (free + 3 - 200))  # it takes the blocks of all three
+    out(disk.kernel, "sync")
+    expected = disk.content(b"/mnt/file")
+    assert set(expected) == {ord("f")}
+    disk.check()
+    disk.kernel.mount("dcssblk0", "/mnt", ("ro", "xip"))
+    assert disk.content(b"/mnt/file") == expected
