@@ -1,5 +1,6 @@
 """`mode:` of a mount: one workload by each way to file bytes, judged by the proof and seen in the account."""
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,24 @@ def test_a_kernel_and_modules_are_copied_in_place_or_not_and_are_no_hidden_copie
         assert account["host"]["uss_bytes"] > account["guest"]["module_bytes"]
     detail = by_name(result["verify"]["claims"], "claim")["no-hidden-copies"]["detail"]
     assert "the kernel and its modules, which are always copied: guest A01 (modules): " in detail
+
+
+def test_a_mapped_file_that_cp_did_not_give_as_a_disk_is_out_of_place(
+    tmp_path: Path, image: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(image.read_bytes())
+    mounts = (MountPlan("dcssblk0", "/segment", ("ro", "xip")), MountPlan("vdb", "/disk", (), "mtd"))
+    steps = (("map", "/segment/usr/lib/*.so*"), ("map", "/disk/usr/lib/*.so*"))
+    plan = guest("A", *steps, mounts=mounts, disks=(DiskPlan("vdb", disk),))
+    with RunningSystem(system_plan(tmp_path, plan)) as system:
+        system.bring_up()
+        running = system.guests["A"].running
+        assert running is not None
+        layout = running.memory()
+        assert len(layout.disks) == 1
+        monkeypatch.setattr(running, "memory", lambda: layout._replace(disks=frozenset()))
+        verdict = system.run(system.system.prover.verify())
+        (claim,) = [claim for claim in verdict.claims if claim.claim == "one-frame-per-page"]
+        assert claim.holds is False
+        assert os.fsdecode(disk) in claim.detail
