@@ -160,17 +160,20 @@ class _Copier:
         """Copy one file, or make one directory or link; return False where it was refused."""
         context, vfs, inode = self.context, self.context.kernel.vfs, dentry.inode
         there = namei.existing(vfs, place, follow=False, start=context.directory)
-        if there is not None and _same(there, dentry):
+        # A link at the place leads to what would be written, and so might cut the source itself.
+        written = there if there is None or inode.is_symlink else namei.existing(vfs, place, start=context.directory)
+        if any(found is not None and _same(found, dentry) for found in (there, written)):
             context.fail(f"'{shown(name)}' and '{shown(place)}' are the same file")
             return False
         if inode.is_dir:
-            if there is None:
-                namei.mkdir(vfs, place, context.directory, 0o777 if self.keep else stat.S_IMODE(inode.mode))
-            elif not there.inode.is_dir:
+            if there is not None and not there.inode.is_dir:
                 raise KernelError(EEXIST, f"{shown(place)}: is no directory")
-            elif namei.is_below(there, dentry):
+            into = namei.parent_of(vfs, place, context.directory)[0] if there is None else there
+            if namei.is_below(into, dentry):
                 context.fail(f"cannot copy a directory, '{shown(name)}', into itself, '{shown(place)}'")
                 return False
+            if there is None:
+                namei.mkdir(vfs, place, context.directory, 0o777 if self.keep else stat.S_IMODE(inode.mode))
         elif inode.is_regular or not self.recursive:
             with (
                 open_dentry(vfs, dentry) as opened,
