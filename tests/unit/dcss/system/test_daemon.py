@@ -1,9 +1,11 @@
 """A process in the background: what it tells its caller, and how it ends."""
 
 import io
+import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -143,3 +145,42 @@ def test_a_caller_that_is_gone_is_not_missed() -> None:
     caller.up({})
     with pytest.raises(OSError, match="Bad file descriptor"):
         os.fstat(writing)
+
+
+def reported(*calls: Callable[[StartupNotifier], object]) -> list[list[Any]]:
+    """Return what a caller is sent, line by line."""
+    reading, writing = os.pipe()
+    caller = StartupNotifier(writing)
+    for call in calls:
+        call(caller)
+    with os.fdopen(reading, "rb") as pipe:
+        return [json.loads(line) for line in pipe]
+
+
+def test_each_report_is_a_line_and_nothing_follows_the_last_one() -> None:
+    assert reported(
+        lambda caller: caller.phase("start guests", 3, "guests"),
+        lambda caller: caller.advance(),
+        lambda caller: caller.advance(0),
+        lambda caller: caller.warn("a warning"),
+        lambda caller: caller.close(),
+        lambda caller: caller.up({"system": "S"}),
+        lambda caller: caller.warn("too late"),
+        lambda caller: caller.error(ValueError("too late")),
+    ) == [
+        ["phase", "start guests", 3, "guests"],
+        ["advance", 1],
+        ["advance", 0],
+        ["warn", "a warning"],
+        ["up", {"system": "S"}],
+    ]
+
+
+def test_an_error_is_sent_with_its_findings_and_with_its_traceback_where_it_is_a_fault() -> None:
+    (wrong,) = reported(lambda caller: caller.error(ConfigError("one", "two")))
+    assert wrong == ["error", "ConfigError", ["one", "two"], ""]
+    (refused,) = reported(lambda caller: caller.error(OSError(2, "No such file")))
+    assert refused == ["error", "FileNotFoundError", ["[Errno 2] No such file"], ""]
+    (kind, name, lines, fault) = reported(lambda caller: caller.error(ValueError()))[0]
+    assert (kind, name, lines) == ("error", "ValueError", ["ValueError()"])
+    assert "ValueError" in fault

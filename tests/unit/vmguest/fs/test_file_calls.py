@@ -4,7 +4,7 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterator, Sequence
-from errno import EBADF, EINVAL
+from errno import EBADF, EINVAL, ENXIO
 from pathlib import Path
 
 import pytest
@@ -170,3 +170,20 @@ def test_positions_of_calls_that_name_one_stay(file: FileDescription, kernel: Ke
         appending.pwrite(b"end", 0)
     with open_file(kernel.vfs, b"/file", O_RDONLY) as reading:
         assert reading.file.size_bytes == len(TEXT) + 3
+
+
+def test_seek_takes_all_of_a_file_for_data(file: FileDescription) -> None:
+    end = len(TEXT)
+    assert [file.seek(place, os.SEEK_DATA) for place in (0, 7, end - 1)] == [0, 7, end - 1]
+    assert [file.seek(place, os.SEEK_HOLE) for place in (0, 7, end - 1)] == [end, end, end]
+    assert [file.seek(-7, os.SEEK_END), file.seek(3, os.SEEK_CUR), file.seek(end + 9)] == [end - 7, end - 4, end + 9]
+    for offset, whence, errno in (
+        (end, os.SEEK_DATA, ENXIO),
+        (-1, os.SEEK_HOLE, ENXIO),
+        (-1, 0, EINVAL),
+        (0, 9, EINVAL),
+    ):
+        with pytest.raises(KernelError) as caught:
+            file.seek(offset, whence)
+        assert caught.value.errno == errno
+    assert file.position == end + 9
