@@ -11,7 +11,7 @@ from dcss.host.files import WrongKindError, open_regular
 from dcss.image.file_source import FileSource
 from dcss.image.foreign import foreign_content
 from dcss.image.sources.compression import HEAD_BYTES, method_of, unpacking
-from dcss.image.sources.layout import is_dir_transport, is_layout
+from dcss.image.sources.layout import is_dir_transport, is_image
 from dcss.image.superblock import superblock_at
 from dcss.image.tar.header import BLOCK_BYTES, TarFormatError, parse_header
 
@@ -30,7 +30,7 @@ def source_of(path: Path, label: str | None = None) -> ImageSource:
                 f"{path}: found an image of skopeo's dir:, wanted an OCI layout: skopeo copy dir:{quote(str(path))}"
                 " oci:LAYOUT"
             )
-        return TarSource(path) if is_layout(path) else DirectorySource(path)
+        return TarSource(path) if is_image(path) else DirectorySource(path)
     try:
         descriptor = open_regular(path)
     except WrongKindError as error:

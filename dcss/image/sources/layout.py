@@ -1,4 +1,4 @@
-"""An OCI image layout as a directory, which `skopeo copy … oci:DIRECTORY` and umoci write."""
+"""A container image as a directory: an OCI image layout, or what `docker save` wrote, unpacked."""
 
 import os
 from collections.abc import Iterator, Mapping
@@ -8,16 +8,19 @@ from typing import Final
 from dcss.errors import ImageError
 from dcss.host.files import WrongKindError, read_regular
 from dcss.image.sources.archive import Archive, Span
+from dcss.image.sources.docker_archive import MANIFEST, manifests_of
 from dcss.image.sources.host import HostFile, host_error
-from dcss.image.sources.oci_layout import INDEX, MARK
+from dcss.image.sources.oci_layout import MARK
 
 _VERSION_BYTES: Final = 256
 _DOCUMENT_BYTES: Final = 4 << 20  # manifests of images are shorter
 
 
-def is_layout(path: Path) -> bool:
-    """Return True if a directory is an image layout."""
-    return (path / MARK).is_file() and (path / INDEX).is_file()
+def is_image(path: Path) -> bool:
+    """Return True if a directory is a container image. Raises ImageError for one with a damaged manifest.json."""
+    if (path / MARK).is_file():
+        return True
+    return (path / MANIFEST).is_file() and manifests_of(LayoutDirectory(path, str(path))) is not None
 
 
 def is_dir_transport(path: Path) -> bool:
@@ -26,11 +29,11 @@ def is_dir_transport(path: Path) -> bool:
         version = read_regular(path / "version", _VERSION_BYTES)
     except (OSError, WrongKindError, ValueError):
         return False
-    return version.startswith(b"Directory Transport Version:") and (path / "manifest.json").is_file()
+    return version.startswith(b"Directory Transport Version:") and (path / MANIFEST).is_file()
 
 
 class LayoutDirectory:
-    """The parts of an image layout, as container.ImageParts has them."""
+    """The parts of an image, as container.ImageParts has them."""
 
     def __init__(self, path: Path, name: str) -> None:
         self._path = path
@@ -43,7 +46,8 @@ class LayoutDirectory:
 
     def has(self, name: str) -> bool:
         """Return True if there is a file called `name`."""
-        return _inside(name) and (self._path / name).is_file()
+        path = self._path / name
+        return _inside(name) and path.is_file() and path.resolve().is_relative_to(self._path.resolve())
 
     def part(self, name: str) -> Archive:
         """Return the file called `name`. Raises ImageError where there is none."""

@@ -15,7 +15,7 @@ from dcss.image.sources.archive import Span, unpacked
 from dcss.image.sources.choice import Choice, Layer
 from dcss.image.sources.container import layers_of
 from dcss.image.sources.host import HostFile, host_error
-from dcss.image.sources.layout import LayoutDirectory, is_layout
+from dcss.image.sources.layout import LayoutDirectory, is_image
 from dcss.image.sources.oci_layout import MARK
 from dcss.image.sources.overlay import Overlay
 from dcss.image.sources.tar_scan import TarScan, scan
@@ -30,7 +30,7 @@ def read_tar(source: TarSource) -> Tree:
     choice = Choice(source.platform, source.tag)
     overlay = Overlay(name)
     if source.path.is_dir():
-        if not is_layout(source.path):
+        if not is_image(source.path):
             raise ImageError(f"{name}: found no regular file, wanted a tar, or a directory with {MARK} and index.json")
         parts = LayoutDirectory(source.path, name)
         return Tree(overlay.root, notes=_apply_layers(layers_of(parts, choice) or (), overlay))

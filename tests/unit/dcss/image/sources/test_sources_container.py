@@ -434,6 +434,32 @@ def test_a_choice_of_what_is_no_image_is_refused(tmp_path: Path) -> None:
         read_tar(TarSource(path, tag="x"))
 
 
+def test_what_docker_saved_is_an_image_unpacked_too(tmp_path: Path) -> None:
+    with tarfile.open(make_tar(tmp_path / "x.tar", docker_save("w:gz"))) as saved:
+        saved.extractall(tmp_path / "saved", filter="data")
+    source = source_of(tmp_path / "saved")
+    build(source, tmp_path / "x.img")
+    assert Read(tmp_path / "x.img").content == {b"/etc/b": b"upper b", b"/bin/sh": content(9000, 5)}
+    outside = tmp_path / "saved/2/layer.tar"
+    outside.unlink()
+    (tmp_path / "other.tar").write_bytes(layers("w:")[0])
+    outside.symlink_to("../../other.tar")
+    with pytest.raises(ImageError, match=r"found no layer 2/layer\.tar"):
+        read_tar(TarSource(tmp_path / "saved"))
+    (tmp_path / "saved/manifest.json").write_text("{}")
+    assert isinstance(source_of(tmp_path / "saved"), DirectorySource)
+    (tmp_path / "saved" / f"{'0' * 64}.json").touch()
+    with pytest.raises(ImageError, match="found a mapping, wanted a list of images"):
+        source_of(tmp_path / "saved")
+
+
+def test_a_layout_without_its_index_is_no_plain_directory(tmp_path: Path) -> None:
+    (tmp_path / "oci-layout").write_text("{}")
+    with pytest.raises(ImageError, match=r"index\.json: found none beside oci-layout"):
+        read_tar(TarSource(tmp_path))
+    assert isinstance(source_of(tmp_path), TarSource)
+
+
 def test_another_form_of_skopeo_is_named(tmp_path: Path) -> None:
     (tmp_path / "version").write_text("Directory Transport Version: 1.1\n")
     assert isinstance(source_of(tmp_path), DirectorySource)
