@@ -4,12 +4,15 @@ from errno import ESRCH
 from pathlib import Path
 
 import pytest
-from engine_support import READY
+from engine_support import READY, FakeInstance
+from loop_support import in_event_loop
 from system_support import guest
 
-from dcss.abi.console import Verdict
+from dcss.abi.console import FileAccess, Verdict
+from dcss.abi.hypercall import Reply, Request
 from dcss.engines.base import End
 from dcss.errors import LaunchError
+from dcss.results import MountAccess
 from dcss.system.instance import LOG_TAIL_BYTES, GuestInstance, signal_name
 
 FAILED = Verdict(2, 0.1, 0, 0, 0, 0, "no such file")
@@ -63,3 +66,19 @@ def test_the_log_of_one_that_failed_is_shown_from_its_last_bytes(tmp_path: Path)
 
 def test_signals_have_names_as_far_as_they_have_one() -> None:
     assert [signal_name(number) for number in (9, 15, 4000)] == ["SIGKILL", "SIGTERM", "signal 4000"]
+
+
+@in_event_loop
+async def test_how_files_are_reached_is_the_guests_own_word_and_nothing_before_it_was_started(tmp_path: Path) -> None:
+    async def answer(_: Request) -> Reply:
+        return Reply(0)
+
+    one = run(tmp_path)
+    assert one.mounts == ()
+    running = FakeInstance(one.plan, answer, 7)
+    running.access = (FileAccess("dcssblk0", "/", "xip", "page-cache"),)
+    one.running = running
+    assert one.mounts == (MountAccess("dcssblk0", "/", "xip", "page-cache"),)
+    assert (one.pids, one.running_or_ending) == ((7,), True)
+    one.end = End(0)
+    assert (one.pids, one.running_or_ending) == ((), False)

@@ -204,3 +204,18 @@ def test_a_child_shares_positions_and_outlives_its_parents_descriptors(kernel: K
     assert caught.value.errno == EBUSY
     child.close_all()
     kernel.vfs.umount(b"/")
+
+
+def test_dup2_closes_what_the_number_meant_and_nothing_else(kernel: Kernel) -> None:
+    table = Descriptors(kernel.vfs, limit=4)
+    first, second = (table.open(path) for path in (b"/usr/lib/notes.txt", b"/usr/lib"))
+    notes = table.get(first)
+    assert table.dup2(first, first) == first
+    assert table.dup2(first, second) == second
+    assert table.dup2(first, 3) == 3
+    assert [table.get(number) for number in (first, second, 3)] == [notes] * 3
+    for number in (first, second):
+        table.close(number)
+    assert notes.file.size_bytes  # the last one still holds it
+    table.close_all()
+    assert not any(mount.users for mount in kernel.vfs.mounts)
