@@ -20,7 +20,7 @@ from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 from vmguest import hostmem
 from vmguest.block.dcssblk import DcssblkDevice
-from vmguest.credentials import Credentials
+from vmguest.credentials import ROOT, Credentials
 from vmguest.fs import attr, namei
 from vmguest.fs.ext2_files import WritableXipFile
 from vmguest.fs.open import O_APPEND, O_CREAT, O_RDWR, O_WRONLY, open_file
@@ -343,3 +343,22 @@ def test_blocks_of_a_removed_directory_are_not_written_over_the_file_that_has_th
     disk.check()
     disk.kernel.mount("dcssblk0", "/mnt", ("ro", "xip"))
     assert disk.content(b"/mnt/file") == expected
+
+
+@pytest.mark.parametrize(
+    ("mode", "left"), [(0o4777, 0o777), (0o2777, 0o777), (0o6777, 0o777), (0o2767, 0o2767), (0o777, 0o777)]
+)
+def test_who_is_not_root_takes_set_id_bits_from_what_it_writes(disk: Disk, mode: int, left: int) -> None:
+    out(disk.kernel, f"echo program > /mnt/program; chmod {mode:o} /mnt/program")
+
+    def mode_after_writing(user: Credentials) -> int:
+        disk.vfs.user = user
+        try:
+            with open_file(disk.vfs, b"/mnt/program", O_WRONLY) as opened:
+                opened.write(b"changed")
+        finally:
+            disk.vfs.user = ROOT
+        return disk.vfs.resolve(b"/mnt/program").inode.mode & 0o7777
+
+    assert mode_after_writing(ROOT) == mode
+    assert mode_after_writing(USER) == left
