@@ -89,10 +89,18 @@ def chosen(system: str | None) -> str:
         return system
     running = running_systems()
     if not running:
-        raise ConfigError("SYSTEM: found none that runs, wanted one; start it: dcss up CONFIG")
+        raise ConfigError(f"SYSTEM: found none that runs, wanted one; start it: dcss up CONFIG{_dead()}")
     if len(running) > 1:
         raise ConfigError(f"SYSTEM: found {len(running)} that run, wanted the name of one of {', '.join(running)}")
     return running[0]
+
+
+def _dead() -> str:
+    """Return, to end a message with, which systems have a CP that was killed."""
+    from dcss.rpc.client import Life, find_systems
+
+    dead = [found.name for found in find_systems() if found.life is Life.DEAD]
+    return f" (the CP of {', '.join(dead)} is dead; dcss down removes what it left)" if dead else ""
 
 
 def ask(system: str | None, request: str, **arguments: Any) -> dict[str, Any]:

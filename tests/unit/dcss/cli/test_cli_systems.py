@@ -33,6 +33,15 @@ def test_the_one_that_runs_need_not_be_named(monkeypatch: pytest.MonkeyPatch) ->
         chosen(None)
 
 
+def test_a_system_whose_cp_was_killed_is_named_where_none_runs(runtime: Path) -> None:
+    with pytest.raises(ConfigError, match=r"dcss up CONFIG$"):
+        chosen(None)
+    (runtime / "left").mkdir(parents=True)
+    wanted = r"dcss up CONFIG \(the CP of left is dead; dcss down removes what it left\)$"
+    with pytest.raises(ConfigError, match=wanted):
+        chosen(None)
+
+
 def test_a_system_is_up_starting_dead_or_not_there(runtime: Path) -> None:
     assert find_systems() == []
     with SystemLock("starts") as lock:
