@@ -143,6 +143,19 @@ def test_pages_without_a_visible_frame_are_searched_in_every_process() -> None:
     assert len(MadeUp.read_pages) == 3
 
 
+def test_frames_of_processes_that_are_not_held_still_say_nothing_of_later_ones() -> None:
+    # They may write between two searches, so the same frame need not hold the same bytes.
+    search = ProcessSearch(Searcher(Contents.of([unmapped(SEGMENT)])))
+    found = []
+    for pid, content in enumerate((SEGMENT, SEGMENT, ZEROS), 1):
+        one = search.search(process(pid, {10: (7, content)}), keep=False)
+        found.append(one.hits.addresses.tolist())
+    assert found == [[10 * PAGE_SIZE], [10 * PAGE_SIZE], []]
+    assert (len(MadeUp.read_pages), search.kept) == (3, 0)
+    search.search(process(4, {10: (7, SEGMENT)}), keep=True)
+    assert search.kept == 1
+
+
 def snapshot_of(stage: Stage, segments: list[SegmentView], *, frames: bool) -> Snapshot:
     builder = SnapshotBuilder(stage.system, segments, frames=frames, evidence=None)
     scan(stage.system, [builder])

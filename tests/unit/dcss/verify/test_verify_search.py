@@ -204,6 +204,16 @@ def test_filters_before_the_anchors_tell_them_apart() -> None:
         assert 0.8 * len(anchors.keys) < filled.sum() < 0.2 * len(filled)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_pieces_that_are_half_zero_are_not_chosen(first: int) -> None:
+    # Memory is full of zeros: of pairs of words that a page has once, those without a zero are looked up.
+    words = np.frombuffer(random_content(20), np.uint64).reshape(20, -1).copy()
+    words[:, first::3] = 0
+    anchors = Anchors.of(Contents.of([unmapped(words.tobytes())]))
+    chosen = anchors.offsets[:, 0] // ALIGNMENTS
+    assert (chosen % 3 == (first + 1) % 3).all()
+
+
 def test_rare_pieces_are_chosen() -> None:
     # Pages that are alike but for one word: only pieces with that word tell them apart.
     common = random_content(1)
