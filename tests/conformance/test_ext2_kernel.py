@@ -173,11 +173,11 @@ CORNERS: dict[str, list[Operation]] = {
         ("read", 0, "a/" * 2048 + "x"),
     ],
     "sticky directories": [
-        ("mkdir", 0, "tmp", 0o777), ("chmod", 0, "tmp", 0o1777), ("create", 1000, "tmp/mine", 0o666),
-        ("unlink", 1001, "tmp/mine"), ("rename", 1001, "tmp/mine", "tmp/his"), ("create", 1001, "tmp/his", 0o666),
-        ("rename", 1001, "tmp/his", "tmp/mine"), ("rename", 1000, "tmp/mine", "tmp/new"),
-        ("mkdir", 1000, "tmp/d", 0o700), ("rmdir", 1001, "tmp/d"), ("rmdir", 1000, "tmp/d"), ("unlink", 0, "tmp/his"),
-        ("unlink", 1000, "tmp/new"),
+        ("mkdir", 0, "t", 0o777), ("chmod", 0, "t", 0o1777), ("create", 1000, "t/mine", 0o666),
+        ("unlink", 1001, "t/mine"), ("rename", 1001, "t/mine", "t/his"), ("create", 1001, "t/his", 0o666),
+        ("rename", 1001, "t/his", "t/mine"), ("rename", 1000, "t/mine", "t/new"),
+        ("mkdir", 1000, "t/d", 0o700), ("rmdir", 1001, "t/d"), ("rmdir", 1000, "t/d"), ("unlink", 0, "t/his"),
+        ("unlink", 1000, "t/new"),
     ],
     "permissions of others": [
         ("mkdir", 0, "d", 0o711), ("create", 0, "d/f", 0o604), ("chmod", 0, "d/f", 0o604), ("read", 1000, "d/f"),

@@ -118,14 +118,14 @@ class HostSide:
         os.truncate(path, size)
 
     def write(self, path: str, position: int, text: str, count: int) -> int:
-        descriptor = os.open(path, os.O_WRONLY)
+        descriptor = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
         try:
             return os.pwrite(descriptor, text.encode() * count, position)
         finally:
             os.close(descriptor)
 
     def append(self, path: str, text: str) -> None:
-        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK)
         try:
             os.write(descriptor, text.encode())
         finally:
