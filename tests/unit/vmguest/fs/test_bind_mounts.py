@@ -219,3 +219,11 @@ def test_dup2_closes_what_the_number_meant_and_nothing_else(kernel: Kernel) -> N
     assert notes.file.size_bytes  # the last one still holds it
     table.close_all()
     assert not any(mount.users for mount in kernel.vfs.mounts)
+
+
+def test_a_mount_point_stays_also_where_it_is_seen_through_another_mount(kernel: Kernel) -> None:
+    out(kernel, "mkdir -p /tmp/a/m /tmp/b; mount -t tmpfs none /tmp/a/m; mount --bind /tmp/a /tmp/b")
+    for command in ("rmdir /tmp/b/m", "mv /tmp/b/m /tmp/b/n", "rmdir /tmp/a/m"):
+        assert "Device or resource busy" in sh(kernel, command).err
+    out(kernel, "umount /tmp/a/m; mv /tmp/b/m /tmp/b/n; rmdir /tmp/a/n")
+    assert out(kernel, "ls /tmp/a /tmp/b") == b"/tmp/a:\n\n/tmp/b:\n"
