@@ -31,6 +31,8 @@ def test_disks_are_open_as_far_as_they_may_be_written_until_the_stack_ends(tmp_p
     with ExitStack() as stack:
         found = open_disks([disk(second, writable=True), disk(empty), disk(first)], stack)
         assert found.files == {object_of(first), object_of(second)}
+        assert found.writable
+        assert not open_disks([disk(first), disk(empty)], stack).writable
         written, _, read = found.descriptors
         assert (os.pread(written, 9, 0), os.pread(read, 9, 0)) == (b"second", b"first")
         assert os.pwrite(written, b"S", 0) == 1

@@ -13,6 +13,7 @@ from dcss.abi.console import VERDICT, Verdict
 from dcss.abi.hypercall import REPLY, Reply, Request
 from dcss.account.targets import AddressRange
 from dcss.engines.base import End, MemoryLayout
+from dcss.engines.process.disks import OpenDisks
 from dcss.engines.process.instance import ProcessInstance
 from vmguest.hostmem import Reservation
 
@@ -22,12 +23,12 @@ READY = Verdict(0, 0.5, 1, 2, 3)
 class Stage:
     """An instance whose process the test makes, and the guest's ends of its sockets."""
 
-    def __init__(self) -> None:
+    def __init__(self, disks: OpenDisks | None = None) -> None:
         port, self.port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         console, self.console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.port.setblocking(False)
         reservation = Reservation(0x1000, 0x4000, 0x10000, 0x2000, 0x20000, 0x1000)
-        self.instance = ProcessInstance("LINUX01", reservation, self._answer, port, console)
+        self.instance = ProcessInstance("LINUX01", reservation, self._answer, port, console, disks=disks)
 
     async def _answer(self, request: Request) -> Reply:
         return Reply(0, request.rx)
@@ -50,8 +51,8 @@ class Stage:
 
 
 @asynccontextmanager
-async def staged() -> AsyncIterator[Stage]:
-    stage = Stage()
+async def staged(disks: OpenDisks | None = None) -> AsyncIterator[Stage]:
+    stage = Stage(disks)
     try:
         yield stage
     finally:
@@ -140,3 +141,30 @@ async def test_its_two_ranges_are_those_that_were_reserved() -> None:
             AddressRange(0x10000, 0x12000),
             ((AddressRange(0x20000, 0x21000), "modules"),),
         )
+
+
+@in_event_loop
+async def test_a_guest_that_writes_to_files_is_shut_down_while_it_lives_and_is_ready() -> None:
+    async with staged(OpenDisks(writable=True)) as stage:
+        stage.fork()
+        stage.instance.serve()
+        assert not stage.instance.shut_down()  # in its `run:` list it does not listen
+        stage.console.send(VERDICT + READY.pack())
+        await stage.instance.verdict()
+        assert stage.instance.shut_down()
+        assert stage.console.recv(1) == b""
+        stage.instance.kill()
+        stage.wait()
+        assert not stage.instance.shut_down()
+
+
+@in_event_loop
+async def test_a_guest_that_writes_to_no_file_is_not_asked_to_end() -> None:
+    async with staged() as stage:
+        stage.fork()
+        stage.instance.serve()
+        stage.console.send(VERDICT + READY.pack())
+        await stage.instance.verdict()
+        assert not stage.instance.shut_down()
+        stage.instance.kill()
+        stage.wait()
