@@ -95,6 +95,7 @@ def test_json_document_has_the_contracts_fields(image: Path) -> None:
         "page_cache_bytes": 0,
         "buffer_bytes": 0,
         "anonymous_bytes": 0,
+        "module_bytes": 0,
     }
     assert accounts["BASE"]["guest"]["xip_bytes"] == 0
     assert accounts["BASE"]["guest"]["page_cache_bytes"] == mapped_bytes

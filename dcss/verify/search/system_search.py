@@ -10,7 +10,7 @@ from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.frames import map_counts
 from dcss.account.hold import Hold
 from dcss.account.memory_map import Object
-from dcss.account.pagemap import Entries, Flags, Pages, is_exclusive
+from dcss.account.pagemap import Entries, Flags, Pagemap, Pages, frames_of, is_exclusive
 from dcss.account.proc import ProcessGoneError, family
 from dcss.account.space import ProcessPages
 from dcss.account.targets import GuestTarget, SystemTarget
@@ -29,6 +29,7 @@ from dcss.verify.search.system_v import detached_segments, search_detached
 from dcss.verify.wording import count
 
 Record = Callable[..., None]  # takes a record's name and its fields
+_LOOKS = 5  # at a page that moves while it is looked at
 
 
 def search_system(
@@ -197,6 +198,8 @@ class _SystemSearch:
             hits: Hits = one.hits
             if self._frames:
                 alone = _alone(process, hits.addresses, own, entries)
+                if not alone.all():
+                    alone[~alone] = ~shared_now(processes, process, hits.addresses[~alone])
             else:
                 first, last = process.ends_of(hits.addresses)
                 alone = is_exclusive(process.entries[first]) & is_exclusive(process.entries[last])
@@ -211,6 +214,36 @@ def _inside_others(addresses: Pages) -> Flags:
     whole = pages[offsets == 0]
     inside: Flags = (offsets != 0) & (np.isin(pages, whole) | np.isin(pages + 1, whole))
     return inside
+
+
+def shared_now(processes: list[Searchable], process: Searchable, addresses: Pages) -> Flags:
+    """Look again at pages that seem to lie in frames of others; say which do.
+
+    The kernel moves pages (compaction): the frame whose entries were counted may be another page's by then. A page is
+    in a shared frame only where it is in the same frame before and after the count. One that moves all the time is not.
+    """
+    shared = np.zeros(len(addresses), np.bool_)
+    for page in (addresses >> PAGE_SHIFT, (addresses + PAGE_SIZE - 1) >> PAGE_SHIFT):
+        left = np.flatnonzero(~shared)
+        for _ in range(_LOOKS):
+            if not len(left):
+                break
+            before = _frames_now(process, page[left])
+            counted = map_counts(before).astype(np.int64)
+            ours = np.sum([_frames_now(each, page[left]) == before for each in processes], axis=0)
+            still = (_frames_now(process, page[left]) == before) & (before != 0)
+            shared[left[still & (counted > ours)]] = True
+            left = left[~still & (before != 0)]
+    return shared
+
+
+def _frames_now(process: Searchable, pages: Pages) -> Entries:
+    """Return the frames that pages of a process are in at this moment; 0 for none."""
+    entries = np.zeros(len(pages), np.uint64)
+    with Pagemap(process.space.pid) as pagemap:
+        for place, page in enumerate(pages):
+            entries[place] = pagemap.read(int(page), 1)[0]
+    return frames_of(entries)
 
 
 def _alone(process: Searchable, addresses: Pages, own: Entries, entries: Pages) -> Flags:
