@@ -234,6 +234,24 @@ CORNERS: dict[str, list[Operation]] = {
         ("mkdir", 0, "d", 0o1777), ("chmod", 0, "d", 0o1777), ("setxattr", 1000, "d", "user.a", "3", 0),
         ("create", 0, "g", 0o644), ("setxattr", 0, "g", "user.a", "3", 0), ("removexattr", 0, "g", "user.a"),
     ],
+    "access control lists": [
+        ("create", 0, "f", 0o640), ("setfacl", 0, "f", "access", "u::6 u:1000:4 g::4 m::6 o::0"), ("read", 1000, "f"),
+        ("append", 1000, "f", "x"), ("read", 1001, "f"), ("setfacl", 0, "f", "access", "u::6 g::4 g:101:6 m::6 o::0"),
+        ("append", 1001, "f", "x"), ("read", 1000, "f"), ("chmod", 0, "f", 0o600), ("append", 1001, "f", "x"),
+        ("chmod", 0, "f", 0o660), ("append", 1001, "f", "x"), ("setfacl", 0, "f", "access", "u::6 g::4 o::4"),
+        ("setfacl", 0, "f", "access", "u::6 u:1000:7 g::4 o::4"), ("setfacl", 0, "f", "access", "u::6 g::9 o::4"),
+        ("setfacl", 0, "f", "access", "g::6 u::4 o::4"), ("setfacl", 0, "f", "access", "u::6 o::4"),
+        ("setfacl", 1000, "f", "access", "u::6 g::4 o::4"), ("setfacl", 0, "f", "default", "u::7 g::5 o::5"),
+        ("mkdir", 0, "d", 0o777), ("setfacl", 0, "d", "default", "u::7 u:1000:7 g::5 m::7 o::4"),
+        ("create", 0, "d/a", 0o666), ("create", 0, "d/b", 0o700), ("mkdir", 0, "d/e", 0o755),
+        ("mkfifo", 0, "d/p", 0o644), ("create", 0, "d/e/x", 0o666), ("symlink", 0, "a", "d/s"),
+        ("append", 1000, "d/a", "x"), ("append", 1001, "d/a", "x"), ("create", 1000, "d/e/y", 0o666),
+        ("create", 1001, "d/e/z", 0o666), ("setfacl", 0, "d", "default", "u::5 g::0 o::0"),
+        ("create", 0, "d/c", 0o666), ("mkdir", 0, "d/g", 0o777), ("removexattr", 0, "d", "system.posix_acl_default"),
+        ("create", 0, "d/h", 0o666), ("removexattr", 0, "d/a", "system.posix_acl_access"),
+        ("link", 1000, "d/e/x", "d/e/l"), ("setfacl", 0, "d/e", "access", ""), ("utime", 1000, "d/e/x", 1, 1),
+        ("setxattr", 1000, "d/e/x", "user.a", "1", 0),
+    ],
 }  # fmt: skip
 
 

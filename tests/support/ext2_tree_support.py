@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import stat
+import struct
 import subprocess
 import sys
 import tempfile
@@ -140,6 +141,9 @@ class HostSide:
     def removexattr(self, path: str, name: str) -> None:
         os.removexattr(path, name)
 
+    def setfacl(self, path: str, name: str, entries: str) -> None:
+        os.setxattr(path, f"system.posix_acl_{name}", acl_value(entries))
+
     def read(self, path: str) -> str:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -160,7 +164,7 @@ class HostSide:
                 elif kind == stat.S_IFLNK:
                     data = os.readlink(path)
                 size = 0 if kind == stat.S_IFDIR else info.st_size
-                xattrs = {n: os.getxattr(path, n, follow_symlinks=False).decode() for n in _named(path)}
+                xattrs = {n: os.getxattr(path, n, follow_symlinks=False).decode("latin-1") for n in _named(path)}
                 ids = [info.st_uid, info.st_gid, info.st_nlink, size, info.st_blocks]
                 found[path] = [info.st_mode, *ids, data, sorted(xattrs.items()), info.st_rdev]
         found.pop("lost+found", None)
@@ -254,6 +258,10 @@ class GuestSide:
     def setxattr(self, path: str, name: str, value: str, flags: int) -> None:
         attr.set_xattr(self.vfs, path.encode(), name.encode(), value.encode(), flags=flags, start=self.start)
 
+    def setfacl(self, path: str, name: str, entries: str) -> None:
+        full = f"system.posix_acl_{name}".encode()
+        attr.set_xattr(self.vfs, path.encode(), full, acl_value(entries), start=self.start)
+
     def removexattr(self, path: str, name: str) -> None:
         attr.set_xattr(self.vfs, path.encode(), name.encode(), None, start=self.start)
 
@@ -274,7 +282,9 @@ class GuestSide:
                 data = self.read(path)
             elif inode.is_symlink:
                 data = os.fsdecode(system.readlink(inode))
-            xattrs = sorted((os.fsdecode(name), value.decode()) for name, value in system.xattrs(inode).items())
+            xattrs = sorted(
+                (os.fsdecode(name), value.decode("latin-1")) for name, value in system.xattrs(inode).items()
+            )
             size = 0 if inode.is_dir else inode.size_bytes
             ids = [inode.uid, inode.gid, inode.links_count, size, inode.blocks_512]
             found[path] = [inode.mode, *ids, data, [list(each) for each in xattrs], os.makedev(*inode.rdev)]
@@ -294,6 +304,17 @@ class GuestSide:
     def free(self) -> list[int]:
         info = self.start.mount.file_system.statfs()
         return [info.free_blocks, info.free_inodes]
+
+
+def acl_value(entries: str) -> bytes:
+    """Return an access control list's attribute from words such as u::6 u:1000:7 m::5."""
+    tags = {"u": 0x01, "g": 0x04, "m": 0x10, "o": 0x20}
+    packed = [struct.pack("<I", 2)]
+    for entry in entries.split():
+        who, owner, bits = entry.split(":")
+        tag = tags[who] << 1 if owner else tags[who]
+        packed.append(struct.pack("<HHI", tag, int(bits), int(owner) if owner else 0xFFFFFFFF))
+    return b"".join(packed)
 
 
 def _id(number: int) -> int | None:

@@ -2,14 +2,15 @@
 
 import os
 import stat
-from errno import EACCES, EINVAL, EISDIR, EPERM, ERANGE
+from errno import EACCES, EINVAL, EISDIR, EOPNOTSUPP, EPERM, ERANGE
 from time import time
 
 from dcss.errors import KernelError
-from vmguest.credentials import MAY_READ, MAY_WRITE
+from vmguest.credentials import MAY_READ, MAY_WRITE, Credentials
+from vmguest.fs import posix_acl
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs, writer_of
-from vmguest.fs.permission import check, check_owner, may
+from vmguest.fs.permission import access_list, check, check_owner, may
 
 XATTR_NAME_MAX = 255
 
@@ -22,6 +23,9 @@ def chmod(vfs: Vfs, path: bytes, mode: int, start: Dentry | None = None) -> None
     if not user.privileged and not user.in_group(dentry.inode.gid):
         mode &= ~stat.S_ISGID
     writer.set_attributes(dentry.inode, mode=mode)
+    acl = access_list(dentry, posix_acl.ACCESS)
+    if acl:
+        writer.set_xattr(dentry.inode, posix_acl.ACCESS, posix_acl.pack(posix_acl.with_mode(acl, mode)))
 
 
 def chown(
@@ -54,7 +58,7 @@ def utimens(
     """
     dentry = vfs.resolve(path, start=start, follow=follow)
     writer = writer_of(dentry)
-    if not (now and may(dentry.inode, vfs.user, MAY_WRITE)):
+    if not (now and may(dentry, vfs.user, MAY_WRITE)):
         if now and vfs.user.uid != dentry.inode.uid and not vfs.user.privileged:
             raise KernelError(EACCES, f"{os.fsdecode(path)}: user {vfs.user.uid} may not write it")
         check_owner(dentry, vfs.user)
@@ -83,7 +87,7 @@ def get_xattrs(vfs: Vfs, path: bytes, start: Dentry | None = None, *, follow: bo
     found = dentry.mount.file_system.xattrs(dentry.inode)
     if vfs.user.privileged:
         return found
-    readable = may(dentry.inode, vfs.user, MAY_READ)
+    readable = may(dentry, vfs.user, MAY_READ)
     return {
         name: value
         for name, value in found.items()
@@ -116,15 +120,40 @@ def set_xattr(
             raise KernelError(EPERM, f"{os.fsdecode(path)}: attributes of user. are for files and directories")
         if inode.is_dir and inode.mode & stat.S_ISVTX:
             check_owner(dentry, user)
-    if name.startswith(b"system."):
-        check_owner(dentry, user)
-    elif not name.startswith(b"security."):
+    if name in {posix_acl.ACCESS, posix_acl.DEFAULT}:
+        _set_acl(dentry, user, name, value)
+        return
+    if not name.startswith(b"security."):
         check(dentry, user, MAY_WRITE)
     elif not user.privileged:
         raise KernelError(EPERM, f"{os.fsdecode(path)}: attributes of security. are root's")
     if name in {b"user.", b"trusted.", b"security."}:
         raise KernelError(EINVAL, f"{os.fsdecode(path)}: attribute {name!r}: nothing follows the prefix")
     writer.set_xattr(inode, name, value, flags)
+
+
+def _set_acl(dentry: Dentry, user: Credentials, name: bytes, value: bytes | None) -> None:
+    """Set an access control list; one that permission bits can say becomes these (ext2_xattr_set_acl)."""
+    inode, writer = dentry.inode, writer_of(dentry)
+    if not dentry.mount.file_system.has_acl or inode.is_symlink:
+        raise KernelError(EOPNOTSUPP, f"{os.fsdecode(dentry.path)}: has no access control lists")
+    acl = () if value is None else posix_acl.parse(value)
+    if name == posix_acl.DEFAULT and not inode.is_dir:
+        if acl:
+            raise KernelError(EACCES, f"{os.fsdecode(dentry.path)}: only a directory has a default list")
+        return
+    check_owner(dentry, user)
+    if name == posix_acl.ACCESS and acl:
+        mode, whole = posix_acl.equivalent_mode(acl)
+        mode |= inode.mode & 0o7000
+        if not user.privileged and not user.in_group(inode.gid):
+            mode &= ~stat.S_ISGID
+        writer.set_attributes(inode, mode=mode)
+        acl = () if whole else acl
+    if acl:
+        writer.set_xattr(inode, name, posix_acl.pack(acl))
+    elif name in dentry.mount.file_system.xattrs(inode):
+        writer.set_xattr(inode, name, None)
 
 
 def drop_set_id(dentry: Dentry, vfs: Vfs) -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from weakref import WeakValueDictionary
 
 from dcss.abi.ext2 import (
+    DEFM_ACL,
     ERRORS_PANIC,
     ERRORS_RO,
     MAGIC,
@@ -214,6 +215,12 @@ class Ext2FileSystem:
 
     def _say(self, level: str, message: str) -> None:
         self._log.log(level, f"EXT2-fs ({self.device.name}): {message}")
+
+    @property
+    def has_acl(self) -> bool:
+        """Whether access control lists count: what the last option acl or noacl says, else what the superblock says."""
+        given = [option for option in self._data if option in {"acl", "noacl"}]
+        return given[-1] == "acl" if given else bool(self.volume.superblock.s_default_mount_opts & DEFM_ACL)
 
     @property
     def writer(self) -> "Ext2Writer | None":

@@ -194,6 +194,11 @@ class FileSystem(Protocol):
         ...
 
     @property
+    def has_acl(self) -> bool:
+        """Whether access control lists count (IS_POSIXACL)."""
+        ...
+
+    @property
     def writer(self) -> Writer | None:
         """What changes it, or None where it is mounted read-only."""
         ...

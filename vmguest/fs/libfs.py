@@ -59,6 +59,7 @@ class SimpleFileSystem:
     device = None
     page_cache_bytes = 0
     buffer_bytes = 0
+    has_acl = False
 
     def hold(self, inode: VfsInode) -> None:
         """Nothing is to be kept: names here are not removed."""

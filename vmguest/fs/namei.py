@@ -21,12 +21,13 @@ from errno import (
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
 from vmguest.credentials import MAY_EXEC, MAY_WRITE, ROOT, Credentials
+from vmguest.fs import posix_acl
 from vmguest.fs.devices import Devices
-from vmguest.fs.filesystem import Writer
+from vmguest.fs.filesystem import VfsInode, Writer
 from vmguest.fs.filesystem_types import FileSystemTypes
 from vmguest.fs.mount import Dentry, root_of
 from vmguest.fs.namespace import MountNamespace
-from vmguest.fs.permission import check, check_link_source, check_new_name, check_removal
+from vmguest.fs.permission import access_list, check, check_link_source, check_new_name, check_removal
 
 MAX_SYMLINKS = 40
 PATH_MAX = 4096
@@ -123,7 +124,7 @@ def create(vfs: Vfs, path: bytes, start: Dentry | None = None, mode: int = 0o666
     """Make an empty regular file; behind a link that leads nowhere, where that points. Raises KernelError: EROFS, …"""
     directory, name, writer = _place(vfs, *_final_target(vfs, path, start))
     check_new_name(directory, vfs.user)
-    inode = writer.create(directory.inode, name, _new_mode(directory, mode, vfs.user), vfs.user)
+    inode = _made(vfs, directory, name, mode, lambda bits: writer.create(directory.inode, name, bits, vfs.user))
     return Dentry(directory.mount, inode, name, directory)
 
 
@@ -131,7 +132,8 @@ def mkdir(vfs: Vfs, path: bytes, start: Dentry | None = None, mode: int = 0o777)
     """Make a directory. Raises KernelError: EEXIST, ENOENT, ENOTDIR, EROFS, EACCES, EMLINK."""
     directory, name, writer = _new_place(vfs, path, start, is_directory=True)
     check_new_name(directory, vfs.user)
-    writer.mkdir(directory.inode, name, mode & 0o1777 & ~vfs.user.umask, vfs.user)
+    mode &= 0o1777
+    _made(vfs, directory, name, mode, lambda bits: writer.mkdir(directory.inode, name, bits, vfs.user))
 
 
 def symlink(vfs: Vfs, target: bytes, path: bytes, start: Dentry | None = None) -> None:
@@ -154,10 +156,14 @@ def mknod(vfs: Vfs, path: bytes, mode: int, rdev: tuple[int, int], start: Dentry
     check_new_name(directory, vfs.user)
     if stat.S_IFMT(mode) in {stat.S_IFCHR, stat.S_IFBLK} and not vfs.user.privileged:
         raise KernelError(EPERM, f"{os.fsdecode(path)}: user {vfs.user.uid} may not make a device's node")
-    if stat.S_ISREG(mode):
-        writer.create(directory.inode, name, _new_mode(directory, stat.S_IMODE(mode), vfs.user), vfs.user)
-    else:
-        writer.mknod(directory.inode, name, mode & ~vfs.user.umask, rdev, vfs.user)
+    kind = stat.S_IFMT(mode)
+
+    def make(bits: int) -> VfsInode:
+        if kind == stat.S_IFREG:
+            return writer.create(directory.inode, name, bits, vfs.user)
+        return writer.mknod(directory.inode, name, kind | bits, rdev, vfs.user)
+
+    _made(vfs, directory, name, stat.S_IMODE(mode), make)
 
 
 def _new_mode(directory: Dentry, mode: int, user: Credentials) -> int:
@@ -171,6 +177,27 @@ def _new_mode(directory: Dentry, mode: int, user: Credentials) -> int:
     if mode & executable == executable and foreign and not user.privileged:
         mode &= ~stat.S_ISGID
     return mode & 0o7777 & ~user.umask
+
+
+def _made(vfs: Vfs, directory: Dentry, name: bytes, mode: int, make: Callable[[int], VfsInode]) -> VfsInode:
+    """Make a file by `make`, which gets permission bits, and give it the lists that its directory has for new files.
+
+    Where there is a default list, the umask plays no part (posix_acl_create). What gets no list is removed again.
+    """
+    default = access_list(directory, posix_acl.DEFAULT)
+    if not default:
+        return make(_new_mode(directory, mode, vfs.user))
+    acl, mode = posix_acl.inherited(default, _new_mode(directory, mode, vfs.user._replace(umask=0)))
+    inode, writer = make(mode), writer_of(directory)
+    try:
+        if inode.is_dir:
+            writer.set_xattr(inode, posix_acl.DEFAULT, posix_acl.pack(default))
+        if not posix_acl.equivalent_mode(acl)[1]:
+            writer.set_xattr(inode, posix_acl.ACCESS, posix_acl.pack(acl))
+    except KernelError:
+        (writer.rmdir if inode.is_dir else writer.unlink)(directory.inode, name)
+        raise
+    return inode
 
 
 def link(vfs: Vfs, old: bytes, path: bytes, start: Dentry | None = None, *, follow: bool = False) -> None:

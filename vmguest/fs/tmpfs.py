@@ -26,6 +26,7 @@ class TmpfsFileSystem:
     root = 1
     device = None
     buffer_bytes = 0
+    has_acl = False
 
     def __init__(self, storage: RealStorage, type_name: str, minor: int = 1) -> None:
         self.type_name = self.source = type_name
