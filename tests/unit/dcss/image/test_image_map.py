@@ -1,3 +1,4 @@
+import mmap
 import os
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from needs_support import needs
 
 from dcss.errors import ImageError
 from dcss.ext2.source import BufferSource
+from dcss.ext2.volume import Volume
 from dcss.image.map import HUGE_PAGE_BYTES, ImageMap, map_document, map_image
 from dcss.report.blocks import Block
 from dcss.report.image_view import file_blocks, picture, summary
@@ -119,3 +121,17 @@ def test_blocks_that_are_no_pages_are_refused(tmp_path: Path) -> None:
         map_image(BufferSource((tmp_path / "x.img").read_bytes()), tmp_path / "x.img")
     with pytest.raises(ImageError, match="address 0x10: wanted a multiple of 4096"):
         map_image(BufferSource(b""), tmp_path, 16)
+
+
+@needs("mke2fs")
+def test_what_is_free_in_every_group(tmp_path: Path) -> None:
+    image = tmp_path / "x.img"
+    run_tool("mke2fs", "-q", "-F", "-t", "ext2", "-b", "4096", "-g", "1024", "-O", "^resize_inode", image, "16M")
+    with image.open("rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapped_file:
+        source = BufferSource(mapped_file)
+        shown = map_image(source, image, 0)
+        free = [stretch for stretch in shown.stretches if stretch.content == "free"]
+        assert sum(stretch.size_bytes for stretch in free) == Volume.mount(source).superblock.s_free_blocks_count * 4096
+        groups = {stretch.first_byte // (1024 * 4096) for stretch in free}
+        assert groups == {0, 1, 2, 3}
+        source.close()

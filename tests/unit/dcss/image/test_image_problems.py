@@ -49,3 +49,15 @@ def test_a_source_that_cannot_be_read_names_its_key(tmp_path: Path, key: str) ->
     (tmp_path / "source").write_bytes(b"no image and no archive" * 100)
     (found,) = findings(tmp_path, f"segments:\n  - name: LIB\n    at: 0x20000000\n    image:\n      {key}: source\n")
     assert found.startswith(f"{tmp_path}/plan.yaml:5: segments[0].image.{key}: segment LIB: ")
+
+
+def test_a_directory_that_went_meanwhile_names_its_key(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "plan.yaml").write_text("segments:\n  - {name: LIB, at: 0x20000000, image: {directory: tree}}\n")
+    (segment,) = load_plan(tmp_path / "plan.yaml").segments
+    assert segment.image is not None
+    (tmp_path / "tree").rmdir()
+    with pytest.raises(ConfigError) as caught, segment_errors([segment]):
+        plan_image(segment.image, address=0x20000000)
+    (found,) = caught.value.findings
+    assert found.startswith(f"{tmp_path}/plan.yaml:2: segments[0].image.directory: segment LIB: ")

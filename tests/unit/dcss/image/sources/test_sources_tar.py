@@ -169,3 +169,18 @@ def test_a_tar_that_changes_between_plan_and_write_is_refused(tmp_path: Path) ->
             pytest.raises(ImageError, match="changed while the image was made"),
         ):
             plan.write(out.fileno())
+
+
+@pytest.mark.parametrize(("signed", "off"), [(False, 0), (True, 0), (False, 1), (True, 256)])
+def test_a_checksum_of_bytes_or_of_signed_ones(tmp_path: Path, signed: bool, off: int) -> None:
+    header = bytearray(info("n\udcff\udcfe").tobuf(tarfile.GNU_FORMAT))
+    header[148:156] = b" " * 8
+    total = sum(byte - 256 if signed and byte > 127 else byte for byte in header) + off
+    header[148:156] = b"%06o\0 " % total
+    path = tmp_path / "x.tar"
+    path.write_bytes(bytes(header) + bytes(1024))
+    if off:
+        with pytest.raises(ImageError, match=r"checksum|wanted"):
+            read_tar(TarSource(path))
+    else:
+        assert list(read_tar(TarSource(path)).root.entries) == [b"n\xff\xfe"]
