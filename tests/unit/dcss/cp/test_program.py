@@ -224,6 +224,11 @@ def test_file_numbers_go_on_and_wrap(cp: BlockingCp) -> None:
     assert cp.publish(define("APP4", "60000-6000F SR"), filler(b"")).spid == 4
 
 
+def test_a_number_that_is_free_again_is_not_the_next_one(cp: BlockingCp) -> None:
+    directory = cp.cp._directory
+    assert [directory.next_spid() for _ in range(3)] == [1, 2, 3]  # none of them was taken
+
+
 def test_a_hypercall_after_the_release_is_refused(cp: BlockingCp) -> None:
     cp.publish(LIB, filler(b"x"))
     cp.release("A")
