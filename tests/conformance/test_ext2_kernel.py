@@ -186,9 +186,10 @@ CORNERS: dict[str, list[Operation]] = {
         ("truncate", 1001, "d/f", 0), ("append", 0, "d/f", "root"), ("create", 1000, "d/g", 0o644),
         ("chmod", 1000, "d", 0o777), ("chown", 1000, "d/f", 1000, -1), ("chown", 1001, "d/f", -1, 101),
         ("chown", 1001, "d/f", -1, 100), ("utime", 1000, "d/f", 5, 5), ("utime", 1001, "d/f", 5, 5),
-        ("mkdir", 1000, "d/f/x", 0o755), ("chmod", 0, "d", 0o600), ("read", 1001, "d/f"),
-        ("mkfifo", 1000, "p", 0o644), ("mknod", 1000, "n", 8, 1), ("chmod", 0, ".", 0o777),
-        ("mkfifo", 1000, "p", 0o644), ("mknod", 1000, "n", 8, 1),
+        ("mkdir", 1000, "d/f/x", 0o755), ("append", 1000, "d", "x"), ("rename", 1001, "nosuch", "d/x"),
+        ("chmod", 0, "d", 0o600), ("rename", 1001, "nosuch", "d/x"), ("chmod", 0, "d", 0o711),
+        ("chmod", 0, "d", 0o600), ("read", 1001, "d/f"), ("mkfifo", 1000, "p", 0o644), ("mknod", 1000, "n", 8, 1),
+        ("chmod", 0, ".", 0o777), ("mkfifo", 1000, "p", 0o644), ("mknod", 1000, "n", 8, 1),
     ],
     "set-id bits": [
         ("create", 0, "f", 0o755), ("chmod", 0, "f", 0o6755), ("chown", 0, "f", 1000, 100), ("chmod", 0, "f", 0o6644),

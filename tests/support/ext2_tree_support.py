@@ -80,7 +80,7 @@ class HostSide:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode))
 
     def open(self, path: str, flags: str) -> None:
-        os.close(os.open(path, _flags(flags, host=True), 0o666))
+        os.close(_no_fifo(os.open(path, _flags(flags, host=True), 0o666)))
 
     def mkdir(self, path: str, mode: int) -> None:
         os.mkdir(path, mode)
@@ -145,7 +145,7 @@ class HostSide:
         os.setxattr(path, f"system.posix_acl_{name}", acl_value(entries))
 
     def read(self, path: str) -> str:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        descriptor = _no_fifo(os.open(path, os.O_RDONLY | os.O_NONBLOCK))
         try:
             return hashlib.sha256(os.read(descriptor, 1 << 24)).hexdigest()
         finally:
@@ -180,6 +180,14 @@ class HostSide:
     def free(self) -> list[int]:
         info = os.statvfs(".")
         return [info.f_bfree, info.f_ffree]
+
+
+def _no_fifo(descriptor: int) -> int:
+    """Refuse an open FIFO with ENXIO: a guest has nobody at its other end, and opens none."""
+    if stat.S_ISFIFO(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.ENXIO, "a FIFO")
+    return descriptor
 
 
 def _named(path: str) -> list[str]:

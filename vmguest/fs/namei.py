@@ -351,7 +351,10 @@ def parent_of(vfs: Vfs, path: bytes, start: Dentry | None) -> tuple[Dentry, byte
     parent, slash, name = path.rstrip(b"/").rpartition(b"/")
     if not path:
         raise KernelError(ENOENT, "empty path")
-    return vfs.resolve(parent + b"/" if slash or not name else b"./", start=start), name
+    directory = vfs.resolve(parent + b"/" if slash or not name else b"./", start=start)
+    if not vfs.user.privileged:
+        check(directory, vfs.user, MAY_EXEC)
+    return directory, name
 
 
 def _check_not_mounted(vfs: Vfs, dentry: Dentry) -> None:

@@ -270,6 +270,8 @@ def open_dentry(vfs: Vfs, dentry: Dentry, flags: int = O_RDONLY) -> FileDescript
     access = flags & O_ACCMODE
     mask = (MAY_READ if access != O_WRONLY else 0) | (MAY_WRITE if access != O_RDONLY or flags & O_TRUNC else 0)
     if not vfs.user.privileged:
+        if dentry.inode.is_dir and mask & MAY_WRITE:
+            raise KernelError(EISDIR, f"{os.fsdecode(dentry.path)}: is a directory")
         check(dentry, vfs.user, mask)
     return _opened(vfs, dentry, flags)
 
