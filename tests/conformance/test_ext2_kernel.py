@@ -192,6 +192,7 @@ CORNERS: dict[str, list[Operation]] = {
         ("chmod", 0, ".", 0o777), ("mkfifo", 1000, "p", 0o644), ("mknod", 1000, "n", 8, 1),
     ],
     "set-id bits": [
+        ("create", 0, "own", 0o755), ("chmod", 0, "own", 0o4755), ("chown", 1001, "own", -1, -1),
         ("create", 0, "f", 0o755), ("chmod", 0, "f", 0o6755), ("chown", 0, "f", 1000, 100), ("chmod", 0, "f", 0o6644),
         ("chown", 0, "f", 1001, 101), ("chmod", 0, "f", 0o6777), ("append", 1000, "f", "x"),
         ("chmod", 0, "f", 0o6777), ("truncate", 1000, "f", 1), ("chmod", 0, "f", 0o6777), ("append", 0, "f", "x"),

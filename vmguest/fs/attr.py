@@ -39,7 +39,10 @@ def chown(
         (uid is None or (owns and uid == inode.uid)) and (gid is None or (owns and user.in_group(gid)))
     ):
         raise KernelError(EPERM, f"{os.fsdecode(path)}: user {user.uid} may not give it away")
-    writer.set_attributes(inode, uid=uid, gid=gid, mode=None if inode.is_dir else _without_set_id(inode.mode))
+    cleared = None if inode.is_dir else _without_set_id(inode.mode)
+    if cleared is not None:
+        check_owner(dentry, user)
+    writer.set_attributes(inode, uid=uid, gid=gid, mode=cleared)
 
 
 def utimens(
