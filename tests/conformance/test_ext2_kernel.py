@@ -161,6 +161,7 @@ CORNERS: dict[str, list[Operation]] = {
         ("rename", 0, ".", "k"),
     ],
     "rename into itself": [
+        ("create", 0, "file", 0o644), ("rename", 0, "file/", "n" * 256),
         ("mkdir", 0, "d", 0o755), ("mkdir", 0, "d/e", 0o755), ("rename", 0, "d", "d/e/f"), ("rename", 0, "d", "d/f"),
         ("rename", 0, "d/e", "d"), ("rename", 0, "d/e", "d/e"), ("rename", 0, "d", "d/"), ("rename", 0, "d/e", "f"),
         ("rename", 0, "d", "f/g"), ("stat_link", 0, "f/g/.."), ("rmdir", 0, "f/g"), ("rmdir", 0, "f"),

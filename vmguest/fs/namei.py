@@ -231,11 +231,11 @@ def rename(vfs: Vfs, old: bytes, new: bytes, start: Dentry | None = None) -> Non
         raise KernelError(EBUSY, f"rename {os.fsdecode(old)} to {os.fsdecode(new)}: no name that can be moved")
     writer = writer_of(old_directory)
     source = vfs.resolve(old_name, follow=False, start=old_directory)
+    target = existing(vfs, new_name, follow=False, start=new_directory)
     if not source.inode.is_dir and (old.endswith(b"/") or new.endswith(b"/")):
         raise KernelError(ENOTDIR, f"rename {os.fsdecode(old)}: not a directory")
     if is_below(new_directory, source):
         raise KernelError(EINVAL, f"rename {os.fsdecode(old)}: {os.fsdecode(new)} lies inside it")
-    target = existing(vfs, new_name, follow=False, start=new_directory)
     if target is not None and is_below(old_directory, target):
         raise KernelError(ENOTEMPTY, f"rename {os.fsdecode(old)}: lies inside {os.fsdecode(new)}")
     if target is not None and target.inode.number == source.inode.number:
