@@ -20,8 +20,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from stat import S_ISREG
 from typing import Any
@@ -43,7 +44,7 @@ READS = 5000
 Work = Callable[[], object]
 
 
-class Subject:
+class Subject(ABC):
     """One implementation; `works` are timed in turn after `mount`, each a name and what to do."""
 
     name = ""
@@ -63,25 +64,24 @@ class Subject:
         yield "4 KiB random reads", self.read_random
         yield "sequential read", self.read_large
 
-    @contextmanager
-    def mounted(self) -> Iterator[float]:
+    @abstractmethod
+    def mounted(self) -> AbstractContextManager[float]:
         """Mount, and yield how long that took."""
-        raise NotImplementedError
 
-    def walk(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def walk(self) -> int: ...
 
-    def look_up(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def look_up(self) -> None: ...
 
-    def read_all(self) -> int:
-        raise NotImplementedError
+    @abstractmethod
+    def read_all(self) -> int: ...
 
-    def read_random(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def read_random(self) -> None: ...
 
-    def read_large(self) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def read_large(self) -> None: ...
 
 
 class KernelMount(Subject):

@@ -40,7 +40,12 @@ def file_type(mode: int) -> DirFileType:
 
 def rec_len(name: bytes) -> int:
     """Return the bytes that an entry for `name` takes at least (EXT2_DIR_REC_LEN)."""
-    return -(-(HEAD_BYTES + len(name)) // DIR_ROUND_BYTES) * DIR_ROUND_BYTES
+    return entry_bytes(len(name))
+
+
+def entry_bytes(name_len: int) -> int:
+    """Return the bytes that an entry with a name of this length takes at least."""
+    return -(-(HEAD_BYTES + name_len) // DIR_ROUND_BYTES) * DIR_ROUND_BYTES
 
 
 def parse_block(info: SbInfo, directory: int, offset: int, address: int) -> Iterator[tuple[int, int, int, bytes]]:

@@ -269,9 +269,9 @@ def open_dentry(vfs: Vfs, dentry: Dentry, flags: int = O_RDONLY) -> FileDescript
     """Open what is at a place. Raises KernelError as `open_file` does, and EACCES where the user may not."""
     access = flags & O_ACCMODE
     mask = (MAY_READ if access != O_WRONLY else 0) | (MAY_WRITE if access != O_RDONLY or flags & O_TRUNC else 0)
+    if dentry.inode.is_dir and mask & MAY_WRITE:
+        raise KernelError(EISDIR, f"{os.fsdecode(dentry.path)}: is a directory")
     if not vfs.user.privileged:
-        if dentry.inode.is_dir and mask & MAY_WRITE:
-            raise KernelError(EISDIR, f"{os.fsdecode(dentry.path)}: is a directory")
         check(dentry, vfs.user, mask)
     return _opened(vfs, dentry, flags)
 
@@ -290,8 +290,6 @@ def _opened(vfs: Vfs, dentry: Dentry, flags: int) -> FileDescription:
             target.truncate(0)
         return FileDescription(vfs, dentry, target, flags, target=target if writing else None)
     if kind == stat.S_IFDIR:
-        if changing:
-            raise KernelError(EISDIR, f"{os.fsdecode(dentry.path)}: is a directory")
         return FileDescription(vfs, dentry, DirectoryFile(), flags)
     if kind not in {stat.S_IFBLK, stat.S_IFCHR}:
         found = stat.filemode(inode.mode)

@@ -3,8 +3,7 @@
 A block counts the inodes that it belongs to. One that others share is never changed: the inode gets another block.
 """
 
-from collections.abc import Iterable
-from errno import E2BIG, EEXIST, ENODATA, ENOSPC, EOPNOTSUPP, ERANGE
+from errno import E2BIG, EEXIST, ENODATA, EOPNOTSUPP, ERANGE
 from time import time
 
 from dcss.abi.ext2 import SECTOR_SIZE, XATTR_HEADER, XATTR_REFCOUNT_MAX, Compat, XattrHeader
@@ -15,7 +14,7 @@ from dcss.ext2.inode import Inode
 from dcss.ext2.tables import VolumeTables
 from dcss.ext2.write.balloc import BlockAllocator
 from dcss.ext2.xattr import raw_xattrs
-from dcss.ext2.xattr_block import ACL_INDEXES, Xattr, needed_bytes, order, pack_block, split_name
+from dcss.ext2.xattr_block import ACL_INDEXES, Xattr, order, pack_block, split_name
 
 XATTR_CREATE, XATTR_REPLACE = 1, 2  # flags of setxattr(2)
 XATTR_SIZE_MAX_BYTES = 65536
@@ -58,10 +57,6 @@ class AttributeWriter:
             kept.append(Xattr(index, rest, acl_to_disk(value) if index in ACL_INDEXES else value))
         self._store(inode, sorted(kept, key=order))
 
-    def copy(self, inode: Inode, xattrs: Iterable[Xattr]) -> None:
-        """Give a new inode these attributes. Raises KernelError(ENOSPC)."""
-        self._store(inode, sorted(xattrs, key=order))
-
     def drop(self, inode: Inode) -> None:
         """Give up an inode's block, as its end does (ext2_xattr_delete_inode)."""
         if inode.file_acl:
@@ -72,10 +67,6 @@ class AttributeWriter:
         if not xattrs:
             self.drop(inode)
         else:
-            if needed_bytes(xattrs) > info.block_size_bytes:
-                raise KernelError(
-                    ENOSPC, f"attributes of {needed_bytes(xattrs)} bytes, one block has {info.block_size_bytes}"
-                )
             content = pack_block(xattrs, 1, info.block_size_bytes)
             shared = self._equal_block(content)
             if shared is not None and shared == inode.file_acl:

@@ -8,7 +8,16 @@ from typing import NamedTuple
 from dcss.abi.ext2 import DIR_ENTRY_HEAD, DIR_ROUND_BYTES, InodeFlag
 from dcss.errors import KernelError
 from dcss.ext2.dir import entries
-from dcss.ext2.dir_block import HEAD_BYTES, MIN_REC_LEN, DirEntry, file_type, pack_entry, parse_block, rec_len
+from dcss.ext2.dir_block import (
+    HEAD_BYTES,
+    MIN_REC_LEN,
+    DirEntry,
+    entry_bytes,
+    file_type,
+    pack_entry,
+    parse_block,
+    rec_len,
+)
 from dcss.ext2.indirect import get_block
 from dcss.ext2.inode import Inode
 from dcss.ext2.tables import VolumeTables
@@ -45,22 +54,22 @@ class DirectoryWriter:
     def add(self, directory: Inode, name: bytes, number: int, mode: int) -> None:
         """Add a name that is not there yet (ext2_add_link). Raises KernelError: ENOSPC, EFBIG."""
         info = self._tables.info
-        kind = int(file_type(mode)) if info.has_filetype else 0
+        kind = self._kind(mode)
         entry, needed = DirEntry(number, kind, name), rec_len(name)
         room = self._room(directory, needed)
         at, length, used = room.at, room.length or info.block_size_bytes, 0
-        entry_bytes = bytearray()
+        packed = bytearray()
         if room.length:
             holder, _, name_len, holder_kind = DIR_ENTRY_HEAD.unpack(
                 info.source.bytes_at(room.address + at, HEAD_BYTES)
             )
             if holder:  # it keeps what it needs, and the new entry gets the rest
-                used = _entry_bytes(name_len)
-                entry_bytes = bytearray(info.source.bytes_at(room.address + at, used))
-                DIR_ENTRY_HEAD.pack_into(entry_bytes, 0, holder, used, name_len, holder_kind)
-        entry_bytes += bytes(HEAD_BYTES + len(name))
-        pack_entry(entry_bytes, used, length - used, entry)
-        info.writer().write(room.address + at, bytes(entry_bytes))
+                used = entry_bytes(name_len)
+                packed = bytearray(info.source.bytes_at(room.address + at, used))
+                DIR_ENTRY_HEAD.pack_into(packed, 0, holder, used, name_len, holder_kind)
+        packed += bytes(HEAD_BYTES + len(name))
+        pack_entry(packed, used, length - used, entry)
+        info.writer().write(room.address + at, bytes(packed))
         self._tables.names.set(directory.number, name, number)
         self._tables.indexes.add(directory.number, name, room.address + at + used)
         self._remember(directory.number, needed, (room.block_index, at + used))
@@ -102,7 +111,7 @@ class DirectoryWriter:
         info = self._tables.info
         address, _ = self._place(directory, name)
         _, length, name_len, _ = DIR_ENTRY_HEAD.unpack(info.source.bytes_at(address, HEAD_BYTES))
-        kind = int(file_type(mode)) if info.has_filetype else 0
+        kind = self._kind(mode)
         info.writer().write(address, DIR_ENTRY_HEAD.pack(number, length, name_len, kind))
         self._tables.names.set(directory.number, name, number)
         if touch:
@@ -115,7 +124,7 @@ class DirectoryWriter:
         """
         info = self._tables.info
         address = self._grow(inode, 0)
-        kind = int(file_type(inode.mode)) if info.has_filetype else 0
+        kind = self._kind(inode.mode)
         block = bytearray(info.block_size_bytes)
         pack_entry(block, 0, MIN_REC_LEN, DirEntry(inode.number, kind, b"."))
         pack_entry(block, MIN_REC_LEN, info.block_size_bytes - MIN_REC_LEN, DirEntry(parent, kind, b".."))
@@ -139,6 +148,10 @@ class DirectoryWriter:
             raise KernelError(ENOENT, f"directory inode {directory.number}: no entry {name!r}")
         return place
 
+    def _kind(self, mode: int) -> int:
+        """Return the type that an entry says, 0 on a volume whose entries say none."""
+        return int(file_type(mode)) if self._tables.info.has_filetype else 0
+
     def _room(self, directory: Inode, needed: int) -> _Room:
         """Return where an entry of so many bytes has room, in a new block where there is none."""
         hints = self._hints.get(directory.number, {})
@@ -159,7 +172,7 @@ class DirectoryWriter:
         view, unpack = info.source.bytes_at(address, size_bytes), DIR_ENTRY_HEAD.unpack_from
         while at < size_bytes:
             number, length, name_len, _ = unpack(view, at)
-            used = HEAD_BYTES + name_len + 3 & ~3
+            used = entry_bytes(name_len)
             if length < MIN_REC_LEN or length & 3 or length < used or at + length > size_bytes:
                 deque(parse_block(info, directory.number, index * size_bytes, address), 0)  # says what is wrong
                 raise info.damaged(f"directory inode {directory.number}", "rec_len", length, f"at least {used}")
@@ -208,8 +221,3 @@ class DirectoryWriter:
         directory.mtime = directory.ctime = int(time())
         directory.flags &= ~int(InodeFlag.INDEX)
         self._tables.inodes.mark_dirty(directory)
-
-
-def _entry_bytes(name_len: int) -> int:
-    """Return how many bytes an entry with a name of this length needs."""
-    return -(-(HEAD_BYTES + name_len) // DIR_ROUND_BYTES) * DIR_ROUND_BYTES
