@@ -6,6 +6,8 @@ Inodes larger than 128 bytes hold more, such as extended attributes and nanoseco
 from collections.abc import Callable
 from dataclasses import dataclass
 from stat import S_IFBLK, S_IFCHR, S_IFDIR, S_IFIFO, S_IFLNK, S_IFMT, S_IFREG, S_IFSOCK
+from time import time
+from typing import NamedTuple, Protocol
 
 from dcss.abi.ext2 import BLOCK_POINTERS, N_BLOCKS, RAW_INODE, ROOT_INO, SECTOR_SIZE, GroupDesc, RawInode
 from dcss.ext2.super import SbInfo
@@ -75,6 +77,37 @@ class Inode:
         if old:
             return old >> 8 & 0xFF, old & 0xFF
         return new >> 8 & 0xFFF, new & 0xFF | new >> 12 & 0xFFF00
+
+
+class ChangeableInode(Protocol):
+    """What `InodeChange` sets."""
+
+    mode: int
+    uid: int
+    gid: int
+    atime: int
+    mtime: int
+    ctime: int
+
+
+class InodeChange(NamedTuple):
+    """Permission bits, owners and times that an inode gets (struct iattr); None leaves one as it is."""
+
+    mode: int | None = None
+    uid: int | None = None
+    gid: int | None = None
+    atime: int | None = None
+    mtime: int | None = None
+
+    def apply(self, inode: ChangeableInode) -> None:
+        """Set them in memory, and the time of the inode's last change to now (setattr_copy)."""
+        if self.mode is not None:
+            inode.mode = S_IFMT(inode.mode) | self.mode & 0o7777
+        inode.uid = inode.uid if self.uid is None else self.uid
+        inode.gid = inode.gid if self.gid is None else self.gid
+        inode.atime = inode.atime if self.atime is None else self.atime
+        inode.mtime = inode.mtime if self.mtime is None else self.mtime
+        inode.ctime = int(time())
 
 
 def device_pointers(major: int, minor: int) -> tuple[int, ...]:

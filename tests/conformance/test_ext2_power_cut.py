@@ -9,6 +9,7 @@ from ext2_support import content, make_image
 from needs_support import needs, tool
 
 from dcss.abi.page import PAGE_SIZE
+from dcss.ext2.inode import InodeChange
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 from dcss.ext2.write.writer import VolumeWriter
@@ -95,7 +96,7 @@ def set_attributes(volume: Volume, writer: VolumeWriter) -> None:
     for name in (b"/victim", b"/directory/other"):
         writer.attributes.set(volume.resolve(name), b"user.a", b"value")
     writer.attributes.set(volume.resolve(b"/victim"), b"user.a", b"another")
-    writer.set_attributes(volume.resolve(b"/victim"), mode=0o600, uid=70_000)
+    writer.set_attributes(volume.resolve(b"/victim"), InodeChange(mode=0o600, uid=70_000))
 
 
 @pytest.mark.parametrize("device", [RecordingSource, BufferingSource])

@@ -11,7 +11,7 @@ from typing import Any
 from ext2_support import content
 
 from dcss.errors import KernelError
-from dcss.ext2.inode import Inode
+from dcss.ext2.inode import Inode, InodeChange
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 from dcss.ext2.write.writer import VolumeWriter
@@ -232,10 +232,10 @@ class Written:
         self.writer.files.truncate(self.find(path), size_bytes)
 
     def chmod(self, path: bytes, mode: int) -> None:
-        self.writer.set_attributes(self.find(path), mode=mode)
+        self.writer.set_attributes(self.find(path), InodeChange(mode=mode))
 
     def chown(self, path: bytes, uid: int) -> None:
-        self.writer.set_attributes(self.find(path), uid=uid)
+        self.writer.set_attributes(self.find(path), InodeChange(uid=uid))
 
     def setxattr(self, path: bytes, name: bytes, value: bytes) -> None:
         self.writer.attributes.set(self.find(path), name, value)

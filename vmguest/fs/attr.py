@@ -6,6 +6,7 @@ from errno import EACCES, EINVAL, EISDIR, EOPNOTSUPP, EPERM, ERANGE
 from time import time
 
 from dcss.errors import KernelError
+from dcss.ext2.inode import InodeChange
 from vmguest.credentials import MAY_READ, MAY_WRITE, Credentials
 from vmguest.fs import posix_acl
 from vmguest.fs.mount import Dentry
@@ -22,7 +23,7 @@ def chmod(vfs: Vfs, path: bytes, mode: int, start: Dentry | None = None) -> None
     check_owner(dentry, user)
     if not user.privileged and not user.in_group(dentry.inode.gid):
         mode &= ~stat.S_ISGID
-    writer.set_attributes(dentry.inode, mode=mode)
+    writer.set_attributes(dentry.inode, InodeChange(mode=mode))
     acl = access_list(dentry, posix_acl.ACCESS)
     if acl:
         writer.set_xattr(dentry.inode, posix_acl.ACCESS, posix_acl.pack(posix_acl.with_mode(acl, mode)))
@@ -42,7 +43,7 @@ def chown(
     cleared = None if inode.is_dir else _without_set_id(inode.mode)
     if cleared is not None:
         check_owner(dentry, user)
-    writer.set_attributes(inode, uid=uid, gid=gid, mode=cleared)
+    writer.set_attributes(inode, InodeChange(uid=uid, gid=gid, mode=cleared))
 
 
 def utimens(
@@ -65,7 +66,7 @@ def utimens(
         if now and vfs.user.uid != dentry.inode.uid and not vfs.user.privileged:
             raise KernelError(EACCES, f"{os.fsdecode(path)}: user {vfs.user.uid} may not write it")
         check_owner(dentry, vfs.user)
-    writer.set_attributes(dentry.inode, atime=atime, mtime=mtime)
+    writer.set_attributes(dentry.inode, InodeChange(atime=atime, mtime=mtime))
 
 
 def truncate(vfs: Vfs, path: bytes, size_bytes: int, start: Dentry | None = None) -> None:
@@ -151,7 +152,7 @@ def _set_acl(dentry: Dentry, user: Credentials, name: bytes, value: bytes | None
         mode |= inode.mode & 0o7000
         if not user.privileged and not user.in_group(inode.gid):
             mode &= ~stat.S_ISGID
-        writer.set_attributes(inode, mode=mode)
+        writer.set_attributes(inode, InodeChange(mode=mode))
         acl = () if whole else acl
     if acl:
         writer.set_xattr(inode, name, posix_acl.pack(acl))
@@ -165,7 +166,7 @@ def drop_set_id(dentry: Dentry, vfs: Vfs) -> None:
     if inode.mode & (stat.S_ISUID | stat.S_ISGID) and not vfs.user.privileged:
         cleared = _without_set_id(inode.mode)
         if cleared is not None:
-            writer_of(dentry).set_attributes(inode, mode=cleared)
+            writer_of(dentry).set_attributes(inode, InodeChange(mode=cleared))
 
 
 def touch_atime(dentry: Dentry) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from dcss.ext2.inode import Inode as Ext2Inode
+from dcss.ext2.inode import InodeChange
 from dcss.ext2.write.writer import Caller, VolumeWriter
 from vmguest.credentials import Credentials
 from vmguest.fs.file import WritableFileOperations
@@ -79,18 +80,9 @@ class Ext2Writer:
         self.volume_writer.hold(own)
         return opened
 
-    def set_attributes(
-        self,
-        inode: VfsInode,
-        *,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-    ) -> None:
+    def set_attributes(self, inode: VfsInode, change: InodeChange) -> None:
         """Set permission bits, owners and times."""
-        self.volume_writer.set_attributes(self._own(inode), mode=mode, uid=uid, gid=gid, atime=atime, mtime=mtime)
+        self.volume_writer.set_attributes(self._own(inode), change)
 
     def accessed(self, inode: VfsInode, now: int) -> None:
         """Set the time of the last read."""

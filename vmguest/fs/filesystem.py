@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
+from dcss.ext2.inode import InodeChange
 from vmguest.block.device import BlockDevice
 from vmguest.credentials import Credentials
 from vmguest.fs.file import FileOperations, WritableFileOperations
@@ -145,16 +146,7 @@ class Writer(Protocol):
         """Open a regular file, for writing too; `FileSystem.release` ends that as well."""
         ...
 
-    def set_attributes(
-        self,
-        inode: VfsInode,
-        *,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-    ) -> None:
+    def set_attributes(self, inode: VfsInode, change: InodeChange) -> None:
         """Set permission bits, owners and times; the time of the inode's last change becomes now."""
         ...
 

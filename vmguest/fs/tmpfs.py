@@ -10,6 +10,7 @@ from time import time
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
+from dcss.ext2.inode import InodeChange
 from vmguest.credentials import Credentials
 from vmguest.frames import FrameMap
 from vmguest.fs.filesystem import XATTR_CREATE, XATTR_REPLACE, FileSystem, StatFs, VfsInode
@@ -181,24 +182,9 @@ class TmpfsFileSystem:
         inode.links_count = 0
         self._forget_unused(inode)
 
-    def set_attributes(
-        self,
-        inode: VfsInode,
-        *,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-    ) -> None:
+    def set_attributes(self, inode: VfsInode, change: InodeChange) -> None:
         """Set permission bits, owners and times."""
-        own = self._own(inode)
-        own.mode = own.mode if mode is None else stat.S_IFMT(own.mode) | mode & 0o7777
-        own.uid = own.uid if uid is None else uid
-        own.gid = own.gid if gid is None else gid
-        own.atime = own.atime if atime is None else atime
-        own.mtime = own.mtime if mtime is None else mtime
-        own.ctime = int(time())
+        change.apply(self._own(inode))
 
     def accessed(self, inode: VfsInode, now: int) -> None:
         """Set the time of the last read."""

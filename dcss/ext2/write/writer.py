@@ -24,7 +24,7 @@ from dcss.abi.ext2 import (
     VALID_FS,
 )
 from dcss.errors import KernelError
-from dcss.ext2.inode import FAST_SYMLINK_MAX_BYTES, Inode, device_pointers
+from dcss.ext2.inode import FAST_SYMLINK_MAX_BYTES, Inode, InodeChange, device_pointers
 from dcss.ext2.super import write_super
 from dcss.ext2.volume import Volume
 from dcss.ext2.write.attributes import AttributeWriter
@@ -202,24 +202,10 @@ class VolumeWriter:
             old_directory.links_count -= 1
             self._tables.inodes.mark_dirty(old_directory)
 
-    def set_attributes(
-        self,
-        inode: Inode,
-        *,
-        mode: int | None = None,
-        uid: int | None = None,
-        gid: int | None = None,
-        atime: int | None = None,
-        mtime: int | None = None,
-    ) -> None:
-        """Set permission bits, owners and times of an inode (ext2_setattr without a size); its ctime becomes now."""
-        if mode is not None:
-            inode.mode = S_IFMT(inode.mode) | mode & 0o7777
-        inode.uid = inode.uid if uid is None else uid
-        inode.gid = inode.gid if gid is None else gid
-        inode.atime = inode.atime if atime is None else atime
-        inode.mtime = inode.mtime if mtime is None else mtime
-        self._changed(inode)
+    def set_attributes(self, inode: Inode, change: InodeChange) -> None:
+        """Set permission bits, owners and times of an inode (ext2_setattr without a size)."""
+        change.apply(inode)
+        self._tables.inodes.mark_dirty(inode)
 
     def _replace(self, inode: Inode, directory: Inode, name: bytes, target: Inode) -> None:
         """Have a name lead to another inode, and take it away from `target`."""

@@ -10,7 +10,7 @@ from ext2_support import content, debugfs, e2fs, make_image
 
 from dcss.abi.ext2 import LINK_MAX, VALID_FS, RoCompat
 from dcss.errors import Ext2FormatError, KernelError
-from dcss.ext2.inode import Inode
+from dcss.ext2.inode import Inode, InodeChange
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 from dcss.ext2.write.attributes import XATTR_CREATE, XATTR_REPLACE
@@ -255,7 +255,7 @@ def test_links_and_devices_are_what_debugfs_sees(mounted: Mounted) -> None:
 
 def test_a_group_is_handed_on_by_its_directory(mounted: Mounted) -> None:
     directory = mounted.writer.mkdir(mounted.root, b"shared", S_ISGID | 0o2775)
-    mounted.writer.set_attributes(directory, gid=77)
+    mounted.writer.set_attributes(directory, InodeChange(gid=77))
     inner = mounted.writer.mkdir(directory, b"inner", caller=USER)
     file = mounted.writer.create(inner, b"file", caller=USER)
     assert (inner.gid, inner.mode) == (77, S_IFDIR | S_ISGID | 0o755)
