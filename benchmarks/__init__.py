@@ -1,0 +1,1 @@
+"""Benchmarks: this project beside its alternatives, measured in the same run."""

@@ -1,0 +1,50 @@
+"""Trees and images of this machine's own libraries, which subjects share or copy."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.framework.session import Session
+
+ADDRESS = "0x20000000"
+
+
+@dataclass(frozen=True)
+class LibraryImage:
+    """An ext2 image of libraries, made by `dcss image build`, and the tree that it was made from."""
+
+    tree: Path
+    path: Path
+    files: int
+    mapped_bytes: int
+
+
+def library_image(session: Session, directory: Path, limit_bytes: int) -> LibraryImage:
+    """Copy libraries of up to `limit_bytes` into `directory`, and build their image."""
+    target = directory / "tree" / "usr" / "lib"
+    target.mkdir(parents=True)
+    files = total_bytes = mapped_bytes = 0
+    for path in sorted(Path("/usr/lib").rglob("*.so*")):
+        if path.is_symlink() or not path.is_file():
+            continue
+        size_bytes = path.stat().st_size
+        if not 0 < size_bytes <= limit_bytes - total_bytes or (target / path.name).exists():
+            continue
+        shutil.copyfile(path, target / path.name)
+        files, total_bytes = files + 1, total_bytes + size_bytes
+        mapped_bytes += -(-size_bytes // 4096) * 4096
+    image = directory / "image"
+    session.dcss("image", "build", directory / "tree", "-o", image, "--at", ADDRESS)
+    return LibraryImage(directory / "tree", image, files, mapped_bytes)
+
+
+def config_of(session: Session, system: str, image: Path, guests: int, *, steps: str = "[{map: /usr/lib/*}]") -> Path:
+    """Write the YAML of a system whose guests share an image in place, and return its path."""
+    path = session.scratch / f"{system}.yaml"
+    path.write_text(
+        f"system: {system}\n"
+        f"segments: [{{name: LIB, at: {ADDRESS}, image: {{ext2: {image}}}}}]\n"
+        f"guests: [{{name: L, count: {guests}, run: {steps},"
+        " mounts: [{device: dcssblk0, at: /, options: [ro, xip]}]}]\n"
+    )
+    return path

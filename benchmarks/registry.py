@@ -1,0 +1,22 @@
+"""All benchmarks by name, in the order in which they run and are shown."""
+
+import importlib
+from collections.abc import Callable
+from typing import Any
+
+from benchmarks.framework.results import Growth, Row
+from benchmarks.framework.session import Session
+
+BENCHMARKS = {
+    "start": "benchmarks.cases.start",
+    "commands": "benchmarks.cases.commands",
+    "many": "benchmarks.cases.many",
+    "alternatives": "benchmarks.cases.alternatives",
+}
+
+
+def load(name: str) -> Callable[[Session], list[Row | Growth]]:
+    """Return the function that runs a benchmark."""
+    module: Any = importlib.import_module(BENCHMARKS[name])
+    function: Callable[[Session], list[Row | Growth]] = module.run
+    return function
