@@ -25,8 +25,9 @@ _PYBUF_WRITE = 0x200
 MADV_DONTNEED = 4
 MADV_NOHUGEPAGE = 15
 _MADV_POPULATE_READ = 22
-USER_AREA_BYTES = 512 << 30
+USER_AREA_BYTES = 2 * MAX_DCSS_ADDR  # one half shows absolute storage: vmguest.user_area
 MODULE_AREA_BYTES = 2 << 30  # MODULES_LEN of s390
+_BOUNDARY_BYTES = 1 << 30  # huge pages need 2 MiB; up to here, fewer page tables suffice
 _SPLIT_MAPPINGS = 4  # a mapping that is put into another one makes up to two more
 _FAILED = ctypes.c_void_p(-1).value
 
@@ -84,11 +85,16 @@ def _limit_reached(errno: int) -> str:
 
 def reserve() -> Reservation:
     """Reserve address space for the window (absolute addresses 0 to 512 GiB) and the two areas; no memory is used."""
+    sizes_bytes = MAX_DCSS_ADDR, USER_AREA_BYTES, MODULE_AREA_BYTES
+    window, user_area, module_area = map(_reserve, sizes_bytes)
+    return Reservation(window, sizes_bytes[0], user_area, sizes_bytes[1], module_area, sizes_bytes[2])
+
+
+def _reserve(size_bytes: int) -> int:
+    """Reserve addresses from a boundary on, and return the first; those before the boundary stay reserved, too."""
     flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | MAP_NORESERVE
-    window = _map(None, MAX_DCSS_ADDR, PROT_NONE, flags)
-    user_area = _map(None, USER_AREA_BYTES, PROT_NONE, flags)
-    module_area = _map(None, MODULE_AREA_BYTES, PROT_NONE, flags)
-    return Reservation(window, MAX_DCSS_ADDR, user_area, USER_AREA_BYTES, module_area, MODULE_AREA_BYTES)
+    address = _map(None, size_bytes + _BOUNDARY_BYTES, PROT_NONE, flags)
+    return address + -address % _BOUNDARY_BYTES
 
 
 def map_storage(address: int, size_bytes: int) -> None:

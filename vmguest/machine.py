@@ -11,7 +11,8 @@ from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from vmguest import hostmem
 from vmguest.hostmem import Reservation
 from vmguest.page_lru import PageLru
-from vmguest.storage import PageRuns, ProgramCheckError, RealStorage, StorageKind
+from vmguest.storage import ProgramCheckError, RealStorage, StorageKind
+from vmguest.user_area import UserArea
 
 
 class DiagnoseResult(NamedTuple):
@@ -37,7 +38,7 @@ class AttachedStorage(NamedTuple):
 class VirtualMachine:
     """One guest's hardware. Absolute address A lies at host address `reservation.window` + A.
 
-    `user_pages` are the free pages of the user area, by number, of which every task takes its addresses.
+    `user_area` has the free user addresses, of which every task takes its own.
     """
 
     def __init__(self, reservation: Reservation, storage_bytes: int, port: socket.socket) -> None:
@@ -46,7 +47,7 @@ class VirtualMachine:
         self.page_lru = PageLru(self.storage)
         self._port = port
         self._attached: list[AttachedStorage] = []
-        self.user_pages = PageRuns(reservation.user_area >> PAGE_SHIFT, reservation.user_area_bytes >> PAGE_SHIFT)
+        self.user_area = UserArea(reservation.user_area >> PAGE_SHIFT, reservation.user_area_bytes >> PAGE_SHIFT)
 
     def diagnose_64(self, rx: int, ry: int) -> DiagnoseResult:
         """Execute DIAGNOSE X'64': Rx addresses the operand in real storage, Ry holds the function code.

@@ -26,6 +26,7 @@ from vmguest.fs.file import FileMappings
 from vmguest.machine import VirtualMachine
 from vmguest.mm_area import PROT_READ, PROT_WRITE, BusError, MappableFile, MemoryArea, SegmentationFaultError
 from vmguest.storage import HUGE_PAGE_PAGES, ZERO_PAGE, StorageKind, StorageRun
+from vmguest.user_area import StoragePlace
 
 
 class AddressSpace:
@@ -100,7 +101,7 @@ class AddressSpace:
             hostmem.unmap(area.address, area.pages * PAGE_SIZE)
             del self._areas[low]
             self._private.punch(area.first_page, area.pages)
-            self._machine.user_pages.release(area.first_page, area.pages)
+            self._machine.user_area.release(area.first_page, area.pages)
             if area.file is not None:
                 area.file.mappings.remove(self)
                 area.file.close()
@@ -257,29 +258,39 @@ class AddressSpace:
             hostmem.unmap(copied.file_page << PAGE_SHIFT, copied.pages * PAGE_SIZE)
 
     def _take_anywhere(self, runs: list[StorageRun], pages: int) -> int:
-        """Return the first of `pages` unused user pages. Raises KernelError(ENOMEM).
-
-        Where a run is as long as a huge page, and where there is room, they have the same place in huge pages as they
-        have in the segment's object, so that the host can map them as huge pages.
-        """
-        user_pages = self._machine.user_pages
-        first = None
+        """Return the first of `pages` unused user pages. Raises KernelError(ENOMEM)."""
+        area, first, longest = self._machine.user_area, None, None
+        low = high = 0  # the frames of a segment that the runs lie in
         for run in runs:
-            if run.pages >= HUGE_PAGE_PAGES and run.kind is StorageKind.SEGMENT:
-                for piece in self._machine.shared_pieces(run.page_frame, run.pages)[:1]:
-                    before = run.file_page - runs[0].file_page
-                    first = user_pages.allocate(pages, congruent_to=(piece.offset >> PAGE_SHIFT) - before)
-                break
+            if run.kind is StorageKind.SEGMENT:
+                low = run.page_frame if longest is None else min(low, run.page_frame)
+                high = max(high, run.page_frame + run.pages)
+                if longest is None or run.pages > longest.pages:
+                    longest = run
+        place = None if longest is None else self._place_of(longest, runs[0].file_page)
+        if longest is not None and place is not None:
+            if high - low >= pages:  # a file with holes would take the places of others
+                first = area.allocate_as_stored(pages, place)
+            if first is None and longest.pages >= HUGE_PAGE_PAGES:
+                first = area.allocate_congruent(pages, place)
         if first is None:
-            first = user_pages.allocate(pages)
+            first = area.allocate(pages)
         if first is None:
             raise KernelError(ENOMEM, f"user area: wanted {pages} pages in one run, found none so long")
         return first
 
+    def _place_of(self, run: StorageRun, file_page: int) -> StoragePlace | None:
+        """Return where a file page would lie if it lay like a run, or None where the host cannot map that once more."""
+        pieces = self._machine.shared_pieces(run.page_frame, run.pages) if run.kind is StorageKind.SEGMENT else []
+        if not pieces:
+            return None
+        before = run.file_page - file_page
+        return StoragePlace(pieces[0].first_page - before, (pieces[0].offset >> PAGE_SHIFT) - before)
+
     def _take_fixed(self, address: int, pages: int) -> int:
         """Take the pages at an address, in place of what this address space has there."""
         self.unmap(address, pages)
-        if not self._machine.user_pages.take(address >> PAGE_SHIFT, pages):
+        if not self._machine.user_area.take(address >> PAGE_SHIFT, pages):
             raise KernelError(ENOMEM, f"user area: {pages} pages at {address:#x} lie outside, or are another task's")
         return address >> PAGE_SHIFT
 

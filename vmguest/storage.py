@@ -1,5 +1,6 @@
 """A guest's storage by pages: runs of page numbers to hand out, real storage, and runs of storage that hold a file."""
 
+from bisect import bisect_right
 from collections.abc import Callable
 from enum import Enum
 from errno import EINVAL, ENOMEM
@@ -50,48 +51,59 @@ class PageRuns:
     """Numbers of pages, handed out in contiguous runs, lowest first, so that what was never used stays untouched."""
 
     def __init__(self, first: int, pages: int) -> None:
-        self._free = [(first, pages)]
+        self._free = [(first, pages)]  # ascending; no two adjoin
 
     @property
     def free_pages(self) -> int:
         """Pages that are not handed out."""
         return sum(pages for _, pages in self._free)
 
-    def allocate(self, pages: int, congruent_to: int | None = None) -> int | None:
-        """Return the first page of a contiguous run, or None where no free run is long enough.
+    def allocate(self, pages: int, *, from_page: int = 0, congruent_to: int | None = None) -> int | None:
+        """Return the first page of a contiguous run at or above `from_page`, or None where no free run is long enough.
 
         With `congruent_to` the first page has the same place in a huge page as that page number.
         """
-        for index, (first, free_pages) in enumerate(self._free):
-            skipped = 0 if congruent_to is None else (congruent_to - first) % HUGE_PAGE_PAGES
-            if free_pages >= skipped + pages:
-                self._replace(index, first + skipped, pages)
-                return first + skipped
+        for index in range(max(0, self._index(from_page)), len(self._free)):
+            start, free_pages = self._free[index]
+            first = max(start, from_page)
+            if congruent_to is not None:
+                first += (congruent_to - first) % HUGE_PAGE_PAGES
+            if first + pages <= start + free_pages:
+                self._cut_out(index, first, pages)
+                return first
         return None
 
     def take(self, first: int, pages: int) -> bool:
         """Hand out these very pages; return False, and nothing, unless all of them are free."""
-        for index, (start, free_pages) in enumerate(self._free):
-            if start <= first and first + pages <= start + free_pages:
-                self._replace(index, first, pages)
-                return True
-        return False
+        index = self._index(first)
+        if index < 0 or first + pages > sum(self._free[index]):
+            return False
+        self._cut_out(index, first, pages)
+        return True
 
     def release(self, first: int, pages: int) -> None:
         """Take a run back and join it with free neighbours."""
-        merged: list[tuple[int, int]] = []
-        for start, length in sorted([*self._free, (first, pages)]):
-            if merged and sum(merged[-1]) == start:
-                merged[-1] = (merged[-1][0], merged[-1][1] + length)
-            else:
-                merged.append((start, length))
-        self._free = merged
+        end, index = first + pages, self._index(first)
+        low = high = index + 1
+        if index >= 0 and sum(self._free[index]) == first:
+            low, first = index, self._free[index][0]
+        if high < len(self._free) and self._free[high][0] == end:
+            end, high = sum(self._free[high]), high + 1
+        self._free[low:high] = [(first, end - first)]
 
-    def _replace(self, index: int, first: int, pages: int) -> None:
+    def _index(self, page: int) -> int:
+        """Return the index of the last free run that begins at or before a page, -1 for none."""
+        return bisect_right(self._free, page, key=_first_of) - 1
+
+    def _cut_out(self, index: int, first: int, pages: int) -> None:
         """Cut pages out of a free run."""
         start, free_pages = self._free[index]
         below, above = (start, first - start), (first + pages, start + free_pages - first - pages)
         self._free[index : index + 1] = [run for run in (below, above) if run[1]]
+
+
+def _first_of(run: tuple[int, int]) -> int:
+    return run[0]
 
 
 class RealStorage:

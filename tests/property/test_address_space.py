@@ -134,7 +134,7 @@ def test_any_sequence(steps: list[Any]) -> None:
             "anonymous": None,
         }
         base = stage.machine.reservation.user_area
-        free_bytes, user_pages = stage.machine.storage.free_bytes, stage.machine.user_pages.free_pages
+        free_bytes, user_pages = stage.machine.storage.free_bytes, stage.machine.user_area.free_pages
         for kind, place, *words in steps:
             address = base + place * PAGE_SIZE
             if kind == "map":
@@ -173,7 +173,7 @@ def test_any_sequence(steps: list[Any]) -> None:
         assert mm.anonymous_pages == own
         assert stage.machine.storage.free_bytes == free_bytes - own * PAGE_SIZE
         mm.unmap_all()
-        assert (stage.machine.storage.free_bytes, stage.machine.user_pages.free_pages) == (free_bytes, user_pages)
+        assert (stage.machine.storage.free_bytes, stage.machine.user_area.free_pages) == (free_bytes, user_pages)
         assert host_pages(base >> PAGE_SHIFT, PAGES) == [RESERVED] * PAGES
 
 

@@ -3,7 +3,7 @@
 import os
 import re
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -11,6 +11,7 @@ from typing import NamedTuple, Self
 from guest_support import reservation
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.account.maps import Vma, parse_maps
 from vmguest import hostmem
 from vmguest.fs.file import FileMappings
 from vmguest.machine import AttachedStorage, VirtualMachine
@@ -48,6 +49,40 @@ class StoredPages:
 
     def close(self) -> None:
         self.holds -= 1
+
+
+class SparsePages(StoredPages):
+    """A file whose first pages lie in storage, and whose other ones are a hole."""
+
+    def __init__(self, page_frame: int, pages: int, *, data_pages: int) -> None:
+        super().__init__(page_frame, pages)
+        self.data_pages = data_pages
+
+    def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:
+        end = min(first_page + pages, self.pages)
+        if first_page < self.data_pages:
+            yield StorageRun(
+                first_page, self.page_frame + first_page, min(end, self.data_pages) - first_page, self.kind
+            )
+        hole = max(first_page, self.data_pages)
+        if hole < end:
+            yield StorageRun(hole, 0, end - hole, StorageKind.HOLE)
+
+
+class FragmentedPages(StoredPages):
+    """A file of several runs, each given as its first page frame and its pages."""
+
+    def __init__(self, runs: Sequence[tuple[int, int]]) -> None:
+        super().__init__(runs[0][0], sum(pages for _, pages in runs))
+        self.runs = runs
+
+    def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:
+        at, end = 0, min(first_page + pages, self.pages)
+        for frame, count in self.runs:
+            low, high = max(at, first_page), min(at + count, end)
+            if low < high:
+                yield StorageRun(low, frame + low - at, high - low, self.kind)
+            at += count
 
 
 class Host(NamedTuple):
@@ -129,3 +164,12 @@ def host_pages(first: int, pages: int) -> list[Host]:
             inode = int(match[5])
             found[page] = Host(match[3], inode, offset + page - start if inode else 0)
     return list(found.values())
+
+
+def user_mappings(stage: MmStage, first: int) -> list[Vma]:
+    """Return the host's mappings of a segment at user addresses."""
+    place, inode = stage.machine.reservation, stage.inode(first)
+    user_area = range(place.user_area, place.user_area + place.user_area_bytes)
+    return [
+        vma for vma in parse_maps(Path("/proc/self/maps").read_bytes()) if vma.inode == inode and vma.start in user_area
+    ]

@@ -12,18 +12,22 @@ from mm_support import (
     RESERVED,
     SEGMENT_PAGES,
     WRITABLE,
+    FragmentedPages,
     Host,
     MmStage,
+    SparsePages,
     StoredPages,
     host_pages,
     mm_stage,
     stamp,
+    user_mappings,
 )
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.pagemap import Pagemap, is_populated
 from dcss.errors import KernelError
 from vmguest import hostmem
+from vmguest.machine import AttachedStorage
 from vmguest.mm import AddressSpace
 from vmguest.mm_area import PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE, BusError, SegmentationFaultError
 from vmguest.storage import HUGE_PAGE_PAGES, StorageKind
@@ -72,7 +76,7 @@ def test_unmapping_a_part_leaves_both_ends(stage: MmStage, mm: AddressSpace) -> 
     with pytest.raises(SegmentationFaultError):
         mm.read(page_at(address, 2), PAGE_SIZE + 1)
     assert file.holds == 2
-    assert mm.map(stage.file(WRITABLE), 0, 4) == page_at(address, 3)  # the addresses can be had again
+    assert mm.map(stage.file(READ_ONLY), 3, 4) == page_at(address, 3)  # the addresses can be had again
     mm.unmap(address, 10)
     assert (mm.areas, file.holds) == ((), 0)
 
@@ -215,19 +219,65 @@ def test_protection_of_a_part(stage: MmStage, mm: AddressSpace) -> None:
     assert [area.protection for area in mm.areas] == [PROT_NONE, PROT_NONE, PROT_READ]
 
 
-def test_long_runs_have_the_same_place_in_huge_pages_as_in_the_segment(stage: MmStage, mm: AddressSpace) -> None:
-    mm.map(stage.file(READ_ONLY), 0, 7)
-    address = mm.map(stage.file(READ_ONLY), 100, SEGMENT_PAGES - 100)
-    assert (address >> PAGE_SHIFT) % HUGE_PAGE_PAGES == 100
-    assert mm.map(stage.file(READ_ONLY), 7, 2) < address  # short ones go where there is room
+def test_files_that_adjoin_in_a_segment_are_one_mapping_of_the_host(stage: MmStage, mm: AddressSpace) -> None:
+    pieces = [StoredPages(READ_ONLY + first, 7) for first in range(0, 70, 7)]
+    addresses = {file.page_frame: mm.map(file, 0, 7) for file in pieces[::2] + pieces[1::2]}
+    (mapping,) = user_mappings(stage, READ_ONLY)
+    assert (mapping.start >> PAGE_SHIFT, mapping.pages) == (addresses[READ_ONLY] >> PAGE_SHIFT, 70)
+    for frame, address in addresses.items():
+        assert mm.read(address, PAGE_SIZE) == stamp(READ_ONLY, frame - READ_ONLY)
+
+
+def test_a_file_that_is_mapped_again_goes_elsewhere(stage: MmStage, mm: AddressSpace) -> None:
+    file = stage.file(READ_ONLY)
+    first, again = mm.map(file, 0, 7), mm.map(file, 3, 7)
+    assert not first <= again < page_at(first, 7)
+    assert mm.read(again, PAGE_SIZE) == stamp(READ_ONLY, 3)
+    mm.unmap(first, 7)
+    assert mm.map(file, 0, 7) == first
+
+
+@pytest.mark.parametrize("first", [0, 1, 100, HUGE_PAGE_PAGES + 1])
+def test_addresses_have_the_place_in_huge_pages_that_the_object_has(
+    stage: MmStage, mm: AddressSpace, first: int
+) -> None:
+    file = stage.file(READ_ONLY)
+    addresses = [mm.map(file, first, SEGMENT_PAGES - first) for _ in range(2)]
+    assert [(address >> PAGE_SHIFT) % HUGE_PAGE_PAGES for address in addresses] == [first % HUGE_PAGE_PAGES] * 2
+
+
+def test_a_segment_off_a_boundary_of_huge_pages(stage: MmStage, mm: AddressSpace) -> None:
+    stage.machine.attach(AttachedStorage(0x50100, 1024, stage.descriptors[WRITABLE], 0, private=False, writable=True))
+    for pages in (1024, 3):
+        address = mm.map(StoredPages(0x50100), 0, pages)
+        assert mm.read(address, PAGE_SIZE) == stamp(WRITABLE, 0)
+        assert pages < HUGE_PAGE_PAGES or (address >> PAGE_SHIFT) % HUGE_PAGE_PAGES == 0
+
+
+def test_a_file_with_holes_does_not_take_the_places_of_others(stage: MmStage, mm: AddressSpace) -> None:
+    sparse = mm.map(SparsePages(READ_ONLY + 8, 16, data_pages=2), 0, 16)
+    assert mm.read(page_at(sparse, 1), 32) == stamp(READ_ONLY, 9)[:32]
+    assert mm.read(page_at(sparse, 2), 14 * PAGE_SIZE) == bytes(14 * PAGE_SIZE)
+    before, behind = mm.map(StoredPages(READ_ONLY, 8), 0, 8), mm.map(StoredPages(READ_ONLY + 10, 8), 0, 8)
+    assert behind - before == 10 * PAGE_SIZE
+
+
+def test_a_fragmented_file_lies_as_its_longest_run_does(stage: MmStage, mm: AddressSpace) -> None:
+    first = mm.map(StoredPages(READ_ONLY, 4), 0, 4)
+    # As mke2fs lays it: twelve blocks, an indirect block, the rest.
+    address = mm.map(FragmentedPages([(READ_ONLY + 4, 12), (READ_ONLY + 17, 40)]), 0, 52)
+    assert page_at(address, 12) - first == 17 * PAGE_SIZE
+    assert mm.read(page_at(address, 11), 32) == stamp(READ_ONLY, 15)[:32]
+    assert mm.read(page_at(address, 12), 32) == stamp(READ_ONLY, 17)[:32]
+    assert mm.map(StoredPages(READ_ONLY + 57, 4), 0, 4) == page_at(address, 52)  # the file behind it adjoins
 
 
 def test_the_end_of_a_task_gives_everything_back(stage: MmStage, mm: AddressSpace) -> None:
-    free_bytes, user_pages = stage.machine.storage.free_bytes, stage.machine.user_pages.free_pages
+    free_bytes, user_pages = stage.machine.storage.free_bytes, stage.machine.user_area.free_pages
     file = stage.file(READ_ONLY)
     for number in range(3):
         address = mm.map(file, number, 5, READ_WRITE, shared=False)
         mm.write(address, b"x")
     mm.unmap_all()
     assert (file.holds, mm.areas, mm.anonymous_pages) == (0, (), 0)
-    assert (stage.machine.storage.free_bytes, stage.machine.user_pages.free_pages) == (free_bytes, user_pages)
+    assert (stage.machine.storage.free_bytes, stage.machine.user_area.free_pages) == (free_bytes, user_pages)
