@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -70,7 +70,7 @@ def _parsed(kind: Any, value: object, where: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is tuple and isinstance(value, list):
         return tuple(_parsed(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
-    if origin is UnionType and NoneType in arguments:
+    if origin in {UnionType, Union} and NoneType in arguments:
         return None if value is None else _parsed(arguments[0], value, where)
     if (origin is Literal and value in arguments) or type(value) is kind:
         return value

@@ -8,6 +8,7 @@ from typing import Literal
 
 Evidence = Literal["frames", "mappings"]
 Verdict = Literal["verified", "refuted", "unproved"]
+Boot = Literal["clone", "full"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +161,18 @@ class MeasureResult:
 
 @dataclass(frozen=True, slots=True)
 class GuestOutcome:
-    """How one guest's run ended; if it failed, `log` is the end of its console output."""
+    """How one guest's run ended; if it failed, `log` is the end of its console output.
+
+    `boot` is how it was started: as a clone of another guest of its entry, or in full, and `boot_reason` why so, where
+    the configuration let it be cloned. It is None where the guest said nothing of it, since it ended before that.
+    """
 
     name: str
     exit_status: int
     seconds: float
     log: str = ""
+    boot: Boot | None = None
+    boot_reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,8 +4,11 @@ import os
 import socket
 import sys
 import traceback
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from time import monotonic
+from typing import NamedTuple
 
 from dcss.abi.console import (
     ACCESS,
@@ -13,13 +16,19 @@ from dcss.abi.console import (
     COUNTERS_REQUEST,
     EXEC_REQUEST,
     PACKET_BYTES,
+    START,
     VERDICT,
+    Start,
     Verdict,
     pack_access,
 )
 from dcss.errors import DcssError, KernelError
+from vmguest import hostmem
+from vmguest.boot_record import BootDiffersError, BootRecord
+from vmguest.copies import CopyMaker, copied_bytes, reason_against, sharable_mount
 from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
+from vmguest.port import Call
 from vmguest.printk import KernelPanicError
 from vmguest.spec import GuestSpec
 from vmguest.workload import STEPS, matches
@@ -28,65 +37,173 @@ FAILED = 1  # exit status of a guest whose workload failed
 CRASHED = 70  # exit status of a guest whose kernel did (sysexits.h: EX_SOFTWARE)
 
 
-def boot(
-    spec: GuestSpec, reservation: Reservation, port: socket.socket, console: int | None, disks: Sequence[int] = ()
-) -> Kernel:
-    """Start a kernel with its devices and mounts; `disks` are the descriptors of the specification's disks.
+class _Action(NamedTuple):
+    """A part of a guest's start. Guests that are copies of one have in common what is `sharable` and comes first."""
 
-    Raises KernelError or Ext2FormatError.
-    """
-    segments = ",".join(spec.dcssblk)
-    command_line = f"dcssblk.segments={segments}"
-    kernel = Kernel(reservation, spec.storage_bytes, port, console, name=spec.name, command_line=command_line)
-    kernel.dcssblk.load_module(segments)
-    if spec.disks:
-        from vmguest.block.file import FileDisk, add_file_disks  # imported by the fork server; most guests have none
+    place: str
+    run: Callable[[], object]
+    sharable: Callable[[], bool]
 
-        named = zip(spec.disks, disks, strict=True)
-        add_file_disks(kernel.block_devices, [FileDisk(name, number, writable) for (name, writable), number in named])
-    for device, at, options, mode in spec.mounts:
-        kernel.mount(device, at, options, mode)
-    if any(mode for *_, mode in spec.mounts):
-        from vmguest.block.modes import drop_sources
 
-        drop_sources(kernel.block_devices, kernel.dcssblk)
+class GuestHost(NamedTuple):
+    """What the host gives a guest's process: addresses, its two sockets, and the descriptors of its disks."""
+
+    reservation: Reservation
+    port: socket.socket
+    console: socket.socket | None = None
+    disks: Sequence[int] = ()
+
+
+def boot(spec: GuestSpec, host: GuestHost) -> Kernel:
+    """Start a kernel with its devices and mounts, which logs nowhere. Raises KernelError or Ext2FormatError."""
+    kernel = _start_kernel(spec, spec.name, host, None)
+    for action in _mounts(kernel, spec):
+        action.run()
     return kernel
 
 
-def run_guest(
-    spec: GuestSpec,
-    reservation: Reservation,
-    port: socket.socket,
-    console: socket.socket,
-    disks: Sequence[int] = (),
-) -> int:
-    """Run one guest until the host closes its console; return the process's exit status."""
-    started = monotonic()
-    place = ""
-    try:
-        kernel = boot(spec, reservation, port, sys.stdout.fileno(), disks)
-        if kernel.access:
-            console.send(ACCESS + pack_access(kernel.access), socket.MSG_NOSIGNAL)
-        for number, step in enumerate(spec.run):
-            place = f"run[{number}]: "
-            _run_step(kernel, *step)
-        verdict = Verdict(0, monotonic() - started, *kernel.counters())
-    except DcssError as error:
-        verdict = _failed(FAILED, started, f"{spec.name}: {place}{_reason(error)}")
-    except Exception as error:
-        os.write(sys.stderr.fileno(), traceback.format_exc().encode(errors="replace"))
-        verdict = _failed(CRASHED, started, f"{spec.name}: kernel crashed: {error!r}")
-    except KernelPanicError as error:
-        verdict = _failed(CRASHED, started, f"{spec.name}: {place}{_panic(error)}")
-    console.send(VERDICT + verdict.pack(), socket.MSG_NOSIGNAL)
-    if verdict.exit_status == 0:
+def run_guest(spec: GuestSpec, host: GuestHost, *, start: Start | None = None, copies: CopyMaker | None = None) -> int:
+    """Run one guest until the host closes its console; return the process's exit status.
+
+    `start` is what the host is told of how it was started. `copies` makes others of it, in which this returns too.
+    """
+    return _GuestRun(spec, host, start).run(copies)
+
+
+class _GuestRun:
+    """A guest from its first hypercall to its end; in a copy of the guest, that copy from then on."""
+
+    def __init__(self, spec: GuestSpec, host: GuestHost, start: Start | None) -> None:
+        assert host.console is not None, "somebody waits for its verdict"
+        self._spec, self._host, self._start = spec, host, start
+        self._console = host.console
+        self._name, self._started = spec.name, monotonic()
+        self._reported = False
+        self._kept: object = None
+        self._place = ""  # in the `run:` list, for messages
+        self._access_told = False
+
+    def run(self, copies: CopyMaker | None, given: Sequence[Call] = ()) -> int:
+        """Run it; return the exit status. The hypercalls of `given` were made already, and answered."""
         try:
-            _serve(kernel, console)
+            kernel = self._perform(copies, given)
+            if not self._reported:
+                self._report(Verdict(0, monotonic() - self._started, *kernel.counters()))
+        except BootDiffersError as differs:
+            for address, size_bytes in self._host.reservation.ranges:
+                hostmem.unmap(address, size_bytes)
+            self._start = Start(cloned=False, reason=differs.reason)
+            return self.run(None, differs.calls)
+        except DcssError as error:
+            return self._fail(FAILED, f"{self._name}: {self._place}{_reason(error)}")
+        except Exception as error:
+            os.write(sys.stderr.fileno(), traceback.format_exc().encode(errors="replace"))
+            return self._fail(CRASHED, f"{self._name}: kernel crashed: {error!r}")
+        except KernelPanicError as error:
+            return self._fail(CRASHED, f"{self._name}: {self._place}{_panic(error)}")
+        try:
+            _serve(kernel, self._console)
             kernel.power_off()
         except KernelPanicError as error:
             kernel.log.log("emerg", _panic(error))
             return CRASHED
-    return verdict.exit_status
+        return 0
+
+    def _perform(self, copies: CopyMaker | None, given: Sequence[Call]) -> Kernel:
+        """Boot and run the `run:` list."""
+        if copies is not None and (reason := reason_against(self._spec)):
+            self._refuse(copies, reason)
+            copies = None
+        kernel = _start_kernel(self._spec, self._name, self._host, sys.stdout.fileno(), given)
+        if copies is None:
+            kernel.machine.port.stop_recording()
+        actions = deque(_mounts(kernel, self._spec))
+        actions.append(_Action("", partial(self._tell_access, kernel), lambda: True))
+        actions.extend(_steps(kernel, self._spec))
+        while actions:
+            if copies is not None and not actions[0].sharable():
+                self._make_copies(kernel, copies, actions)
+                copies = None
+            action = actions.popleft()
+            self._place = action.place
+            action.run()
+        if copies is not None:
+            self._make_copies(kernel, copies, actions)
+        return kernel
+
+    def _make_copies(self, kernel: Kernel, copies: CopyMaker, actions: deque[_Action]) -> None:
+        """Have copies of the guest made as it is now, in each of which this goes on; `idle` ones have no more to do."""
+        if copied := copied_bytes(kernel):
+            kernel.machine.port.stop_recording()
+            self._refuse(copies, f"its boot made {copied} bytes of copies")
+            return
+        idle = not actions
+        packets = [ACCESS + pack_access(kernel.access)] if self._access_told and kernel.access else []
+        start = Start(cloned=True)
+        if idle:
+            packets.append(START + start.pack())
+        record = BootRecord(kernel, self._console, packets, idle=idle)
+        self._kept = record, copies, actions, packets  # to give them up would touch all that they are made of
+        copy = copies.make(record)
+        if copy is not None:
+            self._name, self._started, self._start = copy.name, copy.seconds, start
+            kernel.name = copy.name
+            if copy.failure is not None:
+                raise copy.failure
+            self._reported = idle
+
+    def _refuse(self, copies: CopyMaker, reason: str) -> None:
+        self._start = Start(cloned=False, reason=reason)
+        copies.refuse(reason)
+
+    def _tell_access(self, kernel: Kernel) -> None:
+        """Tell the host how files of the mounts are reached."""
+        self._access_told = True
+        if kernel.access:
+            self._console.send(ACCESS + pack_access(kernel.access), socket.MSG_NOSIGNAL)
+
+    def _report(self, verdict: Verdict) -> None:
+        if self._start is not None:
+            self._console.send(START + self._start.pack(), socket.MSG_NOSIGNAL)
+        self._console.send(VERDICT + verdict.pack(), socket.MSG_NOSIGNAL)
+
+    def _fail(self, exit_status: int, message: str) -> int:
+        os.write(sys.stderr.fileno(), f"{message}\n".encode(errors="replace"))
+        self._report(Verdict(exit_status, monotonic() - self._started, 0, 0, 0, 0, message))
+        return exit_status
+
+
+def _start_kernel(spec: GuestSpec, name: str, host: GuestHost, log: int | None, given: Sequence[Call] = ()) -> Kernel:
+    """Start a kernel with its devices."""
+    segments = ",".join(spec.dcssblk)
+    command_line = f"dcssblk.segments={segments}"
+    kernel = Kernel(host.reservation, spec.storage_bytes, host.port, log, name=name, command_line=command_line)
+    kernel.machine.port.give(given)
+    kernel.dcssblk.load_module(segments)
+    if spec.disks:
+        from vmguest.block.file import FileDisk, add_file_disks  # imported by the fork server; most guests have none
+
+        named = zip(spec.disks, host.disks, strict=True)
+        add_file_disks(kernel.block_devices, [FileDisk(name, number, writable) for (name, writable), number in named])
+    return kernel
+
+
+def _mounts(kernel: Kernel, spec: GuestSpec) -> Iterator[_Action]:
+    """Yield what mounts the file systems."""
+    for device, at, options, mode in spec.mounts:
+        yield _Action(
+            "", partial(kernel.mount, device, at, options, mode), partial(sharable_mount, kernel, device, options)
+        )
+    if any(mode for *_, mode in spec.mounts):
+        from vmguest.block.modes import drop_sources
+
+        yield _Action("", partial(drop_sources, kernel.block_devices, kernel.dcssblk), lambda: False)
+
+
+def _steps(kernel: Kernel, spec: GuestSpec) -> Iterator[_Action]:
+    """Yield the steps of the `run:` list."""
+    for number, (verb, *words) in enumerate(spec.run):
+        yield _Action(f"run[{number}]: ", partial(_run_step, kernel, verb, *words), partial(STEPS.__contains__, verb))
 
 
 def _panic(error: KernelPanicError) -> str:
@@ -122,8 +239,3 @@ def _serve(kernel: Kernel, console: socket.socket) -> None:
                 serve_exec(kernel, console, packet)
         except ConnectionError:
             return  # taken down while it answered
-
-
-def _failed(exit_status: int, started: float, message: str) -> Verdict:
-    os.write(sys.stderr.fileno(), f"{message}\n".encode(errors="replace"))
-    return Verdict(exit_status, monotonic() - started, 0, 0, 0, 0, message)

@@ -7,6 +7,8 @@ KernelError, an OSError with the host kernel's errno.
 import ctypes
 import mmap
 import os
+from array import array
+from collections.abc import Iterable
 from errno import ENOMEM
 from typing import NamedTuple
 
@@ -23,6 +25,7 @@ _view.argtypes = (ctypes.c_void_p, ctypes.c_ssize_t, ctypes.c_int)
 _view.restype = ctypes.py_object
 _PYBUF_WRITE = 0x200
 MADV_DONTNEED = 4
+_MADV_DONTFORK, _MADV_DOFORK = 10, 11
 MADV_NOHUGEPAGE = 15
 _MADV_POPULATE_READ = 22
 USER_AREA_BYTES = 2 * MAX_DCSS_ADDR  # one half shows absolute storage: vmguest.user_area
@@ -30,6 +33,7 @@ MODULE_AREA_BYTES = 2 << 30  # MODULES_LEN of s390
 _BOUNDARY_BYTES = 1 << 30  # huge pages need 2 MiB; up to here, fewer page tables suffice
 _SPLIT_MAPPINGS = 4  # a mapping that is put into another one makes up to two more
 _FAILED = ctypes.c_void_p(-1).value
+_MMAP_ARGUMENTS = 6
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _mmap = _libc.mmap
@@ -53,6 +57,31 @@ class Reservation(NamedTuple):
     def ranges(self) -> tuple[tuple[int, int], ...]:
         """The address and the bytes of each range."""
         return self[:2], self[2:4], self[4:]
+
+
+class ObjectMapping(NamedTuple):
+    """Bytes of a shared memory object at an address; with `populate` every page is present from the start."""
+
+    address: int
+    size_bytes: int
+    descriptor: int
+    offset: int
+    writable: bool
+    private: bool
+    populate: bool
+
+    def arguments(self) -> tuple[int, int, int, int, int, int]:
+        """Return the arguments of mmap(2) in its order."""
+        protection = mmap.PROT_READ | (mmap.PROT_WRITE if self.writable else 0)
+        flags = (mmap.MAP_PRIVATE if self.private else mmap.MAP_SHARED) | MAP_FIXED
+        if self.populate:
+            flags |= mmap.MAP_POPULATE
+        return self.address, self.size_bytes, protection, flags, self.descriptor, self.offset
+
+    def map(self) -> None:
+        """Map them."""
+        address, size_bytes, protection, flags, descriptor, offset = self.arguments()
+        _map(address, size_bytes, protection, flags, descriptor=descriptor, offset=offset)
 
 
 def _map(
@@ -108,9 +137,7 @@ def map_object(
     address: int, size_bytes: int, descriptor: int, offset: int, *, writable: bool, private: bool, populate: bool
 ) -> None:
     """Map bytes of a shared memory object at `address`; with `populate` every page is present on return."""
-    protection = mmap.PROT_READ | (mmap.PROT_WRITE if writable else 0)
-    flags = (mmap.MAP_PRIVATE if private else mmap.MAP_SHARED) | MAP_FIXED | (mmap.MAP_POPULATE if populate else 0)
-    _map(address, size_bytes, protection, flags, descriptor=descriptor, offset=offset)
+    ObjectMapping(address, size_bytes, descriptor, offset, writable, private, populate).map()
 
 
 def map_zeros(address: int, size_bytes: int) -> None:
@@ -132,6 +159,50 @@ def discard(address: int, size_bytes: int) -> None:
     if _madvise(address, size_bytes, MADV_DONTNEED) != 0:
         errno = ctypes.get_errno()
         raise KernelError(errno, f"madvise of {size_bytes} bytes at {address:#x}: {os.strerror(errno)}")
+
+
+def withhold(address: int, size_bytes: int, *, withheld: bool) -> None:
+    """Have a process that is forked from this one not get the memory, nor its addresses; or have it get them again."""
+    if _madvise(address, size_bytes, _MADV_DONTFORK if withheld else _MADV_DOFORK) != 0:
+        errno = ctypes.get_errno()
+        raise KernelError(errno, f"madvise of {size_bytes} bytes at {address:#x}: {os.strerror(errno)}")
+
+
+def pack_mappings(mappings: Iterable[ObjectMapping]) -> "array[int]":
+    """Return the arguments of mmap(2) for all mappings, one behind the other; those that adjoin are made one."""
+    joined: list[ObjectMapping] = []
+    for mapping in sorted(mappings):
+        before = joined[-1] if joined else None
+        if before is not None and mapping == before._replace(
+            address=before.address + before.size_bytes,
+            offset=before.offset + before.size_bytes,
+            size_bytes=mapping.size_bytes,
+        ):
+            joined[-1] = before._replace(size_bytes=before.size_bytes + mapping.size_bytes)
+        else:
+            joined.append(mapping)
+    return array("Q", (number for mapping in joined for number in mapping.arguments()))
+
+
+def map_packed(packed: "array[int]") -> None:
+    """Make the mappings that `pack_mappings` packed: numbers in an array are no objects that a guest would copy."""
+    index, end = 0, len(packed)
+    while index < end:
+        address = packed[index]
+        if (
+            _mmap(
+                address,
+                packed[index + 1],
+                packed[index + 2],
+                packed[index + 3],
+                packed[index + 4],
+                packed[index + 5],
+            )
+            != address
+        ):
+            size_bytes, errno = packed[index + 1], ctypes.get_errno()
+            raise KernelError(errno, f"mmap of {size_bytes} bytes at {address:#x}: {os.strerror(errno)}")
+        index += _MMAP_ARGUMENTS
 
 
 def unmap(address: int, size_bytes: int) -> None:

@@ -6,11 +6,12 @@ from typing import NamedTuple
 
 from dcss.abi.diag08 import DIAGNOSE_08, LENGTH_MASK, REQUEST_HEAD
 from dcss.abi.diag64 import DIAGNOSE_64, NAME_SIZE_BYTES, QIN64, Diag64, Qin64
-from dcss.abi.hypercall import Request, call
+from dcss.abi.hypercall import Request
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from vmguest import hostmem
-from vmguest.hostmem import Reservation
+from vmguest.hostmem import ObjectMapping, Reservation
 from vmguest.page_lru import PageLru
+from vmguest.port import Port
 from vmguest.storage import ProgramCheckError, RealStorage, StorageKind
 from vmguest.user_area import UserArea
 
@@ -45,7 +46,7 @@ class VirtualMachine:
         self.reservation = reservation
         self.storage = RealStorage(reservation.window, storage_bytes)
         self.page_lru = PageLru(self.storage)
-        self._port = port
+        self.port = Port(port)
         self._attached: list[AttachedStorage] = []
         self.user_area = UserArea(reservation.user_area >> PAGE_SHIFT, reservation.user_area_bytes >> PAGE_SHIFT)
 
@@ -56,7 +57,7 @@ class VirtualMachine:
         """
         extended = ry in {Diag64.SEGEXT, Diag64.SEGEXTX}
         block = self._operand(rx, QIN64.size if extended else NAME_SIZE_BYTES)
-        reply = call(self._port, Request(DIAGNOSE_64, rx, ry, bytes(block)))
+        reply = self.port.call(Request(DIAGNOSE_64, rx, ry, bytes(block)))
         if reply.block and extended:
             area = Qin64._make(QIN64.unpack(block))
             self.storage.view(area.qoutptr, len(reply.block))[:] = reply.block
@@ -69,7 +70,7 @@ class VirtualMachine:
         """
         command = self.storage.view(rx, ry & LENGTH_MASK)
         buffer = self.storage.view(rx1, ry1)
-        reply = call(self._port, Request(DIAGNOSE_08, rx, ry, REQUEST_HEAD.pack(rx1, ry1) + bytes(command)))
+        reply = self.port.call(Request(DIAGNOSE_08, rx, ry, REQUEST_HEAD.pack(rx1, ry1) + bytes(command)))
         buffer[: len(reply.block)] = reply.block[:ry1]
         return DiagnoseResult(reply.condition_code, reply.rx, reply.ry, reply.descriptor)
 
@@ -80,11 +81,20 @@ class VirtualMachine:
             )
         return self.storage.view(address, size_bytes)
 
+    @property
+    def attached(self) -> tuple[AttachedStorage, ...]:
+        """What CP passed and was attached, in the order of that."""
+        return tuple(self._attached)
+
     def attach(self, storage: AttachedStorage) -> None:
         """Make storage that CP passed addressable at its absolute address."""
-        address = self.absolute(storage.first_page)
-        hostmem.map_object(
-            address,
+        self.mapping_of(storage).map()
+        self._attached.append(storage)
+
+    def mapping_of(self, storage: AttachedStorage) -> ObjectMapping:
+        """Return how attached storage is mapped at its absolute address."""
+        return ObjectMapping(
+            self.absolute(storage.first_page),
             storage.pages * PAGE_SIZE,
             storage.descriptor,
             storage.offset,
@@ -92,7 +102,6 @@ class VirtualMachine:
             private=storage.private,
             populate=False,
         )
-        self._attached.append(storage)
 
     def detach(self, first_page: int, last_page: int) -> None:
         """Make attached storage from `first_page` to `last_page` non-addressable and close its descriptors."""

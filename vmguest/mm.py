@@ -23,6 +23,7 @@ from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.frames import FrameMap
 from vmguest.fs.file import FileMappings
+from vmguest.hostmem import ObjectMapping
 from vmguest.machine import VirtualMachine
 from vmguest.mm_area import PROT_READ, PROT_WRITE, BusError, MappableFile, MemoryArea, SegmentationFaultError
 from vmguest.storage import HUGE_PAGE_PAGES, ZERO_PAGE, StorageKind, StorageRun
@@ -148,6 +149,17 @@ class AddressSpace:
             if area.file is not None and area.file.mappings is mappings:
                 yield area.file_page, area.pages
 
+    def segment_runs(self) -> Iterator[tuple[StorageRun, list[ObjectMapping]]]:
+        """Yield each run of segment pages that an area shows, and how the host maps it: nowhere, if it lies in place.
+
+        Private copies of pages are left out of account.
+        """
+        for area in self._areas:
+            if area.file is not None and area.protection:
+                for run in area.file.translate(area.file_page, area.pages):
+                    if run.kind is StorageKind.SEGMENT:
+                        yield run, self._mappings_of(area, run)
+
     def find(self, address: int) -> MemoryArea | None:
         """Return the area that an address lies in, or None."""
         page = address >> PAGE_SHIFT
@@ -233,29 +245,45 @@ class AddressSpace:
         """Have the host map runs of the area's file at their user addresses, but for pages that lie in place."""
         if not area.protection:
             return
-        writable = area.shared and bool(area.protection & PROT_WRITE)
         for run in runs:
-            address = area.first_page + run.file_page - area.file_page << PAGE_SHIFT
             if run.kind is StorageKind.HOLE:
-                hostmem.map_zeros(address, run.pages * PAGE_SIZE)
+                hostmem.map_zeros(self._address_of(area, run), run.pages * PAGE_SIZE)
             elif run.kind is StorageKind.SEGMENT:
-                pieces = self._machine.shared_pieces(run.page_frame, run.pages)
-                if not pieces:
+                mappings = self._mappings_of(area, run)
+                if not mappings:
                     self._machine.make_present(run.page_frame, run.pages)
-                for piece in pieces:
-                    if writable and not piece.writable:
-                        raise KernelError(EACCES, f"mmap at {address:#x}: the segment is read-only")
-                    hostmem.map_object(
-                        address + (piece.first_page - run.page_frame) * PAGE_SIZE,
-                        piece.pages * PAGE_SIZE,
-                        piece.descriptor,
-                        piece.offset,
-                        writable=writable,
-                        private=False,
-                        populate=True,
-                    )
+                for mapping in mappings:
+                    mapping.map()
         for copied in self._private.runs(area.first_page, area.pages):
             hostmem.unmap(copied.file_page << PAGE_SHIFT, copied.pages * PAGE_SIZE)
+
+    def _mappings_of(self, area: MemoryArea, run: StorageRun) -> list[ObjectMapping]:
+        """Return how the host maps a run of the area's file; none where its pages lie in place.
+
+        Raises KernelError(EACCES) where the area is shared and writable, and the segment is not.
+        """
+        writable = area.shared and bool(area.protection & PROT_WRITE)
+        address = self._address_of(area, run)
+        mappings = []
+        for piece in self._machine.shared_pieces(run.page_frame, run.pages):
+            if writable and not piece.writable:
+                raise KernelError(EACCES, f"mmap at {address:#x}: the segment is read-only")
+            mappings.append(
+                ObjectMapping(
+                    address + (piece.first_page - run.page_frame) * PAGE_SIZE,
+                    piece.pages * PAGE_SIZE,
+                    piece.descriptor,
+                    piece.offset,
+                    writable=writable,
+                    private=False,
+                    populate=True,
+                )
+            )
+        return mappings
+
+    @staticmethod
+    def _address_of(area: MemoryArea, run: StorageRun) -> int:
+        return area.first_page + run.file_page - area.file_page << PAGE_SHIFT
 
     def _take_anywhere(self, runs: list[StorageRun], pages: int) -> int:
         """Return the first of `pages` unused user pages. Raises KernelError(ENOMEM)."""

@@ -3,6 +3,8 @@
 import json
 from typing import NamedTuple
 
+CLONE, FULL = "clone", "full"
+
 
 class GuestSpec(NamedTuple):
     """A guest's own parameters: what its kernel command line and fstab would hold, and nothing of the host."""
@@ -13,6 +15,7 @@ class GuestSpec(NamedTuple):
     mounts: tuple[tuple[str, str, tuple[str, ...], str], ...]  # device, mount point, options; ramdisk, mtd or empty
     run: tuple[tuple[str, ...], ...]  # of each step its verb, then a pattern, or the words of exec
     disks: tuple[tuple[str, bool], ...] = ()  # name and whether it is writable; their descriptors come beside this
+    boot: str = FULL  # or clone: from a guest that has the same specification but for the name
 
     def pack(self) -> bytes:
         """Return the specification as one packet."""
@@ -21,7 +24,7 @@ class GuestSpec(NamedTuple):
     @classmethod
     def unpack(cls, packet: bytes) -> "GuestSpec":
         """Read a packet that `pack` made."""
-        name, storage_bytes, dcssblk, mounts, run, disks = json.loads(packet)
+        name, storage_bytes, dcssblk, mounts, run, disks, boot = json.loads(packet)
         return cls(
             name,
             storage_bytes,
@@ -29,4 +32,5 @@ class GuestSpec(NamedTuple):
             tuple((device, at, tuple(options), mode) for device, at, options, mode in mounts),
             tuple(tuple(step) for step in run),
             tuple((disk, writable) for disk, writable in disks),
+            boot,
         )

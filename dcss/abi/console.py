@@ -2,6 +2,7 @@
 
     guest -> host   V verdict   O, E what a command wrote to stdout, stderr   X its exit status   B books
                     M how files of what was mounted at boot are reached, before the verdict
+                    S how it was started, before the verdict, where it could be cloned: clone, or full and why
     host -> guest   exec NUL-separated words   books   cancel
 
 A guest that is in its `run:` list does not listen: it answers after its verdict, one request after the other. It looks
@@ -16,7 +17,7 @@ from typing import NamedTuple
 PACKET_BYTES = (1 << 16) - 1
 OUTPUT_BYTES = 60 << 10  # of one O or E packet: whole pages, so that a file's pages are sent as they lie
 
-VERDICT, STDOUT, STDERR, STATUS, COUNTERS, ACCESS = b"V", b"O", b"E", b"X", b"B", b"M"
+VERDICT, STDOUT, STDERR, STATUS, COUNTERS, ACCESS, START = b"V", b"O", b"E", b"X", b"B", b"M", b"S"
 EXEC_REQUEST = b"exec\0"
 COUNTERS_REQUEST = b"books\0"
 PAGE_CACHE = "page-cache"
@@ -73,6 +74,25 @@ def unpack_access(data: bytes) -> tuple[FileAccess, ...]:
     return tuple(FileAccess(*words[index : index + fields]) for index in range(0, len(words), fields))
 
 
+class Start(NamedTuple):
+    """How a guest was started: as a clone of another one of its entry, or by a boot in full, and why so."""
+
+    cloned: bool
+    reason: str = ""
+
+    def pack(self) -> bytes:
+        """Return the data of one S packet."""
+        return (b"clone" if self.cloned else b"full") + b"\0" + self.reason.encode()[:OUTPUT_BYTES]
+
+    @classmethod
+    def unpack(cls, data: bytes) -> "Start":
+        """Read what `pack` made. Raises ValueError where a guest sent anything else."""
+        how, nul, reason = data.partition(b"\0")
+        if not nul or how not in {b"clone", b"full"}:
+            raise ValueError(f"start: found {data[:20]!r}, wanted clone or full, and a NUL")
+        return cls(how == b"clone", reason.decode(errors="replace"))
+
+
 class Verdict(NamedTuple):
     """What a guest says when its `run:` list has ended; all of it is the guest's word, and none of it is proof."""
 
@@ -88,6 +108,11 @@ class Verdict(NamedTuple):
         """Return the verdict as the data of one V packet: numbers, then the message."""
         message = self.message.encode(errors="surrogateescape")
         return _VERDICT.pack(*self[:-1]) + message[: OUTPUT_BYTES - _VERDICT.size]
+
+    @staticmethod
+    def pack_idle(seconds: float) -> bytes:
+        """Return what `pack` makes of a guest's whose list ended well and that counts nothing."""
+        return _VERDICT.pack(0, seconds, 0, 0, 0, 0)
 
     @classmethod
     def unpack(cls, data: bytes) -> "Verdict":

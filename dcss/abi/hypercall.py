@@ -33,6 +33,8 @@ class ReplyRegisters(NamedTuple):
 REQUEST = struct_of(RequestRegisters, ">")
 REPLY = struct_of(ReplyRegisters, ">")
 MAX_PACKET_BYTES = REPLY.size + MAX_BLOCK_BYTES
+DESCRIPTOR_SPACE_BYTES = socket.CMSG_LEN(4)
+Ancillary = list[tuple[int, int, bytes]]
 
 
 class Request(NamedTuple):
@@ -65,6 +67,10 @@ class Reply(NamedTuple):
     block: bytes = b""
     descriptor: int | None = None
 
+    def pack(self) -> bytes:
+        """Return the packet, without the descriptor, which goes beside it."""
+        return REPLY.pack(self.condition_code, self.rx, self.ry) + self.block
+
 
 def send_reply(sock: socket.socket, reply: Reply) -> None:
     """Send one reply without waiting.
@@ -72,7 +78,7 @@ def send_reply(sock: socket.socket, reply: Reply) -> None:
     Raises BlockingIOError where the peer does not read, ConnectionError where it is gone, and another OSError where the
     reply could not be sent (unix(7): ETOOMANYREFS for its descriptor), so that the peer waits for it still.
     """
-    packet = REPLY.pack(reply.condition_code, reply.rx, reply.ry) + reply.block
+    packet = reply.pack()
     ancillary = []
     if reply.descriptor is not None:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [reply.descriptor]))]
@@ -82,7 +88,12 @@ def send_reply(sock: socket.socket, reply: Reply) -> None:
 def call(sock: socket.socket, request: Request) -> Reply:
     """Issue one hypercall and wait for its reply. Raises ConnectionError where CP is gone or answers with no packet."""
     sock.send(request.pack(), socket.MSG_NOSIGNAL)
-    packet, ancillary, _, _ = sock.recvmsg(MAX_PACKET_BYTES, socket.CMSG_LEN(4), socket.MSG_CMSG_CLOEXEC)
+    packet, ancillary, _, _ = sock.recvmsg(MAX_PACKET_BYTES, DESCRIPTOR_SPACE_BYTES, socket.MSG_CMSG_CLOEXEC)
+    return unpack_reply(packet, ancillary)
+
+
+def unpack_reply(packet: bytes, ancillary: Ancillary) -> Reply:
+    """Return a reply from what was received of it. Raises ConnectionError where CP answered with no packet."""
     if len(packet) < REPLY.size:
         raise ConnectionError(f"hypercall reply: found {len(packet)} bytes, wanted at least {REPLY.size}; CP is gone")
     descriptor = None

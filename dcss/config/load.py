@@ -11,9 +11,17 @@ from dcss.config.check_segments import check_segments
 from dcss.config.document import Document, read_document
 from dcss.config.draft import Draft, draft
 from dcss.config.load_segments import absolute, segment_plans
-from dcss.config.models import GuestModel, LinuxGuestModel, S390xGuestModel, StepModel
+from dcss.config.models import (
+    CopiedGuestModel,
+    GuestModel,
+    LinuxGuestModel,
+    ProcessGuestModel,
+    S390xGuestModel,
+    StepModel,
+)
 from dcss.config.placement import device_names
 from dcss.config.plan import (
+    Boot,
     DiskPlan,
     EngineSettings,
     GuestPlan,
@@ -141,11 +149,18 @@ def _guests(guest: GuestModel, drafted: Draft, directory: Path, place: Place) ->
 def _settings(guest: GuestModel) -> EngineSettings:
     match guest:
         case S390xGuestModel():
-            return S390xSettings()
+            return S390xSettings(_boot(guest))
         case LinuxGuestModel():
             return LinuxSettings()
+        case ProcessGuestModel():
+            return ProcessSettings(_boot(guest))
         case _:
-            return ProcessSettings()
+            raise AssertionError(f"a guest of engine {guest.engine}")
+
+
+def _boot(guest: CopiedGuestModel) -> Boot:
+    """Return how the guests of an entry start: one alone has none to be a copy of."""
+    return guest.boot if len(guest_names(guest)) > 1 else "full"
 
 
 def _step(step: StepModel) -> Step:

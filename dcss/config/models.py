@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from dcss.config.plan import MAX_DISKS, EngineName, Expectation, MountMode
+from dcss.config.plan import MAX_DISKS, Boot, EngineName, Expectation, MountMode
 from dcss.config.problems import Location
 from dcss.config.values import (
     GIVEN,
@@ -174,13 +174,23 @@ class GuestModel(Model):
     restart: Restart = Field("no", description="on-failure: restart the guest when it fails or is killed")
 
 
-class ProcessGuestModel(GuestModel):
+class CopiedGuestModel(GuestModel):
+    """A guest that can be a copy of another one of its entry."""
+
+    boot: Boot = Field(
+        "clone",
+        description="clone: with count: above 1, guests are copies of the first one and make its hypercalls, which"
+        " costs less memory and time; full: each one boots",
+    )
+
+
+class ProcessGuestModel(CopiedGuestModel):
     """A guest of engine process, which is the default."""
 
     engine: Literal["process"] = Field("process", description=_ENGINE_DESCRIPTION)
 
 
-class S390xGuestModel(GuestModel):
+class S390xGuestModel(CopiedGuestModel):
     """A guest of engine s390x."""
 
     engine: Literal["s390x"] = Field(description=_ENGINE_DESCRIPTION)

@@ -10,6 +10,7 @@ from dcss.abi.mount import IN_PLACE
 from dcss.config.names import joined_names
 from dcss.config.problems import Place
 
+Boot = Literal["clone", "full"]
 EngineName = Literal["process", "s390x", "linux"]
 Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
@@ -132,9 +133,13 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class ProcessSettings:
-    """`engine: process`: a guest kernel in a process of this machine."""
+    """`engine: process`: a guest kernel in a process of this machine.
+
+    `boot` is clone for guests that are copies of the first one of their entry, where that can be.
+    """
 
     engine: ClassVar[EngineName] = "process"
+    boot: Boot = "full"
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +147,7 @@ class S390xSettings:
     """`engine: s390x`: the same with an s390x CPU, for programs."""
 
     engine: ClassVar[EngineName] = "s390x"
+    boot: Boot = "full"
 
 
 @dataclass(frozen=True, slots=True)

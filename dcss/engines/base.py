@@ -7,7 +7,7 @@ methods are called in CP's event loop, except `Instance.read_storage`.
 from collections.abc import Awaitable, Callable, Sequence
 from typing import NamedTuple, NoReturn, Protocol
 
-from dcss.abi.console import Counters, FileAccess, Verdict
+from dcss.abi.console import Counters, FileAccess, Start, Verdict
 from dcss.abi.hypercall import Reply, Request
 from dcss.account.targets import AddressRange, Origin
 from dcss.config.plan import GuestPlan
@@ -65,6 +65,11 @@ class Instance(Protocol):
     @property
     def access(self) -> tuple[FileAccess, ...]:
         """How files of the mounts of its plan are reached, by the guest's own word; empty where it says nothing."""
+        ...
+
+    @property
+    def boot(self) -> Start | None:
+        """How it was started, by its own word; None until it has said so, before its verdict."""
         ...
 
     async def verdict(self) -> Verdict | None:

@@ -116,4 +116,7 @@ def _time_note(result: RunResult) -> Note:
     failed = len(outcome_failures(result.guests))
     ready = f"{fmt_count(len(result.guests) - failed, 'guest')} ready" + (f" and {failed:,} failed" if failed else "")
     text = f"published in {fmt_seconds(result.publish_seconds)}, {ready} in {fmt_seconds(result.ready_seconds)}"
+    cloned = sum(outcome.boot == "clone" for outcome in result.guests)
+    if cloned:
+        text += f"; {fmt_count(cloned, 'guest')} cloned"
     return Note(text, "took", indent=NOTE_INDENT)

@@ -14,7 +14,7 @@ from dcss.config.plan import GuestPlan
 from dcss.engines.base import End, Instance, OutputSink
 from dcss.errors import LaunchError
 from dcss.host.process import how_ended
-from dcss.results import GuestOutcome, MountAccess
+from dcss.results import Boot, GuestOutcome, MountAccess
 
 LOG_TAIL_BYTES = 4096
 
@@ -107,7 +107,11 @@ class GuestInstance:
         stated = self.verdict.exit_status if self.verdict is not None else None
         status = stated if stated is not None and self.exit_status in {None, stated} else self.exit_status
         log = self._log_tail() if status != 0 else ""
-        return GuestOutcome(self.name, -1 if status is None else status, self.seconds, log)
+        start = None if self.running is None else self.running.boot
+        boot: Boot | None = None if start is None else "clone" if start.cloned else "full"
+        return GuestOutcome(
+            self.name, -1 if status is None else status, self.seconds, log, boot, "" if start is None else start.reason
+        )
 
     def failure(self) -> str:
         """Return why it ended, which no guest does that is well."""

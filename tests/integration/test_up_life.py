@@ -37,7 +37,7 @@ def test_a_whole_life_in_the_background(dcss: Dcss) -> None:
 def test_the_background_has_nothing_of_the_caller(dcss: Dcss) -> None:
     dcss("up", dcss.guests(2), "-d", pass_fds=[os.open("/etc/hostname", os.O_RDONLY)])
     names = dcss.processes()
-    assert sorted(names.values()) == ["dcss:G01", "dcss:G02", "dcss:cp", "dcss:forkserver"]
+    assert sorted(names.values()) == ["dcss:G01", "dcss:G02", "dcss:cp", "dcss:forkserver", "dcss:template"]
     for pid, name in names.items():
         assert os.getsid(pid) != os.getsid(0)
         links = [os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()]  # noqa: PTH115
@@ -204,8 +204,14 @@ def test_evidence_goes_where_the_caller_says(dcss: Dcss) -> None:
     dcss.assert_nothing_left()
 
 
+# Guests that take long to start.
+BUSY = f"name: G, count: 30, boot: full, {GUEST}, run: [{', '.join(['{map: /usr/lib/**/*.so*}'] * 100)}]"
+
+
 def test_an_interrupted_caller_leaves_nothing(dcss: Dcss) -> None:
-    busy = dcss.config(f"name: G, count: 30, {GUEST}, run: [{', '.join(['{map: /usr/lib/**/*.so*}'] * 100)}]")
+    busy = dcss.config(
+        f"name: G, count: 30, boot: full, {GUEST}, run: [{', '.join(['{map: /usr/lib/**/*.so*}'] * 100)}]"
+    )
     process = dcss.start("up", busy, "-d", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not any(name.startswith("dcss:G") for name in dcss.processes().values()):
         assert process.poll() is None, process.communicate()
@@ -219,7 +225,9 @@ def test_down_while_guests_start_and_of_nothing(dcss: Dcss) -> None:
     assert dcss("down").stdout == "no system runs\n"
     assert dcss("down", "nosuch").stdout == "system nosuch does not run\n"
     assert dcss.json("down") == {"systems": []}
-    busy = dcss.config(f"name: G, count: 30, {GUEST}, run: [{', '.join(['{map: /usr/lib/**/*.so*}'] * 100)}]")
+    busy = dcss.config(
+        f"name: G, count: 30, boot: full, {GUEST}, run: [{', '.join(['{map: /usr/lib/**/*.so*}'] * 100)}]"
+    )
     process = dcss.start("up", busy, "-d", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not any(name.startswith("dcss:G") for name in dcss.processes().values()):
         assert process.poll() is None, process.communicate()

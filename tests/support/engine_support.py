@@ -5,7 +5,7 @@ import signal
 from collections.abc import Sequence
 from typing import NoReturn
 
-from dcss.abi.console import Counters, FileAccess, Verdict
+from dcss.abi.console import Counters, FileAccess, Start, Verdict
 from dcss.account.targets import AddressRange
 from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
@@ -25,6 +25,7 @@ class FakeInstance:
         self.pids: tuple[int, ...] = (pid,)
         self.no_counters_reason: str | None = "a fake counts nothing"
         self.access: tuple[FileAccess, ...] = ()
+        self.boot: Start | None = None
         self.immortal = False
         self.kills = 0
         self.commands: list[list[str]] = []

@@ -21,7 +21,7 @@ BEHAVIOURS = {
 _CODE = """
 import sys; sys.path.insert(0, {{root!r}})
 import os, signal, time
-import dcss.engines.process.forkserver as server
+import dcss.engines.process.guest_process as server
 def tell():
     os.close(os.open({pids!r} + '/' + str(os.getpid()), os.O_CREAT))
 def hop():
@@ -30,7 +30,7 @@ def hop():
         if os.fork():
             os._exit(0)
 run_guest = server.run_guest
-def run(spec, *arguments):
+def run(spec, *arguments, **options):
     if {unset!r}:
         import ctypes; ctypes.CDLL(None).prctl(36, 0, 0, 0, 0)
     if os.fork() == 0:
@@ -45,7 +45,7 @@ def run(spec, *arguments):
             os._exit(0)
     while not os.listdir({pids!r}):
         time.sleep(0.001)
-    return run_guest(spec, *arguments)
+    return run_guest(spec, *arguments, **options)
 server.run_guest = run
 """
 

@@ -35,7 +35,7 @@ WRONG_CONFIGS = (
         _guest("{name: A, engine: s390x, stroage: 64M}"),
         (
             "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, namesave,"
-            " privilege, dcssblk, mounts, disks, expect, run, after, restart (did you mean storage?)",
+            " privilege, dcssblk, mounts, disks, expect, run, after, restart, boot (did you mean storage?)",
         ),
     ),
     WrongConfig(
@@ -48,7 +48,7 @@ WRONG_CONFIGS = (
         _guest("{name: A, stroage: 64M}"),
         (
             "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, namesave,"
-            " privilege, dcssblk, mounts, disks, expect, run, after, restart (did you mean storage?)",
+            " privilege, dcssblk, mounts, disks, expect, run, after, restart, boot (did you mean storage?)",
         ),
     ),
     WrongConfig(

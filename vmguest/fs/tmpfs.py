@@ -93,6 +93,12 @@ class TmpfsFileSystem:
         own.opens -= 1
         self._forget_unused(own)
 
+    def set_all_times(self) -> None:
+        """Have everything in it look made just now."""
+        now = int(time())
+        for inode in self._inodes.values():
+            inode.atime = inode.mtime = inode.ctime = now
+
     def statfs(self) -> StatFs:
         """Return what its files take, and what real storage has left for everybody."""
         used, free = self.page_cache_bytes // PAGE_SIZE, self._storage.free_bytes // PAGE_SIZE

@@ -14,7 +14,7 @@ from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
 from dcss.engines.base import GuestRefusedError, Port
 from dcss.engines.process.disks import open_disks
-from dcss.engines.process.forkclient import Ended, ForkServer, Refused, Started
+from dcss.engines.process.forkclient import Ended, ForkServer, Refused, Started, Template
 from dcss.engines.process.instance import ProcessInstance
 from dcss.engines.process.packets import PACKET_BYTES
 from dcss.engines.process.spec import spec_of
@@ -36,12 +36,13 @@ class ProcessEngine:
         self._server: ForkServer | None = None
         self._reservation: asyncio.Future[Reservation] | None = None  # known when the server has imported everything
         self._instances: dict[str, ProcessInstance] = {}  # those that have not ended
+        self._templates: set[int] = set()  # processes that guests are copies of
         self._starting: dict[str, asyncio.Future[None]] = {}
 
     @property
     def pids(self) -> tuple[int, ...]:
-        """The fork server's process."""
-        return () if self._server is None else (self._server.pid,)
+        """The fork server's process, and those of templates."""
+        return () if self._server is None else (self._server.pid, *sorted(self._templates))
 
     def check(self, guests: Sequence[GuestPlan]) -> Sequence[ConfigProblem]:
         """Return a problem for each guest whose specification does not fit into the packet that asks for it."""
@@ -80,6 +81,10 @@ class ProcessEngine:
                     self._settle(event.name, GuestRefusedError(event.reason))
                 case Ended():
                     self._instances.pop(event.name).process_ended(event.status)
+                case Template(ended=False):
+                    self._templates.add(event.pid)
+                case Template():
+                    self._templates.discard(event.pid)
 
     async def spawn(self, plan: GuestPlan, port: Port, log: int) -> ProcessInstance:
         """Have a guest forked."""

@@ -12,17 +12,26 @@ import selectors
 import signal
 import socket
 from contextlib import suppress
+from enum import Enum
 from typing import NamedTuple
 
 from dcss.host.process import child_pids
 
 
+class Kind(Enum):
+    """What a child of the server is."""
+
+    GUEST = "guest"
+    LEFT = "left"  # by a guest's process that has ended
+    TEMPLATE = "template"  # of which guests are copies; it has no name
+
+
 class Child(NamedTuple):
-    """A process of guest `name`: the guest itself, or what it has left."""
+    """A process of guest `name`, or a template."""
 
     name: str
     pid: int
-    is_guest: bool
+    kind: Kind
 
 
 class GuestFamilies:
@@ -38,24 +47,29 @@ class GuestFamilies:
         self._selector.unregister(key.fd)
         os.close(key.fd)
         status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
-        if child.is_guest:
+        if child.kind is Kind.TEMPLATE:
+            send_message(self._control, {"event": "template ended", "pid": child.pid}, None)
+        if child.kind is Kind.GUEST:
             self._ended[child.name] = {"event": "ended", "name": child.name, "pid": child.pid, "status": status}
         self._end_orphans(child.name)
-        remaining = {each.data.name for each in self._selector.get_map().values() if each.data is not None}
+        remaining = {each.name for each in self._children()}
         for name in [name for name in self._ended if name not in remaining]:
             send_message(self._control, self._ended.pop(name), None)
 
     def _end_orphans(self, name: str) -> None:
         """Kill what the process that ended has left: it became the server's child at that moment."""
-        known = {each.data.pid for each in self._selector.get_map().values() if each.data is not None}
+        known = {each.pid for each in self._children()}
         for pid in child_pids():
             if pid in known:
                 continue
             os.kill(pid, signal.SIGKILL)
             try:
-                self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, Child(name, pid, is_guest=False))
+                self._selector.register(os.pidfd_open(pid), selectors.EVENT_READ, Child(name, pid, Kind.LEFT))
             except OSError:  # no descriptor is left for it
                 os.waitpid(pid, 0)
+
+    def _children(self) -> list[Child]:
+        return [key.data for key in self._selector.get_map().values() if isinstance(key.data, Child)]
 
 
 def end_children() -> None:

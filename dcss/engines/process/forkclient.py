@@ -54,6 +54,13 @@ class Ended(NamedTuple):
     status: int
 
 
+class Template(NamedTuple):
+    """There is a template, of which guests are copies; or, with `ended`, one of them has ended."""
+
+    pid: int
+    ended: bool
+
+
 class ForkServer:
     """A running fork server; its faults go to the descriptor `log`, and `mark` into its environment and its guests'."""
 
@@ -99,9 +106,11 @@ class ForkServer:
         """Have the server kill a guest that this process has no descriptor of. Raises LaunchError: it is gone."""
         await self._send(pack_kill(pid), [])
 
-    async def event(self) -> Started | Refused | Ended:
+    async def event(self) -> Started | Refused | Ended | Template:
         """Wait for and return the next event. Raises LaunchError where the server is gone."""
         message, descriptors = await self._receive()
+        if message["event"] in {"template", "template ended"}:
+            return Template(int(message["pid"]), ended=message["event"] == "template ended")
         name = str(message["name"])
         match message["event"]:
             case "started":

@@ -7,7 +7,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 
-from dcss.abi.console import Counters, FileAccess, Verdict
+from dcss.abi.console import Counters, FileAccess, Start, Verdict
 from dcss.account.targets import AddressRange
 from dcss.engines.base import End, MemoryLayout, OutputSink, Port
 from dcss.engines.process.console import GuestConsole
@@ -57,6 +57,11 @@ class ProcessInstance:
     def access(self) -> tuple[FileAccess, ...]:
         """How files of its mounts are reached, by its own word."""
         return self._console.access
+
+    @property
+    def boot(self) -> Start | None:
+        """How it was started, by its own word."""
+        return self._console.boot
 
     def serve(self) -> None:
         """Serve its hypercalls and read its console from now on, unless it has ended already."""

@@ -3,7 +3,7 @@
 CP -> server    a GuestSpec, with the guest's hypercall socket, console socket, log and disks as descriptors;
                 kill and a guest's process id
 server -> CP    hello with the addresses that it reserved; then, for each guest, started with a pidfd and then
-                ended, or refused with the reason
+                ended, or refused with the reason; template and template ended with the process id of one
 """
 
 PACKET_BYTES = 1 << 17  # the longest GuestSpec

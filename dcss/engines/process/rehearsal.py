@@ -8,19 +8,25 @@ import os
 import socket
 import stat
 import traceback
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
 from typing import TYPE_CHECKING
 
-from dcss.abi.console import pack_access
+from dcss.abi.console import COUNTERS_REQUEST, pack_exec
 from dcss.abi.diag64 import QOUT64, QRANGE, ConditionCode
 from dcss.abi.extmem import SegmentType
 from dcss.abi.hypercall import Reply, send_reply
 from dcss.abi.page import PAGE_SIZE
+from dcss.engines.process.descriptors import LOG as _LOG
 from dcss.host.process import how_ended
 from vmguest import hostmem
-from vmguest.bootstrap import boot
+from vmguest.boot_record import BootRecord
+from vmguest.bootstrap import GuestHost, run_guest
+from vmguest.copies import Copy
 from vmguest.hostmem import Reservation
 from vmguest.spec import GuestSpec
-from vmguest.workload import STEPS, prepare
+from vmguest.workload import prepare
 
 if TYPE_CHECKING:
     from dcss.ext2.mkfs.tree import Tree
@@ -30,7 +36,13 @@ _SEGMENT_ADDRESS = 64 << 20
 _DIRECTORIES, _FILES = 2, 4
 _SMALL_BYTES, _LARGE_BYTES = 64 << 10, (4 << 20) + (256 << 10)
 _PATTERN = "/**/*.so"
-_SPEC = GuestSpec("REHEARSE", 16 << 20, ("REHEARSE",), (("dcssblk0", "/", ("ro", "xip"), ""),), ())
+_SPEC = GuestSpec("REHEARSE", 16 << 20, ("REHEARSE",), (("dcssblk0", "/", ("ro", "xip"), ""),), (("map", _PATTERN),))
+_REQUESTS = (
+    COUNTERS_REQUEST,
+    pack_exec([b"ls", b"-l", b"/lib0"]),
+    pack_exec([b"cat", b"/lib0/lib1.so"]),
+    pack_exec([b"sha256sum", b"/lib0/lib1.so"]),
+)
 
 
 class _ZeroFile:
@@ -48,10 +60,24 @@ def rehearse(reservation: Reservation) -> None:
         _write_image(image)
         size_bytes = -(-os.fstat(image).st_size // PAGE_SIZE) * PAGE_SIZE
         os.ftruncate(image, size_bytes)
-        for _ in range(_RUNS):
-            _run(reservation, image, size_bytes)
+        with _output_discarded():
+            for _ in range(_RUNS):
+                _run(reservation, image, size_bytes)
     finally:
         os.close(image)
+
+
+@contextmanager
+def _output_discarded() -> Iterator[None]:
+    """Have what the guests log go nowhere."""
+    kept = os.dup(_LOG)
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), _LOG)
+        yield
+    finally:
+        os.dup2(kept, _LOG)
+        os.close(kept)
 
 
 def _write_image(image: int) -> None:
@@ -78,31 +104,55 @@ def _write_image(image: int) -> None:
         raise RuntimeError(f"the image of the rehearsal could not be made: its process {how_ended(status)}")
 
 
+class _RehearsedCopies:
+    """Makes a guest its own copy: what it does in a process of its own, it does here (vmguest.copies.CopyMaker)."""
+
+    def __init__(self, port: socket.socket, replies: Sequence[Reply]) -> None:
+        self._port, self._replies = port, replies
+        self.record: BootRecord | None = None
+
+    def refuse(self, reason: str) -> None:
+        """Never happens: the rehearsed boot copies nothing."""
+        raise RuntimeError(f"the rehearsed guest cannot be copied: {reason}")
+
+    def make(self, record: BootRecord) -> Copy:
+        """Take from the guest what a copy does not inherit, and have CP's answers ready for the copy."""
+        self.record = record
+        record.give_up()
+        for reply in self._replies:
+            send_reply(self._port, reply)
+        seconds = monotonic()
+        record.repeater()(seconds, os.open(os.devnull, os.O_RDONLY))
+        return Copy(_SPEC.name, seconds)
+
+
 def _run(reservation: Reservation, image: int, size_bytes: int) -> None:
-    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    with ours, theirs:
-        for reply in _replies(image, size_bytes):
-            send_reply(ours, reply)
-        kernel = boot(_SPEC, reservation, theirs, None)
-        STEPS["map"](kernel.init, _PATTERN)
-        pack_access(kernel.access)
-        kernel.counters()
-        kernel.end_task(kernel.init)
-        kernel.vfs.umount(b"/")
-        kernel.extmem.segment_unload("REHEARSE")
+    port, their_port = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    console, their_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with port, their_port, console, their_console:
+        replies = _replies(image, size_bytes)
+        for reply in replies:
+            send_reply(port, reply)
+        for request in _REQUESTS:
+            console.send(request)
+        console.shutdown(socket.SHUT_WR)
+        copies = _RehearsedCopies(port, replies)
+        status = run_guest(_SPEC, GuestHost(reservation, their_port, their_console), copies=copies)
+        if status or copies.record is None:
+            raise RuntimeError(f"the rehearsed guest ended with status {status}")
+        copies.record.give_up()
     for address, length_bytes in reservation.ranges:
         hostmem.unmap(address, length_bytes)
 
 
 def _replies(image: int, size_bytes: int) -> tuple[Reply, ...]:
-    """Return CP's replies to a guest that probes for subcodes, queries, loads and unloads the one segment."""
+    """Return CP's replies to a guest that probes for subcodes, queries and loads the one segment."""
     start, end = _SEGMENT_ADDRESS, _SEGMENT_ADDRESS + size_bytes - 1
     area = QOUT64.pack(start, end, 1, 1) + QRANGE.pack(start | SegmentType.SR, end)
     return (
         Reply(ConditionCode.FAILED),
         Reply(ConditionCode.DONE, block=area),
         Reply(ConditionCode.DONE, start, end, descriptor=image),
-        Reply(ConditionCode.DONE),
     )
 
 

@@ -1,7 +1,7 @@
 """What a guest of this engine is given to boot from."""
 
-from dcss.config.plan import GuestPlan, MountPlan, Step
-from vmguest.spec import GuestSpec
+from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, Step
+from vmguest.spec import FULL, GuestSpec
 
 
 def spec_of(plan: GuestPlan) -> GuestSpec:
@@ -13,6 +13,7 @@ def spec_of(plan: GuestPlan) -> GuestSpec:
         tuple((mount.device, mount.at, mount.kernel_options, _device_of(mount)) for mount in plan.mounts),
         tuple(_step_of(step) for step in plan.run),
         tuple((disk.name, disk.writable) for disk in plan.disks),
+        plan.settings.boot if isinstance(plan.settings, ProcessSettings) else FULL,
     )
 
 

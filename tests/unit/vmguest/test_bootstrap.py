@@ -29,7 +29,7 @@ from dcss.abi.console import (
     pack_exec,
 )
 from vmguest import hostmem, workload
-from vmguest.bootstrap import CRASHED, FAILED, run_guest
+from vmguest.bootstrap import CRASHED, FAILED, GuestHost, run_guest
 from vmguest.mm_area import BusError, MemoryAccessError, SegmentationFaultError
 from vmguest.spec import GuestSpec
 from vmguest.workload import compiled, prepare
@@ -74,7 +74,7 @@ def run(cp: BlockingCp, guest: GuestSpec, *requests: bytes) -> tuple[int, list[b
         for request in requests:
             host.send(request)
         host.shutdown(socket.SHUT_WR)
-        status = run_guest(guest, reservation(), hypercalls, console)
+        status = run_guest(guest, GuestHost(reservation(), hypercalls, console))
         console.close()
         return status, [packet for packet in received(host) if packet[:1] != ACCESS]
 

@@ -95,7 +95,7 @@ guests:
     guest = plan.guests[-1]
     assert guest == GuestPlan(
         name="Z12",
-        settings=S390xSettings(),
+        settings=S390xSettings("clone"),
         storage_bytes=128 << 20,
         dcssblk=("A(local)", "B:C"),
         mounts=(MountPlan("dcssblk1", "/", ("ro", "xip")), MountPlan("dcssblk0", "/mnt", ())),

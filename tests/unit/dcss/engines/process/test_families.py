@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from dcss.engines.process.families import Child, GuestFamilies, end_children
+from dcss.engines.process.families import Child, GuestFamilies, Kind, end_children
 from dcss.host.prctl import adopt_orphans
 from dcss.host.process import child_pids
 
@@ -83,7 +83,7 @@ class Server:
         """Start a guest, and wait until its process has ended."""
         pid = forked(action)
         os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        self.selector.register(os.pidfd_open(pid), selectors.EVENT_READ, Child(name, pid, is_guest=True))
+        self.selector.register(os.pidfd_open(pid), selectors.EVENT_READ, Child(name, pid, Kind.GUEST))
         return pid
 
     def end_one(self) -> str:
@@ -165,7 +165,7 @@ def test_other_guests_are_not_ended_with_one() -> None:
     def scenario() -> Any:
         server = Server()
         living = forked(wait_for_signals)
-        server.selector.register(os.pidfd_open(living), selectors.EVENT_READ, Child("B", living, is_guest=True))
+        server.selector.register(os.pidfd_open(living), selectors.EVENT_READ, Child("B", living, Kind.GUEST))
         server.guest("A", lambda: 0)
         server.end_one()
         return [report["name"] for report in server.reports()], list(child_pids()) == [living]

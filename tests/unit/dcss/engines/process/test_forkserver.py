@@ -13,8 +13,8 @@ import pytest
 from loop_support import in_event_loop
 from system_support import wait_gone
 
-from dcss.abi.console import PACKET_BYTES, VERDICT, Verdict
-from dcss.engines.process.forkclient import Ended, ForkServer, Refused, Started
+from dcss.abi.console import PACKET_BYTES, START, VERDICT, Start, Verdict
+from dcss.engines.process.forkclient import Ended, ForkServer, Refused, Started, Template
 from dcss.errors import LaunchError
 from dcss.host.mark import Mark
 from vmguest.spec import GuestSpec
@@ -27,7 +27,7 @@ class Stage:
         self.server, self.log, self.directory = server, log, directory
         self.consoles: dict[str, socket.socket] = {}
 
-    async def ask(self, spec: GuestSpec, missing: int = 0) -> Started | Refused | Ended:
+    async def ask(self, spec: GuestSpec, missing: int = 0) -> Started | Refused | Ended | Template:
         """Ask for a guest, with so many descriptors less than it needs; return the next event."""
         port, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.consoles[spec.name], console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -43,6 +43,7 @@ class Stage:
         event = await self.ask(GuestSpec(name, 16 << 20, (), (), (("exec", "echo", f"this is {name}"),)))
         assert isinstance(event, Started)
         self.consoles[name].settimeout(10)
+        assert await asyncio.to_thread(self.consoles[name].recv, PACKET_BYTES) == START + Start(cloned=False).pack()
         packet = await asyncio.to_thread(self.consoles[name].recv, PACKET_BYTES)
         assert packet[:1] == VERDICT
         assert Verdict.unpack(packet[1:]).exit_status == 0

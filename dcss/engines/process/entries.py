@@ -1,0 +1,189 @@
+"""Start guests as they are to be started: in full, or as copies of the first one of their entry.
+
+Guests whose specifications differ in nothing but their names are one entry. The first boots in full and leaves a
+template (dcss.engines.process.template); those that are asked for meanwhile wait for that.
+"""
+
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from errno import ENOMEM
+
+from dcss.abi.console import Start
+from dcss.engines.process import template
+from dcss.engines.process.families import Child, Kind, send_message
+from dcss.engines.process.guest_process import Asked, fork_guest
+from dcss.host.rlimits import explain_fork
+from vmguest.hostmem import Reservation
+from vmguest.spec import CLONE, GuestSpec
+
+FIRST = Start(cloned=False, reason="the first of its entry, of which the others are copies")
+_ANSWER_SECONDS = 5.0  # a template that somebody stopped does not answer
+
+
+@dataclass(slots=True, eq=False)
+class Entry:
+    """Guests that may be copies of one. `template` is its process id once there is one; `refusal` why there is none."""
+
+    key: tuple[object, ...]
+    control: socket.socket | None = None
+    template: int | None = None
+    refusal: str = ""
+    waiting: list[Asked] = field(default_factory=list)
+
+
+class TemplateLostError(Exception):
+    """The template gave no answer, or the guest that was to leave one has gone."""
+
+
+class Entries:
+    """Starts guests for CP, which is told at `control`. What it waits for stands in `selector`."""
+
+    def __init__(self, control: socket.socket, selector: selectors.BaseSelector, reservation: Reservation) -> None:
+        self._control, self._selector, self._reservation = control, selector, reservation
+        self._entries: dict[tuple[object, ...], Entry] = {}
+
+    def start(self, spec: GuestSpec, sent: Sequence[int]) -> None:
+        """Start a guest, or report why it cannot be started: others can be. Its descriptors are closed."""
+        asked = Asked(spec, sent)
+        if spec.boot != CLONE:
+            self._start_in_full(asked, Start(cloned=False))
+            return
+        entry = self._entries.setdefault(spec[1:], Entry(spec[1:]))
+        if entry.refusal:
+            self._start_in_full(asked, Start(cloned=False, reason=entry.refusal))
+        elif entry.template is not None:
+            self._copy(entry, asked)
+        elif entry.control is not None:
+            entry.waiting.append(asked)
+        else:
+            self._start_first(entry, asked)
+
+    def heard(self, entry: Entry) -> None:
+        """Take what came from the first guest of an entry, or from its template or a copy."""
+        if entry.control is None:
+            return  # it was left since
+        try:
+            kind, words = self._receive(entry.control)
+            if kind == template.READY:
+                entry.control.send(template.FORK)
+                kind, words = self._receive(entry.control)
+            if kind == template.REFUSED:
+                entry.refusal = words
+                self._leave(entry)
+            elif kind == template.TEMPLATE:
+                self._add_template(entry, int(words))
+            else:
+                self._leave(entry)
+        except TemplateLostError:
+            self._leave(entry)
+        self._start_waiting(entry)
+
+    def _start_waiting(self, entry: Entry) -> None:
+        waiting, entry.waiting = entry.waiting, []
+        for asked in waiting:
+            self.start(*asked)
+
+    def _start_first(self, entry: Entry, asked: Asked) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            if self._start_in_full(asked, FIRST, theirs.fileno()):
+                ours.settimeout(_ANSWER_SECONDS)
+                entry.control = ours
+                self._selector.register(ours, selectors.EVENT_READ, entry)
+            else:
+                ours.close()
+
+    def _start_in_full(self, asked: Asked, start: Start, template_control: int | None = None) -> bool:
+        return self._report(asked, lambda: fork_guest(asked, self._reservation, start, template_control))
+
+    def _copy(self, entry: Entry, asked: Asked) -> None:
+        """Have the template forked; where it does not answer, begin anew with this guest."""
+        assert entry.control is not None, "it has a template"
+        try:
+            socket.send_fds(entry.control, [asked.spec.name.encode()], asked.sent)
+            answers = [self._receive(entry.control)]
+            while answers[-1][0] == template.DIFFERS:
+                answers.append(self._receive(entry.control))
+        except (OSError, TemplateLostError):
+            self._leave(entry)
+            self.start(*asked)
+            return
+        kind, number = answers[-1]
+        self._report(asked, lambda: _forked(kind, int(number)))
+        if len(answers) > 1:
+            self._leave(entry)
+
+    def _report(self, asked: Asked, fork: Callable[[], tuple[int, int]]) -> bool:
+        """Fork a guest and tell CP of it, or why it cannot be; return whether it could. Its descriptors are closed."""
+        name = asked.spec.name
+        try:
+            pid, pidfd = fork()
+        except (MemoryError, OSError) as error:
+            failure = error if isinstance(error, OSError) else OSError(ENOMEM, os.strerror(ENOMEM))
+            send_message(self._control, {"event": "refused", "name": name, "reason": explain_fork(failure)}, None)
+            return False
+        finally:
+            for descriptor in asked.sent:
+                os.close(descriptor)
+        self._selector.register(pidfd, selectors.EVENT_READ, Child(name, pid, Kind.GUEST))
+        send_message(self._control, {"event": "started", "name": name, "pid": pid}, pidfd)
+        return True
+
+    def _add_template(self, entry: Entry, pid: int) -> None:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            self._leave(entry)
+            return
+        self._selector.register(pidfd, selectors.EVENT_READ, Child("", pid, Kind.TEMPLATE))
+        entry.template = pid
+        send_message(self._control, {"event": "template", "pid": pid}, None)
+
+    def _leave(self, entry: Entry) -> None:
+        """Have nothing more to do with an entry's first guest and its template; the next guest is the first one."""
+        if entry.control is not None:
+            self._selector.unregister(entry.control)
+            entry.control.close()
+            entry.control = None
+        if entry.template is not None:
+            kill_child(self._selector, entry.template)
+            entry.template = None
+        if not entry.refusal:
+            self._entries.pop(entry.key, None)
+
+    @staticmethod
+    def _receive(control: socket.socket) -> tuple[bytes, str]:
+        """Return the kind of the next packet, and the words behind it. Raises TemplateLostError."""
+        try:
+            packet = control.recv(template.PACKET_BYTES)
+        except OSError as error:
+            raise TemplateLostError from error
+        if not packet:
+            raise TemplateLostError
+        kind, _, words = packet.partition(b" ")
+        return kind, words.decode(errors="replace")
+
+
+def kill_child(selector: selectors.BaseSelector, pid: int) -> None:
+    """Kill a child that stands in the selector, unless it has ended: then its number may be another process's."""
+    for key in selector.get_map().values():
+        if isinstance(key.data, Child) and key.data.pid == pid:
+            signal.pidfd_send_signal(key.fd, signal.SIGKILL)
+
+
+def _forked(kind: bytes, number: int) -> tuple[int, int]:
+    """Return the process of a guest that a template forked. Raises OSError where it could not."""
+    if kind != template.FORKED:
+        raise OSError(number, os.strerror(number))
+    try:
+        return number, os.pidfd_open(number)
+    except OSError:
+        os.kill(number, signal.SIGKILL)
+        os.waitpid(number, 0)
+        raise
