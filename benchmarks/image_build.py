@@ -31,7 +31,7 @@ MAP_FIXED = 0x10
 BUILDER = """
 import json, os, sys, time
 from pathlib import Path
-from dcss.config.plan import DirectorySource
+from dcss.config.sources import DirectorySource
 from dcss.image.build import plan_image
 for line in sys.stdin:
     began = time.perf_counter()

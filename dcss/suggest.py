@@ -1,11 +1,12 @@
 """Suggest the known name that a mistyped one probably stands for."""
 
-import difflib
 from collections.abc import Iterable
 
 
 def nearest(word: str, known: Iterable[str]) -> str | None:
     """Return the known word nearest to `word`, whatever its case, or None where none is near."""
+    import difflib  # a command that is not mistyped starts faster without
+
     by_folded = {name.casefold(): name for name in known}
     near = difflib.get_close_matches(word.casefold(), by_folded, n=1, cutoff=0.6)
     return by_folded[near[0]] if near else None

@@ -87,8 +87,8 @@ def build(
     root. CONFIG (.yaml, .yml) describes a system: the image of each of its segments is built, for its address.
     Large files are aligned for --at. The same input gives the same bytes.
     """
+    from dcss.config.sources import Choice
     from dcss.image.make import WantedImage, make_image, standard_input, wanted_images
-    from dcss.image.sources.choice import Choice
     from dcss.progress import SilentProgress
     from dcss.report.progress import progress_for
     from dcss.report.units import fmt_bytes, fmt_count

@@ -8,7 +8,6 @@ import importlib
 import os
 import signal
 import sys
-import traceback
 from collections.abc import Sequence
 from typing import NamedTuple, NoReturn
 
@@ -20,6 +19,7 @@ from dcss.cli.interrupts import SignalledError, signals_interrupt
 from dcss.cli.options import EXIT_FAILED, EXIT_USAGE, echo_error, is_json_printed, print_json
 from dcss.cli.streams import OutputError, ReaderGoneError, discard_output, prepare_streams
 from dcss.errors import ConfigError, DcssError, ImageError
+from dcss.version import VERSION
 
 _EXIT_SIGNAL = 128
 
@@ -82,7 +82,7 @@ class LazyGroup(CommandGroup):
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="dcss-emulator", prog_name="dcss", message="%(prog)s %(version)s")
+@click.version_option(VERSION, prog_name="dcss", message="%(prog)s %(version)s")
 def cli() -> None:
     """Emulate z/VM's shared memory segments (DCSS) on any Linux machine, and prove that guests share them.
 
@@ -129,6 +129,8 @@ def _status_of(arguments: list[str]) -> int:
         return _EXIT_SIGNAL + signal.SIGPIPE
     except Exception as error:
         if os.environ.get("DCSS_TRACEBACK") == "1":
+            import traceback
+
             traceback.print_exc()
         return _report(error, as_json=_asks_for_json(arguments))
     except KeyboardInterrupt as error:
@@ -167,6 +169,8 @@ def _lines_of(error: Exception) -> tuple[list[str], int]:
         case OSError():
             lines, status = [f"dcss: {error}"], EXIT_FAILED
         case _:  # a bug of this program: the traceback goes into the report of it
+            import traceback
+
             traceback.print_exception(error)
             return [], EXIT_FAILED
     return [" ".join(part.strip() for part in line.splitlines()) for line in lines], status

@@ -3,9 +3,10 @@
 import importlib
 import inspect
 from collections.abc import Iterator
-from importlib.metadata import version
 
 import click
+
+from dcss.version import VERSION
 
 _EXIT_STATUSES = (
     ("0", "The command succeeded, and what it checks is true."),
@@ -21,7 +22,7 @@ def manual_page() -> str:
     from dcss.cli.main import COMMANDS, cli
 
     lines = [
-        f'.TH DCSS 1 "" "dcss {version("dcss-emulator")}" "User Commands"',
+        f'.TH DCSS 1 "" "dcss {VERSION}" "User Commands"',
         ".SH NAME",
         r"dcss \- emulate z/VM's shared memory segments, and prove that guests share them",
         ".SH SYNOPSIS",

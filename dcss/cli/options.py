@@ -1,9 +1,7 @@
 """Exit statuses, options and output that commands have in common."""
 
 import os
-import shutil
 import sys
-import textwrap
 from pathlib import Path
 from shlex import quote
 from typing import TYPE_CHECKING, Any, TextIO
@@ -40,7 +38,9 @@ def own_command() -> str:
     called = sys.argv[0]
     if Path(called).name != _NAME or not os.access(called, os.X_OK):  # python -m dcss, or another program
         return _NAME
-    found = shutil.which(_NAME)
+    from shutil import which
+
+    found = which(_NAME)
     return _NAME if found is not None and Path(found).samefile(called) else quote(called)
 
 
@@ -84,11 +84,14 @@ def print_page(page: "Page", stream: TextIO | None = None) -> None:
 
 def print_names(described: "Iterable[tuple[str, str]]") -> None:
     """Write names, each with what it is behind it: in one line, or on a terminal in its width."""
+    from shutil import get_terminal_size
+    from textwrap import wrap
+
     rows = list(described)
     indent = max((len(name) for name, _ in rows), default=0) + 2
-    columns = shutil.get_terminal_size((0, 0)).columns  # 0 where there is no terminal
+    columns = get_terminal_size((0, 0)).columns  # 0 where there is no terminal
     for name, text in rows:
-        lines = textwrap.wrap(text, max(columns - indent, _NARROWEST)) if columns else [text]
+        lines = wrap(text, max(columns - indent, _NARROWEST)) if columns else [text]
         click.echo(f"{name:{indent}}{lines[0] if lines else ''}")
         for line in lines[1:]:
             click.echo(" " * indent + line)

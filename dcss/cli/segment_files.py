@@ -21,7 +21,8 @@ from dcss.host.files import WrongKindError, open_regular
 from dcss.image.build import plan_image
 from dcss.image.file_source import FileSource
 from dcss.image.foreign import Foreign, foreign_content
-from dcss.image.sources.kind import begins_a_tar, source_of
+from dcss.image.sources.file_kind import begins_a_tar
+from dcss.image.sources.kind import source_of
 from dcss.image.superblock import file_system_bytes, superblock_at
 from dcss.progress import Progress
 

@@ -10,8 +10,9 @@ from dcss.abi.extmem import SegmentType
 from dcss.config.document import Document
 from dcss.config.models import ImageModel, SegmentModel
 from dcss.config.placement import continued_by, definition_of, end_types_of, joined_segments, placements_of
-from dcss.config.plan import DirectorySource, Ext2Source, FilesSource, ImageSource, SegmentPlan, TarSource
+from dcss.config.plan import SegmentPlan
 from dcss.config.problems import Place, nearest_line
+from dcss.config.sources import DirectorySource, Ext2Source, FilesSource, ImageSource, TarSource
 
 
 def segment_plans(segments: Sequence[SegmentModel], directory: Path, document: Document) -> Iterator[SegmentPlan]:

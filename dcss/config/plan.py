@@ -9,6 +9,7 @@ from dcss.abi.extmem import SegmentDefinition, SegmentType
 from dcss.abi.mount import IN_PLACE
 from dcss.config.names import joined_names
 from dcss.config.problems import Place
+from dcss.config.sources import ImageSource
 
 Boot = Literal["clone", "full"]
 EngineName = Literal["process", "s390x", "linux"]
@@ -16,50 +17,6 @@ Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
 MountMode = Literal["xip", "page-cache", "ramdisk", "mtd"]
 MAX_DISKS = 26  # of one guest: as many as vda to vdz
-
-
-@dataclass(frozen=True, slots=True)
-class FilesSource:
-    """`files:` patterns of absolute host paths, in the order given; docs/configuration.md has the rules for links."""
-
-    patterns: tuple[str, ...]
-    min_files: int = 0  # fewer matched regular files is an error
-    min_bytes: int = 0
-    max_bytes: int | None = None  # matches past this many bytes are left out; earlier patterns go first, then paths
-    exclude: tuple[str, ...] = ()  # patterns of what is left out, with all below it
-    with_libraries: bool = False  # the shared libraries that the files need are added
-
-
-@dataclass(frozen=True, slots=True)
-class DirectorySource:
-    """`directory:` whose content becomes the image's root."""
-
-    path: Path
-
-
-@dataclass(frozen=True, slots=True)
-class TarSource:
-    """`tar:`, also compressed, also from `docker save` or an OCI layout, which may be a directory.
-
-    `platform` (OS/ARCHITECTURE or OS/ARCHITECTURE/VARIANT) and `tag` choose one of several images; `label` is what
-    messages call it, its path if None.
-    """
-
-    path: Path
-    platform: str | None = None
-    tag: str | None = None
-    label: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ext2Source:
-    """`ext2:` a finished image, used unchanged, or the file system that begins at byte `offset` of the file."""
-
-    path: Path
-    offset: int = 0
-
-
-ImageSource = FilesSource | DirectorySource | TarSource | Ext2Source
 
 
 @dataclass(frozen=True, slots=True)

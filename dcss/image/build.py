@@ -4,16 +4,18 @@ import os
 import stat
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from dcss.config.plan import Ext2Source, ImageSource
+from dcss.config.sources import Ext2Source, ImageSource
 from dcss.errors import ImageError, ImageSizeError
 from dcss.ext2.mkfs.copy import ImageWindow, ProgressFunction, Transfer, copy_files
 from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.image import place
 from dcss.ext2.mkfs.tree import Tree, TreeFile
 from dcss.image.sources import read_tree
-from dcss.image.sources.ready import ReadyImage, read_ready_image
+
+if TYPE_CHECKING:
+    from dcss.image.sources.ready import ReadyImage
 
 
 class WritableImage(Protocol):
@@ -80,6 +82,8 @@ def plan_image(source: ImageSource, *, address: int = 0, size_bytes: int | None 
         if value < 0 or value % BLOCK_SIZE_BYTES:
             raise ImageError(f"{name} {value:#x}: wanted a multiple of {BLOCK_SIZE_BYTES}")
     if isinstance(source, Ext2Source):
+        from dcss.image.sources.ready import read_ready_image
+
         return _plan_ready(read_ready_image(source), size_bytes)
     tree = read_tree(source)
     placed = place(tree, address, size_bytes)
@@ -95,7 +99,7 @@ def plan_image(source: ImageSource, *, address: int = 0, size_bytes: int | None 
     )
 
 
-def _plan_ready(image: ReadyImage, size_bytes: int | None) -> ImagePlan:
+def _plan_ready(image: "ReadyImage", size_bytes: int | None) -> ImagePlan:
     needed_bytes = -(-image.size_bytes // BLOCK_SIZE_BYTES) * BLOCK_SIZE_BYTES
     if size_bytes is not None and size_bytes < needed_bytes:
         raise ImageSizeError(
@@ -109,7 +113,7 @@ def _plan_ready(image: ReadyImage, size_bytes: int | None) -> ImagePlan:
 class _CopiedImage:
     """A ready image, copied byte by byte."""
 
-    image: ReadyImage
+    image: "ReadyImage"
 
     def write(self, window: ImageWindow, progress: ProgressFunction | None) -> None:
         copy_files(window, list(self._inside(window)), progress)

@@ -1,23 +1,23 @@
 """Write the images that `dcss image build` asks for into files, each completely or not at all."""
 
 import os
-import shutil
 import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
-from tempfile import TemporaryFile
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dcss.config.plan import DirectorySource, ImageSource, SegmentPlan, TarSource, image_groups
+from dcss.config.sources import Choice, DirectorySource, ImageSource, TarSource
 from dcss.errors import ConfigError, ImageError
 from dcss.image.build import plan_image
 from dcss.image.problems import segment_errors
-from dcss.image.sources.choice import Choice
 from dcss.image.sources.kind import source_of
 from dcss.progress import Progress
+
+if TYPE_CHECKING:
+    from dcss.config.plan import SegmentPlan
 
 _CONFIG_SUFFIXES: Final = frozenset({".yaml", ".yml"})
 _PIPED: Final = "standard input"
@@ -28,7 +28,7 @@ class WantedImage(NamedTuple):
 
     source: ImageSource
     path: Path
-    segments: tuple[SegmentPlan, ...]
+    segments: "tuple[SegmentPlan, ...]"
     address: int
     size_bytes: int | None
 
@@ -87,6 +87,7 @@ def _chosen(tree: ImageSource, choice: Choice, name: str) -> ImageSource:
 
 def _of_segments(source: Path, output: Path) -> Iterator[WantedImage]:
     from dcss.config.load import load_plan
+    from dcss.config.plan import image_groups
 
     groups = [group for group in image_groups(load_plan(source).segments) if group[0].image is not None]
     if not groups:
@@ -147,8 +148,11 @@ def standard_input(choice: Choice) -> Iterator[ImageSource]:
     if stat.S_ISREG(found.st_mode):
         yield _chosen(source_of(Path("/proc/self/fd/0"), _PIPED), choice, _PIPED)
         return
+    from shutil import copyfileobj
+    from tempfile import TemporaryFile
+
     with TemporaryFile() as kept, open(0, "rb", closefd=False) as piped:
-        shutil.copyfileobj(piped, kept, 1 << 20)
+        copyfileobj(piped, kept, 1 << 20)
         kept.flush()
         yield _chosen(source_of(Path(f"/proc/self/fd/{kept.fileno()}"), _PIPED), choice, _PIPED)
 

@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from dcss.config.plan import DirectorySource, Ext2Source, FilesSource, ImageSource, SegmentPlan, TarSource
+from dcss.config.sources import DirectorySource, Ext2Source, FilesSource, ImageSource, TarSource
 from dcss.errors import ConfigError, ImageError, ImageSizeError
+
+if TYPE_CHECKING:
+    from dcss.config.plan import SegmentPlan
 
 
 class PatternProblem(NamedTuple):
@@ -25,7 +28,7 @@ class PatternsError(ImageError):
 
 
 @contextmanager
-def segment_errors(segments: Sequence[SegmentPlan]) -> Iterator[None]:
+def segment_errors(segments: Sequence["SegmentPlan"]) -> Iterator[None]:
     """Turn each ImageError into a ConfigError that names file, line and field of the segments that an image is for.
 
     The image is that of the first one; a size that does not suffice is that of the last one.

@@ -7,17 +7,8 @@ from itertools import groupby
 from pathlib import PurePosixPath
 
 from dcss.config.names import mounted_segments
-from dcss.config.plan import (
-    DirectorySource,
-    Ext2Source,
-    FilesSource,
-    GuestPlan,
-    MountPlan,
-    Step,
-    SystemPlan,
-    TarSource,
-    image_groups,
-)
+from dcss.config.plan import GuestPlan, MountPlan, Step, SystemPlan, image_groups
+from dcss.config.sources import DirectorySource, Ext2Source, FilesSource, TarSource
 from dcss.cp.spool.definitions import saved_definitions
 from dcss.engines.registry import ENGINES
 from dcss.errors import ConfigError

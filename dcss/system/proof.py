@@ -1,6 +1,7 @@
 """A running system's proof and account: computed in a thread beside CP's event loop, one at a time."""
 
 import asyncio
+import importlib
 import sys
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
@@ -97,6 +98,10 @@ class Prover:
                 if verdict.verdict == "verified" or cp.changes == changes_before:
                     break
         return self._with_hints(verdict), account, target
+
+    def prepare(self) -> None:
+        """Import what proofs need, in a thread: CP waits for guests meanwhile, and no proof waits for it later."""
+        self._system.tasks.start(in_thread(importlib.import_module, "dcss.verify.examine"), "import of proofs")
 
     def _with_mounts(self, result: MeasureResult) -> MeasureResult:
         guests = self._system.guests

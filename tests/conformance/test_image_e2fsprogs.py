@@ -8,7 +8,7 @@ import pytest
 from image_support import Read, build, digest, e2fsck_findings, run_tool
 from needs_support import needs
 
-from dcss.config.plan import DirectorySource
+from dcss.config.sources import DirectorySource
 from dcss.errors import ImageError
 from dcss.ext2.fsck.check import check_image
 from dcss.ext2.mkfs.blockmap import MAX_FILE_BYTES

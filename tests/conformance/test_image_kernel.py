@@ -14,7 +14,7 @@ import pytest
 from image_support import build, digest, e2fsck_findings
 from needs_support import needs
 
-from dcss.config.plan import FilesSource
+from dcss.config.sources import FilesSource
 
 pytestmark = needs("root", "loop", "e2fsck")
 

@@ -9,7 +9,7 @@ import pytest
 from image_support import Read, build
 from needs_support import needs
 
-from dcss.config.plan import TarSource
+from dcss.config.sources import TarSource
 
 pytestmark = needs("umoci", "skopeo", "tar")
 _ROOTLESS = [] if os.geteuid() == 0 else ["--rootless"]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from needs_support import needs
 
-from dcss.config.plan import FilesSource
+from dcss.config.sources import FilesSource
 from dcss.image.sources.files import search_files
 from dcss.image.sources.libraries import LibrarySearch
 

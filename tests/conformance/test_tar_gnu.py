@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from image_support import Read, build
 from tar_support import END, header, padded, pax
 
-from dcss.config.plan import TarSource
+from dcss.config.sources import TarSource
 from dcss.errors import ImageError
 
 GNU = b"ustar  \0"

@@ -13,7 +13,7 @@ from typing import Any
 
 from needs_support import tool
 
-from dcss.config.plan import DirectorySource, ImageSource
+from dcss.config.sources import DirectorySource, ImageSource
 from dcss.ext2.inode import Inode
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume

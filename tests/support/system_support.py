@@ -10,7 +10,8 @@ from typing import Any, Self, TypeVar
 from tree_support import make_tree, mke2fs
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
-from dcss.config.plan import Ext2Source, GuestPlan, MountPlan, ProcessSettings, SegmentPlan, Step, SystemPlan
+from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, SegmentPlan, Step, SystemPlan
+from dcss.config.sources import Ext2Source
 from dcss.cp.program import ControlProgram
 from dcss.progress import SilentProgress
 from dcss.system.instance import GuestInstance

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 
@@ -30,12 +31,20 @@ SERVERS = {"asyncio", "ssl", "tempfile", "dcss.system", "dcss.engines"} | {
     f"dcss.cp.{each}" for each in ("program", "segments", "spool")
 }
 SCREENS = {"dcss.report", "wcwidth"}
+NUMBERS = {"numpy"}
+# What commands call when something is wrong, or for a list on the screen; some import compressors, some a parser.
+SELDOM = {"traceback", "shutil", "textwrap", "tempfile", "importlib.metadata", "email"}
+ARCHIVES = {f"dcss.image.sources.{each}" for each in ("archive", "compression", "layout", "image_document", "ready")}
 
 
 def modules_after(statement: str) -> set[str]:
     program = IMPORTED.format(statement=statement)
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     return set(json.loads(done.stdout))
+
+
+def modules_of_command(arguments: list[str]) -> set[str]:
+    return modules_after(f"from dcss.cli import main\nwith redirect_stdout(StringIO()):\n    main._run({arguments})")
 
 
 def found(unwanted: Iterable[str], imported: Iterable[str]) -> set[str]:
@@ -58,8 +67,31 @@ def test_a_command_that_asks_a_running_cp_starts_without_what_a_cp_needs(command
     assert found(SERVERS | MODELS | GUEST_KERNEL | PROOFS | SCREENS, imported) == set()
 
 
+def test_the_version_is_printed_without_anything_that_does_the_work() -> None:
+    imported = modules_after(
+        "from dcss.cli import main\nwith redirect_stdout(StringIO()):\n    main._run(['--version'])"
+    )
+    unwanted = MODELS | NUMBERS | SERVERS | SCREENS | SELDOM | {"rich", "dcss.config", "dcss.cp", "dcss.rpc"}
+    assert found(unwanted, imported) == set()
+
+
+def test_an_image_of_a_directory_is_built_without_what_other_sources_and_a_cp_need(tmp_path: Path) -> None:
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree/file").write_bytes(b"content")
+    command = ["image", "build", str(tmp_path / "tree"), "-o", str(tmp_path / "image")]
+    imported = modules_of_command(command)
+    assert (tmp_path / "image").is_file()
+    unwanted = MODELS | NUMBERS | SERVERS | ARCHIVES | SELDOM | {"rich", "dcss.config.plan", "dcss.config.load"}
+    assert found(unwanted, imported) == set()
+
+
+def test_a_run_starts_its_system_without_proofs_and_models_of_the_yaml() -> None:
+    imported = modules_after("import dcss.cli.main, dcss.cli.run, dcss.system.run")
+    assert found(MODELS | NUMBERS | PROOFS | GUEST_KERNEL | SCREENS | {"rich", "email"}, imported) == set()
+
+
 def test_help_imports_no_command() -> None:
-    imported = modules_after("from dcss.cli import main\nwith redirect_stdout(StringIO()):\n    main._run(['--help'])")
+    imported = modules_of_command(["--help"])
     assert (
         found({entry.module for entry in COMMANDS.values() if entry.module != "dcss.cli.completion"}, imported) == set()
     )

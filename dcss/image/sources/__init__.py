@@ -1,6 +1,6 @@
 """Sources of an image's content: each module reads one kind of source into a tree."""
 
-from dcss.config.plan import DirectorySource, FilesSource, TarSource
+from dcss.config.sources import DirectorySource, FilesSource, TarSource
 from dcss.ext2.mkfs.tree import Tree
 from dcss.image.sources.directory import read_directory
 

@@ -9,13 +9,6 @@ from dcss.image.sources.digests import Digest
 from dcss.image.sources.image_document import Document, ImageParts
 
 
-class Choice(NamedTuple):
-    """Which of several images is wanted; None does not matter."""
-
-    platform: str | None = None
-    tag: str | None = None
-
-
 class Layer(NamedTuple):
     """One layer as it is stored, maybe compressed, and the digests of that and of the tar in it, where known."""
 

@@ -3,7 +3,7 @@
 import os
 import stat
 
-from dcss.config.plan import DirectorySource
+from dcss.config.sources import DirectorySource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeNode
 from dcss.image.sources.host import host_error, lstat, read_node

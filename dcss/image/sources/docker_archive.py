@@ -4,12 +4,13 @@ import re
 from collections.abc import Sequence
 from typing import Final
 
+from dcss.config.sources import Choice
 from dcss.errors import ImageError
-from dcss.image.sources.choice import Choice, Layer, diff_ids_of, has_tag, is_platform, not_one, platform_of
+from dcss.image.sources.choice import Layer, diff_ids_of, has_tag, is_platform, not_one, platform_of
 from dcss.image.sources.digests import Digest
 from dcss.image.sources.image_document import Document, ImageParts, parsed, shown
+from dcss.image.sources.marks import MANIFEST
 
-MANIFEST: Final = "manifest.json"
 _OF_DOCKER: Final = {"Config", "Layers", "RepoTags"}
 # A layer or a configuration has its digest for a name, in every form that docker, podman and skopeo write.
 _PART: Final = re.compile(r"(blobs/sha256/)?[0-9a-f]{64}(\.tar|\.json|/layer\.tar)?")

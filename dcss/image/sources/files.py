@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
-from dcss.config.plan import FilesSource
+from dcss.config.sources import FilesSource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeNode, default_directory, walk
 from dcss.image.problems import PatternProblem, PatternsError

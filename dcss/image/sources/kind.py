@@ -1,22 +1,13 @@
 """Recognize the source of an image by its path: a directory, a ready ext2 image, or a tar."""
 
-import os
 from pathlib import Path
 from shlex import quote
 
-from dcss.config.plan import DirectorySource, Ext2Source, ImageSource, TarSource
+from dcss.config.sources import DirectorySource, ImageSource, TarSource
 from dcss.errors import ImageError
-from dcss.ext2.source import BlockSource, BufferSource
-from dcss.host.files import WrongKindError, open_regular
-from dcss.image.file_source import FileSource
-from dcss.image.foreign import foreign_content
-from dcss.image.sources.compression import HEAD_BYTES, method_of, unpacking
-from dcss.image.sources.layout import is_dir_transport, is_image
-from dcss.image.superblock import superblock_at
-from dcss.image.tar.header import BLOCK_BYTES, TarFormatError, parse_header
+from dcss.image.sources.marks import may_be_image
 
-_ANY_FILE = Path("FILE")  # in advice about what has no name
-_HEAD_BYTES = 4096  # has the superblock
+# What knows archives is imported when there may be one: it takes longer than building a small image.
 
 
 def source_of(path: Path, label: str | None = None) -> ImageSource:
@@ -24,52 +15,17 @@ def source_of(path: Path, label: str | None = None) -> ImageSource:
 
     Raises ImageError where nothing is there, it cannot be read, or it is something else that is recognized.
     """
-    if path.is_dir():
-        if is_dir_transport(path):
-            raise ImageError(
-                f"{path}: found an image of skopeo's dir:, wanted an OCI layout: skopeo copy dir:{quote(str(path))}"
-                " oci:LAYOUT"
-            )
-        return TarSource(path) if is_image(path) else DirectorySource(path)
-    try:
-        descriptor = open_regular(path)
-    except WrongKindError as error:
-        raise ImageError(f"{path}: found {error.found}, wanted a directory, an ext2 image or a tar") from error
-    except OSError as error:
-        raise ImageError(f"{path}: found {error.strerror}, wanted a directory, an ext2 image or a tar") from error
-    name = path if label is None else label
-    try:
-        source = FileSource(descriptor)
-        if superblock_at(source) is not None:
-            return Ext2Source(path)
-        if not begins_a_tar(source) and (foreign := foreign_content(source, path if label is None else _ANY_FILE)):
-            if foreign.compressed and not _holds_ext2(path):
-                return TarSource(path, label=label)
-            raise ImageError(f"{name}: {foreign}")
-    finally:
-        os.close(descriptor)
-    return TarSource(path, label=label)
+    if not path.is_dir():
+        from dcss.image.sources.file_kind import source_of_file
 
+        return source_of_file(path, label)
+    if not may_be_image(path):
+        return DirectorySource(path)
+    from dcss.image.sources.layout import is_dir_transport, is_image
 
-def _holds_ext2(packed: Path) -> bool:
-    """Return whether a compressed file holds an ext2 image. Damage in it is found when it is read as a tar."""
-    with open(open_regular(packed), "rb") as file:
-        try:
-            method = method_of(file.peek(HEAD_BYTES)[:HEAD_BYTES], str(packed))
-            if method is None:
-                return False
-            with unpacking(file, method, str(packed)) as unpacked:
-                return superblock_at(BufferSource(unpacked.read(_HEAD_BYTES))) is not None
-        except ImageError:
-            return False
-
-
-def begins_a_tar(source: BlockSource) -> bool:
-    """Say whether the first block is the header of a tar's first member."""
-    if source.size_bytes < BLOCK_BYTES:
-        return False
-    try:
-        parse_header(bytes(source.bytes_at(0, BLOCK_BYTES)))
-    except TarFormatError:
-        return False
-    return True
+    if is_dir_transport(path):
+        raise ImageError(
+            f"{path}: found an image of skopeo's dir:, wanted an OCI layout: skopeo copy dir:{quote(str(path))}"
+            " oci:LAYOUT"
+        )
+    return TarSource(path) if is_image(path) else DirectorySource(path)

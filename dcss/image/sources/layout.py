@@ -8,9 +8,9 @@ from typing import Final
 from dcss.errors import ImageError
 from dcss.host.files import WrongKindError, read_regular
 from dcss.image.sources.archive import Archive, Span
-from dcss.image.sources.docker_archive import MANIFEST, manifests_of
+from dcss.image.sources.docker_archive import manifests_of
 from dcss.image.sources.host import HostFile, host_error
-from dcss.image.sources.oci_layout import MARK
+from dcss.image.sources.marks import MANIFEST, OCI_LAYOUT
 
 _VERSION_BYTES: Final = 256
 _DOCUMENT_BYTES: Final = 4 << 20  # manifests of images are shorter
@@ -18,7 +18,7 @@ _DOCUMENT_BYTES: Final = 4 << 20  # manifests of images are shorter
 
 def is_image(path: Path) -> bool:
     """Return True if a directory is a container image. Raises ImageError for one with a damaged manifest.json."""
-    if (path / MARK).is_file():
+    if (path / OCI_LAYOUT).is_file():
         return True
     return (path / MANIFEST).is_file() and manifests_of(LayoutDirectory(path, str(path))) is not None
 

@@ -6,12 +6,13 @@ Sources: the OCI image layout, index and manifest specifications; Docker's image
 from collections.abc import Sequence
 from typing import Final
 
+from dcss.config.sources import Choice
 from dcss.errors import ImageError
-from dcss.image.sources.choice import Choice, Layer, diff_ids_of, has_tag, is_platform, not_one, platform_of
+from dcss.image.sources.choice import Layer, diff_ids_of, has_tag, is_platform, not_one, platform_of
 from dcss.image.sources.digests import Digest
 from dcss.image.sources.image_document import Descriptor, Document, ImageParts
+from dcss.image.sources.marks import OCI_LAYOUT
 
-MARK: Final = "oci-layout"
 INDEX: Final = "index.json"
 _ELSEWHERE: Final = ("nondistributable", ".foreign.")  # in media types of layers: OCI's, Docker's
 _DEPTH: Final = 8  # of indexes in indexes
@@ -20,7 +21,7 @@ _DEPTH: Final = 8  # of indexes in indexes
 def layers_of(outer: ImageParts, choice: Choice) -> list[Layer]:
     """Return the layers of the one image of the choice, lowest first. Raises ImageError where there is not one."""
     if not outer.has(INDEX):
-        raise ImageError(f"{outer.name}: {INDEX}: found none beside {MARK}, wanted it; copy the image again")
+        raise ImageError(f"{outer.name}: {INDEX}: found none beside {OCI_LAYOUT}, wanted it; copy the image again")
     return _layers(outer, Document.of(outer, INDEX), choice, 0)
 
 

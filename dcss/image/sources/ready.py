@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET, SUPERBLOCK, SUPERBLOCK_OFFSET
-from dcss.config.plan import Ext2Source
+from dcss.config.sources import Ext2Source
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import DataRun
 from dcss.image.file_source import FileSource

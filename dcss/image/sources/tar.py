@@ -8,15 +8,15 @@ import stat
 from collections.abc import Sequence
 from pathlib import Path
 
-from dcss.config.plan import TarSource
+from dcss.config.sources import Choice, TarSource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory
 from dcss.image.sources.archive import Span, unpacked
-from dcss.image.sources.choice import Choice, Layer
+from dcss.image.sources.choice import Layer
 from dcss.image.sources.container import layers_of
 from dcss.image.sources.host import HostFile, host_error
 from dcss.image.sources.layout import LayoutDirectory, is_image
-from dcss.image.sources.oci_layout import MARK
+from dcss.image.sources.marks import OCI_LAYOUT
 from dcss.image.sources.overlay import Overlay
 from dcss.image.sources.tar_scan import TarScan, scan
 
@@ -31,7 +31,9 @@ def read_tar(source: TarSource) -> Tree:
     overlay = Overlay(name)
     if source.path.is_dir():
         if not is_image(source.path):
-            raise ImageError(f"{name}: found no regular file, wanted a tar, or a directory with {MARK} and index.json")
+            raise ImageError(
+                f"{name}: found no regular file, wanted a tar, or a directory with {OCI_LAYOUT} and index.json"
+            )
         parts = LayoutDirectory(source.path, name)
         return Tree(overlay.root, notes=_apply_layers(layers_of(parts, choice) or (), overlay))
     outer = scan(unpacked(_span(source.path, name)))

@@ -6,19 +6,8 @@ import pytest
 
 from dcss.abi.extmem import SegmentType
 from dcss.config.load import load_plan
-from dcss.config.plan import (
-    DirectorySource,
-    Ext2Source,
-    FilesSource,
-    GuestPlan,
-    MountPlan,
-    ProcessSettings,
-    S390xSettings,
-    SegmentPlan,
-    Step,
-    SystemPlan,
-    TarSource,
-)
+from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, S390xSettings, SegmentPlan, Step, SystemPlan
+from dcss.config.sources import DirectorySource, Ext2Source, FilesSource, TarSource
 from dcss.errors import ConfigError
 
 CONFIGS = Path(__file__).parents[4] / "configs"

@@ -8,7 +8,7 @@ import pytest
 from image_support import Read, build, digest, run_tool
 from needs_support import needs
 
-from dcss.config.plan import DirectorySource, Ext2Source, FilesSource
+from dcss.config.sources import DirectorySource, Ext2Source, FilesSource
 from dcss.errors import ImageError
 from dcss.image.build import plan_image
 
@@ -206,7 +206,7 @@ def test_a_ready_image_is_taken_as_it_is(tree: Path, tmp_path: Path) -> None:
 def test_memory_does_not_grow_with_the_image(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     script = (
-        "import os, sys; from pathlib import Path; from dcss.config.plan import DirectorySource\n"
+        "import os, sys; from pathlib import Path; from dcss.config.sources import DirectorySource\n"
         "from dcss.image.build import plan_image\n"
         "fd = os.open(sys.argv[2], os.O_RDWR | os.O_CREAT); plan_image(DirectorySource(Path(sys.argv[1]))).write(fd)\n"
         "print(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])"

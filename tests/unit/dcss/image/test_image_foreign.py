@@ -10,7 +10,7 @@ import pytest
 from ext2_support import e2fs
 from image_support import build, opened_image
 
-from dcss.config.plan import Ext2Source, TarSource
+from dcss.config.sources import Ext2Source, TarSource
 from dcss.errors import ImageError
 from dcss.ext2.source import BufferSource
 from dcss.image.build import plan_image

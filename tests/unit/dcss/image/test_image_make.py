@@ -9,11 +9,10 @@ import pytest
 from image_support import Read
 from tar_support import info, make_tar
 
-from dcss.config.plan import DirectorySource, TarSource
+from dcss.config.sources import Choice, DirectorySource, TarSource
 from dcss.errors import ConfigError, ImageError
 from dcss.image import make
 from dcss.image.make import WantedImage, make_image, standard_input, wanted_images
-from dcss.image.sources.choice import Choice
 from dcss.progress import SilentProgress
 
 NONE = Choice()

@@ -9,7 +9,7 @@ import pytest
 from image_support import build
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.config.plan import DirectorySource, Ext2Source, ImageSource, TarSource
+from dcss.config.sources import DirectorySource, Ext2Source, ImageSource, TarSource
 from dcss.image.build import plan_image
 
 MIB = 1 << 20

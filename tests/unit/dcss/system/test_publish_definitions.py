@@ -9,7 +9,8 @@ from cp_support import control_program
 from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET
 from dcss.abi.extmem import SegmentType
 from dcss.config.load import load_plan
-from dcss.config.plan import Ext2Source, SegmentPlan, SystemPlan
+from dcss.config.plan import SegmentPlan, SystemPlan
+from dcss.config.sources import Ext2Source
 from dcss.errors import ConfigError
 from dcss.progress import SilentProgress
 from dcss.system.extents import ExtentCache

@@ -13,7 +13,7 @@ import pytest
 from image_support import Read, build
 from tar_support import WriteMode, content, info, make_tar
 
-from dcss.config.plan import DirectorySource, TarSource
+from dcss.config.sources import DirectorySource, TarSource
 from dcss.errors import ImageError
 from dcss.image.sources.kind import source_of
 from dcss.image.sources.tar import read_tar

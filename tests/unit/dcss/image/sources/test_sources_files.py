@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dcss.config.plan import FilesSource
+from dcss.config.sources import FilesSource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeFile, TreeNode, TreeSymlink
 from dcss.image.problems import PatternsError

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dcss.config.plan import DirectorySource
+from dcss.config.sources import DirectorySource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import DataRun, TreeDirectory, TreeFile, TreeSpecial, TreeSymlink
 from dcss.image.sources.directory import read_directory

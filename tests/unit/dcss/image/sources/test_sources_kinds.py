@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from dcss.config.plan import DirectorySource, Ext2Source, ImageSource, TarSource
+from dcss.config.sources import DirectorySource, Ext2Source, ImageSource, TarSource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import TreeFile
 from dcss.host.cancellation import cancelled_by

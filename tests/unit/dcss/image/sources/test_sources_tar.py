@@ -9,7 +9,7 @@ import pytest
 from image_support import Read, build, digest
 from tar_support import WriteMode, content, info, make_tar
 
-from dcss.config.plan import TarSource
+from dcss.config.sources import TarSource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import TreeDirectory, TreeFile, TreeNode, TreeSpecial, TreeSymlink
 from dcss.image.sources.tar import read_tar

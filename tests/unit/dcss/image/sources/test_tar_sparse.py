@@ -7,7 +7,7 @@ import pytest
 from image_support import Read, build
 from tar_support import END, header
 
-from dcss.config.plan import TarSource
+from dcss.config.sources import TarSource
 from dcss.image.tar import sparse
 from dcss.image.tar.header import TarFormatError, parse_header
 from dcss.image.tar.sparse import SparseMap, old_gnu_map, pax_map
