@@ -1,5 +1,6 @@
 """The populated pages of one process, and which mapping each belongs to."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
@@ -88,9 +89,8 @@ def spread(firsts: Pages, lengths: Pages) -> Pages:
 def _read_populated(pagemap: Pagemap, found: MemoryMap) -> tuple[Pages, Entries]:
     """Return the populated pages of the mappings in `found`, ascending, and their entries."""
     dense, sparse = found.ranges()
-    # The big reserved mappings are read only where they are populated; what ends in a page may go on in a zero page.
-    found_runs = (_widened(pagemap.populated(first, count), first, first + count) for first, count in sparse)
-    wanted = sorted([*dense, *(run for runs in found_runs for run in runs)])
+    wanted = dense + [run for first, count in sparse for run in _used_runs(pagemap, first, first + count)]
+    wanted.sort()
     # What lies between some of the mappings may be populated, and is not asked for.
     runs = _joined(wanted, _GAP_PAGES if found.complete else 0)
     counts = np.array([count for _, count in runs], np.int64)
@@ -105,19 +105,16 @@ def _read_populated(pagemap: Pagemap, found: MemoryMap) -> tuple[Pages, Entries]
     return used + np.repeat(shifts, lengths), entries[used]
 
 
-def _widened(runs: list[tuple[int, int]], low: int, high: int) -> list[tuple[int, int]]:
-    """Add the page before and behind each run, inside `low` and `high`, and join runs that then meet."""
-    wide: list[tuple[int, int]] = []
-    for first, count in runs:
+def _used_runs(pagemap: Pagemap, low: int, high: int) -> Iterator[tuple[int, int]]:
+    """Yield the runs (first page, pages) to read of a big mapping: where it is populated, and the pages beside."""
+    for first, count in pagemap.populated(low, high - low):
+        # What ends in a page may go on in a zero page, which is not in the run.
         start, end = max(first - 1, low), min(first + count + 1, high)
-        if wide and start <= wide[-1][0] + wide[-1][1]:
-            start = wide.pop()[0]
-        wide.append((start, end - start))
-    return wide
+        yield start, end - start
 
 
 def _joined(runs: list[tuple[int, int]], gap_pages: int) -> list[tuple[int, int]]:
-    """Join ascending runs at most `gap_pages` apart: they are read in one call."""
+    """Join ascending runs that overlap or are at most `gap_pages` apart: they are read in one call."""
     joined: list[tuple[int, int]] = []
     for first, count in runs:
         end = joined[-1][0] + joined[-1][1] if joined else None

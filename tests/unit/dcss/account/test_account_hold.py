@@ -112,6 +112,25 @@ def test_what_was_stopped_already_stays_stopped(run: list[subprocess.Popen[str]]
     assert [state(each) == "T" for each in family([pid])] == [False, True, False]
 
 
+def test_passes_go_on_until_two_in_a_row_find_nobody_new(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was forked just before its parent stood still may be seen by the second pass only."""
+    stopped: list[list[int]] = []
+    monkeypatch.setattr(Hold, "_stop", lambda _, pids: stopped.append(pids))
+    found = [(1, 2), (1, 2), (1, 2, 3), (1, 2, 3), (1, 2, 3), (1, 2, 3, 4)]
+    passes = iter(found)
+    monkeypatch.setattr(hold_module, "family", lambda _: next(passes))
+    with Hold([1], alone=[2]):
+        assert stopped == [[2], [1], [], [3], [], []]
+    passes = iter(found[1:])
+    stopped.clear()
+    with Hold([1], alone=[1, 2]):
+        assert stopped == [[1, 2], [], [3], [], []]
+    passes = iter([(1,), (1,), (1, 2)])
+    stopped.clear()
+    with Hold([1], alone=[1]):
+        assert stopped == [[1], [], []]
+
+
 def test_a_process_that_forks_all_the_time(run: list[subprocess.Popen[str]]) -> None:
     pid = start(run, FORKING)
     for _ in range(20):

@@ -136,6 +136,15 @@ def test_the_zero_page_is_left_out() -> None:
         assert pagemap.populated(first, 1 << 18) == [(first + 1024, 1)]
 
 
+def test_another_error_of_the_scan_is_no_older_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("dcss.account.pagemap.fcntl.ioctl", fail)
+    with mapped(1) as first, Pagemap(os.getpid()) as pagemap, pytest.raises(OSError, match="Input/output error"):
+        pagemap.populated(first, 1)
+
+
 def test_more_populated_runs_than_one_scan_returns() -> None:
     with mapped(10_000) as first, Pagemap(os.getpid()) as pagemap:
         for page in range(first, first + 10_000, 2):
@@ -221,3 +230,18 @@ def test_address_space_of_an_object() -> None:
         middle = cut(vma, AddressRange((shared + 8) * PAGE_SIZE, (shared + 16) * PAGE_SIZE))
         assert (middle.pages, middle.offset_bytes) == (8, 8 * PAGE_SIZE)
         assert cut(vma, AddressRange(0, 1 << 62)) is vma
+
+
+@needs("pagemap_scan")
+def test_of_a_big_mapping_the_zero_pages_beside_populated_ones_are_read_too() -> None:
+    """What a search looks for may begin or end in a page of zeros that was read only."""
+    pages = 1 << 14
+    with mapped(pages, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | 0x4000) as first:
+        for page in (0, 1, 500, 502, 504, 700, pages - 1):
+            touch(first + page)
+        for page in (2, 3, 499, 501, 503, 505, 506, 698, pages - 2, pages - 3):
+            ctypes.c_ubyte.from_address((first + page) * PAGE_SIZE).value  # noqa: B018
+        found = ProcessPages.read(os.getpid()).pages
+        inside = found[(found >= first) & (found < first + pages)] - first
+    assert inside.tolist() == [0, 1, 2, 499, 500, 501, 502, 503, 504, 505, 700, pages - 2, pages - 1]
+    assert (np.diff(found) > 0).all()

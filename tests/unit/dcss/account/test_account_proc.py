@@ -54,6 +54,23 @@ def test_gone_error_travels_between_processes() -> None:
     assert (error.pid, error.book, str(error)) == (12, "maps", str(ProcessGoneError(12, "maps")))
 
 
+def test_a_zombie_that_hides_its_books_is_gone_and_not_denied() -> None:
+    """The books of what has no memory any more are root's."""
+
+    def look() -> None:
+        pid = os.fork()
+        if pid == 0:
+            os._exit(0)
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        try:
+            with pytest.raises(ProcessGoneError, match=f"process {pid} ended"):
+                read_proc(pid, "pagemap")
+        finally:
+            os.waitpid(pid, 0)
+
+    without_privilege(look)
+
+
 @needs("root")
 def test_books_of_another_user_are_closed() -> None:
     def look() -> None:

@@ -14,7 +14,7 @@ from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.segment import FileClass
 from dcss.cp.spool.definitions import saved_definitions
 from dcss.cp.spool.manifest import Manifest
-from dcss.cp.spool.spool import Spool
+from dcss.cp.spool.spool import Spool, content_path
 from dcss.errors import PublishError, SpoolError, SystemBusyError
 from dcss.host import files as durable
 
@@ -101,6 +101,14 @@ def test_saved_segment_lasts(system: str) -> None:
         assert segment.digest == hashlib.sha256(segment.object.buffer).hexdigest() == segment.saved_digest
         assert (segment.spid, segment.file_class, segment.owner) == (1, "A", "OPERATOR")
         assert list(cp.segments) == ["LIB"]
+
+
+def test_where_the_content_of_a_file_lies(system: str) -> None:
+    store(system, b"content")
+    assert content_path(system, 1) == directory_of(system) / "0001.content"
+    assert content_path(system, 1).read_bytes() == b"content".ljust(65536, b"\0")
+    with pytest.raises(ValueError, match="system name"):
+        content_path("../elsewhere", 1)
 
 
 def test_a_spool_that_cannot_be_looked_at_is_named(system: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,15 @@ def test_transient_segment_can_be_exported_too(cp: BlockingCp, tmp_path: Path) -
     assert (manifest.definition, manifest.serial) == (LIB, 0)
 
 
+def test_what_was_loaded_into_pages_that_are_not_saved_is_not_exported(cp: BlockingCp, tmp_path: Path) -> None:
+    """An exported file is what a saved one would be: pages of type SC are zeros in both."""
+    definition = define("MIXED", "20000-20000 SR", "20001-20001 SC")
+    segment = cp.publish(definition, filler(b"r" * 4096 + b"c" * 4096))
+    assert bytes(segment.object.buffer) == b"r" * 4096 + b"c" * 4096
+    export_segments([segment], tmp_path / "image")
+    assert (tmp_path / "image").read_bytes() == b"r" * 4096 + bytes(4096)
+
+
 def test_segments_that_adjoin_are_exported_as_one_file(cp: BlockingCp, tmp_path: Path) -> None:
     lower, upper = define("LOWER", "20000-200FF SR"), define("UPPER", "20100-20100 SR")
     segments = [cp.saved.store(lower, filler(CONTENT)), cp.saved.store(upper, filler(b"upper"))]
