@@ -117,7 +117,10 @@ class GuestAccount:
 
 @dataclass(frozen=True, slots=True)
 class SegmentAccount:
-    """One segment: its object in shared memory, what of it no guest maps, and how many guests have loaded it."""
+    """One segment: its object in shared memory, what of it no guest maps, and how many guests have loaded it.
+
+    `huge_bytes` is what of it lies in huge pages.
+    """
 
     name: str
     shm: str
@@ -125,6 +128,7 @@ class SegmentAccount:
     resident_bytes: int
     unused_bytes: int | None
     guests: int
+    huge_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.frames import hidden_because, map_counts
+from dcss.account.huge import huge_bytes
 from dcss.account.machine import free_memory_bytes
 from dcss.account.memory_map import Object
 from dcss.account.pagemap import Entries, Flags, frames_of, is_exclusive, is_file, is_present
@@ -118,6 +119,7 @@ class Accounts:
 
     def _segment_accounts(self) -> tuple[SegmentAccount, ...]:
         accounts = []
+        huge = huge_bytes(self._system.cp_pid, {segment.address for segment in self._system.segments})
         for segment, used_bytes in zip(self._system.segments, self._sharing.used_bytes(), strict=True):
             # The kernel counts an object's pages in blocks of 512 bytes.
             resident_bytes = os.fstat(segment.descriptor).st_blocks * 512
@@ -129,6 +131,7 @@ class Accounts:
                     resident_bytes,
                     max(resident_bytes - used_bytes, 0) if self._use_known else None,
                     self._users.get(segment.name, 0),
+                    huge[segment.address],
                 )
             )
         return tuple(accounts)

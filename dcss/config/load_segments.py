@@ -34,7 +34,17 @@ def _segment(segment: SegmentModel, directory: Path, place: Place) -> SegmentPla
     image = None if segment.image is None or continues is not None else _image(segment.image, directory)
     where = f"{place.file}:{nearest_line(place.lines, place.location)}"
     plan = SegmentPlan(
-        segment.name, None, None, None, segment.size, image, segment.save, where, place, continues=continues
+        name=segment.name,
+        definition=None,
+        start_address=None,
+        type=None,
+        size_bytes=segment.size,
+        image=image,
+        save=segment.save,
+        where=where,
+        place=place,
+        continues=continues,
+        huge_pages=segment.huge_pages,
     )
     if segment.define is not None:
         definition = definition_of(segment)

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from dcss.config.plan import MAX_DISKS, Boot, EngineName, Expectation, MountMode
+from dcss.config.plan import MAX_DISKS, Boot, EngineName, Expectation, HugePages, MountMode
 from dcss.config.problems import Location
 from dcss.config.values import (
     GIVEN,
@@ -96,6 +96,11 @@ class SegmentModel(Model):
         None, description="the content; without it, the saved segment of that name is used"
     )
     save: bool = Field(False, description="with image: save the segment in the spool")
+    huge_pages: HugePages = Field(
+        "auto",
+        description="auto: the segment lies in huge pages of 2 MiB where the machine has them; require: it is an error"
+        " where it has not; never: it lies in pages of 4 KiB",
+    )
 
 
 class MountModel(Model):

@@ -15,6 +15,7 @@ Boot = Literal["clone", "full"]
 EngineName = Literal["process", "s390x", "linux"]
 Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
+HugePages = Literal["auto", "never", "require"]
 MountMode = Literal["xip", "page-cache", "ramdisk", "mtd"]
 MAX_DISKS = 26  # of one guest: as many as vda to vdz
 
@@ -25,8 +26,8 @@ class SegmentPlan:
 
     Either `definition` (from `define:`) or `start_address` and `type` (from `at:` and `type:`; the size is the
     image's own or `size_bytes`) is given; a saved segment, which has no `image`, may have neither. `save` is for one
-    with an image. `continues` names the segment whose image goes on here. `where` is file:line for messages, `place`
-    names fields of the file too.
+    with an image. `huge_pages` says whether it gets them. `continues` names the segment whose image goes on here.
+    `where` is file:line for messages, `place` names fields of the file too.
     """
 
     name: str
@@ -39,6 +40,7 @@ class SegmentPlan:
     where: str
     place: Place | None = field(default=None, repr=False, compare=False)
     continues: str | None = None
+    huge_pages: HugePages = "auto"
 
 
 def image_groups(segments: Sequence[SegmentPlan]) -> list[tuple[SegmentPlan, ...]]:

@@ -81,13 +81,16 @@ class ControlProgram:
         """The registered virtual machines by name."""
         return MappingProxyType(self._machines)
 
-    async def publish(self, definition: SegmentDefinition, fill: Fill, *, image_bytes: int | None = None) -> Segment:
+    async def publish(
+        self, definition: SegmentDefinition, fill: Fill, *, image_bytes: int | None = None, huge: bool = True
+    ) -> Segment:
         """Put a segment into shared memory, filled by `fill(write_fd)`, for guests to load from now on.
 
         It is transient: the spool does not keep it. `image_bytes`, if known, is checked against the segment's size
-        before anything is created. `fill` is called in a thread, and again when a segment of type SW gets its first
-        user after others wrote to it. An older segment of that name goes as PURGE NSS would take it; a saved one is not
-        hidden but an error. Raises PublishError; what `fill` raises passes through. Nothing is left then.
+        before anything is created. With `huge` it gets huge pages where the machine has them. `fill` is called in a
+        thread, and again when a segment of type SW gets its first user after others wrote to it. An older segment of
+        that name goes as PURGE NSS would take it; a saved one is not hidden but an error. Raises PublishError; what
+        `fill` raises passes through. Nothing is left then.
         """
         name = definition.name
         check_image(definition, image_bytes)
@@ -99,16 +102,18 @@ class ControlProgram:
                     f" save the new one over it, or purge it (PURGE NSS NAME {name};"
                     f" dcss segment purge {name} --system {self.system})"
                 )
-            segment = Segment(definition, self._directory.next_spid(), saved_class(definition), OPERATOR, now(), fill)
+            spid, file_class = self._directory.next_spid(), saved_class(definition)
+            segment = Segment(definition, spid, file_class, OPERATOR, now(), fill, huge=huge)
             await self._objects.bring_in(segment)
             self._directory.add(segment)
         return segment
 
-    async def open(self, name: SegmentName) -> Segment:
-        """Bring a saved segment into storage before its first load.
+    async def open(self, name: SegmentName, *, huge: bool = True) -> Segment:
+        """Bring a saved segment into storage before its first load, with `huge` into huge pages where there are any.
 
         Raises KeyError if there is none, PublishError, and DamagedError, after which the segment is set aside.
         """
+        self._directory.available[name].huge = huge
         return await self._directory.bring_in(name)
 
     def register(

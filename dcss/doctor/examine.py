@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dcss.config.plan import EngineName
 from dcss.doctor import kernel, resources, tools
 from dcss.doctor.host import Diagnosis, DoctorHost
+from dcss.doctor.huge_pages import huge_pages
 from dcss.engines.registry import ENGINES
 
 CHECKS: tuple[Callable[[DoctorHost], Diagnosis], ...] = (
@@ -16,7 +17,7 @@ CHECKS: tuple[Callable[[DoctorHost], Diagnosis], ...] = (
     resources.descriptors,
     kernel.map_count,
     kernel.overcommit,
-    kernel.huge_pages,
+    huge_pages,
     kernel.ksm,
     tools.e2fsprogs,
 )

@@ -13,6 +13,7 @@ from typing import Literal, NamedTuple
 
 State = Literal["ok", "limit", "missing"]
 _TOOL_SECONDS = 10
+_SHARED_MEMORY = Path("/dev/shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,12 @@ def _hidden_because() -> str | None:
     from dcss.account.frames import hidden_because
 
     return hidden_because()
+
+
+def _no_huge_pages_because() -> str | None:
+    from dcss.account.huge import no_huge_pages_because
+
+    return no_huge_pages_because(_SHARED_MEMORY)
 
 
 def _shared_memory_space(path: Path) -> SharedMemorySpace | None:
@@ -86,7 +93,8 @@ class DoctorHost:
     python: tuple[int, int, int] = sys.version_info[:3]
     open_files: tuple[int, int] = field(default_factory=lambda: resource.getrlimit(resource.RLIMIT_NOFILE))
     hidden_because: Callable[[], str | None] = _hidden_because
-    shared_memory: Callable[[], SharedMemorySpace | None] = lambda: _shared_memory_space(Path("/dev/shm"))
+    shared_memory: Callable[[], SharedMemorySpace | None] = lambda: _shared_memory_space(_SHARED_MEMORY)
+    no_huge_pages_because: Callable[[], str | None] = _no_huge_pages_because
     tool_version: Callable[[str], str | None] = tool_version
     package_version: Callable[[str], str | None] = package_version
 

@@ -4,7 +4,6 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.doctor.host import Diagnosis, DoctorHost
 
 _DEFAULT_MAP_COUNT = 65530  # DEFAULT_MAX_MAP_COUNT of include/linux/mm.h
-_HUGE_PAGES_ON = frozenset({"always", "within_size", "force"})  # advise needs a madvise that CP does not make
 
 
 def page_size(host: DoctorHost) -> Diagnosis:
@@ -48,30 +47,6 @@ def map_count(host: DoctorHost) -> Diagnosis:
         found,
         "how many files, and runs of fragmented ones, a guest can map",
         f"sudo sysctl -w vm.max_map_count={_DEFAULT_MAP_COUNT}",
-    )
-
-
-def huge_pages(host: DoctorHost) -> Diagnosis:
-    """Check whether shared memory may use huge pages."""
-    text = host.setting("sys/kernel/mm/transparent_hugepage/shmem_enabled")
-    if text is None:
-        return Diagnosis(
-            "huge pages",
-            "limit",
-            "none for shared memory in this kernel",
-            "speed: each guest has a page-table entry for each 4 KiB that it maps",
-            "boot a kernel with CONFIG_TRANSPARENT_HUGEPAGE",
-        )
-    chosen = text.partition("[")[2].partition("]")[0]
-    found = f"shmem_enabled is {chosen}"
-    if chosen in _HUGE_PAGES_ON:
-        return Diagnosis("huge pages", "ok", found)
-    return Diagnosis(
-        "huge pages",
-        "limit",
-        found,
-        "speed: each guest has a page-table entry for each 4 KiB that it maps",
-        "echo within_size | sudo tee /sys/kernel/mm/transparent_hugepage/shmem_enabled",
     )
 
 

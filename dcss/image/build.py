@@ -51,14 +51,15 @@ class ImagePlan:
     tree: Tree | None = field(default=None, repr=False)
     first_byte: int = 0
 
-    def write(self, fd: int, progress: Callable[[int], None] | None = None) -> None:
+    def write(self, fd: int, progress: Callable[[int], None] | None = None, *, zeros: bool = False) -> None:
         """Write the image into `fd`, a regular file or shared memory object open for writing, and give it its size.
 
-        Earlier content is lost. `progress` is called with the bytes of content written since its last call. Memory use
-        does not grow with the image. Raises ImageError where a source changed since it was planned, or the image cannot
-        be written; then its superblock is missing, so that nothing mounts it.
+        Earlier content is lost; where all that there is are `zeros`, they stay, with the pages that hold them, and a
+        file that is longer keeps its size. `progress` is called with the bytes of content written since its last call.
+        Memory use does not grow with the image. Raises ImageError where a source changed since it was planned, or the
+        image cannot be written; then its superblock is missing, so that nothing mounts it.
         """
-        _make_blank(fd, self.size_bytes)
+        _make_blank(fd, self.size_bytes, zeros=zeros)
         self._image.write(ImageWindow(fd, self.first_byte, self.first_byte + self.size_bytes), progress)
 
     def parts(self, sizes_bytes: Sequence[int]) -> "Iterator[ImagePlan]":
@@ -125,13 +126,14 @@ class _CopiedImage:
         return window.clip(Transfer(run.file_offset, self.image.store, *run[1:]) for run in self.image.data)
 
 
-def _make_blank(fd: int, size_bytes: int) -> None:
+def _make_blank(fd: int, size_bytes: int, *, zeros: bool) -> None:
     found = os.fstat(fd)
     if not stat.S_ISREG(found.st_mode):
         raise ImageError("the image cannot be written: found a device or pipe, wanted a regular file or shared memory")
     try:
-        if found.st_blocks or found.st_size > size_bytes:
+        if not zeros and (found.st_blocks or found.st_size > size_bytes):
             os.ftruncate(fd, 0)
-        os.ftruncate(fd, size_bytes)
+        if not zeros or found.st_size < size_bytes:
+            os.ftruncate(fd, size_bytes)
     except OSError as error:
         raise ImageError(f"the image cannot be given its {size_bytes} bytes: {error.strerror}") from error

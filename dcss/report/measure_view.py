@@ -197,7 +197,7 @@ def short_segment_blocks(result: MeasureResult) -> list[Block]:
 
 
 def segment_blocks(result: MeasureResult) -> list[Block]:
-    """Return the segments' table."""
+    """Return the segments' table, and which of them lie in huge pages."""
     rows = tuple(
         (
             text_cell(segment.name),
@@ -209,7 +209,10 @@ def segment_blocks(result: MeasureResult) -> list[Block]:
         )
         for segment in result.segments
     )
-    return [Table(_SEGMENT_COLUMNS, rows)] if rows else []
+    blocks: list[Block] = [Table(_SEGMENT_COLUMNS, rows)] if rows else []
+    huge = [f"{fmt_bytes(segment.huge_bytes)} of {segment.name}" for segment in result.segments if segment.huge_bytes]
+    more = [f"{len(huge) - _SHOWN_OF_FOLDED} more segments"] if len(huge) > _SHOWN_OF_FOLDED else []
+    return [*blocks, Note(f"In huge pages: {', '.join([*huge[:_SHOWN_OF_FOLDED], *more])}")] if huge else blocks
 
 
 def saving_note(result: MeasureResult) -> Note:

@@ -9,6 +9,7 @@ from dcss.config.plan import SegmentPlan
 from dcss.errors import ConfigError
 from dcss.image.build import ImagePlan, plan_image
 from dcss.image.problems import segment_errors
+from dcss.system.huge_pages import check_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,11 @@ class PlannedSegment:
     image: ImagePlan | None = None
     saved: bool = False
 
+    @property
+    def huge(self) -> bool:
+        """Whether it gets huge pages, where the machine has them."""
+        return self.plan.huge_pages != "never"
+
 
 def plan_segments(
     plans: Sequence[SegmentPlan], saved: Mapping[SegmentName, SegmentDefinition], system: str
@@ -28,6 +34,15 @@ def plan_segments(
 
     `saved` has the definitions in the spool. Raises ConfigError where they cannot be made.
     """
+    planned = _plan_group(plans, saved, system)
+    for each in planned:
+        check_place(each.plan, each.definition.start, each.definition.size_bytes)
+    return planned
+
+
+def _plan_group(
+    plans: Sequence[SegmentPlan], saved: Mapping[SegmentName, SegmentDefinition], system: str
+) -> list[PlannedSegment]:
     first, last = plans[0], plans[-1]
     if first.image is None:
         return [_plan_saved(first, saved.get(SegmentName(first.name)), system)]

@@ -3,15 +3,17 @@
 import asyncio
 import os
 from collections.abc import Coroutine, Sequence
+from contextlib import suppress
 from functools import partial
 from tempfile import TemporaryFile
-from typing import Any
+from typing import Any, TypeVar
 
 from dcss.abi.extmem import SegmentDefinition
 from dcss.config.plan import SegmentPlan, SystemPlan, image_groups
 from dcss.cp.program import ControlProgram
 from dcss.cp.segments.content import Fill, check_image, copy_descriptor, file_digest, write_content
 from dcss.cp.segments.objects import DamagedError
+from dcss.cp.segments.segment import Segment
 from dcss.cp.segments.shm import check_space
 from dcss.errors import ConfigError, LaunchError, SpoolError
 from dcss.host.aio import cancel, in_thread
@@ -20,9 +22,12 @@ from dcss.image.build import ImagePlan
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
 from dcss.system.extents import ExtentCache
+from dcss.system.huge_pages import check_huge_pages
 from dcss.system.moving import ThreadProgress, moving
 from dcss.system.planned import PlannedSegment, plan_segments
 from dcss.system.targets import objects_of, segment_targets
+
+Result = TypeVar("Result")
 
 
 class _Copying(ThreadProgress):
@@ -42,11 +47,11 @@ class _Copying(ThreadProgress):
         """Have the copy end at its next step."""
         self._stopped = True
 
-    async def finish(self, operation: Coroutine[Any, Any, object]) -> None:
-        """Await an operation of CP that copies; cut the copy short if this is cancelled."""
+    async def finish(self, operation: Coroutine[Any, Any, Result]) -> Result:
+        """Await an operation of CP that copies, and return its result; cut the copy short if this is cancelled."""
         task = asyncio.ensure_future(operation)
         try:
-            await asyncio.shield(task)
+            return await asyncio.shield(task)
         except asyncio.CancelledError:
             self.stop()
             await cancel(task)
@@ -67,13 +72,10 @@ async def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progr
         names = ", ".join(each.definition.name for each in planned)
         check_space(names, sum(each.definition.size_bytes for each in planned))
     for each in planned:
-        if each.image is not None:
-            await _publish_image(cp, each.definition, each.image, progress, save=each.plan.save)
-        elif each.saved:
-            await _load(cp, each.definition, progress)
-        else:
-            progress.phase(f"publish {each.definition.name}")
-            await cp.publish(each.definition, lambda _: None)
+        with cp.pinned_versions():
+            segment = await _publish(cp, each, progress)
+            if each.plan.huge_pages == "require":
+                await in_thread(check_huge_pages, each.plan, segment)
     with cp.pinned_versions():
         await in_thread(extents.with_files, segment_targets(cp), objects_of(cp))
 
@@ -96,13 +98,21 @@ async def _plan_all(cp: ControlProgram, segments: Sequence[SegmentPlan], progres
     return planned
 
 
-async def _publish_image(
-    cp: ControlProgram, definition: SegmentDefinition, image: ImagePlan, progress: Progress, *, save: bool
-) -> None:
+async def _publish(cp: ControlProgram, planned: PlannedSegment, progress: Progress) -> Segment:
+    if planned.image is not None:
+        return await _publish_image(cp, planned, planned.image, progress)
+    if planned.saved:
+        return await _load(cp, planned, progress)
+    progress.phase(f"publish {planned.definition.name}")
+    return await cp.publish(planned.definition, lambda _: None, huge=planned.huge)
+
+
+async def _publish_image(cp: ControlProgram, planned: PlannedSegment, image: ImagePlan, progress: Progress) -> Segment:
+    definition, save = planned.definition, planned.plan.save
     copying = _Copying(progress)
 
     def fill(descriptor: int) -> None:
-        image.write(descriptor, copying.advance)
+        image.write(descriptor, copying.advance, zeros=True)  # what CP gives to be filled
 
     compare = save and _may_be_saved(cp, definition)
     verb = "compare" if compare else "save" if save else "publish"
@@ -111,12 +121,11 @@ async def _publish_image(
         progress.warn(f"segment {definition.name}: {note}")
     if compare:
         check_image(definition, image.size_bytes)
-        await _save_what_differs(cp, definition, fill, progress, copying)
-    elif save:
+        return await _save_what_differs(cp, planned, fill, progress, copying)
+    if save:
         await copying.finish(cp.saved.store(definition, fill, image_bytes=image.size_bytes))
-        await _load(cp, definition, progress)
-    else:
-        await copying.finish(cp.publish(definition, fill, image_bytes=image.size_bytes))
+        return await _load(cp, planned, progress)
+    return await copying.finish(cp.publish(definition, fill, image_bytes=image.size_bytes, huge=planned.huge))
 
 
 def _may_be_saved(cp: ControlProgram, definition: SegmentDefinition, digest: str | None = None) -> bool:
@@ -128,21 +137,19 @@ def _may_be_saved(cp: ControlProgram, definition: SegmentDefinition, digest: str
 
 
 async def _save_what_differs(
-    cp: ControlProgram, definition: SegmentDefinition, fill: Fill, progress: Progress, copying: _Copying
-) -> None:
+    cp: ControlProgram, planned: PlannedSegment, fill: Fill, progress: Progress, copying: _Copying
+) -> Segment:
     """Load the saved segment where `fill` writes the same content; otherwise save that, and load it."""
+    definition = planned.definition
     try:
         # Where there is room for a segment, and no name that a crash would leave.
         with TemporaryFile(dir=state_directory() / cp.system) as content:
             write = partial(write_content, definition, fill, content.fileno(), saved_only=True)
             await in_thread(write, on_cancel=copying.stop)
             if _may_be_saved(cp, definition, await in_thread(file_digest, content.fileno())):
-                try:
-                    await _load(cp, definition, progress)
-                except DamagedError:  # set aside and reported: its manifest had this digest, its content has not
-                    pass
-                else:
-                    return
+                # One that is damaged is set aside and reported: its manifest had this digest, its content has not.
+                with suppress(DamagedError):
+                    return await _load(cp, planned, progress)
             progress.phase(f"save {definition.name}")
             await cp.saved.store(definition, _copy_of(content.fileno()))
     except OSError as error:
@@ -150,16 +157,17 @@ async def _save_what_differs(
             f"segment {definition.name}: {definition.size_bytes} bytes could not be written to the spool of system"
             f" {cp.system}: {error}"
         ) from error
-    await _load(cp, definition, progress)
+    return await _load(cp, planned, progress)
 
 
 def _copy_of(source_fd: int) -> Fill:
     return lambda write_fd: copy_descriptor(source_fd, write_fd, os.fstat(source_fd).st_size)
 
 
-async def _load(cp: ControlProgram, definition: SegmentDefinition, progress: Progress) -> None:
-    progress.phase(f"load {definition.name}")
+async def _load(cp: ControlProgram, planned: PlannedSegment, progress: Progress) -> Segment:
+    name = planned.definition.name
+    progress.phase(f"load {name}")
     try:
-        await cp.open(definition.name)
+        return await cp.open(name, huge=planned.huge)
     except KeyError:  # clients are served while others are published
-        raise LaunchError(f"segment {definition.name}: purged while the system was being published") from None
+        raise LaunchError(f"segment {name}: purged while the system was being published") from None

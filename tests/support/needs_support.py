@@ -13,6 +13,7 @@ import pytest
 from cli_support import others_python
 
 from dcss.account.frames import hidden_because
+from dcss.account.huge import no_huge_pages_because
 from dcss.account.pagemap import Pagemap
 
 TOOLS = (
@@ -96,6 +97,11 @@ def _large_memory() -> str | None:
     return f"4 GiB of memory and of /dev/shm, here {available_kb >> 10} MiB and {room_bytes >> 20} MiB"
 
 
+def _huge_pages() -> str | None:
+    reason = no_huge_pages_because(Path("/dev/shm"))
+    return None if reason is None else f"huge pages for shared memory: {reason}"
+
+
 def _kvm() -> str | None:
     return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
 
@@ -110,6 +116,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "aio": _aio,
     "packets": _packets,
     "glibc": _glibc,
+    "huge_pages": _huge_pages,
     "kvm": _kvm,
     "large_memory": _large_memory,
     "pagemap_scan": _pagemap_scan,

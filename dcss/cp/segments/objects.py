@@ -147,6 +147,7 @@ def make_object(system: str, segment: Segment, registry: set[SharedObject]) -> t
         definition.size_bytes,
         lambda write_fd: write_content(definition, fill, write_fd),
         number=segment.spid,
+        huge=segment.huge,
         registry=registry,
     )
     changeable = any(page_range.type.shared_writable for page_range in definition.ranges)

@@ -37,8 +37,8 @@ class Segment:
 
     `spid` is its file number, `owner` who defined a skeleton and who saved a segment, `created` when, in UTC as
     ISO 8601 writes it. `fill` writes its content, None for a skeleton; `saved_digest` is the content's SHA-256 in hex
-    where the spool holds it. `users` are the names of the virtual machines that have loaded it. Whoever makes or
-    changes its objects holds `lock`.
+    where the spool holds it. With `huge` its objects get huge pages where the machine has them. `users` are the names
+    of the virtual machines that have loaded it. Whoever makes or changes its objects holds `lock`.
     """
 
     definition: SegmentDefinition
@@ -48,6 +48,7 @@ class Segment:
     created: str
     fill: Fill | None
     saved_digest: str | None = None
+    huge: bool = True
     digest: str | None = None  # of what is in storage, None where guests may change that (SW, SN)
     users: set[str] = field(default_factory=set)
     written: bool = False  # a guest was given a writable descriptor since the content was last written

@@ -5,10 +5,8 @@ Names are ``/dcss.SYSTEM.LABEL.NUMBER``; LABEL has no dot, so that names of syst
 """
 
 import contextlib
-import ctypes
 import fcntl
 import hashlib
-import mmap
 import os
 import re
 from collections.abc import Callable
@@ -19,7 +17,7 @@ import posix_ipc
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import PublishError
-from dcss.host.populate import populate
+from dcss.host.mapping import FileMapping, collapse, reserve_pages
 from dcss.host.signals import interrupts_held
 
 SHM_DIRECTORY = Path("/dev/shm")
@@ -50,14 +48,15 @@ class SharedObject:
     """A shared memory object of `size_bytes`, filled by `fill(write_fd)` and mapped read-only at `address`.
 
     `number` is the first number tried in its name; if that name is taken, for instance by another user's system, the
-    next one is tried. `write_fd` stays in CP; `reader_fd` is read-only, lives as long as the object, and may be sent,
-    never closed, by others. `registry` holds the object from before it exists until it is closed, so that an interrupt
-    at any instant leaves someone who knows what to remove. Raises PublishError; nothing of the object is left then.
+    next one is tried. With `huge` its pages are huge ones, as far as the machine has them. `write_fd` stays in CP;
+    `reader_fd` is read-only, lives as long as the object, and may be sent, never closed, by others. `registry` holds
+    the object from before it exists until it is closed, so that an interrupt at any instant leaves someone who knows
+    what to remove. Raises PublishError; nothing of the object is left then.
     """
 
     __slots__ = (
         "_keeper_fd",
-        "_map",
+        "_mapping",
         "_registry",
         "address",
         "buffer",
@@ -77,20 +76,21 @@ class SharedObject:
         fill: Callable[[int], object],
         *,
         number: int = 1,
+        huge: bool = True,
         registry: set["SharedObject"] | None = None,
     ) -> None:
         if size_bytes <= 0 or size_bytes % PAGE_SIZE:
             raise ValueError(f"object {label}: found {size_bytes} bytes, wanted a positive multiple of {PAGE_SIZE}")
         self.size_bytes = size_bytes
         self.write_fd = self.reader_fd = self._keeper_fd = -1
-        self._map: mmap.mmap | None = None
+        self._mapping: FileMapping | None = None
         self.name = ""
         self._registry = set() if registry is None else registry
         check_space(label, size_bytes)
         self._registry.add(self)
         try:
             self._create(ObjectName(system, label, number))
-            self._fill(label, fill)
+            self._fill(label, fill, huge=huge)
         except (OSError, posix_ipc.Error) as error:
             self.close()
             if isinstance(error, PublishError):
@@ -120,8 +120,15 @@ class SharedObject:
             self._close_descriptors()  # a sweep took it for a leftover before it was locked
         raise PublishError(f"segment {wanted.label}: no free name among {MAX_SAME_NAME} from {wanted} in /dev/shm")
 
-    def _fill(self, label: str, fill: Callable[[int], object]) -> None:
-        os.posix_fallocate(self.write_fd, 0, self.size_bytes)  # a full /dev/shm shows here, not as SIGBUS later
+    def _fill(self, label: str, fill: Callable[[int], object], *, huge: bool) -> None:
+        os.ftruncate(self.write_fd, self.size_bytes)  # first: mounts with huge=within_size look at it
+        with interrupts_held():
+            self.reader_fd = self.reader()
+            self._mapping = mapping = FileMapping(self._keeper_fd, self.size_bytes)  # keeps the lock of what it maps
+            os.close(self._keeper_fd)
+            self._keeper_fd = -1
+            self.address, self.buffer = mapping.address, mapping.view
+        reserve_pages(self.write_fd, mapping, huge=huge)
         fill(self.write_fd)
         status = os.fstat(self.write_fd)
         if status.st_size != self.size_bytes:
@@ -129,17 +136,11 @@ class SharedObject:
                 f"segment {label}: its content has {status.st_size} bytes, wanted at most {self.size_bytes}"
             )
         if status.st_blocks * _STAT_BLOCK_BYTES < self.size_bytes:
-            os.posix_fallocate(self.write_fd, 0, self.size_bytes)  # an image gives up what it leaves blank
+            os.posix_fallocate(self.write_fd, 0, self.size_bytes)  # the fill gave up pages
         self.device, self.inode = status.st_dev, status.st_ino
-        with interrupts_held():
-            self.reader_fd = self.reader()
-            # The mapping keeps a duplicate of the keeper, and with it the lock.
-            self._map = mmap.mmap(self._keeper_fd, self.size_bytes, mmap.MAP_SHARED, mmap.PROT_READ)
-            os.close(self._keeper_fd)
-            self._keeper_fd = -1
-        self.buffer = memoryview(self._map)
-        self.address = _address_of(self._map)
-        populate(self.address, self.size_bytes)  # this process's page table names every frame
+        if huge:
+            collapse(mapping)  # what the first time was in use by others, or was given up
+        mapping.populate()
 
     def check_whole(self) -> None:
         """Raise PublishError if the object was truncated: who touches what it lost ends by SIGBUS."""
@@ -174,12 +175,9 @@ class SharedObject:
         with interrupts_held():
             self.unlink()
             self._close_descriptors()
-            if self._map is not None:
-                with contextlib.suppress(AttributeError):  # interrupted before there was a view
-                    self.buffer.release()
-                with contextlib.suppress(BufferError):
-                    self._map.close()
-                self._map = None
+            if self._mapping is not None:
+                self._mapping.close()
+                self._mapping = None
             self._registry.discard(self)
 
     def _close_descriptors(self) -> None:
@@ -214,31 +212,3 @@ def _available_memory_bytes() -> int:
 
 def _mebibytes(size_bytes: int) -> str:
     return f"{size_bytes} bytes ({size_bytes / (1 << 20):.1f} MiB)"
-
-
-class _PyBuffer(ctypes.Structure):
-    """Py_buffer of CPython's stable ABI (Include/pybuffer.h)."""
-
-    _fields_ = (
-        ("buf", ctypes.c_void_p),
-        ("obj", ctypes.c_void_p),
-        ("len", ctypes.c_ssize_t),
-        ("itemsize", ctypes.c_ssize_t),
-        ("readonly", ctypes.c_int),
-        ("ndim", ctypes.c_int),
-        ("format", ctypes.c_char_p),
-        ("shape", ctypes.c_void_p),
-        ("strides", ctypes.c_void_p),
-        ("suboffsets", ctypes.c_void_p),
-        ("internal", ctypes.c_void_p),
-    )
-
-
-def _address_of(mapping: mmap.mmap) -> int:
-    # ctypes' from_buffer refuses read-only mappings; the C API does not.
-    view = _PyBuffer()
-    ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(mapping), ctypes.byref(view), 0)
-    address: int | None = view.buf
-    ctypes.pythonapi.PyBuffer_Release(ctypes.byref(view))
-    assert address is not None  # a mapping of at least one page has an address
-    return address

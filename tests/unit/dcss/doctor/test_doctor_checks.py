@@ -9,8 +9,11 @@ import pytest
 from dcss.doctor import kernel, resources, tools
 from dcss.doctor.examine import CHECKS, examine
 from dcss.doctor.host import Diagnosis, DoctorHost, SharedMemorySpace, tool_version
+from dcss.doctor.huge_pages import huge_pages
 
+THP = "sys/kernel/mm/transparent_hugepage/enabled"
 SHMEM = "sys/kernel/mm/transparent_hugepage/shmem_enabled"
+MOUNTS = "proc/self/mounts"
 MIB = 1 << 20
 
 
@@ -57,22 +60,42 @@ def test_map_count(fake: FakeHost, text: str, state: str) -> None:
     check(diagnosis, state, f"vm.max_map_count is {text.strip()}")
 
 
+def thp_settings(chosen: str = "never", option: str = "") -> dict[str, str]:
+    choices = ["always", "within_size", "advise", "never", "deny", "force"]
+    return {
+        THP: "always [madvise] never\n",
+        SHMEM: " ".join(f"[{each}]" if each == chosen else each for each in choices) + "\n",
+        MOUNTS: f"proc /proc proc rw 0 0\ntmpfs /dev/shm tmpfs rw{option and ',huge=' + option},size=1g 0 0\n",
+    }
+
+
+def test_huge_pages_are_there_if_one_was_made(fake: FakeHost) -> None:
+    host = fake(thp_settings("never", "advise"), no_huge_pages_because=lambda: None)
+    check(huge_pages(host), "ok", "segments get them (/dev/shm has huge=advise, shmem_enabled is never)")
+
+
 @pytest.mark.parametrize(
-    ("text", "state", "chosen"),
+    ("chosen", "option", "settings", "mend"),
     [
-        ("always within_size advise [never] deny force", "limit", "never"),
-        ("always within_size [advise] never deny force", "limit", "advise"),
-        ("always within_size advise never [deny] force", "limit", "deny"),
-        ("[always] within_size advise never deny force", "ok", "always"),
-        ("always [within_size] advise never deny force", "ok", "within_size"),
+        ("deny", "", {}, f"echo never | sudo tee /{SHMEM}"),
+        ("never", "", {}, "sudo mount -o remount,huge=within_size /dev/shm"),
+        ("never", "advise", {}, "sudo mount -o remount,huge=within_size /dev/shm"),
+        ("never", "always", {}, "echo 1 | sudo tee /proc/sys/vm/compact_memory"),
+        ("never", "", {"proc/self/status": "Name:\tx\nTHP_enabled:\t0\n"}, "start dcss from a process that has not"),
     ],
 )
-def test_huge_pages(fake: FakeHost, text: str, state: str, chosen: str) -> None:
-    check(kernel.huge_pages(fake({SHMEM: text + "\n"})), state, f"shmem_enabled is {chosen}")
+def test_what_gives_huge_pages(fake: FakeHost, chosen: str, option: str, settings: dict[str, str], mend: str) -> None:
+    host = fake(thp_settings(chosen, option) | settings, no_huge_pages_because=lambda: "the kernel made none")
+    diagnosis = huge_pages(host)
+    found = f"(/dev/shm has huge={option or 'never'}, shmem_enabled is {chosen})"
+    check(diagnosis, "limit", f"none for segments: the kernel made none {found}")
+    assert diagnosis.mend is not None
+    assert diagnosis.mend.startswith(mend)
 
 
 def test_a_kernel_without_huge_pages(fake: FakeHost) -> None:
-    check(kernel.huge_pages(fake()), "limit", "none for shared memory in this kernel")
+    diagnosis = huge_pages(fake(no_huge_pages_because=lambda: "the kernel made none"))
+    check(diagnosis, "limit", "none for memory like that of segments in this kernel")
 
 
 @pytest.mark.parametrize(
@@ -173,12 +196,11 @@ def test_every_check_runs_on_this_host() -> None:
         assert (diagnosis.limits is None) == (diagnosis.mend is None) == (diagnosis.state == "ok")
 
 
-@pytest.mark.parametrize("name", ["map_count", "huge_pages", "overcommit", "ksm"])
+@pytest.mark.parametrize("name", ["map_count", "overcommit", "ksm"])
 def test_what_mends_a_setting_is_a_command_that_a_shell_reads(name: str, fake: FakeHost) -> None:
     host = fake(
         {
             "proc/sys/vm/max_map_count": "1",
-            SHMEM: "always [never]",
             "proc/sys/vm/overcommit_memory": "2",
             "sys/kernel/mm/ksm/run": "1",
         }
