@@ -6,6 +6,7 @@ import pickle
 import signal
 import subprocess
 import sys
+from errno import EACCES, EIO, ENOENT, EPERM, ESRCH
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from segment_support import Stage, order, without_privilege
 from dcss.account.machine import free_memory_bytes, parse_per_cpu_pages
 from dcss.account.maps import read_maps
 from dcss.account.pagemap import Pagemap
-from dcss.account.proc import ProcessGoneError, family, read_proc
+from dcss.account.proc import ProcessGoneError, family, proc_errors, read_proc
 from dcss.account.smaps import read_rollup
 from dcss.errors import LaunchError, MeasurementDeniedError
 
@@ -54,21 +55,26 @@ def test_gone_error_travels_between_processes() -> None:
     assert (error.pid, error.book, str(error)) == (12, "maps", str(ProcessGoneError(12, "maps")))
 
 
-def test_a_zombie_that_hides_its_books_is_gone_and_not_denied() -> None:
+@pytest.mark.parametrize("number", [EACCES, EPERM])
+def test_a_zombie_that_hides_its_books_is_gone_and_not_denied(zombie: int, number: int) -> None:
     """The books of what has no memory any more are root's."""
+    with pytest.raises(ProcessGoneError, match=f"process {zombie} ended"), proc_errors(zombie, "pagemap"):
+        raise OSError(number, os.strerror(number))
+    with pytest.raises(ProcessGoneError), proc_errors(1 << 22, "pagemap"):
+        raise OSError(number, os.strerror(number))
+    with pytest.raises(MeasurementDeniedError), proc_errors(os.getpid(), "pagemap"):
+        raise OSError(number, os.strerror(number))
 
-    def look() -> None:
-        pid = os.fork()
-        if pid == 0:
-            os._exit(0)
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
-        try:
-            with pytest.raises(ProcessGoneError, match=f"process {pid} ended"):
-                read_proc(pid, "pagemap")
-        finally:
-            os.waitpid(pid, 0)
 
-    without_privilege(look)
+@pytest.mark.parametrize("number", [ENOENT, ESRCH])
+def test_books_that_are_not_there_mean_that_the_process_is_gone(number: int) -> None:
+    with pytest.raises(ProcessGoneError), proc_errors(os.getpid(), "pagemap"):
+        raise OSError(number, os.strerror(number))
+
+
+def test_another_error_of_a_book_is_passed_on() -> None:
+    with pytest.raises(OSError, match="Input/output error"), proc_errors(os.getpid(), "pagemap"):
+        raise OSError(EIO, os.strerror(EIO))
 
 
 @needs("root")
