@@ -44,6 +44,14 @@ class _GuestRow:
     limits: list[str] = field(default_factory=list)
 
 
+class GuestSeen(NamedTuple):
+    """What the books said of one guest: which pages of all segments it uses (None: not shown), and what it loaded."""
+
+    row: _GuestRow
+    mapped: Flags | None
+    loaded: tuple[int, ...]
+
+
 class Accounts:
     """Collects the accounts of the guests that are shown to it.
 
@@ -79,26 +87,34 @@ class Accounts:
 
     def add_guest(self, reading: GuestReading) -> None:
         """Account for one guest."""
-        if reading.guest.name not in self._counters:
-            return
+        if reading.guest.name in self._counters:
+            self.add(self.look_at(reading))
+
+    def look_at(self, reading: GuestReading) -> GuestSeen:
+        """Return what the books say of one guest; `add` accounts for it, here or in later accounts of the system."""
         row = self._host_costs(reading)
-        self._rows.append(row)
-        sharing = reading.guest.expect == "shared"
         if reading.denied is not None or row.limits:
             row.host = replace(row.host, rss_bytes=None, pss_bytes=None)
             row.limits = row.limits or [reading.denied or ""]
-            self._all_visible &= not sharing
-            self._use_known = False
-            return
+            return GuestSeen(row, None, ())
         mapped = np.zeros(self._segment_pages, np.bool_)
         written_pages = sum(self._mark_mapped(mapped, space, reading.guest) for space in reading.spaces)
         row.written_bytes = written_pages * PAGE_SIZE
         row.xip_bytes = int(np.count_nonzero(mapped)) * PAGE_SIZE
-        if sharing:
-            self._sharing.add(mapped, self._loaded(reading.spaces))
-        else:
-            self._sharing.note_use(mapped)
         self._note_own_frames(row, reading.spaces)
+        return GuestSeen(row, mapped, tuple(self._loaded(reading.spaces)))
+
+    def add(self, seen: GuestSeen) -> None:
+        """Account for one guest that was looked at."""
+        self._rows.append(replace(seen.row, limits=list(seen.row.limits)))
+        sharing = seen.row.guest.expect == "shared"
+        if seen.mapped is None:
+            self._all_visible &= not sharing
+            self._use_known = False
+        elif sharing:
+            self._sharing.add(seen.mapped, seen.loaded)
+        else:
+            self._sharing.note_use(seen.mapped)
 
     def result(self, limits: list[str], free_before_bytes: int | None) -> MeasureResult:
         """Return the accounts of all guests shown so far; `limits` come before those found here."""

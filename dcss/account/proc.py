@@ -9,6 +9,7 @@ from pathlib import Path
 from dcss.errors import LaunchError, MeasurementDeniedError
 
 READ_BYTES = 1 << 20
+_LINE_BYTES = 4096
 
 
 class ProcessGoneError(LaunchError):
@@ -67,6 +68,19 @@ def read_proc(pid: int, book: str) -> bytes:
     if not parts:
         raise ProcessGoneError(pid, book)
     return b"".join(parts)
+
+
+def read_short(pid: int, book: str) -> bytes:
+    """Read a file of one line, which the kernel gives in one call. Errors as `read_proc` has them."""
+    descriptor = open_proc(pid, book)
+    try:
+        with proc_errors(pid, book):
+            text = os.read(descriptor, _LINE_BYTES)
+    finally:
+        os.close(descriptor)
+    if not text:
+        raise ProcessGoneError(pid, book)
+    return text
 
 
 def family(pids: Iterable[int]) -> tuple[int, ...]:

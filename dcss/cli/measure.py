@@ -40,7 +40,9 @@ def command(
     if watch_seconds is not None:
 
         def look(rows: int | None, first: bool) -> "Frame":
-            return _frame(ask(system, "measure"), rows, first=first, as_json=as_json, sort=sort, verbose=verbose)
+            return _frame(
+                ask(system, "measure", again=True), rows, first=first, as_json=as_json, sort=sort, verbose=verbose
+            )
 
         watch(watch_seconds, look, plain=as_json)
         return

@@ -23,6 +23,7 @@ from dcss.system.state import SystemState
 from dcss.system.targets import guest_counters, objects_of, segment_users, target_of
 
 if TYPE_CHECKING:
+    from dcss.account.sampler import Sampler
     from dcss.verify.cache import ContentCache
     from dcss.verify.examine import AccountQuestion
 
@@ -43,6 +44,7 @@ class Prover:
         self._lock = asyncio.Lock()
         self.extents = ExtentCache()
         self._content: ContentCache | None = None  # what the last proof derived from the segments
+        self._sampler: Sampler | None = None
 
     @asynccontextmanager
     async def held_off(self) -> AsyncIterator[None]:
@@ -71,6 +73,19 @@ class Prover:
             with self._system.cp.pinned_versions():
                 target = target_of(self._system)
                 result = await self._in_thread(_measure, target, self._account_question())
+        return self._with_mounts(_with_unmeasured(result, target, limits))
+
+    async def sleeping(self) -> frozenset[str]:
+        """Return the guests that have not run since `sample` saw them: what they said of themselves still holds."""
+        async with self._lock:
+            return frozenset() if self._sampler is None else await in_thread(self._sampler.sleeping)
+
+    async def sample(self, limits: Iterable[str] = ()) -> MeasureResult:
+        """Do what `measure` does, again and again: it reads guests anew that have run since, and seldom the others."""
+        async with self._lock:
+            with self._system.cp.pinned_versions():
+                target = target_of(self._system)
+                result = await self._in_thread(self._sample, target, self._account_question())
         return self._with_mounts(_with_unmeasured(result, target, limits))
 
     async def _examine(
@@ -141,6 +156,18 @@ class Prover:
         finally:
             give_back_free_memory()  # otherwise CP keeps tens of MB of page tables' copies until its end
 
+    def _sample(self, target: SystemTarget, question: "AccountQuestion") -> MeasureResult:
+        from dcss.account.sampler import Sampler
+
+        if self._sampler is None:
+            self._sampler = Sampler()
+        return self._sampler.sample(
+            _with_counters(target, question),
+            question.guest_counters,
+            question.segment_users,
+            free_before_bytes=question.free_before_bytes,
+        )
+
     def _account_question(self) -> "AccountQuestion":
         from dcss.verify.examine import AccountQuestion
 
@@ -159,13 +186,17 @@ class Prover:
 def _measure(target: SystemTarget, question: "AccountQuestion") -> MeasureResult:
     from dcss.account.accounts import measure
 
-    counted = replace(target, guests=tuple(guest for guest in target.guests if guest.name in question.guest_counters))
     return measure(
-        counted,
+        _with_counters(target, question),
         question.guest_counters,
         question.segment_users,
         free_before_bytes=question.free_before_bytes,
     )
+
+
+def _with_counters(target: SystemTarget, question: "AccountQuestion") -> SystemTarget:
+    """Return the system with those guests that have sent their own counters."""
+    return replace(target, guests=tuple(guest for guest in target.guests if guest.name in question.guest_counters))
 
 
 def _with_unmeasured(result: MeasureResult, target: SystemTarget, limits: Iterable[str]) -> MeasureResult:

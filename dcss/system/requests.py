@@ -58,16 +58,20 @@ class Requests:
         proof = self._prover.verify(None if path is None else absolute_path(path, "verify: evidence"))
         return to_document(await self._system.tasks.finish(proof, "verify"))
 
-    async def _measure(self, _client: ClientConnection, _: Arguments) -> Arguments:
-        limits = await self._refresh_counters()
-        return to_document(await self._system.tasks.finish(self._prover.measure(limits), "measure"))
+    async def _measure(self, _client: ClientConnection, arguments: Arguments) -> Arguments:
+        again = arguments.get("again", False)
+        if not isinstance(again, bool):
+            raise ConfigError(f"measure: again: found {again!r}, wanted true or false")
+        limits = await self._refresh_counters(await self._prover.sleeping() if again else frozenset())
+        measured = self._prover.sample(limits) if again else self._prover.measure(limits)
+        return to_document(await self._system.tasks.finish(measured, "measure"))
 
-    async def _refresh_counters(self) -> list[str]:
-        """Have every guest that is ready send its counters; return a line for each that does not in time."""
+    async def _refresh_counters(self, sleeping: frozenset[str]) -> list[str]:
+        """Have all guests that are ready and do not sleep send their counters; return a line for each that is late."""
         asked: dict[asyncio.Task[bool], GuestInstance] = {
             self._system.tasks.start(_refresh(guest), f"counters of {guest.name}"): guest
             for guest in self._system.guests.values()
-            if guest.ready
+            if guest.ready and guest.name not in sleeping
         }
         if asked:  # one that answers late answers for the next time
             await asyncio.wait(asked, timeout=COUNTERS_SECONDS)
