@@ -2,6 +2,7 @@
 
 import sys
 import time
+import traceback
 from pathlib import Path
 
 import click
@@ -33,12 +34,18 @@ def run(mode: str, only: tuple[str, ...], output: Path) -> None:
     """Run benchmarks and write what they found as JSON."""
     found: list[Row | Growth] = []
     seconds: dict[str, float] = {}
+    failed: list[str] = []
     machine = describe_machine()
     try:
         with Session(quick=mode == "quick") as session:
             for name in only or BENCHMARKS:
                 began = time.monotonic()
-                found += load(name)(session)
+                try:
+                    found += load(name)(session)
+                except Exception:  # the others are still worth having
+                    failed.append(name)
+                    click.echo(f"{name}: failed\n{traceback.format_exc()}", err=True)
+                    continue
                 seconds[name] = round(time.monotonic() - began, 1)
                 click.echo(f"{name}: {seconds[name]:.0f} s", err=True)
     except Interrupted as interrupted:
@@ -48,6 +55,9 @@ def run(mode: str, only: tuple[str, ...], output: Path) -> None:
     growths = tuple(each for each in found if isinstance(each, Growth))
     Results(mode, machine, rows, growths, seconds).write(output)
     click.echo(f"{len(rows)} rows and {len(growths)} growths: {output}", err=True)
+    if failed:
+        click.echo(f"failed: {', '.join(failed)}", err=True)
+        sys.exit(1)
 
 
 @main.command("check")

@@ -12,6 +12,10 @@ BENCHMARKS = {
     "commands": "benchmarks.cases.commands",
     "many": "benchmarks.cases.many",
     "alternatives": "benchmarks.cases.alternatives",
+    "proof": "benchmarks.cases.proof.case",
+    "modes": "benchmarks.cases.modes",
+    "image": "benchmarks.cases.image.build",
+    "ext2": "benchmarks.cases.ext2.case",
 }
 
 

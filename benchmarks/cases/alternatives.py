@@ -58,7 +58,7 @@ def _specs(guests: int, image: LibraryImage) -> list[RowSpec]:
             "time",
             f"from the command to all ready, {size}: interpreters, publication, mounts or copies, every page present",
         ),
-        RowSpec(LOWEST, "s", "time", "the same, and with KSM until 99 % of the pages were merged", "nothing"),
+        RowSpec(LOWEST, "s", "time", "the same, and with KSM until 99 % of the pages were merged"),
         RowSpec(CPU, "s", "cpu", "CPU of all processes until then, ksmd included", "CPU of `losetup` and `mount`"),
     ]
 

@@ -1,5 +1,6 @@
 """Trees and images of this machine's own libraries, which subjects share or copy."""
 
+import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,3 +49,20 @@ def config_of(session: Session, system: str, image: Path, guests: int, *, steps:
         " mounts: [{device: dcssblk0, at: /, options: [ro, xip]}]}]\n"
     )
     return path
+
+
+def copy_tree(target: Path, limit_bytes: int) -> tuple[int, int]:
+    """Copy from /usr/lib, in order of path, what fits; return files and bytes."""
+    files = size_bytes = 0
+    for directory, names, entries in os.walk("/usr/lib"):
+        names.sort()
+        for name in sorted(entries):
+            path = Path(directory, name)
+            length = path.lstat().st_size if path.is_file() or path.is_symlink() else limit_bytes + 1
+            if length > limit_bytes // 4 or size_bytes + length > limit_bytes:
+                continue
+            copy = target / path.relative_to("/")
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(path, copy, follow_symlinks=False)
+            files, size_bytes = files + 1, size_bytes + length
+    return files, size_bytes

@@ -11,6 +11,7 @@ from benchmarks.framework.stats import Spread, exponent, ratios, upper_range
 Kind = Literal["time", "cpu", "memory", "count"]
 LINEAR_EXPONENT = 1.15  # what noise makes of 1 over a decade of sizes
 FORMAT = 1
+NOTHING = "nothing"
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class RowSpec:
     unit: str
     kind: Kind
     includes: str
-    leaves_out: str = "nothing"
+    leaves_out: str = NOTHING
     wanted_ratio: tuple[str, float] | None = None
     wanted_most: float | None = None
 
@@ -78,7 +79,7 @@ class Growth:
     kind: Kind
     against: str
     includes: str
-    leaves_out: str = "nothing"
+    leaves_out: str = NOTHING
     points: tuple[tuple[float, tuple[float, ...]], ...] = ()
     skipped: str = ""
     most: float = LINEAR_EXPONENT  # the exponent that still passes; 0 and some noise for what should not grow at all

@@ -42,6 +42,13 @@ class Served:
         self.ready = self._read()
         self.command_seconds = time.monotonic() - self._began
 
+    def ask(self) -> dict[str, Any]:
+        """Send the program a line and return its answer."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        return self._read()
+
     def stop(self) -> dict[str, Any]:
         """Have the guests taken down and return what the program said about it."""
         assert self._process.stdin is not None

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from benchmarks.framework.results import Growth, Row
+from benchmarks.framework.results import NOTHING, Growth, Row
 from benchmarks.framework.stats import Spread
 
 
@@ -47,7 +47,7 @@ def growth(growths: Sequence[Growth]) -> str:
         verdict = {True: "yes", False: "**no**", None: "not measured"}[each.passes()]
         shown = "–" if exponent is None else f"{exponent:.2f}"
         lines.append(_line([each.name, each.against, *(ends or ["–", "–"]), shown, verdict]))
-    notes = [f"- *{each.name}* is {each.includes}. Left out: {each.leaves_out}." for each in growths]
+    notes = [f"- *{each.name}*: {each.includes}.{_left_out(each)}" for each in growths]
     notes += [f"- *{each.name}*, not measured: {each.skipped}." for each in growths if each.skipped]
     return "\n".join([*lines, "", *notes])
 
@@ -70,9 +70,13 @@ def _wanted(row: Row) -> str:
     return f"{' and '.join(wanted)}: {verdict}" if wanted else ""
 
 
+def _left_out(row: Row | Growth) -> str:
+    return "" if row.leaves_out == NOTHING else f" Left out: {row.leaves_out}."
+
+
 def _notes(rows: Sequence[Row]) -> Iterator[str]:
     for row in rows:
-        yield f"- *{row.name}* is {row.includes}. Left out: {row.leaves_out}."
+        yield f"- *{row.name}*: {row.includes}.{_left_out(row)}"
     reasons = dict.fromkeys((subject, reason) for row in rows for subject, reason in row.skipped.items())
     for subject, reason in reasons:
         yield f"- *{subject}*, not measured: {reason}."

@@ -1,0 +1,1 @@
+"""Reading and writing ext2 by this project's library and by others."""

@@ -1,0 +1,1 @@
+"""Building images, and what their layout is worth, beside mke2fs."""
