@@ -16,6 +16,11 @@ BENCHMARKS = {
     "modes": "benchmarks.cases.modes",
     "image": "benchmarks.cases.image.build",
     "ext2": "benchmarks.cases.ext2.case",
+    "growth-guests": "benchmarks.cases.growth.guests",
+    "growth-segment": "benchmarks.cases.growth.segment",
+    "growth-files": "benchmarks.cases.growth.files",
+    "growth-names": "benchmarks.cases.growth.names",
+    "growth-versions": "benchmarks.cases.growth.versions",
 }
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from benchmarks.cases.start import BARE
-from benchmarks.framework.kernel_books import MIB, cpu_seconds_with_ended, used_bytes
+from benchmarks.framework.kernel_books import MIB, used_bytes
 from benchmarks.framework.libraries import config_of, library_image
 from benchmarks.framework.proc_reading import read_seconds
 from benchmarks.framework.ps_requests import PsRequests
@@ -114,13 +114,13 @@ def _bare(session: Session, order: dict[str, object]) -> Sample:
 
 def _proofs(session: Session, system: str, served: Served) -> Mapping[str | tuple[str, str], float]:
     """Time `dcss verify` and `dcss measure`, and reading alone."""
-    cpu_before = _cpu(served.pid)
+    cpu_before = _cpu(served)
     began = time.monotonic()
     verdict = json.loads(session.dcss("verify", system, "--json"))["verdict"]
     verified = time.monotonic()
     account = json.loads(session.dcss("measure", system, "--json"))
     measured = time.monotonic()
-    cpu = _cpu(served.pid) - cpu_before
+    cpu = _cpu(served) - cpu_before
     if verdict != "verified":
         raise RuntimeError(f"system {system}: found verdict {verdict}, wanted verified")
     hosts = [guest["host"] for guest in account["guests"]]
@@ -135,10 +135,10 @@ def _proofs(session: Session, system: str, served: Served) -> Mapping[str | tupl
     }
 
 
-def _cpu(cp: int) -> float:
+def _cpu(served: Served) -> float:
     """Return the CPU seconds of CP, of the children that it waited for, and of the clients so far."""
     times = os.times()
-    return cpu_seconds_with_ended(cp) + times.children_user + times.children_system
+    return served.cpu_seconds() + times.children_user + times.children_system
 
 
 def _answers(session: Session, system: str) -> Mapping[str | tuple[str, str], float]:

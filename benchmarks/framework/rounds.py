@@ -75,21 +75,23 @@ def grow(
     measure: Callable[[int], Mapping[str, float]],
     *,
     rounds: int,
+    warm_up: bool = True,
 ) -> list[Growth]:
-    """Measure at every size, round by round, and return the rows with their points; the first round is discarded.
+    """Measure at every size, round by round, and return the rows with their points.
 
+    The first round is discarded where `warm_up` is set.
     A size that is unavailable ends the larger ones, and the row says why.
     """
     samples: dict[str, dict[int, list[float]]] = {row.name: {size: [] for size in sizes} for row in rows}
     reason, left = "", list(sizes)
-    for number in range(rounds + 1):
+    for number in range(rounds + warm_up):
         for size in left:
             try:
                 sample = measure(size)
             except Unavailable as error:
                 reason, left = f"{size:,} and more: {error}", left[: left.index(size)]
                 break
-            if number:
+            if number >= warm_up:
                 for name, value in sample.items():
                     samples[name][size].append(value)
     return [

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from benchmarks.framework.kernel_books import cpu_seconds_with_ended
 from benchmarks.framework.machine import ROOT
 
 
@@ -36,6 +37,10 @@ class Served:
     @property
     def pid(self) -> int:
         return self._process.pid
+
+    def cpu_seconds(self) -> float:
+        """Return the CPU time of the program, and of its children that have ended."""
+        return cpu_seconds_with_ended(self.pid)
 
     def wait_ready(self) -> None:
         """Read what the program says when its guests are ready. Raises RuntimeError if it ends before."""

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from cli_support import others_python
+from free_memory_support import memory_group_missing
 
 from dcss.account.frames import hidden_because
 from dcss.account.huge import no_huge_pages_because
@@ -120,6 +121,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "kvm": _kvm,
     "large_memory": _large_memory,
     "pagemap_scan": _pagemap_scan,
+    "memory_group": memory_group_missing,
 }
 
 

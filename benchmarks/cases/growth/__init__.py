@@ -1,0 +1,1 @@
+"""How time and memory grow with guests, segments, files, directories, paths and versions."""
