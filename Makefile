@@ -5,8 +5,9 @@ JOBS ?= 2
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+PEERS := $(VENV)/.peers
 
-.PHONY: demo test test-all lint bench clean
+.PHONY: demo test test-all lint bench bench-quick bench-baseline clean
 
 demo: $(STAMP)
 	$(BIN)/dcss run configs/demo.yaml
@@ -31,8 +32,21 @@ lint: $(STAMP)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: $(STAMP)
-	@for each in benchmarks/*.py; do echo "== $$each"; $(BIN)/python $$each || exit 1; done
+# Everything, in about 20 minutes; the documentation's tables and plots are written from it.
+bench: $(STAMP) $(PEERS)
+	$(BIN)/python -m benchmarks run --mode full
+	$(BIN)/python -m benchmarks render
+	$(BIN)/python -m benchmarks check benchmarks/results.json
+
+# Small sizes; fails where a ratio is clearly worse than in benchmarks/baseline.json.
+bench-quick: $(STAMP)
+	$(BIN)/python -m benchmarks run --mode quick --output build/bench/quick.json
+	$(BIN)/python -m benchmarks check build/bench/quick.json
+
+# Three quick runs show how far ratios differ from run to run.
+bench-baseline: $(STAMP)
+	for run in 1 2 3; do $(BIN)/python -m benchmarks run --mode quick --output build/bench/baseline-$$run.json || exit 1; done
+	$(BIN)/python -m benchmarks baseline build/bench/baseline-*.json
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
@@ -42,4 +56,9 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+# Other implementations, which only benchmarks use.
+$(PEERS): $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,bench]'
 	touch $@

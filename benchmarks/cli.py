@@ -66,8 +66,11 @@ def check_results(results: tuple[Path, ...]) -> None:
     """Fail where a ratio of RESULTS is clearly worse than in the baseline."""
     findings = []
     for path in results:
-        found = Results.read(path)
-        findings += check(found, read_baseline(BASELINE).get(found.mode, {}))
+        found, baselines = Results.read(path), read_baseline(BASELINE)
+        if found.mode not in baselines:
+            click.echo(f"mode {found.mode} has no baseline; `python -m benchmarks baseline {path}` records one")
+            continue
+        findings += check(found, baselines[found.mode])
     for outcome in ("not measured", "unknown", "lost", "gone"):
         for finding in findings:
             if finding.outcome == outcome:

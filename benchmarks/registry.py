@@ -12,6 +12,7 @@ BENCHMARKS = {
     "commands": "benchmarks.cases.commands",
     "many": "benchmarks.cases.many",
     "alternatives": "benchmarks.cases.alternatives",
+    "qemu": "benchmarks.cases.qemu.case",
     "proof": "benchmarks.cases.proof.case",
     "modes": "benchmarks.cases.modes",
     "image": "benchmarks.cases.image.build",

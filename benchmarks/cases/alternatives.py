@@ -36,7 +36,7 @@ def run(session: Session) -> list[Row]:
             "KSM, defaults": partial(_merged, session, copies | {"work": "merge"}, image, ksm.DEFAULTS),
             "loop mounts": partial(_loop_mounts, session, directory, image, guests),
         }
-        rounds = session.pick(quick=2, full=5)
+        rounds = session.pick(quick=3, full=5)
         specs = _specs(guests, image)
         return compare("alternatives", specs, subjects, rounds=rounds, once={"KSM, defaults"})
 

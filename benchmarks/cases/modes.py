@@ -39,7 +39,7 @@ def run(session: Session) -> list[Row]:
     def modes() -> Sample:
         return _by_mode(json.loads(session.dcss("run", config, "--json")))
 
-    return compare("modes", SPECS, {OURS: modes}, rounds=session.pick(quick=1, full=5), ours=OURS)
+    return compare("modes", SPECS, {OURS: modes}, rounds=session.pick(quick=2, full=5), ours=OURS)
 
 
 def _by_mode(document: dict[str, Any]) -> Sample:

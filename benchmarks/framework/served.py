@@ -1,7 +1,9 @@
 """A program that gets its guests ready, says so as one line of JSON, and takes them down when its input ends."""
 
+import contextlib
 import json
 import subprocess
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -20,13 +22,15 @@ class Served:
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self._command = command
         self._began = time.monotonic()
+        # A file, not a pipe: nobody reads it before the end, and a full pipe would stop the program.
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the program
         self._process = subprocess.Popen(
             command,
             env=environment,
             cwd=ROOT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=self._errors,
             text=True,
             start_new_session=True,
         )
@@ -67,19 +71,19 @@ class Served:
         """End the program however far it got."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
-        assert self._process.stderr is not None
-        self._process.stdin.close()
-        self._process.stdout.read()  # until its end: it says that only when nothing of it is left
+        with contextlib.suppress(BrokenPipeError):  # it has ended already
+            self._process.stdin.close()
+        self._process.stdout.read()
         self._process.wait()
-        for stream in (self._process.stdout, self._process.stderr):
-            stream.close()
+        self._process.stdout.close()
+        self._errors.close()
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
-        assert self._process.stderr is not None
         line = self._process.stdout.readline()
         if not line:
-            message = self._process.stderr.read().strip()
-            raise RuntimeError(f"{' '.join(self._command)}: ended early: {message}")
+            self._process.wait()
+            self._errors.seek(0)
+            raise RuntimeError(f"{' '.join(self._command)}: ended early: {self._errors.read().strip()}")
         answer: dict[str, Any] = json.loads(line)
         return answer

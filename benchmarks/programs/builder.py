@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from dcss.config.plan import DirectorySource
+from dcss.config.sources import DirectorySource
 from dcss.image.build import plan_image
 
 

@@ -103,6 +103,12 @@ def _huge_pages() -> str | None:
     return None if reason is None else f"huge pages for shared memory: {reason}"
 
 
+def _ksm() -> str | None:
+    if os.geteuid() != 0 or not os.access("/sys/kernel/mm/ksm/run", os.W_OK):
+        return "root, and a kernel with KSM"
+    return None
+
+
 def _kvm() -> str | None:
     return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
 
@@ -118,6 +124,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "packets": _packets,
     "glibc": _glibc,
     "huge_pages": _huge_pages,
+    "ksm": _ksm,
     "kvm": _kvm,
     "large_memory": _large_memory,
     "pagemap_scan": _pagemap_scan,

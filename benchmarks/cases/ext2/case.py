@@ -32,7 +32,7 @@ def run(session: Session) -> list[Row]:
     with session.directory("ext2") as directory:
         image, paths = make_image(session, directory, session.pick(quick=48, full=200))
         subjects = {kind.name: partial(measure, kind, directory, image, paths, session.quick) for kind in SUBJECTS}
-        return compare("ext2", specs(len(paths)), subjects, rounds=session.pick(quick=1, full=3))
+        return compare("ext2", specs(len(paths)), subjects, rounds=session.pick(quick=2, full=3))
 
 
 def specs(files: int) -> list[RowSpec]:

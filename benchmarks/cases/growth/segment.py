@@ -55,7 +55,7 @@ def run(session: Session) -> list[Growth]:
                 }
 
     sizes = session.pick(quick=(1, 16, 256), full=(1, 8, 64, 512, 2048, 8192))
-    return grow(NAME, ROWS, sizes, measure, rounds=session.pick(quick=1, full=3))
+    return grow(NAME, ROWS, sizes, measure, rounds=1, warm_up=session.quick)
 
 
 def _config(session: Session, directory: Path, size_mib: int) -> Path:

@@ -27,4 +27,4 @@ def run(session: Session) -> list[Growth]:
         return found
 
     sizes = session.pick(quick=(1, 10, 50), full=(1, 10, 100, 300, 1000))
-    return grow(NAME, ROWS, sizes, measure, rounds=session.pick(quick=1, full=2))
+    return grow(NAME, ROWS, sizes, measure, rounds=1)

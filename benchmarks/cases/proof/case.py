@@ -41,7 +41,7 @@ def run(session: Session) -> list[Row]:
         image = library_image(session, directory, session.pick(quick=32, full=100) * MIB)
         with system(session, image.tree / "usr/lib", guests) as target:
             subjects = {"dcss": lambda: one_round(target)}
-            return compare("proof", _specs(guests), subjects, rounds=session.pick(quick=2, full=5))
+            return compare("proof", _specs(guests), subjects, rounds=session.pick(quick=3, full=5))
 
 
 def _specs(guests: int) -> list[RowSpec]:

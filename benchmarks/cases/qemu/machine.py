@@ -1,0 +1,97 @@
+"""One QEMU guest: it says MOUNTED, reads every file when it is told to, and says READ."""
+
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import IO
+
+from benchmarks.framework.rounds import Unavailable
+
+QEMU = "qemu-system-x86_64"
+PMEM_STEP_BYTES = 2 << 20  # the guest kernel wants a device of whole pages of 2 MiB
+MEMORY = "256M"
+MOST_SECONDS = 120
+DISKS = {
+    "pmem": (
+        "-object memory-backend-file,id=disk,share=on,readonly=on,mem-path={path},size={size}",
+        "-device virtio-pmem-pci,memdev=disk",
+    ),
+    "blk": ("-drive file={path},format=raw,if=none,id=disk,readonly=on", "-device virtio-blk-pci,drive=disk"),
+}
+
+
+def check_qemu() -> None:
+    """Raise Unavailable where QEMU is not installed."""
+    if shutil.which(QEMU) is None:
+        raise Unavailable(f"{QEMU} is not installed")
+
+
+class VirtualMachine:
+    """A guest that has mounted its disk."""
+
+    def __init__(self, kernel: Path, initramfs: Path, image: Path, kind: str, errors: IO[str]) -> None:
+        size_bytes = image.stat().st_size
+        disk = [option.format(path=image, size=size_bytes) for option in DISKS[kind]]
+        # Not KVM, which hangs in virtual machines whose host does not nest; memory is the same without.
+        options = "-accel tcg -nodefaults -no-user-config -display none -serial stdio -no-reboot"
+        memory = f"-m {MEMORY},slots=2,maxmem=4G"
+        words = f"{options} {memory} {' '.join(disk)} -kernel {kernel} -initrd {initramfs}".split()
+        self._errors = errors
+        self._process = subprocess.Popen(
+            [QEMU, *words, "-append", "console=ttyS0 quiet loglevel=0 panic=-1"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+            errors="replace",
+            start_new_session=True,
+        )
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    def wait_for(self, word: str) -> None:
+        """Read the console until the guest says a word. Raises RuntimeError if it ends before, or says nothing."""
+        assert self._process.stdout is not None
+        seen = []
+        hung = threading.Timer(MOST_SECONDS, self._process.kill)
+        hung.start()
+        try:
+            for line in self._process.stdout:
+                if line.strip().endswith(word):
+                    return
+                seen.append(line)
+        finally:
+            hung.cancel()
+        self._errors.seek(0)
+        raise RuntimeError(f"{QEMU} ended before its guest said {word}: {self._errors.read()}{''.join(seen[-20:])}")
+
+    def tell(self) -> None:
+        """Let the guest go on."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+
+    def close(self) -> None:
+        """End the guest."""
+        self._process.kill()
+        self._process.communicate()
+
+
+@contextmanager
+def machines(count: int, kernel: Path, initramfs: Path, image: Path, kind: str) -> Iterator[list[VirtualMachine]]:
+    """Run guests that have mounted the same image."""
+    with ExitStack() as stack:
+        found = []
+        for _ in range(count):
+            errors = stack.enter_context(tempfile.TemporaryFile("w+"))
+            found.append(VirtualMachine(kernel, initramfs, image, kind, errors))
+            stack.callback(found[-1].close)
+        for machine in found:
+            machine.wait_for("MOUNTED")
+        yield found
