@@ -133,6 +133,7 @@ class _GuestRun:
 
     def _make_copies(self, kernel: Kernel, copies: CopyMaker, actions: deque[_Action]) -> None:
         """Have copies of the guest made as it is now, in each of which this goes on; `idle` ones have no more to do."""
+        self._rehearse_commands(kernel)
         if copied := copied_bytes(kernel):
             kernel.machine.port.stop_recording()
             self._refuse(copies, f"its boot made {copied} bytes of copies")
@@ -151,6 +152,12 @@ class _GuestRun:
             if copy.failure is not None:
                 raise copy.failure
             self._reported = idle
+
+    def _rehearse_commands(self, kernel: Kernel) -> None:
+        if (pattern := next((pattern for verb, *pattern in self._spec.run if verb in STEPS), None)) is not None:
+            from vmguest.shell.rehearsal import rehearse_commands  # imported by the fork server
+
+            rehearse_commands(kernel, *pattern)
 
     def _refuse(self, copies: CopyMaker, reason: str) -> None:
         self._start = Start(cloned=False, reason=reason)

@@ -35,6 +35,7 @@ def preload() -> None:
     import vmguest.fs.tmpfs
     import vmguest.init
     import vmguest.module
+    import vmguest.shell.rehearsal
     import vmguest.shell.serve  # noqa: F401
 
 
