@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from cp_support import BlockingCp, define, filler, never_filled, private_directories, unique_system
 
+from dcss.abi.extmem import SegmentType
 from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.segment import FileClass
 from dcss.cp.spool.definitions import saved_definitions
@@ -149,6 +150,24 @@ def test_damaged_content_is_set_aside_and_never_served(system: str, offset_bytes
         ]
         cp.saved.store(LIB, filler(b"again"))
         assert bytes(cp.open(LIB.name).object.buffer[:5]) == b"again"
+
+
+@pytest.mark.parametrize("word", ["SR", "SW", "SN", "SC", "ER", "EW", "EN"])
+def test_damaged_content_of_every_type_is_told(system: str, word: str) -> None:
+    """What guests may write has no digest while they use it, and had one when it was saved."""
+    kind = SegmentType[word]
+    with BlockingCp(system) as cp:
+        segment = cp.saved.store(define("LIB", f"20000-2000F {word}"), filler(b"content" if kind.saved else b""))
+        assert cp.open(LIB.name).digest == (None if kind.shared_writable else segment.saved_digest)
+    with (directory_of(system) / "0001.content").open("r+b") as content:
+        content.write(b"\xff")
+    with BlockingCp(system) as cp:
+        if word in {"SN", "EN"}:  # which show nothing of it
+            assert not any(cp.open(LIB.name).object.buffer)
+        else:
+            with pytest.raises(DamagedError, match="saved was"):
+                cp.open(LIB.name)
+            assert cp.files == {}
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,12 @@ def test_what_was_loaded_into_pages_that_are_not_saved_is_not_exported(cp: Block
     assert (tmp_path / "image").read_bytes() == b"r" * 4096 + bytes(4096)
 
 
+def test_one_segment_is_written_once(cp: BlockingCp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dcss.cp.spool.transfer.TemporaryFile", None)  # would take the room of a second copy
+    export_segments([cp.publish(LIB, filler(CONTENT))], tmp_path / "image")
+    assert (tmp_path / "image").read_bytes() == CONTENT + bytes(4096)
+
+
 def test_segments_that_adjoin_are_exported_as_one_file(cp: BlockingCp, tmp_path: Path) -> None:
     lower, upper = define("LOWER", "20000-200FF SR"), define("UPPER", "20100-20100 SR")
     segments = [cp.saved.store(lower, filler(CONTENT)), cp.saved.store(upper, filler(b"upper"))]
