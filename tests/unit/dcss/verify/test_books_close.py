@@ -105,14 +105,14 @@ class TestMappers:
     def test_one_and_several_are_named(self, mapped: SegmentView, monkeypatch: pytest.MonkeyPatch) -> None:
         me = os.getpid()
         name = Path("/proc/self/comm").read_text().strip()
-        assert self.detail(mapped, [1], monkeypatch) == f"it is mapped by process {me} ({name})"
+        assert self.detail(mapped, [0], monkeypatch) == f"it is mapped by process {me} ({name})"
         assert self.detail(mapped, [me], monkeypatch) == "no process that can be seen here maps it"
         child = os.fork()
         if child == 0:
             signal.pause()
             os._exit(0)
         try:
-            found = self.detail(mapped, [1], monkeypatch)
+            found = self.detail(mapped, [0], monkeypatch)
         finally:
             os.kill(child, signal.SIGKILL)
             os.waitpid(child, 0)
