@@ -39,12 +39,18 @@ def library_image(session: Session, directory: Path, limit_bytes: int) -> Librar
     return LibraryImage(directory / "tree", image, files, mapped_bytes)
 
 
-def config_of(session: Session, system: str, image: Path, guests: int, *, steps: str = "[{map: /usr/lib/*}]") -> Path:
-    """Write the YAML of a system whose guests share an image in place, and return its path."""
-    path = session.scratch / f"{system}.yaml"
+def config_of(
+    session: Session, system: str, image: Path, guests: int, *, steps: str = "[{map: /usr/lib/*}]", huge: bool = True
+) -> Path:
+    """Write the YAML of a system whose guests share an image in place, and return its path.
+
+    With `huge` the segment lies in huge pages where the machine has them, as it does by default.
+    """
+    path = session.scratch / f"{system}{'' if huge else '-small'}.yaml"
+    pages = "auto" if huge else "never"
     path.write_text(
         f"system: {system}\n"
-        f"segments: [{{name: LIB, at: {ADDRESS}, image: {{ext2: {image}}}}}]\n"
+        f"segments: [{{name: LIB, at: {ADDRESS}, huge_pages: {pages}, image: {{ext2: {image}}}}}]\n"
         f"guests: [{{name: L, count: {guests}, run: {steps},"
         " mounts: [{device: dcssblk0, at: /, options: [ro, xip]}]}]\n"
     )

@@ -75,15 +75,18 @@ class Session:
         finally:
             shutil.rmtree(path, ignore_errors=True)
 
-    def run(self, *command: str | Path, allowed: Sequence[int] = (0,)) -> str:
-        """Run a command to its end and return its standard output; SIGTERM ends it where the run is interrupted."""
+    def run(self, *command: str | Path, discard: bool = False) -> str:
+        """Run a command to its end and return its standard output; SIGTERM ends it where the run is interrupted.
+
+        With `discard` the output is nobody's. Raises RuntimeError if the command fails.
+        """
         words = [str(word) for word in command]
         with subprocess.Popen(
             words,
             env=self.environment,
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.DEVNULL if discard else subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,  # Ctrl-C reaches this process alone, which ends the others in order
@@ -93,13 +96,13 @@ class Session:
             except BaseException:
                 end(process)
                 raise
-        if process.returncode not in allowed:
-            raise RuntimeError(f"{' '.join(words)}: status {process.returncode}: {err.strip() or out.strip()}")
-        return out
+        if process.returncode:
+            raise RuntimeError(f"{' '.join(words)}: status {process.returncode}: {err.strip() or out}")
+        return out or ""
 
-    def dcss(self, *words: str | Path, allowed: Sequence[int] = (0,)) -> str:
+    def dcss(self, *words: str | Path, discard: bool = False) -> str:
         """Run a `dcss` command of this checkout."""
-        return self.run(sys.executable, "-m", "dcss", *words, allowed=allowed)
+        return self.run(sys.executable, "-m", "dcss", *words, discard=discard)
 
     @contextlib.contextmanager
     def served(

@@ -3,7 +3,8 @@
 Each is forked from this process, which has imported next to nothing and has frozen the garbage collector, does its
 work, and waits. It is what no guest can beat with processes. Started with `-I -S` and a JSON document as its argument:
 
-    {"count": N, "work": "map" | "copy" | "merge" | "files", "path": FILE or directory with one mount for each fork}
+    {"count": N, "work": "map" | "copy" | "merge" | "files", "path": FILE or directory with one mount for each fork,
+     "huge": true: the file gets huge pages first, where the machine has them}
 
 One line of JSON says that all are ready, one more that all are gone, after the standard input has ended.
 """
@@ -20,7 +21,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 POPULATE = 0x8000
-MERGEABLE = 12  # MADV_MERGEABLE
+MERGEABLE, COLLAPSE = 12, 25  # MADV_MERGEABLE, MADV_COLLAPSE
+HUGE_BYTES = 2 << 20
 libc = ctypes.CDLL(None, use_errno=True)
 libc.mmap.restype = ctypes.c_void_p
 libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
@@ -73,10 +75,10 @@ def worker(order: dict[str, str]) -> Callable[[int], None]:
     descriptor = os.open(path, os.O_RDONLY)
     if work != "map":
         return lambda _: copy(descriptor, mergeable=work == "merge")
-    return same_as_guests(descriptor)
+    return same_as_guests(descriptor, huge=bool(order.get("huge")))
 
 
-def same_as_guests(descriptor: int) -> Callable[[int], None]:
+def same_as_guests(descriptor: int, *, huge: bool) -> Callable[[int], None]:
     """Return a worker that maps a whole file by one call and reads a byte of every page.
 
     This process imports what the fork server of guests imports, so that nothing but their work tells them apart. It
@@ -88,8 +90,11 @@ def same_as_guests(descriptor: int) -> Callable[[int], None]:
 
     size_bytes = os.fstat(descriptor).st_size
     reservation = hostmem.reserve()
-    window, user_area = reservation.window, reservation.user_area
+    window, user_area = (-(-start // HUGE_BYTES) * HUGE_BYTES for start in (reservation.window, reservation.user_area))
     hostmem.map_object(window, size_bytes, descriptor, 0, writable=False, private=False, populate=True)
+    if huge:
+        # Refused where the kernel has no huge page to give, or no such advice; the pages stay small then.
+        libc.madvise(ctypes.c_void_p(window), ctypes.c_size_t(size_bytes // HUGE_BYTES * HUGE_BYTES), COLLAPSE)
 
     def work(_: int) -> None:
         hostmem.map_object(user_area, size_bytes, descriptor, 0, writable=False, private=False, populate=False)

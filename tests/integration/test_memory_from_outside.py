@@ -4,13 +4,15 @@ Two systems that differ by their number of guests are compared, so that CP, the 
 What the account does not have is slab and stacks of the kernel.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from cli_support import Dcss, made_user
-from free_memory_support import KIB, MIB, MemoryGroup, UsedBytes, machine_used_bytes, memory_group
 from needs_support import needs
+
+from benchmarks.framework.control_group import MemoryGroup, memory_group
+from benchmarks.framework.kernel_books import KIB, MIB, used_bytes
 
 SEGMENT_BYTES = 16 * MIB
 # Of a guest: stacks, VMAs, sockets, inodes of /proc. The group is charged in batches for each processor.
@@ -49,13 +51,13 @@ def account_bytes(measured: dict[str, Any]) -> int:
     return int(guests + sum(segment["resident_bytes"] for segment in measured["segments"]))
 
 
-def taken(dcss: Dcss, guests: int, kind: str, used_bytes: UsedBytes, prefix: tuple[str, ...] = ()) -> tuple[int, int]:
+def taken(dcss: Dcss, guests: int, kind: str, used: Callable[[], int], prefix: tuple[str, ...] = ()) -> tuple[int, int]:
     """Return what a system of so many guests takes, by free memory and by its account, and take it down."""
     config = dcss.config(f"name: G, count: {guests}, {kind}, {MAP}")
-    before_bytes = used_bytes()
+    before_bytes = used()
     dcss("up", config, "-d", prefix=prefix)
     try:
-        fall_bytes = used_bytes() - before_bytes
+        fall_bytes = used() - before_bytes
         return fall_bytes, account_bytes(dcss.json("measure", dcss.system))
     finally:
         dcss("down", dcss.system)
@@ -82,7 +84,7 @@ def test_free_memory_falls_by_what_the_account_says(dcss: Dcss, kind: str, guest
     fill_tree(dcss)
     found = []
     for _ in range(ATTEMPTS):
-        found.append(tuple(taken(dcss, count, kind, machine_used_bytes) for count in (2, guests + 2)))
+        found.append(tuple(taken(dcss, count, kind, used_bytes) for count in (2, guests + 2)))
         few, many = found[-1]
         if is_right(few, many, guests, noise_bytes=MACHINE_NOISE_BYTES):
             return

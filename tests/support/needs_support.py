@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 from cli_support import others_python
-from free_memory_support import memory_group_missing
 
+from benchmarks.framework.control_group import no_memory_group_because
 from dcss.account.frames import hidden_because
 from dcss.account.huge import no_huge_pages_because
 from dcss.account.pagemap import Pagemap
@@ -128,7 +128,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "kvm": _kvm,
     "large_memory": _large_memory,
     "pagemap_scan": _pagemap_scan,
-    "memory_group": memory_group_missing,
+    "memory_group": no_memory_group_because,
 }
 
 
