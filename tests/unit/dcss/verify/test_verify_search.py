@@ -94,6 +94,18 @@ def test_copies_over_the_seams_of_the_buffer(offset: int) -> None:
         assert search(searcher, memory) == expected
 
 
+@pytest.mark.parametrize("pages", range(1, 12))
+def test_every_page_is_searched_and_every_border_between_two(pages: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the buffer holds of them at once: here four."""
+    monkeypatch.setattr("dcss.verify.search.searcher._BUFFER_PAGES", 4)
+    segment = random_content(1)
+    searcher = Searcher(Contents.of([unmapped(segment)]))
+    for offset in range(0, (pages - 1) * PAGE_SIZE + 1, PAGE_SIZE // 2):
+        memory = Memory((bytes(offset) + segment).ljust(pages * PAGE_SIZE, b"\0"))
+        assert search(searcher, memory) == [(offset, 0)]
+    assert search(searcher, Memory(b""), np.zeros(0, np.int64)) == []
+
+
 def test_unreadable_pages_are_told_and_the_rest_is_searched() -> None:
     segment = random_content(6)
     searcher = Searcher(Contents.of([unmapped(segment)]))
