@@ -245,3 +245,34 @@ def test_of_a_big_mapping_the_zero_pages_beside_populated_ones_are_read_too() ->
         inside = found[(found >= first) & (found < first + pages)] - first
     assert inside.tolist() == [0, 1, 2, 499, 500, 501, 502, 503, 504, 505, 700, pages - 2, pages - 1]
     assert (np.diff(found) > 0).all()
+
+
+def test_pages_of_mappings_that_are_left_out_are_not_read_with_their_neighbours() -> None:
+    """Mappings that lie close are read in one call, with what is between them: only where all are looked at."""
+    descriptor = os.memfd_create("left out")
+    os.ftruncate(descriptor, 8 * PAGE_SIZE)
+    status = os.fstat(descriptor)
+    objects = frozenset({(status.st_dev, status.st_ino)})
+    with mapped(24) as first:
+        at, fixed = (first + 8) * PAGE_SIZE, 0x10
+        assert _libc.mmap(at, 8 * PAGE_SIZE, READ_WRITE, mmap.MAP_SHARED | fixed, descriptor, 0) == at
+        middle = (first + 16) * PAGE_SIZE
+        assert _libc.mmap(middle, 4 * PAGE_SIZE, READ_WRITE, mmap.MAP_PRIVATE | fixed, descriptor, 0) == middle
+        os.close(descriptor)
+        for page in (7, 8, 15, 16, 21):
+            touch(first + page)
+        ctypes.c_ubyte.from_address((first + 17) * PAGE_SIZE).value  # noqa: B018
+
+        def inside(space: ProcessPages) -> list[int]:
+            return [page - first for page in space.pages.tolist() if first <= page < first + 24]
+
+        pid = os.getpid()
+        everything = inside(ProcessPages.read(pid))
+        assert {7, 8, 15, 16, 17, 21} <= set(everything)
+        # The kernel maps some pages around those that are asked for.
+        assert inside(ProcessPages.read_without(pid, objects)) == [7, 16, 21]
+        assert inside(ProcessPages.read(pid).without(objects)) == [7, 16, 21]
+        only = inside(ProcessPages.read(pid, objects))
+        assert only == [page for page in everything if 8 <= page < 20]
+        assert ProcessPages.read(pid).map.complete
+        assert not ProcessPages.read_without(pid, objects).map.complete

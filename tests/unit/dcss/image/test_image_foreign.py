@@ -5,17 +5,21 @@ import lzma
 from collections.abc import Callable
 from pathlib import Path
 from struct import pack
+from typing import Any
 
 import pytest
 from ext2_support import e2fs
 from image_support import build, opened_image
 
+from dcss.abi.ext2 import MAGIC, SUPERBLOCK
 from dcss.config.sources import Ext2Source, TarSource
 from dcss.errors import ImageError
 from dcss.ext2.source import BufferSource
 from dcss.image.build import plan_image
-from dcss.image.foreign import foreign_content
+from dcss.image.foreign import foreign_content, has_ext2_at
+from dcss.image.partitions import partition_table
 from dcss.image.sources.kind import source_of
+from dcss.image.superblock import file_system_bytes, superblock_at
 
 SIZE_BYTES = 1 << 20
 PATH = Path("disk.img")
@@ -126,6 +130,116 @@ def test_partitions_that_hold_ext2_are_offered(kind: str, tmp_path: Path) -> Non
     message = found_in(with_bytes(*tables[kind], (131072, image)))
     assert message.startswith(f"found a partition table ({kind[:3] if kind != 'logical' else 'MBR'}), wanted")
     assert "map --offset 131072, or in YAML offset: 131072 beside ext2:" in message
+
+
+@pytest.mark.parametrize("base", [0, 4096])
+def test_of_several_partitions_with_ext2_the_first_is_offered(base: int, tmp_path: Path) -> None:
+    image = made(tmp_path / "fs.img")
+    table = mbr((0x0C, 64, 8), (0x83, 256, 1024), (0x83, 1280, 1024), (0x83, 2304, 1024))
+    pieces = ((0, table), (256 * 512, image), (1280 * 512, image), (2304 * 512, image))
+    content = with_bytes(*pieces, size_bytes=2 << 20)
+    found = foreign_content(BufferSource(bytes(content)), PATH, base)
+    assert found is not None
+    offsets = tuple(base + sector * 512 for sector in (256, 1280, 2304))
+    assert found.offsets == offsets
+    assert found.advice == (
+        f"give image ls, cat, check or map --offset {offsets[0]}, or in YAML offset: {offsets[0]} beside ext2:"
+        f" (others with ext2: {offsets[1]}, {offsets[2]})"
+    )
+    content[1280 * 512 :] = bytes(len(content) - 1280 * 512)
+    found = foreign_content(BufferSource(bytes(content)), PATH, base)
+    assert found is not None
+    assert found.advice.endswith("beside ext2:")
+    assert (found.compressed, found.offsets) == (False, offsets[:1])
+
+
+def test_what_is_compressed_is_marked() -> None:
+    for magic, compressed in ((b"\x1f\x8b", True), (b"BZh", True), (b"QFI\xfb", False)):
+        found = foreign_content(BufferSource(magic), PATH)
+        assert found is not None
+        assert (found.compressed, found.offsets) == (compressed, ())
+
+
+@pytest.mark.parametrize(
+    ("field", "possible", "impossible"),
+    [
+        ("s_rev_level", (0, 1), (2,)),
+        ("s_block_group_nr", (0,), (1,)),
+        ("s_first_data_block", (0, 1), (2,)),
+        ("s_free_blocks_count", (0, 512), (513,)),
+        ("s_blocks_per_group", (1, 8192), (0, 8193)),
+        ("s_inodes_per_group", (1, 8192), (0, 8193)),
+        ("s_log_block_size", (0, 6), (7,)),
+        ("s_magic", (MAGIC,), (MAGIC + 1,)),
+    ],
+)
+def test_a_superblock_is_plausible_or_none(
+    field: str, possible: tuple[int, ...], impossible: tuple[int, ...], tmp_path: Path
+) -> None:
+    image = bytearray(made(tmp_path / "fs.img", "-b", "1024"))
+    superblock = superblock_at(BufferSource(bytes(image)))
+    assert superblock is not None
+    assert superblock.s_blocks_count == 512
+    assert file_system_bytes(superblock) == len(image)
+    for value, plausible in [*((each, True) for each in possible), *((each, False) for each in impossible)]:
+        changed: dict[str, Any] = {field: value}
+        image[1024:2048] = SUPERBLOCK.pack(*superblock._replace(**changed)).ljust(1024, b"\0")
+        assert has_ext2_at(BufferSource(bytes(image)), 0) is plausible
+    assert superblock_at(BufferSource(bytes(image[: 1024 + SUPERBLOCK.size - 1]))) is None
+
+
+def test_data_begins_before_the_end(tmp_path: Path) -> None:
+    superblock = superblock_at(BufferSource(made(tmp_path / "fs.img", "-b", "1024")))
+    assert superblock is not None
+    for blocks, plausible in ((0, False), (1, False), (2, True)):
+        small = superblock._replace(s_blocks_count=blocks, s_free_blocks_count=0)
+        assert has_ext2_at(BufferSource(bytes(1024) + SUPERBLOCK.pack(*small)), 0) is plausible
+
+
+def first_bytes(*pieces: tuple[int, bytes]) -> tuple[str, tuple[int, ...]] | None:
+    return partition_table(BufferSource(bytes(with_bytes(*pieces))))
+
+
+def test_partitions_of_a_table() -> None:
+    assert first_bytes((0, mbr((0x83, 1, 1), (0, 5, 5), (0x83, 0, 5), (0x83, 5, 0)))) == ("MBR", (512,))
+    assert first_bytes((0, mbr((0xEE, 1, 99), (0x83, 7, 9)))) == ("MBR", (3584,))
+    assert first_bytes((0, mbr())) is None
+    for status, found in ((0, ("MBR", (512,))), (0x80, ("MBR", (512,))), (1, None), (0x81, None)):
+        table = bytearray(mbr((0x83, 1, 1)))
+        table[446] = status
+        assert first_bytes((0, bytes(table))) == found
+    assert first_bytes((0, mbr((0x83, 1, 1))[:511] + b"\xab")) is None
+
+
+def test_logical_partitions_lie_by_their_own_table() -> None:
+    outer = mbr((0x0C, 8, 8), (0x85, 100, 900))
+    inner = (100 * 512, mbr((0x83, 2, 50), (0x0F, 200, 80)))
+    last = (300 * 512, mbr((0x83, 3, 50)))
+    assert first_bytes((0, outer), inner, last) == ("MBR", (8 * 512, 102 * 512, 303 * 512))
+    third = (100 * 512, mbr((0x83, 2, 50), (0, 0, 0), (0x83, 5, 5)))  # only two entries count
+    assert first_bytes((0, outer), third) == ("MBR", (8 * 512, 102 * 512))
+    nothing = (100 * 512, mbr((0x83, 2, 0), (0x83, 0, 2)))
+    assert first_bytes((0, outer), nothing) == ("MBR", (8 * 512,))
+
+
+def test_entries_of_a_gpt() -> None:
+    def table(entries: bytes, sector: int = 3, count: int = 128, entry_size_bytes: int = 128) -> object:
+        header = b"EFI PART" + bytes(64) + pack("<Q2I", sector, count, entry_size_bytes)
+        return first_bytes((512, header), (sector * 512, entries))
+
+    def entry(first: int, last: int, kind: int = 7) -> bytes:
+        return bytes([kind]) * 32 + pack("<2Q80x", first, last)
+
+    assert table(entry(9, 9) + entry(30, 29) + entry(40, 41, kind=0) + entry(50, 60)) == ("GPT", (4608, 25600))
+    assert table(entry(9, 9) + entry(10, 10), count=1) == ("GPT", (4608,))
+    assert table(entry(9, 9)[:48] + entry(10, 10)[:48], entry_size_bytes=48) == ("GPT", (4608, 5120))
+    assert table(entry(9, 9), entry_size_bytes=512) == ("GPT", (4608,))
+    for entry_size_bytes in (47, 513):
+        assert table(entry(9, 9), entry_size_bytes=entry_size_bytes) is None
+    many = b"".join(entry(number, number) for number in range(1, 200))
+    assert table(many, count=4000) == ("GPT", tuple(number * 512 for number in range(1, 129)))
+    # Entries go on behind the end of the disk.
+    assert table(entry(9, 9), sector=SIZE_BYTES // 512 - 1, count=128) == ("GPT", (4608,))
 
 
 def test_partitions_without_ext2_are_listed() -> None:

@@ -106,6 +106,74 @@ def test_words_and_json_say_the_same(tmp_path: Path) -> None:
     assert {os.fsencode(file["path"]) for file in form["files"]} == {file.path for file in image.files}
 
 
+def test_a_file_without_data_has_no_slack(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    root.mkdir()
+    (root / "empty").write_bytes(b"")
+    with (root / "hole").open("wb") as file:
+        file.truncate(5000)
+    (root / "page").write_bytes(b"p" * 4096)
+    (root / "rest").write_bytes(b"r" * 4097)
+    build(root, tmp_path / "x.img")
+    image = map_image(BufferSource((tmp_path / "x.img").read_bytes()), tmp_path / "x.img", 0x20000000)
+    files = {file.path: file for file in image.files}
+    assert {path: (file.slack_bytes, file.data_bytes, file.mappings) for path, file in files.items()} == {
+        b"/empty": (0, 0, 0),
+        b"/hole": (0, 0, 1),
+        b"/page": (0, 4096, 1),
+        b"/rest": (4095, 8192, 1),
+    }
+    form = map_document(image)
+    assert [
+        form[key] for key in ("address", "size_bytes", "metadata_bytes", "free_bytes", "huge_share", "borders")
+    ] == [
+        0x20000000,
+        image.size_bytes,
+        image.total_bytes("metadata"),
+        image.total_bytes("free"),
+        0.0,
+        [],
+    ]
+    rest = files[b"/rest"]
+    assert form["files"][-1] == {
+        "path": "/rest",
+        "inode": rest.inode,
+        "size_bytes": 4097,
+        "data_bytes": 8192,
+        "slack_bytes": 4095,
+        "runs": [[0, rest.runs[0].disk_block, 2]],
+        "mappings": 1,
+        "huge_bytes": 0,
+        "aligned": False,
+    }
+
+
+def test_a_run_is_cut_where_a_segment_ends(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    root.mkdir()
+    (root / "file").write_bytes(b"f" * (10 * 4096))
+    build(root, tmp_path / "x.img")
+    source = BufferSource((tmp_path / "x.img").read_bytes())
+    (whole,) = map_image(source, tmp_path).files
+    (run,) = whole.runs
+    first, end = run.disk_block, run.disk_block + 10
+    for borders, pieces in (
+        ([first], [(0, first, 10)]),
+        ([end], [(0, first, 10)]),
+        ([first + 1], [(0, first, 1), (1, first + 1, 9)]),
+        ([first + 9], [(0, first, 9), (9, first + 9, 1)]),
+        ([0, first + 3, first + 5, end + 1], [(0, first, 3), (3, first + 3, 2), (5, first + 5, 5)]),
+    ):
+        image = map_image(source, tmp_path, borders=[block * 4096 for block in borders])
+        (file,) = image.files
+        assert [tuple(piece) for piece in file.pieces] == pieces
+        assert (file.runs, file.mappings, image.borders) == (
+            (run,),
+            len(pieces),
+            tuple(block * 4096 for block in borders),
+        )
+
+
 def test_an_image_without_data(tmp_path: Path) -> None:
     (tmp_path / "tree").mkdir()
     build(tmp_path / "tree", tmp_path / "x.img")
