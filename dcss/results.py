@@ -180,6 +180,44 @@ class GuestOutcome:
 
 
 @dataclass(frozen=True, slots=True)
+class StageSeconds:
+    """Where a guest's start went: its process, its kernel, steps of its `run:` list. No second is in two of them.
+
+    `fork` lasts from CP's request to the guest's first step; `populate` is mapping files with every page present.
+    """
+
+    fork: float = 0.0
+    hypercalls: float = 0.0
+    kernel: float = 0.0
+    mount: float = 0.0
+    map: float = 0.0
+    populate: float = 0.0
+    read: float = 0.0
+    load: float = 0.0
+    exec: float = 0.0
+    other: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class GuestTimings:
+    """One guest's start, from CP's request to its verdict; `boot` as in its outcome."""
+
+    name: str
+    boot: Boot | None
+    seconds: float
+    stages: StageSeconds
+
+
+@dataclass(frozen=True, slots=True)
+class RunTimings:
+    """Where a run's start went. The interpreter that guests are forked from starts while segments are published."""
+
+    publish_seconds: float
+    interpreter_seconds: float | None
+    guests: tuple[GuestTimings, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunResult:
     """What one `dcss run` found."""
 
@@ -189,6 +227,7 @@ class RunResult:
     publish_seconds: float
     ready_seconds: float
     warnings: tuple[str, ...] = ()
+    timings: RunTimings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ from vmguest.fs.tmpfs import TmpfsFileSystem
 from vmguest.kernel import Kernel
 from vmguest.port import Call
 from vmguest.printk import STAMP
+from vmguest.stopwatch import MapPacked, Send, Stopwatch
 
 _CLOSED = -1
 
@@ -40,7 +41,16 @@ class BootRecord:
     Copies tell the host `packets` at the console. Those that are `idle` have nothing to do then but what the host asks.
     """
 
-    def __init__(self, kernel: Kernel, console: socket, packets: Sequence[bytes], *, idle: bool) -> None:
+    def __init__(
+        self,
+        kernel: Kernel,
+        console: socket,
+        packets: Sequence[bytes],
+        *,
+        idle: bool,
+        watch: Stopwatch | None = None,
+    ) -> None:
+        self._watch = watch
         self._kernel, self._console, self._told, self._idle = kernel, console, tuple(packets), idle
         machine = kernel.machine
         self._made_calls = tuple(machine.port.calls)
@@ -90,9 +100,13 @@ class BootRecord:
         its own of, and functions, modules and what they refer to lie on many.
         """
         port, log = self._kernel.machine.port.socket, self._kernel.log
-        send, receive, tell, listen = port.send, port.recvmsg, self._console.send, self._console.recv
+        send: Send = port.send
+        receive, tell, listen = port.recvmsg, self._console.send, self._console.recv
         calls, objects, numbers, packets, idle = self._calls, self._objects, self._numbers, self._told, self._idle
-        map_packed, mappings, lines = hostmem.map_packed, self._mappings, log.prepare_repeat()
+        map_packed: MapPacked = hostmem.map_packed
+        mappings, lines = self._mappings, log.prepare_repeat()
+        if self._watch is not None:
+            send, map_packed = self._watch.in_copy(send, map_packed)
         finish = self._finish if self._in_place or self._tmpfs else None
         pack_idle, from_bytes = Verdict.pack_idle, int.from_bytes
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from time import monotonic
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from dcss.abi.console import (
     ACCESS,
@@ -22,6 +22,7 @@ from dcss.abi.console import (
     Verdict,
     pack_access,
 )
+from dcss.abi.timings import STAGES, Stage
 from dcss.errors import DcssError, KernelError
 from vmguest import hostmem
 from vmguest.boot_record import BootDiffersError, BootRecord
@@ -31,16 +32,22 @@ from vmguest.kernel import Kernel
 from vmguest.port import Call
 from vmguest.printk import KernelPanicError
 from vmguest.spec import GuestSpec
+from vmguest.stopwatch import Stopwatch
 from vmguest.workload import STEPS, matches
 
 FAILED = 1  # exit status of a guest whose workload failed
 CRASHED = 70  # exit status of a guest whose kernel did (sysexits.h: EX_SOFTWARE)
+Result = TypeVar("Result")
 
 
 class _Action(NamedTuple):
-    """A part of a guest's start. Guests that are copies of one have in common what is `sharable` and comes first."""
+    """A part of a guest's start, in a stage of it or in none.
+
+    Guests that are copies of one have in common what is `sharable` and comes first.
+    """
 
     place: str
+    stage: Stage | None
     run: Callable[[], object]
     sharable: Callable[[], bool]
 
@@ -82,6 +89,7 @@ class _GuestRun:
         self._kept: object = None
         self._place = ""  # in the `run:` list, for messages
         self._access_told = False
+        self._watch = Stopwatch(self._console) if spec.timings else None
 
     def run(self, copies: CopyMaker | None, given: Sequence[Call] = ()) -> int:
         """Run it; return the exit status. The hypercalls of `given` were made already, and answered."""
@@ -114,11 +122,14 @@ class _GuestRun:
         if copies is not None and (reason := reason_against(self._spec)):
             self._refuse(copies, reason)
             copies = None
-        kernel = _start_kernel(self._spec, self._name, self._host, sys.stdout.fileno(), given)
+        kernel = self._timed(
+            "kernel",
+            partial(_start_kernel, self._spec, self._name, self._host, sys.stdout.fileno(), given, self._watch),
+        )
         if copies is None:
             kernel.machine.port.stop_recording()
         actions = deque(_mounts(kernel, self._spec))
-        actions.append(_Action("", partial(self._tell_access, kernel), lambda: True))
+        actions.append(_Action("", None, partial(self._tell_access, kernel), lambda: True))
         actions.extend(_steps(kernel, self._spec))
         while actions:
             if copies is not None and not actions[0].sharable():
@@ -126,10 +137,13 @@ class _GuestRun:
                 copies = None
             action = actions.popleft()
             self._place = action.place
-            action.run()
+            self._timed(action.stage, action.run)
         if copies is not None:
             self._make_copies(kernel, copies, actions)
         return kernel
+
+    def _timed(self, stage: Stage | None, function: Callable[[], Result]) -> Result:
+        return function() if self._watch is None or stage is None else self._watch.run(stage, function)
 
     def _make_copies(self, kernel: Kernel, copies: CopyMaker, actions: deque[_Action]) -> None:
         """Have copies of the guest made as it is now, in each of which this goes on; `idle` ones have no more to do."""
@@ -143,7 +157,7 @@ class _GuestRun:
         start = Start(cloned=True)
         if idle:
             packets.append(START + start.pack())
-        record = BootRecord(kernel, self._console, packets, idle=idle)
+        record = BootRecord(kernel, self._console, packets, idle=idle, watch=self._watch)
         self._kept = record, copies, actions, packets  # to give them up would touch all that they are made of
         copy = copies.make(record)
         if copy is not None:
@@ -170,6 +184,8 @@ class _GuestRun:
             self._console.send(ACCESS + pack_access(kernel.access), socket.MSG_NOSIGNAL)
 
     def _report(self, verdict: Verdict) -> None:
+        if self._watch is not None:
+            self._watch.tell()
         if self._start is not None:
             self._console.send(START + self._start.pack(), socket.MSG_NOSIGNAL)
         self._console.send(VERDICT + verdict.pack(), socket.MSG_NOSIGNAL)
@@ -180,12 +196,21 @@ class _GuestRun:
         return exit_status
 
 
-def _start_kernel(spec: GuestSpec, name: str, host: GuestHost, log: int | None, given: Sequence[Call] = ()) -> Kernel:
+def _start_kernel(  # noqa: PLR0917
+    spec: GuestSpec,
+    name: str,
+    host: GuestHost,
+    log: int | None,
+    given: Sequence[Call] = (),
+    watch: Stopwatch | None = None,
+) -> Kernel:
     """Start a kernel with its devices."""
     segments = ",".join(spec.dcssblk)
     command_line = f"dcssblk.segments={segments}"
     kernel = Kernel(host.reservation, spec.storage_bytes, host.port, log, name=name, command_line=command_line)
     kernel.machine.port.give(given)
+    if watch is not None:
+        kernel.machine.port.note_calls(partial(watch.note, "hypercalls"))
     kernel.dcssblk.load_module(segments)
     if spec.disks:
         from vmguest.block.file import FileDisk, add_file_disks  # imported by the fork server; most guests have none
@@ -199,18 +224,24 @@ def _mounts(kernel: Kernel, spec: GuestSpec) -> Iterator[_Action]:
     """Yield what mounts the file systems."""
     for device, at, options, mode in spec.mounts:
         yield _Action(
-            "", partial(kernel.mount, device, at, options, mode), partial(sharable_mount, kernel, device, options)
+            "",
+            "mount",
+            partial(kernel.mount, device, at, options, mode),
+            partial(sharable_mount, kernel, device, options),
         )
     if any(mode for *_, mode in spec.mounts):
         from vmguest.block.modes import drop_sources
 
-        yield _Action("", partial(drop_sources, kernel.block_devices, kernel.dcssblk), lambda: False)
+        yield _Action("", "mount", partial(drop_sources, kernel.block_devices, kernel.dcssblk), lambda: False)
 
 
 def _steps(kernel: Kernel, spec: GuestSpec) -> Iterator[_Action]:
     """Yield the steps of the `run:` list."""
     for number, (verb, *words) in enumerate(spec.run):
-        yield _Action(f"run[{number}]: ", partial(_run_step, kernel, verb, *words), partial(STEPS.__contains__, verb))
+        stage = next((stage for stage in STAGES if stage == verb), None)
+        yield _Action(
+            f"run[{number}]: ", stage, partial(_run_step, kernel, verb, *words), partial(STEPS.__contains__, verb)
+        )
 
 
 def _panic(error: KernelPanicError) -> str:

@@ -8,8 +8,9 @@ import ctypes
 import mmap
 import os
 from array import array
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from errno import ENOMEM
+from time import monotonic_ns
 from typing import NamedTuple
 
 from dcss.abi.extmem import MAX_DCSS_ADDR
@@ -36,9 +37,9 @@ _FAILED = ctypes.c_void_p(-1).value
 _MMAP_ARGUMENTS = 6
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_mmap = _libc.mmap
-_mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
-_mmap.restype = ctypes.c_void_p
+_libc.mmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_long)
+_libc.mmap.restype = ctypes.c_void_p
+_mmap: Callable[..., int | None] = _libc.mmap
 _madvise = _libc.madvise
 _madvise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 
@@ -82,6 +83,21 @@ class ObjectMapping(NamedTuple):
         """Map them."""
         address, size_bytes, protection, flags, descriptor, offset = self.arguments()
         _map(address, size_bytes, protection, flags, descriptor=descriptor, offset=offset)
+
+
+def note_present(note: Callable[[int], None]) -> None:
+    """Have `note` called after each mapping whose pages are made present, with when that began (monotonic, in ns)."""
+    global _mmap  # noqa: PLW0603 - so that it costs nothing where it is not asked for
+    plain = _mmap
+
+    def noted(*arguments: int | None) -> int | None:
+        begin_ns = monotonic_ns()
+        address = plain(*arguments)
+        if (arguments[3] or 0) & mmap.MAP_POPULATE:
+            note(begin_ns)
+        return address
+
+    _mmap = noted
 
 
 def _map(

@@ -1,7 +1,8 @@
 """The guest's end of its hypercall socket: it can keep what goes through it, and be given answers again."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from time import monotonic_ns
 from typing import NamedTuple
 
 from dcss.abi.hypercall import Reply, Request, call
@@ -22,6 +23,7 @@ class Port:
         self.calls: list[Call] = []
         self._given: list[Call] = []  # the next one last
         self._recording = True
+        self._note: Callable[[int], None] | None = None
 
     def give(self, calls: Sequence[Call]) -> None:
         """Answer the next requests, which must be those of `calls`, from there: CP has answered them."""
@@ -32,9 +34,16 @@ class Port:
         self._recording = False
         self.calls = []
 
+    def note_calls(self, note: Callable[[int], None]) -> None:
+        """Have `note` called after each hypercall with when it began, by the monotonic clock in nanoseconds."""
+        self._note = note
+
     def call(self, request: Request) -> Reply:
         """Issue one hypercall and wait for its answer. Raises ConnectionError where CP is gone."""
+        begin_ns = 0 if self._note is None else monotonic_ns()
         reply = self._take_given(request) if self._given else call(self.socket, request)
+        if self._note is not None:
+            self._note(begin_ns)
         if self._recording:
             self.calls.append(Call(request, reply))
         return reply

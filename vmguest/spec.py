@@ -16,6 +16,7 @@ class GuestSpec(NamedTuple):
     run: tuple[tuple[str, ...], ...]  # of each step its verb, then a pattern, or the words of exec
     disks: tuple[tuple[str, bool], ...] = ()  # name and whether it is writable; their descriptors come beside this
     boot: str = FULL  # or clone: from a guest that has the same specification but for the name
+    timings: bool = False  # it tells the host where its start goes
 
     def pack(self) -> bytes:
         """Return the specification as one packet."""
@@ -24,7 +25,7 @@ class GuestSpec(NamedTuple):
     @classmethod
     def unpack(cls, packet: bytes) -> "GuestSpec":
         """Read a packet that `pack` made."""
-        name, storage_bytes, dcssblk, mounts, run, disks, boot = json.loads(packet)
+        name, storage_bytes, dcssblk, mounts, run, disks, boot, timings = json.loads(packet)
         return cls(
             name,
             storage_bytes,
@@ -33,4 +34,5 @@ class GuestSpec(NamedTuple):
             tuple(tuple(step) for step in run),
             tuple((disk, writable) for disk, writable in disks),
             boot,
+            timings,
         )

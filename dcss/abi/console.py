@@ -3,6 +3,7 @@
     guest -> host   V verdict   O, E what a command wrote to stdout, stderr   X its exit status   B books
                     M how files of what was mounted at boot are reached, before the verdict
                     S how it was started, before the verdict, where it could be cloned: clone, or full and why
+                    T where its start went, before the verdict, where it was asked for: dcss.abi.timings
     host -> guest   exec NUL-separated words   books   cancel
 
 A guest that is in its `run:` list does not listen: it answers after its verdict, one request after the other. It looks
@@ -17,7 +18,7 @@ from typing import NamedTuple
 PACKET_BYTES = (1 << 16) - 1
 OUTPUT_BYTES = 60 << 10  # of one O or E packet: whole pages, so that a file's pages are sent as they lie
 
-VERDICT, STDOUT, STDERR, STATUS, COUNTERS, ACCESS, START = b"V", b"O", b"E", b"X", b"B", b"M", b"S"
+VERDICT, STDOUT, STDERR, STATUS, COUNTERS, ACCESS, START, TIMINGS = b"V", b"O", b"E", b"X", b"B", b"M", b"S", b"T"
 EXEC_REQUEST = b"exec\0"
 COUNTERS_REQUEST = b"books\0"
 PAGE_CACHE = "page-cache"

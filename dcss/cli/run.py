@@ -2,19 +2,20 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dcss.cli.options import (
     EXIT_FAILED,
     EXIT_REFUTED,
-    check_evidence_path,
+    check_written_path,
     evidence_option,
     json_option,
     print_json,
     print_page,
 )
+from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
     from dcss.results import RunResult
@@ -24,14 +25,22 @@ if TYPE_CHECKING:
 @click.argument("config", type=click.Path(path_type=Path, readable=False))
 @json_option
 @evidence_option
+@click.option(
+    "--timings",
+    is_flag=False,
+    flag_value="",
+    metavar="[FILE]",
+    help="Show where the guests' starts go; FILE takes trace events for Perfetto.",
+)
 @click.option("-v", "--verbose", is_flag=True, help="Show every guest and every file.")
-def command(config: Path, as_json: bool, evidence: Path | None, verbose: bool) -> int:
+def command(config: Path, as_json: bool, evidence: Path | None, timings: str | None, verbose: bool) -> int:
     """Start a system, run its workloads, verify, measure, and take it down.
 
     \b
     dcss run demo.yaml
     dcss run demo.yaml --json > result.json
     dcss run demo.yaml --evidence frames.json
+    dcss run demo.yaml --timings trace.json
 
     Exit status: 0 verified; 1 refuted; 2 CONFIG or the command line is wrong; 3 a guest or a part of the system
     failed. Ctrl-C takes the system down.
@@ -41,12 +50,18 @@ def command(config: Path, as_json: bool, evidence: Path | None, verbose: bool) -
 
     plan = load_plan(config)
     if evidence is not None:
-        check_evidence_path(evidence)
+        check_written_path("--evidence", evidence)
+    trace = Path(timings) if timings else None
+    if trace is not None:
+        if trace.suffix in {".yaml", ".yml"}:
+            raise ConfigError(f"--timings: found {trace}, wanted a file to write: put CONFIG before --timings")
+        check_written_path("--timings", trace)
     from dcss.system.run import run_system
 
+    asked: dict[str, Any] = {} if timings is None else {"timings": True, "trace_path": trace}
     progress = progress_for(sys.stderr)
     try:
-        result = run_system(plan, progress=progress, evidence_path=evidence)
+        result = run_system(plan, progress=progress, evidence_path=evidence, **asked)
     finally:
         progress.close()
     _show(result, as_json=as_json, verbose=verbose)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from dcss.cli.options import EXIT_REFUTED, check_evidence_path, evidence_option, json_option, print_json, print_page
+from dcss.cli.options import EXIT_REFUTED, check_written_path, evidence_option, json_option, print_json, print_page
 from dcss.cli.systems import ask, system_argument
 
 
@@ -27,7 +27,7 @@ def command(system: str | None, as_json: bool, evidence: Path | None, verbose: b
     Exit status: 0 verified; 1 refuted.
     """
     if evidence is not None:
-        check_evidence_path(evidence)
+        check_written_path("--evidence", evidence)
         evidence = Path(os.path.abspath(evidence))  # noqa: PTH100 - CP writes it, and works elsewhere
     document = ask(system, "verify", evidence=None if evidence is None else str(evidence))
     if as_json:

@@ -136,6 +136,7 @@ class GuestPlan:
     namesave: tuple[str, ...] = ()
     privilege: str = "G"
     disks: tuple[DiskPlan, ...] = ()
+    timings: bool = False  # it says where its start goes
 
     @property
     def engine(self) -> EngineName:

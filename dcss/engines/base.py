@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from dcss.abi.console import Counters, FileAccess, Start, Verdict
 from dcss.abi.hypercall import Reply, Request
+from dcss.abi.timings import Span
 from dcss.account.targets import AddressRange, Origin
 from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
@@ -72,6 +73,11 @@ class Instance(Protocol):
         """How it was started, by its own word; None until it has said so, before its verdict."""
         ...
 
+    @property
+    def spans(self) -> Sequence[Span]:
+        """Where its start went, by the guest's own word, if its plan asks for that; complete at the verdict."""
+        ...
+
     async def verdict(self) -> Verdict | None:
         """Wait until the guest's `run:` list has ended; None where the guest ended before that."""
         ...
@@ -116,6 +122,11 @@ class Engine(Protocol):
     """Makes instances of one kind. Nothing that it started is left after `close`."""
 
     name: str
+
+    @property
+    def preparation(self) -> tuple[float, float] | None:
+        """From when to when it prepared to make guests, by the monotonic clock; None until it has, or need not."""
+        ...
 
     @property
     def pids(self) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from dcss.report import measure_view, verify_view
+from dcss.report import measure_view, timings_view, verify_view
 from dcss.report.blocks import Note, Page, Table
 from dcss.report.failure_view import failed_guests, failure_notes, failure_reasons, outcome_failures, status_failures
 from dcss.report.layout import render_block, render_page
@@ -34,6 +34,7 @@ def run_page(result: RunResult, *, show_all: bool = False) -> Page:
         measure_view.segment_blocks(measure),
         measure_view.guest_blocks(measure, show_all=show_all),
         [measure_view.saving_note(measure)],
+        [] if result.timings is None else timings_view.timing_blocks(result.timings, show_all=show_all),
         [
             verify_view.method_note(verify),
             *measure_view.method_notes(measure),

@@ -1,9 +1,11 @@
 """`dcss run`: publish, launch, wait, verify, measure, take down."""
 
+from dataclasses import replace
 from pathlib import Path
 from time import monotonic
 
 from dcss.config.plan import SystemPlan
+from dcss.host.aio import in_thread
 from dcss.host.signals import run_interruptible
 from dcss.progress import Progress
 from dcss.results import RunResult
@@ -11,15 +13,27 @@ from dcss.system.hints import fallbacks
 from dcss.system.system import System
 
 
-def run_system(plan: SystemPlan, *, progress: Progress, evidence_path: Path | None = None) -> RunResult:
+def run_system(
+    plan: SystemPlan,
+    *,
+    progress: Progress,
+    evidence_path: Path | None = None,
+    timings: bool = False,
+    trace_path: Path | None = None,
+) -> RunResult:
     """Run a whole system once and return what was found; whatever happens, nothing of it is left behind.
 
-    Raises ConfigError, ImageError, PublishError, SystemBusyError, LaunchError; an interrupt passes through.
+    With `timings`, guests say where their starts go, and `trace_path` takes events of that. Raises ConfigError,
+    ImageError, PublishError, SystemBusyError, LaunchError; an interrupt passes through.
     """
-    return run_interruptible(_run(plan, progress, evidence_path))
+    if timings:
+        plan = replace(plan, guests=tuple(replace(guest, timings=True) for guest in plan.guests))
+    return run_interruptible(_run(plan, progress, evidence_path, trace_path, timings=timings))
 
 
-async def _run(plan: SystemPlan, progress: Progress, evidence_path: Path | None) -> RunResult:
+async def _run(
+    plan: SystemPlan, progress: Progress, evidence_path: Path | None, trace_path: Path | None, *, timings: bool
+) -> RunResult:
     async with System(plan, progress) as system:
         started = monotonic()
         await system.publish()
@@ -30,5 +44,14 @@ async def _run(plan: SystemPlan, progress: Progress, evidence_path: Path | None)
         ready = monotonic()
         verdict, account = await system.prover.examine(evidence_path, progress)
         outcomes = system.outcomes()
-    warnings = (*plan.warnings, *fallbacks(account.guests))
-    return RunResult(verdict, account, outcomes, published - started, ready - published, warnings)
+        warnings = (*plan.warnings, *fallbacks(account.guests))
+        result = RunResult(verdict, account, outcomes, published - started, ready - published, warnings)
+        if timings:
+            from dcss.system.timings import Interval, Timeline
+
+            steps = ("publish", started, published), ("start guests", published, ready), ("verify", ready, monotonic())
+            timeline = Timeline(system, [Interval(*step) for step in steps])
+            result = replace(result, timings=timeline.summary())
+            if trace_path is not None:
+                await in_thread(timeline.write_trace, trace_path)
+    return result

@@ -112,6 +112,57 @@ def test_json_document_has_the_contracts_fields(image: Path) -> None:
     assert objects(NAME) == []
 
 
+def test_timings_say_where_starts_go_of_clones_and_of_boots_in_full(image: Path) -> None:
+    trace = image.parent / "trace.json"
+    done = dcss("run", config(image, base="ro"), "--timings", trace, "--json", home=image.parent)
+    assert done.returncode == 0, done.stderr
+    timings = json.loads(done.stdout)["timings"]
+    guests = {guest["name"]: guest for guest in timings["guests"]}
+    assert {name: guest["boot"] for name, guest in guests.items()} == {
+        "LINUX01": "full",
+        "LINUX02": "clone",
+        "LINUX03": "clone",
+        "BASE": "full",
+    }
+    for guest in guests.values():
+        assert sum(guest["stages"].values()) == pytest.approx(guest["seconds"], abs=1e-6)
+        assert {"fork", "hypercalls", "map"} <= {stage for stage, seconds in guest["stages"].items() if seconds > 0}
+        assert guest["seconds"] > 0
+    assert guests["LINUX01"]["stages"]["mount"] > 0
+    for name in ("LINUX01", "LINUX02", "LINUX03"):
+        assert guests[name]["stages"]["populate"] > 0
+    for name in ("LINUX02", "LINUX03"):  # all that it has of the first one's boot
+        assert guests[name]["stages"]["mount"] == guests[name]["stages"]["kernel"] == 0
+    events = json.loads(trace.read_text())["traceEvents"]
+    tracks = {event["tid"]: event["args"]["name"] for event in events if event["name"] == "thread_name"}
+    assert list(tracks.values()) == ["CP", "engine process", "LINUX01", "LINUX02", "LINUX03", "BASE"]
+    (starting,) = (event for event in events if event["name"] == "start guests")
+    ready = [event["ts"] for event in events if event["name"] == "ready"]
+    assert len(ready) == 4
+    assert all(starting["ts"] <= at <= starting["ts"] + starting["dur"] for at in ready)  # one clock for all
+
+
+def test_timings_are_a_table_on_the_screen_and_only_if_asked_for(image: Path) -> None:
+    shown = dcss("run", config(image), "--timings", home=image.parent)
+    assert shown.returncode == 0, shown.stderr
+    assert "START IN MS" in shown.stdout
+    plain = dcss("run", config(image), "--json", home=image.parent)
+    assert json.loads(plain.stdout)["timings"] is None
+
+
+def test_timings_do_not_write_over_a_configuration(image: Path) -> None:
+    path = config(image)
+    before = path.read_text()
+    done = dcss("run", path, "--timings", path, home=image.parent)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
+    assert "put CONFIG before --timings" in done.stderr
+    assert path.read_text() == before
+    unwritable = dcss("run", path, "--timings", image.parent / "none/trace", home=image.parent)
+    assert unwritable.returncode == 2
+    assert "--timings: found no directory" in unwritable.stderr
+
+
 def test_the_verdict_is_first_on_the_screen(image: Path) -> None:
     done = dcss("run", config(image, base="ro"), home=image.parent)
     assert done.returncode == 0, done.stderr

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from dcss.abi.console import Counters, FileAccess, Start, Verdict
+from dcss.abi.timings import Span
 from dcss.account.targets import AddressRange
 from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
@@ -26,6 +27,7 @@ class FakeInstance:
         self.no_counters_reason: str | None = "a fake counts nothing"
         self.access: tuple[FileAccess, ...] = ()
         self.boot: Start | None = None
+        self.spans: list[Span] = []
         self.immortal = False
         self.kills = 0
         self.commands: list[list[str]] = []
@@ -75,6 +77,7 @@ class FakeEngine:
     """Starts FakeInstances. `refusals` are the reasons for which the next starts fail; `lost` ends the engine."""
 
     name = "process"  # the plans of these tests say so
+    preparation: tuple[float, float] | None = None
 
     def __init__(self) -> None:
         self.started = self.closed = False

@@ -8,6 +8,7 @@ from contextlib import suppress
 
 from dcss.abi import console
 from dcss.abi.console import Counters, FileAccess, Start, Verdict
+from dcss.abi.timings import Span, unpack_spans
 from dcss.engines.base import OutputSink
 from dcss.errors import LaunchError
 from dcss.host.process import how_ended
@@ -27,13 +28,15 @@ class _Command:
 class GuestConsole:
     """Sends requests to one guest and reads what it sends. `on_fault` is called if that is nothing a guest sends.
 
-    `access` is what the guest says of how files of its mounts are reached, `boot` of how it was started, if it does.
+    `access` is what the guest says of how files of its mounts are reached, `boot` of how it was started, if it does,
+    and `spans` of where that went, if it was asked.
     """
 
     def __init__(self, guest: str, sock: socket.socket, on_fault: Callable[[], None]) -> None:
         self._guest, self._socket, self._on_fault = guest, sock, on_fault
         self.access: tuple[FileAccess, ...] = ()
         self.boot: Start | None = None
+        self.spans: list[Span] = []
         self._verdict: asyncio.Future[Verdict | None] = asyncio.get_running_loop().create_future()
         self._counters: asyncio.Future[Counters | None] | None = None  # the answer that is awaited
         self._command: _Command | None = None
@@ -178,6 +181,8 @@ class GuestConsole:
             self.access = console.unpack_access(data)
         elif kind == console.START and not self._verdict.done():
             self.boot = Start.unpack(data)
+        elif kind == console.TIMINGS and not self._verdict.done():
+            self.spans += unpack_spans(data)
         elif kind == console.COUNTERS:
             self._set_counters(Counters.unpack(data))
         elif self._command is None:

@@ -38,6 +38,13 @@ class ProcessEngine:
         self._instances: dict[str, ProcessInstance] = {}  # those that have not ended
         self._templates: set[int] = set()  # processes that guests are copies of
         self._starting: dict[str, asyncio.Future[None]] = {}
+        self._start_began = 0.0
+        self._preparation: tuple[float, float] | None = None
+
+    @property
+    def preparation(self) -> tuple[float, float] | None:
+        """From when to when the fork server started and imported what guests need; None while it does."""
+        return self._preparation
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -60,7 +67,7 @@ class ProcessEngine:
 
     async def start(self, log: int, mark: Mark) -> None:
         """Start the fork server, which goes on importing while segments are published."""
-        self._mark = mark
+        self._mark, self._start_began = mark, time.monotonic()
         self._server = ForkServer(log, mark)
         self._reservation = asyncio.get_running_loop().create_future()
 
@@ -68,6 +75,7 @@ class ProcessEngine:
         """Take what the fork server reports."""
         assert self._server is not None and self._reservation is not None, "it was started"
         self._reservation.set_result(await self._server.reservation())
+        self._preparation = self._start_began, time.monotonic()
         while True:
             event = await self._server.event()
             match event:

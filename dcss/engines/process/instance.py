@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from dcss.abi.console import Counters, FileAccess, Start, Verdict
+from dcss.abi.timings import Span
 from dcss.account.targets import AddressRange
 from dcss.engines.base import End, MemoryLayout, OutputSink, Port
 from dcss.engines.process.console import GuestConsole
@@ -62,6 +63,11 @@ class ProcessInstance:
     def boot(self) -> Start | None:
         """How it was started, by its own word."""
         return self._console.boot
+
+    @property
+    def spans(self) -> Sequence[Span]:
+        """Where its start went, by its own word."""
+        return self._console.spans
 
     def serve(self) -> None:
         """Serve its hypercalls and read its console from now on, unless it has ended already."""

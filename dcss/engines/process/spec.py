@@ -14,6 +14,7 @@ def spec_of(plan: GuestPlan) -> GuestSpec:
         tuple(_step_of(step) for step in plan.run),
         tuple((disk.name, disk.writable) for disk in plan.disks),
         plan.settings.boot if isinstance(plan.settings, ProcessSettings) else FULL,
+        plan.timings,
     )
 
 

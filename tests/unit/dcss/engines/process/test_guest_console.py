@@ -18,6 +18,7 @@ from dcss.abi.console import (
     STATUS,
     STDERR,
     STDOUT,
+    TIMINGS,
     VERDICT,
     Counters,
     FileAccess,
@@ -26,6 +27,7 @@ from dcss.abi.console import (
     pack_exec,
     unpack_exec,
 )
+from dcss.abi.timings import Span, pack_spans
 from dcss.engines.process.console import GuestConsole
 from dcss.errors import LaunchError
 
@@ -316,3 +318,22 @@ async def test_how_files_are_reached_is_said_before_the_verdict() -> None:
         await stage.send(ACCESS + pack_access(mounts), READY)
         assert await stage.console.verdict() is not None
         assert stage.console.access == mounts
+
+
+@in_event_loop
+async def test_spans_come_before_the_verdict_in_as_many_packets_as_they_need() -> None:
+    spans = [Span("kernel", 1, 2), Span("map", 3, 4)]
+    async with staged() as stage:
+        await stage.send(*(TIMINGS + pack_spans([span]) for span in spans), READY)
+        assert await stage.console.verdict() is not None
+        assert stage.console.spans == spans
+        assert stage.faults == 0
+        await stage.send(TIMINGS + pack_spans(spans))
+        assert (stage.console.spans, stage.faults) == (spans, 1)
+
+
+@in_event_loop
+async def test_spans_that_no_guest_sends_end_it() -> None:
+    async with staged() as stage:
+        await stage.send(TIMINGS + b"x")
+        assert (stage.console.spans, stage.faults) == ([], 1)
