@@ -3,7 +3,6 @@
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -45,7 +44,7 @@ class Session:
         self._stack.callback(self._restore_handlers)
         # In shared memory: no disk is measured, and loop mounts, mke2fs and publications read from memory alike.
         self.scratch = Path(tempfile.mkdtemp(dir="/dev/shm", prefix="dcss-bench-"))
-        self._stack.callback(shutil.rmtree, self.scratch, ignore_errors=True)
+        self._stack.callback(remove_tree, self.scratch)
         (self.scratch / "run").mkdir(mode=0o700)
         self.environment = {
             **os.environ,
@@ -73,7 +72,7 @@ class Session:
         try:
             yield path
         finally:
-            shutil.rmtree(path, ignore_errors=True)
+            remove_tree(path)
 
     def run(self, *command: str | Path, discard: bool = False) -> str:
         """Run a command to its end and return its standard output; SIGTERM ends it where the run is interrupted.
@@ -127,6 +126,11 @@ class Session:
     def _restore_handlers(self) -> None:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)
+
+
+def remove_tree(path: Path) -> None:
+    """Remove a tree of any depth; shutil's rmtree recurses in Python, which has a limit."""
+    subprocess.run(["rm", "-rf", path], check=False, start_new_session=True)
 
 
 def end(process: "subprocess.Popen[str]") -> None:

@@ -17,6 +17,7 @@ from dcss.abi.ext2 import (
     RoCompat,
 )
 from dcss.errors import Ext2FormatError
+from dcss.ext2.oldest import drop_oldest
 from dcss.ext2.super import Ext2Log, SbInfo
 
 _PLACES = Struct("<III20x")  # bg_block_bitmap, bg_inode_bitmap, bg_inode_table of one descriptor
@@ -114,7 +115,7 @@ class GroupTable:
     def _load(self, group: int) -> GroupDesc:
         desc = self._dirty.get(group) or group_desc(self._info, group)
         if len(self._recent) >= self._slots:
-            del self._recent[next(iter(self._recent))]
+            drop_oldest(self._recent)
         self._recent[group] = desc
         return desc
 

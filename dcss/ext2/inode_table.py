@@ -7,13 +7,14 @@ from weakref import ref
 
 from dcss.abi.ext2 import GroupDesc
 from dcss.ext2.inode import Inode, clear_slot, read_inode, write_inode
+from dcss.ext2.oldest import drop_oldest
 from dcss.ext2.super import SbInfo
 
 
 class InodeTable:
     """The inodes of a volume that are in memory: recently read ones, dirty ones, and those referenced elsewhere.
 
-    A clean inode without references is evicted once `slots` others were read after it.
+    A clean inode without references is evicted at the latest when `slots` others were read after it.
     """
 
     __slots__ = ("_dirty", "_group", "_held", "_info", "_slots", "recent")
@@ -49,11 +50,12 @@ class InodeTable:
         return inode
 
     def _evict(self) -> None:
-        """Evict the inode that was read longest ago; keep a weak reference to it if it is referenced elsewhere."""
-        number = next(iter(self.recent))
-        inode = self.recent.pop(number)
-        if getrefcount(inode) > _UNREFERENCED:  # made only where needed: it costs as much as reading an inode
-            self._held[number] = ref(inode, partial(_forget, self._held, number))
+        """Evict the inodes that were read longest ago; keep weak references to those that are referenced elsewhere."""
+        evicted = drop_oldest(self.recent)
+        while evicted:
+            number, inode = evicted.pop()
+            if getrefcount(inode) > _UNREFERENCED:  # made only where needed: it costs as much as reading an inode
+                self._held[number] = ref(inode, partial(_forget, self._held, number))
 
     def mark_dirty(self, inode: Inode) -> None:
         """Keep a changed inode until `write_dirty` or `write` has written it."""

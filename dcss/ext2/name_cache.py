@@ -1,8 +1,10 @@
 """Names that were looked up, found or not (the kernel's dentry cache), by directory and name."""
 
+from dcss.ext2.oldest import drop_oldest
+
 
 class NameCache:
-    """Inode numbers by directory and name, None for a name that is not there; the oldest entry goes when it is full.
+    """Inode numbers by directory and name, None for a name that is not there; the oldest entries go when it is full.
 
     What changes a directory says so by `set`, so an entry is never wrong.
     """
@@ -24,7 +26,7 @@ class NameCache:
     def set(self, directory: int, name: bytes, number: int | None) -> None:
         """Remember what a name leads to."""
         if len(self.known) >= self._slots:
-            del self.known[next(iter(self.known))]
+            drop_oldest(self.known)
         self.known[directory, name] = number
 
     def clear(self) -> None:

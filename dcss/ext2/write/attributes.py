@@ -11,6 +11,7 @@ from dcss.errors import KernelError
 from dcss.ext2.acl import acl_to_disk
 from dcss.ext2.groups import group_first_block
 from dcss.ext2.inode import Inode
+from dcss.ext2.oldest import drop_oldest
 from dcss.ext2.tables import VolumeTables
 from dcss.ext2.write.balloc import BlockAllocator
 from dcss.ext2.xattr import raw_xattrs
@@ -123,7 +124,7 @@ class AttributeWriter:
         self._forget(block)
         info.writer().write(block * info.block_size_bytes, content)
         if len(self._known) >= _BLOCKS_KNOWN:
-            del self._known[next(iter(self._known))]
+            drop_oldest(self._known)
         self._known[XattrHeader._make(XATTR_HEADER.unpack_from(content)).h_hash] = block
 
     def _forget(self, block: int) -> None:

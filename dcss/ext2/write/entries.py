@@ -20,6 +20,7 @@ from dcss.ext2.dir_block import (
 )
 from dcss.ext2.indirect import get_block
 from dcss.ext2.inode import Inode
+from dcss.ext2.oldest import drop_oldest
 from dcss.ext2.tables import VolumeTables
 from dcss.ext2.write.balloc import BlockAllocator
 from dcss.ext2.write.fill import fill_holes
@@ -214,7 +215,7 @@ class DirectoryWriter:
 
     def _remember(self, directory: int, needed: int, place: tuple[int, int]) -> None:
         if directory not in self._hints and len(self._hints) >= _HINTS_KEPT:
-            del self._hints[next(iter(self._hints))]
+            drop_oldest(self._hints)
         self._hints.setdefault(directory, {})[needed] = place
 
     def _touch(self, directory: Inode) -> None:
