@@ -170,8 +170,9 @@ def _pieces(value: Any) -> Iterator[str]:
             yield f", {text}" if start else text
         yield "]"
     elif isinstance(value, Mapping):
+        yield "{"
         for index, (key, member) in enumerate(value.items()):
-            yield f"{', ' if index else '{'}{json.dumps(key)}: "
+            yield f"{', ' if index else ''}{json.dumps(key)}: "
             yield from _pieces(member)
         yield "}"
     elif isinstance(value, list | tuple) and value and isinstance(value[0], Mapping):
