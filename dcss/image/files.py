@@ -100,7 +100,7 @@ class _FileWalk:
 def _mount(source: BlockSource) -> Volume | None:
     """Return the file system that execute-in-place can use: ext2 whose blocks are pages."""
     try:
-        volume = Volume.mount(source, silent=True)
+        volume = Volume.mount(source)
     except (KernelError, Ext2FormatError):
         return None
     return volume if volume.block_size_bytes == PAGE_SIZE else None

@@ -52,7 +52,7 @@ class OpenedImage(NamedTuple):
 def mounted(source: BlockSource, path: Path) -> Volume:
     """Return the volume on `source`. Raises ImageError that names `path`, and what was found and wanted."""
     try:
-        return Volume.mount(source, device=path.name, silent=True)
+        return Volume.mount(source, device=path.name)
     except (KernelError, Ext2FormatError) as error:
         raise image_error(source, path, refusal_reason(error)) from error
 

@@ -7,6 +7,7 @@ from image_support import build, run_tool
 from needs_support import needs
 
 from dcss.errors import ImageError
+from dcss.ext2.mkfs.layout import LARGE_BYTES
 from dcss.ext2.source import BufferSource
 from dcss.ext2.volume import Volume
 from dcss.image.map import HUGE_PAGE_BYTES, ImageMap, map_document, map_image
@@ -146,6 +147,22 @@ def test_a_file_without_data_has_no_slack(tmp_path: Path) -> None:
         "huge_bytes": 0,
         "aligned": False,
     }
+
+
+def test_what_of_files_is_large_small_and_huge(tmp_path: Path) -> None:
+    root = tmp_path / "tree"
+    root.mkdir()
+    for name, size_bytes in (("less", LARGE_BYTES - 1), ("large", LARGE_BYTES), ("huge", HUGE_PAGE_BYTES + 1)):
+        (root / name).write_bytes(b"x" * size_bytes)
+    build(root, tmp_path / "x.img")
+    image = map_image(BufferSource((tmp_path / "x.img").read_bytes()), tmp_path)
+    contents: dict[bytes | None, list[tuple[str, int]]] = {}
+    for stretch in image.stretches:
+        contents.setdefault(stretch.file, []).append((stretch.content, stretch.size_bytes))
+    assert contents[b"/less"] == [("small", LARGE_BYTES)]
+    assert contents[b"/large"] == [("large", LARGE_BYTES)]
+    assert contents[b"/huge"] == [("huge", HUGE_PAGE_BYTES), ("large", 4096)]
+    assert {content for content, _ in contents[None]} == {"metadata", "free"}
 
 
 def test_a_run_is_cut_where_a_segment_ends(tmp_path: Path) -> None:

@@ -156,6 +156,27 @@ def test_frames_of_processes_that_are_not_held_still_say_nothing_of_later_ones()
     assert search.kept == 1
 
 
+def test_what_a_guest_has_of_a_kept_process_is_read_once_and_all_else_in_each() -> None:
+    search = ProcessSearch(Searcher(Contents.of([unmapped(SEGMENT)])))
+    server = {10: (7, ZEROS), 20: (8, ZEROS), 30: (0, ZEROS)}
+    search.search(process(1, server), keep=True)
+    MadeUp.read_pages.clear()
+    found = []
+    # Page 10 stands in the server's frame; the frame of page 20 is the guest's, and the next one's with other content.
+    for pid, content in ((2, SEGMENT), (3, ZEROS), (4, SEGMENT)):
+        one = process(pid, {10: (7, ZEROS), 20: (9, content), 30: (0, content)})
+        found.append(search.search(one, keep=False).hits.addresses.tolist())
+    both = [20 * PAGE_SIZE, 30 * PAGE_SIZE]
+    assert found == [both, [], both]
+    assert MadeUp.read_pages == [(pid, page) for pid in (2, 3, 4) for page in (20, 30)]
+    search.drop_to(1)
+    assert search.kept == 1
+    search.drop_to(0)
+    assert search.kept == 0
+    search.search(process(5, server), keep=False)  # nothing stands still any more
+    assert {page for pid, page in MadeUp.read_pages if pid == 5} == {10, 20, 30}
+
+
 def snapshot_of(stage: Stage, segments: list[SegmentView], *, frames: bool) -> Snapshot:
     builder = SnapshotBuilder(stage.system, segments, frames=frames, evidence=None)
     scan(stage.system, [builder])
