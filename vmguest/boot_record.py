@@ -73,8 +73,9 @@ class BootRecord:
             mappings += shown
             if not shown:
                 self._in_place.append((run.page_frame, run.pages))
-        self._ranges = [(mapping.address, mapping.size_bytes) for mapping in mappings]
-        self._mappings: array[int] = hostmem.pack_mappings(mappings)
+        joined = hostmem.joined_mappings(mappings)  # the host's own mappings, of which no part is withheld alone
+        self._ranges = [(mapping.address, mapping.size_bytes) for mapping in joined]
+        self._mappings: array[int] = hostmem.pack_mappings(joined)
 
     def withhold(self, *, withheld: bool) -> None:
         """Have processes that are forked from now on not get the mappings, or get them again."""

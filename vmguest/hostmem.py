@@ -170,6 +170,11 @@ def make_present(address: int, size_bytes: int) -> None:
         view(address, size_bytes)[::PAGE_SIZE].tobytes()
 
 
+def restore_presence(address: int, size_bytes: int) -> None:
+    """Have the host map the pages again that it gave up with a huge page; what is not mapped there stays so."""
+    _madvise(address, size_bytes, _MADV_POPULATE_READ)
+
+
 def discard(address: int, size_bytes: int) -> None:
     """Give the pages of private anonymous memory back to the host; they read as zeros from now on."""
     if _madvise(address, size_bytes, MADV_DONTNEED) != 0:
@@ -184,8 +189,8 @@ def withhold(address: int, size_bytes: int, *, withheld: bool) -> None:
         raise KernelError(errno, f"madvise of {size_bytes} bytes at {address:#x}: {os.strerror(errno)}")
 
 
-def pack_mappings(mappings: Iterable[ObjectMapping]) -> "array[int]":
-    """Return the arguments of mmap(2) for all mappings, one behind the other; those that adjoin are made one."""
+def joined_mappings(mappings: Iterable[ObjectMapping]) -> list[ObjectMapping]:
+    """Return mappings by address; those that adjoin and show what adjoins are made one."""
     joined: list[ObjectMapping] = []
     for mapping in sorted(mappings):
         before = joined[-1] if joined else None
@@ -197,7 +202,12 @@ def pack_mappings(mappings: Iterable[ObjectMapping]) -> "array[int]":
             joined[-1] = before._replace(size_bytes=before.size_bytes + mapping.size_bytes)
         else:
             joined.append(mapping)
-    return array("Q", (number for mapping in joined for number in mapping.arguments()))
+    return joined
+
+
+def pack_mappings(mappings: Iterable[ObjectMapping]) -> "array[int]":
+    """Return the arguments of mmap(2) for all mappings, one behind the other."""
+    return array("Q", (number for mapping in mappings for number in mapping.arguments()))
 
 
 def map_packed(packed: "array[int]") -> None:

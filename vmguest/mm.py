@@ -16,6 +16,7 @@ written. So copies count as the guest's own memory, are limited by it, and never
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from contextlib import contextmanager
 from errno import EACCES, EINVAL, ENOMEM, ENOSPC
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
@@ -36,12 +37,13 @@ class AddressSpace:
     All tasks of a guest take their addresses from the one user area, so no two have the same.
     """
 
-    __slots__ = ("_areas", "_machine", "_private")
+    __slots__ = ("_areas", "_machine", "_private", "_put_off")
 
     def __init__(self, machine: VirtualMachine) -> None:
         self._machine = machine
         self._areas: list[MemoryArea] = []  # by address; none overlap
         self._private = FrameMap(machine.storage)  # frames of this address space alone, by user page
+        self._put_off: list[ObjectMapping] | None = None  # what the host is to map at the end of `mapped_together`
 
     @property
     def areas(self) -> tuple[MemoryArea, ...]:
@@ -93,25 +95,43 @@ class AddressSpace:
             raise
         return area.address
 
+    @contextmanager
+    def mapped_together(self) -> Iterator[None]:
+        """Have the host map at the end what is mapped until then, where files adjoin by one call.
+
+        What adjoins is mapped as a whole then, and so by huge pages, too. Until then the files cannot be unmapped.
+        """
+        self._put_off = []
+        try:
+            yield
+            for mapping in hostmem.joined_mappings(self._put_off):
+                mapping.map()
+        finally:
+            self._put_off = None
+
     def unmap(self, address: int, pages: int) -> None:
         """Unmap what is mapped in a range, in part or whole; what was mapped around it stays. As munmap(2)."""
         first, end = self._isolate(address, pages)
         low = bisect_left(self._areas, first, key=_first_page)
-        while low < len(self._areas) and self._areas[low].first_page < end:
-            area = self._areas[low]
-            hostmem.unmap(area.address, area.pages * PAGE_SIZE)
-            del self._areas[low]
-            self._private.punch(area.first_page, area.pages)
-            self._machine.user_area.release(area.first_page, area.pages)
-            if area.file is not None:
-                area.file.mappings.remove(self)
-                area.file.close()
+        high = bisect_left(self._areas, end, key=_first_page)
+        gone, self._areas[low:high] = self._areas[low:high], []
+        for area in gone:
+            self._give_up(area)
+        if gone:
+            self._restore_around(first, end)
 
     def unmap_all(self) -> None:
         """Unmap everything: the end of a task."""
         while self._areas:
-            area = self._areas[-1]
-            self.unmap(area.address, area.pages)
+            self._give_up(self._areas.pop())
+
+    def _give_up(self, area: MemoryArea) -> None:
+        hostmem.unmap(area.address, area.pages * PAGE_SIZE)
+        self._private.punch(area.first_page, area.pages)
+        self._machine.user_area.release(area.first_page, area.pages)
+        if area.file is not None:
+            area.file.mappings.remove(self)
+            area.file.close()
 
     def protect(self, address: int, pages: int, protection: int) -> None:
         """Change the protection of a range, as mprotect(2) does.
@@ -132,6 +152,7 @@ class AddressSpace:
             elif area.file is not None and (not before or (area.shared and (before ^ protection) & PROT_WRITE)):
                 self._show(area, area.file.translate(area.file_page, area.pages))
             page = area.end
+        self._restore_around(address >> PAGE_SHIFT, end)
 
     def pages_changed(self, mappings: FileMappings, first_page: int, pages: int) -> None:
         """Show pages of a file anew in every area of it: a hole was filled, or the file was cut."""
@@ -140,8 +161,10 @@ class AddressSpace:
                 low = max(first_page, area.file_page)
                 high = min(first_page + pages, area.file_page + area.pages)
                 if low < high:
-                    hostmem.unmap(area.address + (low - area.file_page << PAGE_SHIFT), (high - low) * PAGE_SIZE)
+                    first = area.first_page + low - area.file_page
+                    hostmem.unmap(first << PAGE_SHIFT, (high - low) * PAGE_SIZE)
                     self._show(area, area.file.translate(low, high - low))
+                    self._restore_around(first, first + high - low)
 
     def pages_of(self, mappings: FileMappings) -> Iterator[tuple[int, int]]:
         """Yield which pages of a file are mapped here: the first one, and how many."""
@@ -233,6 +256,7 @@ class AddressSpace:
         if run.kind is not StorageKind.HOLE:
             hostmem.copy(target, self._machine.absolute(run.page_frame), PAGE_SIZE)
         hostmem.unmap(page << PAGE_SHIFT, PAGE_SIZE)
+        self._restore_around(page, page + 1)
         return hostmem.view(target, PAGE_SIZE)
 
     def _fill(self, page: int, pages: int) -> None:
@@ -252,10 +276,21 @@ class AddressSpace:
                 mappings = self._mappings_of(area, run)
                 if not mappings:
                     self._machine.make_present(run.page_frame, run.pages)
+                if self._put_off is not None:
+                    self._put_off += mappings
+                    continue
                 for mapping in mappings:
                     mapping.map()
         for copied in self._private.runs(area.first_page, area.pages):
             hostmem.unmap(copied.file_page << PAGE_SHIFT, copied.pages * PAGE_SIZE)
+
+    def _restore_around(self, first: int, end: int) -> None:
+        """Have the host map again what it gave up: of a huge page of which a part is mapped otherwise, all is gone."""
+        for low, high in ((first - first % HUGE_PAGE_PAGES, first), (end, end + -end % HUGE_PAGE_PAGES)):
+            for area in self._areas[max(0, self._index(low)) : self._index(high - 1) + 1]:
+                start, stop = max(low, area.first_page), min(high, area.end)
+                if start < stop and area.file is not None and area.protection:
+                    hostmem.restore_presence(start << PAGE_SHIFT, (stop - start) * PAGE_SIZE)
 
     def _mappings_of(self, area: MemoryArea, run: StorageRun) -> list[ObjectMapping]:
         """Return how the host maps a run of the area's file; none where its pages lie in place.

@@ -23,14 +23,15 @@ _WILDCARDS = re.compile(rb"[*?\[]")
 def map_files(task: Task, pattern: str) -> int:
     """Map every regular file that matches, each once, and keep it mapped; return how many files that were."""
     files = 0
-    for dentry in matches(task.vfs, pattern):
-        number = task.files.install(open_dentry(task.vfs, dentry))
-        try:
-            if dentry.inode.size_bytes:  # 0 for a file of /proc, which has no pages
-                task.mmap(number, 0, hostmem.pages(dentry.inode.size_bytes))
-        finally:
-            task.files.close(number)
-        files += 1
+    with task.mm.mapped_together():
+        for dentry in matches(task.vfs, pattern):
+            number = task.files.install(open_dentry(task.vfs, dentry))
+            try:
+                if dentry.inode.size_bytes:  # 0 for a file of /proc, which has no pages
+                    task.mmap(number, 0, hostmem.pages(dentry.inode.size_bytes))
+            finally:
+                task.files.close(number)
+            files += 1
     return files
 
 

@@ -22,11 +22,15 @@ from mm_support import (
     stamp,
     user_mappings,
 )
+from needs_support import needs
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.account.huge import huge_bytes
 from dcss.account.pagemap import Pagemap, is_populated
 from dcss.errors import KernelError
+from dcss.host.mapping import FileMapping, collapse
 from vmguest import hostmem
+from vmguest.hostmem import ObjectMapping
 from vmguest.machine import AttachedStorage
 from vmguest.mm import AddressSpace
 from vmguest.mm_area import PROT_EXEC, PROT_NONE, PROT_READ, PROT_WRITE, BusError, SegmentationFaultError
@@ -226,6 +230,50 @@ def test_files_that_adjoin_in_a_segment_are_one_mapping_of_the_host(stage: MmSta
     assert (mapping.start >> PAGE_SHIFT, mapping.pages) == (addresses[READ_ONLY] >> PAGE_SHIFT, 70)
     for frame, address in addresses.items():
         assert mm.read(address, PAGE_SIZE) == stamp(READ_ONLY, frame - READ_ONLY)
+
+
+def test_the_host_maps_together_what_adjoins(stage: MmStage, mm: AddressSpace, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, int]] = []
+    map_one = ObjectMapping.map
+
+    def noted(mapping: ObjectMapping) -> None:
+        calls.append((mapping.offset, mapping.size_bytes))
+        map_one(mapping)
+
+    monkeypatch.setattr(ObjectMapping, "map", noted)
+    with mm.mapped_together():
+        addresses = [mm.map(StoredPages(READ_ONLY + first, 7), 0, 7) for first in (14, 0, 30, 7)]
+        assert (calls, user_mappings(stage, READ_ONLY)) == ([], [])
+    assert calls == [(0, 21 * PAGE_SIZE), (30 * PAGE_SIZE, 7 * PAGE_SIZE)]
+    assert [mm.read(address, 32) for address in addresses] == [stamp(READ_ONLY, first)[:32] for first in (14, 0, 30, 7)]
+    with Pagemap(os.getpid()) as pagemap:
+        assert all(is_populated(pagemap.read(address >> PAGE_SHIFT, 7)).all() for address in addresses)
+    mm.map(StoredPages(READ_ONLY + 40, 2), 0, 2)
+    assert len(calls) == 3
+
+
+@needs("huge_pages")
+@pytest.mark.parametrize("what", ["unmap", "protect", "copy", "changed"])
+def test_pages_beside_what_changes_in_a_huge_page_stay_present(stage: MmStage, mm: AddressSpace, what: str) -> None:
+    mapping = FileMapping(stage.descriptors[READ_ONLY], SEGMENT_PAGES * PAGE_SIZE)
+    collapse(mapping)
+    files = [StoredPages(READ_ONLY + first, 64) for first in range(0, SEGMENT_PAGES, 64)]
+    with mm.mapped_together():
+        addresses = [mm.map(file, 0, 64, shared=False, protection=READ_WRITE) for file in files]
+    changed = addresses[3]
+    assert huge_bytes(os.getpid(), {addresses[0]}) == {addresses[0]: HUGE_PAGE_PAGES * PAGE_SIZE}  # the rest are holes
+    if what == "unmap":
+        mm.unmap(changed, 64)
+    elif what == "protect":
+        mm.protect(changed, 64, PROT_NONE)
+    elif what == "copy":
+        mm.write(changed, b"new")
+    else:
+        mm.pages_changed(files[3].mappings, 0, 1)
+    with Pagemap(os.getpid()) as pagemap:
+        for address in addresses:
+            assert address == changed or is_populated(pagemap.read(address >> PAGE_SHIFT, 64)).all()
+    mapping.close()
 
 
 def test_a_file_that_is_mapped_again_goes_elsewhere(stage: MmStage, mm: AddressSpace) -> None:
