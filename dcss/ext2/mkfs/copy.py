@@ -1,4 +1,7 @@
-"""Copy file content into an image: adjacent blocks are written together, through a buffer of fixed size."""
+"""Copy file content into an image: adjacent blocks are written together, through a buffer of fixed size.
+
+Large files are left to the kernel where it can copy between the two file systems: it copies once, or not at all.
+"""
 
 import os
 from bisect import bisect_left
@@ -14,6 +17,7 @@ from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.tree import DataRun, FileStore, Store, StreamStore, TreeFile
 
 _BUFFER_BYTES: Final = 1 << 20
+_LARGE_BYTES: Final = 128 << 10  # from here on the kernel copies; less goes into one write with its neighbours
 _FILE_COST_BYTES: Final = 20_000  # opening a file takes as long as copying this much
 _WORTH_A_THREAD_BYTES: Final = 16 << 20
 _ENDED_EARLY: Final = "a compressed archive ended early: it changed, or is cut short; build the image again"
@@ -104,7 +108,8 @@ class Copier:
                     assert not isinstance(store, StreamStore)
                     source, opened = store.open(), store
                 self._seek(image_offset)
-                self._read(source, source_offset, length)
+                done = self._copy_in_kernel(source, source_offset, length) if length >= _LARGE_BYTES else 0
+                self._read(source, source_offset + done, length - done)
             self._flush()
         finally:
             if source >= 0:
@@ -133,6 +138,28 @@ class Copier:
         if gap:
             self._buffer[self._filled : self._filled + gap] = bytes(gap)
             self._filled += gap
+
+    def _copy_in_kernel(self, source: int, offset: int, length: int) -> int:
+        """Copy with copy_file_range(2), and return how many bytes that did: fewer where it cannot, or failed.
+
+        What is wrong then is found when the rest is read or written.
+        """
+        self._flush()
+        done = 0
+        while done < length:
+            at = self._start - self._window.start
+            count = min(length - done, _BUFFER_BYTES)  # so that progress is seen
+            try:
+                count = os.copy_file_range(source, self._window.fd, count, offset + done, at)
+            except OSError:
+                break
+            if not count:
+                break
+            done += count
+            self._start += count
+            if self._progress is not None:
+                self._progress(count)
+        return done
 
     def _read(self, source: int, offset: int, length: int) -> None:
         while length:

@@ -3,6 +3,7 @@
 import io
 import os
 from collections.abc import Iterator
+from errno import ENOSYS, EXDEV
 from pathlib import Path
 
 import pytest
@@ -75,3 +76,44 @@ def test_pieces_of_a_stream_land_where_they_belong_in_any_order(image: int) -> N
     assert os.pread(image, 1000, 4096) == content[100:1100]
     assert os.pread(image, 2 << 20, 2 << 20) == content[1 << 20 :]
     assert sum(done) == (2 << 20) + 1000
+
+
+LARGE_BYTES = (3 << 20) + 5
+
+
+@pytest.mark.parametrize("refused_after", [0, 1, 99], ids=["at once", "after a part", "never"])
+@pytest.mark.parametrize("reason", [EXDEV, ENOSYS, 0])
+def test_what_the_kernel_does_not_copy_is_read_and_written(
+    image: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused_after: int, reason: int
+) -> None:
+    content = os.urandom(LARGE_BYTES)
+    (tmp_path / "large").write_bytes(content)
+    calls = 0
+    plain = os.copy_file_range
+
+    def copy_some(source: int, target: int, count: int, offset: int, at: int) -> int:
+        nonlocal calls
+        calls += 1
+        if calls <= refused_after:
+            return plain(source, target, count, offset, at)
+        if reason:
+            raise OSError(reason, os.strerror(reason))
+        return 0  # as for files that have no pages, in /proc for one
+
+    monkeypatch.setattr(os, "copy_file_range", copy_some)
+    file, done = File(tmp_path / "large"), list[int]()
+    wanted = [Transfer(8192, file, 0, 3), Transfer(12288, file, 7, LARGE_BYTES - 7), Transfer(8 << 20, file, 0, 4096)]
+    copy_files(ImageWindow(image, 4096, 16 << 20), wanted, done.append)
+    assert calls
+    assert os.pread(image, 3, 4096) == content[:3]
+    assert os.pread(image, LARGE_BYTES - 7, 8192) == content[7:]
+    assert os.pread(image, 8192, (8 << 20) - 4096) == content[:4096]
+    assert sum(done) == 3 + LARGE_BYTES - 7 + 4096
+
+
+def test_a_large_file_that_became_shorter_is_an_error(image: int, tmp_path: Path) -> None:
+    (tmp_path / "short").write_bytes(b"x" * LARGE_BYTES)
+    wanted = [Transfer(0, File(tmp_path / "short"), 0, LARGE_BYTES + 1)]
+    message = f"a source file ended at byte {LARGE_BYTES} while it was read; build the image again"
+    with pytest.raises(ImageError, match=message):
+        copy_files(_whole(image), wanted, None)
