@@ -1,8 +1,10 @@
+import errno
 import os
 import stat
 from pathlib import Path
 
 import pytest
+from cp_support import open_descriptors
 
 from dcss.config.sources import DirectorySource
 from dcss.errors import ImageError
@@ -100,3 +102,89 @@ def test_what_is_no_directory_is_refused(tmp_path: Path) -> None:
         read_directory(DirectorySource(tmp_path / "f"))
     with pytest.raises(ImageError, match="gone cannot be made into an image: No such file"):
         read_directory(DirectorySource(tmp_path / "gone"))
+
+
+@pytest.mark.parametrize("call", ["listxattr", "getxattr"])
+@pytest.mark.parametrize("number", [errno.ENOTSUP, errno.ENODATA, errno.EPERM, errno.EACCES, errno.EIO, errno.ERANGE])
+def test_attributes_that_a_file_has_not_or_this_user_may_not_see_are_left_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str, number: int
+) -> None:
+    """Any other error would lose what the file has."""
+    path = tmp_path / "x"
+    path.write_bytes(b"x")
+
+    def refuse(found: bytes, *names: str, follow_symlinks: bool) -> bytes:
+        assert (found, follow_symlinks) == (os.fsencode(path), False)
+        if names == ("user.seen",):
+            return b"value"
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "listxattr", lambda *_, **__: ["user.seen", "user.hidden"])
+    monkeypatch.setattr(os, call, refuse)
+    if number in {errno.EIO, errno.ERANGE}:
+        what = "extended attributes" if call == "listxattr" else "extended attribute user.hidden"
+        with pytest.raises(ImageError, match=f"{path} does not show its {what}: {os.strerror(number)}"):
+            node(path)
+        return
+    found = node(path)
+    assert isinstance(found, TreeFile)
+    assert found.attributes.xattrs == (() if call == "listxattr" else ((b"user.seen", b"value"),))
+
+
+def test_attributes_are_in_the_order_of_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"x")
+    monkeypatch.setattr(os, "listxattr", lambda *_, **__: ["user.b", "user.a"])
+    monkeypatch.setattr(os, "getxattr", lambda _, name, **__: name[-1:].encode())
+    found = node(path)
+    assert isinstance(found, TreeFile)
+    assert found.attributes.xattrs == ((b"user.a", b"a"), (b"user.b", b"b"))
+
+
+def test_times_before_1970_are_rounded_down(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"x")
+    for time_ns, wanted in ((1_999_999_999, 1), (-1, -1), (-1_000_000_001, -2)):
+        os.utime(path, ns=(time_ns, time_ns))
+        found = node(path)
+        assert isinstance(found, TreeFile)
+        assert found.attributes.mtime_s == wanted
+
+
+def test_a_file_that_changed_since_it_was_planned_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"x" * 10)
+    os.utime(path, ns=(5, 5))
+    os.close(HostFile(os.fsencode(path), 10, 5).open())
+    before = open_descriptors()
+    for size_bytes, mtime_ns in ((9, 5), (10, 4), (11, 6)):
+        with pytest.raises(
+            ImageError, match=f"found 10 bytes and mtime 5 ns, planned {size_bytes} bytes and {mtime_ns}"
+        ):
+            HostFile(os.fsencode(path), size_bytes, mtime_ns).open()
+    assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.ENXIO])
+def test_a_file_that_cannot_be_searched_for_holes_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    path = tmp_path / "x"
+    path.write_bytes(b"x" * 9000)
+    seek = os.lseek
+
+    def fail(descriptor: int, offset: int, whence: int) -> int:
+        if whence == os.SEEK_HOLE and offset == 0:
+            return 4096
+        if offset >= 4096:
+            raise OSError(number, os.strerror(number))
+        return seek(descriptor, offset, whence)
+
+    monkeypatch.setattr(os, "lseek", fail)
+    store = HostFile(os.fsencode(path), 9000, path.stat().st_mtime_ns)
+    if number == errno.EIO:
+        with pytest.raises(ImageError, match="cannot be searched for holes: Input/output error"):
+            data_runs(store)
+    else:  # nothing but a hole from there on
+        monkeypatch.setattr(os, "lseek", lambda d, o, w: 4096 if w == os.SEEK_HOLE else fail(d, o, w))
+        assert data_runs(store) == (DataRun(0, 0, 4096),)
