@@ -55,6 +55,27 @@ def test_check_sums_of_signed_bytes_are_taken_too() -> None:
                 parse_header(with_sum(block, add, signed=signed))
 
 
+@pytest.mark.parametrize(
+    ("major", "minor", "device"),
+    [
+        (b"0000001\0", b"0000002\0", (1, 2)),
+        (b"00007777", b"03777777", (0o7777, 0o3777777)),
+        (b"\x80" + bytes(5) + b"\x01\x02", b"\x80" + bytes(5) + b"\x03\x04", (0x102, 0x304)),
+        (bytes(8), bytes(8), (0, 0)),
+    ],
+)
+def test_device_numbers_have_eight_bytes_each(major: bytes, minor: bytes, device: tuple[int, int]) -> None:
+    block = bytearray(header(b"name", b"3"))
+    block[329:345] = major + minor
+    assert parse_header(with_sum(bytes(block))).device() == device
+    block[329:337] = b"9" * 8
+    with pytest.raises(TarFormatError, match="devmajor: found"):
+        parse_header(with_sum(bytes(block))).device()
+    block[329:345] = major + b"9" * 8
+    with pytest.raises(TarFormatError, match="devminor: found"):
+        parse_header(with_sum(bytes(block))).device()
+
+
 def prefixed(prefix: bytes, magic: bytes, trailer: bytes = bytes(12)) -> bytes:
     block = bytearray(header(b"name", magic=magic))
     block[345:500] = prefix.ljust(155, b"\0")

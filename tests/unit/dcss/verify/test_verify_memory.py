@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 import numpy as np
 import pytest
 from needs_support import needs
-from segment_support import FILES, PAGES, Stage, map_all, random_content, unmapped
+from segment_support import FILES, PAGES, Stage, map_all, order, random_content, unmapped
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.memory_map import MemoryMap
@@ -226,3 +226,15 @@ def test_pages_absent_from_cps_own_mapping_prove_nothing() -> None:
     assert len(FILES) == 3
     assert segments[0].pages == PAGES
     assert stage.system.cp_pid == os.getpid()
+
+
+@needs("frames")
+def test_pages_of_an_object_behind_its_segment_are_no_pages_of_the_segment() -> None:
+    with Stage() as stage:
+        stage.publish()
+        os.truncate(stage.path(), (PAGES + 8) * PAGE_SIZE)  # by somebody who may write it
+        stage.guest([*map_all(), order("map", at=5000, page=PAGES - 4, pages=12)])
+        snapshot = snapshot_of(stage, [SegmentView.of(segment) for segment in stage.segments], frames=True)
+    assert snapshot.pte_counts[0].tolist()[-4:] == [2] * 4  # CP's and the guest's
+    assert snapshot.guests[0].segments[0].proved[-4:].all()
+    assert not snapshot.guests[0].segments[0].wrong.any()

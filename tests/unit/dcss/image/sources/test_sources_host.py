@@ -10,7 +10,7 @@ from dcss.config.sources import DirectorySource
 from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import DataRun, TreeDirectory, TreeFile, TreeSpecial, TreeSymlink
 from dcss.image.sources.directory import read_directory
-from dcss.image.sources.host import HostFile, data_runs, lstat, read_node
+from dcss.image.sources.host import HostFile, data_runs, lstat, open_for_reading, read_node
 
 
 def node(path: Path) -> object:
@@ -188,3 +188,46 @@ def test_a_file_that_cannot_be_searched_for_holes_is_named(
     else:  # nothing but a hole from there on
         monkeypatch.setattr(os, "lseek", lambda d, o, w: 4096 if w == os.SEEK_HOLE else fail(d, o, w))
         assert data_runs(store) == (DataRun(0, 0, 4096),)
+
+
+def test_a_directory_that_cannot_be_listed_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    scan = os.scandir
+
+    def refuse(path: bytes) -> object:
+        if path.endswith(b"/sub"):
+            raise OSError(errno.EACCES, "Permission denied")
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(ImageError, match=f"^{tmp_path}/sub cannot be listed: Permission denied"):
+        read_directory(DirectorySource(tmp_path))
+
+
+def test_what_is_not_there_cannot_be_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ImageError, match=f"^{tmp_path}/none cannot be looked at: No such file or directory"):
+        lstat(os.fsencode(tmp_path / "none"))
+    with pytest.raises(ImageError, match=f"^{tmp_path}/none cannot be read: No such file or directory"):
+        open_for_reading(os.fsencode(tmp_path / "none"))
+    (tmp_path / "link").symlink_to("to")
+    found = lstat(os.fsencode(tmp_path / "link"))
+    (tmp_path / "link").unlink()
+    monkeypatch.setattr(os, "listxattr", lambda *_, **__: [])
+    with pytest.raises(ImageError, match=f"^{tmp_path}/link cannot be read as a link: No such file or directory"):
+        read_node(os.fsencode(tmp_path / "link"), found)
+
+
+def test_a_directory_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match=f"^{tmp_path}/none cannot be made into an image: No such file"):
+        read_directory(DirectorySource(tmp_path / "none"))
+
+
+def test_hard_links_are_one_node_each(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_bytes(name.encode())
+        (tmp_path / f"{name}2").hardlink_to(tmp_path / name)
+    (tmp_path / "c").write_bytes(b"c")
+    entries = read_directory(DirectorySource(tmp_path)).root.entries
+    assert entries[b"a"] is entries[b"a2"]
+    assert entries[b"b"] is entries[b"b2"]
+    assert len({id(node) for node in entries.values()}) == 3
