@@ -71,3 +71,14 @@ def test_closed(source: FileSource) -> None:
     assert kept == CONTENT[:4]
     with pytest.raises(StaleReferenceError):
         source.bytes_at(0, 4)
+
+
+def test_a_file_that_cannot_be_read_is_damaged_and_says_why(tmp_path: Path) -> None:
+    (tmp_path / "image").write_bytes(bytes(9000))
+    descriptor = os.open(tmp_path / "image", os.O_WRONLY)
+    try:
+        source = FileSource(descriptor, 4096)
+        with pytest.raises(Ext2FormatError, match="the image cannot be read at offset 0: Bad file descriptor"):
+            source.bytes_at(5, 7)
+    finally:
+        os.close(descriptor)
