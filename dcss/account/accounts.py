@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
-from dcss.account.frames import hidden_because, map_counts
+from dcss.account.frames import FrameSet, hidden_because, map_counts
 from dcss.account.huge import huge_bytes
 from dcss.account.machine import free_memory_bytes
 from dcss.account.memory_map import Object
@@ -21,6 +21,8 @@ from dcss.account.targets import GuestTarget, SegmentTarget, StatedCounters, Sys
 from dcss.account.totals import SharingSum
 from dcss.errors import LaunchError, MeasurementDeniedError
 from dcss.results import GuestAccount, GuestCounters, HostCosts, MachineMemory, MeasureResult, SegmentAccount, Totals
+
+_PAGE_TABLES, _RESIDENT = frozenset({b"VmPTE"}), frozenset({b"Rss", b"Pss"})
 
 
 class _Candidates(NamedTuple):
@@ -75,7 +77,7 @@ class Accounts:
         self._first_pages = _first_pages(system.segments)
         self._objects = frozenset(self._first_pages)
         self._segment_pages = sum(segment.size_bytes >> PAGE_SHIFT for segment in system.segments)
-        self._other_frames = np.zeros(0, np.uint64)  # ascending
+        self._other_frames = FrameSet()
         self._rows: list[_GuestRow] = []
         self._sharing = SharingSum([segment.size_bytes >> PAGE_SHIFT for segment in system.segments])
         self._all_visible = True  # of the guests that share
@@ -83,7 +85,7 @@ class Accounts:
 
     def add_other(self, space: ProcessPages) -> None:
         """Note the frames that the fork server maps: these are no guest's alone."""
-        self._other_frames = np.union1d(self._other_frames, frames_of(space.entries))
+        self._other_frames.add(frames_of(space.entries))
 
     def add_guest(self, reading: GuestReading) -> None:
         """Account for one guest."""
@@ -181,8 +183,8 @@ class Accounts:
         limits: list[str] = []
         for pid in reading.pids:
             try:
-                page_table_bytes += read_status(pid).get("VmPTE", 0)
-                rollup = read_rollup(pid)
+                page_table_bytes += read_status(pid, _PAGE_TABLES).get("VmPTE", 0)
+                rollup = read_rollup(pid, _RESIDENT)
                 rss_bytes += rollup["Rss"]
                 pss_bytes += rollup["Pss"]
             except MeasurementDeniedError as error:
@@ -215,7 +217,7 @@ class Accounts:
         row.exclusive_pages = int(np.count_nonzero(exclusive))
         if self._hidden is None:
             rest = frames_of(entries[~exclusive])
-            rest = rest[~_among(self._other_frames, rest)]
+            rest = rest[~self._other_frames.has(rest)]
             distinct, entries_of = np.unique(rest, return_counts=True)
             row.candidates = _Candidates(distinct, entries_of.astype(np.uint64))
         elif len(spaces) > 1:
@@ -276,11 +278,3 @@ def _first_pages(segments: tuple[SegmentTarget, ...]) -> dict[Object, int]:
         first_pages[status.st_dev, status.st_ino] = pages
         pages += segment.size_bytes >> PAGE_SHIFT
     return first_pages
-
-
-def _among(ascending: Entries, wanted: Entries) -> Flags:
-    if not len(ascending):
-        return np.zeros(len(wanted), np.bool_)
-    places = np.minimum(np.searchsorted(ascending, wanted), len(ascending) - 1)
-    found: Flags = ascending[places] == wanted
-    return found

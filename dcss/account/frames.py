@@ -16,6 +16,7 @@ from dcss.errors import MeasurementDeniedError
 _KPAGECOUNT = "/proc/kpagecount"
 _KPAGEFLAGS = "/proc/kpageflags"
 _KPF_ZERO_PAGE = 1 << 24  # include/uapi/linux/kernel-page-flags.h
+_TABLE_FRAMES = 1 << 26  # of 256 GiB: a table of 64 MiB, which is not touched where there are no frames
 _GAP_FRAMES = 64  # reading the counts of this many frames in vain costs less than another call
 
 
@@ -31,6 +32,32 @@ def hidden_because() -> str | None:
         if frames_of(pagemap.read(touched.ctypes.data >> PAGE_SHIFT, 1))[0] == 0:
             return "/proc/PID/pagemap: frame numbers read as 0; they are shown to CAP_SYS_ADMIN only"
     return None
+
+
+class FrameSet:
+    """Frames of which it is asked often whether others are among them."""
+
+    def __init__(self) -> None:
+        self._ascending: Entries = np.zeros(0, np.uint64)
+        self._table: Flags | None = None  # for each frame up to one behind the last
+
+    def add(self, frames: Entries) -> None:
+        """Add frames."""
+        self._ascending, self._table = np.union1d(self._ascending, frames), None
+
+    def has(self, frames: Entries) -> Flags:
+        """Say of each frame whether it is among these."""
+        if not len(self._ascending):
+            return np.zeros(len(frames), np.bool_)
+        behind = int(self._ascending[-1]) + 1
+        if behind > _TABLE_FRAMES:
+            places = np.minimum(np.searchsorted(self._ascending, frames), len(self._ascending) - 1)
+            found: Flags = self._ascending[places] == frames
+            return found
+        if self._table is None:
+            self._table = np.zeros(behind + 1, np.bool_)
+            self._table[self._ascending] = True
+        return self._table[np.minimum(frames, np.uint64(behind))]
 
 
 def map_counts(frames: Entries, *, complete: bool = False) -> Entries:

@@ -21,11 +21,13 @@ class MappingFields:
     flags: tuple[str, ...]
 
 
-def parse_fields(text: bytes) -> dict[str, int]:
-    """Return the fields given in kB, in bytes, by exact name; lines of another form are left out."""
+def parse_fields(text: bytes, wanted: frozenset[bytes] | None = None) -> dict[str, int]:
+    """Return the fields given in kB, in bytes, by exact name, or those `wanted`; other lines are left out."""
     fields: dict[str, int] = {}
     for line in text.split(b"\n"):
         name, colon, value = line.partition(b":")
+        if wanted is not None and name not in wanted:
+            continue
         words = value.split()
         # VmFlags, THPeligible and ProtectionKey have no unit: they are no amounts.
         if colon and len(words) == 2 and words[1] == b"kB" and words[0].isdigit():
@@ -61,11 +63,11 @@ def read_smaps(pid: int) -> list[MappingFields]:
     return parse_smaps(read_proc(pid, "smaps"))
 
 
-def read_rollup(pid: int) -> dict[str, int]:
-    """Read the sums over all mappings of process `pid` (Linux 4.14 and later), in bytes."""
-    return parse_fields(read_proc(pid, "smaps_rollup"))
+def read_rollup(pid: int, wanted: frozenset[bytes] | None = None) -> dict[str, int]:
+    """Read the sums over all mappings of process `pid` (Linux 4.14 and later), or those `wanted`, in bytes."""
+    return parse_fields(read_proc(pid, "smaps_rollup"), wanted)
 
 
-def read_status(pid: int) -> dict[str, int]:
-    """Read the fields of status given in kB, such as VmPTE, in bytes; a zombie has none of them."""
-    return parse_fields(read_proc(pid, "status"))
+def read_status(pid: int, wanted: frozenset[bytes] | None = None) -> dict[str, int]:
+    """Read fields of status given in kB, such as VmPTE, in bytes; a zombie has none of them."""
+    return parse_fields(read_proc(pid, "status"), wanted)

@@ -6,7 +6,7 @@ Source: Documentation/scheduler/sched-stats.rst of Linux (/proc/PID/schedstat, C
 from collections.abc import Iterable
 from contextlib import suppress
 
-from dcss.account.proc import ProcessGoneError, read_short
+from dcss.account.proc import ProcessGoneError, read_proc
 from dcss.errors import MeasurementDeniedError
 
 Turns = tuple[tuple[int, int], ...]  # of each process: its id, and how often it was given a processor
@@ -17,9 +17,9 @@ def turns_of(pids: Iterable[int]) -> Turns | None:
     found = []
     with suppress(ProcessGoneError, MeasurementDeniedError):
         for pid in pids:
-            turns = int(read_short(pid, "schedstat").split()[2])
+            turns = int(read_proc(pid, "schedstat").split()[2])
             # After the count: one that wakes up in between is not taken for one that sleeps.
-            state, threads = _state_and_threads(read_short(pid, "stat"))
+            state, threads = _state_and_threads(read_proc(pid, "stat"))
             if state == b"R" or threads != 1:
                 return None
             found.append((pid, turns))

@@ -67,7 +67,7 @@ def open_files(pid: int, numbers: Sequence[int], backings: Backings) -> tuple[li
             if mount is not None and not mount.answers and inode is not None:
                 found.append(FileDescriptor(pid, number, mount.device, inode))
                 continue
-            status = _status(Path(f"/proc/{pid}/fd/{number}"), backings, answers=mount is not None and mount.answers)
+            status = _status(f"/proc/{pid}/fd/{number}", backings, answers=mount is not None and mount.answers)
         except (FileNotFoundError, ProcessGoneError):  # closed since
             continue
         except (OSError, NoAnswerError) as error:
@@ -97,15 +97,15 @@ def _queued(pid: int, number: int) -> list[str]:
 def descriptor_numbers(pid: int) -> list[int]:
     """Return the numbers of a process's descriptors. Errors as dcss.account.proc has them."""
     with proc_errors(pid, "fd"):
-        return [int(link.name) for link in Path(f"/proc/{pid}/fd").iterdir()]
+        return list(map(int, os.listdir(f"/proc/{pid}/fd")))  # noqa: PTH208 - a Path for each takes as long
 
 
-def _status(path: Path, backings: Backings, *, answers: bool) -> FileStatus:
+def _status(path: str, backings: Backings, *, answers: bool) -> FileStatus:
     """Return what a descriptor is, by asking its file system; what no mount table shows may be on any, if named."""
-    if answers or not str(path.readlink()).startswith("/"):
-        status = path.stat()
+    if answers or not os.readlink(path).startswith("/"):  # noqa: PTH115 - as above
+        status = os.stat(path)  # noqa: PTH116
         return FileStatus(status.st_mode, status.st_dev, status.st_ino, 0)
-    return backings.questions.status(str(path))
+    return backings.questions.status(path)
 
 
 def duplicate(file: FileDescriptor) -> int:

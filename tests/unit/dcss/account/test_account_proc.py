@@ -16,7 +16,7 @@ from segment_support import Stage, order, without_privilege
 from dcss.account.machine import free_memory_bytes, parse_per_cpu_pages
 from dcss.account.maps import read_maps
 from dcss.account.pagemap import Pagemap
-from dcss.account.proc import ProcessGoneError, family, proc_errors, read_proc
+from dcss.account.proc import ProcessGoneError, family, proc_errors, read_proc, read_whole
 from dcss.account.smaps import read_rollup
 from dcss.errors import LaunchError, MeasurementDeniedError
 
@@ -118,3 +118,10 @@ def test_free_memory_follows_what_is_taken_and_given_back() -> None:
         if max(errors[-1]) < taken_bytes // 6:
             return
     pytest.fail(f"wanted errors under {taken_bytes // 6} once, found {errors}")
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 4096, 4097, 200_000])
+def test_a_book_is_read_to_its_end(tmp_path: Path, size_bytes: int) -> None:
+    text = bytes(range(256)) * (size_bytes // 256 + 1)
+    (tmp_path / "book").write_bytes(text[:size_bytes])
+    assert read_whole(str(tmp_path / "book")) == text[:size_bytes]

@@ -67,3 +67,7 @@ def test_own_books_agree_with_each_other() -> None:
     total = sum(mapping.fields_bytes["Rss"] for mapping in mappings)
     assert abs(total - rollup["Rss"]) < 2 << 20  # the two readings are not made at one instant
     assert 0 < read_status(os.getpid())["VmPTE"] < 64 << 20
+
+
+def test_only_the_fields_that_are_wanted() -> None:
+    assert parse_fields(b"Pss: 1 kB\nPss_Anon: 2 kB\nRss: 3 kB\n", frozenset({b"Pss", b"Swap"})) == {"Pss": 1024}
