@@ -209,3 +209,44 @@ def test_a_map_that_says_another_amount_of_data_is_refused(data: bytes) -> None:
     map_lines = b"1\n0\n7\n".ljust(512, b"\0")
     with pytest.raises(TarFormatError, match=r"s: found [0-9]+ bytes of sparse data with their padding, wanted 7 as"):
         entries(sparse(map_lines, data) + END)
+
+
+def sized(kind: bytes, size_bytes: int) -> bytes:
+    """A header with a size in base 256, which may be negative."""
+    block = bytearray(header(b"name", kind))
+    first = b"\xff" if size_bytes < 0 else b"\x80"
+    block[124:136] = first + size_bytes.to_bytes(12, "big", signed=True)[1:]
+    return with_sum(bytes(block))
+
+
+@pytest.mark.parametrize("kind", [b"x", b"g", b"L", b"K"])
+@pytest.mark.parametrize("size_bytes", [-1, -512, (16 << 20) + 1])
+def test_sizes_of_extended_headers_have_limits(kind: bytes, size_bytes: int) -> None:
+    wanted = f"header at byte 0: extended header: found {size_bytes} bytes, wanted at most 16777216"
+    with pytest.raises(TarFormatError, match=wanted):
+        entries(sized(kind, size_bytes) + bytes(512) + END)
+
+
+@pytest.mark.parametrize("size_bytes", [-1, -512])
+def test_no_member_is_shorter_than_nothing(size_bytes: int) -> None:
+    with pytest.raises(TarFormatError, match=f"name: size: found {size_bytes}, wanted 0 or more"):
+        entries(sized(b"0", size_bytes) + END)
+    (link,) = entries(sized(b"2", size_bytes) + END)  # which has no data, whatever its size says
+    assert link.size_bytes == 0
+
+
+def test_names_in_headers_of_gnu_end_at_the_first_nul() -> None:
+    long = header(b"././@LongLink", b"L", 9) + b"lo/ng\0xyz".ljust(512, b"\0")
+    link = header(b"././@LongLink", b"K", 4) + b"to\0x".ljust(512, b"\0")
+    (found,) = entries(long + link + header(b"short", b"2", link=b"s") + END)
+    assert (found.path, found.link) == (b"lo/ng", b"to")
+
+
+def test_an_extended_header_without_its_member_is_an_error() -> None:
+    with pytest.raises(TarFormatError, match="after an extended header, without the member it is of"):
+        entries(records(("path", "x")) + END)
+    glob = bytearray(records(("uid", 7)))
+    glob[:512] = with_sum(bytes(glob[:156] + b"g" + glob[157:512]))
+    assert entries(bytes(glob) + END) == []
+    first, second = entries(bytes(glob) + header(b"a") + records(("uid", 9)) + header(b"b") + END)
+    assert (first.uid, second.uid) == (7, 9)
