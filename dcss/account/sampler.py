@@ -1,7 +1,7 @@
 """Accounts of one system again and again, cheaply: the books of guests that have not run since are not read anew.
 
-A guest is read while it runs on, and that counts where it did not run meanwhile. One that did is held still, and read
-again. What the kernel changes in a guest that sleeps (swap, KSM) shows when everything is read anew.
+A guest that sleeps is read without being stopped, which counts where it did not run meanwhile. Any other is held still.
+What the kernel changes in a guest that sleeps (swap, KSM) shows when everything is read anew.
 """
 
 import time
@@ -76,8 +76,8 @@ class Sampler:
             self._forget_changed(system)
             for space in self._spaces:
                 accounts.add_other(space)
-            self._read(accounts, [guest for guest in system.guests if guest.name not in self._known])
-            moved = [known.guest for known in self._known.values() if not known.is_valid]
+            self._read_sleeping(accounts, system.guests)
+            moved = [guest for guest in system.guests if not self._is_valid(guest)]
             with Hold(pid for guest in moved for pid in guest.pids) as hold:
                 for guest in moved:
                     self._known[guest.name] = _Known(guest, self._look_at(accounts, guest), None)
@@ -100,12 +100,15 @@ class Sampler:
         targets = {guest.name: guest for guest in system.guests}
         self._known = {name: known for name, known in self._known.items() if targets.get(name) == known.guest}
 
-    def _read(self, accounts: Accounts, guests: Iterable[GuestTarget]) -> None:
-        """Read guests that run on."""
+    def _read_sleeping(self, accounts: Accounts, guests: Iterable[GuestTarget]) -> None:
+        """Read guests that are not known, and sleep."""
         for guest in guests:
-            turns = turns_of(family(guest.pids))
-            seen = self._look_at(accounts, guest)
-            self._known[guest.name] = _Known(guest, seen, turns if turns == turns_of(seen.row.pids) else None)
+            turns = None if guest.name in self._known else turns_of(family(guest.pids))
+            if turns is not None:
+                self._known[guest.name] = _Known(guest, self._look_at(accounts, guest), turns)
+
+    def _is_valid(self, guest: GuestTarget) -> bool:
+        return guest.name in self._known and self._known[guest.name].is_valid
 
     def _look_at(self, accounts: Accounts, guest: GuestTarget) -> GuestSeen:
         seen = accounts.look_at(read_guest(guest))
