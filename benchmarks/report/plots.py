@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib as mpl
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from benchmarks.framework.results import Growth, Results, Row
 
 mpl.rcParams["svg.hashsalt"] = "dcss"  # the same results give the same file
 mpl.rcParams["svg.fonttype"] = "none"
+MANY = 200  # from the smallest to the largest number on an axis
 NO_DATE = {"Date": None}
 
 
@@ -46,6 +49,7 @@ def ratio_plot(rows: Sequence[Row]) -> Figure:
         axes.plot([ratio.median], [place], "o", color=color, markersize=5)
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set_xscale("log")
+    _number(axes.xaxis)
     axes.set_yticks(list(places), [label for label, _ in bars], fontsize=8)
     axes.set_xlabel("ratio, median and quartiles; left of 1 is cheaper")
     axes.grid(visible=True, axis="x", linewidth=0.3)
@@ -66,6 +70,8 @@ def growth_plot(growths: Sequence[Growth]) -> Figure:
         axes.plot(sizes, [last_value * size / last_size for size in sizes], ":", color="gray", linewidth=1)
         axes.set_xscale("log")
         axes.set_yscale("log")
+        for axis in (axes.xaxis, axes.yaxis):
+            _number(axis)
         exponent = each.exponent()
         shown = "" if exponent is None else f", exponent {exponent:.2f}"
         axes.set_title(f"{each.name}{shown}", fontsize=9)
@@ -74,6 +80,15 @@ def growth_plot(growths: Sequence[Growth]) -> Figure:
     for axes in list(grid.flat)[len(growths) :]:
         axes.set_axis_off()
     return figure
+
+
+def _number(axis: Axis) -> None:
+    """Write plain numbers at 1, 2 and 5 of each decade of a logarithmic axis, or at 1 alone where decades are many."""
+    low, high = axis.get_view_interval()
+    axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if high / low < MANY else (1.0,)))
+    axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.10g}"))
+    axis.set_minor_formatter(NullFormatter())
+    axis.set_tick_params(labelsize=7)
 
 
 def _save(figure: Figure, directory: Path, name: str) -> str:
