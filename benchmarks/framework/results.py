@@ -9,7 +9,7 @@ from typing import Any, Literal
 from benchmarks.framework.stats import Spread, exponent, ratios, upper_range
 
 Kind = Literal["time", "cpu", "memory", "count"]
-LINEAR_EXPONENT = 1.15  # what noise makes of 1 over a decade of sizes
+LINEAR_EXPONENT = 1.2  # 1, the logarithm of sorting over a decade of sizes, and noise
 FORMAT = 1
 NOTHING = "nothing"
 

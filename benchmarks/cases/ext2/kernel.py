@@ -24,14 +24,15 @@ class KernelMount(Subject):
     def mounted(self) -> Iterator[float]:
         with tempfile.TemporaryDirectory() as directory:
             self.check()
-            began = time.perf_counter()
-            self.attach(directory)
-            seconds = time.perf_counter() - began
-            self.top = Path(directory)
             try:
+                began = time.perf_counter()
+                self.attach(directory)
+                seconds = time.perf_counter() - began
+                self.top = Path(directory)
                 yield seconds
             finally:
-                subprocess.run(["umount", directory], check=True)
+                if Path(directory).is_mount():  # also where a signal came just after it was mounted
+                    subprocess.run(["umount", directory], check=True)
 
     def check(self) -> None:
         """Raise Unavailable where this machine cannot mount it."""

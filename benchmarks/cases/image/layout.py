@@ -107,11 +107,12 @@ def _huge_tmpfs(session: Session, mount: Path) -> Iterator[Path]:
     if os.geteuid() != 0:
         raise Unavailable("only root can mount a tmpfs with huge=always")
     mount.mkdir(exist_ok=True)
-    session.run("mount", "-t", "tmpfs", "-o", "huge=always", "none", mount)
     try:
+        session.run("mount", "-t", "tmpfs", "-o", "huge=always", "none", mount)
         yield mount
     finally:
-        subprocess.run(["umount", mount], check=True)
+        if mount.is_mount():  # also where a signal came just after it was mounted
+            subprocess.run(["umount", mount], check=True)
 
 
 def _touch_large(image: Path) -> tuple[float, int]:
