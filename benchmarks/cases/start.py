@@ -89,7 +89,7 @@ def specs_for(guests: int) -> list[RowSpec]:
         ),
         RowSpec("page tables", "KiB", "memory", f"{tables}, in pages of 4 KiB"),
         RowSpec(f"page tables{HUGE}", "KiB", "memory", f"the same {huge}"),
-        RowSpec("stop", "s", "time", f"from the order to take {guests} guests down to the end of all", "the segment's"),
+        RowSpec("stop", "s", "time", f"from the order to take {guests} guests down to the end of all"),
     ]
 
 

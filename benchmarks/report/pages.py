@@ -31,9 +31,9 @@ def sections(results: Results, plots: Mapping[str, Iterable[str]]) -> dict[str, 
 
 def machine(results: Results) -> str:
     """Return a list of what the figures depend on."""
-    described = ", ".join(f"{key} {value}" for key, value in results.machine.items())
     seconds = sum(results.seconds.values())
-    return f"Mode {results.mode}, {seconds / 60:.0f} minutes: {described}."
+    lines = [f"- mode: {results.mode}, which took {seconds / 60:.0f} minutes"]
+    return "\n".join([*lines, *(f"- {key}: {value}" for key, value in results.machine.items())])
 
 
 def fill(text: str, contents: Mapping[str, str]) -> tuple[str, set[str]]:
