@@ -59,7 +59,8 @@ class Accounts:
 
     `guest_counters` holds page cache, buffer and anonymous bytes as each guest kernel states them, by guest name, or
     why an engine has none; guests without an entry are left out. `segment_users` says how many guests have loaded a
-    segment, by its name. `hidden` is why frames cannot be seen, if so.
+    segment, by its name. `hidden` is why frames cannot be seen, if so. `huge` is what
+    `huge_of_segments` returned, if that is known.
     """
 
     def __init__(
@@ -69,11 +70,12 @@ class Accounts:
         segment_users: Mapping[str, int],
         *,
         hidden: str | None,
+        huge: Mapping[int, int | None] | None = None,
     ) -> None:
         self._system = system
         self._counters = guest_counters
         self._users = segment_users
-        self._hidden = hidden
+        self._hidden, self._huge = hidden, huge
         self._first_pages = _first_pages(system.segments)
         self._objects = frozenset(self._first_pages)
         self._segment_pages = sum(segment.size_bytes >> PAGE_SHIFT for segment in system.segments)
@@ -137,7 +139,9 @@ class Accounts:
 
     def _segment_accounts(self) -> tuple[SegmentAccount, ...]:
         accounts = []
-        huge = huge_bytes(self._system.cp_pid, {segment.address for segment in self._system.segments})
+        huge = self._huge
+        if huge is None:
+            huge = huge_of_segments(self._system)
         for segment, used_bytes in zip(self._system.segments, self._sharing.used_bytes(), strict=True):
             # The kernel counts an object's pages in blocks of 512 bytes.
             resident_bytes = os.fstat(segment.descriptor).st_blocks * 512
@@ -267,6 +271,11 @@ def measure(
         accounts.count_own_frames()
     limits = [*([] if hidden is None else [hidden]), *not_held(system, hold)]
     return accounts.result(limits, free_before_bytes)
+
+
+def huge_of_segments(system: SystemTarget) -> Mapping[int, int | None]:
+    """Return how many bytes of CP's mapping of each segment lie in huge pages, by its address."""
+    return huge_bytes(system.cp_pid, {segment.address for segment in system.segments})
 
 
 def _first_pages(segments: tuple[SegmentTarget, ...]) -> dict[Object, int]:

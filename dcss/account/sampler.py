@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from dcss.account.accounts import Accounts, GuestSeen
+from dcss.account.accounts import Accounts, GuestSeen, huge_of_segments
 from dcss.account.frames import hidden_because
 from dcss.account.hold import Hold
 from dcss.account.pagemap import Flags
@@ -53,6 +53,7 @@ class Sampler:
         self._known: dict[str, _Known] = {}
         self._others: _Others | None = None
         self._spaces: tuple[ProcessPages, ...] = ()  # of processes that are neither CP nor a guest
+        self._huge: Mapping[int, int | None] = {}
         self._anew_at = 0.0
 
     def sleeping(self) -> frozenset[str]:
@@ -70,10 +71,10 @@ class Sampler:
     ) -> MeasureResult:
         """Return the accounts of `system`; arguments and errors as dcss.account.accounts.measure has them."""
         hidden = hidden_because()
-        accounts = Accounts(system, guest_counters, segment_users, hidden=hidden)
         limits = [] if hidden is None else [hidden]
         with ended_processes_named(system):
             self._forget_changed(system)
+            accounts = Accounts(system, guest_counters, segment_users, hidden=hidden, huge=self._huge)
             for space in self._spaces:
                 accounts.add_other(space)
             self._read_sleeping(accounts, system.guests)
@@ -96,6 +97,7 @@ class Sampler:
         if turns is None or others != self._others or now >= self._anew_at:
             self._known.clear()
             self._others, self._anew_at = others, now + _ANEW_SECONDS
+            self._huge = huge_of_segments(system)
             self._spaces = tuple(ProcessPages.read(pid) for pid in system.other_pids)
         targets = {guest.name: guest for guest in system.guests}
         self._known = {name: known for name, known in self._known.items() if targets.get(name) == known.guest}
