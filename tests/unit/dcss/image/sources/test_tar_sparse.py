@@ -101,3 +101,50 @@ def test_numbers_of_format_1_0_may_run_over_blocks() -> None:
 
 def test_a_member_without_any_record_of_a_map_is_not_sparse() -> None:
     assert pax_map({b"path": b"x"}, [(b"path", b"x")], blocks()) is None
+
+
+REALSIZE = {b"GNU.sparse.realsize": b"%d" % SIZE_BYTES}
+
+
+def listed(pieces: list[tuple[int, int]]) -> list[tuple[bytes, bytes]]:
+    return [
+        (key, b"%d" % value)
+        for piece in pieces
+        for key, value in zip((b"GNU.sparse.offset", b"GNU.sparse.numbytes"), piece, strict=True)
+    ]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 30])
+@pytest.mark.parametrize("key", [b"GNU.sparse.realsize", b"GNU.sparse.size"])
+def test_maps_of_formats_0_0_and_0_1(count: int, key: bytes) -> None:
+    pieces = PIECES[:count]
+    wanted = SparseMap(SIZE_BYTES, tuple(pieces))
+    records = {key: b"%d" % SIZE_BYTES, b"GNU.sparse.numblocks": b"%d" % count}
+    assert pax_map(records, [(b"path", b"x"), *listed(pieces)], blocks()) == wanted
+    if count:
+        joined = b",".join(b"%d,%d" % piece for piece in pieces)
+        assert pax_map(records | {b"GNU.sparse.map": joined}, (), blocks()) == wanted
+
+
+@pytest.mark.parametrize(
+    ("records", "changes", "wanted"),
+    [
+        (REALSIZE, listed(PIECES[:2])[::-1], "found records of its map out of order"),
+        (REALSIZE, listed(PIECES[:3])[:1] * 2, "found records of its map out of order"),
+        (REALSIZE, listed(PIECES[:2])[:3], "found 3 numbers in its map, wanted pairs"),
+        (REALSIZE | {b"GNU.sparse.map": b"1,2,3"}, (), "found 3 numbers in its map, wanted pairs"),
+        (REALSIZE | {b"GNU.sparse.map": b"1,x"}, (), "found b'x' in its map, wanted a number"),
+        (REALSIZE | {b"GNU.sparse.map": b""}, (), "found b'' in its map, wanted a number"),
+        (REALSIZE | {b"GNU.sparse.numblocks": b"1"}, listed(PIECES[:2]), "found 2 stretches in its map, wanted 1: its"),
+        ({}, listed(PIECES[:1]), "found no GNU.sparse.realsize, wanted its size"),
+    ],
+)
+def test_maps_that_do_not_hold_together(
+    records: dict[bytes, bytes], changes: list[tuple[bytes, bytes]], wanted: str
+) -> None:
+    with pytest.raises(TarFormatError, match=wanted):
+        pax_map(records, changes, blocks())
+
+
+def test_empty_stretches_are_left_out() -> None:
+    assert pax_map(REALSIZE, listed([(0, 0), (5, 1), (9, 0)]), blocks()) == SparseMap(SIZE_BYTES, ((5, 1),))
