@@ -9,13 +9,12 @@ import os
 import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT
-from dcss.abi.pagemap import ENTRY_SIZE_BYTES
+from dcss.abi.pagemap import ENTRY_SIZE_BYTES, KPF_COMPOUND_HEAD, KPF_COMPOUND_TAIL, KPF_ZERO_PAGE
 from dcss.account.pagemap import Entries, Flags, Pagemap, frames_of
 from dcss.errors import MeasurementDeniedError
 
 _KPAGECOUNT = "/proc/kpagecount"
 _KPAGEFLAGS = "/proc/kpageflags"
-_KPF_ZERO_PAGE = 1 << 24  # include/uapi/linux/kernel-page-flags.h
 _TABLE_FRAMES = 1 << 26  # of 256 GiB: a table of 64 MiB, which is not touched where there are no frames
 _GAP_FRAMES = 64  # reading the counts of this many frames in vain costs less than another call
 
@@ -68,10 +67,17 @@ def map_counts(frames: Entries, *, complete: bool = False) -> Entries:
     return _values_of(_KPAGECOUNT, frames, complete=complete)
 
 
+def in_large_folios(frames: Entries) -> Flags:
+    """Say which frames are a part of a larger page, such as a huge one; 0 is none."""
+    flags = np.where(frames != 0, _values_of(_KPAGEFLAGS, frames), np.uint64(0))
+    large: Flags = (flags & np.uint64(KPF_COMPOUND_HEAD | KPF_COMPOUND_TAIL)) != 0
+    return large
+
+
 def are_zero_pages(frames: Entries) -> Flags:
     """Say which frames are the kernel's zero page, or its huge one; 0 is none."""
     flags = np.where(frames != 0, _values_of(_KPAGEFLAGS, frames), np.uint64(0))
-    zero: Flags = (flags & np.uint64(_KPF_ZERO_PAGE)) != 0
+    zero: Flags = (flags & np.uint64(KPF_ZERO_PAGE)) != 0
     return zero
 
 

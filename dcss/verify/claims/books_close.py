@@ -8,7 +8,8 @@ from typing import Final
 import numpy as np
 
 from dcss.abi.page import PAGE_SIZE
-from dcss.account.frames import map_counts
+from dcss.account.frames import in_large_folios, map_counts
+from dcss.account.huge import counts_are_averages
 from dcss.account.maps import parse_maps, read_maps
 from dcss.account.memory_map import Object
 from dcss.account.pagemap import frames_of
@@ -41,6 +42,15 @@ def judge(snapshot: Snapshot) -> Claim:
 
 
 def _by_entries(snapshot: Snapshot) -> Claim:
+    if counts_are_averages():
+        for segment, cp_entries in zip(snapshot.segments, snapshot.cp_entries, strict=True):
+            large = int(np.count_nonzero(in_large_folios(frames_of(cp_entries))))
+            if large:
+                detail = (
+                    f"segment {segment.name}: {count(large, 'page')} in huge pages, of which this kernel counts"
+                    " mappings on average only (CONFIG_NO_PAGE_MAPCOUNT); give the segment huge_pages: never"
+                )
+                return Claim(NAME, None, detail)
     findings = []
     entries = pages = 0
     for segment, cp_entries, ours in zip(snapshot.segments, snapshot.cp_entries, snapshot.pte_counts, strict=True):

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from errno import ENOMEM
 from pathlib import Path
 
+import numpy as np
 import pytest
 from needs_support import needs
 
+from dcss.account import huge
+from dcss.account.frames import map_counts
 from dcss.account.huge import huge_bytes, no_huge_pages_because
 from dcss.account.maps import parse_maps
+from dcss.account.pagemap import Entries
 from dcss.host.mapping import HUGE_PAGE_BYTES, FileMapping, collapse, reserve_pages
 
 SIZE_BYTES = 3 * HUGE_PAGE_BYTES + 8192
@@ -80,6 +84,20 @@ def test_pages_are_reserved_as_small_ones(descriptor: int) -> None:
     assert os.fstat(descriptor).st_blocks * 512 >= SIZE_BYTES
     assert huge_bytes(os.getpid(), {mapping.address}) == {mapping.address: 0}
     mapping.close()
+
+
+@needs("huge_pages", "frames")
+@pytest.mark.parametrize("averages", [False, True])
+def test_whether_the_kernel_counts_each_page_is_tried(monkeypatch: pytest.MonkeyPatch, averages: bool) -> None:
+    counted: list[int] = []
+
+    def counts(frames: Entries) -> Entries:
+        counted.extend(map_counts(frames).tolist())
+        return np.ones(len(frames), np.uint64) if averages else map_counts(frames)
+
+    monkeypatch.setattr(huge, "map_counts", counts)
+    assert huge.counts_are_averages.__wrapped__() is averages
+    assert counted in ([2, 1], [1, 1])  # the second, where the kernel counts so
 
 
 def test_why_there_are_none_is_said(tmp_path: Path) -> None:

@@ -76,6 +76,17 @@ class TestByEntries:
         claim = self.judged(snapshot([segment("ONE", 1), segment("TWO", 1)]), [[1], [2]], monkeypatch)
         assert claim.detail.startswith("segment TWO: 1 page mapped")
 
+    @pytest.mark.parametrize(("large", "holds"), [(0, True), (2, None)])
+    def test_averages_decide_nothing(self, large: int, holds: bool | None, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(books_close, "counts_are_averages", lambda: True)
+        monkeypatch.setattr(books_close, "in_large_folios", lambda frames: np.arange(len(frames)) < large)
+        claim = self.judged(snapshot([segment("ONE", 3)]), [[1, 1, 1]], monkeypatch)
+        assert claim.holds is holds
+        assert holds or claim.detail == (
+            "segment ONE: 2 pages in huge pages, of which this kernel counts mappings on average only"
+            " (CONFIG_NO_PAGE_MAPCOUNT); give the segment huge_pages: never"
+        )
+
     def test_books_that_are_refused_decide_nothing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def refuse(*_: object, **__: object) -> None:
             raise MeasurementDeniedError("/proc/kpagecount: short")
