@@ -64,7 +64,6 @@ def test_the_first_guest_boots_and_the_others_are_cloned_unless_the_file_says_fu
     ("mount", "reason"),
     [
         ("options: [ro]", "the mount of dcssblk0 at / copies files"),
-        ("mode: ramdisk", "the mount of dcssblk0 at / copies files"),
         ("options: [ro, dax]", "its boot made"),  # a segment of no whole 2 MiB cannot be DAX: the files are copied
     ],
 )
