@@ -17,6 +17,7 @@ from benchmarks.framework.stats import Spread
 # The least tolerance by kind of figure: what another machine, or other work on it, changes without any loss.
 LEAST_TOLERANCE: Mapping[Kind, float] = {"time": 0.6, "cpu": 0.4, "memory": 0.15, "count": 0.05}
 SPREADS = 3  # so many times the distance of the quartiles is tolerated, where that is more
+BEYOND_WORST = 1.1  # and so many times the median of the worst run
 EXPONENT_TOLERANCE = 0.3
 Outcome = Literal["held", "lost", "unknown", "not measured", "gone"]
 
@@ -51,14 +52,16 @@ class Finding:
 def record(runs: Sequence[Results]) -> dict[str, Wanted]:
     """Return the baseline of one or several runs of one mode; several show how far runs differ from each other."""
     samples: dict[str, list[float]] = {}
+    worst: dict[str, float] = {}
     kinds: dict[str, Kind] = {}
     wanted: dict[str, Wanted] = {}
     for run in runs:
         for row in run.rows:
             for subject in row.samples:
-                if row.ratio(subject) is not None:
-                    key = f"{row.key} / {subject}"
+                ratio, key = row.ratio(subject), f"{row.key} / {subject}"
+                if ratio is not None:
                     samples.setdefault(key, []).extend(row.ratio_samples(subject))
+                    worst[key] = max(ratio.median, worst.get(key, ratio.median))
                     kinds[key] = row.kind
         for growth in run.growths:
             exponent = growth.exponent()
@@ -67,7 +70,8 @@ def record(runs: Sequence[Results]) -> dict[str, Wanted]:
                 wanted[growth.key] = Wanted(round(most, 3), EXPONENT_TOLERANCE)
     for key, found in samples.items():
         spread = Spread.of(found)
-        tolerance = max(LEAST_TOLERANCE[kinds[key]], SPREADS * spread.relative)
+        beyond_worst = BEYOND_WORST * worst[key] / spread.median - 1 if spread.median else 0.0
+        tolerance = max(LEAST_TOLERANCE[kinds[key]], SPREADS * spread.relative, beyond_worst)
         wanted[key] = Wanted(round(spread.median, 4), round(tolerance, 2))
     return wanted
 

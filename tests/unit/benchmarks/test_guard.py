@@ -50,6 +50,11 @@ def test_the_spread_between_recorded_runs_widens_the_tolerance() -> None:
     assert only(run_of(row(dcss=[5.5], bare=[1.0])), record(runs)).outcome == "lost"
 
 
+def test_every_recorded_run_holds() -> None:
+    runs = [run_of(row(dcss=[ours] * 3, bare=[1.0] * 3)) for ours in (1.0, 1.0, 1.0, 1.0, 4.0)]
+    assert [only(run, record(runs)).outcome for run in runs] == ["held"] * 5
+
+
 def test_a_row_without_a_baseline_is_named_and_passes() -> None:
     finding = only(run_of(QUIET), {})
     assert (finding.outcome, finding.fails) == ("unknown", False)
