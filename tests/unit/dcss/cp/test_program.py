@@ -20,7 +20,9 @@ from cp_support import (
     unique_system,
 )
 
+from dcss.abi.diag64 import ReturnCode
 from dcss.abi.hypercall import Reply
+from dcss.cp.segments.segment import FileClass, RefusalError, Segment
 from dcss.errors import PublishError, SystemBusyError
 
 LOADSHRX, LOADNSRX, PURGESEG, FINDSEGX = 0x20, 0x24, 0x08, 0x2C
@@ -234,3 +236,31 @@ def test_a_hypercall_after_the_release_is_refused(cp: BlockingCp) -> None:
     cp.release("A")
     assert diag(cp, "A", LOADSHRX, "LIB").condition_code == 3
     assert cp.users("LIB") == 0
+
+
+def test_a_refusal_reads_as_its_message() -> None:
+    refusal = RefusalError(ReturnCode.OVERLAPS, "guest ONE loads LIB: overlaps storage")
+    assert (str(refusal), refusal.return_code) == ("guest ONE loads LIB: overlaps storage", ReturnCode.OVERLAPS)
+
+
+def test_a_segment_that_nobody_has_loaded_has_no_object() -> None:
+    segment = Segment(define("LIB", "20000-20000 SR"), 1, FileClass.AVAILABLE, "ME", "now", filler(b""))
+    with pytest.raises(LookupError, match="segment LIB: not in storage, no guest has loaded it yet"):
+        segment.object  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("ranges", "writable"),
+    [
+        (("20000-20000 SW",), True),
+        (("20000-20000 SN",), True),
+        (("20000-20000 SW", "20001-20003 SN"), True),
+        (("20000-20000 SW", "20002-20002 SW"), False),  # what lies between is read-only
+        (("20000-20000 SW", "20001-20001 SR"), False),
+        (("20000-20000 SR",), False),
+        (("20000-20000 EW",), False),
+    ],
+)
+def test_which_segments_guests_write_for_all_to_see(ranges: tuple[str, ...], writable: bool) -> None:
+    segment = Segment(define("LIB", *ranges), 1, FileClass.AVAILABLE, "ME", "now", filler(b""))
+    assert segment.shared_writable is writable
