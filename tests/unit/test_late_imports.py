@@ -90,6 +90,24 @@ def test_a_run_starts_its_system_without_proofs_and_models_of_the_yaml() -> None
     assert found(MODELS | NUMBERS | PROOFS | GUEST_KERNEL | SCREENS | {"rich", "email"}, imported) == set()
 
 
+def test_a_run_imports_its_proofs_beside_what_it_waits_for() -> None:
+    imported = modules_after(
+        """
+import asyncio
+from types import SimpleNamespace
+from dcss.system.proof import Prover
+async def main():
+    tasks = []
+    start = lambda work, name: tasks.append(asyncio.ensure_future(work))
+    Prover(SimpleNamespace(tasks=SimpleNamespace(start=start))).prepare()
+    assert "dcss.verify.examine" not in sys.modules, "the loop itself imported it"
+    await asyncio.gather(*tasks)
+asyncio.run(main())
+"""
+    )
+    assert {"dcss.verify.examine", "numpy"} <= imported
+
+
 def test_help_imports_no_command() -> None:
     imported = modules_of_command(["--help"])
     assert (
