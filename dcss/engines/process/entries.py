@@ -69,7 +69,7 @@ class Entries:
         try:
             kind, words = self._receive(entry.control)
             if kind == template.READY:
-                entry.control.send(template.FORK)
+                entry.control.send(template.FORK)  # and no process appears meanwhile that is not known
                 kind, words = self._receive(entry.control)
             if kind == template.REFUSED:
                 entry.refusal = words
@@ -78,7 +78,7 @@ class Entries:
                 self._add_template(entry, int(words))
             else:
                 self._leave(entry)
-        except TemplateLostError:
+        except (OSError, ValueError, TemplateLostError):
             self._leave(entry)
         self._start_waiting(entry)
 
@@ -105,16 +105,17 @@ class Entries:
         assert entry.control is not None, "it has a template"
         try:
             socket.send_fds(entry.control, [asked.spec.name.encode()], asked.sent)
-            answers = [self._receive(entry.control)]
-            while answers[-1][0] == template.DIFFERS:
-                answers.append(self._receive(entry.control))
-        except (OSError, TemplateLostError):
+            kind, words = self._receive(entry.control)
+            differs = kind == template.DIFFERS  # what an earlier copy found
+            while kind == template.DIFFERS:
+                kind, words = self._receive(entry.control)
+            number = int(words)
+        except (OSError, ValueError, TemplateLostError):
             self._leave(entry)
             self.start(*asked)
             return
-        kind, number = answers[-1]
-        self._report(asked, lambda: _forked(kind, int(number)))
-        if len(answers) > 1:
+        self._report(asked, lambda: _forked(kind, number))
+        if differs:
             self._leave(entry)
 
     def _report(self, asked: Asked, fork: Callable[[], tuple[int, int]]) -> bool:
