@@ -2,7 +2,6 @@
 
 import os
 
-from dcss.account.huge import huge_bytes
 from dcss.config.plan import SegmentPlan
 from dcss.cp.segments.segment import Segment
 from dcss.errors import ConfigError
@@ -24,6 +23,8 @@ def check_place(plan: SegmentPlan, start: int, size_bytes: int) -> None:
 
 def check_huge_pages(plan: SegmentPlan, segment: Segment) -> None:
     """Raise ConfigError where a segment that CP has in storage does not lie in huge pages, as its plan requires."""
+    from dcss.account.huge import huge_bytes  # which imports numpy: few systems require huge pages
+
     stored = segment.object
     found_bytes = huge_bytes(os.getpid(), {stored.address})[stored.address]
     wanted_bytes = stored.size_bytes - stored.size_bytes % HUGE_PAGE_BYTES
