@@ -83,7 +83,8 @@ def measure(kind: type[Subject], directory: Path, image: Path, paths: list[str],
         for name, work in subject.works():
             if name == COLD_AGAIN:
                 stack.close()
-                stack.enter_context(subject.mounted())
+                # The better of both: it is too short for one alone.
+                found["mount"] = min(found["mount"], stack.enter_context(subject.mounted()) * 1e3)
             began = perf_counter()
             work()
             found[name] = (perf_counter() - began) * 1e3
