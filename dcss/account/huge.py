@@ -7,8 +7,6 @@ from functools import cache
 from pathlib import Path
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
-from dcss.account.frames import map_counts
-from dcss.account.pagemap import Pagemap, frames_of
 from dcss.account.smaps import read_smaps
 from dcss.host.mapping import HUGE_PAGE_BYTES, FileMapping, collapse, reserve_pages
 
@@ -52,6 +50,9 @@ def counts_are_averages() -> bool:
     It does where it was built with CONFIG_NO_PAGE_MAPCOUNT (Linux 6.15). Needs frame numbers; tries it with a huge page
     of which a few pages are mapped twice.
     """
+    from dcss.account.frames import map_counts  # with numpy, which CP does not import before it proves or measures
+    from dcss.account.pagemap import Pagemap, frames_of
+
     try:
         with _one_huge_page(Path("/dev/shm")) as (descriptor, mapping):
             if not huge_bytes(os.getpid(), {mapping.address})[mapping.address]:

@@ -56,7 +56,7 @@ def found(unwanted: Iterable[str], imported: Iterable[str]) -> set[str]:
 def test_cp_starts_without_the_guest_kernel_proofs_and_screens() -> None:
     imported = modules_after("import dcss.system.system, dcss.system.up")
     assert "dcss.cp.program" in imported
-    assert found(GUEST_KERNEL | PROOFS | SCREENS | MODELS, imported) == set()
+    assert found(GUEST_KERNEL | PROOFS | SCREENS | MODELS | NUMBERS, imported) == set()
 
 
 @pytest.mark.parametrize("command", ["ps", "exec", "logs", "guest", "down", "segment", "cp", "verify", "measure"])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from needs_support import needs
 
+from dcss.account import frames as frames_module
 from dcss.account import huge
 from dcss.account.frames import map_counts
 from dcss.account.huge import huge_bytes, no_huge_pages_because
@@ -95,7 +96,7 @@ def test_whether_the_kernel_counts_each_page_is_tried(monkeypatch: pytest.Monkey
         counted.extend(map_counts(frames).tolist())
         return np.ones(len(frames), np.uint64) if averages else map_counts(frames)
 
-    monkeypatch.setattr(huge, "map_counts", counts)
+    monkeypatch.setattr(frames_module, "map_counts", counts)
     assert huge.counts_are_averages.__wrapped__() is averages
     assert counted in ([2, 1], [1, 1])  # the second, where the kernel counts so
 
