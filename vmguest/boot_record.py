@@ -1,4 +1,4 @@
-"""What a guest's boot had of the host, so that a copy of its process can have the same of its own.
+"""What a guest's boot had of the host, so that a clone of it can have the same of its own.
 
 A guest that was forked from another one that had booted has its memory, and that is all: its segments are not mapped,
 and CP has not heard of it. So it makes every hypercall of the boot itself, on its own port. As long as CP answers as it
@@ -38,7 +38,7 @@ class BootDiffersError(Exception):
 class BootRecord:
     """The hypercalls that a kernel has made, and its mappings of segments. It stops the recording of its port.
 
-    Copies tell the host `packets` at the console. Those that are `idle` have nothing to do then but what the host asks.
+    Clones tell the host `packets` at the console. Those that are `idle` have nothing to do then but what the host asks.
     """
 
     def __init__(
@@ -91,13 +91,13 @@ class BootRecord:
             hostmem.unmap(address, size_bytes)
 
     def repeater(self) -> Callable[[float, int], None]:
-        """Return what a copy does first: it has of the host what the boot had, and tells the host.
+        """Return what a clone does first: it has of the host what the boot had, and tells the host.
 
-        It is given when the copy was made, by the monotonic clock, and a descriptor to close once CP has answered as it
-        did then. In an idle copy it returns when the host asks for something. It raises BootDiffersError,
+        It is given when that was made, by the monotonic clock, and a descriptor to close once CP has answered as it did
+        then. In an idle clone it returns when the host asks for something. It raises BootDiffersError,
         ConnectionError where CP is gone, and KernelError.
 
-        It is one function, with what it uses in its cells: whatever a copy touches, however briefly, it gets a page of
+        It is one function, with what it uses in its cells: whatever a clone touches, however briefly, it gets a page of
         its own of, and functions, modules and what they refer to lie on many.
         """
         port, log = self._kernel.machine.port.socket, self._kernel.log
@@ -107,7 +107,7 @@ class BootRecord:
         map_packed: MapPacked = hostmem.map_packed
         mappings, lines = self._mappings, log.prepare_repeat()
         if self._watch is not None:
-            send, map_packed = self._watch.in_copy(send, map_packed)
+            send, map_packed = self._watch.in_clone(send, map_packed)
         finish = self._finish if self._in_place or self._tmpfs else None
         pack_idle, from_bytes = Verdict.pack_idle, int.from_bytes
 

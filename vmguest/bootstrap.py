@@ -26,7 +26,7 @@ from dcss.abi.timings import STAGES, Stage
 from dcss.errors import DcssError, KernelError
 from vmguest import hostmem
 from vmguest.boot_record import BootDiffersError, BootRecord
-from vmguest.copies import CopyMaker, copied_bytes, reason_against, sharable_mount
+from vmguest.cloning import CloneMaker, copied_bytes, reason_against, sharable_mount
 from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
 from vmguest.port import Call
@@ -43,7 +43,7 @@ Result = TypeVar("Result")
 class _Action(NamedTuple):
     """A part of a guest's start, in a stage of it or in none.
 
-    Guests that are copies of one have in common what is `sharable` and comes first.
+    Clones have in common with their guest what is `sharable` and comes first.
     """
 
     place: str
@@ -69,16 +69,16 @@ def boot(spec: GuestSpec, host: GuestHost) -> Kernel:
     return kernel
 
 
-def run_guest(spec: GuestSpec, host: GuestHost, *, start: Start | None = None, copies: CopyMaker | None = None) -> int:
+def run_guest(spec: GuestSpec, host: GuestHost, *, start: Start | None = None, clones: CloneMaker | None = None) -> int:
     """Run one guest until the host closes its console; return the process's exit status.
 
-    `start` is what the host is told of how it was started. `copies` makes others of it, in which this returns too.
+    `start` is what the host is told of how it was started. `clones` makes others of it, in which this returns too.
     """
-    return _GuestRun(spec, host, start).run(copies)
+    return _GuestRun(spec, host, start).run(clones)
 
 
 class _GuestRun:
-    """A guest from its first hypercall to its end; in a copy of the guest, that copy from then on."""
+    """A guest from its first hypercall to its end; in a clone of the guest, that clone from then on."""
 
     def __init__(self, spec: GuestSpec, host: GuestHost, start: Start | None) -> None:
         assert host.console is not None, "somebody waits for its verdict"
@@ -91,10 +91,10 @@ class _GuestRun:
         self._access_told = False
         self._watch = Stopwatch(self._console) if spec.timings else None
 
-    def run(self, copies: CopyMaker | None, given: Sequence[Call] = ()) -> int:
+    def run(self, clones: CloneMaker | None, given: Sequence[Call] = ()) -> int:
         """Run it; return the exit status. The hypercalls of `given` were made already, and answered."""
         try:
-            kernel = self._perform(copies, given)
+            kernel = self._perform(clones, given)
             if not self._reported:
                 self._report(Verdict(0, monotonic() - self._started, *kernel.counters()))
         except BootDiffersError as differs:
@@ -117,40 +117,40 @@ class _GuestRun:
             return CRASHED
         return 0
 
-    def _perform(self, copies: CopyMaker | None, given: Sequence[Call]) -> Kernel:
+    def _perform(self, clones: CloneMaker | None, given: Sequence[Call]) -> Kernel:
         """Boot and run the `run:` list."""
-        if copies is not None and (reason := reason_against(self._spec)):
-            self._refuse(copies, reason)
-            copies = None
+        if clones is not None and (reason := reason_against(self._spec)):
+            self._refuse(clones, reason)
+            clones = None
         kernel = self._timed(
             "kernel",
             partial(_start_kernel, self._spec, self._name, self._host, sys.stdout.fileno(), given, self._watch),
         )
-        if copies is None:
+        if clones is None:
             kernel.machine.port.stop_recording()
         actions = deque(_mounts(kernel, self._spec))
         actions.append(_Action("", None, partial(self._tell_access, kernel), lambda: True))
         actions.extend(_steps(kernel, self._spec))
         while actions:
-            if copies is not None and not actions[0].sharable():
-                self._make_copies(kernel, copies, actions)
-                copies = None
+            if clones is not None and not actions[0].sharable():
+                self._make_clones(kernel, clones, actions)
+                clones = None
             action = actions.popleft()
             self._place = action.place
             self._timed(action.stage, action.run)
-        if copies is not None:
-            self._make_copies(kernel, copies, actions)
+        if clones is not None:
+            self._make_clones(kernel, clones, actions)
         return kernel
 
     def _timed(self, stage: Stage | None, function: Callable[[], Result]) -> Result:
         return function() if self._watch is None or stage is None else self._watch.run(stage, function)
 
-    def _make_copies(self, kernel: Kernel, copies: CopyMaker, actions: deque[_Action]) -> None:
-        """Have copies of the guest made as it is now, in each of which this goes on; `idle` ones have no more to do."""
+    def _make_clones(self, kernel: Kernel, clones: CloneMaker, actions: deque[_Action]) -> None:
+        """Have clones of the guest made as it is now, in each of which this goes on."""
         self._rehearse_commands(kernel)
         if copied := copied_bytes(kernel):
             kernel.machine.port.stop_recording()
-            self._refuse(copies, f"its boot made {copied} bytes of copies")
+            self._refuse(clones, f"its boot made {copied} bytes of copies")
             return
         idle = not actions
         packets = [ACCESS + pack_access(kernel.access)] if self._access_told and kernel.access else []
@@ -158,13 +158,13 @@ class _GuestRun:
         if idle:
             packets.append(START + start.pack())
         record = BootRecord(kernel, self._console, packets, idle=idle, watch=self._watch)
-        self._kept = record, copies, actions, packets  # to give them up would touch all that they are made of
-        copy = copies.make(record)
-        if copy is not None:
-            self._name, self._started, self._start = copy.name, copy.seconds, start
-            kernel.name = copy.name
-            if copy.failure is not None:
-                raise copy.failure
+        self._kept = record, clones, actions, packets  # to give them up would touch all that they are made of
+        clone = clones.make(record)
+        if clone is not None:
+            self._name, self._started, self._start = clone.name, clone.seconds, start
+            kernel.name = clone.name
+            if clone.failure is not None:
+                raise clone.failure
             self._reported = idle
 
     def _rehearse_commands(self, kernel: Kernel) -> None:
@@ -173,9 +173,9 @@ class _GuestRun:
 
             rehearse_commands(kernel, *pattern)
 
-    def _refuse(self, copies: CopyMaker, reason: str) -> None:
+    def _refuse(self, clones: CloneMaker, reason: str) -> None:
         self._start = Start(cloned=False, reason=reason)
-        copies.refuse(reason)
+        clones.refuse(reason)
 
     def _tell_access(self, kernel: Kernel) -> None:
         """Tell the host how files of the mounts are reached."""

@@ -29,9 +29,9 @@ class LogBuffer:
         self._print(STAMP % seconds + _encoded(message))
 
     def prepare_repeat(self) -> list[bytes]:
-        """Forget when lines were logged, for copies of the guest; return what these write, times between the pieces.
+        """Forget when lines were logged, for clones of the guest; return what these write, times between the pieces.
 
-        A copy sets `boot_seconds` and `repeated_seconds`, when it booted and how much later it logged these lines.
+        A clone sets `boot_seconds` and `repeated_seconds`, when it booted and how much later it logged these lines.
         """
         lines = [b"", *(_encoded(message) for _, _, message in self._ring)]
         before = tuple(self._ring)

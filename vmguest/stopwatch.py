@@ -44,8 +44,8 @@ class Stopwatch:
             self._console.send(TIMINGS + pack_spans(self._spans), MSG_NOSIGNAL)
             self._spans = []
 
-    def in_copy(self, send: Send, map_packed: MapPacked) -> tuple[Send, MapPacked]:
-        """Return these two functions for a copy of the guest, measured: its hypercalls, then its mappings.
+    def in_clone(self, send: Send, map_packed: MapPacked) -> tuple[Send, MapPacked]:
+        """Return these two functions for a clone of the guest, measured: its hypercalls, then its mappings.
 
         What was noted before is the first guest's. The host is told when the mappings are made.
         """

@@ -12,7 +12,7 @@ from dcss.config.document import Document, read_document
 from dcss.config.draft import Draft, draft
 from dcss.config.load_segments import absolute, segment_plans
 from dcss.config.models import (
-    CopiedGuestModel,
+    ClonedGuestModel,
     GuestModel,
     LinuxGuestModel,
     ProcessGuestModel,
@@ -158,8 +158,8 @@ def _settings(guest: GuestModel) -> EngineSettings:
             raise AssertionError(f"a guest of engine {guest.engine}")
 
 
-def _boot(guest: CopiedGuestModel) -> Boot:
-    """Return how the guests of an entry start: one alone has none to be a copy of."""
+def _boot(guest: ClonedGuestModel) -> Boot:
+    """Return how the guests of an entry start: one alone has none to be cloned from."""
     return guest.boot if len(guest_names(guest)) > 1 else "full"
 
 

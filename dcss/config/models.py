@@ -179,23 +179,23 @@ class GuestModel(Model):
     restart: Restart = Field("no", description="on-failure: restart the guest when it fails or is killed")
 
 
-class CopiedGuestModel(GuestModel):
-    """A guest that can be a copy of another one of its entry."""
+class ClonedGuestModel(GuestModel):
+    """A guest that can be a clone of another one of its entry."""
 
     boot: Boot = Field(
         "clone",
-        description="clone: with count: above 1, guests are copies of the first one and make its hypercalls, which"
+        description="clone: with count: above 1, guests are cloned from the first one and make its hypercalls, which"
         " costs less memory and time; full: each one boots",
     )
 
 
-class ProcessGuestModel(CopiedGuestModel):
+class ProcessGuestModel(ClonedGuestModel):
     """A guest of engine process, which is the default."""
 
     engine: Literal["process"] = Field("process", description=_ENGINE_DESCRIPTION)
 
 
-class S390xGuestModel(CopiedGuestModel):
+class S390xGuestModel(ClonedGuestModel):
     """A guest of engine s390x."""
 
     engine: Literal["s390x"] = Field(description=_ENGINE_DESCRIPTION)

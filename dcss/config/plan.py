@@ -94,7 +94,7 @@ class Step:
 class ProcessSettings:
     """`engine: process`: a guest kernel in a process of this machine.
 
-    `boot` is clone for guests that are copies of the first one of their entry, where that can be.
+    `boot` is clone for guests that are cloned from the first one of their entry, where that can be.
     """
 
     engine: ClassVar[EngineName] = "process"

@@ -1,4 +1,4 @@
-"""Guests that are copies of the first one of their entry: nobody can tell them from guests that booted in full."""
+"""Guests that are cloned from the first one of their entry: nobody can tell them from guests that booted in full."""
 
 import os
 import re
@@ -19,7 +19,7 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.config.plan import ProcessSettings
 
 CLONE, FULL = ProcessSettings("clone"), ProcessSettings("full")
-FIRST = "the first of its entry, of which the others are copies"
+FIRST = "the first of its entry, from which the others are cloned"
 LIBRARIES = ("map", "/usr/lib/**/*.so*")
 
 

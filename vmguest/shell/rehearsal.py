@@ -1,4 +1,4 @@
-"""Commands run once for nothing, in a guest that will be copied: what a first run writes, its copies then share."""
+"""Commands run once for nothing, in a guest that will be cloned: what a first run writes, its clones then share."""
 
 from itertools import islice
 

@@ -36,7 +36,7 @@ class ProcessEngine:
         self._server: ForkServer | None = None
         self._reservation: asyncio.Future[Reservation] | None = None  # known when the server has imported everything
         self._instances: dict[str, ProcessInstance] = {}  # those that have not ended
-        self._templates: set[int] = set()  # processes that guests are copies of
+        self._templates: set[int] = set()  # processes that guests are cloned from
         self._starting: dict[str, asyncio.Future[None]] = {}
         self._start_began = 0.0
         self._preparation: tuple[float, float] | None = None

@@ -1,4 +1,4 @@
-"""Start guests as they are to be started: in full, or as copies of the first one of their entry.
+"""Start guests as they are to be started: in full, or as clones of the first one of their entry.
 
 Guests whose specifications differ in nothing but their names are one entry. The first boots in full and leaves a
 template (dcss.engines.process.template); those that are asked for meanwhile wait for that.
@@ -20,13 +20,13 @@ from dcss.host.rlimits import explain_fork
 from vmguest.hostmem import Reservation
 from vmguest.spec import CLONE, GuestSpec
 
-FIRST = Start(cloned=False, reason="the first of its entry, of which the others are copies")
+FIRST = Start(cloned=False, reason="the first of its entry, from which the others are cloned")
 _ANSWER_SECONDS = 5.0  # a template that somebody stopped does not answer
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """Guests that may be copies of one. `template` is its process id once there is one; `refusal` why there is none."""
+    """Guests that may be clones of one. `template` is its process id once there is one; `refusal` why there is none."""
 
     key: tuple[object, ...]
     control: socket.socket | None = None
@@ -56,14 +56,14 @@ class Entries:
         if entry.refusal:
             self._start_in_full(asked, Start(cloned=False, reason=entry.refusal))
         elif entry.template is not None:
-            self._copy(entry, asked)
+            self._clone(entry, asked)
         elif entry.control is not None:
             entry.waiting.append(asked)
         else:
             self._start_first(entry, asked)
 
     def heard(self, entry: Entry) -> None:
-        """Take what came from the first guest of an entry, or from its template or a copy."""
+        """Take what came from the first guest of an entry, or from its template or a clone."""
         if entry.control is None:
             return  # it was left since
         try:
@@ -100,13 +100,13 @@ class Entries:
     def _start_in_full(self, asked: Asked, start: Start, template_control: int | None = None) -> bool:
         return self._report(asked, lambda: fork_guest(asked, self._reservation, start, template_control))
 
-    def _copy(self, entry: Entry, asked: Asked) -> None:
+    def _clone(self, entry: Entry, asked: Asked) -> None:
         """Have the template forked; where it does not answer, begin anew with this guest."""
         assert entry.control is not None, "it has a template"
         try:
             socket.send_fds(entry.control, [asked.spec.name.encode()], asked.sent)
             kind, words = self._receive(entry.control)
-            differs = kind == template.DIFFERS  # what an earlier copy found
+            differs = kind == template.DIFFERS  # what an earlier clone found
             while kind == template.DIFFERS:
                 kind, words = self._receive(entry.control)
             number = int(words)

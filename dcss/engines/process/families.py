@@ -23,7 +23,7 @@ class Kind(Enum):
 
     GUEST = "guest"
     LEFT = "left"  # by a guest's process that has ended
-    TEMPLATE = "template"  # of which guests are copies; it has no name
+    TEMPLATE = "template"  # from which guests are cloned; it has no name
 
 
 class Child(NamedTuple):

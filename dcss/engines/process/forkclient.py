@@ -55,7 +55,7 @@ class Ended(NamedTuple):
 
 
 class Template(NamedTuple):
-    """There is a template, of which guests are copies; or, with `ended`, one of them has ended."""
+    """There is a template, from which guests are cloned; or, with `ended`, one of them has ended."""
 
     pid: int
     ended: bool

@@ -66,10 +66,10 @@ def _become_guest(
         kept = [] if template_control is None else [template_control, sys.stderr.fileno()]
         first_kept = descriptors.place(asked.sent, kept)
         disks = range(descriptors.FIRST_DISK, first_kept)
-        copies = None if template_control is None else TemplateMaker(server, first_kept, first_kept + 1)
+        clones = None if template_control is None else TemplateMaker(server, first_kept, first_kept + 1)
         port, console = socket.socket(fileno=descriptors.PORT), socket.socket(fileno=descriptors.CONSOLE)
         host = GuestHost(reservation, port, console, disks)
-        status = run_guest(asked.spec, host, start=start, copies=copies)
+        status = run_guest(asked.spec, host, start=start, clones=clones)
     except BaseException:  # a fault of ours: nobody else would see its traceback
         os.write(descriptors.STDERR, traceback.format_exc().encode(errors="replace"))
     finally:

@@ -23,7 +23,7 @@ from dcss.host.process import how_ended
 from vmguest import hostmem
 from vmguest.boot_record import BootRecord
 from vmguest.bootstrap import GuestHost, run_guest
-from vmguest.copies import Copy
+from vmguest.cloning import Clone
 from vmguest.hostmem import Reservation
 from vmguest.spec import GuestSpec
 from vmguest.workload import prepare
@@ -104,8 +104,8 @@ def _write_image(image: int) -> None:
         raise RuntimeError(f"the image of the rehearsal could not be made: its process {how_ended(status)}")
 
 
-class _RehearsedCopies:
-    """Makes a guest its own copy: what it does in a process of its own, it does here (vmguest.copies.CopyMaker)."""
+class _RehearsedClones:
+    """Makes a guest its own clone, which does in this process what it would in its own (vmguest.cloning.CloneMaker)."""
 
     def __init__(self, port: socket.socket, replies: Sequence[Reply]) -> None:
         self._port, self._replies = port, replies
@@ -113,17 +113,17 @@ class _RehearsedCopies:
 
     def refuse(self, reason: str) -> None:
         """Never happens: the rehearsed boot copies nothing."""
-        raise RuntimeError(f"the rehearsed guest cannot be copied: {reason}")
+        raise RuntimeError(f"the rehearsed guest cannot be cloned: {reason}")
 
-    def make(self, record: BootRecord) -> Copy:
-        """Take from the guest what a copy does not inherit, and have CP's answers ready for the copy."""
+    def make(self, record: BootRecord) -> Clone:
+        """Take from the guest what a clone does not inherit, and have CP's answers ready for the clone."""
         self.record = record
         record.give_up()
         for reply in self._replies:
             send_reply(self._port, reply)
         seconds = monotonic()
         record.repeater()(seconds, os.open(os.devnull, os.O_RDONLY))
-        return Copy(_SPEC.name, seconds)
+        return Clone(_SPEC.name, seconds)
 
 
 def _run(reservation: Reservation, image: int, size_bytes: int) -> None:
@@ -136,11 +136,11 @@ def _run(reservation: Reservation, image: int, size_bytes: int) -> None:
         for request in _REQUESTS:
             console.send(request)
         console.shutdown(socket.SHUT_WR)
-        copies = _RehearsedCopies(port, replies)
-        status = run_guest(_SPEC, GuestHost(reservation, their_port, their_console), copies=copies)
-        if status or copies.record is None:
+        clones = _RehearsedClones(port, replies)
+        status = run_guest(_SPEC, GuestHost(reservation, their_port, their_console), clones=clones)
+        if status or clones.record is None:
             raise RuntimeError(f"the rehearsed guest ended with status {status}")
-        copies.record.give_up()
+        clones.record.give_up()
     for address, length_bytes in reservation.ranges:
         hostmem.unmap(address, length_bytes)
 

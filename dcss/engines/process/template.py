@@ -28,7 +28,7 @@ from dcss.engines.process.heap import fill_holes
 from dcss.host.fork import fork_sibling
 from dcss.host.prctl import die_with, set_name, tie_child
 from vmguest.boot_record import BootDiffersError, BootRecord
-from vmguest.copies import Copy
+from vmguest.cloning import Clone
 
 READY, REFUSED, FORK, TEMPLATE, FORKED, FAILED, DIFFERS = (
     b"ready", b"refused", b"fork", b"template", b"forked", b"failed", b"differs",
@@ -45,14 +45,14 @@ def pack(kind: bytes, *words: object) -> bytes:
 
 
 class TemplateMaker:
-    """In the first guest of an entry: makes the template, which makes the others (vmguest.copies.CopyMaker).
+    """In the first guest of an entry: makes the template, which makes the others (vmguest.cloning.CloneMaker).
 
     `server` is the process id of the fork server, `control` the socket to it, `faults` where a template tells its own.
     """
 
     def __init__(self, server: int, control: int, faults: int) -> None:
         self._server, self._control = server, socket.socket(fileno=control)
-        # Out of the way of the segments' descriptors, which copies have under the same numbers.
+        # Out of the way of the segments' descriptors, which clones have under the same numbers.
         self._faults = fcntl.fcntl(faults, fcntl.F_DUPFD_CLOEXEC, min(_FAULTS, getrlimit(RLIMIT_NOFILE)[0] - 1))
         os.close(faults)
 
@@ -61,8 +61,8 @@ class TemplateMaker:
         self._control.send(pack(REFUSED, reason))
         self._close()
 
-    def make(self, record: BootRecord) -> Copy | None:
-        """Fork the template; return None in this guest, and in the copies what they are."""
+    def make(self, record: BootRecord) -> Clone | None:
+        """Fork the template; return None in this guest, and in the clones what they are."""
         gc.collect()
         fill_holes()
         gc.freeze()
@@ -87,7 +87,7 @@ class TemplateMaker:
             traceback.print_exc()  # into CP's log
             os._exit(1)
 
-    def _serve(self, record: BootRecord) -> Copy:
+    def _serve(self, record: BootRecord) -> Clone:
         """Be the template until the server has no more use for it. Return in each guest that is forked of it."""
         die_with(self._server)
         set_name("dcss:template")
@@ -134,7 +134,7 @@ class TemplateMaker:
                 failure = error
                 if isinstance(error, BootDiffersError):
                     answer(DIFFERS)
-            return Copy(name.decode(), seconds, failure)
+            return Clone(name.decode(), seconds, failure)
 
     def _close(self) -> None:
         self._control.close()

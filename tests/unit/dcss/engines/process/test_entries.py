@@ -57,9 +57,10 @@ class Server:
         self.pids.append(pid)
         return pid, os.pidfd_open(pid)
 
-    def hear(self) -> None:
-        """Take what first guests and templates say, until they say nothing."""
-        while ready := [key for key, _ in self.selector.select(0) if isinstance(key.data, Entry)]:
+    def hear(self, patience: float = 10.0) -> None:
+        """Take what first guests and templates say, one thing at least, until they say nothing."""
+        while ready := [key for key, _ in self.selector.select(patience) if isinstance(key.data, Entry)]:
+            patience = 0.0
             for key in ready:
                 self.entries.heard(key.data)
 

@@ -1,8 +1,8 @@
-"""What guests of an entry may have in common, and what keeps them from being copies of one."""
+"""What guests of an entry may have in common, and what keeps them from being clones of one."""
 
 import pytest
 
-from vmguest.copies import reason_against
+from vmguest.cloning import reason_against
 from vmguest.spec import GuestSpec
 
 IN_PLACE = ("dcssblk0", "/", ("ro", "xip"), "")
@@ -25,5 +25,5 @@ def spec(*mounts: tuple[str, str, tuple[str, ...], str], disks: tuple[tuple[str,
         (spec(IN_PLACE, disks=(("vdb", False),)), "it has disks on files of this machine"),
     ],
 )
-def test_guests_that_would_share_copies_are_no_copies(guests: GuestSpec, reason: str) -> None:
+def test_guests_that_would_share_copies_are_no_clones(guests: GuestSpec, reason: str) -> None:
     assert reason_against(guests) == reason

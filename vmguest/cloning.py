@@ -1,6 +1,6 @@
-"""Guests that boot alike: what all of an entry can have in common, and what makes copies of the first one.
+"""Guests that boot alike: what all of an entry can have in common, and what clones the first one.
 
-Copies have the memory of the guest that they were made of. So a file must not have been copied into it, nothing may
+Clones have the memory of the guest that they were made of. So a file must not have been copied into it, nothing may
 have been written, and nothing may have been read that another guest could have written since.
 """
 
@@ -13,8 +13,8 @@ from vmguest.kernel import Kernel
 from vmguest.spec import GuestSpec
 
 
-class Copy(NamedTuple):
-    """What a copy of a guest is: its own name, and when it was made, by the monotonic clock.
+class Clone(NamedTuple):
+    """What a clone of a guest is: its own name, and when it was made, by the monotonic clock.
 
     `failure` is what kept it from having of the host what the guest had.
     """
@@ -24,15 +24,15 @@ class Copy(NamedTuple):
     failure: Exception | None = None
 
 
-class CopyMaker(Protocol):
+class CloneMaker(Protocol):
     """Makes further guests of this one, at the point up to which all of its entry are alike."""
 
     def refuse(self, reason: str) -> None:
-        """Say that no copies can be made of this guest. Called instead of `make`."""
+        """Say that this guest cannot be cloned. Called instead of `make`."""
         ...
 
-    def make(self, record: BootRecord) -> Copy | None:
-        """Have copies made; return None in this guest, and in each copy, whenever it is made, what it is.
+    def make(self, record: BootRecord) -> Clone | None:
+        """Have clones made; return None in this guest, and in each clone, whenever it is made, what it is.
 
         There the record was repeated, unless that failed.
         """
@@ -40,7 +40,7 @@ class CopyMaker(Protocol):
 
 
 def reason_against(spec: GuestSpec) -> str:
-    """Return why guests of a specification cannot be copies of one; an empty text where they may be."""
+    """Return why guests of a specification cannot be clones of one; an empty text where they may be."""
     for device, at, options, mode in spec.mounts:
         if mode or IN_PLACE.isdisjoint(options):
             return f"the mount of {device} at {at} copies files"
@@ -56,5 +56,5 @@ def sharable_mount(kernel: Kernel, device: str, options: tuple[str, ...]) -> boo
 
 
 def copied_bytes(kernel: Kernel) -> int:
-    """Return what a kernel has made of its own of files and for programs: copies of the guest would share it."""
+    """Return what a kernel has made of its own of files and for programs: clones would share it."""
     return sum(kernel.counters())
