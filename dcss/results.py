@@ -116,6 +116,15 @@ class GuestAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessCosts:
+    """What processes of the system cost that are no guest's: CP (without the segments), forkserver, template."""
+
+    name: str
+    pids: tuple[int, ...]
+    host: HostCosts
+
+
+@dataclass(frozen=True, slots=True)
 class SegmentAccount:
     """One segment: its object in shared memory, what of it no guest maps, and how many guests have loaded it.
 
@@ -161,6 +170,7 @@ class MeasureResult:
     totals: Totals
     machine: MachineMemory | None = None
     limits: tuple[str, ...] = ()
+    others: tuple[ProcessCosts, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dcss.account.frames import FrameSet, hidden_because, map_counts
 from dcss.account.huge import huge_bytes
 from dcss.account.machine import free_memory_bytes
 from dcss.account.memory_map import Object
+from dcss.account.own_processes import own_processes
 from dcss.account.pagemap import Entries, Flags, frames_of, is_exclusive, is_file, is_present
 from dcss.account.proc import ProcessGoneError
 from dcss.account.scan import GuestReading, ended_processes_named, hold_system, not_held, scan
@@ -135,6 +136,7 @@ class Accounts:
             else Totals(None, None, None),
             None if free_before_bytes is None else MachineMemory(free_before_bytes, free_memory_bytes()),
             tuple(dict.fromkeys([*limits, *found])),
+            own_processes(self._system),
         )
 
     def _segment_accounts(self) -> tuple[SegmentAccount, ...]:

@@ -79,8 +79,18 @@ def guest_blocks(
     rows.append(_sum_row("each counted alone", everyone))
     rows.append(_sum_row("shared counted once", _once(everyone, result.totals.saved_bytes)))
     title = Note("Memory of the guests, in MiB:")
-    notes = [*_written_note(result.guests), *_fallback_note(result.guests)]
+    notes = [*_written_note(result.guests), *_fallback_note(result.guests), *_others_note(result)]
     return [title, Table(_GUEST_COLUMNS, tuple(rows), ruled_rows=2), *notes]
+
+
+def _others_note(result: MeasureResult) -> list[Note]:
+    """Return what the system's own processes cost beside the guests."""
+    costs = [
+        f"{each.name if len(each.pids) == 1 else fmt_count(len(each.pids), each.name)}"
+        f" {UNKNOWN if each.host.uss_bytes is None else fmt_bytes(each.host.uss_bytes)}"
+        for each in result.others
+    ]
+    return [Note(f"Beside the guests, private too: {', '.join(costs)}")] if costs else []
 
 
 def _written_note(accounts: Sequence[GuestAccount]) -> list[Note]:

@@ -102,10 +102,12 @@ def measured(stage: Stage) -> MeasureResult:
 
 
 def without_pss(result: MeasureResult) -> MeasureResult:
-    """Pss of a guest depends on what other processes of the machine map the same libraries at that moment."""
-    return replace(
-        result, guests=tuple(replace(guest, host=replace(guest.host, pss_bytes=0)) for guest in result.guests)
-    )
+    """Pss of a guest depends on what other processes of the machine map the same libraries at that moment.
+
+    What the system's own processes cost, this process among them, changes too.
+    """
+    guests = tuple(replace(guest, host=replace(guest.host, pss_bytes=0)) for guest in result.guests)
+    return replace(result, guests=guests, others=())
 
 
 def test_what_sleeps_is_read_once_and_what_ran_is_read_anew(read: list[str]) -> None:

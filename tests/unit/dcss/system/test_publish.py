@@ -112,7 +112,7 @@ def test_a_segment_that_is_nowhere_begins_as_zeros_only_where_guests_may_write(s
 def test_a_saved_segment_that_is_purged_meanwhile_is_an_error(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     stage.cp.saved.store(define("LIB", "20000-2000F SR"), filler(b"saved"))
 
-    async def purged(_: ControlProgram, name: SegmentName) -> Segment:
+    async def purged(_: ControlProgram, name: SegmentName, **_options: object) -> Segment:
         raise KeyError(name)
 
     monkeypatch.setattr(ControlProgram, "open", purged)
