@@ -5,7 +5,7 @@ import socket
 import sys
 import traceback
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from time import monotonic
 from typing import NamedTuple, TypeVar
@@ -22,6 +22,7 @@ from dcss.abi.console import (
     Verdict,
     pack_access,
 )
+from dcss.abi.mount import IN_PLACE
 from dcss.abi.timings import STAGES, Stage
 from dcss.errors import DcssError, KernelError
 from vmguest import hostmem
@@ -147,7 +148,8 @@ class _GuestRun:
 
     def _make_clones(self, kernel: Kernel, clones: CloneMaker, actions: deque[_Action]) -> None:
         """Have clones of the guest made as it is now, in each of which this goes on."""
-        self._rehearse_commands(kernel)
+        if _may_rehearse(kernel, actions):
+            self._rehearse_commands(kernel)
         if copied := copied_bytes(kernel):
             kernel.machine.port.stop_recording()
             self._refuse(clones, f"its boot made {copied} bytes of copies")
@@ -242,6 +244,16 @@ def _steps(kernel: Kernel, spec: GuestSpec) -> Iterator[_Action]:
         yield _Action(
             f"run[{number}]: ", stage, partial(_run_step, kernel, verb, *words), partial(STEPS.__contains__, verb)
         )
+
+
+def _may_rehearse(kernel: Kernel, actions: Iterable[_Action]) -> bool:
+    """Return whether a guest cannot tell that commands were run in it before the actions that are left.
+
+    A shell mounts /proc and the like, which must not come before the mounts of the boot; and commands read files, which
+    a mount that is not in place keeps in the page cache.
+    """
+    mounts_left = any(action.stage == "mount" for action in actions)
+    return not mounts_left and all(mount.mode in IN_PLACE for mount in kernel.access)
 
 
 def _panic(error: KernelPanicError) -> str:

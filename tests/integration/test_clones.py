@@ -213,3 +213,26 @@ def test_clones_of_several_segments_and_of_private_ones(dcss: Dcss) -> None:
             digest = dcss("exec", name, "--", "sha256sum", "/b/usr/lib/lib07.so").stdout.split()[0]
             assert digest == dcss("exec", "G01", "--", "sha256sum", "/b/usr/lib/lib07.so").stdout.split()[0]
         assert set(dcss.states().values()) == {"ready"}
+
+
+@pytest.mark.parametrize(
+    "mounts",
+    [
+        # The second is made in each guest, since it can be written: commands must not have been run before.
+        "{device: dcssblk0, at: /, options: [ro, xip]}, {device: dcssblk1, at: /usr/lib, options: [rw, xip]}",
+        # A segment of no whole 2 MiB cannot be DAX: what a command reads stays in the page cache.
+        "{device: dcssblk0, at: /, options: [ro, dax]}",
+    ],
+)
+def test_no_guest_can_tell_that_commands_were_rehearsed(dcss: Dcss, mounts: str) -> None:
+    segments = "\n".join(
+        f"  - {{name: {name}, at: {at:#x}, type: {kind}, image: {{directory: tree}}}}"
+        for name, at, kind in (("A", 0x20000000, "SR"), ("B", 0x30000000, "EW"))
+    )
+    seen = {}
+    for how in ("clone", "full"):
+        guests = f"name: G, count: 2, boot: {how}, dcssblk: [A, B], mounts: [{mounts}], expect: nothing, {MAP}"
+        with up(dcss, dcss.config(guests, segment=segments)):
+            command = ("sh", "-c", "mount; cat /proc/meminfo")
+            seen[how] = [dcss("exec", name, "--", *command).stdout for name in ("G01", "G02")]
+    assert seen["clone"] == seen["full"]
