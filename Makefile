@@ -2,6 +2,8 @@
 PYTHON ?= python3
 # Tests run in so many processes, each file in one of them.
 JOBS ?= 2
+# So many times the tolerances of the benchmarks' baseline are allowed.
+LENIENCE ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
@@ -41,7 +43,7 @@ bench: $(STAMP) $(PEERS)
 # Small sizes; fails where a ratio is clearly worse than in benchmarks/baseline.json.
 bench-quick: $(STAMP)
 	$(BIN)/python -m benchmarks run --mode quick --output build/bench/quick.json
-	$(BIN)/python -m benchmarks check build/bench/quick.json
+	$(BIN)/python -m benchmarks check --lenience $(LENIENCE) build/bench/quick.json
 
 # Three quick runs show how far ratios differ from run to run.
 bench-baseline: $(STAMP)

@@ -62,7 +62,8 @@ def run(mode: str, only: tuple[str, ...], output: Path) -> None:
 
 @main.command("check")
 @results_argument
-def check_results(results: tuple[Path, ...]) -> None:
+@click.option("--lenience", type=click.FloatRange(min=1), default=1.0, help="Allow so many times the tolerance.")
+def check_results(results: tuple[Path, ...], lenience: float) -> None:
     """Fail where a ratio of RESULTS is clearly worse than in the baseline."""
     findings = []
     for path in results:
@@ -70,7 +71,7 @@ def check_results(results: tuple[Path, ...]) -> None:
         if found.mode not in baselines:
             click.echo(f"mode {found.mode} has no baseline; `python -m benchmarks baseline {path}` records one")
             continue
-        findings += check(found, baselines[found.mode])
+        findings += check(found, baselines[found.mode], lenience)
     for outcome in ("not measured", "unknown", "lost", "gone"):
         for finding in findings:
             if finding.outcome == outcome:

@@ -14,7 +14,7 @@ from socket import MSG_CMSG_CLOEXEC, MSG_NOSIGNAL, MSG_PEEK, socket
 from sys import byteorder
 from time import monotonic
 
-from dcss.abi.console import VERDICT, Verdict
+from dcss.abi.console import COUNTERS, COUNTERS_REQUEST, VERDICT, Counters, Verdict
 from dcss.abi.hypercall import DESCRIPTOR_SPACE_BYTES, MAX_PACKET_BYTES, Ancillary, unpack_reply
 from vmguest import hostmem
 from vmguest.fs.tmpfs import TmpfsFileSystem
@@ -94,7 +94,7 @@ class BootRecord:
         """Return what a clone does first: it has of the host what the boot had, and tells the host.
 
         It is given when that was made, by the monotonic clock, and a descriptor to close once CP has answered as it did
-        then. In an idle clone it returns when the host asks for something. It raises BootDiffersError,
+        then. In an idle clone it returns when the host asks for more than its counters. It raises BootDiffersError,
         ConnectionError where CP is gone, and KernelError.
 
         It is one function, with what it uses in its cells: whatever a clone touches, however briefly, it gets a page of
@@ -109,9 +109,10 @@ class BootRecord:
         if self._watch is not None:
             send, map_packed = self._watch.in_clone(send, map_packed)
         finish = self._finish if self._in_place or self._tmpfs else None
+        nothing_counted = COUNTERS + Counters(0, 0, 0).pack()
         pack_idle, from_bytes = Verdict.pack_idle, int.from_bytes
 
-        def repeat(boot_seconds: float, watched: int) -> None:
+        def repeat(boot_seconds: float, watched: int) -> None:  # noqa: PLR0912
             received = []
             for packet, expected, is_load in calls:
                 send(packet, MSG_NOSIGNAL)
@@ -140,10 +141,12 @@ class BootRecord:
                 tell(packet, MSG_NOSIGNAL)
             if idle:
                 tell(VERDICT + pack_idle(monotonic() - boot_seconds), MSG_NOSIGNAL)
-                try:  # noqa: SIM105
-                    listen(1, MSG_PEEK)
+                try:
+                    while listen(len(COUNTERS_REQUEST), MSG_PEEK) == COUNTERS_REQUEST:
+                        listen(len(COUNTERS_REQUEST))
+                        tell(nothing_counted, MSG_NOSIGNAL)
                 except OSError:
-                    pass
+                    pass  # whoever reads next finds it
 
         return repeat
 

@@ -87,6 +87,22 @@ def test_every_claim_holds_and_the_template_maps_nothing(dcss: Dcss) -> None:
     assert max(private[1:]) < min(in_full) / 2
 
 
+@needs("frames")
+def test_an_idle_clone_that_is_measured_stays_as_it_is_until_it_runs_something(dcss: Dcss) -> None:
+    with up(dcss, dcss.guests(3)):
+        first, second = (measured(dcss, "G03") for _ in range(2))
+        assert first["guest"]["anonymous_bytes"] == second["guest"]["anonymous_bytes"] == 0
+        assert second["host"]["uss_bytes"] <= first["host"]["uss_bytes"] + 4 * PAGE_SIZE
+        dcss("exec", "G03", "--", "sh", "-c", "echo something > /tmp/file")
+        assert measured(dcss, "G03")["guest"]["page_cache_bytes"] == PAGE_SIZE
+
+
+def measured(dcss: Dcss, name: str) -> Any:
+    """Return a guest's account."""
+    (account,) = [each for each in dcss.json("measure")["guests"] if each["name"] == name]
+    return account
+
+
 def test_logs_and_dmesg_are_those_of_a_full_boot_at_times_of_their_own(dcss: Dcss) -> None:
     texts = {}
     for how in ("clone", "full"):

@@ -28,6 +28,13 @@ def test_twice_the_ratio_is_a_loss_that_names_row_found_and_wanted() -> None:
         assert part in finding.message
 
 
+def test_a_lenient_check_lets_pass_what_a_strict_one_does_not() -> None:
+    slow, baseline = run_of(row(dcss=[2.0, 2.1, 1.9], bare=[0.5, 0.5, 0.5])), record([run_of(QUIET)])
+    assert [finding.fails for finding in check(slow, baseline)] == [True]
+    assert [finding.fails for finding in check(slow, baseline, lenience=2)] == [False]
+    assert [finding.fails for finding in check(slow, baseline, lenience=1.5)] == [True]
+
+
 def test_a_machine_of_half_the_speed_is_no_loss() -> None:
     slow = row(dcss=[20.0, 20.4, 19.6], bare=[10.0, 10.0, 10.0])
     assert only(run_of(slow), record([run_of(QUIET)])).outcome == "held"
