@@ -252,3 +252,20 @@ def test_no_guest_can_tell_that_commands_were_rehearsed(dcss: Dcss, mounts: str)
             command = ("sh", "-c", "mount; cat /proc/meminfo")
             seen[how] = [dcss("exec", name, "--", *command).stdout for name in ("G01", "G02")]
     assert seen["clone"] == seen["full"]
+
+
+def test_clones_that_cp_all_answers_otherwise_boot_in_full(dcss: Dcss) -> None:
+    dcss("segment", "define", "SECRET", "30000-303FF SR", "--rstd", "--system", dcss.system)
+    dcss("segment", "save", "SECRET", "--image", dcss.home / "tree", "--system", dcss.system)
+    alike = f"dcssblk: [LIB, SECRET], {GUEST}, {MAP}"
+    segments = "  - {name: LIB, at: 0x20000000, image: {directory: tree}}\n  - {name: SECRET}"
+    # The specifications are the same, and so is the template; CP refuses SECRET to those without namesave.
+    config = dcss.config(
+        f"name: A, count: 2, namesave: [SECRET], {alike}", f"name: B, count: 12, {alike}", segment=segments
+    )
+    with up(dcss, config):
+        assert set(dcss.states().values()) == {"ready"}
+        loaded = {each["name"]: each["segments"] for each in dcss.ps()["guests"]}
+        assert all(("SECRET" in " ".join(names)) is name.startswith("A") for name, names in loaded.items()), loaded
+        logs = {tuple(messages(dcss("logs", f"B{number:02}").stdout)) for number in range(1, 13)}
+        assert len(logs) == 1

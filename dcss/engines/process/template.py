@@ -16,6 +16,7 @@ import gc
 import os
 import socket
 import traceback
+from contextlib import suppress
 from errno import EMFILE
 from os import close, dup2
 from resource import RLIMIT_NOFILE, getrlimit
@@ -133,7 +134,8 @@ class TemplateMaker:
             except Exception as error:
                 failure = error
                 if isinstance(error, BootDiffersError):
-                    answer(DIFFERS)
+                    with suppress(OSError):  # the server heard so of another one, and has left this template
+                        answer(DIFFERS)
             return Clone(name.decode(), seconds, failure)
 
     def _close(self) -> None:
