@@ -16,20 +16,26 @@ from dcss.abi.console import Start
 from dcss.engines.process import template
 from dcss.engines.process.families import Child, Kind, send_message
 from dcss.engines.process.guest_process import Asked, fork_guest
+from dcss.host.process import is_stopped
 from dcss.host.rlimits import explain_fork
 from vmguest.hostmem import Reservation
 from vmguest.spec import CLONE, GuestSpec
 
 FIRST = Start(cloned=False, reason="the first of its entry, from which the others are cloned")
+_PATIENCE_SECONDS = 1.0
 _ANSWER_SECONDS = 5.0  # a template that somebody stopped does not answer
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """Guests that may be clones of one. `template` is its process id once there is one; `refusal` why there is none."""
+    """Guests that may be clones of one. `template` is its process id once there is one; `refusal` why there is none.
+
+    `first` is the process of the guest that is to leave it.
+    """
 
     key: tuple[object, ...]
     control: socket.socket | None = None
+    first: int | None = None
     template: int | None = None
     refusal: str = ""
     waiting: list[Asked] = field(default_factory=list)
@@ -42,8 +48,15 @@ class TemplateLostError(Exception):
 class Entries:
     """Starts guests for CP, which is told at `control`. What it waits for stands in `selector`."""
 
-    def __init__(self, control: socket.socket, selector: selectors.BaseSelector, reservation: Reservation) -> None:
+    def __init__(
+        self,
+        control: socket.socket,
+        selector: selectors.BaseSelector,
+        reservation: Reservation,
+        end_orphans: Callable[[str], None],
+    ) -> None:
         self._control, self._selector, self._reservation = control, selector, reservation
+        self._end_orphans = end_orphans  # GuestFamilies.end_orphans
         self._entries: dict[tuple[object, ...], Entry] = {}
 
     def start(self, spec: GuestSpec, sent: Sequence[int]) -> None:
@@ -82,6 +95,18 @@ class Entries:
             self._leave(entry)
         self._start_waiting(entry)
 
+    @property
+    def patience_seconds(self) -> float | None:
+        """After how long `look_at_first` should be called, unless something is heard; None: never."""
+        return _PATIENCE_SECONDS if any(entry.waiting for entry in self._entries.values()) else None
+
+    def look_at_first(self) -> None:
+        """Let nobody wait for a first guest that was stopped (SIGSTOP): who knows when it goes on."""
+        for entry in [entry for entry in self._entries.values() if entry.waiting]:
+            if entry.first is not None and is_stopped(entry.first):
+                self._leave(entry)
+                self._start_waiting(entry)
+
     def _start_waiting(self, entry: Entry) -> None:
         waiting, entry.waiting = entry.waiting, []
         for asked in waiting:
@@ -90,14 +115,15 @@ class Entries:
     def _start_first(self, entry: Entry, asked: Asked) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
-            if self._start_in_full(asked, FIRST, theirs.fileno()):
+            entry.first = self._start_in_full(asked, FIRST, theirs.fileno())
+            if entry.first is not None:
                 ours.settimeout(_ANSWER_SECONDS)
                 entry.control = ours
                 self._selector.register(ours, selectors.EVENT_READ, entry)
             else:
                 ours.close()
 
-    def _start_in_full(self, asked: Asked, start: Start, template_control: int | None = None) -> bool:
+    def _start_in_full(self, asked: Asked, start: Start, template_control: int | None = None) -> int | None:
         return self._report(asked, lambda: fork_guest(asked, self._reservation, start, template_control))
 
     def _clone(self, entry: Entry, asked: Asked) -> None:
@@ -112,27 +138,28 @@ class Entries:
             number = int(words)
         except (OSError, ValueError, TemplateLostError):
             self._leave(entry)
+            self._end_orphans(asked.spec.name)  # the template may have forked it before it was stopped
             self.start(*asked)
             return
         self._report(asked, lambda: _forked(kind, number))
         if differs:
             self._leave(entry)
 
-    def _report(self, asked: Asked, fork: Callable[[], tuple[int, int]]) -> bool:
-        """Fork a guest and tell CP of it, or why it cannot be; return whether it could. Its descriptors are closed."""
+    def _report(self, asked: Asked, fork: Callable[[], tuple[int, int]]) -> int | None:
+        """Fork a guest and tell CP of it, or why it cannot be; return its process id. Its descriptors are closed."""
         name = asked.spec.name
         try:
             pid, pidfd = fork()
         except (MemoryError, OSError) as error:
             failure = error if isinstance(error, OSError) else OSError(ENOMEM, os.strerror(ENOMEM))
             send_message(self._control, {"event": "refused", "name": name, "reason": explain_fork(failure)}, None)
-            return False
+            return None
         finally:
             for descriptor in asked.sent:
                 os.close(descriptor)
         self._selector.register(pidfd, selectors.EVENT_READ, Child(name, pid, Kind.GUEST))
         send_message(self._control, {"event": "started", "name": name, "pid": pid}, pidfd)
-        return True
+        return pid
 
     def _add_template(self, entry: Entry, pid: int) -> None:
         try:

@@ -51,12 +51,12 @@ class GuestFamilies:
             send_message(self._control, {"event": "template ended", "pid": child.pid}, None)
         if child.kind is Kind.GUEST:
             self._ended[child.name] = {"event": "ended", "name": child.name, "pid": child.pid, "status": status}
-        self._end_orphans(child.name)
+        self.end_orphans(child.name)
         remaining = {each.name for each in self._children()}
         for name in [name for name in self._ended if name not in remaining]:
             send_message(self._control, self._ended.pop(name), None)
 
-    def _end_orphans(self, name: str) -> None:
+    def end_orphans(self, name: str) -> None:
         """Kill what the process that ended has left: it became the server's child at that moment."""
         known = {each.pid for each in self._children()}
         for pid in child_pids():

@@ -52,9 +52,12 @@ def serve(control: socket.socket) -> None:
     selector = selectors.DefaultSelector()
     selector.register(control, selectors.EVENT_READ)
     families = GuestFamilies(control, selector)
-    entries = Entries(control, selector, reservation)
+    entries = Entries(control, selector, reservation, families.end_orphans)
     while True:
-        for key, _ in selector.select():
+        ready = selector.select(entries.patience_seconds)
+        if not ready:
+            entries.look_at_first()
+        for key, _ in ready:
             if isinstance(key.data, Child):
                 families.process_ended(key)
             elif isinstance(key.data, Entry):

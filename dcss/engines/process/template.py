@@ -59,7 +59,8 @@ class TemplateMaker:
 
     def refuse(self, reason: str) -> None:
         """Tell the server why there is no template."""
-        self._control.send(pack(REFUSED, reason))
+        with suppress(ConnectionError):  # it waits for none any more
+            self._control.send(pack(REFUSED, reason))
         self._close()
 
     def make(self, record: BootRecord) -> Clone | None:
@@ -67,8 +68,7 @@ class TemplateMaker:
         gc.collect()
         fill_holes()
         gc.freeze()
-        self._control.send(READY)
-        if self._control.recv(PACKET_BYTES) != FORK:
+        if not self._may_fork():
             self._close()
             return None
         record.withhold(withheld=True)
@@ -87,6 +87,14 @@ class TemplateMaker:
         except BaseException:
             traceback.print_exc()  # into CP's log
             os._exit(1)
+
+    def _may_fork(self) -> bool:
+        """Ask the server; return False where it does not want a template of this guest any more."""
+        try:
+            self._control.send(READY)
+            return self._control.recv(PACKET_BYTES) == FORK
+        except ConnectionError:
+            return False
 
     def _serve(self, record: BootRecord) -> Clone:
         """Be the template until the server has no more use for it. Return in each guest that is forked of it."""

@@ -32,7 +32,8 @@ class Server:
         self.cp, self.control = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.cp.setblocking(False)
         self.selector = selectors.DefaultSelector()
-        self.entries = Entries(self.control, self.selector, Reservation(0, 0, 0, 0, 0, 0))
+        self.swept: list[str] = []
+        self.entries = Entries(self.control, self.selector, Reservation(0, 0, 0, 0, 0, 0), self.swept.append)
         self.started: list[tuple[str, Start]] = []
         self.guests: dict[str, socket.socket] = {}  # the first guests' ends of their sockets
         self.pids: list[int] = []
@@ -170,6 +171,22 @@ def test_a_template_that_does_not_answer_is_killed_and_the_guest_boots(server: S
     server.entries.start(*asked("B"))
     assert server.started == [("A", FIRST), ("B", FIRST)]
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+    assert server.swept == ["B"]
+
+
+def test_nobody_waits_for_a_first_guest_that_was_stopped(server: Server) -> None:
+    assert server.entries.patience_seconds is None
+    for name in "AB":
+        server.entries.start(*asked(name))
+    assert server.entries.patience_seconds is not None
+    server.entries.look_at_first()
+    assert server.started == [("A", FIRST)]
+    (first,) = server.pids
+    os.kill(first, signal.SIGSTOP)
+    os.waitpid(first, os.WUNTRACED)
+    server.entries.look_at_first()
+    assert server.started == [("A", FIRST), ("B", FIRST)]
+    assert server.entries.patience_seconds is None
 
 
 def test_a_template_that_cannot_fork_refuses_one_guest(server: Server) -> None:
