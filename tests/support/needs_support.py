@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from cli_support import others_python
 
-from benchmarks.framework.control_group import no_memory_group_because
 from dcss.account.frames import hidden_because
 from dcss.account.huge import no_huge_pages_because
 from dcss.account.pagemap import Pagemap
@@ -113,6 +112,12 @@ def _kvm() -> str | None:
     return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
 
 
+def _no_memory_group_because() -> str | None:
+    from benchmarks.framework.control_group import no_memory_group_because  # not there for programs beside the tests
+
+    return no_memory_group_because()
+
+
 _CHECKS: dict[str, Callable[[], str | None]] = {
     "root": _root,
     "other_users": _other_users,
@@ -128,7 +133,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "kvm": _kvm,
     "large_memory": _large_memory,
     "pagemap_scan": _pagemap_scan,
-    "memory_group": no_memory_group_because,
+    "memory_group": _no_memory_group_because,
 }
 
 
