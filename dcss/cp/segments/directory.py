@@ -23,10 +23,12 @@ class SegmentDirectory:
     name those that are defined and not saved (`skeletons`).
 
     `changes` counts loads, unloads, files taken away and writes of CP. `on_damaged(segment, reason)` is awaited with a
-    segment that turned out not to be what was saved; it purges it.
+    segment that turned out not to be what was saved; it purges it. `files_settled()` returns when the files on disk are
+    those that the directory has.
     """
 
     on_damaged: Callable[[Segment, str], Awaitable[None]]  # set by whoever keeps the segments on disk
+    files_settled: Callable[[], Awaitable[None]]  # as above
 
     def __init__(self, objects: SegmentObjects) -> None:
         self.files: dict[int, Segment] = {}
@@ -203,6 +205,7 @@ class SegmentDirectory:
         try:
             await prepare()
         except (OSError, DcssError) as error:
+            await self.files_settled()  # a purge removes the file before the segment
             if self.available.get(segment.name) is not segment:  # that is why: its file is gone
                 return False
             if isinstance(error, DamagedError):

@@ -32,7 +32,7 @@ class SavedSegments:
         self._directory = directory
         self._spool = spool
         self._findings = findings
-        directory.on_damaged = self.set_aside
+        directory.on_damaged, directory.files_settled = self.set_aside, self.files_settled
         self._serial = 0
         for manifest in spool.recover(findings.add_damaged):
             self._serial = max(self._serial, manifest.serial)
@@ -105,6 +105,11 @@ class SavedSegments:
                 remove = partial(self._spool.remove, segment.spid)
                 await in_thread(remove, lambda _, segment=segment: gone(segment))  # type: ignore[misc]
         return purged
+
+    async def files_settled(self) -> None:
+        """Wait until a change of the files on disk that is under way stands in the directory too."""
+        async with self._files:
+            pass
 
     async def set_aside(self, segment: Segment, reason: str) -> None:
         """Take a damaged file away from the spool and the directory, unless it was purged already."""

@@ -351,6 +351,37 @@ def test_a_segment_purged_while_it_is_brought_in_is_not_loaded(run: Callable[[Sc
     run(scenario)
 
 
+def test_a_load_that_finds_no_content_waits_for_the_purge_that_is_under_way(
+    run: Callable[[Scenario], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    removed, go_on = threading.Event(), threading.Event()
+
+    async def scenario(desk: Desk) -> None:
+        spool = desk.cp.saved._spool
+        remove = spool.remove
+
+        def remove_slowly(spid: int) -> None:
+            remove(spid)
+            removed.set()
+            assert go_on.wait(LIMIT_SECONDS)
+
+        monkeypatch.setattr(spool, "remove", remove_slowly)
+        purging = asyncio.create_task(desk.cp.execute("PURGE NSS NAME LIB"))
+        while not removed.is_set():
+            await asyncio.sleep(0.001)
+        desk.ask("A", desk.diag("A", LOADSHRX))
+        while not desk.cp.available[LIB].lock.locked() and not desk.answers:
+            await asyncio.sleep(0.001)
+        await asyncio.to_thread(lambda: None)  # the load's own copy has been asked for before this
+        assert not desk.answers
+        go_on.set()
+        await purging
+        await desk.finish()
+        assert desk.answers["A"][:3] == (2, 0x1000, 44)
+
+    run(scenario)
+
+
 def test_a_segment_replaced_while_it_is_brought_in_is_loaded_in_its_new_version(
     run: Callable[[Scenario], None],
 ) -> None:
