@@ -177,14 +177,16 @@ def restore_presence(address: int, size_bytes: int) -> None:
 
 def discard(address: int, size_bytes: int) -> None:
     """Give the pages of private anonymous memory back to the host; they read as zeros from now on."""
-    if _madvise(address, size_bytes, MADV_DONTNEED) != 0:
-        errno = ctypes.get_errno()
-        raise KernelError(errno, f"madvise of {size_bytes} bytes at {address:#x}: {os.strerror(errno)}")
+    _advise(address, size_bytes, MADV_DONTNEED)
 
 
 def withhold(address: int, size_bytes: int, *, withheld: bool) -> None:
     """Have a process that is forked from this one not get the memory, nor its addresses; or have it get them again."""
-    if _madvise(address, size_bytes, _MADV_DONTFORK if withheld else _MADV_DOFORK) != 0:
+    _advise(address, size_bytes, _MADV_DONTFORK if withheld else _MADV_DOFORK)
+
+
+def _advise(address: int, size_bytes: int, advice: int) -> None:
+    if _madvise(address, size_bytes, advice) != 0:
         errno = ctypes.get_errno()
         raise KernelError(errno, f"madvise of {size_bytes} bytes at {address:#x}: {os.strerror(errno)}")
 

@@ -14,7 +14,7 @@ from errno import ENOMEM
 
 from dcss.abi.console import Start
 from dcss.engines.process import template
-from dcss.engines.process.families import Child, Kind, send_message
+from dcss.engines.process.families import Child, Kind, open_child, send_message
 from dcss.engines.process.guest_process import Asked, fork_guest
 from dcss.host.process import is_stopped
 from dcss.host.rlimits import explain_fork
@@ -163,10 +163,8 @@ class Entries:
 
     def _add_template(self, entry: Entry, pid: int) -> None:
         try:
-            pidfd = os.pidfd_open(pid)
+            pidfd = open_child(pid)
         except OSError:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
             self._leave(entry)
             return
         self._selector.register(pidfd, selectors.EVENT_READ, Child("", pid, Kind.TEMPLATE))
@@ -209,9 +207,4 @@ def _forked(kind: bytes, number: int) -> tuple[int, int]:
     """Return the process of a guest that a template forked. Raises OSError where it could not."""
     if kind != template.FORKED:
         raise OSError(number, os.strerror(number))
-    try:
-        return number, os.pidfd_open(number)
-    except OSError:
-        os.kill(number, signal.SIGKILL)
-        os.waitpid(number, 0)
-        raise
+    return number, open_child(number)

@@ -72,6 +72,16 @@ class GuestFamilies:
         return [key.data for key in self._selector.get_map().values() if isinstance(key.data, Child)]
 
 
+def open_child(pid: int) -> int:
+    """Return a descriptor of a child; kill it where there is none left for it, and raise OSError."""
+    try:
+        return os.pidfd_open(pid)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
+
+
 def end_children() -> None:
     """Kill all children, and theirs, which this process adopts; wait until none is left."""
     with suppress(ChildProcessError):

@@ -11,6 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from dcss.abi.console import Start
 from dcss.engines.process import descriptors
+from dcss.engines.process.families import open_child
 from dcss.engines.process.template import TemplateMaker
 from dcss.host.prctl import tie_child
 from vmguest.bootstrap import CRASHED, GuestHost, run_guest
@@ -44,12 +45,7 @@ def fork_guest(
     pid = os.fork()
     if pid == 0:
         _become_guest(asked, reservation, server, start, template_control)
-    try:
-        return pid, os.pidfd_open(pid)
-    except OSError:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
+    return pid, open_child(pid)
 
 
 def _become_guest(
