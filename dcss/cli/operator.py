@@ -150,14 +150,9 @@ class _LocalOperator:
         self._cp, self._on_interrupt = cp, on_interrupt
 
     def perform(self, request: "OperatorRequest") -> "Response":
-        import asyncio
+        from dcss.host.signals import run_interruptible
 
-        with asyncio.Runner() as runner:
-            try:
-                return runner.run(self._cp.perform(request))
-            except KeyboardInterrupt:
-                self._on_interrupt()  # leaving the block waits for the copy's end
-                raise
+        return run_interruptible(self._cp.perform(request), self._on_interrupt)
 
 
 class _RemoteOperator:

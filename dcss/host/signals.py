@@ -45,10 +45,12 @@ def interrupts_held(on_first: Callable[[], object] = lambda: None) -> Iterator[N
             handler(caught_number, frame)
 
 
-def run_interruptible(main: Coroutine[Any, Any, Answer]) -> Answer:
+def run_interruptible(main: Coroutine[Any, Any, Answer], on_interrupt: Callable[[], None] = lambda: None) -> Answer:
     """Run `main` in an event loop of its own and return its result.
 
     The first signal cancels it; the signal's own handler is called when all clean-up is done, whatever comes meanwhile.
+    A handler that raised at once would do so in the middle of a task, which then could not wait for its threads.
+    `on_interrupt` is called in the event loop when `main` is cancelled.
     """
     task: asyncio.Task[Answer] | None = None
     interrupted = False
@@ -57,13 +59,17 @@ def run_interruptible(main: Coroutine[Any, Any, Answer]) -> Answer:
         nonlocal interrupted
         interrupted = True
         if task is not None:
-            task.get_loop().call_soon_threadsafe(task.cancel)
+            task.get_loop().call_soon_threadsafe(cut_short, task)
+
+    def cut_short(task: asyncio.Task[Answer]) -> None:
+        task.cancel()
+        on_interrupt()
 
     with interrupts_held(interrupt), asyncio.Runner() as runner:
         loop = runner.get_loop()
         task = loop.create_task(main)
         if interrupted:
-            task.cancel()
+            cut_short(task)
         try:
             return loop.run_until_complete(task)
         except asyncio.CancelledError:

@@ -107,6 +107,23 @@ def test_an_interrupt_wakes_a_loop_that_waits() -> None:
     assert time.monotonic() - began < 10
 
 
+def test_what_is_to_be_cut_short_hears_of_the_first_interrupt_only() -> None:
+    heard = []
+
+    async def main() -> None:
+        try:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(10)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            await asyncio.sleep(0)
+            heard.append("end")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_interruptible(main(), lambda: heard.append("interrupt"))
+    assert heard == ["interrupt", "end"]
+
+
 def test_a_coroutine_that_is_not_interrupted_returns_or_raises() -> None:
     async def fail() -> None:
         raise ValueError("mine")
