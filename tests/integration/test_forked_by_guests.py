@@ -13,7 +13,7 @@ from cli_support import Dcss, own_path
 from forking_support import BEHAVIOURS, forking_program
 from system_support import RunningSystem, alive, guest, system_plan, wait_gone
 
-from dcss.engines.process import forkclient
+from dcss.engines.forked import forkclient
 from dcss.progress import SilentProgress
 from dcss.system.system import System
 
@@ -89,7 +89,7 @@ def test_nothing_is_left_where_the_fork_server_was_killed(
 
 _START = """
 import sys
-from dcss.engines.process import forkclient
+from dcss.engines.forked import forkclient
 forkclient._PROGRAM = sys.argv.pop(1)
 from dcss.cli.main import main
 main()

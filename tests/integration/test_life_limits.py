@@ -15,7 +15,7 @@ from cli_support import Dcss
 from needs_support import needs
 from system_support import RunningSystem, alive, guest, system_plan
 
-from dcss.engines.process import forkclient
+from dcss.engines.forked import forkclient
 from dcss.system.guest import State
 
 CLONE_NEWPID = 0x20000000

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcss.engines.process import forkclient
+from dcss.engines.forked import forkclient
 
 # How a child behaves, as Python that runs in it. `os`, `signal`, `time` and `hop` are there.
 BEHAVIOURS = {
@@ -21,7 +21,7 @@ BEHAVIOURS = {
 _CODE = """
 import sys; sys.path.insert(0, {{root!r}})
 import os, signal, time
-import dcss.engines.process.guest_process as server
+import dcss.engines.process.forkserver as server
 def tell():
     os.close(os.open({pids!r} + '/' + str(os.getpid()), os.O_CREAT))
 def hop():

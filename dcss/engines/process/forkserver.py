@@ -1,26 +1,8 @@
-"""The fork server: has everything imported that a guest needs, and forks one process per guest.
+"""The fork server of engine `process`: has the guest kernel and its shell imported."""
 
-It is exec'd before the first segment is published, so no guest inherits what CP holds. A SEQPACKET socket leads to CP;
-dcss.engines.process.packets describes what goes through it.
-"""
-
-import gc
-import selectors
-import signal
-import socket
-import sys
-from types import FrameType
-from typing import NoReturn
-
-from dcss.engines.process.entries import Entries, Entry, kill_child
-from dcss.engines.process.families import Child, GuestFamilies, end_children, send_message
-from dcss.engines.process.heap import fill_holes
-from dcss.engines.process.packets import MAX_DESCRIPTORS, PACKET_BYTES, unpack_kill
-from dcss.engines.process.rehearsal import rehearse
-from dcss.host.libc import leave_freed_memory
-from dcss.host.prctl import adopt_orphans, die_with, set_name
-from vmguest import hostmem
-from vmguest.spec import GuestSpec
+from dcss.engines.forked import forkserver
+from dcss.engines.forked.rehearsal import rehearse
+from vmguest.bootstrap import run_guest
 
 
 def preload() -> None:
@@ -39,65 +21,6 @@ def preload() -> None:
     import vmguest.shell.serve  # noqa: F401
 
 
-def serve(control: socket.socket) -> None:
-    """Serve until CP closes its end; then end, and every guest with it."""
-    reservation = hostmem.reserve()
-    preload()
-    rehearse(reservation)
-    send_message(control, {"event": "hello", "reservation": reservation}, None)
-    gc.collect()
-    leave_freed_memory()
-    fill_holes()
-    gc.freeze()
-    selector = selectors.DefaultSelector()
-    selector.register(control, selectors.EVENT_READ)
-    families = GuestFamilies(control, selector)
-    entries = Entries(control, selector, reservation, families.end_orphans)
-    while True:
-        ready = selector.select(entries.patience_seconds)
-        if not ready:
-            entries.look_at_first()
-        for key, _ in ready:
-            if isinstance(key.data, Child):
-                families.process_ended(key)
-            elif isinstance(key.data, Entry):
-                entries.heard(key.data)
-            elif not _serve_cp(control, selector, entries):
-                return
-
-
-def _serve_cp(control: socket.socket, selector: selectors.BaseSelector, entries: Entries) -> bool:
-    """Do what CP asks for; return False where it has gone."""
-    try:
-        packet, descriptors, _, _ = socket.recv_fds(control, PACKET_BYTES, MAX_DESCRIPTORS)
-    except ConnectionResetError:
-        return False
-    if not packet:
-        return False
-    victim = unpack_kill(packet)
-    if victim is not None:
-        kill_child(selector, victim)
-    else:
-        entries.start(GuestSpec.unpack(packet), descriptors)
-    return True
-
-
 def main() -> None:
-    """Entry of the exec'd server: its arguments are the control socket's descriptor and CP's process id."""
-    descriptor, parent = int(sys.argv[1]), int(sys.argv[2])
-    signal.signal(signal.SIGTERM, _end)
-    die_with(parent, signal.SIGTERM)  # not SIGKILL: what guests forked would survive
-    adopt_orphans()
-    set_name("dcss:forkserver")
-    try:
-        try:
-            serve(socket.socket(fileno=descriptor))
-        finally:
-            end_children()
-    finally:
-        end_children()  # once more, should SIGTERM have come just then
-
-
-def _end(number: int, _frame: FrameType | None) -> NoReturn:
-    signal.signal(number, signal.SIG_IGN)  # it raises once
-    sys.exit(128 + number)
+    """Entry of the exec'd server."""
+    forkserver.main(forkserver.GuestKind(preload, rehearse, run_guest))

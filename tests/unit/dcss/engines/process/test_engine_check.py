@@ -5,9 +5,9 @@ from dataclasses import replace
 from system_support import guest
 
 from dcss.config.plan import GuestPlan, Step
+from dcss.engines.forked.packets import PACKET_BYTES
+from dcss.engines.forked.spec import spec_of
 from dcss.engines.process.engine import ProcessEngine
-from dcss.engines.process.packets import PACKET_BYTES
-from dcss.engines.process.spec import spec_of
 
 
 def test_a_list_of_steps_that_does_not_fit_into_one_packet() -> None:

@@ -13,8 +13,8 @@ from dcss.abi.console import VERDICT, Verdict
 from dcss.abi.hypercall import REPLY, Reply, Request
 from dcss.account.targets import AddressRange
 from dcss.engines.base import End, MemoryLayout
-from dcss.engines.process.disks import OpenDisks
-from dcss.engines.process.instance import ProcessInstance
+from dcss.engines.forked.disks import OpenDisks
+from dcss.engines.forked.instance import ForkedInstance
 from vmguest.hostmem import Reservation
 
 READY = Verdict(0, 0.5, 1, 2, 3)
@@ -28,7 +28,7 @@ class Stage:
         console, self.console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.port.setblocking(False)
         reservation = Reservation(0x1000, 0x4000, 0x10000, 0x2000, 0x20000, 0x1000)
-        self.instance = ProcessInstance("LINUX01", reservation, self._answer, port, console, disks=disks)
+        self.instance = ForkedInstance("LINUX01", reservation, self._answer, port, console, disks=disks)
 
     async def _answer(self, request: Request) -> Reply:
         return Reply(0, request.rx)

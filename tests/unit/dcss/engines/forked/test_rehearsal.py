@@ -8,7 +8,7 @@ from pathlib import Path
 PROGRAM = """
 import json, os, sys
 sys.path.insert(0, sys.argv[1])
-from dcss.engines.process.rehearsal import rehearse
+from dcss.engines.forked.rehearsal import rehearse
 from vmguest import hostmem, mm
 
 def state():

@@ -7,7 +7,7 @@ from pathlib import Path
 PROGRAM = """
 import random, sys
 sys.path.insert(0, {root!r})
-from dcss.engines.process.heap import fill_holes
+from dcss.engines.forked.heap import fill_holes
 random.seed(1)
 sizes = range(80, 513, 48)
 kept = [bytes(size - 33) for _ in range(2000) for size in sizes]
@@ -42,7 +42,7 @@ def test_filling_holes_stays_small() -> None:
     program = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[5])!r})
-from dcss.engines.process import heap
+from dcss.engines.forked import heap
 heap.fill_holes()
 print(sum(map(sys.getsizeof, heap._filling)))
 """

@@ -24,8 +24,8 @@ from struct import Struct, iter_unpack
 from time import monotonic
 
 from dcss.abi.hypercall import Ancillary
-from dcss.engines.process import descriptors
-from dcss.engines.process.heap import fill_holes
+from dcss.engines.forked import descriptors
+from dcss.engines.forked.heap import fill_holes
 from dcss.host.fork import fork_sibling
 from dcss.host.prctl import die_with, set_name, tie_child
 from vmguest.boot_record import BootDiffersError, BootRecord

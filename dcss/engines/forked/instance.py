@@ -11,14 +11,14 @@ from dcss.abi.console import Counters, FileAccess, Start, Verdict
 from dcss.abi.timings import Span
 from dcss.account.targets import AddressRange
 from dcss.engines.base import End, MemoryLayout, OutputSink, Port
-from dcss.engines.process.console import GuestConsole
-from dcss.engines.process.disks import OpenDisks
-from dcss.engines.process.port import HypercallSocket
-from dcss.engines.process.storage import dump_storage
+from dcss.engines.forked.console import GuestConsole
+from dcss.engines.forked.disks import OpenDisks
+from dcss.engines.forked.port import HypercallSocket
+from dcss.engines.forked.storage import dump_storage
 from vmguest.hostmem import Reservation
 
 
-class ProcessInstance:
+class ForkedInstance:
     """A guest from the request for its process on. `window` is the host address of its absolute address 0."""
 
     no_counters_reason = None

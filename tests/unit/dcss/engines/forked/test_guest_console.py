@@ -28,7 +28,7 @@ from dcss.abi.console import (
     unpack_exec,
 )
 from dcss.abi.timings import Span, pack_spans
-from dcss.engines.process.console import GuestConsole
+from dcss.engines.forked.console import GuestConsole
 from dcss.errors import LaunchError
 
 READY = VERDICT + Verdict(0, 0.5, 1, 2, 3).pack()

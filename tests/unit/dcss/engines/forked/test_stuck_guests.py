@@ -9,14 +9,14 @@ import pytest
 from needs_support import needs
 from silent_fuse_support import silent_fuse
 
-from dcss.engines.process import engine
-from dcss.engines.process.instance import ProcessInstance
+from dcss.engines.forked import engine
+from dcss.engines.forked.instance import ForkedInstance
 
 # To close a file of FUSE asks its server, also when a signal ends the process.
 KEEP_OPEN = "import sys; file = open(sys.argv[1], 'rb'); print('open', flush=True); sys.stdin.read()"
 
 
-class Running(ProcessInstance):
+class Running(ForkedInstance):
     """A guest's process without anything that serves it."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:

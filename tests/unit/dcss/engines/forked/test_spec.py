@@ -5,7 +5,7 @@ from pathlib import Path
 from system_support import guest
 
 from dcss.config.plan import DiskPlan, MountPlan, Step
-from dcss.engines.process.spec import spec_of
+from dcss.engines.forked.spec import spec_of
 from vmguest.spec import GuestSpec
 
 

@@ -3,7 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from dcss.engines.process.forkclient import ForkServer
+from dcss.engines.forked.forkclient import ForkServer
+from dcss.engines.process.engine import ProcessEngine
 from dcss.host.libc import OVERWRITE_FREED_MEMORY
 from dcss.host.mark import Mark
 
@@ -11,7 +12,7 @@ from dcss.host.mark import Mark
 def test_a_fork_server_overwrites_what_it_frees(tmp_path: Path) -> None:
     async def environment() -> list[bytes]:
         with (tmp_path / "log").open("wb") as log:
-            server = ForkServer(log.fileno(), Mark.of_this_process("none"))
+            server = ForkServer(ProcessEngine.server_module, log.fileno(), Mark.of_this_process("none"))
             try:
                 await server.reservation()
                 return Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")

@@ -10,7 +10,7 @@ import pytest
 from dcss.account.maps import read_maps
 from dcss.config.plan import DiskPlan
 from dcss.engines.base import GuestRefusedError
-from dcss.engines.process.disks import OpenDisks, open_disks
+from dcss.engines.forked.disks import OpenDisks, open_disks
 
 
 def disk(path: Path, *, writable: bool = False) -> DiskPlan:

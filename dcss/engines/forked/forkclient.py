@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from dcss.engines.process.packets import PACKET_BYTES, pack_kill
+from dcss.engines.forked.packets import PACKET_BYTES, pack_kill
 from dcss.errors import LaunchError
 from dcss.host.aio import in_thread, wait_readable, wait_writable
 from dcss.host.libc import OVERWRITE_FREED_MEMORY
@@ -25,7 +25,7 @@ _CLOSE_SECONDS = 10.0  # a thousand guests take one
 _ENDS_SECONDS = 1.0  # a process closes its sockets a moment before it can be waited for
 _ROOT = Path(__file__).resolve().parents[3]
 # Neither site nor the environment can put anything into a guest: only the standard library and this source tree.
-_PROGRAM = "import sys; sys.path.insert(0, {root!r}); from dcss.engines.process.forkserver import main; main()"
+_PROGRAM = "import sys; sys.path.insert(0, {root!r}); from {module} import main; main()"
 
 
 class Started(NamedTuple):
@@ -62,13 +62,16 @@ class Template(NamedTuple):
 
 
 class ForkServer:
-    """A running fork server; its faults go to the descriptor `log`, and `mark` into its environment and its guests'."""
+    """A running fork server, which is `main` of `module`.
 
-    def __init__(self, log: int, mark: Mark) -> None:
+    Its faults go to the descriptor `log`, and `mark` into its environment and its guests'.
+    """
+
+    def __init__(self, module: str, log: int, mark: Mark) -> None:
         self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
         with theirs:
-            program = _PROGRAM.format(root=str(_ROOT))
+            program = _PROGRAM.format(root=str(_ROOT), module=module)
             command = [sys.executable, "-I", "-S", "-c", program, str(theirs.fileno()), str(os.getpid())]
             # A session of its own: Ctrl-C reaches CP alone, which then takes its guests down in order.
             self._process = subprocess.Popen(

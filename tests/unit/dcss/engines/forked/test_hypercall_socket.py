@@ -11,8 +11,8 @@ import pytest
 from loop_support import in_event_loop
 
 from dcss.abi.hypercall import MAX_PACKET_BYTES, REPLY, Reply, Request
-from dcss.engines.process import port as port_module
-from dcss.engines.process.port import HypercallSocket
+from dcss.engines.forked import port as port_module
+from dcss.engines.forked.port import HypercallSocket
 
 LONG, SHORT = Request(8, 1, 2, b"long"), Request(8, 1, 2, b"short")
 

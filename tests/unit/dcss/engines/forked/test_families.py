@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import pytest
 
-from dcss.engines.process.families import Child, GuestFamilies, Kind, end_children
+from dcss.engines.forked.families import Child, GuestFamilies, Kind, end_children
 from dcss.host.prctl import adopt_orphans
 from dcss.host.process import child_pids
 

@@ -1,7 +1,7 @@
 """Start guests as they are to be started: in full, or as clones of the first one of their entry.
 
 Guests whose specifications differ in nothing but their names are one entry. The first boots in full and leaves a
-template (dcss.engines.process.template); those that are asked for meanwhile wait for that.
+template (dcss.engines.forked.template); those that are asked for meanwhile wait for that.
 """
 
 import os
@@ -11,14 +11,14 @@ import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from errno import ENOMEM
+from typing import Protocol
 
 from dcss.abi.console import Start
-from dcss.engines.process import template
-from dcss.engines.process.families import Child, Kind, open_child, send_message
-from dcss.engines.process.guest_process import Asked, fork_guest
+from dcss.engines.forked import template
+from dcss.engines.forked.families import Child, Kind, open_child, send_message
+from dcss.engines.forked.guest_process import Asked
 from dcss.host.process import is_stopped
 from dcss.host.rlimits import explain_fork
-from vmguest.hostmem import Reservation
 from vmguest.spec import CLONE, GuestSpec
 
 FIRST = Start(cloned=False, reason="the first of its entry, from which the others are cloned")
@@ -41,6 +41,14 @@ class Entry:
     waiting: list[Asked] = field(default_factory=list)
 
 
+class Forker(Protocol):
+    """Forks guests that boot in full; see dcss.engines.forked.guest_process.GuestForker."""
+
+    def fork(self, asked: Asked, start: Start, template_control: int | None = None) -> tuple[int, int]:
+        """Return the process id of a new guest, and a descriptor of it. Raises OSError."""
+        ...
+
+
 class TemplateLostError(Exception):
     """The template gave no answer, or the guest that was to leave one has gone."""
 
@@ -52,10 +60,10 @@ class Entries:
         self,
         control: socket.socket,
         selector: selectors.BaseSelector,
-        reservation: Reservation,
+        forker: Forker,
         end_orphans: Callable[[str], None],
     ) -> None:
-        self._control, self._selector, self._reservation = control, selector, reservation
+        self._control, self._selector, self._forker = control, selector, forker
         self._end_orphans = end_orphans  # GuestFamilies.end_orphans
         self._entries: dict[tuple[object, ...], Entry] = {}
 
@@ -124,7 +132,7 @@ class Entries:
                 ours.close()
 
     def _start_in_full(self, asked: Asked, start: Start, template_control: int | None = None) -> int | None:
-        return self._report(asked, lambda: fork_guest(asked, self._reservation, start, template_control))
+        return self._report(asked, lambda: self._forker.fork(asked, start, template_control))
 
     def _clone(self, entry: Entry, asked: Asked) -> None:
         """Have the template forked; where it does not answer, begin anew with this guest."""

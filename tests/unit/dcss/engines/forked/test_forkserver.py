@@ -14,7 +14,8 @@ from loop_support import in_event_loop
 from system_support import wait_gone
 
 from dcss.abi.console import PACKET_BYTES, START, VERDICT, Start, Verdict
-from dcss.engines.process.forkclient import Ended, ForkServer, Refused, Started, Template
+from dcss.engines.forked.forkclient import Ended, ForkServer, Refused, Started, Template
+from dcss.engines.process.engine import ProcessEngine
 from dcss.errors import LaunchError
 from dcss.host.mark import Mark
 from vmguest.spec import GuestSpec
@@ -53,7 +54,7 @@ class Stage:
 @asynccontextmanager
 async def staged(directory: Path) -> AsyncIterator[Stage]:
     with (directory / "log").open("wb") as log:
-        server = ForkServer(log.fileno(), Mark.of_this_process("none"))
+        server = ForkServer(ProcessEngine.server_module, log.fileno(), Mark.of_this_process("none"))
         stage = Stage(server, log.fileno(), directory)
         try:
             reservation = await server.reservation()

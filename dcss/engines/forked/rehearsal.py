@@ -18,7 +18,7 @@ from dcss.abi.diag64 import QOUT64, QRANGE, ConditionCode
 from dcss.abi.extmem import SegmentType
 from dcss.abi.hypercall import Reply, send_reply
 from dcss.abi.page import PAGE_SIZE
-from dcss.engines.process.descriptors import LOG as _LOG
+from dcss.engines.forked.descriptors import LOG as _LOG
 from dcss.host.process import how_ended
 from vmguest import hostmem
 from vmguest.boot_record import BootRecord

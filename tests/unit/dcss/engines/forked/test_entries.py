@@ -11,12 +11,11 @@ from contextlib import suppress
 import pytest
 
 from dcss.abi.console import Start
-from dcss.engines.process import entries as module
-from dcss.engines.process import template
-from dcss.engines.process.entries import FIRST, Entries, Entry
-from dcss.engines.process.families import Child, Kind
-from dcss.engines.process.guest_process import Asked
-from vmguest.hostmem import Reservation
+from dcss.engines.forked import entries as module
+from dcss.engines.forked import template
+from dcss.engines.forked.entries import FIRST, Entries, Entry
+from dcss.engines.forked.families import Child, Kind
+from dcss.engines.forked.guest_process import Asked
 from vmguest.spec import CLONE, FULL, GuestSpec
 
 
@@ -33,19 +32,17 @@ class Server:
         self.cp.setblocking(False)
         self.selector = selectors.DefaultSelector()
         self.swept: list[str] = []
-        self.entries = Entries(self.control, self.selector, Reservation(0, 0, 0, 0, 0, 0), self.swept.append)
+        self.entries = Entries(self.control, self.selector, self, self.swept.append)
         self.started: list[tuple[str, Start]] = []
         self.guests: dict[str, socket.socket] = {}  # the first guests' ends of their sockets
         self.pids: list[int] = []
-        monkeypatch.setattr(module, "fork_guest", self._fork)
         monkeypatch.setattr(module, "_ANSWER_SECONDS", 0.2)
 
-    def _fork(
-        self, guest: Asked, _reservation: Reservation, start: Start, template_control: int | None = None
-    ) -> tuple[int, int]:
-        self.started.append((guest.spec.name, start))
+    def fork(self, asked: Asked, start: Start, template_control: int | None = None) -> tuple[int, int]:
+        """Start what stands for a guest."""
+        self.started.append((asked.spec.name, start))
         if template_control is not None:
-            self.guests[guest.spec.name] = socket.socket(fileno=os.dup(template_control))
+            self.guests[asked.spec.name] = socket.socket(fileno=os.dup(template_control))
         return self.process()
 
     def process(self) -> tuple[int, int]:
