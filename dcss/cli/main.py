@@ -4,6 +4,7 @@ Exit status: 0 done and true; 1 a verdict is refuted or unproved; 2 usage or con
 128 + N ended by signal N, SIGPIPE (141) where nobody reads the output any more.
 """
 
+import gc
 import importlib
 import os
 import signal
@@ -22,6 +23,7 @@ from dcss.errors import ConfigError, DcssError, ImageError
 from dcss.version import VERSION
 
 _EXIT_SIGNAL = 128
+_GC_THRESHOLDS = 10_000, 100
 
 
 class CommandEntry(NamedTuple):
@@ -97,6 +99,8 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit status."""
+    # Imports make ten thousands of objects that stay: looking through them again and again takes a tenth of the time.
+    gc.set_threshold(*_GC_THRESHOLDS)
     prepare_streams()
     status = _status_of(list(sys.argv[1:] if arguments is None else arguments))
     discard_output()

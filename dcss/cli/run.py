@@ -18,6 +18,7 @@ from dcss.cli.options import (
 from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
+    from dcss.config.document import Document
     from dcss.results import RunResult
 
 
@@ -45,10 +46,23 @@ def command(config: Path, as_json: bool, evidence: Path | None, timings: str | N
     Exit status: 0 verified; 1 refuted; 2 CONFIG or the command line is wrong; 3 a guest or a part of the system
     failed. Ctrl-C takes the system down.
     """
-    from dcss.config.load import load_plan
+    from dcss.config.document import presumed_engines, read_document
+    from dcss.engines.forked.server_process import servers_begun
+
+    document = read_document(config)
+    with servers_begun(*presumed_engines(document, config)):  # they import beside what follows
+        result = _run(document, config, evidence, timings)
+    _show(result, as_json=as_json, verbose=verbose)
+    if any(guest.exit_status for guest in result.guests):
+        return EXIT_FAILED
+    return 0 if result.verify.verdict == "verified" else EXIT_REFUTED
+
+
+def _run(document: "Document", config: Path, evidence: Path | None, timings: str | None) -> "RunResult":
+    from dcss.config.load import plan_of
     from dcss.report.progress import progress_for
 
-    plan = load_plan(config)
+    plan = plan_of(document, config)
     if evidence is not None:
         check_written_path("--evidence", evidence)
     trace = Path(timings) if timings else None
@@ -61,13 +75,9 @@ def command(config: Path, as_json: bool, evidence: Path | None, timings: str | N
     asked: dict[str, Any] = {} if timings is None else {"timings": True, "trace_path": trace}
     progress = progress_for(sys.stderr)
     try:
-        result = run_system(plan, progress=progress, evidence_path=evidence, **asked)
+        return run_system(plan, progress=progress, evidence_path=evidence, **asked)
     finally:
         progress.close()
-    _show(result, as_json=as_json, verbose=verbose)
-    if any(guest.exit_status for guest in result.guests):
-        return EXIT_FAILED
-    return 0 if result.verify.verdict == "verified" else EXIT_REFUTED
 
 
 def _show(result: "RunResult", *, as_json: bool, verbose: bool) -> None:

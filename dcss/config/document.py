@@ -12,8 +12,10 @@ from pathlib import Path
 import yaml
 
 from dcss.config.interpolate import interpolate
+from dcss.config.plan import DEFAULT_ENGINE
 from dcss.config.problems import FieldProblem, Location, Place, WrongValueError, describe, nearest_line
 from dcss.errors import ConfigError
+from dcss.host.paths import is_system_name
 from dcss.host.text import is_encodable
 
 MAX_FILE_BYTES = 1 << 20
@@ -49,6 +51,18 @@ class Document:
     def describe(self, location: Location, value: object) -> str:
         """Return how a message names the value at `location`."""
         return describe(value, self.sources.get(location))
+
+
+def presumed_engines(document: Document, path: Path) -> tuple[str, frozenset[str]]:
+    """Return the system's name, and the engines of its guests, if all in a document that nobody checked is right.
+
+    There are no engines where the name is not one.
+    """
+    data = document.data if isinstance(document.data, Mapping) else {}
+    guests, name = data.get("guests"), data.get("system", path.stem)
+    if not isinstance(guests, list) or not isinstance(name, str) or not is_system_name(name):
+        return "", frozenset()
+    return name, frozenset(str(guest.get("engine", DEFAULT_ENGINE)) for guest in guests if isinstance(guest, Mapping))
 
 
 def read_document(path: Path, environment: Mapping[str, str] | None = None) -> Document:

@@ -42,7 +42,11 @@ def load_plan(path: Path) -> SystemPlan:
 
     Raises ConfigError with a line for each problem: ``FILE:LINE: FIELD: found X, wanted Y (what mends it)``.
     """
-    document = read_document(path)
+    return plan_of(read_document(path), path)
+
+
+def plan_of(document: Document, path: Path) -> SystemPlan:
+    """Return the plan of the document that the file `path` holds. Raises ConfigError as `load_plan` does."""
     # abspath, not resolve: relative paths in a file reached through a link begin where the link is.
     directory = Path(os.path.abspath(path)).parent  # noqa: PTH100
     drafted, problems = draft(document)

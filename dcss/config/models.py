@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from dcss.config.plan import MAX_DISKS, Boot, EngineName, Expectation, HugePages, MountMode
+from dcss.config.plan import DEFAULT_ENGINE, MAX_DISKS, Boot, EngineName, Expectation, HugePages, MountMode
 from dcss.config.problems import Location
 from dcss.config.values import (
     GIVEN,
@@ -30,7 +30,6 @@ from dcss.config.values import (
     Words,
 )
 
-DEFAULT_ENGINE: EngineName = "process"
 DEFAULT_STORAGE_BYTES = 64 << 20
 
 

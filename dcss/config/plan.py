@@ -13,6 +13,7 @@ from dcss.config.sources import ImageSource
 
 Boot = Literal["clone", "full"]
 EngineName = Literal["process", "s390x", "linux"]
+DEFAULT_ENGINE: EngineName = "process"
 Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
 HugePages = Literal["auto", "never", "require"]

@@ -10,11 +10,17 @@ _PER_SEGMENT = 6  # writer, reader and mapping; twice, where its saved content i
 _OTHERS = 256  # versions pending purge (three each), clients, logs, what a proof opens for a moment
 
 
-def raise_descriptor_limit(guests: int, segments: int) -> None:
-    """Raise RLIMIT_NOFILE as far as it goes. Raises LaunchError where that is not enough for the system."""
+def raise_soft_descriptor_limit() -> int:
+    """Raise this process's RLIMIT_NOFILE as far as it goes, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def raise_descriptor_limit(guests: int, segments: int) -> None:
+    """Raise RLIMIT_NOFILE as far as it goes. Raises LaunchError where that is not enough for the system."""
+    hard = raise_soft_descriptor_limit()
     needed = guests * _PER_GUEST + segments * _PER_SEGMENT + _OTHERS
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise LaunchError(

@@ -13,7 +13,7 @@ from cli_support import Dcss, own_path
 from forking_support import BEHAVIOURS, forking_program
 from system_support import RunningSystem, alive, guest, system_plan, wait_gone
 
-from dcss.engines.forked import forkclient
+from dcss.engines.forked import server_process
 from dcss.progress import SilentProgress
 from dcss.system.system import System
 
@@ -43,7 +43,7 @@ def living(pids: Path) -> list[int]:
 def test_nothing_is_left_when_the_system_is_down(
     tmp_path: Path, pids: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str
 ) -> None:
-    monkeypatch.setattr(forkclient, "_PROGRAM", forking_program(behaviour, pids))
+    monkeypatch.setattr(server_process, "_PROGRAM", forking_program(behaviour, pids))
     with RunningSystem(system_plan(tmp_path, guest("A"), guest("B"))) as system:
         system.bring_up()
         assert living(pids) or behaviour == "hopping"
@@ -55,7 +55,7 @@ def test_nothing_is_left_when_the_system_is_down(
 def test_nothing_is_left_when_the_guest_is_stopped(
     tmp_path: Path, pids: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str
 ) -> None:
-    monkeypatch.setattr(forkclient, "_PROGRAM", forking_program(behaviour, pids))
+    monkeypatch.setattr(server_process, "_PROGRAM", forking_program(behaviour, pids))
     with RunningSystem(system_plan(tmp_path, guest("A"))) as system:
         system.bring_up()
 
@@ -74,7 +74,7 @@ def test_nothing_is_left_when_the_guest_is_stopped(
 def test_nothing_is_left_where_the_fork_server_was_killed(
     tmp_path: Path, pids: Path, monkeypatch: pytest.MonkeyPatch, behaviour: str
 ) -> None:
-    monkeypatch.setattr(forkclient, "_PROGRAM", forking_program(behaviour, pids))
+    monkeypatch.setattr(server_process, "_PROGRAM", forking_program(behaviour, pids))
     with RunningSystem(system_plan(tmp_path, guest("A"))) as system:
         system.bring_up()
         assert living(pids)
@@ -89,8 +89,8 @@ def test_nothing_is_left_where_the_fork_server_was_killed(
 
 _START = """
 import sys
-from dcss.engines.forked import forkclient
-forkclient._PROGRAM = sys.argv.pop(1)
+from dcss.engines.forked import server_process
+server_process._PROGRAM = sys.argv.pop(1)
 from dcss.cli.main import main
 main()
 """
@@ -139,7 +139,7 @@ def test_the_next_command_ends_what_a_dead_system_left(dcss: Dcss, pids: Path, b
 
 
 def test_another_system_is_not_touched(tmp_path: Path, pids: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(forkclient, "_PROGRAM", forking_program("daemon", pids))
+    monkeypatch.setattr(server_process, "_PROGRAM", forking_program("daemon", pids))
     other = System(system_plan(tmp_path, guest("A"), name=f"test{os.getpid()}x"), SilentProgress())
     with RunningSystem(system_plan(tmp_path, guest("A"))) as stays:
         stays.bring_up()

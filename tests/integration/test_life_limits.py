@@ -15,7 +15,7 @@ from cli_support import Dcss
 from needs_support import needs
 from system_support import RunningSystem, alive, guest, system_plan
 
-from dcss.engines.forked import forkclient
+from dcss.engines.forked import server_process
 from dcss.system.guest import State
 
 CLONE_NEWPID = 0x20000000
@@ -99,7 +99,7 @@ def test_no_descriptor_left_to_ask_for_a_guest_fails_that_guest_alone(dcss: Dcss
 def test_a_fork_without_memory_fails_that_guest_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """fork(2) says ENOMEM in a process id namespace whose first process has ended: memory need not run out for it."""
     unshare = f"import ctypes; ctypes.CDLL(None).unshare({CLONE_NEWPID}); "
-    monkeypatch.setattr(forkclient, "_PROGRAM", unshare + forkclient._PROGRAM)
+    monkeypatch.setattr(server_process, "_PROGRAM", unshare + server_process._PROGRAM)
     with RunningSystem(system_plan(tmp_path, guest("A"), guest("B"))) as system:
         system.publish()
         system.launch()

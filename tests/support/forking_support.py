@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dcss.engines.forked import forkclient
+from dcss.engines.forked import server_process
 
 # How a child behaves, as Python that runs in it. `os`, `signal`, `time` and `hop` are there.
 BEHAVIOURS = {
@@ -53,4 +53,4 @@ server.run_guest = run
 def forking_program(behaviour: str, pids: Path) -> str:
     """Return the fork server's program whose guests fork a child, which writes its process id as a file's name."""
     code = _CODE.format(pids=str(pids), behaviour=BEHAVIOURS[behaviour], unset=behaviour == "no subreaper")
-    return code + forkclient._PROGRAM
+    return code + server_process._PROGRAM

@@ -17,6 +17,7 @@ from dcss.engines.forked.disks import open_disks
 from dcss.engines.forked.forkclient import Ended, ForkServer, Refused, Started, Template
 from dcss.engines.forked.instance import ForkedInstance
 from dcss.engines.forked.packets import PACKET_BYTES
+from dcss.engines.forked.server_process import ServerProcess
 from dcss.engines.forked.spec import spec_of
 from dcss.host.aio import in_thread
 from dcss.host.mark import Mark, end_marked
@@ -71,8 +72,9 @@ class ForkedEngine:
 
     async def start(self, log: int, mark: Mark) -> None:
         """Start the fork server, which goes on importing while segments are published."""
-        self._mark, self._start_began = mark, time.monotonic()
-        self._server = ForkServer(self.server_module, log, mark)
+        process = ServerProcess.of(self.server_module, mark)
+        self._mark, self._start_began = mark, process.began
+        self._server = ForkServer(process, log)
         self._reservation = asyncio.get_running_loop().create_future()
 
     async def serve(self) -> NoReturn:

@@ -6,26 +6,20 @@ import select
 import signal
 import socket
 import subprocess
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from dcss.engines.forked.packets import PACKET_BYTES, pack_kill
+from dcss.engines.forked.packets import LOG, PACKET_BYTES, pack_kill
+from dcss.engines.forked.server_process import ServerProcess
 from dcss.errors import LaunchError
 from dcss.host.aio import in_thread, wait_readable, wait_writable
-from dcss.host.libc import OVERWRITE_FREED_MEMORY
-from dcss.host.mark import VARIABLE, Mark
 from dcss.host.process import how_ended
 from vmguest.hostmem import Reservation
 from vmguest.spec import GuestSpec
 
 _CLOSE_SECONDS = 10.0  # a thousand guests take one
 _ENDS_SECONDS = 1.0  # a process closes its sockets a moment before it can be waited for
-_ROOT = Path(__file__).resolve().parents[3]
-# Neither site nor the environment can put anything into a guest: only the standard library and this source tree.
-_PROGRAM = "import sys; sys.path.insert(0, {root!r}); from {module} import main; main()"
 
 
 class Started(NamedTuple):
@@ -62,28 +56,12 @@ class Template(NamedTuple):
 
 
 class ForkServer:
-    """A running fork server, which is `main` of `module`.
+    """A fork server that serves this CP; from now on, its faults go to the descriptor `log`."""
 
-    Its faults go to the descriptor `log`, and `mark` into its environment and its guests'.
-    """
-
-    def __init__(self, module: str, log: int, mark: Mark) -> None:
-        self._control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._control.setblocking(False)
-        with theirs:
-            program = _PROGRAM.format(root=str(_ROOT), module=module)
-            command = [sys.executable, "-I", "-S", "-c", program, str(theirs.fileno()), str(os.getpid())]
-            # A session of its own: Ctrl-C reaches CP alone, which then takes its guests down in order.
-            self._process = subprocess.Popen(
-                command,
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                # Source and bytecode that it reads must not stay behind: a segment may hold these files.
-                env={**os.environ, **OVERWRITE_FREED_MEMORY, VARIABLE: str(mark)},
-                start_new_session=True,
-            )
+    def __init__(self, server: ServerProcess, log: int) -> None:
+        self._control, self._process = server.control, server.process
+        with suppress(ConnectionError):  # it has gone: the first event says so
+            socket.send_fds(self._control, [LOG], [log])
 
     @property
     def pid(self) -> int:

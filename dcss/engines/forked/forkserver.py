@@ -5,11 +5,12 @@ dcss.engines.forked.packets describes what goes through it.
 """
 
 import gc
+import os
 import selectors
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import NamedTuple, NoReturn
 
@@ -17,7 +18,7 @@ from dcss.engines.forked.entries import Entries, Entry, kill_child
 from dcss.engines.forked.families import Child, GuestFamilies, end_children, send_message
 from dcss.engines.forked.guest_process import GuestForker, GuestProgram
 from dcss.engines.forked.heap import fill_holes
-from dcss.engines.forked.packets import MAX_DESCRIPTORS, PACKET_BYTES, unpack_kill
+from dcss.engines.forked.packets import LOG, MAX_DESCRIPTORS, PACKET_BYTES, unpack_kill
 from dcss.host.libc import leave_freed_memory
 from dcss.host.prctl import adopt_orphans, die_with, set_name
 from vmguest import hostmem
@@ -68,12 +69,23 @@ def _serve_cp(control: socket.socket, selector: selectors.BaseSelector, entries:
         return False
     if not packet:
         return False
+    if packet == LOG:
+        _log_to(descriptors)
+        return True
     victim = unpack_kill(packet)
     if victim is not None:
         kill_child(selector, victim)
     else:
         entries.start(GuestSpec.unpack(packet), descriptors)
     return True
+
+
+def _log_to(descriptors: Sequence[int]) -> None:
+    """Have this process's faults, and those of guests that are not started yet, go to the descriptor that came."""
+    for log in descriptors:  # none has come where CP has no number left
+        for number in (1, 2):
+            os.dup2(log, number)
+        os.close(log)
 
 
 def main(guests: GuestKind) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from dcss.abi.extmem import SegmentType
+from dcss.config.document import presumed_engines, read_document
 from dcss.config.load import load_plan
 from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, S390xSettings, SegmentPlan, Step, SystemPlan
 from dcss.config.sources import DirectorySource, Ext2Source, FilesSource, TarSource
@@ -252,3 +253,25 @@ guests:
         Step("exec", ("sh", "-c", "cat /a > '/tmp/a b'")),
         Step("exec", ("cat", "/a", ">", "/tmp/b")),
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("segments: []\nguests: [{name: A}, {engine: s390x}, 5]", ("demo", {"process", "s390x"})),
+        ("system: other\nguests: [{name: A}]", ("other", {"process"})),
+        ("system: other", ("", set())),
+        ("system: 5\nguests: [{}]", ("", set())),
+        ("system: a/b\nguests: [{}]", ("", set())),
+        ("guests: {name: A}", ("", set())),
+        ("- guests", ("", set())),
+        ("", ("", set())),
+        ("guests: [{engine: [1]}]", ("demo", {"[1]"})),
+    ],
+)
+def test_what_a_document_would_run_on_is_presumed_before_it_is_checked(
+    tmp_path: Path, text: str, expected: tuple[str, set[str]]
+) -> None:
+    path = tmp_path / "demo.yaml"
+    path.write_text(text)
+    assert presumed_engines(read_document(path), path) == expected

@@ -15,6 +15,7 @@ from system_support import wait_gone
 
 from dcss.abi.console import PACKET_BYTES, START, VERDICT, Start, Verdict
 from dcss.engines.forked.forkclient import Ended, ForkServer, Refused, Started, Template
+from dcss.engines.forked.server_process import ServerProcess
 from dcss.engines.process.engine import ProcessEngine
 from dcss.errors import LaunchError
 from dcss.host.mark import Mark
@@ -54,7 +55,7 @@ class Stage:
 @asynccontextmanager
 async def staged(directory: Path) -> AsyncIterator[Stage]:
     with (directory / "log").open("wb") as log:
-        server = ForkServer(ProcessEngine.server_module, log.fileno(), Mark.of_this_process("none"))
+        server = ForkServer(ServerProcess(ProcessEngine.server_module, Mark.of_this_process("none")), log.fileno())
         stage = Stage(server, log.fileno(), directory)
         try:
             reservation = await server.reservation()
@@ -96,6 +97,16 @@ async def test_guests_start_end_and_are_killed_each_by_itself(tmp_path: Path) ->
     assert has_ended(pidfds[2])
     for pidfd in pidfds:
         os.close(pidfd)
+
+
+@in_event_loop
+async def test_a_server_that_was_begun_before_there_was_a_log_writes_to_it_later(tmp_path: Path) -> None:
+    async with staged(tmp_path) as stage:
+        event = await stage.start("A")
+        for number in (1, 2):
+            assert Path(f"/proc/{stage.server.pid}/fd/{number}").readlink() == tmp_path / "log"
+        assert event.pidfd is not None
+        os.close(event.pidfd)
 
 
 @in_event_loop

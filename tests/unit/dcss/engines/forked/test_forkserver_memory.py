@@ -4,6 +4,7 @@ import asyncio
 from pathlib import Path
 
 from dcss.engines.forked.forkclient import ForkServer
+from dcss.engines.forked.server_process import ServerProcess
 from dcss.engines.process.engine import ProcessEngine
 from dcss.host.libc import OVERWRITE_FREED_MEMORY
 from dcss.host.mark import Mark
@@ -12,7 +13,7 @@ from dcss.host.mark import Mark
 def test_a_fork_server_overwrites_what_it_frees(tmp_path: Path) -> None:
     async def environment() -> list[bytes]:
         with (tmp_path / "log").open("wb") as log:
-            server = ForkServer(ProcessEngine.server_module, log.fileno(), Mark.of_this_process("none"))
+            server = ForkServer(ServerProcess(ProcessEngine.server_module, Mark.of_this_process("none")), log.fileno())
             try:
                 await server.reservation()
                 return Path(f"/proc/{server.pid}/environ").read_bytes().split(b"\0")

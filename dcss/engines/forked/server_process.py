@@ -1,0 +1,79 @@
+"""The fork server's process, which can be begun before CP is imported: that takes both about as long."""
+
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from dcss.host.libc import OVERWRITE_FREED_MEMORY
+from dcss.host.mark import VARIABLE, Mark
+from dcss.host.rlimits import raise_soft_descriptor_limit
+
+SERVER_MODULES = {"process": "dcss.engines.process.forkserver"}  # by the name of their engine
+_ROOT = Path(__file__).resolve().parents[3]
+# Neither site nor the environment can put anything into a guest: only the standard library and this source tree.
+_PROGRAM = "import sys; sys.path.insert(0, {root!r}); from {module} import main; main()"
+
+
+class ServerProcess:
+    """A fork server that has been exec'd, which is `main` of `module`, and CP's end of its socket.
+
+    `mark` is in its environment and its guests'. Until it is sent CP's log, its faults go to standard error. It must be
+    started in the main thread, and ends with this process.
+    """
+
+    def __init__(self, module: str, mark: Mark) -> None:
+        self.began = time.monotonic()
+        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self.control.setblocking(False)
+        with theirs:
+            program = _PROGRAM.format(root=str(_ROOT), module=module)
+            command = [sys.executable, "-I", "-S", "-c", program, str(theirs.fileno()), str(os.getpid())]
+            # A session of its own: Ctrl-C reaches CP alone, which then takes its guests down in order.
+            self.process = subprocess.Popen(
+                command,
+                pass_fds=(theirs.fileno(),),
+                stdin=subprocess.DEVNULL,
+                stdout=2,
+                stderr=2,
+                # Source and bytecode that it reads must not stay behind: a segment may hold these files.
+                env={**os.environ, **OVERWRITE_FREED_MEMORY, VARIABLE: str(mark)},
+                start_new_session=True,
+            )
+
+    @classmethod
+    def of(cls, module: str, mark: Mark) -> "ServerProcess":
+        """Return the server that was begun with this module and mark, once; else start one."""
+        begun = _begun.pop((module, mark), None)
+        return cls(module, mark) if begun is None else begun
+
+    def abandon(self) -> None:
+        """End a server that no engine has taken."""
+        self.control.close()
+        if self.process.returncode is None:
+            self.process.terminate()
+            self.process.wait()
+
+
+_begun: dict[tuple[str, Mark], ServerProcess] = {}  # that no engine has taken yet
+
+
+@contextmanager
+def servers_begun(system: str, engines: Collection[str]) -> Iterator[None]:
+    """Start the servers that these engines of `system` take in this block, and end each one that none takes."""
+    raise_soft_descriptor_limit()  # the servers inherit it
+    mark = Mark.of_this_process(system)
+    wanted = [(module, mark) for engine, module in SERVER_MODULES.items() if engine in engines]
+    try:
+        for each in wanted:
+            _begun[each] = ServerProcess(*each)
+        yield
+    finally:
+        for each in wanted:
+            left = _begun.pop(each, None)
+            if left is not None:
+                left.abandon()

@@ -1,0 +1,51 @@
+"""A fork server that is begun before CP is imported: an engine takes it, or it ends."""
+
+import asyncio
+import os
+from pathlib import Path
+
+from system_support import wait_gone
+
+from dcss.engines.forked.server_process import ServerProcess, servers_begun
+from dcss.engines.process.engine import ProcessEngine
+from dcss.host.mark import Mark
+
+
+def test_an_engine_takes_the_server_that_was_begun_for_its_system(tmp_path: Path) -> None:
+    async def pids() -> tuple[int, ...]:
+        engine = ProcessEngine()
+        with (tmp_path / "log").open("wb") as log:
+            await engine.start(log.fileno(), Mark.of_this_process("demo"))
+            try:
+                return engine.pids
+            finally:
+                await engine.close()
+
+    before = set(_children())
+    with servers_begun("demo", ["process"]):
+        (begun,) = set(_children()) - before
+        assert asyncio.run(pids()) == (begun,)
+        assert begun != asyncio.run(pids())[0], "another engine, another server"
+    assert set(_children()) == before
+
+
+def test_a_server_that_no_engine_takes_ends_with_the_block() -> None:
+    with servers_begun("demo", ["process"]):
+        server = ServerProcess.of(ProcessEngine.server_module, Mark.of_this_process("other"))
+        server.abandon()
+        (begun,) = set(_children()) - {server.process.pid}
+        os.kill(begun, 0)
+    wait_gone(begun)
+    left = ServerProcess.of(ProcessEngine.server_module, Mark.of_this_process("demo"))
+    left.abandon()
+    assert left.process.pid != begun
+
+
+def test_none_is_begun_for_engines_that_have_none() -> None:
+    before = _children()
+    with servers_begun("demo", ["linux"]):
+        assert _children() == before
+
+
+def _children() -> list[int]:
+    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
