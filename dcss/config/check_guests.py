@@ -16,6 +16,8 @@ MAX_NAME_CHARACTERS = 8
 MAX_GUESTS = 99_999  # of one system; more than Linux gives processes by default
 MAX_SEGMENTS_CHARACTERS = 399  # DCSSBLK_PARM_LEN of drivers/s390/block/dcssblk.c, less the NUL
 VERBS = ("map", "read", "load", "exec")
+_EXEC_OPTIONS = ("background", "environment", "strace")
+_RUN_PROGRAMS = frozenset({"s390x"})
 _LISTED_DEVICES = 8
 _AGAINST_MODE: Mapping[str, frozenset[str]] = {
     "xip": frozenset({"dax"}),
@@ -126,12 +128,14 @@ def _steps(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProbl
         given = [verb for verb in VERBS if verb in step.model_fields_set]
         if len(given) != 1:
             yield FieldProblem(here, " and ".join(given) or "no step", "exactly one of " + ", ".join(VERBS))
-        elif step.background and step.exec is None:
-            yield FieldProblem((*here, "background"), f"background: beside {given[0]}:", "it only beside exec:")
-        elif step.background and guest.engine == "process":
-            yield FieldProblem(
-                (*here, "background"), "background: in a guest of engine process", "engine: s390x or linux"
-            )
+            continue
+        options = [key for key in _EXEC_OPTIONS if getattr(step, key)]
+        if step.exec is None:
+            for key in options:
+                yield FieldProblem((*here, key), f"{key}: beside {given[0]}:", "it only beside exec:")
+        elif guest.engine not in _RUN_PROGRAMS:
+            for key in options:
+                yield FieldProblem((*here, key), f"{key}: in a guest of engine {guest.engine}", "engine: s390x")
 
 
 def _storage(at: Location, guest: GuestModel, used: dict[str, Placement]) -> Iterator[FieldProblem]:

@@ -153,7 +153,7 @@ def _guests(guest: GuestModel, drafted: Draft, directory: Path, place: Place) ->
 def _settings(guest: GuestModel) -> EngineSettings:
     match guest:
         case S390xGuestModel():
-            return S390xSettings(_boot(guest))
+            return S390xSettings(_boot(guest), guest.time_limit)
         case LinuxGuestModel():
             return LinuxSettings()
         case ProcessGuestModel():
@@ -169,7 +169,7 @@ def _boot(guest: ClonedGuestModel) -> Boot:
 
 def _step(step: StepModel) -> Step:
     if step.exec is not None:
-        return Step("exec", tuple(step.exec), step.background)
+        return Step("exec", tuple(step.exec), step.background, tuple(step.environment.items()), step.strace)
     if step.load is not None:
         return Step("load", step.load)
     return Step("map", step.map) if step.map is not None else Step("read", step.read or "")

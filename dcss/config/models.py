@@ -15,12 +15,14 @@ from dcss.config.values import (
     GIVEN,
     Address,
     DiskName,
+    Environment,
     GuestPath,
     Name,
     Option,
     Privilege,
     RangeWords,
     Restart,
+    Seconds,
     SegmentSize,
     Size,
     Storage,
@@ -142,6 +144,8 @@ class StepModel(Model):
         None, description="a list of a command and its arguments, or a line that is passed to sh -c"
     )
     background: bool = Field(False, description="with exec: do not wait until the program ends")
+    environment: Environment = Field({}, description="with exec: variables beside those that every program gets")
+    strace: bool = Field(False, description="with exec: write a line to the guest's log for each system call")
 
 
 _ENGINE_DESCRIPTION = "what the guest runs on; s390x and linux are not built yet, and are rejected"
@@ -198,6 +202,7 @@ class S390xGuestModel(ClonedGuestModel):
     """A guest of engine s390x."""
 
     engine: Literal["s390x"] = Field(description=_ENGINE_DESCRIPTION)
+    time_limit: Seconds = Field(None, description="seconds that the `run:` list may take; the guest fails after them")
 
 
 class LinuxGuestModel(GuestModel):

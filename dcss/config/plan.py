@@ -89,6 +89,8 @@ class Step:
     verb: Literal["map", "read", "load", "exec"]
     argument: str | tuple[str, ...]
     background: bool = False
+    environment: tuple[tuple[str, str], ...] = ()
+    strace: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,10 +106,11 @@ class ProcessSettings:
 
 @dataclass(frozen=True, slots=True)
 class S390xSettings:
-    """`engine: s390x`: the same with an s390x CPU, for programs."""
+    """`engine: s390x`: the same with an s390x CPU, for programs. `time_limit_seconds` is for its `run:` list."""
 
     engine: ClassVar[EngineName] = "s390x"
     boot: Boot = "full"
+    time_limit_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,19 @@ def _disk_name(value: str) -> str:
     return value
 
 
+def _environment(value: dict[str, str]) -> dict[str, str]:
+    for name, content in value.items():
+        if not name or "=" in name or "\0" in name + content:
+            raise WrongValueError("names of variables, without = in them, and texts without NUL")
+    return value
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < float("inf"):
+        raise WrongValueError("a number of seconds above 0")
+    return float(value)
+
+
 def _restart(value: object) -> object:
     return "no" if value is False else value  # YAML 1.1 reads an unquoted no as false
 
@@ -136,6 +149,8 @@ Words = Annotated[
     BeforeValidator(_words),
     WithJsonSchema({"anyOf": [{"type": "string", "minLength": 1}, {"type": "array", "items": {"type": "string"}}]}),
 ]
+Environment = Annotated[dict[str, str], AfterValidator(_environment)]
+Seconds = Annotated[float | None, PlainValidator(_seconds), WithJsonSchema({"type": "number", "exclusiveMinimum": 0})]
 Name = Annotated[str, AfterValidator(_name), WithJsonSchema(_NAME_SCHEMA)]
 SystemName = Annotated[
     str, AfterValidator(_system_name), WithJsonSchema({"type": "string", "pattern": f"^{SYSTEM_NAME}$"})

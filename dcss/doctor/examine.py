@@ -21,7 +21,7 @@ CHECKS: tuple[Callable[[DoctorHost], Diagnosis], ...] = (
     kernel.ksm,
     tools.e2fsprogs,
 )
-_OF_ENGINES: dict[EngineName, Callable[[DoctorHost], Diagnosis]] = {"s390x": tools.unicorn, "linux": tools.qemu}
+_OF_ENGINES: dict[EngineName, Callable[[DoctorHost], Diagnosis]] = {"s390x": tools.unicorn_package, "linux": tools.qemu}
 
 
 def examine(host: DoctorHost) -> list[Diagnosis]:

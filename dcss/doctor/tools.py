@@ -1,6 +1,7 @@
 """Check programs and packages that some engines or tests need."""
 
 from dcss.doctor.host import Diagnosis, DoctorHost
+from dcss.engines.s390x import unicorn
 
 _MIN_PYTHON = (3, 11)
 _E2FSPROGS = ("mke2fs", "e2fsck", "debugfs")
@@ -36,12 +37,15 @@ def e2fsprogs(host: DoctorHost) -> Diagnosis:
     )
 
 
-def unicorn(host: DoctorHost) -> Diagnosis:
+def unicorn_package(host: DoctorHost) -> Diagnosis:
     """Check for Unicorn, the CPU of engine s390x."""
-    version = host.package_version("unicorn")
-    if version is not None:
-        return Diagnosis("Unicorn", "ok", version)
-    return Diagnosis("Unicorn", "missing", "not installed", "engine s390x", "pip install unicorn")
+    version = host.package_version(unicorn.PACKAGE)
+    if version is None:
+        return Diagnosis("Unicorn", "missing", "not installed", "engine s390x", unicorn.INSTALL)
+    if not unicorn.is_recent(version):
+        found = f"{version}, older than {unicorn.MINIMUM}"
+        return Diagnosis("Unicorn", "missing", found, "engine s390x", unicorn.INSTALL)
+    return Diagnosis("Unicorn", "ok", version)
 
 
 def _programs(host: DoctorHost, name: str, programs: tuple[str, ...], limits: str, mend: str) -> Diagnosis:

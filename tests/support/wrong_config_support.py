@@ -35,7 +35,7 @@ WRONG_CONFIGS = (
         _guest("{name: A, engine: s390x, stroage: 64M}"),
         (
             "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, namesave,"
-            " privilege, dcssblk, mounts, disks, expect, run, after, restart, boot (did you mean storage?)",
+            " privilege, dcssblk, mounts, disks, expect, run, after, restart, boot, time_limit (did you mean storage?)",
         ),
     ),
     WrongConfig(
@@ -406,9 +406,35 @@ WRONG_CONFIGS = (
     WrongConfig(
         "background-in-process",
         _guest("{name: A, run: [{exec: [cat, /x], background: true}]}"),
+        ("6: guests[0].run[0].background: found background: in a guest of engine process, wanted engine: s390x",),
+    ),
+    WrongConfig(
+        "options-of-programs-in-process",
+        _guest("{name: A, run: [{exec: [cat, /x], environment: {A: b}, strace: true}]}"),
         (
-            "6: guests[0].run[0].background: found background: in a guest of engine process, wanted engine: s390x or"
-            " linux",
+            "6: guests[0].run[0].environment: found environment: in a guest of engine process, wanted engine: s390x",
+            "6: guests[0].run[0].strace: found strace: in a guest of engine process, wanted engine: s390x",
+        ),
+    ),
+    WrongConfig(
+        "environment-of-wrong-names",
+        _guest("{name: A, engine: s390x, run: [{exec: [cat, /x], environment: {A=: b}}]}"),
+        (
+            "6: guests[0].run[0].environment: found a mapping, wanted names of variables, without = in them, and texts"
+            " without NUL",
+        ),
+    ),
+    WrongConfig(
+        "time-limit-of-nothing",
+        _guest("{name: A, engine: s390x, time_limit: 0}"),
+        ("6: guests[0].time_limit: found 0, wanted a number of seconds above 0",),
+    ),
+    WrongConfig(
+        "time-limit-in-process",
+        _guest("{name: A, time_limit: 5}"),
+        (
+            "6: guests[0].time_limit: found an unknown key, wanted one of name, count, engine, storage, namesave,"
+            " privilege, dcssblk, mounts, disks, expect, run, after, restart, boot",
         ),
     ),
     WrongConfig(
@@ -510,8 +536,8 @@ guests:
             "10: guests[0].mounts[0].options: found 'ro', wanted a list (write it in brackets)",
             "10: guests[0].mounts[0].device: found 'dcssblk1', wanted one of dcssblk0 (did you mean dcssblk0?)",
             "12: guests[0].run[0].map: found 'lib', wanted a path from the guest's root, such as /usr/lib",
-            "13: guests[0].run[1].raed: found an unknown key, wanted one of map, read, load, exec, background"
-            " (did you mean read?)",
+            "13: guests[0].run[1].raed: found an unknown key, wanted one of map, read, load, exec, background,"
+            " environment, strace (did you mean read?)",
             f"14: guests[1].name: found 'linux', wanted {_NAME} (in upper case)",
             "14: guests[1].expect: found 'all', wanted one of shared, copies, nothing",
         ),

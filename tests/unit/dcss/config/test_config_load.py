@@ -60,6 +60,7 @@ guests:
   - name: Z
     count: 12
     engine: s390x
+    time_limit: 60
     storage: 128M
     dcssblk: ["A(local)", "B:C"]
     mounts:
@@ -70,7 +71,7 @@ guests:
       - map: /usr/**/*.so*
       - read: /etc/hosts
       - exec: [/bin/busybox, uname, -m]
-      - {exec: [/bin/sleep, "9"], background: true}
+      - {exec: [/bin/sleep, "9"], background: true, environment: {LANG: C, A: "b=c"}, strace: true}
 """,
     )
     first, second, third = plan.segments
@@ -85,7 +86,7 @@ guests:
     guest = plan.guests[-1]
     assert guest == GuestPlan(
         name="Z12",
-        settings=S390xSettings("clone"),
+        settings=S390xSettings("clone", 60.0),
         storage_bytes=128 << 20,
         dcssblk=("A(local)", "B:C"),
         mounts=(MountPlan("dcssblk1", "/", ("ro", "xip")), MountPlan("dcssblk0", "/mnt", ())),
@@ -94,7 +95,7 @@ guests:
             Step("map", "/usr/**/*.so*"),
             Step("read", "/etc/hosts"),
             Step("exec", ("/bin/busybox", "uname", "-m")),
-            Step("exec", ("/bin/sleep", "9"), background=True),
+            Step("exec", ("/bin/sleep", "9"), True, (("LANG", "C"), ("A", "b=c")), strace=True),
         ),
         where=f"{tmp_path / 'demo.yaml'}:9",
     )

@@ -156,10 +156,11 @@ def test_tools(fake: FakeHost) -> None:
     host = fake(tool_version=versions.get, package_version=lambda _: None)
     check(tools.qemu(host), "limit", "no qemu-system-x86_64; QEMU emulator version 7.2.22")
     check(tools.e2fsprogs(host), "limit", "no e2fsck, no debugfs; mke2fs 1.47.0")
-    check(tools.unicorn(host), "missing", "not installed")
-    host = fake(tool_version=lambda name: f"{name} 9", package_version=lambda _: "2.1")
+    check(tools.unicorn_package(host), "missing", "not installed")
+    host = fake(tool_version=lambda name: f"{name} 9", package_version=lambda _: "2.1.3")
     check(tools.qemu(host), "ok", "qemu-system-s390x 9; qemu-system-x86_64 9")
-    check(tools.unicorn(host), "ok", "2.1")
+    check(tools.unicorn_package(host), "missing", "2.1.3, older than 2.1.4")
+    check(tools.unicorn_package(fake(package_version=lambda _: "2.1.10")), "ok", "2.1.10")
     check(tools.e2fsprogs(fake(tool_version=lambda _: None)), "missing", "no mke2fs, no e2fsck, no debugfs")
 
 
