@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from errno import EINVAL, ENODEV
+from errno import EINVAL, ENODEV, ENOTTY
 from typing import NoReturn, Protocol
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
+from vmguest.fs.poll import READABLE, WRITABLE
 from vmguest.storage import ZERO_PAGE, StorageKind, StorageRun
 
 Actor = Callable[[memoryview], int]  # takes bytes, returns how many it took: what sendfile's actor does in the kernel
@@ -60,8 +61,42 @@ class FileMappings:
         }
 
 
+class UserMemory(Protocol):
+    """The memory of the program that makes a system call. Raises KernelError(EFAULT) where it has none."""
+
+    def read(self, address: int, size_bytes: int) -> bytes:
+        """Return bytes of the program."""
+        ...
+
+    def write(self, address: int, data: bytes) -> None:
+        """Copy bytes to the program."""
+        ...
+
+
 class FileOperations(Protocol):
-    """An open regular file: positions and sizes in bytes, nothing is read beyond i_size."""
+    """An open file: positions and sizes in bytes, nothing is read beyond i_size.
+
+    What would have to wait raises KernelError(EAGAIN), and can be tried again when `poll` says so.
+    """
+
+    seekable: bool  # whether it has positions: a pipe or terminal has none, and gets 0
+
+    @property
+    def open_pending(self) -> bool:
+        """Whether open(2) has to wait still: that of a FIFO does until its other end is opened."""
+        ...
+
+    def poll(self) -> int:
+        """Return what can be done without waiting, as events of `vmguest.fs.poll`."""
+        ...
+
+    def alarm_seconds(self) -> float | None:
+        """Return in how many seconds time alone ends a wait for this file, or None."""
+        ...
+
+    def ioctl(self, request: int, argument: int, memory: UserMemory) -> int:
+        """Do a device's own request. Raises KernelError: ENOTTY for one that it does not know, EFAULT, EINVAL."""
+        ...
 
     @property
     def mappings(self) -> FileMappings:
@@ -104,7 +139,31 @@ class WritableFileOperations(FileOperations, Protocol):
         ...
 
 
-class StoredFile(ABC):
+class FileDefaults:
+    """What most files have in common: they are always ready, and have no requests of their own."""
+
+    __slots__ = ()
+    seekable = True
+
+    @property
+    def open_pending(self) -> bool:
+        """Nothing is waited for."""
+        return False
+
+    def poll(self) -> int:
+        """Say that it can be read and written."""
+        return READABLE | WRITABLE
+
+    def alarm_seconds(self) -> float | None:
+        """Return None: time changes nothing."""
+        return None
+
+    def ioctl(self, request: int, argument: int, memory: UserMemory) -> int:  # noqa: ARG002
+        """Refuse. Raises KernelError(ENOTTY)."""
+        raise KernelError(ENOTTY, f"ioctl {request:#x}: no request that this file knows")
+
+
+class StoredFile(FileDefaults, ABC):
     """A file whose pages lie in storage. `translate` says where; reading and sending follow from it.
 
     `window` is the host address of absolute address 0; `mappings` is the same for every open of the file.
@@ -163,7 +222,7 @@ class StoredFile(ABC):
                 low += size_bytes
 
 
-class UnmappableFile:
+class UnmappableFile(FileDefaults):
     """A file without pages: there is no storage that could be mapped."""
 
     __slots__ = ()
@@ -176,6 +235,22 @@ class UnmappableFile:
     def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> NoReturn:  # noqa: ARG002
         """Refuse. Raises KernelError(ENODEV)."""
         raise KernelError(ENODEV, f"mmap of {pages} pages from page {first_page}: this file has no pages")
+
+
+class StreamFile(UnmappableFile):
+    """A file without positions: what is read is gone, and what is written goes to its end."""
+
+    __slots__ = ()
+    seekable = False
+    size_bytes = 0
+
+    def sendfile(self, position: int, count: int, actor: Actor) -> int:
+        """Refuse, as Linux does for what has no pages. Raises KernelError(EINVAL)."""
+        raise KernelError(EINVAL, f"sendfile of {count} bytes at {position} to {actor}: no file with pages")
+
+    def truncate(self, size_bytes: int) -> None:
+        """Refuse. Raises KernelError(EINVAL)."""
+        raise KernelError(EINVAL, f"truncate to {size_bytes} bytes: no file with a size")
 
 
 def readv(file: FileOperations, position: int, buffers: Sequence[memoryview]) -> int:

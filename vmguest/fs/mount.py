@@ -52,7 +52,9 @@ class Dentry(NamedTuple):
 
     @property
     def path(self) -> bytes:
-        """The path from the root."""
+        """The path from the root; of what is in no tree, as a pipe, what names it (d_dname)."""
+        if self.parent is None and self.name:
+            return self.name
         names = []
         dentry: Dentry | None = self
         while dentry is not None and dentry.parent is not None:

@@ -17,12 +17,13 @@ from errno import (
     EROFS,
     EXDEV,
 )
+from typing import Protocol
 
 from dcss.abi.ext2 import NAME_LEN
 from dcss.errors import KernelError
 from vmguest.credentials import MAY_EXEC, MAY_WRITE, ROOT, Credentials
 from vmguest.fs import posix_acl
-from vmguest.fs.devices import Devices
+from vmguest.fs.devices import DeviceFile, Devices
 from vmguest.fs.filesystem import VfsInode, Writer
 from vmguest.fs.filesystem_types import FileSystemTypes
 from vmguest.fs.mount import Dentry, root_of
@@ -36,6 +37,14 @@ _DOTS_IN_UNLINK = {b"": EISDIR, b".": EISDIR, b"..": EISDIR}
 _DOTS_IN_RMDIR = {b"": EBUSY, b".": EINVAL, b"..": ENOTEMPTY}
 
 
+class FifoOpener(Protocol):
+    """Opens FIFOs; a guest whose programs cannot wait for each other has none."""
+
+    def open(self, dentry: Dentry, flags: int) -> DeviceFile:
+        """Open an end of a FIFO. Raises KernelError(ENXIO) for writing without a reader, with O_NONBLOCK."""
+        ...
+
+
 class Vfs(MountNamespace):
     """The names of a guest: its mounts and the paths through them. `devices` opens what device nodes stand for.
 
@@ -45,6 +54,7 @@ class Vfs(MountNamespace):
     def __init__(self, types: FileSystemTypes, devices: Devices, populate: Callable[[], None]) -> None:
         super().__init__(types, populate)
         self.devices = devices
+        self.fifos: FifoOpener | None = None
         self.user = ROOT
 
     def resolve(self, path: bytes, *, follow: bool = True, start: Dentry | None = None) -> Dentry:

@@ -22,6 +22,7 @@ class MountNamespace:
         self._rootfs: FileSystem | None = None
         self._base: Mount | None = None  # what the tree begins with
         self._mounts: list[Mount] = []
+        self.internal_mounts: dict[str, Mount] = {}  # by type: of what has no place in the tree, as pipes
         self._populate: Callable[[], None] | None = populate
 
     @property

@@ -3,14 +3,22 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from errno import EACCES, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR, ENXIO
+from errno import EACCES, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR, ENXIO, ESPIPE
 from typing import Self
 
 from dcss.errors import KernelError
 from vmguest.credentials import MAY_READ, MAY_WRITE
 from vmguest.fs.attr import drop_set_id, touch_atime
 from vmguest.fs.devices import DeviceFile
-from vmguest.fs.file import Actor, FileMappings, FileOperations, UnmappableFile, WritableFileOperations
+from vmguest.fs.file import (
+    Actor,
+    FileMappings,
+    FileOperations,
+    UnmappableFile,
+    UserMemory,
+    WritableFileOperations,
+)
+from vmguest.fs.ioctls import FIONBIO, FIONREAD, INT
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs, create, existing, parent_of, writer_of
 from vmguest.fs.permission import check
@@ -18,8 +26,9 @@ from vmguest.storage import StorageRun
 
 # asm-generic/fcntl.h, which s390 uses
 O_RDONLY, O_WRONLY, O_RDWR, O_ACCMODE = 0, 1, 2, 3
-O_CREAT, O_EXCL, O_TRUNC, O_APPEND = 0o100, 0o200, 0o1000, 0o2000
-O_DIRECTORY, O_NOFOLLOW = 0o200000, 0o400000
+O_CREAT, O_EXCL, O_NOCTTY, O_TRUNC, O_APPEND, O_NONBLOCK = 0o100, 0o200, 0o400, 0o1000, 0o2000, 0o4000
+O_DIRECTORY, O_NOFOLLOW, O_CLOEXEC = 0o200000, 0o400000, 0o2000000
+_ONLY_AT_OPEN = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC  # F_GETFL shows none of these
 
 SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE = range(5)
 
@@ -28,7 +37,8 @@ class FileDescription:
     """One open of a file: its position is shared by all descriptors that came of it, and it keeps its mount busy.
 
     It lives until everybody who holds it has closed it: descriptors, and mappings made from it. `target` is `file`
-    where it can be written, `device` where it is a device, which is closed at the end.
+    where it can be written, `device` where it is no data of the file system, but a device or a pipe, which is closed
+    at the end. What would have to wait raises KernelError(EAGAIN).
     """
 
     __slots__ = ("_device", "_holders", "_target", "_vfs", "dentry", "file", "flags", "position")
@@ -45,7 +55,7 @@ class FileDescription:
     ) -> None:
         self.dentry = dentry.hold()
         self.file = file
-        self.flags = flags
+        self.flags = flags & ~_ONLY_AT_OPEN
         self.position = 0
         self._vfs = vfs
         self._target = target
@@ -76,13 +86,18 @@ class FileDescription:
                     self.dentry.mount.file_system.release(self.dentry.inode)
 
     def read(self, buffer: memoryview) -> int:
-        """Copy bytes from the position on, and move it; return how many. Raises KernelError: EBADF, EISDIR."""
-        count = self.pread(buffer, self.position)
-        self.position += count
+        """Copy bytes from the position on, and move it; return how many. Raises KernelError: EBADF, EISDIR, EAGAIN."""
+        count = self._read(buffer, self.position)
+        if self.file.seekable:
+            self.position += count
         return count
 
     def pread(self, buffer: memoryview, position: int) -> int:
-        """Copy bytes from `position` on; return how many. Raises KernelError: EBADF, EISDIR, EINVAL."""
+        """Copy bytes from `position` on; return how many. Raises KernelError: EBADF, EISDIR, EINVAL, ESPIPE."""
+        self._check_seekable()
+        return self._read(buffer, position)
+
+    def _read(self, buffer: memoryview, position: int) -> int:
         self._check_readable()
         count = self.file.read(position, buffer)
         if self._device is None:
@@ -137,9 +152,12 @@ class FileDescription:
     def write(self, data: bytes | memoryview) -> int:
         """Write all of `data` at the position, with O_APPEND at the end, and move it; return how much that is.
 
-        Raises KernelError: EBADF where it is not open for writing, ENOSPC where room ran out in between.
+        What has no positions takes what it has room for. Raises KernelError: EBADF where it is not open for writing,
+        ENOSPC where room ran out in between, EAGAIN, EPIPE.
         """
         target = self._writable()
+        if not target.seekable:
+            return target.write(0, data)
         if self.flags & O_APPEND:
             self.position = target.size_bytes
         view, done = memoryview(data), 0
@@ -156,8 +174,9 @@ class FileDescription:
     def pwrite(self, data: bytes | memoryview, position: int) -> int:
         """Write at `position`, with O_APPEND at the end all the same, as Linux; return how much found room.
 
-        Raises KernelError: EBADF, ENOSPC, EFBIG, EINVAL.
+        Raises KernelError: EBADF, ENOSPC, EFBIG, EINVAL, ESPIPE.
         """
+        self._check_seekable()
         target = self._writable()
         self._before_change()
         return target.write(target.size_bytes if self.flags & O_APPEND else position, data)
@@ -169,7 +188,12 @@ class FileDescription:
         target.truncate(size_bytes)
 
     def fsync(self) -> None:
-        """Write what was changed to the device: this file's data, and all metadata (fsync(2))."""
+        """Write what was changed to the device: this file's data, and all metadata (fsync(2)).
+
+        Raises KernelError: EINVAL where there is nothing that could be written, EIO.
+        """
+        if not self.file.seekable:
+            raise KernelError(EINVAL, f"fsync of {os.fsdecode(self.dentry.path)}: nothing of it is on a device")
         writer = self.dentry.mount.file_system.writer
         if writer is not None:
             writer.sync()
@@ -177,8 +201,10 @@ class FileDescription:
     def seek(self, offset: int, whence: int = SEEK_SET) -> int:
         """Move the position, and return it (generic_file_llseek: all that is not behind the end is data).
 
-        Raises KernelError: EINVAL before the beginning or for another `whence`, ENXIO data or hole behind the end.
+        Raises KernelError: EINVAL before the beginning or for another `whence`, ENXIO data or hole behind the end,
+        ESPIPE for what has no positions.
         """
+        self._check_seekable()
         size_bytes = self.file.size_bytes
         if whence in {SEEK_DATA, SEEK_HOLE}:
             if not 0 <= offset < size_bytes:
@@ -194,12 +220,40 @@ class FileDescription:
         return target
 
     @property
+    def open_pending(self) -> bool:
+        """Whether open(2) has to wait still: that of a FIFO does until its other end is opened."""
+        return self.file.open_pending
+
+    def alarm_seconds(self) -> float | None:
+        """Return in how many seconds time alone ends a wait for this file, or None."""
+        return self.file.alarm_seconds()
+
+    def poll(self) -> int:
+        """Return what can be done without waiting, as events of `vmguest.fs.poll`."""
+        return self.file.poll()
+
+    def ioctl(self, request: int, argument: int, memory: UserMemory) -> int:
+        """Do a request; `argument` is an address in `memory` for most. Raises KernelError: ENOTTY, EFAULT, EINVAL."""
+        if request == FIONBIO:
+            (wanted,) = INT.unpack(memory.read(argument, INT.size))
+            self.flags = self.flags | O_NONBLOCK if wanted else self.flags & ~O_NONBLOCK
+            return 0
+        if request == FIONREAD and self.dentry.inode.is_regular:
+            memory.write(argument, INT.pack(self.file.size_bytes - self.position))
+            return 0
+        return self.file.ioctl(request, argument, memory)
+
+    @property
     def _writes_to_mount(self) -> bool:
         return self._target is not None and self._device is None
 
     def _check_readable(self) -> None:
         if self.flags & O_ACCMODE == O_WRONLY:
             raise KernelError(EBADF, f"{os.fsdecode(self.dentry.path)}: not open for reading")
+
+    def _check_seekable(self) -> None:
+        if not self.file.seekable:
+            raise KernelError(ESPIPE, f"{os.fsdecode(self.dentry.path)}: has no positions")
 
     def _before_change(self) -> None:
         """Have the file system allocate for who asks, and take set-id bits from a file that is not only root's."""
@@ -291,10 +345,13 @@ def _opened(vfs: Vfs, dentry: Dentry, flags: int) -> FileDescription:
         return FileDescription(vfs, dentry, target, flags, target=target if writing else None)
     if kind == stat.S_IFDIR:
         return FileDescription(vfs, dentry, DirectoryFile(), flags)
-    if kind not in {stat.S_IFBLK, stat.S_IFCHR}:
+    if kind == stat.S_IFIFO and vfs.fifos is not None:
+        device = vfs.fifos.open(dentry, flags)
+    elif kind not in {stat.S_IFBLK, stat.S_IFCHR}:
         found = stat.filemode(inode.mode)
         raise KernelError(ENXIO, f"{os.fsdecode(dentry.path)}: {found}, wanted a file, a directory or a device")
-    if "nodev" in dentry.mount.flags:
+    elif "nodev" in dentry.mount.flags:
         raise KernelError(EACCES, f"{os.fsdecode(dentry.path)}: mounted with nodev")
-    device = vfs.devices.open(inode)
+    else:
+        device = vfs.devices.open(inode)
     return FileDescription(vfs, dentry, device, flags, target=device if writing else None, device=device)

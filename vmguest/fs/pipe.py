@@ -1,0 +1,194 @@
+"""Pipes and FIFOs: a queue of bytes from those who have opened it for writing to those who read it (fs/pipe.c)."""
+
+import stat
+from collections.abc import Callable
+from errno import EAGAIN, EINVAL, ENOTTY, ENXIO, EPIPE
+from typing import Protocol
+
+from dcss.errors import KernelError
+from vmguest.fs.anonymous import PIPEFS, anonymous_dentry
+from vmguest.fs.devices import DeviceFile
+from vmguest.fs.file import StreamFile, UserMemory
+from vmguest.fs.filesystem import FileSystem
+from vmguest.fs.ioctls import FIONREAD, INT
+from vmguest.fs.mount import Dentry
+from vmguest.fs.namei import Vfs
+from vmguest.fs.open import O_ACCMODE, O_NONBLOCK, O_RDONLY, O_RDWR, O_WRONLY, FileDescription
+from vmguest.fs.poll import POLLERR, POLLHUP, READABLE, WRITABLE
+
+CAPACITY_BYTES = 65_536
+PIPE_BUF = 4096  # as much is written as a whole or not at all
+
+
+class Pipe:
+    """The bytes on their way, and how many opens read and write it. `forget` is called when nobody has it any more."""
+
+    def __init__(self) -> None:
+        self.forget: Callable[[], None] | None = None
+        self.content = bytearray()
+        self.readers = 0
+        self.writers = 0
+        self.reader_opens = 0  # ever: that of a FIFO waits for the next one of the other side
+        self.writer_opens = 0
+
+    @property
+    def room_bytes(self) -> int:
+        """How much can be written."""
+        return CAPACITY_BYTES - len(self.content)
+
+    def open(self, flags: int) -> "PipeEnd":
+        """Open an end, or both. Raises KernelError(ENXIO) for writing without a reader, with O_NONBLOCK."""
+        access = flags & O_ACCMODE
+        if access == O_WRONLY and flags & O_NONBLOCK and not self.readers:
+            raise KernelError(ENXIO, "a FIFO is opened for writing that nobody reads")
+        return PipeEnd(self, flags)
+
+    def closed(self) -> None:
+        """Forget the content with the last open."""
+        if not self.readers and not self.writers:
+            self.content.clear()
+            if self.forget is not None:
+                self.forget()
+
+
+class PipeEnd(StreamFile):
+    """One open of a pipe: its reading end, its writing end, or both."""
+
+    __slots__ = ("_awaited", "_pipe", "_reads", "_unwritten", "_writes")
+
+    def __init__(self, pipe: Pipe, flags: int) -> None:
+        access = flags & O_ACCMODE
+        self._pipe = pipe
+        self._reads = access in {O_RDONLY, O_RDWR}
+        self._writes = access in {O_WRONLY, O_RDWR}
+        pipe.readers += self._reads
+        pipe.writers += self._writes
+        pipe.reader_opens += self._reads
+        pipe.writer_opens += self._writes
+        alone = (access == O_WRONLY and not pipe.readers) or (access == O_RDONLY and not pipe.writers)
+        self._awaited = self._partner_opens() if alone and not flags & O_NONBLOCK else None
+        self._unwritten = pipe.writer_opens if alone and flags & O_NONBLOCK else None
+
+    @property
+    def open_pending(self) -> bool:
+        """Whether nobody has opened the other end since this one was opened."""
+        if self._awaited is not None and self._awaited != self._partner_opens():
+            self._awaited = None
+        return self._awaited is not None
+
+    def read(self, position: int, buffer: memoryview) -> int:  # noqa: ARG002
+        """Take bytes; return 0 where nobody writes any more. Raises KernelError(EAGAIN)."""
+        content = self._pipe.content
+        if not content and self._pipe.writers and buffer:
+            raise KernelError(EAGAIN, "the pipe is empty")
+        count = min(len(content), len(buffer))
+        buffer[:count] = memoryview(content)[:count]
+        del content[:count]
+        return count
+
+    def write(self, position: int, data: bytes | memoryview) -> int:  # noqa: ARG002
+        """Add bytes, PIPE_BUF and less as a whole. Raises KernelError: EPIPE nobody reads any more, EAGAIN no room."""
+        pipe, room_bytes = self._pipe, self._pipe.room_bytes
+        if not data:
+            return 0
+        if not pipe.readers:
+            raise KernelError(EPIPE, "nobody reads the pipe")
+        if room_bytes == 0 or (len(data) <= PIPE_BUF and len(data) > room_bytes):
+            raise KernelError(EAGAIN, f"the pipe has room for {room_bytes} bytes")
+        pipe.content += memoryview(data)[:room_bytes]
+        return min(len(data), room_bytes)
+
+    def poll(self) -> int:
+        """Return what can be done, and whether the other side has gone."""
+        pipe, events = self._pipe, 0
+        if self._reads:
+            events |= READABLE if pipe.content else 0
+            events |= POLLHUP if not pipe.writers and self._unwritten != pipe.writer_opens else 0
+        if self._writes:
+            events |= WRITABLE if pipe.room_bytes >= PIPE_BUF else 0
+            events |= 0 if pipe.readers else POLLERR
+        return events
+
+    def ioctl(self, request: int, argument: int, memory: UserMemory) -> int:
+        """Tell with FIONREAD how much can be read. Raises KernelError(ENOTTY) for all others."""
+        if request != FIONREAD:
+            raise KernelError(ENOTTY, f"ioctl {request:#x}: no request of pipes")
+        memory.write(argument, INT.pack(len(self._pipe.content)))
+        return 0
+
+    def close(self) -> None:
+        """End the open."""
+        self._pipe.readers -= self._reads
+        self._pipe.writers -= self._writes
+        self._pipe.closed()
+
+    def _partner_opens(self) -> int:
+        return self._pipe.reader_opens if self._writes else self._pipe.writer_opens
+
+
+class Openable(Protocol):
+    """What a FIFO's inode stands for while it is in use."""
+
+    def open(self, flags: int) -> DeviceFile:
+        """Open it once more. Raises KernelError(ENXIO)."""
+        ...
+
+
+class Fifos:
+    """The FIFOs in use, by their inodes; pipes are among them, since /proc/PID/fd has them opened once more."""
+
+    def __init__(self) -> None:
+        self._in_use: dict[tuple[FileSystem, int], Openable] = {}
+
+    def open(self, dentry: Dentry, flags: int) -> DeviceFile:
+        """Open an end of a FIFO. Raises KernelError(ENXIO) for writing without a reader, with O_NONBLOCK."""
+        system, inode = dentry.mount.file_system, dentry.inode
+        found = self._in_use.get((system, inode.number))
+        if found is not None:
+            return found.open(flags)
+
+        def forget() -> None:
+            self.remove(dentry)
+            system.release(inode)
+
+        pipe = Pipe()
+        pipe.forget = forget
+        end = pipe.open(flags)
+        self._in_use[system, inode.number] = pipe
+        system.hold(inode)
+        return end
+
+    def add(self, dentry: Dentry, opened: Openable) -> None:
+        """Have opens of an inode be opens of something that is in use already."""
+        self._in_use[dentry.mount.file_system, dentry.inode.number] = opened
+
+    def remove(self, dentry: Dentry) -> None:
+        """Forget what an inode stood for."""
+        self._in_use.pop((dentry.mount.file_system, dentry.inode.number), None)
+
+
+def make_pipe(vfs: Vfs, flags: int = 0) -> tuple[FileDescription, FileDescription]:
+    """Return the reading and the writing end of a new pipe; `flags` may be O_NONBLOCK (pipe2).
+
+    O_CLOEXEC is for who gives them numbers. Raises KernelError(EINVAL) for other flags.
+    """
+    if flags & ~O_NONBLOCK:
+        raise KernelError(EINVAL, f"pipe with flags {flags:#o}: wanted none but O_NONBLOCK")
+    dentry = anonymous_dentry(vfs, PIPEFS, stat.S_IFIFO | 0o600, "pipe")
+    fifos = fifos_of(vfs)
+    pipe = Pipe()
+    pipe.forget = lambda: fifos.remove(dentry)
+    fifos.add(dentry, pipe)
+    writing, reading = pipe.open(O_WRONLY), pipe.open(O_RDONLY)
+    return (
+        FileDescription(vfs, dentry, reading, O_RDONLY | flags, device=reading),
+        FileDescription(vfs, dentry, writing, O_WRONLY | flags, target=writing, device=writing),
+    )
+
+
+def fifos_of(vfs: Vfs) -> Fifos:
+    """Return the FIFOs of a guest, which has them from now on."""
+    if vfs.fifos is None:
+        vfs.fifos = Fifos()
+    assert isinstance(vfs.fifos, Fifos)
+    return vfs.fifos
