@@ -9,37 +9,14 @@ import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from glob import glob
 from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple
+from typing import Final
 
-from elftools.common.exceptions import ELFError
-from elftools.elf.dynamic import DynamicSegment
-from elftools.elf.elffile import ELFFile
-from elftools.elf.segments import InterpSegment
-
+from dcss.image.sources.elf import Dynamic, ElfDamagedError, read_dynamic
 from dcss.image.sources.host import open_for_reading
 
-_MAGIC: Final = b"\x7fELF"
 _CONFIGURATION: Final = "/etc/ld.so.conf"
 _MAX_INCLUDES: Final = 16
 _LOADER_DIRECTORIES: Final = ("/lib64", "/usr/lib64", "/lib", "/usr/lib", "/lib32", "/usr/lib32")
-
-
-class ElfKind(NamedTuple):
-    """What two ELF files must have in common to run in one process."""
-
-    bits: int
-    little_endian: bool
-    machine: str
-
-
-class Dynamic(NamedTuple):
-    """What a dynamically linked file asks of the loader."""
-
-    kind: ElfKind
-    interpreter: str | None
-    needed: tuple[str, ...]
-    rpath: tuple[str, ...]
-    runpath: tuple[str, ...]
 
 
 class LibrarySearch:
@@ -96,44 +73,11 @@ class LibrarySearch:
         if path not in self._read:
             try:
                 with open(open_for_reading(path), "rb") as file:
-                    self._read[path] = _dynamic(file, os.fsdecode(posixpath.dirname(os.path.realpath(path))))
-            except (ELFError, UnicodeDecodeError, ValueError, OverflowError) as error:
+                    self._read[path] = read_dynamic(file, os.fsdecode(posixpath.dirname(os.path.realpath(path))))
+            except ElfDamagedError as error:
                 self._read[path] = None
                 self.notes.append(f"{os.fsdecode(path)}: its libraries are unknown: the ELF file is damaged ({error})")
         return self._read[path]
-
-
-def _dynamic(file: BinaryIO, origin: str) -> Dynamic | None:
-    if file.read(len(_MAGIC)) != _MAGIC:
-        return None
-    elf = ELFFile(file)
-    kind = ElfKind(elf.elfclass, elf.little_endian, elf["e_machine"])
-    interpreter: str | None = None
-    needed: list[str] = []
-    rpath: list[str] = []
-    runpath: list[str] = []
-    for segment in elf.iter_segments():
-        if isinstance(segment, InterpSegment):
-            interpreter = segment.get_interp_name()
-        elif isinstance(segment, DynamicSegment):
-            tag: Any  # pyelftools names the text after the tag
-            for tag in segment.iter_tags():
-                match tag.entry.d_tag:
-                    case "DT_NEEDED":
-                        needed.append(tag.needed)
-                    case "DT_RPATH":
-                        rpath += _expanded(tag.rpath, origin)
-                    case "DT_RUNPATH":
-                        runpath += _expanded(tag.runpath, origin)
-    return Dynamic(kind, interpreter, tuple(needed), tuple(rpath), tuple(runpath))
-
-
-def _expanded(path: str, origin: str) -> Iterator[str]:
-    """Yield the directories of an RPATH. Those with $LIB or $PLATFORM depend on the processor and are left out."""
-    for directory in path.split(":"):
-        expanded = directory.replace("${ORIGIN}", origin).replace("$ORIGIN", origin)
-        if posixpath.isabs(expanded) and "$" not in expanded:
-            yield posixpath.normpath(expanded)
 
 
 def _configured(path: Path, includes: int) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""`debian:`: an image of Debian's packages, put together without running anything of theirs."""
