@@ -10,6 +10,7 @@ import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT
 from dcss.abi.pagemap import ENTRY_SIZE_BYTES, KPF_COMPOUND_HEAD, KPF_COMPOUND_TAIL, KPF_ZERO_PAGE
+from dcss.account.arrays import distinct
 from dcss.account.pagemap import Entries, Flags, Pagemap, frames_of
 from dcss.errors import MeasurementDeniedError
 
@@ -42,7 +43,7 @@ class FrameSet:
 
     def add(self, frames: Entries) -> None:
         """Add frames."""
-        self._ascending, self._table = np.union1d(self._ascending, frames), None
+        self._ascending, self._table = distinct(np.concatenate([self._ascending, frames])), None
 
     def has(self, frames: Entries) -> Flags:
         """Say of each frame whether it is among these."""
@@ -86,10 +87,10 @@ def _values_of(path: str, frames: Entries, *, complete: bool = False) -> Entries
     if not len(frames):
         return np.zeros(0, np.uint64)
     # Guests that share have most frames in common: each is looked up once.
-    distinct, where = np.unique(frames, return_inverse=True)
-    breaks = np.flatnonzero(np.diff(distinct) > _GAP_FRAMES) + 1
-    firsts = distinct[np.concatenate(([0], breaks))]
-    lasts = distinct[np.concatenate((breaks - 1, [len(distinct) - 1]))]
+    numbers, where = np.unique(frames, return_inverse=True)
+    breaks = np.flatnonzero(np.diff(numbers) > _GAP_FRAMES) + 1
+    firsts = numbers[np.concatenate(([0], breaks))]
+    lasts = numbers[np.concatenate((breaks - 1, [len(numbers) - 1]))]
     lengths = (lasts - firsts + np.uint64(1)).astype(np.int64)
     ends = np.cumsum(lengths)
     values = np.zeros(int(ends[-1]), np.uint64)
@@ -104,7 +105,7 @@ def _values_of(path: str, frames: Entries, *, complete: bool = False) -> Entries
                 raise MeasurementDeniedError(f"{path}: {found}: the kernel does not count these frames")
     finally:
         os.close(descriptor)
-    run = np.searchsorted(firsts, distinct, side="right") - 1
-    places = (ends - lengths)[run] + (distinct - firsts[run]).astype(np.int64)
+    run = np.searchsorted(firsts, numbers, side="right") - 1
+    places = (ends - lengths)[run] + (numbers - firsts[run]).astype(np.int64)
     of_frames: Entries = values[places][where.reshape(-1)]
     return of_frames

@@ -1,6 +1,6 @@
 """What a system's own processes cost beside its guests: CP, the fork server and templates."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from dcss.account.proc import ProcessGoneError, read_proc
 from dcss.account.smaps import read_rollup, read_smaps, read_status
@@ -9,6 +9,7 @@ from dcss.errors import MeasurementDeniedError
 from dcss.results import HostCosts, ProcessCosts
 
 CP = "CP"
+_FIELDS = frozenset({b"Rss", b"Pss", b"Private_Clean", b"Private_Dirty"})
 _PREFIX = b"dcss:"  # of the names that our processes give themselves
 
 
@@ -40,23 +41,17 @@ def _name_of(pid: int) -> str:
 def _costs(pid: int, without: frozenset[int]) -> HostCosts:
     """Return what a process costs but for its mappings that begin at the addresses `without`."""
     try:
-        if without:
-            kept = [each.fields_bytes for each in read_smaps(pid) if each.vma.start not in without]
-        else:
-            kept = [read_rollup(pid)]
+        fields = read_rollup(pid, _FIELDS)
+        left_out = [each.fields_bytes for each in read_smaps(pid) if each.vma.start in without] if without else []
         page_table_bytes = read_status(pid, frozenset({b"VmPTE"})).get("VmPTE", 0)
     except MeasurementDeniedError:
         return HostCosts(None, None, None, None)
-    return HostCosts(
-        _sum(kept, "Rss"),
-        _sum(kept, "Pss"),
-        _sum(kept, "Private_Clean") + _sum(kept, "Private_Dirty"),
-        page_table_bytes,
+    # The two are not read at one instant.
+    rss_bytes, pss_bytes, clean_bytes, dirty_bytes = (
+        max(0, fields.get(name, 0) - sum(each.get(name, 0) for each in left_out))
+        for name in ("Rss", "Pss", "Private_Clean", "Private_Dirty")
     )
-
-
-def _sum(mappings: Iterable[Mapping[str, int]], field: str) -> int:
-    return sum(fields.get(field, 0) for fields in mappings)
+    return HostCosts(rss_bytes, pss_bytes, clean_bytes + dirty_bytes, page_table_bytes)
 
 
 def _added(costs: Iterable[HostCosts]) -> HostCosts:

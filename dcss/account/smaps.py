@@ -4,12 +4,41 @@
 matches by prefix. Huge pages of hugetlbfs have fields of their own, which Rss and Pss leave out.
 """
 
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from dcss.account.maps import Vma, parse_line
 from dcss.account.proc import read_proc
 
 _KB = 1024
+_HEAD = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ .*$", re.MULTILINE)
+# VmFlags, THPeligible and ProtectionKey have no unit: they are no amounts. Some kernels put tabs behind a name.
+_AMOUNT = re.compile(rb"^([^:\n]+):[ \t]*([0-9]+)[ \t]+kB[ \t]*$", re.MULTILINE)
+
+
+class Amounts(Mapping[str, int]):
+    """The fields of one mapping that are given in kB, in bytes; parsed when the first one is asked for."""
+
+    __slots__ = ("_fields", "_text")
+
+    def __init__(self, text: bytes) -> None:
+        self._text = text
+        self._fields: dict[str, int] | None = None
+
+    def _parsed(self) -> dict[str, int]:
+        if self._fields is None:
+            self._fields = parse_fields(self._text)
+        return self._fields
+
+    def __getitem__(self, name: str) -> int:
+        return self._parsed()[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parsed())
+
+    def __len__(self) -> int:
+        return len(self._parsed())
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,45 +46,27 @@ class MappingFields:
     """One mapping of smaps: where, its fields in bytes, and VmFlags' two-letter words."""
 
     vma: Vma
-    fields_bytes: dict[str, int]
+    fields_bytes: Mapping[str, int]
     flags: tuple[str, ...]
 
 
 def parse_fields(text: bytes, wanted: frozenset[bytes] | None = None) -> dict[str, int]:
     """Return the fields given in kB, in bytes, by exact name, or those `wanted`; other lines are left out."""
-    fields: dict[str, int] = {}
-    for line in text.split(b"\n"):
-        name, colon, value = line.partition(b":")
-        if wanted is not None and name not in wanted:
-            continue
-        words = value.split()
-        # VmFlags, THPeligible and ProtectionKey have no unit: they are no amounts.
-        if colon and len(words) == 2 and words[1] == b"kB" and words[0].isdigit():
-            fields[name.decode()] = int(words[0]) * _KB
-    return fields
+    return {
+        name.decode(): int(amount) * _KB for name, amount in _AMOUNT.findall(text) if wanted is None or name in wanted
+    }
 
 
 def parse_smaps(text: bytes) -> list[MappingFields]:
     """Parse smaps: a head line as in maps, then `Name: value` lines, for each mapping."""
-    mappings: list[MappingFields] = []
-    block: list[bytes] = []
-    head: bytes | None = None
-    for line in text.split(b"\n"):
-        words = line.split(maxsplit=1)  # some kernels put tabs behind a name
-        if words and not words[0].endswith(b":"):
-            if head is not None:
-                mappings.append(_mapping(head, block))
-            head, block = line, []
-        elif line:
-            block.append(line)
-    if head is not None:
-        mappings.append(_mapping(head, block))
-    return mappings
+    heads = list(_HEAD.finditer(text))
+    ends = [*(head.start() for head in heads[1:]), len(text)]
+    return [_mapping(head[0], text[head.end() : end]) for head, end in zip(heads, ends, strict=bool(heads))]
 
 
-def _mapping(head: bytes, block: list[bytes]) -> MappingFields:
-    flags = next((line.split()[1:] for line in block if line.startswith(b"VmFlags:")), [])
-    return MappingFields(parse_line(head), parse_fields(b"\n".join(block)), tuple(flag.decode() for flag in flags))
+def _mapping(head: bytes, block: bytes) -> MappingFields:
+    _, _, flags = block.partition(b"\nVmFlags:")
+    return MappingFields(parse_line(head), Amounts(block), tuple(flags.partition(b"\n")[0].decode().split()))
 
 
 def read_smaps(pid: int) -> list[MappingFields]:

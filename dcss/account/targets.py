@@ -3,9 +3,9 @@
 Whoever started the processes builds these: CP knows the ranges from the fork server that it started.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from dcss.abi.extmem import SegmentType
 
@@ -113,3 +113,15 @@ class SystemTarget:
     other_pids: tuple[int, ...]
     guests: tuple[GuestTarget, ...]
     segments: tuple[SegmentTarget, ...]
+
+
+class AccountQuestion(NamedTuple):
+    """What accounts need beside a system.
+
+    `guest_counters` has for each guest what its own kernel counts, or why it counts nothing; `segment_users` how many
+    guests have each segment loaded; `free_before_bytes` is the machine's free memory before the guests.
+    """
+
+    guest_counters: Mapping[str, StatedCounters | str]
+    segment_users: Mapping[str, int]
+    free_before_bytes: int | None = None

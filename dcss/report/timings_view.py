@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from dataclasses import fields
 from itertools import groupby
-from statistics import median
 
 from dcss.report.blocks import Block, Cell, Column, Note, Row, Table, text_cell
 from dcss.report.units import UNKNOWN, fmt_count, fmt_seconds
@@ -47,6 +46,8 @@ def _folded(guests: Sequence[GuestTimings]) -> list[Row]:
     for boot, group in groupby(by_boot, key=lambda guest: guest.boot):
         alike = list(group)
         if len(alike) > 1:
+            from statistics import median  # 4 ms, which a page without timings does without
+
             medians = [median(figures) for figures in zip(*map(_figures, alike), strict=True)]
             rows.append(_cells(fmt_count(len(alike), "guest"), boot or UNKNOWN, medians))
         rows.append(_row(alike[-1]))

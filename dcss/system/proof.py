@@ -9,9 +9,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from dcss.account.targets import SystemTarget
+from dcss.account.targets import AccountQuestion, SystemTarget
 from dcss.cp.segments.shm import SharedObject
 from dcss.host.aio import in_thread
+from dcss.host.environment import variables_set
 from dcss.host.libc import give_back_free_memory
 from dcss.progress import Progress, SilentProgress
 from dcss.results import MeasureResult, VerifyResult
@@ -25,7 +26,6 @@ from dcss.system.targets import guest_counters, objects_of, segment_users, targe
 if TYPE_CHECKING:
     from dcss.account.sampler import Sampler
     from dcss.verify.cache import ContentCache
-    from dcss.verify.examine import AccountQuestion
 
 _ATTEMPTS = 3
 # For so long a proof may keep the interpreter from the event loop, which wakes several times for each request.
@@ -91,7 +91,7 @@ class Prover:
     async def _examine(
         self,
         evidence_path: Path | None,
-        question: "Callable[[], AccountQuestion | None]",
+        question: Callable[[], AccountQuestion | None],
         progress: Progress,
     ) -> tuple[VerifyResult, MeasureResult | None, SystemTarget]:
         """Judge and, where there is a question, measure.
@@ -116,7 +116,7 @@ class Prover:
 
     def prepare(self) -> None:
         """Import what proofs need, in a thread: CP waits for guests meanwhile, and no proof waits for it later."""
-        self._system.tasks.start(in_thread(importlib.import_module, "dcss.verify.examine"), "import of proofs")
+        self._system.tasks.start(in_thread(_import_proofs), "import of proofs")
 
     def _with_mounts(self, result: MeasureResult) -> MeasureResult:
         guests = self._system.guests
@@ -141,10 +141,11 @@ class Prover:
         self,
         target: SystemTarget,
         objects: Mapping[str, SharedObject],
-        question: "AccountQuestion | None",
+        question: AccountQuestion | None,
         evidence_path: Path | None,
         on_guest: Callable[[], None] = lambda: None,
     ) -> tuple[VerifyResult, MeasureResult | None]:
+        _import_proofs()
         from dcss.verify.cache import ContentCache
         from dcss.verify.examine import examine
 
@@ -156,7 +157,7 @@ class Prover:
         finally:
             give_back_free_memory()  # otherwise CP keeps tens of MB of page tables' copies until its end
 
-    def _sample(self, target: SystemTarget, question: "AccountQuestion") -> MeasureResult:
+    def _sample(self, target: SystemTarget, question: AccountQuestion) -> MeasureResult:
         from dcss.account.sampler import Sampler
 
         if self._sampler is None:
@@ -168,9 +169,7 @@ class Prover:
             free_before_bytes=question.free_before_bytes,
         )
 
-    def _account_question(self) -> "AccountQuestion":
-        from dcss.verify.examine import AccountQuestion
-
+    def _account_question(self) -> AccountQuestion:
         system = self._system
         return AccountQuestion(guest_counters(system), segment_users(system), system.free_before_bytes)
 
@@ -183,7 +182,13 @@ class Prover:
             sys.setswitchinterval(interval_seconds)
 
 
-def _measure(target: SystemTarget, question: "AccountQuestion") -> MeasureResult:
+def _import_proofs() -> None:
+    """Import what proofs and accounts need; without threads of BLAS, which they do not use."""
+    with variables_set(OPENBLAS_NUM_THREADS="1"):
+        importlib.import_module("dcss.verify.examine")
+
+
+def _measure(target: SystemTarget, question: AccountQuestion) -> MeasureResult:
     from dcss.account.accounts import measure
 
     return measure(
@@ -194,7 +199,7 @@ def _measure(target: SystemTarget, question: "AccountQuestion") -> MeasureResult
     )
 
 
-def _with_counters(target: SystemTarget, question: "AccountQuestion") -> SystemTarget:
+def _with_counters(target: SystemTarget, question: AccountQuestion) -> SystemTarget:
     """Return the system with those guests that have sent their own counters."""
     return replace(target, guests=tuple(guest for guest in target.guests if guest.name in question.guest_counters))
 

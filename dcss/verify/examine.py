@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from typing import NamedTuple
 from dcss.account.accounts import Accounts
 from dcss.account.frames import hidden_because
 from dcss.account.scan import ended_processes_named, hold_system, not_held, scan
-from dcss.account.targets import StatedCounters, SystemTarget
+from dcss.account.targets import AccountQuestion, SystemTarget
 from dcss.results import Claim, MeasureResult, Verdict, VerifyResult
 from dcss.verify.cache import ContentCache
 from dcss.verify.claims import baselines, books_close, no_copies, one_frame, protection
@@ -22,14 +22,6 @@ from dcss.verify.snapshot import Snapshot, SnapshotBuilder
 
 _LOOKS = 3
 _SETTLE_SECONDS = 0.02
-
-
-class AccountQuestion(NamedTuple):
-    """What `measure` needs beside a system; see dcss.account.accounts.Accounts."""
-
-    guest_counters: Mapping[str, StatedCounters | str]
-    segment_users: Mapping[str, int]
-    free_before_bytes: int | None = None
 
 
 class _Seen(NamedTuple):

@@ -6,6 +6,7 @@ from typing import Self
 
 import numpy as np
 
+from dcss.account.arrays import distinct
 from dcss.account.pagemap import Pages
 from dcss.verify.segment_view import SegmentFiles, SegmentView
 
@@ -50,7 +51,7 @@ class VolumeView:
             return self.name
         start = self.files.starts[file]
         pages = self.files.pages[start : start + self.files.counts[file]]
-        holding: Pages = np.unique(np.searchsorted(self.first_pages, pages, side="right")) - 1
+        holding: Pages = distinct(np.searchsorted(self.first_pages, pages, side="right")) - 1
         return ":".join(self.segments[number].name for number in holding.tolist())
 
     def label(self, file: int) -> str:

@@ -90,6 +90,16 @@ def test_a_run_starts_its_system_without_proofs_and_models_of_the_yaml() -> None
     assert found(MODELS | NUMBERS | PROOFS | GUEST_KERNEL | SCREENS | {"rich", "email"}, imported) == set()
 
 
+def test_a_run_starts_the_fork_server_before_it_imports_what_takes_as_long() -> None:
+    imported = modules_after(
+        "import dcss.cli.main, dcss.cli.run, dcss.config.document\n"
+        "from dcss.engines.forked.server_process import servers_begun\n"
+        "with servers_begun('demo', ['process']):\n    pass"
+    )
+    unwanted = {"pydantic", "asyncio", "dcss.system", "dcss.cp", "dcss.image"}
+    assert found(unwanted | NUMBERS | PROOFS | GUEST_KERNEL | SCREENS, imported) == set()
+
+
 def test_a_run_imports_its_proofs_beside_what_it_waits_for() -> None:
     imported = modules_after(
         """

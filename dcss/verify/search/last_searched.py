@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.account.arrays import distinct
 from dcss.account.pagemap import Entries, Flags, Pages
 from dcss.verify.search.searcher import Found, Hits, Reader, Searcher, read_pages
 
@@ -65,7 +66,7 @@ class LastSearched:
         # A copy may begin on the last page that is kept.
         rest = self._searcher.search(read, pages[_KEPT_PAGES - 1 :])
         return Found(
-            Hits.joined([found.hits, rest.hits]), np.unique(np.concatenate([found.unreadable, rest.unreadable]))
+            Hits.joined([found.hits, rest.hits]), distinct(np.concatenate([found.unreadable, rest.unreadable]))
         )
 
     def _search_first(self, read: Reader, pages: Pages, frames: Entries) -> Found:

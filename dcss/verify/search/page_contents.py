@@ -4,6 +4,7 @@ A page has low entropy if fewer than 16 of its bytes differ from one repeated by
 is one byte and 4095 zeros, and unrelated memory holds such pages by chance.
 """
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -43,7 +44,7 @@ class Contents:
     def of(cls, segments: Sequence[SegmentView]) -> Self:
         """Compare all pages of `segments` with each other."""
         none = np.zeros(0, np.int64)
-        factors = np.random.default_rng().integers(0, 1 << 64, (PAGE_SIZE // 8, 2, 2), dtype=np.uint64)
+        factors = np.frombuffer(os.urandom(4 * PAGE_SIZE), np.uint64).reshape(PAGE_SIZE // 8, 2, 2)
         looked_at = [_look_at(segment.content, factors) for segment in segments]
         digests = np.concatenate([none.astype(np.uint64), *(each[0] for each in looked_at)])
         distinctive = np.concatenate([none.astype(np.bool_), *(~each[1] for each in looked_at)])

@@ -7,6 +7,7 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.account.arrays import distinct
 from dcss.account.pagemap import Flags, Pages, runs_of
 from dcss.verify.search.anchors import ALIGNMENTS, ANCHOR_BYTES, PROBED_ALIGNMENTS, Anchors, keys_of
 from dcss.verify.search.page_contents import Contents, windows
@@ -76,7 +77,7 @@ class Searcher:
             numbers = some.copy()
             numbers[lost] = -2 - 2 * lost
             hits += self._in_buffer(_Piece(some, numbers))
-        return Found(Hits.joined(hits), np.unique(np.concatenate(unreadable)))
+        return Found(Hits.joined(hits), distinct(np.concatenate(unreadable)))
 
     def search_rows(self, content: Bytes, rows: Pages, pages: Pages) -> Hits:
         """Search ascending `pages` of which the bytes are some `rows` of `content`."""
