@@ -9,6 +9,7 @@ from typing import NamedTuple, NoReturn, Protocol
 
 from dcss.abi.console import Counters, FileAccess, Start, Verdict
 from dcss.abi.hypercall import Reply, Request
+from dcss.abi.programs import ProgramEvent, TerminalSize
 from dcss.abi.timings import Span
 from dcss.account.targets import AddressRange, Origin
 from dcss.config.plan import GuestPlan
@@ -18,6 +19,8 @@ from dcss.host.mark import Mark
 
 # CP's answer to one DIAGNOSE instruction of the guest. The descriptor of a reply stays CP's own.
 Port = Callable[[Request], Awaitable[Reply]]
+# What a client says while its program runs: standard input, window sizes, signals. Waits for the next one.
+EventSource = Callable[[], Awaitable[ProgramEvent]]
 # Takes what a command writes: True is its standard error. The command waits until it has been taken.
 OutputSink = Callable[[bool, bytes], Awaitable[None]]
 
@@ -30,6 +33,20 @@ class End(NamedTuple):
 
     status: int
     reason: str = ""
+
+
+class ExecOptions(NamedTuple):
+    """What a program is given beside its words; `terminal` is the size of one that its three streams are.
+
+    Without `events` its standard input is /dev/null. `input_taken` is called with how many bytes of it were read.
+    """
+
+    environment: tuple[str, ...] = ()
+    directory: str = "/"
+    terminal: TerminalSize | None = None
+    strace: bool = False
+    events: EventSource | None = None
+    input_taken: Callable[[int], Awaitable[None]] | None = None
 
 
 class MemoryLayout(NamedTuple):
@@ -90,11 +107,12 @@ class Instance(Protocol):
         """Kill its processes. Nothing happens where they have ended."""
         ...
 
-    async def exec(self, command: Sequence[str], output: OutputSink) -> int:
-        """Run a command in the guest's shell and return its exit status; cancel it in the guest if this is cancelled.
+    async def exec(self, command: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
+        """Run a command in the guest and return its exit status; cancel it in the guest if this is cancelled.
 
         Where the guest ends first, `output` gets a line of standard error, and the status is 128 and the signal's
-        number, or the guest's own. Raises LaunchError where another command is running, or it cannot be sent.
+        number, or the guest's own. Raises LaunchError where another command is running and the guest runs one at a
+        time, or it cannot be sent; ConfigError for options that guests of this engine do not know.
         """
         ...
 

@@ -11,7 +11,7 @@ from time import monotonic
 
 from dcss.abi.console import Counters, Verdict
 from dcss.config.plan import GuestPlan
-from dcss.engines.base import End, Instance, OutputSink
+from dcss.engines.base import End, ExecOptions, Instance, OutputSink
 from dcss.errors import LaunchError
 from dcss.host.process import how_ended
 from dcss.results import Boot, GuestOutcome, MountAccess
@@ -81,9 +81,9 @@ class GuestInstance:
             self.end = await self.running.ended()
         return self.end
 
-    async def exec(self, command: Sequence[str], output: OutputSink) -> int:
+    async def exec(self, command: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
         """Run a command in the guest; see Instance.exec. Raises LaunchError where the guest is not ready, too."""
-        return await self._ready("exec").exec(command, output)
+        return await self._ready("exec").exec(command, output, options)
 
     async def refresh_counters(self) -> None:
         """Have the guest send its counters. Raises LaunchError where it cannot be asked now."""

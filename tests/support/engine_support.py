@@ -10,7 +10,7 @@ from dcss.abi.timings import Span
 from dcss.account.targets import AddressRange
 from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
-from dcss.engines.base import End, GuestRefusedError, MemoryLayout, OutputSink, Port
+from dcss.engines.base import End, ExecOptions, GuestRefusedError, MemoryLayout, OutputSink, Port
 from dcss.errors import LaunchError
 from dcss.host.mark import Mark
 
@@ -57,7 +57,7 @@ class FakeInstance:
         if not self.immortal and not self._ended.done():
             self.end(-signal.SIGKILL)
 
-    async def exec(self, command: Sequence[str], output: OutputSink) -> int:
+    async def exec(self, command: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
         self.commands.append(list(command))
         for line in self.exec_lines:
             await output(False, line)

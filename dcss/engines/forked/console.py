@@ -9,8 +9,8 @@ from contextlib import suppress
 from dcss.abi import console
 from dcss.abi.console import Counters, FileAccess, Start, Verdict
 from dcss.abi.timings import Span, unpack_spans
-from dcss.engines.base import OutputSink
-from dcss.errors import LaunchError
+from dcss.engines.base import ExecOptions, OutputSink
+from dcss.errors import ConfigError, LaunchError
 from dcss.host.process import how_ended
 
 _SIGNAL_BASE = 128  # a shell's status of a command that a signal ended
@@ -54,11 +54,16 @@ class GuestConsole:
         """Wait until the guest's `run:` list has ended; None where the guest ended before that."""
         return await asyncio.shield(self._verdict)
 
-    async def exec(self, words: Sequence[str], output: OutputSink) -> int:
+    async def exec(self, words: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
         """Run a command in the guest's shell and return its status; cancel it if this is cancelled, or `output` fails.
 
-        Raises LaunchError where another command is running, or this one cannot be sent.
+        Raises LaunchError where another command is running, or this one cannot be sent; ConfigError for any options.
         """
+        if options is not None:
+            raise ConfigError(
+                f"guest {self._guest}: found options for a program (-i, -t, --env, --workdir, --strace), wanted none:"
+                " it has a shell of its own and runs no programs; guests of engine s390x do"
+            )
         self._check_idle()
         try:
             packet = console.pack_exec([os.fsencode(word) for word in words])

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dcss.abi.console import Counters, FileAccess, Start, Verdict
 from dcss.abi.timings import Span
 from dcss.account.targets import AddressRange
-from dcss.engines.base import End, MemoryLayout, OutputSink, Port
+from dcss.engines.base import End, ExecOptions, MemoryLayout, OutputSink, Port
 from dcss.engines.forked.console import GuestConsole
 from dcss.engines.forked.disks import OpenDisks
 from dcss.engines.forked.port import HypercallSocket
@@ -32,6 +32,7 @@ class ForkedInstance:
         console: socket.socket,
         *,
         disks: OpenDisks | None = None,
+        console_type: type[GuestConsole] = GuestConsole,
     ) -> None:
         self.name = name
         self.pid: int | None = None
@@ -40,7 +41,7 @@ class ForkedInstance:
         self._reservation = reservation
         self._disks = disks or OpenDisks()
         self._port = HypercallSocket(port_socket, port, self._give_up)
-        self._console = GuestConsole(name, console, self.kill)
+        self._console = console_type(name, console, self.kill)
         self._reason = ""
         self._ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
 
@@ -103,9 +104,9 @@ class ForkedInstance:
         """Have a guest that writes to files of this machine end in order; return False if it does not, or is busy."""
         return self._disks.writable and self.exit_status is None and self._console.hang_up()
 
-    async def exec(self, command: Sequence[str], output: OutputSink) -> int:
-        """Run a command in the guest's shell and return its exit status."""
-        return await self._console.exec(command, output)
+    async def exec(self, command: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
+        """Run a command in the guest and return its exit status."""
+        return await self._console.exec(command, output, options)
 
     async def counters(self) -> Counters | None:
         """Return what the guest kernel counts of itself."""
