@@ -19,7 +19,8 @@ from dcss.host.mark import Mark
 
 # CP's answer to one DIAGNOSE instruction of the guest. The descriptor of a reply stays CP's own.
 Port = Callable[[Request], Awaitable[Reply]]
-# What a client says while its program runs: standard input, window sizes, signals. Waits for the next one.
+# Waits for the next thing that a client says while its program runs: standard input, a window's size, a signal.
+# Raises ConfigError where it is none of these.
 EventSource = Callable[[], Awaitable[ProgramEvent]]
 # Takes what a command writes: True is its standard error. The command waits until it has been taken.
 OutputSink = Callable[[bool, bytes], Awaitable[None]]

@@ -4,16 +4,16 @@ import os
 import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 from dcss.errors import ConfigError, LaunchError
 from dcss.host.paths import check_system_name, runtime_directory
 from dcss.rpc.address import connected, peer_of
-from dcss.rpc.protocol import LINE_END, Arguments, ControlRequest, Output, read_answer
+from dcss.rpc.protocol import LINE_END, Arguments, ControlRequest, Output, Taken, read_answer
 from dcss.rpc.watch import LOOK_SECONDS, SILENT_SECONDS, AnswerWatch
 from dcss.suggest import suggestion
 
@@ -81,6 +81,22 @@ def _pid_in(directory: Path) -> int | None:
         return None
 
 
+class Speaker(Protocol):
+    """What a client says to its program while it waits for the answer: lines of dcss.rpc.protocol."""
+
+    def descriptors(self) -> Sequence[int]:
+        """Return the descriptors that have something to say when they can be read."""
+        ...
+
+    def read(self, descriptor: int) -> bytes:
+        """Read one of them; return what is to be sent."""
+        ...
+
+    def taken(self, size_bytes: int) -> None:
+        """Note that the program has read so many bytes of its standard input."""
+        ...
+
+
 class Client:
     """A connection to the CP of `system`, for one request.
 
@@ -115,9 +131,10 @@ class Client:
         *,
         timeout_seconds: float | None = None,
         on_output: Callable[[Output], None] | None = None,
+        speaker: Speaker | None = None,
         **arguments: Any,
     ) -> Arguments:
-        """Send the request and return its result; `on_output` takes what comes before it.
+        """Send the request and return its result; `on_output` takes what comes before it, `speaker` speaks meanwhile.
 
         Work may take long, as long as CP answers a `ping` meanwhile. Raises the ConfigError or LaunchError that CP
         answers; LaunchError, too, if CP ends first or takes longer than `timeout_seconds`; NotAnsweringError.
@@ -128,16 +145,19 @@ class Client:
         self._socket.settimeout(LOOK_SECONDS if timeout_seconds is None else min(LOOK_SECONDS, timeout_seconds))
         self._send(ControlRequest(request, arguments).pack(), request, deadline)
         received = bytearray()
-        while part := self._receive(request, deadline):
+        while part := self._receive(request, deadline, speaker):
             searched_bytes = len(received)
             received += part
             while (end := received.find(LINE_END, searched_bytes)) >= 0:
                 answer = read_answer(bytes(received[:end]))
                 del received[: end + 1]
                 searched_bytes = 0
-                if not isinstance(answer, Output):
+                if isinstance(answer, Taken):
+                    if speaker is not None:
+                        speaker.taken(answer.size_bytes)
+                elif not isinstance(answer, Output):
                     return answer
-                if on_output is not None:
+                elif on_output is not None:
                     on_output(answer)
         raise LaunchError(f"{self._cp} ended before it answered {request}, or has too many clients")
 
@@ -172,8 +192,10 @@ class Client:
             except ConnectionError as error:
                 raise self._ended(request, error) from error
 
-    def _receive(self, request: str, deadline: float | None) -> bytes:
+    def _receive(self, request: str, deadline: float | None, speaker: Speaker | None) -> bytes:
         while True:
+            if speaker is not None:
+                self._pass_on(speaker, request, deadline)
             try:
                 part = self._socket.recv(_READ_BYTES)
             except TimeoutError:
@@ -183,6 +205,22 @@ class Client:
             else:
                 self._watch.heard()
                 return part
+
+    def _pass_on(self, speaker: Speaker, request: str, deadline: float | None) -> None:
+        """Send what the speaker says until CP has sent something."""
+        ours = self._socket.fileno()
+        heard = False
+        while not heard:
+            waiting = select.poll()
+            for descriptor in (ours, *speaker.descriptors()):
+                waiting.register(descriptor, select.POLLIN)
+            ready = [descriptor for descriptor, _ in waiting.poll(LOOK_SECONDS * 1000)]
+            if not ready:
+                self._check(request, deadline)
+            heard = ours in ready
+            for descriptor in ready:
+                if descriptor != ours:
+                    self._send(speaker.read(descriptor), request, deadline)
 
     def _ended(self, request: str, error: ConnectionError) -> LaunchError:
         return LaunchError(f"{self._cp} ended before it answered {request}: {error}")

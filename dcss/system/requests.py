@@ -12,6 +12,7 @@ from dcss.rpc.connection import ClientConnection
 from dcss.rpc.protocol import Arguments, Output
 from dcss.rpc.server import Handler
 from dcss.suggest import suggestion
+from dcss.system.exec_options import exec_options
 from dcss.system.guest import Guest
 from dcss.system.instance import GuestInstance
 from dcss.system.operator import operator_handlers
@@ -93,7 +94,8 @@ class Requests:
         async def output(is_error: bool, data: bytes) -> None:
             await client.send_output(Output("stderr" if is_error else "stdout", data))
 
-        return {"exit_status": await guest.instance.exec(words, output)}
+        options = exec_options(client, arguments)
+        return {"exit_status": await guest.instance.exec(words, output, options)}
 
     async def _guest(self, _client: ClientConnection, arguments: Arguments) -> Arguments:
         guest, action = self._find(arguments), arguments.get("action")

@@ -11,19 +11,23 @@ from dcss.abi import programs
 from dcss.abi.programs import ProgramPacket, ProgramRequest, head_of
 from dcss.engines.base import EventSource, ExecOptions, OutputSink
 from dcss.engines.forked.console import GuestConsole
-from dcss.errors import LaunchError
+from dcss.errors import ConfigError, LaunchError
 from dcss.host.aio import start_task
 from dcss.host.process import how_ended
 
 _KINDS = frozenset({programs.OUTPUT, programs.ERRORS, programs.EXIT, programs.INPUT_TAKEN})
+_MAX_OUTGOING = 32  # packets; while as many wait for the guest to read them, clients wait
 _SIGNAL_BASE = 128  # a shell's status of a command that a signal ended
 
 
 class _Program:
-    """A program that runs in the guest: the packets that nobody has taken yet, and how many bytes those are."""
+    """A program that runs in the guest: the packets that nobody has taken yet, and how many bytes those are.
+
+    A ConfigError among them is what its client did wrong.
+    """
 
     def __init__(self) -> None:
-        self.packets: asyncio.Queue[ProgramPacket] = asyncio.Queue()
+        self.packets: asyncio.Queue[ProgramPacket | ConfigError] = asyncio.Queue()
         self.waiting_bytes = 0
         self.left = False  # nobody takes any more
 
@@ -37,6 +41,8 @@ class ProgramConsole(GuestConsole):
         self._last_number = 0
         self._outgoing: deque[bytes] = deque()
         self._ended = False
+        self._room = asyncio.Event()  # for what clients say
+        self._room.set()
 
     async def exec(self, words: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
         """Run a program and return its status; cancel it if this is cancelled, or `output` fails.
@@ -64,7 +70,7 @@ class ProgramConsole(GuestConsole):
         self._post(head_of(programs.RUN, number) + data)
         forward = None
         if options.events is not None:
-            forward = start_task(self._forward(number, options.events), f"input of {self._guest}")
+            forward = start_task(self._forward(number, program, options.events), f"input of {self._guest}")
         try:
             return await self._follow(number, program, output, options)
         except BaseException:
@@ -94,6 +100,8 @@ class ProgramConsole(GuestConsole):
         taken_bytes = 0
         while True:
             packet = await program.packets.get()
+            if isinstance(packet, ConfigError):
+                raise packet
             match packet.kind:
                 case programs.EXIT:
                     return int(programs.STATUS.unpack(packet.data)[0])
@@ -108,18 +116,25 @@ class ProgramConsole(GuestConsole):
                         self._post(head_of(programs.OUTPUT_TAKEN, number) + programs.COUNT.pack(taken_bytes))
                         taken_bytes = 0
 
-    async def _forward(self, number: int, events: EventSource) -> None:
+    async def _forward(self, number: int, program: _Program, events: EventSource) -> None:
         """Pass on what the client says, for as long as its program runs."""
         while True:
-            event = await events()
+            await self._room.wait()
+            try:
+                event = await events()
+            except ConfigError as error:
+                program.packets.put_nowait(error)
+                return
             for piece in programs.pieces(event.data) or [b""]:
                 self._post(head_of(event.kind, number) + piece)
 
     def _post(self, packet: bytes) -> None:
-        """Send a packet, now or as soon as the guest takes it. What it has not read is bounded by each window."""
+        """Send a packet, now or as soon as the guest takes it."""
         if self._ended:
             return
         self._outgoing.append(packet)
+        if len(self._outgoing) >= _MAX_OUTGOING:
+            self._room.clear()
         if len(self._outgoing) == 1:
             self._flush()
             if self._outgoing:
@@ -131,6 +146,8 @@ class ProgramConsole(GuestConsole):
                 with suppress(ConnectionError):  # it has ended, which is reported by its process
                     self._socket.send(self._outgoing[0], socket.MSG_NOSIGNAL)
                 self._outgoing.popleft()
+        if len(self._outgoing) < _MAX_OUTGOING:
+            self._room.set()
 
     def _flush_rest(self) -> None:
         self._flush()
