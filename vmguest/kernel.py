@@ -48,7 +48,7 @@ class Kernel:
         self.block_devices = BlockDevices()
         self.dcssblk = Dcssblk(self.machine, self.extmem, self.block_devices, self.log)
         self.devices = Devices(self.block_devices, self.machine.storage)
-        types = builtin_types(self.machine, self.log, self.block_devices, self._sysfs_tree, self)
+        types = builtin_types(self.machine, self.log, self.devices, self._sysfs_tree, self)
         self.vfs = Vfs(types, self.devices, self._populate)
         self.access: list[FileAccess] = []  # of what was mounted at boot
         self._modules: Modules | None = None  # most guests load none

@@ -33,10 +33,10 @@ class InternalFileSystem(SimpleFileSystem):
         self.device_number = (0, _MINORS[type_name])
         self._numbers = count(_ROOT + 1)
 
-    def new_inode(self, mode: int, owner: Credentials) -> SimpleInode:
+    def new_inode(self, mode: int, rdev: tuple[int, int], owner: Credentials) -> SimpleInode:
         """Return an inode that no other open has."""
-        now = int(time())
-        return SimpleInode(next(self._numbers), mode, uid=owner.uid, gid=owner.gid, atime=now, mtime=now, ctime=now)
+        now, number = int(time()), next(self._numbers)
+        return SimpleInode(number, mode, rdev=rdev, uid=owner.uid, gid=owner.gid, atime=now, mtime=now, ctime=now)
 
     def inode(self, number: int) -> SimpleInode:
         """Return the root, the only inode that has a fixed number."""
@@ -59,10 +59,10 @@ class InternalFileSystem(SimpleFileSystem):
         raise KernelError(EISDIR, f"{self.type_name} inode {inode.number}: not a regular file")
 
 
-def anonymous_dentry(vfs: Vfs, type_name: str, mode: int, label: str) -> Dentry:
-    """Return a place in no tree, for a new inode of one of the internal types.
+def anonymous_dentry(vfs: Vfs, type_name: str, mode: int, label: str, rdev: tuple[int, int] = (0, 0)) -> Dentry:
+    """Return a place in no tree, for a new inode of one of the internal types; `/proc/PID/fd` shows it as `label`.
 
-    `/proc/PID/fd` shows it as `label:[NUMBER]`, or as it is where `label` has brackets already.
+    A %d in the label becomes the number of the inode.
     """
     mount = vfs.internal_mounts.get(type_name)
     if mount is None:
@@ -70,6 +70,5 @@ def anonymous_dentry(vfs: Vfs, type_name: str, mode: int, label: str) -> Dentry:
         vfs.internal_mounts[type_name] = mount
     system = mount.file_system
     assert isinstance(system, InternalFileSystem)
-    inode = system.new_inode(mode, vfs.user)
-    name = label if label.endswith("]") else f"{label}:[{inode.number}]"
-    return Dentry(mount, inode, name.encode())
+    inode = system.new_inode(mode, rdev, vfs.user)
+    return Dentry(mount, inode, label.replace("%d", str(inode.number)).encode())

@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from vmguest.block.device import BlockDevice
-from vmguest.block.genhd import BlockDevices
+from vmguest.fs.devices import Devices
 from vmguest.fs.ext2fs import mount_ext2
 from vmguest.fs.filesystem import FileSystem
 from vmguest.fs.filesystem_types import FileSystemType, FileSystemTypes
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 def builtin_types(
     machine: VirtualMachine,
     log: LogBuffer,
-    disks: BlockDevices,
+    devices: Devices,
     sysfs_tree: "Callable[[], SysfsDirectory]",
     proc_source: "ProcSource",
 ) -> FileSystemTypes:
@@ -37,7 +37,7 @@ def builtin_types(
         FileSystemType("rootfs", partial(_mount_rootfs, machine.storage), internal=True),
         FileSystemType("proc", partial(_mount_single, "proc", partial(_procfs, proc_source))),
         FileSystemType("tmpfs", partial(_mount_tmpfs, machine.storage)),
-        FileSystemType("devtmpfs", partial(_mount_single, "devtmpfs", partial(_devfs, disks))),
+        FileSystemType("devtmpfs", partial(_mount_single, "devtmpfs", partial(_devfs, devices))),
         FileSystemType("ext2", partial(mount_ext2, machine, log), needs_device=True),
     ):
         types.register(new)
@@ -68,10 +68,10 @@ def _procfs(source: "ProcSource") -> FileSystem:
     return ProcFileSystem(source)
 
 
-def _devfs(disks: BlockDevices) -> FileSystem:
+def _devfs(devices: Devices) -> FileSystem:
     from vmguest.fs.devfs import DevFileSystem
 
-    return DevFileSystem(disks)
+    return DevFileSystem(devices)
 
 
 def _mount_rootfs(

@@ -2,8 +2,9 @@
 
 import stat
 from collections.abc import Callable, Iterator
-from errno import EINVAL, ENOSPC, ENOTBLK, ENXIO
-from typing import Protocol
+from errno import EBUSY, EINVAL, ENOSPC, ENOTBLK, ENXIO
+from itertools import count
+from typing import NamedTuple, Protocol
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
@@ -26,13 +27,47 @@ class DeviceFile(WritableFileOperations, Protocol):
         ...
 
 
+class CharacterDevice(NamedTuple):
+    """A device without blocks; its node in /dev has a `name`, which may lie in a directory, and permissions."""
+
+    name: bytes
+    number: tuple[int, int]
+    open: Callable[[], DeviceFile]
+    mode: int = 0o666
+
+
 class Devices:
-    """What device nodes stand for. `buffer_pages` are what open block devices have copied just now."""
+    """What device nodes stand for. `buffer_pages` are what open block devices have copied just now.
+
+    `links` are symbolic links of /dev, and `directories` those in it that are there for mounts.
+    """
 
     def __init__(self, disks: BlockDevices, storage: RealStorage) -> None:
         self.disks = disks
         self.buffer_pages = 0
+        self.links: dict[bytes, bytes] = {}
+        self.directories: list[bytes] = []
         self._storage = storage
+        self._characters = {NULL: CharacterDevice(b"null", NULL, NullFile)}
+
+    @property
+    def characters(self) -> tuple[CharacterDevice, ...]:
+        """The devices without blocks, in the order of their registration."""
+        return tuple(self._characters.values())
+
+    def register_chrdev(self, device: CharacterDevice) -> None:
+        """Add a device. Raises KernelError(EBUSY) where one has its number."""
+        if device.number in self._characters:
+            raise KernelError(EBUSY, f"character device {device.number}: is there")
+        self._characters[device.number] = device
+
+    def unregister_chrdev(self, number: tuple[int, int]) -> None:
+        """Remove a device; opens of it go on."""
+        del self._characters[number]
+
+    def free_minor(self, major: int) -> int:
+        """Return the lowest minor number that no device has."""
+        return next(minor for minor in count() if (major, minor) not in self._characters)
 
     def block_device(self, inode: VfsInode) -> BlockDevice:
         """Return the disk that a node stands for. Raises KernelError: ENOTBLK it is no block device, ENXIO no disk."""
@@ -48,8 +83,9 @@ class Devices:
         """Open a node. Raises KernelError(ENXIO) where there is no such device."""
         if stat.S_ISBLK(inode.mode):
             return BlockFile(self.block_device(inode), self._storage, self._count)
-        if inode.rdev == NULL:
-            return NullFile()
+        device = self._characters.get(inode.rdev)
+        if device is not None:
+            return device.open()
         major, minor = inode.rdev
         raise KernelError(ENXIO, f"character device {major}:{minor}: there is none")
 

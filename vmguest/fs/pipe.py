@@ -174,7 +174,7 @@ def make_pipe(vfs: Vfs, flags: int = 0) -> tuple[FileDescription, FileDescriptio
     """
     if flags & ~O_NONBLOCK:
         raise KernelError(EINVAL, f"pipe with flags {flags:#o}: wanted none but O_NONBLOCK")
-    dentry = anonymous_dentry(vfs, PIPEFS, stat.S_IFIFO | 0o600, "pipe")
+    dentry = anonymous_dentry(vfs, PIPEFS, stat.S_IFIFO | 0o600, "pipe:[%d]")
     fifos = fifos_of(vfs)
     pipe = Pipe()
     pipe.forget = lambda: fifos.remove(dentry)

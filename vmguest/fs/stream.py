@@ -81,7 +81,7 @@ class OutputFile(StreamFile):
 
 def open_stream(vfs: Vfs, file: InputFile | OutputFile, flags: int) -> FileDescription:
     """Open a stream; fstat(2) says that it is a pipe. Raises KernelError(EACCES) for what it cannot do."""
-    dentry = anonymous_dentry(vfs, PIPEFS, stat.S_IFIFO | 0o600, "pipe")
+    dentry = anonymous_dentry(vfs, PIPEFS, stat.S_IFIFO | 0o600, "pipe:[%d]")
     fifos = fifos_of(vfs)
     file.forget = lambda: fifos.remove(dentry)
     fifos.add(dentry, file)
