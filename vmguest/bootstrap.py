@@ -12,10 +12,6 @@ from typing import NamedTuple, TypeVar
 
 from dcss.abi.console import (
     ACCESS,
-    COUNTERS,
-    COUNTERS_REQUEST,
-    EXEC_REQUEST,
-    PACKET_BYTES,
     START,
     VERDICT,
     Start,
@@ -24,7 +20,7 @@ from dcss.abi.console import (
 )
 from dcss.abi.mount import IN_PLACE
 from dcss.abi.timings import STAGES, Stage
-from dcss.errors import DcssError, KernelError
+from dcss.errors import DcssError, KernelError, StepError
 from vmguest import hostmem
 from vmguest.boot_record import BootDiffersError, BootRecord
 from vmguest.cloning import CloneMaker, copied_bytes, reason_against, sharable_mount
@@ -34,6 +30,7 @@ from vmguest.port import Call
 from vmguest.printk import KernelPanicError
 from vmguest.spec import GuestSpec
 from vmguest.stopwatch import Stopwatch
+from vmguest.user_level import SHELL, CommandStep, UserLevel
 from vmguest.workload import STEPS, matches
 
 FAILED = 1  # exit status of a guest whose workload failed
@@ -70,20 +67,28 @@ def boot(spec: GuestSpec, host: GuestHost) -> Kernel:
     return kernel
 
 
-def run_guest(spec: GuestSpec, host: GuestHost, *, start: Start | None = None, clones: CloneMaker | None = None) -> int:
+def run_guest(
+    spec: GuestSpec,
+    host: GuestHost,
+    *,
+    start: Start | None = None,
+    clones: CloneMaker | None = None,
+    level: UserLevel = SHELL,
+) -> int:
     """Run one guest until the host closes its console; return the process's exit status.
 
     `start` is what the host is told of how it was started. `clones` makes others of it, in which this returns too.
+    `level` runs its commands.
     """
-    return _GuestRun(spec, host, start).run(clones)
+    return _GuestRun(spec, host, start, level).run(clones)
 
 
 class _GuestRun:
     """A guest from its first hypercall to its end; in a clone of the guest, that clone from then on."""
 
-    def __init__(self, spec: GuestSpec, host: GuestHost, start: Start | None) -> None:
+    def __init__(self, spec: GuestSpec, host: GuestHost, start: Start | None, level: UserLevel) -> None:
         assert host.console is not None, "somebody waits for its verdict"
-        self._spec, self._host, self._start = spec, host, start
+        self._spec, self._host, self._start, self._level = spec, host, start, level
         self._console = host.console
         self._name, self._started = spec.name, monotonic()
         self._reported = False
@@ -111,7 +116,7 @@ class _GuestRun:
         except KernelPanicError as error:
             return self._fail(CRASHED, f"{self._name}: {self._place}{_panic(error)}")
         try:
-            _serve(kernel, self._console)
+            self._level.serve(kernel, self._console)
             kernel.power_off()
         except KernelPanicError as error:
             kernel.log.log("emerg", _panic(error))
@@ -131,7 +136,7 @@ class _GuestRun:
             kernel.machine.port.stop_recording()
         actions = deque(_mounts(kernel, self._spec))
         actions.append(_Action("", None, partial(self._tell_access, kernel), lambda: True))
-        actions.extend(_steps(kernel, self._spec))
+        actions.extend(self._steps(kernel))
         while actions:
             if clones is not None and not actions[0].sharable():
                 self._make_clones(kernel, clones, actions)
@@ -149,7 +154,8 @@ class _GuestRun:
     def _make_clones(self, kernel: Kernel, clones: CloneMaker, actions: deque[_Action]) -> None:
         """Have clones of the guest made as it is now, in each of which this goes on."""
         if _may_rehearse(kernel, actions):
-            self._rehearse_commands(kernel)
+            patterns = (pattern for verb, *words in self._spec.run if verb in STEPS for pattern in words)
+            self._level.prepare_clones(kernel, next(patterns, None))
         if copied := copied_bytes(kernel):
             kernel.machine.port.stop_recording()
             self._refuse(clones, f"its boot made {copied} bytes of copies")
@@ -169,11 +175,25 @@ class _GuestRun:
                 raise clone.failure
             self._reported = idle
 
-    def _rehearse_commands(self, kernel: Kernel) -> None:
-        if (pattern := next((pattern for verb, *pattern in self._spec.run if verb in STEPS), None)) is not None:
-            from vmguest.shell.rehearsal import rehearse_commands  # imported by the fork server
+    def _steps(self, kernel: Kernel) -> Iterator[_Action]:
+        """Yield the steps of the `run:` list."""
+        for number, (verb, *words) in enumerate(self._spec.run):
+            stage = next((stage for stage in STAGES if stage == verb), None)
+            run = partial(self._run_step, kernel, number, verb, *words)
+            yield _Action(f"run[{number}]: ", stage, run, partial(STEPS.__contains__, verb))
 
-            rehearse_commands(kernel, *pattern)
+    def _run_step(self, kernel: Kernel, number: int, verb: str, *words: str) -> None:
+        limit_seconds = self._spec.time_limit_seconds
+        deadline = None if limit_seconds is None else self._started + limit_seconds
+        if verb == "exec":
+            self._level.run_step(kernel, CommandStep(number, words, deadline))
+        elif verb == "load":
+            for dentry in matches(kernel.vfs, *words):
+                kernel.modules.load(kernel.vfs, dentry)
+        else:
+            STEPS[verb](kernel.init, *words)
+        if deadline is not None and monotonic() > deadline:
+            raise StepError(f"the time limit of {limit_seconds:g} s for the run list is over")
 
     def _refuse(self, clones: CloneMaker, reason: str) -> None:
         self._start = Start(cloned=False, reason=reason)
@@ -237,15 +257,6 @@ def _mounts(kernel: Kernel, spec: GuestSpec) -> Iterator[_Action]:
         yield _Action("", "mount", partial(drop_sources, kernel.block_devices, kernel.dcssblk), lambda: False)
 
 
-def _steps(kernel: Kernel, spec: GuestSpec) -> Iterator[_Action]:
-    """Yield the steps of the `run:` list."""
-    for number, (verb, *words) in enumerate(spec.run):
-        stage = next((stage for stage in STAGES if stage == verb), None)
-        yield _Action(
-            f"run[{number}]: ", stage, partial(_run_step, kernel, verb, *words), partial(STEPS.__contains__, verb)
-        )
-
-
 def _may_rehearse(kernel: Kernel, actions: Iterable[_Action]) -> bool:
     """Return whether a guest cannot tell that commands were run in it before the actions that are left.
 
@@ -260,32 +271,6 @@ def _panic(error: KernelPanicError) -> str:
     return f"Kernel panic - not syncing: {error}"
 
 
-def _run_step(kernel: Kernel, verb: str, *words: str) -> None:
-    if verb == "exec":
-        from vmguest.shell.serve import exec_step  # imported by the fork server; the host does without
-
-        exec_step(kernel, words)
-    elif verb == "load":
-        for dentry in matches(kernel.vfs, *words):
-            kernel.modules.load(kernel.vfs, dentry)
-    else:
-        STEPS[verb](kernel.init, *words)
-
-
 def _reason(error: DcssError) -> str:
     """Return what an error says; the number of an errno means nothing to a reader."""
     return error.strerror if isinstance(error, KernelError) and error.strerror else str(error)
-
-
-def _serve(kernel: Kernel, console: socket.socket) -> None:
-    """Answer requests until the host closes its side: the guest is taken down."""
-    while packet := console.recv(PACKET_BYTES):
-        try:
-            if packet == COUNTERS_REQUEST:
-                console.send(COUNTERS + kernel.counters().pack(), socket.MSG_NOSIGNAL)
-            elif packet.startswith(EXEC_REQUEST):
-                from vmguest.shell.serve import serve_exec
-
-                serve_exec(kernel, console, packet)
-        except ConnectionError:
-            return  # taken down while it answered

@@ -6,6 +6,15 @@ from typing import NamedTuple
 CLONE, FULL = "clone", "full"
 
 
+class ProgramOptions(NamedTuple):
+    """What an `exec` step says beside its words; `step` is its number in `run`."""
+
+    step: int
+    background: bool = False
+    environment: tuple[str, ...] = ()
+    strace: bool = False
+
+
 class GuestSpec(NamedTuple):
     """A guest's own parameters: what its kernel command line and fstab would hold, and nothing of the host."""
 
@@ -17,6 +26,8 @@ class GuestSpec(NamedTuple):
     disks: tuple[tuple[str, bool], ...] = ()  # name and whether it is writable; their descriptors come beside this
     boot: str = FULL  # or clone: from a guest that has the same specification but for the name
     timings: bool = False  # it tells the host where its start goes
+    programs: tuple[ProgramOptions, ...] = ()  # of the exec steps that have options
+    time_limit_seconds: float | None = None  # for the `run` list
 
     def pack(self) -> bytes:
         """Return the specification as one packet."""
@@ -25,7 +36,7 @@ class GuestSpec(NamedTuple):
     @classmethod
     def unpack(cls, packet: bytes) -> "GuestSpec":
         """Read a packet that `pack` made."""
-        name, storage_bytes, dcssblk, mounts, run, disks, boot, timings = json.loads(packet)
+        name, storage_bytes, dcssblk, mounts, run, disks, boot, timings, programs, limit = json.loads(packet)
         return cls(
             name,
             storage_bytes,
@@ -35,4 +46,8 @@ class GuestSpec(NamedTuple):
             tuple((disk, writable) for disk, writable in disks),
             boot,
             timings,
+            tuple(
+                ProgramOptions(step, background, tuple(words), strace) for step, background, words, strace in programs
+            ),
+            limit,
         )

@@ -25,6 +25,7 @@ SIZE = Struct("<HH")  # rows and columns
 STATUS = Struct("<i")  # an exit status, or a signal's number
 COUNT = Struct("<Q")
 _HEAD = Struct("<cI")
+HEAD_BYTES = _HEAD.size
 _RUN = Struct("<BHHI")  # flags, rows, columns, words of the environment
 _HAS_INPUT, _HAS_TERMINAL, _STRACE = 1, 2, 4
 

@@ -13,6 +13,7 @@ from typing import NoReturn
 from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
 from dcss.engines.base import GuestRefusedError, Port
+from dcss.engines.forked.console import GuestConsole
 from dcss.engines.forked.disks import open_disks
 from dcss.engines.forked.forkclient import Ended, ForkServer, Refused, Started, Template
 from dcss.engines.forked.instance import ForkedInstance
@@ -31,11 +32,12 @@ _END_SECONDS = 5.0  # for all that were killed, however many
 class ForkedEngine:
     """Guests as processes of this machine; see dcss.engines.base.Engine.
 
-    `server_module` is the module whose `main` is its fork server.
+    `server_module` is the module whose `main` is its fork server, `console_type` the host's end of guests' consoles.
     """
 
     name: str
     server_module: str
+    console_type: type[GuestConsole] = GuestConsole
 
     def __init__(self) -> None:
         self._server: ForkServer | None = None
@@ -120,7 +122,8 @@ class ForkedEngine:
         await self._server.close()
         left = list(self._instances.values())
         await in_thread(_wait_for, left)
-        await in_thread(end_marked, self._mark.__eq__)  # what a fork server that was killed could not end
+        if not self._server.ended_well:  # else nothing is left, and what other engines run has the same mark
+            await in_thread(end_marked, self._mark.__eq__)
         for instance in left:
             await instance.close()
         self._instances.clear()
@@ -143,7 +146,15 @@ class ForkedEngine:
             ours.enter_context(console)
             theirs.enter_context(their_console)
             disks = await in_thread(open_disks, plan.disks, theirs)
-            instance = ForkedInstance(plan.name, reservation, port, port_socket, console, disks=disks)
+            instance = ForkedInstance(
+                plan.name,
+                reservation,
+                port,
+                port_socket,
+                console,
+                disks=disks,
+                console_type=self.console_type,
+            )
             started = self._starting[plan.name] = asyncio.get_running_loop().create_future()
             self._instances[plan.name] = instance
             try:

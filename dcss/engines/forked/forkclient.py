@@ -68,6 +68,11 @@ class ForkServer:
         """The server's process id."""
         return self._process.pid
 
+    @property
+    def ended_well(self) -> bool:
+        """Whether the server has ended by itself, and before that everything that it or its guests forked."""
+        return self._process.returncode == 0
+
     async def reservation(self) -> Reservation:
         """Return the addresses that every guest has reserved: the server's first message. Raises LaunchError: gone."""
         message, _ = await self._receive()

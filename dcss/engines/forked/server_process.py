@@ -13,10 +13,14 @@ from dcss.host.libc import OVERWRITE_FREED_MEMORY
 from dcss.host.mark import VARIABLE, Mark
 from dcss.host.rlimits import raise_soft_descriptor_limit
 
-SERVER_MODULES = {"process": "dcss.engines.process.forkserver"}  # by the name of their engine
+# By the name of their engine.
+SERVER_MODULES = {"process": "dcss.engines.process.forkserver", "s390x": "dcss.engines.s390x.forkserver"}
+_PACKAGES = {SERVER_MODULES["s390x"]: "unicorn"}  # what else than this source tree they need
 _ROOT = Path(__file__).resolve().parents[3]
-# Neither site nor the environment can put anything into a guest: only the standard library and this source tree.
-_PROGRAM = "import sys; sys.path.insert(0, {root!r}); from {module} import main; main()"
+# Neither site nor the environment can put anything into a guest: only the standard library, this source tree, and the
+# one package that is named.
+_PROGRAM = "import sys; {packages}sys.path.insert(0, {root!r}); from {module} import main; main()"
+_IMPORT = "sys.path.append({directory!r}); import {package}; del sys.path[-1]; "
 
 
 class ServerProcess:
@@ -31,7 +35,7 @@ class ServerProcess:
         self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self.control.setblocking(False)
         with theirs:
-            program = _PROGRAM.format(root=str(_ROOT), module=module)
+            program = _PROGRAM.format(packages=_imports_of(module), root=str(_ROOT), module=module)
             command = [sys.executable, "-I", "-S", "-c", program, str(theirs.fileno()), str(os.getpid())]
             # A session of its own: Ctrl-C reaches CP alone, which then takes its guests down in order.
             self.process = subprocess.Popen(
@@ -57,6 +61,19 @@ class ServerProcess:
         if self.process.returncode is None:
             self.process.terminate()
             self.process.wait()
+
+
+def _imports_of(module: str) -> str:
+    """Return the statements that import the package that a server needs; nothing where it is not installed."""
+    package = _PACKAGES.get(module)
+    if package is None:
+        return ""
+    import importlib.util
+
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        return ""
+    return _IMPORT.format(directory=str(Path(found.origin).parents[1]), package=package)
 
 
 _begun: dict[tuple[str, Mark], ServerProcess] = {}  # that no engine has taken yet

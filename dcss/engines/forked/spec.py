@@ -1,7 +1,9 @@
 """What a guest of this engine is given to boot from."""
 
-from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, Step
-from vmguest.spec import FULL, GuestSpec
+from collections.abc import Iterator, Sequence
+
+from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, S390xSettings, Step
+from vmguest.spec import FULL, GuestSpec, ProgramOptions
 
 
 def spec_of(plan: GuestPlan) -> GuestSpec:
@@ -13,9 +15,20 @@ def spec_of(plan: GuestPlan) -> GuestSpec:
         tuple((mount.device, mount.at, mount.kernel_options, _device_of(mount)) for mount in plan.mounts),
         tuple(_step_of(step) for step in plan.run),
         tuple((disk.name, disk.writable) for disk in plan.disks),
-        plan.settings.boot if isinstance(plan.settings, ProcessSettings) else FULL,
+        plan.settings.boot if isinstance(plan.settings, ProcessSettings | S390xSettings) else FULL,
         plan.timings,
+        tuple(_options_of(plan.run)),
+        plan.settings.time_limit_seconds if isinstance(plan.settings, S390xSettings) else None,
     )
+
+
+def _options_of(steps: Sequence[Step]) -> Iterator[ProgramOptions]:
+    """Yield the options of the steps that have any."""
+    for number, step in enumerate(steps):
+        environment = tuple(f"{name}={value}" for name, value in step.environment)
+        options = ProgramOptions(number, step.background, environment, step.strace)
+        if options != ProgramOptions(number):
+            yield options
 
 
 def _device_of(mount: MountPlan) -> str:

@@ -1,9 +1,6 @@
-"""Which Unicorn engine s390x needs, and where it is installed."""
+"""Which Unicorn engine s390x needs, and how to install it."""
 
-import importlib.metadata
-import importlib.util
 import re
-from pathlib import Path
 
 PACKAGE = "unicorn"
 MINIMUM = "2.1.4"  # older ones write outside their memory (CKSM)
@@ -12,6 +9,8 @@ INSTALL = "pip install 'dcss-emulator[s390x]'"
 
 def installed_version() -> str | None:
     """Return the version that is installed, without importing it; None where there is none."""
+    import importlib.metadata  # slow, and of use where a guest wants this engine
+
     try:
         return importlib.metadata.version(PACKAGE)
     except importlib.metadata.PackageNotFoundError:
@@ -21,14 +20,6 @@ def installed_version() -> str | None:
 def is_recent(version: str) -> bool:
     """Return whether a version is the oldest that works, or newer."""
     return _numbers(version) >= _numbers(MINIMUM)
-
-
-def directory() -> Path:
-    """Return the directory that the package lies in. Raises ModuleNotFoundError where it is not installed."""
-    spec = importlib.util.find_spec(PACKAGE)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"no module {PACKAGE}", name=PACKAGE)
-    return Path(spec.origin).parents[1]
 
 
 def _numbers(version: str) -> tuple[int, ...]:

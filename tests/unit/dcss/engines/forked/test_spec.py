@@ -4,9 +4,9 @@ from pathlib import Path
 
 from system_support import guest
 
-from dcss.config.plan import DiskPlan, MountPlan, Step
+from dcss.config.plan import DiskPlan, MountPlan, S390xSettings, Step
 from dcss.engines.forked.spec import spec_of
-from vmguest.spec import GuestSpec
+from vmguest.spec import GuestSpec, ProgramOptions
 
 
 def test_a_guest_is_told_its_mounts_by_what_it_makes_for_them_its_steps_and_its_disks() -> None:
@@ -36,3 +36,21 @@ def test_a_guest_is_told_its_mounts_by_what_it_makes_for_them_its_steps_and_its_
         (("map", "/lib/*"), ("exec", "ls", "-l")),
         (("vdb", True),),
     )
+
+
+def test_options_of_programs_reach_the_guest_and_only_those_that_are_given() -> None:
+    plan = guest(
+        "Z",
+        settings=S390xSettings("clone", 60.0),
+        run=(
+            Step("map", "/x"),
+            Step("exec", ("a",)),
+            Step("exec", ("b",), background=True, environment=(("A", "b=c"), ("L", ""))),
+            Step("exec", ("c",), strace=True),
+        ),
+    )
+    spec = spec_of(plan)
+    assert spec.programs == (ProgramOptions(2, True, ("A=b=c", "L=")), ProgramOptions(3, strace=True))
+    assert (spec.time_limit_seconds, spec.boot) == (60.0, "clone")
+    assert GuestSpec.unpack(spec.pack()) == spec
+    assert spec_of(guest("A")).programs == ()
