@@ -28,6 +28,7 @@ class GuestSpec(NamedTuple):
     timings: bool = False  # it tells the host where its start goes
     programs: tuple[ProgramOptions, ...] = ()  # of the exec steps that have options
     time_limit_seconds: float | None = None  # for the `run` list
+    namesave: tuple[str, ...] = ()  # the restricted segments that CP lets it load: others get other answers
 
     def pack(self) -> bytes:
         """Return the specification as one packet."""
@@ -36,7 +37,8 @@ class GuestSpec(NamedTuple):
     @classmethod
     def unpack(cls, packet: bytes) -> "GuestSpec":
         """Read a packet that `pack` made."""
-        name, storage_bytes, dcssblk, mounts, run, disks, boot, timings, programs, limit = json.loads(packet)
+        name, storage_bytes, dcssblk, mounts, run, disks, boot, timings, *later = json.loads(packet)
+        programs, limit, namesave = later
         return cls(
             name,
             storage_bytes,
@@ -50,4 +52,5 @@ class GuestSpec(NamedTuple):
                 ProgramOptions(step, background, tuple(words), strace) for step, background, words, strace in programs
             ),
             limit,
+            tuple(namesave),
         )

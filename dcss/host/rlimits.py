@@ -29,16 +29,19 @@ def raise_descriptor_limit(guests: int, segments: int) -> None:
         )
 
 
-def explain(error: OSError) -> str:
-    """Return an error's words, and for one that a limit of descriptors causes, how to raise it."""
+def explain(error: OSError, pid: int = 0) -> str:
+    """Return an error's words, and for one that a limit of descriptors causes, how to raise it.
+
+    The limit is that of process `pid`, which met it; 0 is this process.
+    """
     words = error.strerror or str(error)
     if error.errno == EMFILE:
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        limit = _soft_limit(resource.RLIMIT_NOFILE, pid)
         return f"{words}: all {limit} descriptors are in use (RLIMIT_NOFILE); raise the limit: ulimit -Hn"
     if error.errno == ENFILE:
         return f"{words}: no descriptor is left on this machine; raise fs.file-max: sysctl -w fs.file-max=NUMBER"
     if error.errno == ETOOMANYREFS:  # unix(7)
-        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        limit = _soft_limit(resource.RLIMIT_NOFILE, pid)
         return (
             f"{words}: more than {limit} descriptors of this user are on their way through sockets (RLIMIT_NOFILE);"
             " raise the limit: ulimit -Hn"
@@ -46,11 +49,11 @@ def explain(error: OSError) -> str:
     return words
 
 
-def explain_fork(error: OSError) -> str:
-    """Return why fork(2) failed, and what limits it."""
+def explain_fork(error: OSError, pid: int = 0) -> str:
+    """Return why fork(2) failed in process `pid`, and what limits it; 0 is this process."""
     words = error.strerror or str(error)
     if error.errno == EAGAIN:
-        processes = resource.getrlimit(resource.RLIMIT_NPROC)[0]
+        processes = _soft_limit(resource.RLIMIT_NPROC, pid)
         limit = "no limit" if processes == resource.RLIM_INFINITY else processes
         return (
             f"fork: {words}; processes are limited by RLIMIT_NPROC (ulimit -u, here {limit}), by the cgroup's pids.max,"
@@ -58,4 +61,12 @@ def explain_fork(error: OSError) -> str:
         )
     if error.errno == ENOMEM:
         return f"fork: {words}; free memory, or allow more of it to be promised: sysctl -w vm.overcommit_memory=1"
-    return f"fork: {explain(error)}"
+    return f"fork: {explain(error, pid)}"
+
+
+def _soft_limit(which: int, pid: int) -> int:
+    """Return a limit of a process; where that has ended, this one's own, from which it had its."""
+    try:
+        return resource.prlimit(pid, which)[0]
+    except OSError:
+        return resource.getrlimit(which)[0]

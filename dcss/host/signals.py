@@ -4,7 +4,7 @@ import asyncio
 import signal
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any, TypeVar
 
@@ -45,6 +45,15 @@ def interrupts_held(on_first: Callable[[], object] = lambda: None) -> Iterator[N
             handler(caught_number, frame)
 
 
+class _EventLoop(asyncio.SelectorEventLoop):
+    """An event loop that ends without another thread: where there is none, the error that says so must be seen."""
+
+    async def shutdown_default_executor(self, *timeout: float | None) -> None:
+        """Wait for the worker threads, if there can be a thread to wait in; they are idle anyway."""
+        with suppress(RuntimeError):
+            await super().shutdown_default_executor(*timeout)
+
+
 def run_interruptible(main: Coroutine[Any, Any, Answer], on_interrupt: Callable[[], None] = lambda: None) -> Answer:
     """Run `main` in an event loop of its own and return its result.
 
@@ -65,7 +74,7 @@ def run_interruptible(main: Coroutine[Any, Any, Answer], on_interrupt: Callable[
         task.cancel()
         on_interrupt()
 
-    with interrupts_held(interrupt), asyncio.Runner() as runner:
+    with interrupts_held(interrupt), asyncio.Runner(loop_factory=_EventLoop) as runner:
         loop = runner.get_loop()
         task = loop.create_task(main)
         if interrupted:

@@ -5,12 +5,14 @@ template (dcss.engines.forked.template); those that are asked for meanwhile wait
 """
 
 import os
+import select
 import selectors
 import signal
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from errno import ENOMEM
+from time import monotonic
 from typing import Protocol
 
 from dcss.abi.console import Start
@@ -23,7 +25,8 @@ from vmguest.spec import CLONE, GuestSpec
 
 FIRST = Start(cloned=False, reason="the first of its entry, from which the others are cloned")
 _PATIENCE_SECONDS = 1.0
-_ANSWER_SECONDS = 5.0  # a template that somebody stopped does not answer
+_ANSWER_SECONDS = 5.0
+_LOOK_SECONDS = 0.1  # after so long without an answer, a process that was stopped (SIGSTOP) is not waited for
 
 
 @dataclass(slots=True, eq=False)
@@ -51,6 +54,10 @@ class Forker(Protocol):
 
 class TemplateLostError(Exception):
     """The template gave no answer, or the guest that was to leave one has gone."""
+
+
+class NotForkedError(Exception):
+    """A template could not fork a guest, and why."""
 
 
 class Entries:
@@ -88,10 +95,10 @@ class Entries:
         if entry.control is None:
             return  # it was left since
         try:
-            kind, words = self._receive(entry.control)
+            kind, words = self._receive(entry, entry.control)
             if kind == template.READY:
                 entry.control.send(template.FORK)  # and no process appears meanwhile that is not known
-                kind, words = self._receive(entry.control)
+                kind, words = self._receive(entry, entry.control)
             if kind == template.REFUSED:
                 entry.refusal = words
                 self._leave(entry)
@@ -125,7 +132,6 @@ class Entries:
         with theirs:
             entry.first = self._start_in_full(asked, FIRST, theirs.fileno())
             if entry.first is not None:
-                ours.settimeout(_ANSWER_SECONDS)
                 entry.control = ours
                 self._selector.register(ours, selectors.EVENT_READ, entry)
             else:
@@ -139,17 +145,17 @@ class Entries:
         assert entry.control is not None, "it has a template"
         try:
             socket.send_fds(entry.control, [asked.spec.name.encode()], asked.sent)
-            kind, words = self._receive(entry.control)
+            kind, words = self._receive(entry, entry.control)
             differs = kind == template.DIFFERS  # what an earlier clone found
             while kind == template.DIFFERS:
-                kind, words = self._receive(entry.control)
+                kind, words = self._receive(entry, entry.control)
             number = int(words)
         except (OSError, ValueError, TemplateLostError):
             self._leave(entry)
             self._end_orphans(asked.spec.name)  # the template may have forked it before it was stopped
             self.start(*asked)
             return
-        self._report(asked, lambda: _forked(kind, number))
+        self._report(asked, lambda: _forked(kind, number, entry.template or 0))
         if differs:
             self._leave(entry)
 
@@ -158,9 +164,8 @@ class Entries:
         name = asked.spec.name
         try:
             pid, pidfd = fork()
-        except (MemoryError, OSError) as error:
-            failure = error if isinstance(error, OSError) else OSError(ENOMEM, os.strerror(ENOMEM))
-            send_message(self._control, {"event": "refused", "name": name, "reason": explain_fork(failure)}, None)
+        except (MemoryError, OSError, NotForkedError) as error:
+            send_message(self._control, {"event": "refused", "name": name, "reason": _reason(error)}, None)
             return None
         finally:
             for descriptor in asked.sent:
@@ -192,8 +197,15 @@ class Entries:
             self._entries.pop(entry.key, None)
 
     @staticmethod
-    def _receive(control: socket.socket) -> tuple[bytes, str]:
+    def _receive(entry: Entry, control: socket.socket) -> tuple[bytes, str]:
         """Return the kind of the next packet, and the words behind it. Raises TemplateLostError."""
+        answering = entry.template if entry.template is not None else entry.first
+        deadline = monotonic() + _ANSWER_SECONDS
+        readable = select.poll()
+        readable.register(control, select.POLLIN)
+        while not readable.poll(_LOOK_SECONDS * 1000):
+            if monotonic() >= deadline or (answering is not None and is_stopped(answering)):
+                raise TemplateLostError
         try:
             packet = control.recv(template.PACKET_BYTES)
         except OSError as error:
@@ -211,8 +223,19 @@ def kill_child(selector: selectors.BaseSelector, pid: int) -> None:
             signal.pidfd_send_signal(key.fd, signal.SIGKILL)
 
 
-def _forked(kind: bytes, number: int) -> tuple[int, int]:
-    """Return the process of a guest that a template forked. Raises OSError where it could not."""
+def _forked(kind: bytes, number: int, template_pid: int) -> tuple[int, int]:
+    """Return the process of a guest that a template forked. Raises NotForkedError, OSError."""
     if kind != template.FORKED:
-        raise OSError(number, os.strerror(number))
+        raise NotForkedError(explain_fork(OSError(number, os.strerror(number)), template_pid))
     return number, open_child(number)
+
+
+def _reason(error: MemoryError | OSError | NotForkedError) -> str:
+    """Return why a guest could not be forked."""
+    match error:
+        case NotForkedError():
+            return str(error)
+        case OSError():
+            return explain_fork(error)
+        case _:
+            return explain_fork(OSError(ENOMEM, os.strerror(ENOMEM)))

@@ -7,6 +7,7 @@ specialized instructions and fills their caches (PEP 659). All that lies in page
 import os
 import socket
 import stat
+import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from dcss.abi.hypercall import Reply, send_reply
 from dcss.abi.page import PAGE_SIZE
 from dcss.engines.forked.descriptors import LOG as _LOG
 from dcss.host.process import how_ended
+from dcss.host.rlimits import explain_fork
 from vmguest import hostmem
 from vmguest.boot_record import BootRecord
 from vmguest.bootstrap import GuestHost, run_guest
@@ -85,7 +87,10 @@ def _write_image(image: int) -> None:
 
     Such a block could equal one of a real segment.
     """
-    pid = os.fork()
+    try:
+        pid = os.fork()
+    except OSError as error:
+        sys.exit(f"dcss: the fork server cannot make its image: {explain_fork(error)}")
     if pid == 0:
         status = 1
         try:

@@ -9,9 +9,10 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from dcss.errors import LaunchError
 from dcss.host.libc import OVERWRITE_FREED_MEMORY
 from dcss.host.mark import VARIABLE, Mark
-from dcss.host.rlimits import raise_soft_descriptor_limit
+from dcss.host.rlimits import explain_fork, raise_soft_descriptor_limit
 
 # By the name of their engine.
 SERVER_MODULES = {"process": "dcss.engines.process.forkserver", "s390x": "dcss.engines.s390x.forkserver"}
@@ -27,7 +28,7 @@ class ServerProcess:
     """A fork server that has been exec'd, which is `main` of `module`, and CP's end of its socket.
 
     `mark` is in its environment and its guests'. Until it is sent CP's log, its faults go to standard error. It must be
-    started in the main thread, and ends with this process.
+    started in the main thread, and ends with this process. Raises LaunchError.
     """
 
     def __init__(self, module: str, mark: Mark) -> None:
@@ -38,16 +39,20 @@ class ServerProcess:
             program = _PROGRAM.format(packages=_imports_of(module), root=str(_ROOT), module=module)
             command = [sys.executable, "-I", "-S", "-c", program, str(theirs.fileno()), str(os.getpid())]
             # A session of its own: Ctrl-C reaches CP alone, which then takes its guests down in order.
-            self.process = subprocess.Popen(
-                command,
-                pass_fds=(theirs.fileno(),),
-                stdin=subprocess.DEVNULL,
-                stdout=2,
-                stderr=2,
-                # Source and bytecode that it reads must not stay behind: a segment may hold these files.
-                env={**os.environ, **OVERWRITE_FREED_MEMORY, VARIABLE: str(mark)},
-                start_new_session=True,
-            )
+            try:
+                self.process = subprocess.Popen(
+                    command,
+                    pass_fds=(theirs.fileno(),),
+                    stdin=subprocess.DEVNULL,
+                    stdout=2,
+                    stderr=2,
+                    # Source and bytecode that it reads must not stay behind: a segment may hold these files.
+                    env={**os.environ, **OVERWRITE_FREED_MEMORY, VARIABLE: str(mark)},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                self.control.close()
+                raise LaunchError(f"the fork server cannot be started: {explain_fork(error)}") from error
 
     @classmethod
     def of(cls, module: str, mark: Mark) -> "ServerProcess":

@@ -19,6 +19,7 @@ def spec_of(plan: GuestPlan) -> GuestSpec:
         plan.timings,
         tuple(_options_of(plan.run)),
         plan.settings.time_limit_seconds if isinstance(plan.settings, S390xSettings) else None,
+        plan.namesave,
     )
 
 

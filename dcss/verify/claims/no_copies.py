@@ -39,10 +39,17 @@ def judge(snapshot: Snapshot) -> Claim:
     closed = [reason for guest in snapshot.guests for reason in search.guests[guest.target.name].closed_descriptors]
     if closed:
         return Claim(NAME, None, f"not all descriptors could be seen: {closed[0]}")
-    return Claim(NAME, True, _holds(sum(one.searched_pages for one in findings), len(guests), copies, buffers))
+    searched = sum(one.searched_pages for one in findings)
+    holders = f"{count(len(guests), 'guest')} and {_servers(len(search.others))}"
+    return Claim(NAME, True, f"{count(searched, 'private page')} of {holders}: {_holds(copies, buffers)}")
 
 
-def _holds(pages: int, guests: int, copies: list[Copies], buffers: list[Copies]) -> str:
+def _servers(processes: int) -> str:
+    """Name the processes that guests are forked from: templates, besides the fork server."""
+    return "the fork server" if processes <= 1 else f"the {processes} processes that guests are forked from"
+
+
+def _holds(copies: list[Copies], buffers: list[Copies]) -> str:
     modules = [str(copy) for copy in copies if copy.origin == "modules"]
     others = [str(copy) for copy in copies if copy not in buffers and copy.origin != "modules"]
     also = f"; not the guest kernels' own: {first_few(others)}" if others else ""
@@ -50,5 +57,4 @@ def _holds(pages: int, guests: int, copies: list[Copies], buffers: list[Copies])
         also += f"; the kernel and its modules, which are always copied: {first_few(modules)}"
     if buffers:
         also += f"; buffers of a segment that can be written: {first_few([str(copy) for copy in buffers])}"
-    searched = f"{count(pages, 'private page')} of {count(guests, 'guest')} and the fork server"
-    return f"{searched}: none holds a page of a segment, at any byte offset{also}"
+    return f"none holds a page of a segment, at any byte offset{also}"

@@ -9,6 +9,7 @@ from signal import SIGSEGV
 from typing import Final, NamedTuple
 
 from dcss.errors import MeasurementDeniedError
+from dcss.host.rlimits import explain_fork
 from dcss.results import Claim
 from dcss.verify.descriptors import FileDescriptor, duplicate
 from dcss.verify.segment_view import SegmentView
@@ -122,6 +123,8 @@ def _probe(segment: SegmentView, descriptor: int, how: str) -> _Tried:
         done = subprocess.run(
             command, pass_fds=[descriptor], capture_output=True, timeout=_PROBE_SECONDS, check=False, text=True
         )
+    except OSError as error:
+        return _Tried([], how, f"segment {segment.name}: the probe cannot be started: {explain_fork(error)}")
     except subprocess.TimeoutExpired:
         return _Tried([], how, f"segment {segment.name}: the probe {how} did not end within {_PROBE_SECONDS} s")
     finally:

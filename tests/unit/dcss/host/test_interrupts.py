@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from cp_support import objects_of, private_directories, unique_system
 
+from dcss.host.aio import NoThreadError, in_thread
 from dcss.host.signals import interrupts_held, run_interruptible
 
 PUBLISHER = textwrap.dedent(
@@ -160,3 +161,15 @@ def test_ctrl_c_while_publishing_leaves_nothing() -> None:
             assert process.returncode == -signal.SIGINT
             assert objects_of(system) == []
             assert not Path(os.environ["XDG_RUNTIME_DIR"], "dcss", system).exists()
+
+
+def test_without_any_thread_the_first_error_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        await in_thread(int)
+
+    monkeypatch.setattr(threading.Thread, "start", refused)
+    with pytest.raises(NoThreadError, match="more processes are needed"):
+        run_interruptible(main())

@@ -45,6 +45,9 @@ def test_one_guest_and_one_page() -> None:
     taken.search.others[0].searched_pages = 0
     taken.search.guests["ONE"].searched_pages = 1
     assert no_copies.judge(taken).detail.startswith("1 private page of 1 guest and the fork server: ")
+    taken.search.others += [MemoryFindings(searched_pages=1), MemoryFindings(searched_pages=1)]
+    holders = "1 guest and the 3 processes that guests are forked from"
+    assert no_copies.judge(taken).detail.startswith(f"3 private pages of {holders}: ")
 
 
 @pytest.mark.parametrize("path", ["/f", None])

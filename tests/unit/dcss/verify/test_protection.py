@@ -1,5 +1,6 @@
 """Claim 4, on made-up findings: ways to write to a segment, contents that changed, and what a probe says of it."""
 
+import errno
 import json
 import os
 import signal
@@ -102,6 +103,16 @@ def test_a_probe_that_fails_leaves_it_open(lib: SegmentView, probe: Probe) -> No
     assert (holds, detail) == (None, f"segment LIB: the probe {BY_CP} failed: {'x' * 197}end")
     probe.timed_out = True
     assert judged(system(lib)) == (None, f"segment LIB: the probe {BY_CP} did not end within 60 s")
+
+
+def test_a_probe_that_cannot_be_started_leaves_it_open(lib: SegmentView, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "run", refused)
+    holds, detail = judged(system(lib))
+    assert holds is None
+    assert detail.startswith("segment LIB: the probe cannot be started: fork: Resource temporarily unavailable; proc")
 
 
 def test_a_content_that_changed_refutes(lib: SegmentView) -> None:

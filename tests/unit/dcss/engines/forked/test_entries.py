@@ -1,7 +1,9 @@
 """The fork server's entries: what it does with a first guest or a template that does not do what it should."""
 
+import errno
 import json
 import os
+import resource
 import selectors
 import signal
 import socket
@@ -19,9 +21,10 @@ from dcss.engines.forked.guest_process import Asked
 from vmguest.spec import CLONE, FULL, GuestSpec
 
 
-def asked(name: str, boot: str = CLONE) -> tuple[GuestSpec, list[int]]:
+def asked(name: str, boot: str = CLONE, namesave: tuple[str, ...] = ()) -> tuple[GuestSpec, list[int]]:
     """Return a guest that CP asks for, with descriptors of its own."""
-    return GuestSpec(name, 16 << 20, (), (), (), boot=boot), [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
+    spec = GuestSpec(name, 16 << 20, (), (), (), boot=boot, namesave=namesave)
+    return spec, [os.open(os.devnull, os.O_RDONLY) for _ in range(3)]
 
 
 class Server:
@@ -184,6 +187,36 @@ def test_nobody_waits_for_a_first_guest_that_was_stopped(server: Server) -> None
     server.entries.look_at_first()
     assert server.started == [("A", FIRST), ("B", FIRST)]
     assert server.entries.patience_seconds is None
+
+
+def test_nobody_waits_for_a_template_that_was_stopped(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_ANSWER_SECONDS", float("inf"))
+    server.entries.start(*asked("A"))
+    pid = server.has_template("A")
+    os.kill(pid, signal.SIGSTOP)
+    os.waitpid(pid, os.WUNTRACED)
+    server.entries.start(*asked("B"))
+    assert server.started == [("A", FIRST), ("B", FIRST)]
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == -signal.SIGKILL
+
+
+def test_guests_that_may_load_other_segments_are_another_entry(server: Server) -> None:
+    server.entries.start(*asked("A"))
+    server.has_template("A")
+    server.entries.start(*asked("B", namesave=("KEPT",)))
+    assert server.started == [("A", FIRST), ("B", FIRST)]
+    assert server.entries.patience_seconds is None, "B waits for no template of A's"
+
+
+def test_the_limit_that_a_template_met_is_the_one_that_is_named(server: Server) -> None:
+    server.entries.start(*asked("A"))
+    pid = server.has_template("A")
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (77, 99))
+    server.guests["A"].send(template.pack(template.FAILED, errno.EMFILE))
+    server.entries.start(*asked("B"))
+    while (message := json.loads(server.cp.recv(4096)))["event"] != "refused":
+        pass
+    assert "all 77 descriptors are in use" in message["reason"]
 
 
 def test_a_template_that_cannot_fork_refuses_one_guest(server: Server) -> None:

@@ -1,13 +1,17 @@
 """A fork server that is begun before CP is imported: an engine takes it, or it ends."""
 
 import asyncio
+import errno
 import os
+import subprocess
 from pathlib import Path
 
+import pytest
 from system_support import wait_gone
 
 from dcss.engines.forked.server_process import ServerProcess, servers_begun
 from dcss.engines.process.engine import ProcessEngine
+from dcss.errors import LaunchError
 from dcss.host.mark import Mark
 
 
@@ -45,6 +49,15 @@ def test_none_is_begun_for_engines_that_have_none() -> None:
     before = _children()
     with servers_begun("demo", ["linux"]):
         assert _children() == before
+
+
+def test_a_machine_without_room_for_a_process_is_named_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*_: object, **__: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+
+    monkeypatch.setattr(subprocess, "Popen", refused)
+    with pytest.raises(LaunchError, match=r"^the fork server cannot be started: fork: .*\(ulimit -u, "):
+        ServerProcess(ProcessEngine.server_module, Mark.of_this_process("demo"))
 
 
 def _children() -> list[int]:
