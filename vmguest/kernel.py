@@ -1,6 +1,7 @@
 """The guest kernel of engine `process`: machine, segments, drivers, file systems and tasks, put together."""
 
 import socket
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dcss.abi.console import PAGE_CACHE, Counters, FileAccess
@@ -23,6 +24,8 @@ from vmguest.printk import LogBuffer
 from vmguest.task import Task
 
 if TYPE_CHECKING:
+    from vmguest.fs.process_view import ProcessView
+    from vmguest.fs.procfs import ProcPart
     from vmguest.fs.sysfs import SysfsDirectory
     from vmguest.module import Modules
 
@@ -52,6 +55,10 @@ class Kernel:
         self.vfs = Vfs(types, self.devices, self._populate)
         self.access: list[FileAccess] = []  # of what was mounted at boot
         self._modules: Modules | None = None  # most guests load none
+        self.processes: Mapping[int, ProcessView] = {}  # that programs are, in guests that have some
+        self.current_pid: int | None = None  # of who makes a system call
+        self.current_tid: int | None = None
+        self.proc_parts: list[ProcPart] = []
         self.tasks: list[Task] = []
         self.init = self.new_task()
 

@@ -86,6 +86,14 @@ class Terminal:
         canonical = self.discipline.settings.lflag & ICANON
         return available if canonical or seconds or available >= minimum else 0
 
+    @property
+    def device_number(self) -> int:
+        """The number of its device as stat(2) packs it, 0 before its first open."""
+        if self._dentry is None:
+            return 0
+        major, minor = self._dentry.inode.rdev
+        return major << 8 | minor & 0xFF | (minor & ~0xFF) << 12
+
     def file(self) -> TerminalFile:
         """Open it, as its node in /dev does."""
         return TerminalFile(self)

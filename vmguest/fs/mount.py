@@ -1,5 +1,6 @@
 """Mounts and places in the tree that they make (struct mount, struct path): what the walk of paths works on."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -84,6 +85,16 @@ class Dentry(NamedTuple):
     def release(self) -> None:
         """End a `hold`."""
         self.mount.users -= 1
+
+
+class MagicLink(ABC):
+    """The inode of a symbolic link that leads to a file itself, whatever its text says, as those of /proc/PID/fd."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def follow(self) -> Dentry:
+        """Return what it leads to. Raises KernelError(ENOENT) where that is gone."""
 
 
 def root_of(mount: Mount, name: bytes, parent: Dentry | None) -> Dentry:

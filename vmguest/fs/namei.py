@@ -26,7 +26,7 @@ from vmguest.fs import posix_acl
 from vmguest.fs.devices import DeviceFile, Devices
 from vmguest.fs.filesystem import VfsInode, Writer
 from vmguest.fs.filesystem_types import FileSystemTypes
-from vmguest.fs.mount import Dentry, root_of
+from vmguest.fs.mount import Dentry, MagicLink, root_of
 from vmguest.fs.namespace import MountNamespace
 from vmguest.fs.permission import access_list, check, check_link_source, check_new_name, check_removal
 
@@ -87,6 +87,9 @@ class Vfs(MountNamespace):
             links += 1
             if links > MAX_SYMLINKS:
                 raise KernelError(ELOOP, f"{os.fsdecode(path)}: more than {MAX_SYMLINKS} symbolic links")
+            if isinstance(child.inode, MagicLink):
+                dentry = child.inode.follow()
+                continue
             target = child.mount.file_system.readlink(child.inode)
             names.extend(path_names(target))
             if target.startswith(b"/"):

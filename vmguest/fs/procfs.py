@@ -18,11 +18,36 @@ from vmguest.machine import VirtualMachine
 from vmguest.module import Modules
 from vmguest.storage import PREFIX_AREA_PAGES
 
-_ROOT = 1
+ROOT = 1
+
+
+class ProcPart(Protocol):
+    """Files in /proc of which the kernel alone knows nothing, as those of processes, under inode numbers of its own."""
+
+    def names(self, directory: int) -> Iterator[tuple[bytes, int]]:
+        """Yield names and inode numbers of a directory, also of the root; none of one that is not its own."""
+        ...
+
+    def inode(self, number: int) -> SimpleInode | None:
+        """Return an inode, None for one that is not its own. Raises KernelError(ENOENT)."""
+        ...
+
+    def readlink(self, number: int) -> bytes:
+        """Return where a link leads. Raises KernelError(ENOENT)."""
+        ...
+
+    def text(self, number: int) -> bytes:
+        """Make a file's text. Raises KernelError(ENOENT)."""
+        ...
 
 
 class ProcSource(Protocol):
     """What /proc shows of a kernel."""
+
+    @property
+    def proc_parts(self) -> "list[ProcPart]":
+        """What has more files in /proc; none in a guest without programs."""
+        ...
 
     @property
     def command_line(self) -> str:
@@ -100,7 +125,8 @@ def _iomem(kernel: ProcSource) -> str:
     return "".join(f"{r.start:08x}-{r.end:08x} : {r.name}\n" for r in kernel.extmem.iomem)
 
 
-def _meminfo(kernel: ProcSource) -> str:
+def meminfo_text(kernel: ProcSource) -> str:
+    """Return /proc/meminfo."""
     now, lru = memory(kernel), kernel.machine.page_lru
     fields = {
         "MemTotal": now.total_bytes,
@@ -120,10 +146,15 @@ def _modules(kernel: ProcSource) -> str:
     return "".join(f"{m.name} {m.size_bytes} 0 - Live {m.address:#018x}\n" for m in kernel.modules)
 
 
-def _mounts(kernel: ProcSource) -> str:
+def mounts_text(vfs: Vfs) -> str:
+    """Return /proc/mounts: all mounts, also those that others cover, in the order in which they were made."""
     return "".join(
-        f"{m.source} {_escaped(m.at)} {m.file_system.type_name} {','.join(m.options)} 0 0\n" for m in kernel.vfs.mounts
+        f"{m.source} {escaped(m.at)} {m.file_system.type_name} {','.join(m.options)} 0 0\n" for m in vfs.mounts
     )
+
+
+def _mounts(kernel: ProcSource) -> str:
+    return mounts_text(kernel.vfs)
 
 
 def _partitions(kernel: ProcSource) -> str:
@@ -161,27 +192,27 @@ _FILES: tuple[tuple[bytes, Callable[[ProcSource], str]], ...] = (
     (b"devices", _devices),
     (b"filesystems", _filesystems),
     (b"iomem", _iomem),
-    (b"meminfo", _meminfo),
+    (b"meminfo", meminfo_text),
     (b"modules", _modules),
     (b"mounts", _mounts),
     (b"partitions", _partitions),
     (b"version", _version),
     (b"vmstat", _vmstat),
 )
-NAMES = {name: number for number, (name, _) in enumerate(_FILES, _ROOT + 1)}
+NAMES = {name: number for number, (name, _) in enumerate(_FILES, ROOT + 1)}
 
 
-def _escaped(path: bytes) -> str:
+def escaped(path: bytes) -> str:
     """Return a path as seq_path() prints it: what would end a field is octal."""
     text = path.decode(errors="surrogateescape")
     return "".join(f"\\{ord(c):03o}" if c in " \t\n\\" else c for c in text)
 
 
 class ProcFileSystem(SimpleFileSystem):
-    """The mounted /proc of one guest kernel."""
+    """The mounted /proc of one guest kernel; what its `proc_parts` show comes beside its own files, or instead."""
 
     type_name = source = "proc"
-    root = _ROOT
+    root = ROOT
     options: tuple[str, ...] = ("ro",)
     device_number = (0, 2)
     writer = None
@@ -191,26 +222,44 @@ class ProcFileSystem(SimpleFileSystem):
 
     def inode(self, number: int) -> SimpleInode:
         """Return an inode."""
-        if number == _ROOT:
+        if number == ROOT:
             return SimpleInode(number, stat.S_IFDIR | 0o555, links_count=2)
+        for part in self._kernel.proc_parts:
+            if (found := part.inode(number)) is not None:
+                return found
         return SimpleInode(number, stat.S_IFREG | 0o444)
 
     def lookup(self, directory: VfsInode, name: bytes) -> int | None:
-        """Return the inode number of a file, or None."""
-        return NAMES.get(name) if directory.is_dir else None
+        """Return the inode number of a name, or None."""
+        if not directory.is_dir:
+            return None
+        if directory.number == ROOT and not self._kernel.proc_parts:
+            return NAMES.get(name)
+        return dict(self.names(directory)).get(name)
 
     def names(self, directory: VfsInode) -> Iterator[tuple[bytes, int]]:
         """Yield names and inode numbers."""
-        if directory.is_dir:
-            yield from NAMES.items()
+        if not directory.is_dir:
+            return
+        names = dict(NAMES) if directory.number == ROOT else {}
+        for part in self._kernel.proc_parts:
+            names.update(part.names(directory.number))
+        yield from names.items()
 
     def readlink(self, inode: VfsInode) -> bytes:
-        """Refuse: there are no links here."""
-        raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
+        """Return where a link leads. Raises KernelError: EINVAL no link, ENOENT what it leads to is gone."""
+        if not inode.is_symlink:
+            raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
+        return self._part_of(inode).readlink(inode.number)
 
     def open(self, inode: VfsInode) -> TextFile:
-        """Make a file's text. Raises KernelError(EISDIR) for the root."""
+        """Make a file's text. Raises KernelError: EISDIR for a directory, ENOENT for what is gone."""
         if inode.is_dir:
             raise KernelError(EISDIR, "/proc: is a directory")
-        _, text_of = _FILES[inode.number - _ROOT - 1]
-        return TextFile(text_of(self._kernel).encode(errors="surrogateescape"))
+        if inode.number <= ROOT + len(_FILES):
+            _, text_of = _FILES[inode.number - ROOT - 1]
+            return TextFile(text_of(self._kernel).encode(errors="surrogateescape"))
+        return TextFile(self._part_of(inode).text(inode.number))
+
+    def _part_of(self, inode: VfsInode) -> ProcPart:
+        return next(part for part in self._kernel.proc_parts if part.inode(inode.number) is not None)
