@@ -4,6 +4,7 @@ Large files are left to the kernel where it can copy between the two file system
 """
 
 import os
+import sys
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from io import BufferedReader
@@ -20,6 +21,7 @@ _BUFFER_BYTES: Final = 1 << 20
 _LARGE_BYTES: Final = 128 << 10  # from here on the kernel copies; less goes into one write with its neighbours
 _FILE_COST_BYTES: Final = 20_000  # opening a file takes as long as copying this much
 _WORTH_A_THREAD_BYTES: Final = 16 << 20
+_SWITCH_SECONDS: Final = 0.0002  # so long a thread waits for the interpreter after each call, a few for a file
 _ENDED_EARLY: Final = "a compressed archive ended early: it changed, or is cut short; build the image again"
 
 ProgressFunction = Callable[[int], None]
@@ -194,14 +196,21 @@ class Copier:
         self._filled = self._content = 0
 
 
-def copy_files(window: ImageWindow, wanted: list[Transfer], progress: ProgressFunction | None) -> None:
+def copy_files(
+    window: ImageWindow,
+    wanted: list[Transfer],
+    progress: ProgressFunction | None,
+    meanwhile: Callable[[], None] = lambda: None,
+) -> None:
     """Copy from stores that can be read at any offset, by two threads if there is enough work for two processors.
 
-    Raises ImageError for a source that changed since it was planned, and for an image that cannot be written.
+    `meanwhile` is called in this thread while the other one copies. Raises ImageError for a source that changed since
+    it was planned, and for an image that cannot be written.
     """
     wanted.sort(key=lambda transfer: transfer.image_offset)
     half = _half(wanted) if len(os.sched_getaffinity(0)) > 1 else 0
     if not half:
+        meanwhile()
         Copier(window, progress).copy_files(wanted)
         return
     lock, stop = Lock(), Event()
@@ -220,14 +229,18 @@ def copy_files(window: ImageWindow, wanted: list[Transfer], progress: ProgressFu
             stop.set()
 
     helper = Thread(target=copy_second_half)
+    interval_seconds = sys.getswitchinterval()
     helper.start()
     try:
+        sys.setswitchinterval(_SWITCH_SECONDS)
+        meanwhile()
         Copier(window, report).copy_files(wanted[:half], stop)
     except BaseException:
         stop.set()
         raise
     finally:
         helper.join()
+        sys.setswitchinterval(interval_seconds)
     if failures:
         raise failures[0]
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import chain
-from typing import Final
+from typing import Final, NamedTuple
 
 from dcss.errors import ImageError
 from dcss.ext2.indirect import BlockRun
@@ -22,16 +22,31 @@ from dcss.ext2.mkfs.tree import DataRun, StreamStore, Tree, TreeDirectory, TreeF
 _MAX_TARGET_BYTES: Final = BLOCK_SIZE_BYTES - 1  # ext2_symlink of fs/ext2/namei.c
 
 
+class Metadata(NamedTuple):
+    """What an image holds besides files' content.
+
+    `table` has every inode from number 1 on; `small` (offset in the image, content) of directories, long links and
+    extended attributes; `maps` belong to the files that have indirect blocks.
+    """
+
+    table: list[bytes]
+    small: list[tuple[int, bytes]]
+    maps: list[BlockMap]
+
+
 @dataclass(slots=True)
 class PlacedImage:
-    """An image in which every byte has its place, not yet written."""
+    """An image in which every byte has its place, not yet written.
+
+    `contents` are what the blocks of each inode's directory or long link hold. `metadata` is made when it is first
+    written, while files are copied.
+    """
 
     layout: Layout
     numbering: Numbering
-    table: list[bytes]  # every inode from number 1 on
-    small: list[tuple[int, bytes]]  # (offset in the image, content) of directories, long links, extended attributes
-    maps: list[BlockMap]  # of the files that have indirect blocks
+    contents: list[bytes]
     files: list[tuple[TreeFile, tuple[BlockRun, ...]]]
+    metadata: Metadata | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -40,7 +55,7 @@ class PlacedImage:
 
     def write(self, window: ImageWindow, progress: ProgressFunction | None) -> None:
         """Write what lies in `window`, whose file reads as zeros. A superblock comes last: a partial image has none."""
-        self._write_around(window.write, lambda: self._copy(window, progress))
+        self._write_around(window.write, lambda meanwhile: self._copy(window, progress, meanwhile))
 
     def write_empty(self, write: Callable[[bytes, int], None]) -> None:
         """Write an image without files by `write`, which gets bytes and offset, over whatever is there."""
@@ -48,15 +63,19 @@ class PlacedImage:
         for group in range(geometry.groups):
             first, end = group * BLOCKS_PER_GROUP, geometry.first_free_block(group)
             write(bytes((end - first) * BLOCK_SIZE_BYTES), first * BLOCK_SIZE_BYTES)
-        self._write_around(write, lambda: None)
+        self._write_around(write, lambda meanwhile: meanwhile())
 
-    def _write_around(self, write: Callable[[bytes, int], None], copy: Callable[[], None]) -> None:
+    def _write_around(self, write: Callable[[bytes, int], None], copy: Callable[[Callable[[], None]], None]) -> None:
+        """Write metadata while `copy` copies the files, which calls what it is given, and then the superblocks."""
         digest = sha256()
         groups = Groups(self.layout, self.numbering.last_number, self.numbering.directories)
-        for offset, content in _joined(self._metadata(groups)):
-            digest.update(content)
-            write(content, offset)
-        copy()
+
+        def write_metadata() -> None:
+            for offset, content in _joined(self._metadata(groups)):
+                digest.update(content)
+                write(content, offset)
+
+        copy(write_metadata)
         for offset, content in groups.superblocks(digest.digest()):
             write(content, offset)
 
@@ -67,19 +86,22 @@ class PlacedImage:
         )
 
     def _metadata(self, groups: Groups) -> Iterator[tuple[int, bytes]]:
-        yield from group_metadata(self.layout.geometry, groups, self.table)
-        yield from self.small
-        for block_map in self.maps:
+        if self.metadata is None:
+            self.metadata = _Placement(self.layout, self.numbering).run(self.contents)
+        table, small, maps = self.metadata
+        yield from group_metadata(self.layout.geometry, groups, table)
+        yield from small
+        for block_map in maps:
             for block, content in block_map.blocks():
                 yield block * BLOCK_SIZE_BYTES, content
 
-    def _copy(self, window: ImageWindow, progress: ProgressFunction | None) -> None:
+    def _copy(self, window: ImageWindow, progress: ProgressFunction | None, meanwhile: Callable[[], None]) -> None:
         anywhere: list[Transfer] = []
         streamed: dict[StreamStore, list[Transfer]] = {}
         for file, runs in self.files:
             wanted = anywhere if not isinstance(file.store, StreamStore) else streamed.setdefault(file.store, [])
             wanted += window.clip(transfers(file, runs))
-        copy_files(window, anywhere, progress)
+        copy_files(window, anywhere, progress, meanwhile)
         for store, wanted in streamed.items():
             if wanted:
                 Copier(window, progress).copy_stream(store, wanted)
@@ -118,7 +140,8 @@ def place(tree: Tree, address_bytes: int, limit_bytes: int | None) -> PlacedImag
         tree.notes.append(
             f"address {address_bytes:#x} is no multiple of 2 MiB: huge pages cannot map anything of a segment there"
         )
-    return _Placement(layout, numbering).run(contents)
+    placed = [(file, runs) for (_, file, _), runs in zip(files, layout.runs, strict=True) if runs]
+    return PlacedImage(layout, numbering, contents, placed)
 
 
 def _content(inode: InodePlan, numbering: Numbering) -> bytes:
@@ -156,15 +179,18 @@ class _Placement:
     def __init__(self, layout: Layout, numbering: Numbering) -> None:
         blocks = chain.from_iterable(range(first, first + count) for first, count in layout.meta)
         self._take: Callable[[], int] = blocks.__next__
-        self._image = PlacedImage(layout, numbering, [], [], [], [])
+        self._layout, self._numbering = layout, numbering
+        self._image = Metadata([BLANK_INODE] * numbering.last_number, [], [])
 
-    def run(self, contents: list[bytes]) -> PlacedImage:
-        image, numbering = self._image, self._image.numbering
+    def run(self, contents: list[bytes]) -> Metadata:
+        """Return the metadata for directories and links of these contents."""
+        image, numbering = self._image, self._numbering
         placed = [self._place_content(content) if content else None for content in contents]
         xattr_blocks = [self._take() for _ in numbering.xattr_blocks]
-        image.small += zip((block * BLOCK_SIZE_BYTES for block in xattr_blocks), numbering.xattr_blocks, strict=True)
-        image.table = [BLANK_INODE] * numbering.last_number
-        runs_of_files = iter(image.layout.runs)
+        image.small.extend(
+            zip((block * BLOCK_SIZE_BYTES for block in xattr_blocks), numbering.xattr_blocks, strict=True)
+        )
+        runs_of_files = iter(self._layout.runs)
         for inode, content, place in zip(numbering.inodes, contents, placed, strict=True):
             xattr_block = 0 if inode.xattr_block is None else xattr_blocks[inode.xattr_block]
             node = inode.node
@@ -209,7 +235,6 @@ class _Placement:
     def _pack_file(self, inode: InodePlan, file: TreeFile, runs: tuple[BlockRun, ...], xattr_block: int) -> bytes:
         if not runs:
             return pack_inode(inode, file.size_bytes, 0, NO_POINTERS, xattr_block)
-        self._image.files.append((file, runs))
         pointers, indirect_blocks = self._map(runs)
         blocks = sum(run.blocks for run in runs) + indirect_blocks
         return pack_inode(inode, file.size_bytes, blocks, pointers, xattr_block)

@@ -2,7 +2,10 @@
 
 import io
 import os
+import sys
+import threading
 from collections.abc import Iterator
+from contextlib import nullcontext
 from errno import ENOSYS, EXDEV
 from pathlib import Path
 
@@ -117,3 +120,44 @@ def test_a_large_file_that_became_shorter_is_an_error(image: int, tmp_path: Path
     message = f"a source file ended at byte {LARGE_BYTES} while it was read; build the image again"
     with pytest.raises(ImageError, match=message):
         copy_files(_whole(image), wanted, None)
+
+
+class HeldFile(File):
+    """A file that is opened once `may_open` is set, and tells so before."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.waits, self.may_open = threading.Event(), threading.Event()
+
+    def open(self) -> int:
+        self.waits.set()
+        assert self.may_open.wait(60)
+        return super().open()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_metadata_is_written_while_files_are_copied(
+    image: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    half_bytes = 16 << 20
+    (tmp_path / "large").write_bytes(os.urandom(half_bytes))
+    first, second = File(tmp_path / "large"), HeldFile(tmp_path / "large")
+    before = sys.getswitchinterval()
+
+    def meanwhile() -> None:
+        assert second.waits.wait(60), "nothing is copied meanwhile"
+        assert not os.fstat(image).st_size, "this thread copies first"
+        second.may_open.set()
+        if fails:
+            raise ImageError("no room")
+
+    less_bytes = half_bytes - (1 << 20)
+    wanted = [Transfer(0, first, 0, less_bytes), Transfer(half_bytes, second, 0, half_bytes)]
+    with pytest.raises(ImageError, match="no room") if fails else nullcontext():
+        copy_files(ImageWindow(image, 0, 2 * half_bytes), wanted, None, meanwhile)
+    assert sys.getswitchinterval() == before
+    if not fails:
+        content = (tmp_path / "large").read_bytes()
+        assert os.pread(image, less_bytes, 0) == content[:less_bytes]
+        assert os.pread(image, half_bytes, half_bytes) == content
