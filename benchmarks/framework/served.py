@@ -2,14 +2,23 @@
 
 import contextlib
 import json
+import os
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from benchmarks.framework.kernel_books import cpu_seconds_with_ended
 from benchmarks.framework.machine import ROOT
+
+
+def tied() -> list[str]:
+    """Return the words before a command that is killed where this process is: it would not notice by itself."""
+    program = Path(__file__).resolve().parents[1] / "programs" / "tied.py"
+    return [sys.executable, "-I", "-S", str(program), str(os.getpid())]
 
 
 class Served:

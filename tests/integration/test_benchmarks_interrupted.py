@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from cli_support import SOURCE
 from needs_support import needs
+from system_support import wait_gone
 
 RUN = """
 import signal, sys
@@ -35,6 +36,12 @@ with Session(quick=True), merging(FAST):
     print(flush=True)
     signal.pause()
 """
+TIED = """
+import signal, subprocess
+from benchmarks.framework.served import tied
+with subprocess.Popen([*tied(), "sh", "-c", "echo $$; exec sleep 600"], start_new_session=True):
+    signal.pause()
+"""
 
 
 def start(program: str) -> "subprocess.Popen[str]":
@@ -54,6 +61,14 @@ def test_a_signal_ends_the_run_and_all_that_it_started(number: signal.Signals) -
     assert not Path(scratch).exists()
     assert [path.name for path in Path("/dev/shm").glob(f"dcss.{system}.*")] == []
     assert [pid for pid in pids if Path("/proc", pid).exists()] == []
+
+
+def test_a_virtual_machine_ends_with_a_run_that_is_killed() -> None:
+    with start(TIED) as process:
+        assert process.stdout is not None
+        machine = int(process.stdout.readline())
+        process.kill()
+    wait_gone(machine)
 
 
 def ksm_settings() -> dict[str, str]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import IO
 
 from benchmarks.framework.rounds import Unavailable
+from benchmarks.framework.served import tied
 
 QEMU = "qemu-system-x86_64"
 PMEM_STEP_BYTES = 2 << 20  # the guest kernel wants a device of whole pages of 2 MiB
@@ -42,7 +43,7 @@ class VirtualMachine:
         words = f"{options} {memory} {' '.join(disk)} -kernel {kernel} -initrd {initramfs}".split()
         self._errors = errors
         self._process = subprocess.Popen(
-            [QEMU, *words, "-append", "console=ttyS0 quiet loglevel=0 panic=-1"],
+            [*tied(), QEMU, *words, "-append", "console=ttyS0 quiet loglevel=0 panic=-1"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
