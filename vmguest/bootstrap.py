@@ -28,7 +28,7 @@ from vmguest.hostmem import Reservation
 from vmguest.kernel import Kernel
 from vmguest.port import Call
 from vmguest.printk import KernelPanicError
-from vmguest.spec import GuestSpec
+from vmguest.spec import TMPFS_MODE, GuestSpec
 from vmguest.stopwatch import Stopwatch
 from vmguest.user_level import SHELL, CommandStep, UserLevel
 from vmguest.workload import STEPS, matches
@@ -249,9 +249,9 @@ def _mounts(kernel: Kernel, spec: GuestSpec) -> Iterator[_Action]:
             "",
             "mount",
             partial(kernel.mount, device, at, options, mode),
-            partial(sharable_mount, kernel, device, options),
+            partial(sharable_mount, kernel, device, options, mode),
         )
-    if any(mode for *_, mode in spec.mounts):
+    if any(mode not in {"", TMPFS_MODE} for *_, mode in spec.mounts):
         from vmguest.block.modes import drop_sources
 
         yield _Action("", "mount", partial(drop_sources, kernel.block_devices, kernel.dcssblk), lambda: False)

@@ -10,7 +10,7 @@ from dcss.abi.mount import IN_PLACE
 from vmguest.block.dcssblk import DcssblkDevice
 from vmguest.boot_record import BootRecord
 from vmguest.kernel import Kernel
-from vmguest.spec import GuestSpec
+from vmguest.spec import TMPFS_MODE, GuestSpec
 
 
 class Clone(NamedTuple):
@@ -42,13 +42,18 @@ class CloneMaker(Protocol):
 def reason_against(spec: GuestSpec) -> str:
     """Return why guests of a specification cannot be clones of one; an empty text where they may be."""
     for device, at, options, mode in spec.mounts:
-        if mode or IN_PLACE.isdisjoint(options):
+        if mode != TMPFS_MODE and (mode or IN_PLACE.isdisjoint(options)):
             return f"the mount of {device} at {at} copies files"
     return "it has disks on files of this machine" if spec.disks else ""
 
 
-def sharable_mount(kernel: Kernel, device: str, options: tuple[str, ...]) -> bool:
-    """Return whether guests can have a mount in common: it is read in place, and nobody writes what it is on."""
+def sharable_mount(kernel: Kernel, device: str, options: tuple[str, ...], mode: str = "") -> bool:
+    """Return whether guests can have a mount in common: it is read in place, and nobody writes what it is on.
+
+    An empty tmpfs can be in common, too: what is written to it later is each guest's own.
+    """
+    if mode == TMPFS_MODE:
+        return True
     disk = kernel.block_devices.by_name(device.removeprefix("/dev/"))
     if not isinstance(disk, DcssblkDevice) or ("rw" in options or not (disk.read_only or "ro" in options)):
         return False

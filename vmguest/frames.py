@@ -54,15 +54,20 @@ class FrameMap:
             index += 1
         return None
 
-    def fill(self, first_page: int, pages: int) -> int:
-        """Give these pages frames; return how many from the first on have one, fewer where storage ran out."""
+    def fill(self, first_page: int, pages: int, limit: int | None = None) -> int:
+        """Give these pages frames; return how many from the first on have one, fewer where storage ran out.
+
+        At most `limit` frames are taken, if that is given.
+        """
         for hole in self.translate(first_page, pages):
             if hole.kind is StorageKind.HOLE:
                 page = hole.file_page
                 while page < hole.end:
-                    run = self._allocate(page, hole.end - page)
+                    run = self._allocate(page, hole.end - page if limit is None else min(limit, hole.end - page))
                     if run is None:
                         return page - first_page
+                    if limit is not None:
+                        limit -= run.pages
                     self._insert(run)
                     page = run.end
         return pages

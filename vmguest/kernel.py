@@ -21,6 +21,7 @@ from vmguest.fs.options import parse_options
 from vmguest.hostmem import Reservation
 from vmguest.machine import VirtualMachine
 from vmguest.printk import LogBuffer
+from vmguest.spec import TMPFS_MODE
 from vmguest.task import Task
 
 if TYPE_CHECKING:
@@ -76,8 +77,10 @@ class Kernel:
     def mount(self, device: str, at: str, options: tuple[str, ...], mode: str = "") -> Mount:
         """Mount ext2 from a block device, /dev/ before its name or not, as at boot; `mode` is ramdisk, mtd or empty.
 
-        Raises KernelError.
+        With mode tmpfs there is no device, and what is mounted is empty. Raises KernelError.
         """
+        if mode == TMPFS_MODE:
+            return mount_at_boot(self.vfs, device, at, parse_options(options), mode)
         if mode:
             return self._mount_above(device, at, options, mode)
         parsed = parse_options(options)

@@ -4,6 +4,7 @@ import json
 from typing import NamedTuple
 
 CLONE, FULL = "clone", "full"
+TMPFS_MODE = "tmpfs"  # of a mount: it has no device, and is empty
 
 
 class ProgramOptions(NamedTuple):
@@ -21,7 +22,7 @@ class GuestSpec(NamedTuple):
     name: str
     storage_bytes: int
     dcssblk: tuple[str, ...]  # entries of dcssblk.segments=
-    mounts: tuple[tuple[str, str, tuple[str, ...], str], ...]  # device, mount point, options; ramdisk, mtd or empty
+    mounts: tuple[tuple[str, str, tuple[str, ...], str], ...]  # device, place, options; ramdisk, mtd, tmpfs or empty
     run: tuple[tuple[str, ...], ...]  # of each step its verb, then a pattern, or the words of exec
     disks: tuple[tuple[str, bool], ...] = ()  # name and whether it is writable; their descriptors come beside this
     boot: str = FULL  # or clone: from a guest that has the same specification but for the name

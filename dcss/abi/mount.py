@@ -1,6 +1,6 @@
-"""Mount options that the guest's kernel takes: those of every file system, and those of ext2.
+"""Mount options that the guest's kernel takes: those of every file system, of ext2 and of tmpfs.
 
-Sources: mount(8) of util-linux; Documentation/filesystems/ext2.txt of Linux 3.13, and dax of Linux 4.0.
+Sources: mount(8) of util-linux; Documentation/filesystems/ext2.txt and tmpfs.txt of Linux 3.13, and dax of Linux 4.0.
 """
 
 import re
@@ -21,3 +21,4 @@ EXT2: Final = re.compile(
     r"bsddf|minixdf|(no)?grpid|bsdgroups|sysvgroups|nocheck|check=none|debug|oldalloc|orlov|nobh|(no)?user_xattr|(no)?acl"
     r"|(no|usr|grp)?quota|(no)?reservation|errors=(continue|panic|remount-ro)|res[ug]id=\d+"
 )
+TMPFS: Final = re.compile(r"size=\d+[kKmMgG%]?|(nr_blocks|nr_inodes)=\d+[kKmMgG]?|mode=[0-7]{1,5}|[ug]id=\d+")

@@ -1,14 +1,16 @@
 """Check guests against the rest of a configuration; each value's own type has been checked before."""
 
+import re
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from dcss.abi.extmem import SEGMENT_SIZE
-from dcss.abi.mount import EVERY, EXT2, IN_PLACE
+from dcss.abi.mount import EVERY, EXT2, IN_PLACE, TMPFS
 from dcss.config.draft import Draft
 from dcss.config.models import GuestModel, MountModel
 from dcss.config.names import device_segments, guest_name
 from dcss.config.placement import Placement, continued_by, device_names, placements_of
+from dcss.config.plan import MountType
 from dcss.config.problems import FieldProblem, Location
 from dcss.suggest import did_you_mean
 
@@ -19,6 +21,10 @@ VERBS = ("map", "read", "load", "exec")
 _EXEC_OPTIONS = ("background", "environment", "strace")
 _RUN_PROGRAMS = frozenset({"s390x"})
 _LISTED_DEVICES = 8
+_OPTIONS_OF: Mapping[MountType, tuple[re.Pattern[str], frozenset[str], str]] = {
+    "ext2": (EXT2, IN_PLACE, "ro, xip or noatime"),
+    "tmpfs": (TMPFS, frozenset(), "size=16M, mode=755 or noexec"),
+}
 _AGAINST_MODE: Mapping[str, frozenset[str]] = {
     "xip": frozenset({"dax"}),
     "page-cache": IN_PLACE,
@@ -92,21 +98,37 @@ def _mounts(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProb
     wanted = "one of " + ", ".join(devices + disks) if known else "no mount, since dcssblk: and disks: are empty"
     for index, mount in enumerate(guest.mounts):
         here = (*at, "mounts", index)
-        if draft.sound(*here, "options") and draft.sound(*here, "mode"):
+        if not draft.sound(*here, "type"):
+            continue
+        if mount.type == "tmpfs":
+            yield from _without_device(here, mount)
+        elif draft.sound(*here, "options") and draft.sound(*here, "mode"):
             yield from _mode(here, mount)
         if draft.sound(*here, "options"):
             yield from _options(here, mount)
-        if mount.device not in known and draft.sound(*here, "device"):
+        if mount.type == "tmpfs" or not draft.sound(*here, "device"):
+            continue
+        if mount.device is None:
+            yield FieldProblem((*here, "device"), "nothing", "this key")
+        elif mount.device not in known:
             mends = did_you_mean(mount.device, known)
             yield FieldProblem((*here, "device"), f"'{mount.device}'", wanted, mends)
 
 
+def _without_device(here: Location, mount: MountModel) -> Iterator[FieldProblem]:
+    """Yield keys that mean nothing where there is no device."""
+    for key in ("device", "mode"):
+        if key in mount.model_fields_set:
+            yield FieldProblem((*here, key), f"{key}: beside type: {mount.type}", "it only beside type: ext2")
+
+
 def _options(here: Location, mount: MountModel) -> Iterator[FieldProblem]:
-    """Yield options that no mount of ext2 takes: the guest's would fail."""
+    """Yield options that no mount of the type takes: the guest's would fail."""
+    pattern, own, examples = _OPTIONS_OF[mount.type]
     for number, option in enumerate(mount.options):
-        if option not in EVERY | IN_PLACE and not EXT2.fullmatch(option):
-            mends = did_you_mean(option, [*IN_PLACE, *EVERY])
-            wanted = "a mount option of ext2, such as ro, xip or noatime"
+        if option not in EVERY | own and not pattern.fullmatch(option):
+            mends = did_you_mean(option, [*own, *EVERY])
+            wanted = f"a mount option of {mount.type}, such as {examples}"
             yield FieldProblem((*here, "options", number), f"'{option}'", wanted, mends)
 
 

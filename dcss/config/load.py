@@ -122,7 +122,10 @@ def _guests(guest: GuestModel, drafted: Draft, directory: Path, place: Place) ->
         dcssblk = device_names(drafted.model.segments)
     devices = tuple(dcssblk)
     settings = _settings(guest)
-    mounts = tuple(MountPlan(mount.device, mount.at, tuple(mount.options), mount.mode) for mount in guest.mounts)
+    mounts = tuple(
+        MountPlan(mount.device or mount.type, mount.at, tuple(mount.options), mount.mode, mount.type)
+        for mount in guest.mounts
+    )
     disks = tuple(
         DiskPlan(disk.name, absolute(directory, disk.file), disk.writable, place.field("disks", number, "file"))
         for number, disk in enumerate(guest.disks)

@@ -9,7 +9,16 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
 from pydantic_core import ErrorDetails
 
-from dcss.config.plan import DEFAULT_ENGINE, MAX_DISKS, Boot, EngineName, Expectation, HugePages, MountMode
+from dcss.config.plan import (
+    DEFAULT_ENGINE,
+    MAX_DISKS,
+    Boot,
+    EngineName,
+    Expectation,
+    HugePages,
+    MountMode,
+    MountType,
+)
 from dcss.config.problems import Location
 from dcss.config.values import (
     GIVEN,
@@ -107,8 +116,13 @@ class SegmentModel(Model):
 class MountModel(Model):
     """One entry of `mounts:`."""
 
-    device: Text = Field(
-        description="a block device of the guest: dcssblk0 is the first of dcssblk:; or the name of one of disks:"
+    type: MountType = Field(
+        "ext2", description="the type of file system: ext2, on a device; tmpfs, empty and in the guest's real storage"
+    )
+    device: Annotated[Text | None, GIVEN] = Field(
+        None,
+        description="with type ext2: a block device of the guest: dcssblk0 is the first of dcssblk:; or the name of one"
+        " of disks:",
     )
     at: GuestPath = Field(description="the mount point in the guest")
     options: list[Option] = Field([], description="mount options; without xip, the guest copies the files")

@@ -18,6 +18,7 @@ Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
 HugePages = Literal["auto", "never", "require"]
 MountMode = Literal["xip", "page-cache", "ramdisk", "mtd"]
+MountType = Literal["ext2", "tmpfs"]
 MAX_DISKS = 26  # of one guest: as many as vda to vdz
 
 
@@ -53,12 +54,16 @@ def image_groups(segments: Sequence[SegmentPlan]) -> list[tuple[SegmentPlan, ...
 
 @dataclass(frozen=True, slots=True)
 class MountPlan:
-    """One line of `mounts:`; without a `mode` the options say whether files are reached in place."""
+    """One line of `mounts:`; without a `mode` the options say whether files are reached in place.
+
+    The device of a tmpfs is called tmpfs, and there is none.
+    """
 
     device: str
     at: str
     options: tuple[str, ...]
     mode: MountMode | None = None
+    type: MountType = "ext2"
 
     @property
     def kernel_options(self) -> tuple[str, ...]:

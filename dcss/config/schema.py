@@ -20,6 +20,10 @@ def json_schema() -> dict[str, Any]:
     placed = {"anyOf": [{"required": [key]} for key in ("define", "at")]}
     continuing = {"required": ["image"], "properties": {"image": {"required": ["continues"]}}, "not": placed}
     models["SegmentModel"]["oneOf"].append(continuing)
+    # A tmpfs has no device, and everything else needs one.
+    tmpfs = {"required": ["type"], "properties": {"type": {"const": "tmpfs"}}}
+    without = {"not": {"anyOf": [{"required": [key]} for key in ("device", "mode")]}}
+    models["MountModel"] |= {"if": tmpfs, "then": without, "else": {"required": ["device"]}}
     for model in (schema, *models.values()):
         model["patternProperties"] = {f"^{FREE_KEY_PREFIX}": {}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}

@@ -352,6 +352,33 @@ WRONG_CONFIGS = (
         ("6: guests[0].mounts[0].device: found 'dcssblk0', wanted no mount, since dcssblk: and disks: are empty",),
     ),
     WrongConfig(
+        "mount-without-a-device",
+        _guest("{name: A, mounts: [{at: /}, {type: ext2, at: /a}]}"),
+        (
+            "6: guests[0].mounts[0].device: found nothing, wanted this key",
+            "6: guests[0].mounts[1].device: found nothing, wanted this key",
+        ),
+    ),
+    WrongConfig(
+        "tmpfs-with-what-only-a-disk-has",
+        _guest("{name: A, mounts: [{type: tmpfs, device: vda, at: /a, mode: xip, options: [size=x, xip, mode=8]}]}"),
+        (
+            "6: guests[0].mounts[0].device: found device: beside type: tmpfs, wanted it only beside type: ext2",
+            "6: guests[0].mounts[0].mode: found mode: beside type: tmpfs, wanted it only beside type: ext2",
+            "6: guests[0].mounts[0].options[0]: found 'size=x', wanted a mount option of tmpfs, such as size=16M,"
+            " mode=755 or noexec",
+            "6: guests[0].mounts[0].options[1]: found 'xip', wanted a mount option of tmpfs, such as size=16M,"
+            " mode=755 or noexec",
+            "6: guests[0].mounts[0].options[2]: found 'mode=8', wanted a mount option of tmpfs, such as size=16M,"
+            " mode=755 or noexec",
+        ),
+    ),
+    WrongConfig(
+        "unknown-type-of-mount",
+        _guest("{name: A, mounts: [{type: tmpf, at: /a}]}"),
+        ("6: guests[0].mounts[0].type: found 'tmpf', wanted one of ext2, tmpfs (did you mean tmpfs?)",),
+    ),
+    WrongConfig(
         "relative-mount-point",
         _guest("{name: A, mounts: [{device: dcssblk0, at: usr}]}"),
         ("6: guests[0].mounts[0].at: found 'usr', wanted a path from the guest's root, such as /usr/lib",),

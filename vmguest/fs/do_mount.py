@@ -11,15 +11,18 @@ from vmguest.fs.mount import Dentry, Mount
 from vmguest.fs.namei import Vfs, path_names
 from vmguest.fs.options import MountOptions
 
-BOOT_TYPE = "ext2"  # of what a guest's configuration mounts
+BOOT_TYPE = "ext2"  # of what a guest's configuration mounts, unless it says otherwise
 
 
-def mount_at_boot(vfs: Vfs, device: str, at: str, options: MountOptions) -> Mount:
-    """Mount a disk, /dev/ before its name or not, at a directory that rootfs makes. Raises KernelError."""
+def mount_at_boot(vfs: Vfs, device: str, at: str, options: MountOptions, type_name: str = BOOT_TYPE) -> Mount:
+    """Mount a disk, /dev/ before its name or not, at a directory that rootfs makes; a type may need no disk.
+
+    What lies at that directory already, or lower, is covered. Raises KernelError.
+    """
     if options.verbs:
         raise KernelError(EINVAL, f"mount {device} at {at}: option {min(options.verbs)} says nothing here")
-    disk = disk_at_boot(vfs, device, at)
-    file_system = _get_file_system(vfs, BOOT_TYPE, disk, options)
+    disk = disk_at_boot(vfs, device, at) if vfs.types.get(type_name).needs_device else None
+    file_system = _get_file_system(vfs, type_name, disk, options)
     try:
         path = path_names(os.fsencode(at))
         mount = None if path else vfs.mount_root(file_system, options.mount_flags)

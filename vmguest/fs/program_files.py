@@ -23,7 +23,7 @@ _LINKS: Final = {
     b"stderr": b"/proc/self/fd/2",
 }
 _DIRECTORIES: Final = (b"pts", b"shm")
-_TMPFS_AT: Final = (b"/dev/shm", b"/run")
+_TMPFS_AT: Final = {b"/dev/shm": MountOptions(), b"/run": MountOptions(data=("mode=755",))}
 
 
 def add_program_files(kernel: Kernel) -> None:
@@ -38,8 +38,8 @@ def add_program_files(kernel: Kernel) -> None:
     devices.directories.extend(_DIRECTORIES)
     kernel.proc_parts += [ProcMachine(kernel), ProcTasks(kernel)]
     kernel.vfs.populate()
-    for path in _TMPFS_AT:
-        _mount_tmpfs(kernel.vfs, path)
+    for path, options in _TMPFS_AT.items():
+        _mount_tmpfs(kernel.vfs, path, options)
 
 
 def _controlling_terminal(kernel: Kernel) -> DeviceFile:
@@ -55,8 +55,8 @@ def _console(kernel: Kernel) -> DeviceFile:
     return OutputFile(lambda data: kernel.log.log("notice", data.decode(errors="replace").rstrip("\n")))
 
 
-def _mount_tmpfs(vfs: Vfs, path: bytes) -> None:
+def _mount_tmpfs(vfs: Vfs, path: bytes, options: MountOptions) -> None:
     """Mount a tmpfs at a directory, unless there is none or something is mounted there already."""
     place = existing(vfs, path)
     if place is not None and place.inode.is_dir and not place.is_mount_root:
-        vfs.graft(vfs.types.get("tmpfs").mount(None, MountOptions(), vfs.file_systems), place)
+        vfs.graft(vfs.types.get("tmpfs").mount(None, options, vfs.file_systems), place)

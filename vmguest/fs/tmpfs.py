@@ -5,7 +5,7 @@ Its data is page cache, as in Linux, and there is no other copy. Names and inode
 
 import stat
 from collections.abc import Iterator, Sequence
-from errno import EEXIST, EINVAL, EISDIR, ENODATA, ENOENT, ENOTDIR, ENOTEMPTY, EOPNOTSUPP
+from errno import EEXIST, EINVAL, EISDIR, ENODATA, ENOENT, ENOSPC, ENOTDIR, ENOTEMPTY, EOPNOTSUPP
 from time import time
 
 from dcss.abi.page import PAGE_SIZE
@@ -14,10 +14,13 @@ from dcss.ext2.inode import InodeChange
 from vmguest.credentials import Credentials
 from vmguest.frames import FrameMap
 from vmguest.fs.filesystem import XATTR_CREATE, XATTR_REPLACE, FileSystem, StatFs, VfsInode
-from vmguest.fs.options import MountOptions, refuse_data
+from vmguest.fs.options import MountOptions
 from vmguest.fs.tmpfs_file import TmpfsFile, TmpfsInode
+from vmguest.fs.tmpfs_options import TmpfsOptions, parse_tmpfs_options
 from vmguest.storage import RealStorage
 
+ROOTFS = "rootfs"
+ROOTFS_OPTIONS = TmpfsOptions(mode=0o755)
 _FIRST_MINOR = 16  # of the numbers without a device; those below are taken by what there is one of
 
 
@@ -29,19 +32,24 @@ class TmpfsFileSystem:
     buffer_bytes = 0
     has_acl = False
 
-    def __init__(self, storage: RealStorage, type_name: str, minor: int = 1) -> None:
+    def __init__(
+        self, storage: RealStorage, type_name: str, minor: int = 1, settings: TmpfsOptions = ROOTFS_OPTIONS
+    ) -> None:
         self.type_name = self.source = type_name
         self.device_number = (0, minor)
         self.read_only = False
         self._storage = storage
+        self._settings = settings
         self._inodes: dict[int, TmpfsInode] = {}
         self._last_number = 0
-        self._new(stat.S_IFDIR | 0o755).links_count = 2
+        root = self._new(stat.S_IFDIR | settings.mode)
+        root.links_count, root.uid, root.gid = 2, settings.uid, settings.gid
 
     @property
     def options(self) -> tuple[str, ...]:
         """The options in force."""
-        return ("ro",) if self.read_only else ("rw",)
+        access = "ro" if self.read_only else "rw"
+        return (access,) if self.type_name == ROOTFS else (access, *self._settings.shown())
 
     @property
     def writer(self) -> "TmpfsFileSystem | None":
@@ -77,7 +85,7 @@ class TmpfsFileSystem:
         if own.data is None:
             raise KernelError(EISDIR if own.is_dir else EINVAL, f"inode {own.number}: not a regular file")
         self.hold(own)
-        return TmpfsFile(own, own.data, self._storage)
+        return TmpfsFile(own, own.data, self._storage, self._room_pages)
 
     def open_writable(self, inode: VfsInode) -> "TmpfsFile":
         """Open a regular file; every open can write."""
@@ -102,7 +110,11 @@ class TmpfsFileSystem:
     def statfs(self) -> StatFs:
         """Return what its files take, and what real storage has left for everybody."""
         used, free = self.page_cache_bytes // PAGE_SIZE, self._storage.free_bytes // PAGE_SIZE
-        return StatFs(PAGE_SIZE, used + free, free, free, len(self._inodes) + free, free)
+        room, limit_inodes = self._room_pages(), self._settings.limit_inodes
+        if room is not None:
+            free = min(free, room)
+        free_inodes = free if limit_inodes is None else max(0, limit_inodes - len(self._inodes))
+        return StatFs(PAGE_SIZE, used + free, free, free, len(self._inodes) + free_inodes, free_inodes)
 
     def act_for(self, caller: Credentials) -> None:
         """Do nothing: nothing is kept for root."""
@@ -218,8 +230,12 @@ class TmpfsFileSystem:
         """Do nothing: there is no device."""
 
     def remount(self, options: MountOptions) -> None:
-        """Make it read-only, or writable again. Raises KernelError(EINVAL) for options that it does not know."""
-        refuse_data(self.type_name, options)
+        """Make it read-only or writable again, or change its limits. Raises KernelError(EINVAL) for other options."""
+        changed = parse_tmpfs_options(options.data, self._storage.size_bytes, self._settings)
+        used = self.page_cache_bytes // PAGE_SIZE
+        if changed.limit_pages is not None and used > changed.limit_pages:
+            raise KernelError(EINVAL, f"tmpfs: {used} pages are in use, wanted at most {changed.limit_pages}")
+        self._settings = changed
         if options.read_only is not None:
             self.read_only = options.read_only
 
@@ -232,7 +248,15 @@ class TmpfsFileSystem:
     def _own(self, inode: VfsInode) -> TmpfsInode:
         return inode if isinstance(inode, TmpfsInode) else self._inodes[inode.number]
 
+    def _room_pages(self) -> int | None:
+        """Return how many pages its size leaves; None where it has none."""
+        limit = self._settings.limit_pages
+        return None if limit is None else max(0, limit - self.page_cache_bytes // PAGE_SIZE)
+
     def _new(self, mode: int) -> TmpfsInode:
+        limit = self._settings.limit_inodes
+        if limit is not None and len(self._inodes) >= limit:
+            raise KernelError(ENOSPC, f"tmpfs: it has {limit} files, as many as nr_inodes= says")
         self._last_number += 1
         now = int(time())
         inode = TmpfsInode(self._last_number, mode, atime=now, mtime=now, ctime=now)
@@ -270,7 +294,7 @@ class TmpfsFileSystem:
 
 def mount_tmpfs(storage: RealStorage, options: MountOptions, mounted: Sequence[FileSystem]) -> TmpfsFileSystem:
     """Return a new file system, under a number that no other has. Raises KernelError(EINVAL) for unknown options."""
-    refuse_data("tmpfs", options)
+    settings = parse_tmpfs_options(options.data, storage.size_bytes)
     taken = {system.device_number for system in mounted}
     minor = next(n for n in range(_FIRST_MINOR, _FIRST_MINOR + len(taken) + 1) if (0, n) not in taken)
-    return TmpfsFileSystem(storage, "tmpfs", minor)
+    return TmpfsFileSystem(storage, "tmpfs", minor, settings)

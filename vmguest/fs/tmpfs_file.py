@@ -1,6 +1,6 @@
 """Inodes and open files of a file system in real storage."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from errno import EINVAL, ENOMEM, ENOSPC
 from time import time
@@ -50,12 +50,16 @@ class TmpfsInode(ModeMixin):
 class TmpfsFile(StoredFile):
     """An open regular file of real storage."""
 
-    __slots__ = ("_data", "_inode")
+    __slots__ = ("_data", "_inode", "_room_pages")
 
-    def __init__(self, inode: TmpfsInode, data: FrameMap, storage: RealStorage) -> None:
+    def __init__(
+        self, inode: TmpfsInode, data: FrameMap, storage: RealStorage, room_pages: Callable[[], int | None]
+    ) -> None:
+        """`room_pages` returns what its file system may still take, None where only storage is a limit."""
         super().__init__(storage.base, inode.mappings)
         self._inode = inode
         self._data = data
+        self._room_pages = room_pages
 
     @property
     def size_bytes(self) -> int:
@@ -69,9 +73,10 @@ class TmpfsFile(StoredFile):
         if not data:
             return 0
         first = position // PAGE_SIZE
-        filled = self._data.fill(first, hostmem.pages(position + len(data)) - first)
+        filled = self._data.fill(first, hostmem.pages(position + len(data)) - first, self._room_pages())
         if not filled:
-            raise KernelError(ENOSPC, "real storage is full (give the guest more `storage:`, or remove files)")
+            full = "the file system's size=" if self._room_pages() == 0 else "real storage"
+            raise KernelError(ENOSPC, f"{full} is full (give the guest more `storage:`, or remove files)")
         done = copy_into_runs(self._window, self._data.runs(first, filled), position, data)
         self._set_size(max(self.size_bytes, position + done))
         self._mappings.changed(first, filled)
@@ -93,6 +98,6 @@ class TmpfsFile(StoredFile):
 
     def _runs(self, first_page: int, pages: int, *, for_write: bool) -> Iterator[StorageRun]:
         """Yield the file's own frames, and its holes."""
-        if for_write and self._data.fill(first_page, pages) < pages:
+        if for_write and self._data.fill(first_page, pages, self._room_pages()) < pages:
             raise KernelError(ENOMEM, f"{pages} pages of a file: real storage has no room for its holes")
         return self._data.translate(first_page, pages)

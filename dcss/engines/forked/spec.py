@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 
 from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, S390xSettings, Step
-from vmguest.spec import FULL, GuestSpec, ProgramOptions
+from vmguest.spec import FULL, TMPFS_MODE, GuestSpec, ProgramOptions
 
 
 def spec_of(plan: GuestPlan) -> GuestSpec:
@@ -33,7 +33,9 @@ def _options_of(steps: Sequence[Step]) -> Iterator[ProgramOptions]:
 
 
 def _device_of(mount: MountPlan) -> str:
-    """Return the kind of device that the guest makes for a mount; nothing where it mounts the disk itself."""
+    """Return the kind of device that the guest makes for a mount, or that it needs none; nothing for a disk itself."""
+    if mount.type == "tmpfs":
+        return TMPFS_MODE
     return mount.mode if mount.mode in {"ramdisk", "mtd"} else ""
 
 

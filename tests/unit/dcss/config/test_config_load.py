@@ -66,6 +66,7 @@ guests:
     mounts:
       - {device: dcssblk1, at: /, options: [ro, xip]}
       - {device: dcssblk0, at: /mnt}
+      - {type: tmpfs, at: /mnt/tmp, options: [size=1M, noexec]}
     expect: copies
     run:
       - map: /usr/**/*.so*
@@ -89,7 +90,11 @@ guests:
         settings=S390xSettings("clone", 60.0),
         storage_bytes=128 << 20,
         dcssblk=("A(local)", "B:C"),
-        mounts=(MountPlan("dcssblk1", "/", ("ro", "xip")), MountPlan("dcssblk0", "/mnt", ())),
+        mounts=(
+            MountPlan("dcssblk1", "/", ("ro", "xip")),
+            MountPlan("dcssblk0", "/mnt", ()),
+            MountPlan("tmpfs", "/mnt/tmp", ("size=1M", "noexec"), type="tmpfs"),
+        ),
         expect="copies",
         run=(
             Step("map", "/usr/**/*.so*"),
