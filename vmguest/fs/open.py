@@ -41,7 +41,7 @@ class FileDescription:
     at the end. What would have to wait raises KernelError(EAGAIN).
     """
 
-    __slots__ = ("_device", "_holders", "_target", "_vfs", "dentry", "file", "flags", "position")
+    __slots__ = ("__weakref__", "_device", "_holders", "_target", "_vfs", "dentry", "file", "flags", "position")
 
     def __init__(
         self,

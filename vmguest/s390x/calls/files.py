@@ -1,0 +1,429 @@
+"""System calls on descriptors: open, read, write and their kin."""
+
+from collections.abc import Sequence
+from errno import EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE
+from time import monotonic
+
+from dcss.errors import KernelError
+from vmguest.fs.open import O_APPEND, O_CLOEXEC, O_NONBLOCK, FileDescription, open_file
+from vmguest.fs.pipe import make_pipe
+from vmguest.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT
+from vmguest.s390x.calls.paths import AT_FDCWD, place_of
+from vmguest.s390x.calls.registry import CallGroup
+from vmguest.s390x.calls.structures import INT, IOVEC
+from vmguest.s390x.process import Thread, WaitError
+from vmguest.s390x.signals import SIGPIPE, SignalInfo
+from vmguest.s390x.system import System
+
+CALLS = CallGroup()
+MOST_BYTES = 0x7FFF_F000  # of one read or write: MAX_RW_COUNT
+_MOST_BUFFERS = 1024
+_CHUNK_BYTES = 1 << 20
+_O_TMPFILE = 0o20000000
+_WRITABLE_FLAGS = O_APPEND | O_NONBLOCK
+
+F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW = 0, 1, 2, 3, 4, 5, 6, 7
+_F_SETOWN, _F_GETOWN, _F_OFD_GETLK, _F_OFD_SETLK, _F_OFD_SETLKW = 8, 9, 36, 37, 38
+_F_DUPFD_CLOEXEC, _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1030, 1031, 1032
+_F_UNLCK = 2
+_LOCKS = frozenset({F_SETLK, F_SETLKW, _F_OFD_SETLK, _F_OFD_SETLKW})
+_PIPE_BYTES = 65536
+_LOCK_TYPE_BYTES = 2
+O_LARGEFILE = 0o100000
+
+
+def or_wait(error: KernelError, file: FileDescription, events: int) -> Exception:
+    """Return what to raise for an error of a file: EAGAIN is a wait for events, unless the file does not wait."""
+    if error.errno != EAGAIN or file.flags & O_NONBLOCK:
+        return error
+    seconds = file.alarm_seconds()
+    deadline = None if seconds is None else monotonic() + seconds
+    return WaitError(lambda: bool(file.poll() & (events | POLLERR | POLLHUP)), deadline)
+
+
+@CALLS.add("at", "path", "open", "mode")
+def openat(system: System, thread: Thread, directory: int, path: int, flags: int, mode: int) -> int:
+    """Open a file."""
+    process = thread.process
+    name = process.space.string(path)
+    if flags & _O_TMPFILE:
+        raise KernelError(EINVAL, "O_TMPFILE")
+    start = place_of(process, directory, name)
+    opened = thread.opening or open_file(system.vfs, name, flags & ~O_LARGEFILE, start, mode)
+    thread.opening = None
+    if opened.open_pending and not flags & O_NONBLOCK:  # a FIFO, until its other end is open
+        thread.opening = opened
+        raise WaitError(lambda: not opened.open_pending)
+    return process.files.install(opened, close_on_exec=bool(flags & O_CLOEXEC))
+
+
+@CALLS.add("path", "open", "mode", name="open")
+def open_(system: System, thread: Thread, path: int, flags: int, mode: int) -> int:
+    """Open a file."""
+    return openat(system, thread, AT_FDCWD, path, flags, mode) or 0
+
+
+@CALLS.add("path", "mode")
+def creat(system: System, thread: Thread, path: int, mode: int) -> int:
+    """Make a file and open it for writing."""
+    return openat(system, thread, AT_FDCWD, path, 0o1101, mode) or 0
+
+
+@CALLS.add("fd")
+def close(_system: System, thread: Thread, number: int) -> int:
+    """Close a descriptor."""
+    thread.process.files.close(number)
+    return 0
+
+
+@CALLS.add("uint", "uint", "uint")
+def close_range(_system: System, thread: Thread, first: int, last: int, flags: int) -> int:
+    """Close descriptors of a range, or mark them close-on-exec."""
+    if first > last or flags & ~6:
+        raise KernelError(EINVAL, f"close_range {first} to {last}, flags {flags}")
+    files = thread.process.files
+    for number in [each for each in files if first <= each <= last]:
+        if flags & 4:  # CLOSE_RANGE_CLOEXEC
+            files.set_close_on_exec(number, True)
+        else:
+            files.close(number)
+    return 0
+
+
+@CALLS.add("fd", "buffer", "size")
+def read(_system: System, thread: Thread, number: int, buffer: int, size_bytes: int) -> int:
+    """Read from a descriptor's position on."""
+    return _read(thread, number, ((buffer, min(size_bytes, MOST_BYTES)),))
+
+
+@CALLS.add("fd", "address", "int")
+def readv(_system: System, thread: Thread, number: int, vector: int, count: int) -> int:
+    """Read into several buffers."""
+    return _read(thread, number, _vector(thread, vector, count))
+
+
+@CALLS.add("fd", "buffer", "size", "long")
+def pread64(_system: System, thread: Thread, number: int, buffer: int, size_bytes: int, position: int) -> int:
+    """Read from a position on."""
+    return _read(thread, number, ((buffer, min(size_bytes, MOST_BYTES)),), position)
+
+
+@CALLS.add("fd", "address", "int", "long", "long")
+def preadv(_system: System, thread: Thread, number: int, vector: int, count: int, position: int, _high: int) -> int:
+    """Read into several buffers from a position on."""
+    return _read(thread, number, _vector(thread, vector, count), position)
+
+
+@CALLS.add("fd", "data", "size")
+def write(system: System, thread: Thread, number: int, data: int, size_bytes: int) -> int:
+    """Write at a descriptor's position."""
+    return _write(system, thread, number, ((data, min(size_bytes, MOST_BYTES)),))
+
+
+@CALLS.add("fd", "address", "int")
+def writev(system: System, thread: Thread, number: int, vector: int, count: int) -> int:
+    """Write several buffers."""
+    return _write(system, thread, number, _vector(thread, vector, count))
+
+
+@CALLS.add("fd", "data", "size", "long")
+def pwrite64(system: System, thread: Thread, number: int, data: int, size_bytes: int, position: int) -> int:
+    """Write at a position."""
+    return _write(system, thread, number, ((data, min(size_bytes, MOST_BYTES)),), position)
+
+
+@CALLS.add("fd", "address", "int", "long", "long")
+def pwritev(system: System, thread: Thread, number: int, vector: int, count: int, position: int, _high: int) -> int:
+    """Write several buffers at a position."""
+    return _write(system, thread, number, _vector(thread, vector, count), position)
+
+
+def _vector(thread: Thread, vector: int, count: int) -> list[tuple[int, int]]:
+    if not 0 <= count <= _MOST_BUFFERS:
+        raise KernelError(EINVAL, f"{count} buffers, wanted 0 to {_MOST_BUFFERS}")
+    packed = thread.process.space.read(vector, count * IOVEC.size)
+    return [(address, size_bytes) for address, size_bytes in IOVEC.iter_unpack(packed)]
+
+
+def _read(thread: Thread, number: int, parts: Sequence[tuple[int, int]], position: int | None = None) -> int:
+    space, file = thread.process.space, thread.process.files.get(number)
+    if position is not None and position < 0:
+        raise KernelError(EINVAL, f"read at {position}")
+    done = 0
+    try:
+        if not any(size_bytes for _, size_bytes in parts):
+            return file.read(memoryview(b"")) if position is None else file.pread(memoryview(b""), position)
+        for address, size_bytes in parts:
+            for piece in space.buffers(address, size_bytes):
+                count = file.read(piece) if position is None else file.pread(piece, position + done)
+                done += count
+                if count < len(piece):
+                    return done
+                if not file.file.seekable and not file.poll() & POLLIN:
+                    return done
+    except KernelError as error:
+        if done:
+            return done
+        raise or_wait(error, file, POLLIN) from error
+    return done
+
+
+def _write(
+    system: System, thread: Thread, number: int, parts: Sequence[tuple[int, int]], position: int | None = None
+) -> int:
+    space, file = thread.process.space, thread.process.files.get(number)
+    if position is not None and position < 0:
+        raise KernelError(EINVAL, f"write at {position}")
+    total = sum(size_bytes for _, size_bytes in parts)
+    done = thread.written_bytes  # by this call, before it waited
+    try:
+        data = space.read(*parts[0]) if len(parts) == 1 else b"".join(space.read(*part) for part in parts)
+        if not data:
+            return file.write(b"") if position is None else file.pwrite(b"", position)
+        while done < total:
+            rest = memoryview(data)[done:]
+            done += file.write(rest) if position is None else file.pwrite(rest, position + done)
+    except KernelError as error:
+        if error.errno == EPIPE:
+            system.delivery.send(
+                thread.process, SignalInfo.sent(SIGPIPE, thread.process.pid, thread.process.credentials.uid), thread
+            )
+        wait = or_wait(error, file, POLLOUT)
+        if isinstance(wait, WaitError) and not thread.deliverable:
+            thread.written_bytes = done
+            raise wait from error
+        if done:
+            thread.written_bytes = 0
+            return done
+        raise wait from error
+    thread.written_bytes = 0
+    return done
+
+
+@CALLS.add("fd", "long", "int")
+def lseek(_system: System, thread: Thread, number: int, offset: int, whence: int) -> int:
+    """Move a descriptor's position."""
+    return thread.process.files.get(number).seek(offset, whence)
+
+
+@CALLS.add("fd")
+def dup(_system: System, thread: Thread, number: int) -> int:
+    """Make one more descriptor of an open file."""
+    return thread.process.files.dup(number)
+
+
+@CALLS.add("fd", "fd")
+def dup2(_system: System, thread: Thread, number: int, new: int) -> int:
+    """Have another number mean an open file."""
+    return thread.process.files.dup2(number, new)
+
+
+@CALLS.add("fd", "fd", "open")
+def dup3(_system: System, thread: Thread, number: int, new: int, flags: int) -> int:
+    """Have another number mean an open file, perhaps close-on-exec."""
+    return thread.process.files.dup3(number, new, flags)
+
+
+@CALLS.add("fd", "int", "ulong")
+def fcntl(  # noqa: PLR0911 - one for each command
+    _system: System, thread: Thread, number: int, command: int, argument: int
+) -> int:
+    """Change what a descriptor or its open file is."""
+    process = thread.process
+    files, file = process.files, process.files.get(number)
+    argument_int = argument & 0xFFFF_FFFF
+    if command in {F_DUPFD, _F_DUPFD_CLOEXEC}:
+        return files.dup(number, argument_int, close_on_exec=command == _F_DUPFD_CLOEXEC)
+    if command == F_GETFD:
+        return int(files.closes_on_exec(number))
+    if command == F_SETFD:
+        files.set_close_on_exec(number, bool(argument & 1))
+        return 0
+    if command == F_GETFL:
+        return file.flags | (O_LARGEFILE if file.file.seekable else 0)
+    if command == F_SETFL:
+        file.flags = file.flags & ~_WRITABLE_FLAGS | argument_int & _WRITABLE_FLAGS
+        return 0
+    if command in {F_GETLK, _F_OFD_GETLK}:  # nobody else could hold one that conflicts: see docs/s390x.md
+        process.space.write(argument, _F_UNLCK.to_bytes(_LOCK_TYPE_BYTES, "big"))
+        return 0
+    if command in _LOCKS or command in {_F_SETOWN, _F_GETOWN}:
+        return 0
+    if command in {_F_GETPIPE_SZ, _F_SETPIPE_SZ}:
+        if file.file.seekable:
+            raise KernelError(EBADF, f"descriptor {number}: no pipe")
+        return _PIPE_BYTES
+    raise KernelError(EINVAL, f"fcntl {command} of descriptor {number}")
+
+
+@CALLS.add("fd", "int")
+def flock(_system: System, thread: Thread, number: int, _operation: int) -> int:
+    """Lock a file: no other program that asks for the lock is kept out; see docs/s390x.md."""
+    thread.process.files.get(number)
+    return 0
+
+
+@CALLS.add("fd", "uint", "ulong")
+def ioctl(_system: System, thread: Thread, number: int, request: int, argument: int) -> int:
+    """Do what only this kind of file can."""
+    files = thread.process.files
+    file = files.get(number)
+    if request in {0x5451, 0x5450}:  # FIOCLEX, FIONCLEX
+        files.set_close_on_exec(number, request == 0x5451)
+        return 0
+    return file.ioctl(request, argument, thread.process.space)
+
+
+@CALLS.add("address", "open")
+def pipe2(system: System, thread: Thread, numbers: int, flags: int) -> int:
+    """Make a pipe."""
+    files = thread.process.files
+    reading, writing = make_pipe(system.vfs, flags)
+    close_on_exec = bool(flags & O_CLOEXEC)
+    first = files.install(reading, close_on_exec=close_on_exec)
+    try:
+        second = files.install(writing, close_on_exec=close_on_exec)
+    except KernelError:
+        files.close(first)
+        raise
+    thread.process.space.write(numbers, INT.pack(first) + INT.pack(second))
+    return 0
+
+
+@CALLS.add("address")
+def pipe(system: System, thread: Thread, numbers: int) -> int:
+    """Make a pipe."""
+    return pipe2(system, thread, numbers, 0) or 0
+
+
+@CALLS.add("fd", "fd", "address", "size")
+def sendfile(_system: System, thread: Thread, out: int, source: int, offset: int, count: int) -> int:
+    """Copy between two open files without a buffer of the program."""
+    process = thread.process
+    files, space = process.files, process.space
+    from_file, to_file = files.get(source), files.get(out)
+    if not from_file.file.seekable:
+        raise KernelError(EINVAL, f"descriptor {source}: has no positions")
+    position = from_file.position if not offset else int.from_bytes(space.read(offset, 8), "big")
+    buffer = memoryview(bytearray(min(count, _CHUNK_BYTES)))
+    done = 0
+    try:
+        while done < count:
+            taken = from_file.pread(buffer[: count - done], position + done)
+            if not taken:
+                break
+            written = to_file.write(buffer[:taken])
+            done += written
+            if written < taken:
+                break
+    except KernelError as error:
+        if not done:
+            raise or_wait(error, to_file, POLLOUT) from error
+    if offset:
+        space.write(offset, (position + done).to_bytes(8, "big"))
+    else:
+        from_file.position = position + done
+    return done
+
+
+@CALLS.add("fd", "address", "fd", "address", "size", "uint")
+def copy_file_range(
+    _system: System, thread: Thread, source: int, source_offset: int, out: int, out_offset: int, count: int, flags: int
+) -> int:
+    """Copy between two files."""
+    process = thread.process
+    files, space = process.files, process.space
+    from_file, to_file = files.get(source), files.get(out)
+    if flags or not (from_file.dentry.inode.is_regular and to_file.dentry.inode.is_regular):
+        raise KernelError(EINVAL, "copy_file_range: wanted two regular files, and no flags")
+    position = from_file.position if not source_offset else int.from_bytes(space.read(source_offset, 8), "big")
+    target = to_file.position if not out_offset else int.from_bytes(space.read(out_offset, 8), "big")
+    buffer = memoryview(bytearray(min(count, _CHUNK_BYTES)))
+    done = 0
+    while done < count:
+        taken = from_file.pread(buffer[: count - done], position + done)
+        if not taken:
+            break
+        written = 0
+        while written < taken:
+            written += to_file.pwrite(buffer[written:taken], target + done + written)
+        done += taken
+    for offset, file, end in ((source_offset, from_file, position + done), (out_offset, to_file, target + done)):
+        if offset:
+            space.write(offset, end.to_bytes(8, "big"))
+        else:
+            file.position = end
+    return done
+
+
+@CALLS.add("fd", "long")
+def ftruncate(_system: System, thread: Thread, number: int, size_bytes: int) -> int:
+    """Cut an open file, or let it grow."""
+    thread.process.files.get(number).truncate(size_bytes)
+    return 0
+
+
+@CALLS.add("fd", "int", "long", "long")
+def fallocate(_system: System, thread: Thread, number: int, mode: int, offset: int, size_bytes: int) -> int:
+    """Make a file as large as asked for; room is not set aside."""
+    file = thread.process.files.get(number)
+    if offset < 0 or size_bytes <= 0:
+        raise KernelError(EINVAL, f"fallocate at {offset} of {size_bytes}")
+    if mode:
+        raise KernelError(EOPNOTSUPP, f"fallocate: mode {mode}")
+    if file.file.size_bytes < offset + size_bytes:
+        file.truncate(offset + size_bytes)
+    return 0
+
+
+def _sync(system: System, thread: Thread) -> None:
+    """Have files know what was stored through shared mappings."""
+    for process in system.table.processes.values():
+        if process.ended is None:
+            process.space.write_back_shared()
+    system.scheduler.purge_if_stale(thread)
+
+
+@CALLS.add("fd")
+def fsync(system: System, thread: Thread, number: int) -> int:
+    """Write what was changed of a file to its device."""
+    file = thread.process.files.get(number)
+    _sync(system, thread)
+    file.fsync()
+    return 0
+
+
+@CALLS.add("fd")
+def fdatasync(system: System, thread: Thread, number: int) -> int:
+    """Write what was changed of a file to its device."""
+    return fsync(system, thread, number) or 0
+
+
+@CALLS.add("fd")
+def syncfs(system: System, thread: Thread, number: int) -> int:
+    """Write what was changed of a file system."""
+    thread.process.files.get(number)
+    return sync(system, thread) or 0
+
+
+@CALLS.add()
+def sync(system: System, thread: Thread) -> int:
+    """Write what was changed of every file system."""
+    _sync(system, thread)
+    system.kernel.sync()
+    return 0
+
+
+@CALLS.add("fd", "long", "long", "int")
+def fadvise64(_system: System, thread: Thread, number: int, _offset: int, _length: int, _advice: int) -> int:
+    """Take advice on how a file will be read: there is nothing to do better."""
+    if not thread.process.files.get(number).file.seekable:
+        raise KernelError(ESPIPE, f"descriptor {number}: has no positions")
+    return 0
+
+
+@CALLS.add("fd", "long", "size")
+def readahead(_system: System, thread: Thread, number: int, _offset: int, _count: int) -> int:
+    """Read ahead: files in place need none."""
+    thread.process.files.get(number)
+    return 0

@@ -1,0 +1,569 @@
+"""System calls on processes and threads."""
+
+import struct
+from errno import E2BIG, ECHILD, EINVAL, ENOSYS, EPERM, ESRCH
+from typing import Any, NamedTuple
+
+from dcss.errors import KernelError
+from vmguest.credentials import Credentials
+from vmguest.s390x.calls.registry import DONE, CallGroup
+from vmguest.s390x.calls.structures import INT, RLIMIT, ULONG, pack_rusage
+from vmguest.s390x.life import CLONE_VFORK, wait_for_exec
+from vmguest.s390x.process import Process, Thread, WaitError
+from vmguest.s390x.program import MOST_ARGUMENT_BYTES
+from vmguest.s390x.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SIGCHLD, SIGCONT, SignalInfo
+from vmguest.s390x.space import STACK_BYTES
+from vmguest.s390x.system import System
+
+CALLS = CallGroup()
+WNOHANG, WUNTRACED, WEXITED, WCONTINUED, WNOWAIT = 1, 2, 4, 8, 0x1000000
+_P_ALL, _P_PID, _P_PGID = 0, 1, 2
+_CONTINUED_STATUS = 0xFFFF
+_STOPPED_STATUS = 0x7F
+_INFINITY = (1 << 64) - 1
+_RLIMIT_STACK, _RLIMIT_NPROC, _RLIMIT_NOFILE, _RLIMIT_CORE, _RLIMITS = 3, 6, 7, 4, 16
+_DEFAULT_LIMITS = {
+    _RLIMIT_STACK: (STACK_BYTES, _INFINITY),
+    _RLIMIT_CORE: (0, _INFINITY),
+    _RLIMIT_NOFILE: (1024, 4096),
+    _RLIMIT_NPROC: (1024, 1024),
+    8: (65536, 65536),  # RLIMIT_MEMLOCK
+    11: (1024, 1024),  # RLIMIT_SIGPENDING
+    12: (819200, 819200),  # RLIMIT_MSGQUEUE
+    13: (0, 0),  # RLIMIT_NICE
+    14: (0, 0),  # RLIMIT_RTPRIO
+}
+_RUSAGE_CHILDREN = -1
+_PR_SET_NAME, _PR_GET_NAME, _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_GET_DUMPABLE = 15, 16, 1, 2, 3
+_PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS, _PR_CAPBSET_READ, _PR_SET_DUMPABLE = 38, 39, 23, 4
+_COMM_BYTES = 16
+_MOST_WORDS = 0x10000
+_KEEP = 0xFFFF_FFFF
+_SIGINFO_BYTES = 128
+
+
+@CALLS.add("ulong", "ulong", "address", "address", "address")
+def clone(system: System, thread: Thread, stack: int, flags: int, parent_tid: int, child_tid: int, tls: int) -> int:
+    """Make a process or a thread; s390 has the stack first."""
+    if flags & CLONE_VFORK and thread.vfork_child is not None:
+        return _vforked(thread)
+    tid = system.life.clone(thread, flags, stack, parent_tid, child_tid, tls)
+    if flags & CLONE_VFORK:
+        thread.vfork_child = system.table.processes[tid]
+        return _vforked(thread)
+    return tid
+
+
+def _vforked(thread: Thread) -> int:
+    """Return the child's id once it runs a program of its own, or has ended."""
+    child = thread.vfork_child
+    assert child is not None, "it was made"
+    wait_for_exec(child)
+    thread.vfork_child = None
+    return child.pid
+
+
+@CALLS.add()
+def fork(system: System, thread: Thread) -> int:
+    """Make a process."""
+    return system.life.clone(thread, SIGCHLD, 0, 0, 0, 0)
+
+
+@CALLS.add()
+def vfork(system: System, thread: Thread) -> int:
+    """Make a process that has the memory of this one, until it runs another program."""
+    return clone(system, thread, 0, 0x4100 | SIGCHLD, 0, 0, 0) or 0
+
+
+@CALLS.add("path", "address", "address")
+def execve(system: System, thread: Thread, path: int, words: int, environment: int) -> int | None:
+    """Run another program in this process."""
+    space = thread.process.space
+    name = space.string(path)
+    system.life.execute(thread, name, *(_strings(thread, each) for each in (words, environment)))
+    return DONE
+
+
+def _strings(thread: Thread, address: int) -> list[bytes]:
+    """Read an array of pointers to strings. Raises FaultError, KernelError(E2BIG)."""
+    space = thread.process.space
+    found: list[bytes] = []
+    total = 0
+    while address and (pointer := ULONG.unpack(space.read(address, ULONG.size))[0]):
+        found.append(space.string(pointer))
+        total += len(found[-1]) + 1 + ULONG.size
+        if total > MOST_ARGUMENT_BYTES or len(found) > _MOST_WORDS:
+            raise KernelError(E2BIG, f"arguments of more than {MOST_ARGUMENT_BYTES} bytes")
+        address += ULONG.size
+    return found
+
+
+@CALLS.add("int")
+def exit_(system: System, thread: Thread, code: int) -> int | None:
+    """End this thread."""
+    system.life.exit_thread(thread, code)
+    return DONE
+
+
+@CALLS.add("int")
+def exit_group(system: System, thread: Thread, code: int) -> int | None:
+    """End this process."""
+    system.life.exit(thread.process, code)
+    return DONE
+
+
+# -- waiting for children ----------------------------------------------------------------------------------------------
+
+
+class _Change(NamedTuple):
+    """What a child's parent is told: its kind (CLD_*), wait4's status, and waitid's."""
+
+    child: Process
+    kind: int
+    packed: int
+    status: int
+
+
+def _changes(chosen: list[Process], options: int) -> _Change | None:
+    for child in chosen:
+        if child.ended is not None and options & WEXITED:
+            killed = child.ended.signal
+            kind = CLD_KILLED if killed else CLD_EXITED
+            return _Change(child, kind, child.ended.packed, killed or child.ended.code)
+        if child.change == CLD_STOPPED and options & WUNTRACED:
+            return _Change(child, CLD_STOPPED, child.stopped_by << 8 | _STOPPED_STATUS, child.stopped_by)
+        if child.change == CLD_CONTINUED and options & WCONTINUED:
+            return _Change(child, CLD_CONTINUED, _CONTINUED_STATUS, SIGCONT)
+
+    return None
+
+
+def _children(process: Process, kind: int, number: int) -> list[Process]:
+    if kind == _P_PID:
+        return [child for child in process.children if child.pid == number]
+    if kind == _P_PGID:
+        return [child for child in process.children if child.group == number]
+    return list(process.children)
+
+
+def _wait(system: System, thread: Thread, kind: int, number: int, options: int) -> _Change | None:
+    """Return what a child has to tell, None with WNOHANG and nothing. Raises WaitError, KernelError(ECHILD)."""
+    process = thread.process
+    chosen = _children(process, kind, number)
+    if not chosen:
+        raise KernelError(ECHILD, "no such child")
+    found = _changes(chosen, options)
+    if found is None:
+        if options & WNOHANG:
+            return None
+        raise WaitError(lambda: not (now := _children(process, kind, number)) or _changes(now, options) is not None)
+    if not options & WNOWAIT:
+        if found.child.ended is not None:
+            system.table.reap(found.child)
+        else:
+            found.child.change = 0
+    return found
+
+
+@CALLS.add("pid", "address", "int", "address")
+def wait4(system: System, thread: Thread, pid: int, status: int, options: int, usage: int) -> int:
+    """Wait for a child to end, stop or go on."""
+    process = thread.process
+    if pid > 0:
+        kind, number = _P_PID, pid
+    elif pid == -1:
+        kind, number = _P_ALL, 0
+    else:
+        kind, number = _P_PGID, -pid or process.group
+    change = _wait(system, thread, kind, number, options & ~WNOWAIT | WEXITED)
+    if change is None:
+        return 0
+    if status:
+        process.space.write(status, INT.pack(change.packed))
+    if usage:
+        process.space.write(usage, pack_rusage(change.child.user_seconds + change.child.children_seconds, 0))
+    return change.child.pid
+
+
+@CALLS.add("int", "pid", "address", "int", "address")
+def waitid(system: System, thread: Thread, kind: int, number: int, info: int, options: int, _usage: int) -> int:
+    """Wait for a child to end, stop or go on, and tell more of it."""
+    process = thread.process
+    if kind not in {_P_ALL, _P_PID, _P_PGID} or not options & (WEXITED | WUNTRACED | WCONTINUED):
+        raise KernelError(EINVAL, f"waitid of kind {kind}, options {options:#x}")
+    change = _wait(system, thread, kind, number or process.group if kind == _P_PGID else number, options)
+    if info:
+        packed = bytes(_SIGINFO_BYTES)
+        if change is not None:
+            uid = change.child.credentials.uid
+            packed = SignalInfo.child(change.kind, change.child.pid, uid, change.status).pack()
+        process.space.write(info, packed)
+    return 0
+
+
+# -- ids ---------------------------------------------------------------------------------------------------------------
+
+
+@CALLS.add()
+def getpid(_system: System, thread: Thread) -> int:
+    """Tell the process's id."""
+    return thread.process.pid
+
+
+@CALLS.add()
+def gettid(_system: System, thread: Thread) -> int:
+    """Tell the thread's id."""
+    return thread.tid
+
+
+@CALLS.add()
+def getppid(_system: System, thread: Thread) -> int:
+    """Tell the parent's id; 1 where it has ended."""
+    parent = thread.process.parent
+    return 1 if parent is None else parent.pid
+
+
+def _process(system: System, thread: Thread, pid: int) -> Process:
+    if pid == 0:
+        return thread.process
+    found = system.table.processes.get(pid)
+    if found is None:
+        raise KernelError(ESRCH, f"process {pid}: there is none")
+    return found
+
+
+@CALLS.add("pid")
+def getpgid(system: System, thread: Thread, pid: int) -> int:
+    """Tell a process's group."""
+    return _process(system, thread, pid).group
+
+
+@CALLS.add()
+def getpgrp(_system: System, thread: Thread) -> int:
+    """Tell the process's group."""
+    return thread.process.group
+
+
+@CALLS.add("pid")
+def getsid(system: System, thread: Thread, pid: int) -> int:
+    """Tell a process's session."""
+    return _process(system, thread, pid).session
+
+
+@CALLS.add("pid", "pid")
+def setpgid(system: System, thread: Thread, pid: int, group: int) -> int:
+    """Put a process into a group."""
+    process = _process(system, thread, pid)
+    group = group or process.pid
+    if group < 0:
+        raise KernelError(EINVAL, f"group {group}")
+    if process is not thread.process and process.parent is not thread.process:
+        raise KernelError(ESRCH, f"process {process.pid}: no child")
+    if process.session != thread.process.session or process.session == process.pid:
+        raise KernelError(EPERM, f"process {process.pid}: of another session, or leads one")
+    others = [each for each in system.table.group(group) if each.session == process.session]
+    if group != process.pid and not others:
+        raise KernelError(EPERM, f"group {group}: none of this session")
+    process.group = group
+    return 0
+
+
+@CALLS.add()
+def setsid(system: System, thread: Thread) -> int:
+    """Begin a session."""
+    process = thread.process
+    if any(True for _ in system.table.group(process.pid)):
+        raise KernelError(EPERM, f"process {process.pid}: leads a group")
+    process.group = process.session = process.pid
+    process.terminal = None
+    return process.pid
+
+
+@CALLS.add("address")
+def set_tid_address(_system: System, thread: Thread, address: int) -> int:
+    """Say which word becomes 0 when this thread ends."""
+    thread.clear_tid = address
+    return thread.tid
+
+
+@CALLS.add("address", "size")
+def set_robust_list(_system: System, thread: Thread, address: int, size_bytes: int) -> int:
+    """Say which locks this thread holds."""
+    if size_bytes != 24:
+        raise KernelError(EINVAL, f"robust list of {size_bytes} bytes")
+    thread.robust_list = address, size_bytes
+    return 0
+
+
+@CALLS.add("pid", "address", "address")
+def get_robust_list(system: System, thread: Thread, tid: int, address: int, size: int) -> int:
+    """Tell which locks a thread holds."""
+    found = system.table.threads.get(tid) if tid else thread
+    if found is None:
+        raise KernelError(ESRCH, f"thread {tid}: there is none")
+    thread.process.space.write(address, ULONG.pack(found.robust_list[0]))
+    thread.process.space.write(size, ULONG.pack(found.robust_list[1]))
+    return 0
+
+
+# -- users -------------------------------------------------------------------------------------------------------------
+
+
+def _uid(_system: System, thread: Thread) -> int:
+    return thread.process.credentials.uid
+
+
+def _gid(_system: System, thread: Thread) -> int:
+    return thread.process.credentials.gid
+
+
+for _call in ("getuid", "geteuid"):
+    CALLS.add(name=_call)(_uid)
+for _call in ("getgid", "getegid"):
+    CALLS.add(name=_call)(_gid)
+
+
+def _become(system: System, thread: Thread, **changes: Any) -> int:
+    """Change who a process is: root may be anybody, others may be who they are."""
+    process = thread.process
+    before = process.credentials
+    after: Credentials = before._replace(**changes)
+    if not before.privileged and (after.uid, after.gid, after.groups) != (before.uid, before.gid, before.groups):
+        raise KernelError(EPERM, f"user {before.uid} may not become another")
+    process.credentials = system.vfs.user = after
+    return 0
+
+
+@CALLS.add("uint")
+def setuid(system: System, thread: Thread, uid: int) -> int:
+    """Become another user."""
+    return _become(system, thread, uid=uid)
+
+
+@CALLS.add("uint")
+def setgid(system: System, thread: Thread, gid: int) -> int:
+    """Become a member of another group."""
+    return _become(system, thread, gid=gid)
+
+
+@CALLS.add("uint", "uint")
+def setreuid(system: System, thread: Thread, _real: int, effective: int) -> int:
+    """Become another user."""
+    return 0 if effective == _KEEP else _become(system, thread, uid=effective)
+
+
+@CALLS.add("uint", "uint")
+def setregid(system: System, thread: Thread, _real: int, effective: int) -> int:
+    """Become a member of another group."""
+    return 0 if effective == _KEEP else _become(system, thread, gid=effective)
+
+
+@CALLS.add("uint", "uint", "uint")
+def setresuid(system: System, thread: Thread, _real: int, effective: int, _saved: int) -> int:
+    """Become another user."""
+    return 0 if effective == _KEEP else _become(system, thread, uid=effective)
+
+
+@CALLS.add("uint", "uint", "uint")
+def setresgid(system: System, thread: Thread, _real: int, effective: int, _saved: int) -> int:
+    """Become a member of another group."""
+    return 0 if effective == _KEEP else _become(system, thread, gid=effective)
+
+
+def _three(thread: Thread, number: int, addresses: tuple[int, ...]) -> int:
+    for address in addresses:
+        thread.process.space.write(address, struct.pack(">I", number))
+    return 0
+
+
+@CALLS.add("address", "address", "address")
+def getresuid(_system: System, thread: Thread, *addresses: int) -> int:
+    """Tell the user."""
+    return _three(thread, thread.process.credentials.uid, addresses)
+
+
+@CALLS.add("address", "address", "address")
+def getresgid(_system: System, thread: Thread, *addresses: int) -> int:
+    """Tell the group."""
+    return _three(thread, thread.process.credentials.gid, addresses)
+
+
+@CALLS.add("int", "address")
+def getgroups(_system: System, thread: Thread, size: int, buffer: int) -> int:
+    """Tell the other groups."""
+    groups = sorted(thread.process.credentials.groups)
+    if size:
+        if size < len(groups):
+            raise KernelError(EINVAL, f"{len(groups)} groups into {size}")
+        thread.process.space.write(buffer, struct.pack(f">{len(groups)}I", *groups))
+    return len(groups)
+
+
+@CALLS.add("int", "address")
+def setgroups(system: System, thread: Thread, size: int, buffer: int) -> int:
+    """Set the other groups."""
+    if not 0 <= size <= 65536:
+        raise KernelError(EINVAL, f"{size} groups")
+    if not thread.process.credentials.privileged:
+        raise KernelError(EPERM, "only root sets groups")
+    groups = struct.unpack(f">{size}I", thread.process.space.read(buffer, 4 * size))
+    return _become(system, thread, groups=frozenset(groups))
+
+
+# -- limits and usage --------------------------------------------------------------------------------------------------
+
+
+def _limit(process: Process, what: int) -> tuple[int, int]:
+    if not 0 <= what < _RLIMITS:
+        raise KernelError(EINVAL, f"limit {what}")
+    if what == _RLIMIT_NOFILE and what not in process.limits:
+        return process.files.limit, 4096
+    return process.limits.get(what) or _DEFAULT_LIMITS.get(what, (_INFINITY, _INFINITY))
+
+
+@CALLS.add("pid", "uint", "address", "address")
+def prlimit64(system: System, thread: Thread, pid: int, what: int, new: int, old: int) -> int:
+    """Tell and set a limit."""
+    process, space = _process(system, thread, pid), thread.process.space
+    before = _limit(process, what)
+    if new:
+        soft, hard = RLIMIT.unpack(space.read(new, RLIMIT.size))
+        if soft > hard:
+            raise KernelError(EINVAL, f"limit {what}: {soft} above {hard}")
+        if hard > before[1] and not process.credentials.privileged:
+            raise KernelError(EPERM, f"limit {what}: {hard} above {before[1]}")
+        process.limits[what] = soft, hard
+        if what == _RLIMIT_NOFILE:
+            process.files.limit = min(soft, 1 << 20)
+    if old:
+        space.write(old, RLIMIT.pack(*before))
+    return 0
+
+
+@CALLS.add("uint", "address")
+def getrlimit(system: System, thread: Thread, what: int, old: int) -> int:
+    """Tell a limit."""
+    return prlimit64(system, thread, 0, what, 0, old) or 0
+
+
+@CALLS.add("uint", "address")
+def setrlimit(system: System, thread: Thread, what: int, new: int) -> int:
+    """Set a limit."""
+    return prlimit64(system, thread, 0, what, new, 0) or 0
+
+
+@CALLS.add("int", "address")
+def getrusage(_system: System, thread: Thread, who: int, buffer: int) -> int:
+    """Tell what was used."""
+    process = thread.process
+    seconds = process.children_seconds if who == _RUSAGE_CHILDREN else process.user_seconds
+    process.space.write(buffer, pack_rusage(seconds, 0))
+    return 0
+
+
+@CALLS.add("int", "int")
+def getpriority(_system: System, thread: Thread, _which: int, _who: int) -> int:
+    """Tell the priority: 20 and above is lower than usual."""
+    return 20 - thread.process.nice
+
+
+@CALLS.add("int", "int", "int")
+def setpriority(_system: System, thread: Thread, _which: int, _who: int, nice: int) -> int:
+    """Set the priority, which changes nothing else: all take turns."""
+    thread.process.nice = max(-20, min(19, nice))
+    return 0
+
+
+@CALLS.add("int", "ulong", "ulong", "ulong", "ulong")
+def prctl(  # noqa: PLR0911 - one for each option
+    _system: System, thread: Thread, option: int, argument: int, *_: int
+) -> int:
+    """Change what a thread is."""
+    space = thread.process.space
+    if option == _PR_SET_NAME:
+        name = space.read(argument, _COMM_BYTES).split(b"\0")[0][: _COMM_BYTES - 1]
+        thread.name = name
+        if thread.tid == thread.process.pid:
+            thread.process.set_name(name)
+        return 0
+    if option == _PR_GET_NAME:
+        space.write(argument, thread.name.ljust(_COMM_BYTES, b"\0"))
+        return 0
+    if option in {_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_DUMPABLE}:
+        return 0
+    if option == _PR_GET_PDEATHSIG:
+        space.write(argument, bytes(INT.size))
+        return 0
+    if option == _PR_GET_DUMPABLE:
+        return 1
+    if option == _PR_GET_NO_NEW_PRIVS:
+        return 0
+    if option == _PR_CAPBSET_READ:
+        return int(thread.process.credentials.privileged)
+    raise KernelError(EINVAL, f"prctl {option}")
+
+
+@CALLS.add("pid", "uint", "address")
+def sched_getaffinity(_system: System, thread: Thread, _pid: int, size_bytes: int, buffer: int) -> int:
+    """Tell which CPUs may be used: the one that there is."""
+    if size_bytes < ULONG.size or size_bytes % ULONG.size:
+        raise KernelError(EINVAL, f"sched_getaffinity into {size_bytes} bytes")
+    thread.process.space.write(buffer, ULONG.pack(1))
+    return ULONG.size
+
+
+@CALLS.add("pid", "uint", "address")
+def sched_setaffinity(_system: System, thread: Thread, _pid: int, size_bytes: int, buffer: int) -> int:
+    """Say which CPUs may be used."""
+    if not thread.process.space.read(buffer, min(size_bytes, ULONG.size))[-1] & 1:
+        raise KernelError(EINVAL, "sched_setaffinity without the one CPU that there is")
+    return 0
+
+
+@CALLS.add()
+def sched_yield(system: System, _thread: Thread) -> int:
+    """Let others run."""
+    system.cpu.stop()
+    return 0
+
+
+@CALLS.add("address", "address", "address")
+def getcpu(_system: System, thread: Thread, cpu: int, node: int, _unused: int) -> int:
+    """Tell which CPU this runs on."""
+    for address in (cpu, node):
+        if address:
+            thread.process.space.write(address, bytes(4))
+    return 0
+
+
+@CALLS.add("pid")
+def sched_getscheduler(system: System, thread: Thread, pid: int) -> int:
+    """Tell how a process is scheduled: as usual."""
+    _process(system, thread, pid)
+    return 0
+
+
+@CALLS.add("pid", "address")
+def sched_getparam(system: System, thread: Thread, pid: int, buffer: int) -> int:
+    """Tell a process's real-time priority: none."""
+    _process(system, thread, pid)
+    thread.process.space.write(buffer, bytes(INT.size))
+    return 0
+
+
+@CALLS.add("ulong")
+def personality(_system: System, _thread: Thread, _wanted: int) -> int:
+    """Tell the execution domain: Linux."""
+    return 0
+
+
+@CALLS.add("address", "uint", "int", "uint")
+def rseq(_system: System, _thread: Thread, *_: int) -> int:
+    """Refuse: programs go on without restartable sequences."""
+    return -ENOSYS
+
+
+@CALLS.add("address", "size")
+def clone3(_system: System, _thread: Thread, *_: int) -> int:
+    """Refuse: programs use clone."""
+    return -ENOSYS

@@ -1,0 +1,80 @@
+"""Which pages of code hold an instruction that would end the emulator, and what the program runs in their place.
+
+Unicorn 2.1.4 dies while it translates SQXBR (square root of an extended number, B316 in hexadecimal), which the C
+library's long double functions have. Pages that may be executed are looked through when a program first touches them,
+each frame once for all programs. A page that has the two bytes is given to the program as a copy in which they are
+zero: that raises an operation exception, at which the instruction is done in software.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from vmguest.s390x.page_frames import PageFrames
+
+_SQXBR = b"\xb3\x16"
+_GROUP_PAGES = 16
+
+
+class CodePages:
+    """What is known of page frames that hold code. Frames are numbers of absolute pages."""
+
+    def __init__(self, frames: PageFrames) -> None:
+        self._memory = frames.memory
+        # What lies in segments stays as it is while they are loaded; frames of real storage are used again.
+        self._first_lasting = frames.machine.storage.size_bytes >> PAGE_SHIFT
+        self._known: set[int] = set()
+        self._killing: dict[int, tuple[int, ...]] = {}  # a frame, and where in it the instruction may be
+        self._patched: dict[int, tuple[int, ...]] = {}  # by the absolute address of a copy
+
+    def parts(self, first: int, count: int) -> Iterator[tuple[range, bool]]:
+        """Yield frames in parts, and whether each was looked through already."""
+        end = first + count
+        while first < end:
+            stop = min(end, first - first % _GROUP_PAGES + _GROUP_PAGES)
+            yield range(first, stop), self._known.issuperset(range(first, stop))
+            first = stop
+
+    def examine(self, part: range) -> list[int]:
+        """Look frames through; return those that have the instruction."""
+        for frame in part:
+            self._look(frame)
+        if part.start >= self._first_lasting:
+            self._known.update(part)
+        return [frame for frame in part if frame in self._killing]
+
+    def patched_in(self, first: int, count: int) -> Iterable[int]:
+        """Return the frames among some that are known to have the instruction."""
+        if not self._killing:
+            return ()
+        return [frame for frame in self._killing if first <= frame < first + count]
+
+    def patch(self, copy: int, frame: int) -> None:
+        """Take the instruction out of a copy of a frame."""
+        for offset in self._killing[frame]:
+            self._memory[copy + offset : copy + offset + 2] = b"\0\0"
+        self._patched[copy] = self._killing[frame]
+
+    def is_patched(self, address: int) -> bool:
+        """Return whether the instruction at an absolute address was taken out."""
+        offsets = self._patched.get(address & -PAGE_SIZE)
+        return offsets is not None and address % PAGE_SIZE in offsets
+
+    def forget(self, copies: Iterable[int]) -> None:
+        """Forget copies that are given back."""
+        if self._patched:
+            for copy in copies:
+                self._patched.pop(copy, None)
+
+    def _look(self, frame: int) -> None:
+        start = frame << PAGE_SHIFT
+        page = bytes(self._memory[start : start + PAGE_SIZE])
+        offsets = []
+        at = page.find(_SQXBR)
+        while at >= 0:
+            if at % 2 == 0:
+                offsets.append(at)
+            at = page.find(_SQXBR, at + 1)
+        if offsets:
+            self._killing[frame] = tuple(offsets)
+        else:
+            self._killing.pop(frame, None)

@@ -1,0 +1,268 @@
+"""One s390x CPU that runs programs: Unicorn, in problem state, with s390's own address translation.
+
+Unicorn's memory is the guest's absolute storage, given to it once. A program's address space is a set of s390 page
+tables in real storage (vmguest.s390x.dat), which control register 1 designates; the state of each program that does not
+run is a saved context. Translated code is kept by absolute address, so all programs share it.
+"""
+
+import ctypes
+import struct
+from collections.abc import Callable
+from errno import ENOSYS
+from typing import Any, NamedTuple
+
+from unicorn import UC_ARCH_S390X, UC_HOOK_INTR, UC_MODE_BIG_ENDIAN, UC_PROT_ALL, Uc, UcError
+from unicorn import s390x_const as registers
+from unicorn.unicorn_const import UC_CTL_IO_WRITE, UC_CTL_TB_FLUSH, UC_CTL_TLB_FLUSH
+from unicorn.unicorn_py3.unicorn import UcContext, uclib
+
+from dcss.errors import KernelError
+from vmguest.s390x.exact_stops import ExactStops
+
+PSW_MASK = 0x0705_0001_8000_0000  # translation on, problem state, 64-bit addresses: as Linux runs programs
+PSW_CONDITION_CODE = 3 << 44  # the bits of the mask that a program may set by itself
+_CR0 = 0x60000  # the additional floating-point and the vector registers may be used
+SUPERVISOR_CALL, _PROGRAM_CHECK = 2, 3  # numbers of Unicorn's interruptions
+TRANSLATION_EXCEPTION_ID = 0xA8  # absolute address of the failing address, as the architecture has it
+_NOWHERE = 1  # no instruction lies at an odd address: the CPU runs until it is stopped
+_MASK = (1 << 64) - 1
+_STACK_POINTER = 15
+
+_GENERAL = tuple(registers.UC_S390X_REG_R0 + number for number in range(16))
+_ACCESS = tuple(registers.UC_S390X_REG_A0 + number for number in range(16))
+# Unicorn calls the left halves of V0 to V31 F0 to F31, and the right halves F0_HI to F31_HI.
+_LEFT = tuple(registers.UC_S390X_REG_F0 + number for number in range(32))
+_RIGHT = tuple(registers.UC_S390X_REG_F0_HI + number for number in range(32))
+_PC, _PSWM, _FPC = registers.UC_S390X_REG_PC, registers.UC_S390X_REG_PSWM, registers.UC_S390X_REG_FPC
+_CR0_ID, _CR1_ID = registers.UC_S390X_REG_CR0, registers.UC_S390X_REG_CR1
+
+
+class Registers(NamedTuple):
+    """What a signal frame holds of a program's state."""
+
+    psw_mask: int
+    address: int
+    general: tuple[int, ...]
+    access: tuple[int, ...]
+    fpc: int
+    left: tuple[int, ...]  # of the vector registers; the first 16 are the floating-point registers
+    right: tuple[int, ...]
+
+
+class CpuError(KernelError):
+    """The emulator cannot go on with a program, or does not work on this machine."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(ENOSYS, message)
+
+    def __reduce__(self) -> tuple[type, tuple[str | None]]:
+        return type(self), (self.strerror,)
+
+
+class _Batch:
+    """Registers that are read together by one call of the library."""
+
+    def __init__(self, ids: tuple[int, ...]) -> None:
+        self.count = len(ids)
+        self.ids = (ctypes.c_int * self.count)(*ids)
+        self.values = (ctypes.c_uint64 * self.count)()
+        start = ctypes.addressof(self.values)
+        self.pointers = (ctypes.c_void_p * self.count)(*(start + 8 * index for index in range(self.count)))
+
+
+class Cpu:
+    """Runs one program at a time. `window` is the host address of absolute address 0.
+
+    `on_call` is called for each supervisor call, `on_check` for each program check, with its interruption code; both
+    return whether the program goes on.
+    """
+
+    def __init__(self, window: int, absolute_bytes: int) -> None:
+        self.on_call: Callable[[], bool] = lambda: False
+        self.on_check: Callable[[int], bool] = lambda _: False
+        self._uc = Uc(UC_ARCH_S390X, UC_MODE_BIG_ENDIAN)
+        self._uc.mem_map_ptr(0, absolute_bytes, UC_PROT_ALL, window)
+        self._uc.reg_write(_CR0_ID, _CR0)
+        self._uc.reg_write(_PSWM, PSW_MASK)
+        self._handle = self._uc._uch
+        self._uc.hook_add(UC_HOOK_INTR, self._interrupt)
+        self._calling, self._returning = _Batch((_PC, *_GENERAL)), _Batch((_PC, _GENERAL[2]))
+        self._blank: UcContext = self._uc.context_save()
+        self._scratch: UcContext = self._uc.context_save()
+        self._code_offset = _CodeOffset(self._scratch.size)
+        self._failure: BaseException | None = None
+        self.stops = ExactStops(self._uc, self._blank.size)
+        self.running = False
+
+    # -- running ---------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Run the program whose state is loaded until one of the handlers, or `stop`, ends that.
+
+        What a handler raises is raised here. Raises CpuError where the emulator fails.
+        """
+        self.running = True
+        try:
+            self._uc.emu_start(self._uc.reg_read(_PC), _NOWHERE)
+        except UcError as error:
+            raise CpuError(f"the CPU stopped at {self.address:#x}: {error}") from error
+        finally:
+            self.running = False
+        if self._failure is not None:
+            failure, self._failure = self._failure, None
+            raise failure
+
+    def stop(self) -> None:
+        """Stop it soon, between two instructions. At the start a stop may be lost."""
+        uclib.uc_emu_stop(self._handle)
+
+    def _interrupt(self, _uc: Uc, number: int, _data: Any) -> None:
+        try:
+            going = self.on_call() if number == SUPERVISOR_CALL else self.on_check(self._interruption_code())
+        except BaseException as failure:
+            self._failure, going = failure, False
+        if not going:
+            uclib.uc_emu_stop(self._handle)
+        self.stops.after_hook()
+
+    def _interruption_code(self) -> int:
+        uclib.uc_context_save(self._handle, self._scratch.context)
+        return self._code_offset.read(self._scratch)
+
+    # -- state -----------------------------------------------------------------------------------------------------
+
+    def new_context(self, root: int, address: int, stack_pointer: int) -> UcContext:
+        """Return the state of a program that has not begun: all else is zero. `root` designates its address space."""
+        context: UcContext = self._uc.context_save()
+        ctypes.memmove(context.context, self._blank.context, self._blank.size)
+        for register, value in ((_CR1_ID, root), (_PC, address), (_GENERAL[_STACK_POINTER], stack_pointer)):
+            context.reg_write(register, value)
+        return context
+
+    def child_context(
+        self, root: int, address: int, stack_pointer: int | None, thread_pointer: int | None
+    ) -> UcContext:
+        """Return the loaded state as a child has it, which sees 0 in register 2 and goes on at `address`."""
+        context: UcContext = self._uc.context_save()
+        values = {_CR1_ID: root, _PC: address, _GENERAL[2]: 0}
+        if stack_pointer is not None:
+            values[_GENERAL[_STACK_POINTER]] = stack_pointer
+        if thread_pointer is not None:  # in the access registers 0 and 1
+            values |= {_ACCESS[0]: thread_pointer >> 32, _ACCESS[1]: thread_pointer & 0xFFFF_FFFF}
+        for register, value in values.items():
+            context.reg_write(register, value)
+        return context
+
+    def save(self, context: UcContext) -> None:
+        """Save the loaded state."""
+        uclib.uc_context_save(self._handle, context.context)
+
+    def load(self, context: UcContext) -> None:
+        """Load a saved state. Where its address space is another one, `purge` is due."""
+        uclib.uc_context_restore(self._handle, context.context)
+
+    def purge(self) -> None:
+        """Forget translated addresses, after page tables became invalid or more restrictive, or others were loaded."""
+        self._uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
+
+    def forget_code(self) -> None:
+        """Forget translated code, after the host changed what may be instructions."""
+        self._uc.ctl(UC_CTL_TB_FLUSH, UC_CTL_IO_WRITE)
+
+    @property
+    def address(self) -> int:
+        """The address of the instruction."""
+        return self._uc.reg_read(_PC)
+
+    @address.setter
+    def address(self, value: int) -> None:
+        self._uc.reg_write(_PC, value & _MASK)
+
+    def call_registers(self) -> list[int]:
+        """Return the instruction's address and the 16 general registers."""
+        batch = self._calling
+        uclib.uc_reg_read_batch(self._handle, batch.ids, batch.pointers, batch.count)
+        return list(batch.values)
+
+    def general(self, number: int) -> int:
+        """Return a general register."""
+        return self._uc.reg_read(_GENERAL[number])
+
+    def set_general(self, number: int, value: int) -> None:
+        """Set a general register."""
+        self._uc.reg_write(_GENERAL[number], value & _MASK)
+
+    def floating(self, number: int) -> int:
+        """Return a floating-point register."""
+        return self._uc.reg_read(_LEFT[number])
+
+    def set_floating(self, number: int, value: int) -> None:
+        """Set a floating-point register."""
+        self._uc.reg_write(_LEFT[number], value)
+
+    def set_result(self, value: int, address: int) -> None:
+        """Have a program go on behind a system call, with the result in register 2."""
+        batch = self._returning
+        batch.values[0], batch.values[1] = address & _MASK, value & _MASK
+        uclib.uc_reg_write_batch(self._handle, batch.ids, batch.pointers, batch.count)
+
+    @property
+    def data_exception_code(self) -> int:
+        """Why a data exception happened: byte 2 of the floating-point control register."""
+        return self._uc.reg_read(_FPC) >> 8 & 0xFF
+
+    def registers(self) -> Registers:
+        """Return what a signal frame holds."""
+        read = self._uc.reg_read
+        return Registers(
+            read(_PSWM),
+            read(_PC),
+            tuple(map(read, _GENERAL)),
+            tuple(map(read, _ACCESS)),
+            read(_FPC),
+            tuple(map(read, _LEFT)),
+            tuple(map(read, _RIGHT)),
+        )
+
+    def set_registers(self, state: Registers) -> None:
+        """Load what a signal frame holds; of the PSW's mask a program can set the condition code only."""
+        write = self._uc.reg_write
+        write(_PSWM, PSW_MASK | state.psw_mask & PSW_CONDITION_CODE)
+        for ids, values in (
+            (_GENERAL, state.general),
+            (_ACCESS, state.access),
+            (_LEFT, state.left),
+            (_RIGHT, state.right),
+        ):
+            for register, value in zip(ids, values, strict=True):
+                write(register, value)
+        write(_FPC, state.fpc)
+        write(_PC, state.address)
+
+
+class _CodeOffset:
+    """Where a saved context has the program interruption code, which no register gives.
+
+    It lies eight doublewords behind the PSW's mask (env.psw.mask, .addr, .cc_src, .cc_dst, .cc_vr, .ex_value,
+    __excp_addr, psa, int_pgm_code); `vmguest.s390x.self_test` proves it.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self._size_bytes = size_bytes
+        self._offset: int | None = None
+
+    def read(self, context: UcContext) -> int:
+        address = ctypes.cast(context.context, ctypes.c_void_p).value
+        assert address is not None
+        if self._offset is None:
+            self._offset = _find_mask(ctypes.string_at(address, self._size_bytes)) + 64
+        return ctypes.c_uint32.from_address(address + self._offset).value
+
+
+def _find_mask(raw: bytes) -> int:
+    """Return where a saved context has the PSW's mask. Raises CpuError where it is not found."""
+    for offset in range(0, len(raw) - 72, 8):
+        (value,) = struct.unpack_from("=Q", raw, offset)
+        if value & ~PSW_CONDITION_CODE == PSW_MASK:
+            return offset
+    raise CpuError("a saved context of Unicorn has no PSW; wanted Unicorn 2.1.4")

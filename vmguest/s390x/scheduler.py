@@ -1,0 +1,184 @@
+"""Which thread the one CPU runs, and what the others wait for.
+
+A thread runs until it waits, ends, or its time slice is over. What a waiting thread waits for is asked again after each
+slice: with the few threads of a guest that is cheaper than to keep queues for everything that can be waited for.
+"""
+
+import select
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from time import monotonic
+
+from dcss.errors import DcssError
+from vmguest.s390x.cpu import Cpu
+from vmguest.s390x.process import Thread
+from vmguest.s390x.signals import SIGCONT, SIGKILL, bit
+from vmguest.s390x.timers import Timers
+
+SLICE_SECONDS = 0.01
+
+
+class StalledError(DcssError):
+    """All programs wait for something that cannot happen any more."""
+
+
+class Scheduler:
+    """Runs threads in turn. `resume(thread)` prepares a loaded one, and says whether the CPU is to run it."""
+
+    def __init__(self, cpu: Cpu, timers: Timers, resume: Callable[[Thread], bool]) -> None:
+        self._cpu = cpu
+        self._timers = timers
+        self._resume = resume
+        self._ready: deque[Thread] = deque()
+        self._waiting: dict[Thread, None] = {}
+        self._loaded: Thread | None = None
+        self._ticker: _Ticker | None = None
+        self.switches = 0
+        self.current: Thread | None = None
+
+    def add(self, thread: Thread) -> None:
+        """Have a new thread run in its turn."""
+        self._ready.append(thread)
+
+    def forget(self, thread: Thread) -> None:
+        """Run a thread that has ended no more."""
+        self._waiting.pop(thread, None)
+        if self._loaded is thread:
+            self._loaded = None
+
+    @property
+    def others_ready(self) -> bool:
+        """Whether another thread than the current one could run."""
+        return bool(self._ready)
+
+    def run(self, until: Callable[[], bool], host_events: Mapping[int, Callable[[], None]]) -> None:
+        """Run threads until `until()` is true; `host_events[descriptor]()` is called when that can be read.
+
+        Raises StalledError where nothing can happen any more.
+        """
+        poll = select.poll()
+        for descriptor in host_events:
+            poll.register(descriptor, select.POLLIN)
+        if self._ticker is None:
+            self._ticker = _Ticker(self._cpu)
+        self._ticker.start()
+        try:
+            while not until():
+                self._wake()
+                self._take_events(poll, host_events)
+                self._timers.fire()
+                if self._ready:
+                    self._step(self._ready.popleft())
+        finally:
+            self._ticker.pause()
+
+    def load(self, thread: Thread) -> None:
+        """Load a thread's state into the CPU; the one that was loaded is saved."""
+        before = self._loaded
+        if before is thread:
+            return
+        if before is not None:
+            self._cpu.save(before.context)
+        self._cpu.load(thread.context)
+        self._loaded = thread
+        self.switches += 1
+        if before is None or before.process.space is not thread.process.space:
+            self._cpu.purge()
+            thread.process.space.stale = False
+
+    def unload(self) -> None:
+        """Have the next thread be loaded, whichever it is: the CPU holds nobody's state."""
+        self._loaded = None
+
+    def purge_if_stale(self, thread: Thread) -> None:
+        """Have the CPU forget translations that are not true any more."""
+        space = thread.process.space
+        if space.stale:
+            self._cpu.purge()
+            space.stale = False
+
+    def _step(self, thread: Thread) -> None:
+        if thread.ended:
+            return
+        self.load(thread)
+        self.current = thread
+        if self._resume(thread) and not thread.ended:
+            self.purge_if_stale(thread)
+            begin = monotonic()
+            self._cpu.run()
+            thread.process.user_seconds += monotonic() - begin
+        self.current = None
+        self._put_back(thread)
+
+    def _put_back(self, thread: Thread) -> None:
+        if thread.ended:
+            return
+        if thread.waiting is not None or thread.process.stopped_by:
+            self._waiting[thread] = None
+        else:
+            self._ready.append(thread)
+
+    def _wake(self) -> None:
+        if not self._waiting:
+            return
+        now = monotonic()
+        for thread in [each for each in self._waiting if _is_awake(each, now)]:
+            del self._waiting[thread]
+            if not thread.ended:
+                self._ready.append(thread)
+
+    def _take_events(self, poll: select.poll, host_events: Mapping[int, Callable[[], None]]) -> None:
+        """Wait for the host where no thread is ready, and do what has come."""
+        timeout: float | None = 0.0
+        if not self._ready:
+            dues = [each.waiting.deadline for each in self._waiting if each.waiting is not None]
+            times = [due for due in (*dues, self._timers.next_due) if due is not None]
+            timeout = max(0.0, min(times) - monotonic()) * 1000 + 1 if times else None
+            if timeout is None and not host_events:
+                raise StalledError("all programs wait, and nothing that they wait for can happen")
+        elif not host_events:
+            return
+        for descriptor, _ in poll.poll(timeout):
+            host_events[descriptor]()
+
+
+def _is_awake(thread: Thread, now: float) -> bool:
+    if thread.process.stopped_by:
+        return bool((thread.pending.mask | thread.process.pending.mask) & (bit(SIGKILL) | bit(SIGCONT)))
+    waiting = thread.waiting
+    return (
+        waiting is None
+        or bool(thread.deliverable)
+        or (waiting.deadline is not None and now >= waiting.deadline)
+        or waiting.ready()
+    )
+
+
+class _Ticker:
+    """A thread that ends time slices. It must not run in a process that is forked: `start` makes a new one there."""
+
+    def __init__(self, cpu: Cpu) -> None:
+        self._cpu = cpu
+        self._wanted = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def start(self) -> None:
+        """Begin, or go on."""
+        if self._thread is None or not self._thread.is_alive():
+            self._wanted = threading.Event()
+            self._thread = threading.Thread(target=self._tick, name="time slices", daemon=True)
+            self._thread.start()
+        self._wanted.set()
+
+    def pause(self) -> None:
+        """Sleep until `start`."""
+        self._wanted.clear()
+
+    def _tick(self) -> None:
+        pause = threading.Event()
+        while True:
+            self._wanted.wait()
+            pause.wait(SLICE_SECONDS)
+            if self._cpu.running:
+                self._cpu.stops.request()

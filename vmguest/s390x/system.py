@@ -1,0 +1,51 @@
+"""All that runs the s390x programs of one guest, put together; what system calls are given."""
+
+from collections.abc import Callable
+from time import monotonic, time
+from weakref import WeakKeyDictionary
+
+from vmguest.fs.open import FileDescription
+from vmguest.kernel import Kernel
+from vmguest.s390x.code_pages import CodePages
+from vmguest.s390x.cpu import Cpu
+from vmguest.s390x.futexes import Futexes
+from vmguest.s390x.life import Life
+from vmguest.s390x.page_frames import PageFrames
+from vmguest.s390x.process import Thread
+from vmguest.s390x.process_table import ProcessTable
+from vmguest.s390x.program import ProgramLoader
+from vmguest.s390x.scheduler import Scheduler
+from vmguest.s390x.timers import Timers
+
+
+class System:
+    """The parts, each with one task. `resume` and `on_crash` are the traps'."""
+
+    def __init__(
+        self, kernel: Kernel, resume: Callable[[Thread], bool], on_crash: Callable[[Thread, int], None]
+    ) -> None:
+        self.kernel = kernel
+        self.vfs = kernel.vfs
+        reservation = kernel.machine.reservation
+        self.cpu = Cpu(reservation.window, reservation.window_bytes)
+        self.frames = PageFrames(kernel.machine)
+        self.code = CodePages(self.frames)
+        self.loader = ProgramLoader(kernel.vfs, self.frames, self.code)
+        self.table = ProcessTable()
+        self.futexes = Futexes()
+        self.timers = Timers()
+        self.life = Life(self.cpu, self.table, self.loader, self.futexes, on_crash)
+        self.delivery = self.life.delivery
+        self.scheduler = self.life.scheduler = Scheduler(self.cpu, self.timers, resume)
+        self.booted = monotonic()
+        self.unknown_calls: set[int] = set()
+        # The entries of directories that are being read, as they were when that began.
+        self.listings: WeakKeyDictionary[FileDescription, list[tuple[int, int, bytes]]] = WeakKeyDictionary()
+
+    def monotonic(self) -> float:
+        """Return the time that deadlines and timers go by, in seconds."""
+        return monotonic()
+
+    def now(self) -> float:
+        """Return the time of day, in seconds since 1970."""
+        return time()

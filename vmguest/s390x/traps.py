@@ -1,0 +1,173 @@
+"""Where programs enter the guest kernel: supervisor calls and program checks (arch/s390/kernel/traps.c, fault.c)."""
+
+import struct
+from contextlib import suppress
+from errno import ENOSYS
+
+from dcss.errors import KernelError
+from vmguest.kernel import Kernel
+from vmguest.s390x import crash
+from vmguest.s390x.calls.all import CALLS
+from vmguest.s390x.calls.numbers import NAMES
+from vmguest.s390x.calls.registry import DONE
+from vmguest.s390x.cpu import TRANSLATION_EXCEPTION_ID
+from vmguest.s390x.process import Thread, WaitError
+from vmguest.s390x.signals import SIGFPE, SIGILL, SIGSEGV, SignalInfo
+from vmguest.s390x.space import FaultError
+from vmguest.s390x.strace import trace_line
+from vmguest.s390x.system import System
+
+_CALL_BYTES = 2
+_TRANSLATION_CODES = frozenset({0x04, 0x10, 0x11, 0x38, 0x39, 0x3A, 0x3B})
+_STORE, _KIND = 0x400, 0xC00
+_ADDRESS = -4096
+_TEID = struct.Struct(">Q")
+_OPERATION, _DATA, _VECTOR = 0x01, 0x07, 0x1B
+# Interruption codes: the signal, and its si_code from <asm-generic/siginfo.h>.
+_SIGNALS: dict[int, tuple[int, int]] = {
+    0x01: (SIGILL, 1),  # operation: ILL_ILLOPC
+    0x02: (SIGILL, 5),  # privileged operation: ILL_PRVOPC
+    0x03: (SIGILL, 2),  # execute: ILL_ILLOPN
+    0x05: (SIGILL, 3),  # addressing: ILL_ILLADR
+    0x06: (SIGILL, 2),  # specification: ILL_ILLOPN
+    0x08: (SIGFPE, 2),  # fixed-point overflow: FPE_INTOVF
+    0x09: (SIGFPE, 1),  # fixed-point divide: FPE_INTDIV
+    0x0C: (SIGFPE, 4),  # hexadecimal exponent overflow: FPE_FLTOVF
+    0x0D: (SIGFPE, 5),  # hexadecimal exponent underflow: FPE_FLTUND
+    0x0E: (SIGFPE, 6),  # hexadecimal significance: FPE_FLTRES
+    0x0F: (SIGFPE, 3),  # hexadecimal divide: FPE_FLTDIV
+    0x13: (SIGILL, 2),  # special operation
+    0x15: (SIGILL, 2),  # operand
+    0x1D: (SIGFPE, 7),  # hexadecimal square root: FPE_FLTINV
+}
+# Data-exception codes of IEEE operations, and the si_code of SIGFPE.
+_IEEE_CODES = ((0x80, 7), (0x40, 3), (0x20, 4), (0x10, 5), (0x08, 6))
+_MASK = (1 << 64) - 1
+
+
+class Traps:
+    """The guest kernel's side of the CPU."""
+
+    def __init__(self, kernel: Kernel) -> None:
+        self.system = System(kernel, self.resume, self._crashed)
+        self._kernel = kernel
+        cpu = self.system.cpu
+        cpu.on_call, cpu.on_check = self._supervisor_call, self._program_check
+        self._last_fault: tuple[Thread, int] | None = None
+
+    # -- before a thread runs --------------------------------------------------------------------------------------
+
+    def resume(self, thread: Thread) -> bool:
+        """Make the call again that a loaded thread waits in, deliver its signals; return whether it can run."""
+        kernel, process = self._kernel, thread.process
+        kernel.vfs.user, kernel.current_pid, kernel.current_tid = process.credentials, process.pid, thread.tid
+        if thread.in_call and not thread.process.stopped_by:
+            registers = self.system.cpu.call_registers()
+            self._make_call(thread, registers)
+        if thread.ended:
+            return False
+        if thread.deliverable:
+            return self.system.delivery.deliver(thread)
+        return thread.waiting is None and not thread.process.stopped_by
+
+    # -- supervisor calls ------------------------------------------------------------------------------------------
+
+    def _supervisor_call(self) -> bool:
+        thread = self.system.scheduler.current
+        assert thread is not None, "the CPU runs a thread"
+        going = self._make_call(thread, self.system.cpu.call_registers())
+        if going:
+            self.system.scheduler.purge_if_stale(thread)
+        return going
+
+    def _make_call(self, thread: Thread, registers: list[int]) -> bool:
+        """Make the system call at which a thread is; return whether it can go on at once."""
+        system = self.system
+        address, process = registers[0], thread.process
+        number = process.space.read(address + 1, 1)[0] or registers[2] & 0xFFFF_FFFF
+        call = CALLS.get(number)
+        arguments = tuple(registers[3:9])
+        try:
+            result: int | None = self._unknown(number) if call is None else call(system, thread, arguments)
+        except KernelError as error:
+            result = -(error.errno or ENOSYS)
+        except WaitError as wait:
+            thread.waiting, thread.in_call = wait.waiting, True
+            return False
+        if process.trace is not None:
+            process.trace(trace_line(process.pid, call, number, arguments, result, process.space))
+        if thread.ended:
+            return False
+        self._finish(thread, result, address)
+        return not thread.deliverable and not process.stopped_by and result is not DONE
+
+    def _finish(self, thread: Thread, result: int | None, address: int) -> None:
+        thread.waiting, thread.in_call, thread.deadline = None, False, None
+        if result is DONE:
+            return
+        cpu = self.system.cpu
+        cpu.set_result(result, address + _CALL_BYTES)
+        if thread.restored_mask is not None and not thread.deliverable:
+            thread.blocked, thread.restored_mask = thread.restored_mask, None
+
+    def _unknown(self, number: int) -> int:
+        if number not in self.system.unknown_calls:
+            self.system.unknown_calls.add(number)
+            self._kernel.log.log("info", f"system call {NAMES.get(number, 'of no name')} ({number}) is not implemented")
+        return -ENOSYS
+
+    # -- program checks --------------------------------------------------------------------------------------------
+
+    def _program_check(self, code: int) -> bool:
+        system = self.system
+        thread = system.scheduler.current
+        assert thread is not None, "the CPU runs a thread"
+        space = thread.process.space
+        if code in _TRANSLATION_CODES:
+            (teid,) = _TEID.unpack_from(system.frames.memory, TRANSLATION_EXCEPTION_ID)
+            fault = space.fault(teid & _ADDRESS & _MASK, store=teid & _KIND == _STORE)
+            if fault is None:
+                return True
+            self._signal(thread, fault.signal, fault.code, fault.address)
+            return False
+        address = system.cpu.address
+        if code == _OPERATION and self._emulate(thread, address):
+            return True
+        number, signal_code = self._signal_of(code)
+        self._signal(thread, number, signal_code, address)
+        with suppress(FaultError):
+            system.cpu.address = address + instruction_bytes(space.read(address, 1)[0])
+        return False
+
+    def _emulate(self, thread: Thread, address: int) -> bool:
+        """Do an instruction that was taken out of a page; return whether it was one."""
+        system = self.system
+        if not system.code.is_patched(thread.process.space.absolute(address)):
+            return False
+        from vmguest.s390x.sqxbr import square_root  # few programs have it
+
+        square_root(system.cpu, thread.process.space.read(address, 4))
+        system.cpu.address = address + 4
+        return True
+
+    def _signal_of(self, code: int) -> tuple[int, int]:
+        if code in {_DATA, _VECTOR}:
+            reason = self.system.cpu.data_exception_code
+            found = next((si_code for bit, si_code in _IEEE_CODES if reason & bit), None)
+            return (SIGILL, 2) if found is None else (SIGFPE, found)
+        return _SIGNALS.get(code, (SIGSEGV, 0))
+
+    def _signal(self, thread: Thread, number: int, code: int, address: int) -> None:
+        self._last_fault = thread, number
+        self.system.delivery.force(thread, SignalInfo.fault(number, code, address))
+
+    def _crashed(self, thread: Thread, number: int) -> None:
+        """Log why a program is ended by a fault."""
+        if self._last_fault == (thread, number):
+            for line in crash.report(thread, number, self.system.cpu):
+                self._kernel.log.log("info", line)
+
+
+def instruction_bytes(first: int) -> int:
+    """Return the length of an instruction by its first byte."""
+    return (2, 4, 4, 6)[first >> 6]
