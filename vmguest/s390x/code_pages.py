@@ -2,16 +2,18 @@
 
 Unicorn 2.1.4 dies while it translates SQXBR (square root of an extended number, B316 in hexadecimal), which the C
 library's long double functions have. Pages that may be executed are looked through when a program first touches them,
-each frame once for all programs. A page that has the two bytes is given to the program as a copy in which they are
+each frame once for all programs, but only where the file has instructions: data that looks like one must stay as it is.
+A page that has the two bytes is given to the program as a copy in which they are
 zero: that raises an operation exception, at which the instruction is done in software.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from vmguest.s390x.page_frames import PageFrames
 
 _SQXBR = b"\xb3\x16"
+_INSTRUCTION_BYTES = 4
 _GROUP_PAGES = 16
 
 
@@ -34,10 +36,13 @@ class CodePages:
             yield range(first, stop), self._known.issuperset(range(first, stop))
             first = stop
 
-    def examine(self, part: range) -> list[int]:
-        """Look frames through; return those that have the instruction."""
+    def examine(self, part: range, code: Sequence[range], offset: int) -> list[int]:
+        """Look frames through; return those that have the instruction.
+
+        `code` has the file's ranges of instructions, `offset` is where in the file the first frame lies, in bytes.
+        """
         for frame in part:
-            self._look(frame)
+            self._look(frame, code, offset + (frame - part.start) * PAGE_SIZE)
         if part.start >= self._first_lasting:
             self._known.update(part)
         return [frame for frame in part if frame in self._killing]
@@ -65,16 +70,25 @@ class CodePages:
             for copy in copies:
                 self._patched.pop(copy, None)
 
-    def _look(self, frame: int) -> None:
+    def _look(self, frame: int, code: Sequence[range], offset: int) -> None:
         start = frame << PAGE_SHIFT
-        page = bytes(self._memory[start : start + PAGE_SIZE])
+        page = bytes(self._memory[start : start + PAGE_SIZE + _INSTRUCTION_BYTES])
         offsets = []
-        at = page.find(_SQXBR)
+        at = page.find(_SQXBR, 0, PAGE_SIZE)
         while at >= 0:
-            if at % 2 == 0:
+            found = at % 2 == 0 and is_square_root(page[at : at + _INSTRUCTION_BYTES])
+            if found and any(offset + at in each for each in code):
                 offsets.append(at)
-            at = page.find(_SQXBR, at + 1)
+            at = page.find(_SQXBR, at + 1, PAGE_SIZE)
         if offsets:
             self._killing[frame] = tuple(offsets)
         else:
             self._killing.pop(frame, None)
+
+
+def is_square_root(instruction: bytes) -> bool:
+    """Return whether bytes are SQXBR: its third byte is unused, and each operand a pair of registers."""
+    if len(instruction) < _INSTRUCTION_BYTES:
+        return instruction.startswith(_SQXBR)
+    operands = (instruction[3] >> 4, instruction[3] & 15)
+    return instruction.startswith(_SQXBR + b"\0") and not any(number & 2 for number in operands)

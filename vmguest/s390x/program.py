@@ -55,7 +55,7 @@ class ProgramLoader:
         for _ in range(_MOST_SCRIPTS):
             dentry = self._executable(path, directory)
             with open_dentry(self._vfs, dentry) as file:
-                head = _read(file, _SCRIPT_LINE_BYTES, 0)
+                head = elf.read_at(file, _SCRIPT_LINE_BYTES, 0)
                 if not head.startswith(b"#!"):
                     return self._load(file, dentry, name, arguments, environment)
             interpreter, argument = _script_words(head)
@@ -121,8 +121,8 @@ class ProgramLoader:
 
 
 def _headers(file: FileDescription) -> tuple[elf.ElfHeader, list[elf.ProgramHeader]]:
-    header = elf.parse_header(_read(file, elf.HEAD_BYTES, 0))
-    table = elf.parse_program_headers(_read(file, header.headers_bytes, header.headers_offset))
+    header = elf.parse_header(elf.read_at(file, elf.HEAD_BYTES, 0))
+    table = elf.parse_program_headers(elf.read_at(file, header.headers_bytes, header.headers_offset))
     if len(table) != header.headers or not any(each.type == elf.PT_LOAD for each in table):
         raise KernelError(ENOEXEC, "ELF file without segments to load")
     return header, table
@@ -132,7 +132,7 @@ def _interpreter(file: FileDescription, table: Sequence[elf.ProgramHeader]) -> b
     found = next((each for each in table if each.type == elf.PT_INTERP), None)
     if found is None:
         return None
-    name = _read(file, min(found.file_bytes, PAGE_SIZE), found.offset)
+    name = elf.read_at(file, min(found.file_bytes, PAGE_SIZE), found.offset)
     if not name.endswith(b"\0"):
         raise KernelError(ENOEXEC, "the name of the ELF interpreter does not end")
     return name.rstrip(b"\0")
@@ -185,9 +185,3 @@ def _script_words(head: bytes) -> tuple[bytes, list[bytes]]:
     if not words:
         raise KernelError(ENOEXEC, "script without an interpreter")
     return words[0], [word.strip(b" \t") for word in words[1:]]
-
-
-def _read(file: FileDescription, size_bytes: int, position: int) -> bytes:
-    buffer = bytearray(size_bytes)
-    count = file.pread(memoryview(buffer), position)
-    return bytes(buffer[:count])

@@ -15,6 +15,7 @@ from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.fs.file import FileMappings
 from vmguest.mm_area import PROT_EXEC, PROT_READ, PROT_WRITE, MappableFile, MemoryArea
+from vmguest.s390x import elf
 from vmguest.s390x.areas import Areas
 from vmguest.s390x.code_pages import CodePages
 from vmguest.s390x.page_frames import PageFrames
@@ -310,11 +311,11 @@ class UserSpace:
         for run in area.file.translate(area.file_page + first - area.first_page, pages):
             page = area.first_page + run.file_page - area.file_page
             if area.protection & PROT_EXEC and run.kind is not StorageKind.HOLE:
-                self._show_code(page, run, fetched=fetched)
+                self._show_code(area, page, run, fetched=fetched)
             else:
                 self._enter(page, run)
 
-    def _show_code(self, page: int, run: StorageRun, *, fetched: bool) -> None:
+    def _show_code(self, area: MemoryArea, page: int, run: StorageRun, *, fetched: bool) -> None:
         for part, known in self._code.parts(run.page_frame, run.pages):
             if not known and not fetched:
                 continue  # it is not read before the program touches it
@@ -322,7 +323,8 @@ class UserSpace:
             self._enter(start, StorageRun(0, part.start, len(part), run.kind))
             if known:
                 continue
-            for frame in self._code.examine(part):
+            offset = (run.file_page + part.start - run.page_frame) << PAGE_SHIFT
+            for frame in self._code.examine(part, elf.code_ranges(area.file), offset):
                 self._patch(page + frame - run.page_frame, frame)
 
     def _patch(self, page: int, frame: int) -> None:
