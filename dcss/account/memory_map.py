@@ -19,6 +19,7 @@ from dcss.account.targets import AddressRange
 _SPARSE_PRIVATE_PAGES = 1 << 12  # from 16 MiB on, private ranges are mostly reserved rather than used
 _SPARSE_FILE_PAGES = 1 << 18
 _DENSE_PAGES = 1 << 19  # 4 MiB of entries: where small mappings are more than that, they are looked at one by one
+_GAP_PAGES = 64  # entries read in vain cost less than another call
 _KEPT_MAPS = 32
 
 Object = tuple[int, int]  # device and inode
@@ -92,7 +93,7 @@ class MemoryMap:
         return MemoryMap.of(kept, complete=False)
 
     def ranges(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Return (first page, pages) of mappings to read whole, and of big reservations, which hold little."""
+        """Return (first page, pages) of mappings to read whole, joined, and of big reservations, which hold little."""
         if self._ranges is None:
             dense: list[tuple[int, int]] = []
             sparse: list[tuple[int, int]] = []
@@ -103,8 +104,20 @@ class MemoryMap:
                 (sparse if is_sparse else dense).append((vma.start >> PAGE_SHIFT, vma.pages))
             if sum(pages for _, pages in dense) > _DENSE_PAGES:
                 dense, sparse = [], sorted([*dense, *sparse])
-            self._ranges = dense, sparse
+            # What lies between some of the mappings may be populated, and is not asked for where they are not all.
+            self._ranges = joined(dense, _GAP_PAGES if self.complete else 0), sparse
         return self._ranges
+
+
+def joined(runs: Iterable[tuple[int, int]], gap_pages: int = 0) -> list[tuple[int, int]]:
+    """Join ascending runs that overlap or are at most `gap_pages` apart: they are read in one call."""
+    found: list[tuple[int, int]] = []
+    for first, count in runs:
+        if found and first - sum(found[-1]) <= gap_pages:
+            found[-1] = found[-1][0], max(sum(found[-1]), first + count) - found[-1][0]
+        else:
+            found.append((first, count))
+    return found
 
 
 def cut(vma: Vma, within: AddressRange) -> Vma:

@@ -7,12 +7,18 @@ from typing import NamedTuple, Self
 import numpy as np
 
 from dcss.account.maps import Vma
-from dcss.account.memory_map import MappingGroup, MemoryMap, Object, parse_map, parse_map_only, parse_map_without_shared
+from dcss.account.memory_map import (
+    MappingGroup,
+    MemoryMap,
+    Object,
+    joined,
+    parse_map,
+    parse_map_only,
+    parse_map_without_shared,
+)
 from dcss.account.pagemap import Entries, Pagemap, Pages, is_file, populated_of
 from dcss.account.proc import read_proc
 from dcss.account.targets import AddressRange
-
-_GAP_PAGES = 64  # entries read in vain cost less than another call
 
 
 class ObjectPages(NamedTuple):
@@ -89,10 +95,8 @@ def spread(firsts: Pages, lengths: Pages) -> Pages:
 def _read_populated(pagemap: Pagemap, found: MemoryMap) -> tuple[Pages, Entries]:
     """Return the populated pages of the mappings in `found`, ascending, and their entries."""
     dense, sparse = found.ranges()
-    wanted = dense + [run for first, count in sparse for run in _used_runs(pagemap, first, first + count)]
-    wanted.sort()
-    # What lies between some of the mappings may be populated, and is not asked for.
-    runs = _joined(wanted, _GAP_PAGES if found.complete else 0)
+    used_runs = [run for first, count in sparse for run in _used_runs(pagemap, first, first + count)]
+    runs = joined(sorted([*dense, *used_runs])) if used_runs else dense
     counts = np.array([count for _, count in runs], np.int64)
     ends = np.cumsum(counts)
     entries = np.empty(int(ends[-1]) if runs else 0, np.uint64)
@@ -111,15 +115,3 @@ def _used_runs(pagemap: Pagemap, low: int, high: int) -> Iterator[tuple[int, int
         # What ends in a page may go on in a zero page, which is not in the run.
         start, end = max(first - 1, low), min(first + count + 1, high)
         yield start, end - start
-
-
-def _joined(runs: list[tuple[int, int]], gap_pages: int) -> list[tuple[int, int]]:
-    """Join ascending runs that overlap or are at most `gap_pages` apart: they are read in one call."""
-    joined: list[tuple[int, int]] = []
-    for first, count in runs:
-        end = joined[-1][0] + joined[-1][1] if joined else None
-        if end is not None and first - end <= gap_pages:
-            joined[-1] = joined[-1][0], first + count - joined[-1][0]
-        else:
-            joined.append((first, count))
-    return joined

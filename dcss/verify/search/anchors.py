@@ -7,7 +7,7 @@ search has to look up. A piece that is rare in the segments is chosen, so that f
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Self
+from typing import NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +33,20 @@ _HIGH_FACTOR = np.uint64(0xC2B2AE3D27D4EB4F)
 _LOOKED_UP_WORDS = 1 << 17  # a piece of this size and its scratch stay in the CPU's cache
 
 Scores = npt.NDArray[np.int32]
+
+
+class Scratch(NamedTuple):
+    """What a search computes for some words: their keys, the products that these are sums of, and which are hits."""
+
+    keys: Words
+    products: Words
+    hits: Flags
+
+    @classmethod
+    def new(cls) -> Self:
+        """Return scratch; memory is taken where it is used."""
+        keys, products = (np.empty(_LOOKED_UP_WORDS, np.uint64) for _ in range(2))
+        return cls(keys, products, np.empty(_LOOKED_UP_WORDS, np.bool_))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,14 +83,15 @@ class Anchors:
         fine[anchors._fine_bits(ascending)] = True
         return anchors
 
-    def look_up(self, words: Words) -> Iterator[tuple[Pages, Pages]]:
-        """Yield (word index, anchor index) arrays for the pairs of neighbours in `words` that are an anchor."""
-        scratch = np.empty(_LOOKED_UP_WORDS, np.uint64)
-        product = np.empty(_LOOKED_UP_WORDS, np.uint64)
-        hits = np.empty(_LOOKED_UP_WORDS, np.bool_)
+    def look_up(self, words: Words, scratch: Scratch | None = None) -> Iterator[tuple[Pages, Pages]]:
+        """Yield (word index, anchor index) arrays for the pairs of neighbours in `words` that are an anchor.
+
+        Who looks up again and again has the `scratch` for it: memory that is new each time costs as much as the work.
+        """
+        space = scratch or Scratch.new()
         for start in range(0, len(words) - 1, _LOOKED_UP_WORDS):
             count = min(_LOOKED_UP_WORDS, len(words) - 1 - start)
-            keys, high, hit = scratch[:count], product[:count], hits[:count]
+            keys, high, hit = space.keys[:count], space.products[:count], space.hits[:count]
             np.multiply(words[start : start + count], _LOW_FACTOR, out=keys)
             np.multiply(words[start + 1 : start + 1 + count], _HIGH_FACTOR, out=high)
             np.add(keys, high, out=keys)

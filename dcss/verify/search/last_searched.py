@@ -132,6 +132,8 @@ def _nothing() -> _Kept:
 
 def _rows_for(before: _Kept, held: Flags, places: Pages) -> Pages:
     """Give pages that are held the rows that they have, and the others rows that none of these has."""
+    if held.all():
+        return before.rows[places]
     rows = np.empty(len(held), np.int64)
     rows[held] = before.rows[places[held]]
     free = np.ones(_KEPT_PAGES, np.bool_)

@@ -8,13 +8,14 @@ and else by its bytes. Only what differs is searched.
 import os
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Self
 
 import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.maps import Vma
-from dcss.account.memory_map import Object
+from dcss.account.memory_map import MemoryMap, Object
 from dcss.account.pagemap import Entries, Pages, frames_of, is_file, is_present
 from dcss.account.proc import ProcessGoneError, open_proc
 from dcss.account.space import ProcessPages
@@ -24,6 +25,8 @@ from dcss.verify.search.searcher import Found, Searcher
 from dcss.verify.segment_content import Bytes
 
 _KERNEL_MAPPINGS = frozenset({b"[vvar]", b"[vvar_vclock]", b"[vsyscall]"})  # of device memory: nobody can write there
+
+_KEPT_MAPS = 32
 
 
 class ProcessMemory(AbstractContextManager["ProcessMemory"]):
@@ -68,10 +71,10 @@ class Searchable:
         """Select private pages and, with `shared`, the present pages of shared memory that is no segment's."""
         # Pages in swap are no file pages either: reading brings them back.
         wanted = ~is_file(space.entries)
-        for vma in space.vmas:
-            if vma.path in _KERNEL_MAPPINGS and not vma.inode:
-                wanted[_places(space, vma)] = False
-            elif shared and is_foreign_memory(space.pid, vma, segments, backings):
+        for vma in _kernel_mappings(space.map):
+            wanted[_places(space, vma)] = False
+        for vma in space.vmas if shared else ():
+            if is_foreign_memory(space.pid, vma, segments, backings):
                 places = _places(space, vma)
                 wanted[places] |= is_present(space.entries[places])
         entries = space.entries[wanted]
@@ -81,6 +84,12 @@ class Searchable:
         """Return the places in `pages` in which a whole page at each of `addresses` begins and ends."""
         first = np.searchsorted(self.pages, addresses >> PAGE_SHIFT)
         return first, np.searchsorted(self.pages, (addresses + PAGE_SIZE - 1) >> PAGE_SHIFT)
+
+
+@lru_cache(_KEPT_MAPS)
+def _kernel_mappings(found: MemoryMap) -> tuple[Vma, ...]:
+    """Return the kernel's own mappings of a process; guests that are forked alike have the map in common."""
+    return tuple(vma for vma in found.vmas if vma.path in _KERNEL_MAPPINGS and not vma.inode)
 
 
 def is_foreign_memory(pid: int, vma: Vma, segments: frozenset[Object], backings: Backings) -> bool:
@@ -122,11 +131,14 @@ class ProcessSearch:
 
     def _of_kept(self, pages: Pages, frames: Entries) -> Entries:
         """Return the frames that a kept process has at the same address; 0 for others, which may be written."""
-        standing = np.zeros(len(pages), np.bool_)
-        for process in self._kept:
-            held, places = find(process.pages, pages)
-            standing[held] |= process.frames[places[held]] == frames[held]
-        return np.where(standing, frames, np.uint64(0))
+        found = np.zeros(len(pages), np.uint64)
+        left = np.arange(len(pages))
+        for process in reversed(self._kept):  # the last one is a template, which has most frames in common with guests
+            same, places = find(process.pages, pages[left])
+            same[same] = process.frames[places[same]] == frames[left[same]]
+            found[left[same]] = frames[left[same]]
+            left = left[~same]
+        return found
 
 
 def _places(space: ProcessPages, vma: Vma) -> slice:

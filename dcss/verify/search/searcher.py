@@ -9,7 +9,7 @@ import numpy as np
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.arrays import distinct
 from dcss.account.pagemap import Flags, Pages, runs_of
-from dcss.verify.search.anchors import ALIGNMENTS, ANCHOR_BYTES, PROBED_ALIGNMENTS, Anchors, keys_of
+from dcss.verify.search.anchors import ALIGNMENTS, ANCHOR_BYTES, PROBED_ALIGNMENTS, Anchors, Scratch, keys_of
 from dcss.verify.search.page_contents import Contents, windows
 from dcss.verify.segment_content import Bytes
 
@@ -66,6 +66,9 @@ class Searcher:
         self._words = np.zeros(_BUFFER_PAGES * _WORDS_PER_PAGE + 1, np.uint64)
         self._bytes = self._words.view(np.uint8)
         self._rows = self._bytes[: _BUFFER_PAGES * PAGE_SIZE].reshape(-1, PAGE_SIZE)
+        # Every piece of these bytes as long as an anchor, and as a page.
+        self._pieces, self._whole = windows(self._bytes, ANCHOR_BYTES), windows(self._bytes, PAGE_SIZE)
+        self._scratch = Scratch.new()
 
     def search(self, read: Reader, pages: Pages) -> Found:
         """Search the ascending `pages`; a copy may lie across any of them that are neighbours."""
@@ -89,7 +92,7 @@ class Searcher:
 
     def _in_buffer(self, piece: _Piece) -> Iterator[Hits]:
         words = self._words[: len(piece.pages) * _WORDS_PER_PAGE + 1]
-        for places, anchors in self._anchors.look_up(words):
+        for places, anchors in self._anchors.look_up(words, self._scratch):
             yield self._whole_pages(piece, places, anchors)
 
     def _whole_pages(self, piece: _Piece, words: Pages, anchors: Pages) -> Hits:
@@ -109,14 +112,12 @@ class Searcher:
     def _same(self, starts: Pages, content: Pages) -> Pages:
         """Return which of the candidates are whole copies: a few distinctive pieces first, then all bytes."""
         left = np.arange(len(starts))
-        pieces = windows(self._bytes, ANCHOR_BYTES)
         # Pieces that chance has in common with a page are many, so these come before whole pages.
         for probe, alignment in enumerate(PROBED_ALIGNMENTS):
             places = starts[left] + self._anchors.offsets[content[left], alignment]
-            left = left[keys_of(pieces[places]) == self._anchors.probes[content[left], probe]]
-        whole = windows(self._bytes, PAGE_SIZE)
+            left = left[keys_of(self._pieces[places]) == self._anchors.probes[content[left], probe]]
         equal = [
-            _equal(whole[starts[batch]], self.contents.rows(content[batch]))
+            _equal(self._whole[starts[batch]], self.contents.rows(content[batch]))
             for batch in (left[i : i + _COMPARED_PAGES] for i in range(0, len(left), _COMPARED_PAGES))
         ]
         return left[np.concatenate(equal)] if equal else left
