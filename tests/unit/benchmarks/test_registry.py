@@ -1,9 +1,12 @@
 """Every benchmark can be loaded, has a place in the documentation, and is guarded."""
 
+import inspect
 from pathlib import Path
 
 import pytest
 
+from benchmarks.cases.ext2.case import SUBJECTS
+from benchmarks.cases.ext2.subject import Subject
 from benchmarks.cli import BASELINE, DOCS, RESULTS
 from benchmarks.framework.guard import read_baseline
 from benchmarks.framework.results import Results
@@ -32,3 +35,8 @@ def test_the_documentation_shows_the_results_that_are_stored(tmp_path: Path) -> 
 def test_the_baseline_knows_each_that_runs_in_quick_mode_and_no_other() -> None:
     known = {key.partition("/")[0] for key in read_baseline(BASELINE)["quick"]}
     assert known == set(BENCHMARKS) - {"qemu"}
+
+
+@pytest.mark.parametrize("kind", SUBJECTS, ids=lambda kind: kind.name)
+def test_each_implementation_of_ext2_can_do_all_that_is_asked_of_it(kind: type[Subject]) -> None:
+    assert not inspect.isabstract(kind)
