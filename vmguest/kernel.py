@@ -1,7 +1,7 @@
 """The guest kernel of engine `process`: machine, segments, drivers, file systems and tasks, put together."""
 
 import socket
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from dcss.abi.console import PAGE_CACHE, Counters, FileAccess
@@ -55,6 +55,7 @@ class Kernel:
         types = builtin_types(self.machine, self.log, self.devices, self._sysfs_tree, self)
         self.vfs = Vfs(types, self.devices, self._populate)
         self.access: list[FileAccess] = []  # of what was mounted at boot
+        self.program_bytes: Callable[[], int] | None = None  # what programs have of their own, where there are any
         self._modules: Modules | None = None  # most guests load none
         self.processes: Mapping[int, ProcessView] = {}  # that programs are, in guests that have some
         self.current_pid: int | None = None  # of who makes a system call
@@ -131,7 +132,8 @@ class Kernel:
         return Counters(
             sum(system.page_cache_bytes for system in systems),
             sum(system.buffer_bytes for system in systems) + (self.devices.buffer_pages + ramdisk_pages) * PAGE_SIZE,
-            sum(task.mm.anonymous_pages for task in self.tasks) * PAGE_SIZE,
+            sum(task.mm.anonymous_pages for task in self.tasks) * PAGE_SIZE
+            + (0 if self.program_bytes is None else self.program_bytes()),
             0 if self._modules is None else self._modules.pages * PAGE_SIZE,
         )
 

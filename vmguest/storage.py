@@ -106,6 +106,14 @@ def _first_of(run: tuple[int, int]) -> int:
     return run[0]
 
 
+def program_range(size_bytes: int) -> tuple[int, int]:
+    """Return from where to where real storage is for what programs have of their own, in bytes from absolute 0.
+
+    The kernel takes pages there only where none is left below: who looks from outside can tell whose copies are whose.
+    """
+    return size_bytes // 4 & -PAGE_SIZE, size_bytes
+
+
 class RealStorage:
     """A guest's own memory: page frames from absolute 0 up, each zero when handed out.
 
@@ -132,6 +140,16 @@ class RealStorage:
             if self.reclaim is None or not self.reclaim(pages):
                 raise self.shortage(pages)
             frame = self._frames.allocate(pages)
+        return frame
+
+    def allocate_for_program(self) -> int:
+        """Return a zeroed page frame of the range that programs have. Raises KernelError(ENOMEM) where none is free."""
+        first = program_range(self.size_bytes)[0] >> PAGE_SHIFT
+        frame = self._frames.allocate(1, from_page=first)
+        while frame is None:
+            if self.reclaim is None or not self.reclaim(1):
+                raise self.shortage(1)
+            frame = self._frames.allocate(1, from_page=first)
         return frame
 
     def try_allocate(self, pages: int) -> int | None:

@@ -208,11 +208,14 @@ class Accounts:
         for segment, (wanted, first_page) in zip(self._system.segments, self._first_pages.items(), strict=True):
             # A file of a segment that is loaded privately is used where the segment lies, not at a user address.
             private = guest.loads_privately(segment)
-            found = space.of_object(wanted, guest.window if private else guest.user_area)
-            # A written private copy of a page is the guest's own, no longer the segment's.
-            of_segment = is_file(found.entries)
-            mapped[found.object_pages[is_present(found.entries) & of_segment] + first_page] = True
-            written_pages += int(np.count_nonzero(~of_segment)) if private else 0
+            areas = [guest.window] if private or guest.in_place else []
+            areas += [] if private else [guest.user_area]
+            for area in areas:
+                found = space.of_object(wanted, area)
+                # A written private copy of a page is the guest's own, no longer the segment's.
+                of_segment = is_file(found.entries)
+                mapped[found.object_pages[is_present(found.entries) & of_segment] + first_page] = True
+                written_pages += int(np.count_nonzero(~of_segment)) if private else 0
         return written_pages
 
     def _note_own_frames(self, row: _GuestRow, spaces: tuple[ProcessPages, ...]) -> None:

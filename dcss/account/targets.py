@@ -78,7 +78,8 @@ class GuestTarget:
     `window` is its absolute address space, real storage at the bottom and segments above; `user_area` is where files
     are mapped at user level. `origins` says whose memory an address is, where it is not the guest kernel's.
     `non_shared` names the objects of segments that it loaded non-shared: what it writes there becomes its own. `disks`
-    are files of this machine, by device and inode, that it was given as disks.
+    are files of this machine, by device and inode, that it was given as disks. With `in_place` its programs use files
+    where segments lie in the window: a page that is present there is in use.
     """
 
     name: str
@@ -91,6 +92,7 @@ class GuestTarget:
     origins: tuple[tuple[AddressRange, Origin], ...] = ()
     non_shared: frozenset[str] = frozenset()
     disks: frozenset[tuple[int, int]] = frozenset()
+    in_place: bool = False
 
     def loads_privately(self, segment: SegmentTarget) -> bool:
         """Return True if what the guest writes to `segment` becomes its own, by the segment's type or the load."""

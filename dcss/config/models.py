@@ -162,7 +162,10 @@ class StepModel(Model):
     strace: bool = Field(False, description="with exec: write a line to the guest's log for each system call")
 
 
-_ENGINE_DESCRIPTION = "what the guest runs on; s390x and linux are not built yet, and are rejected"
+_ENGINE_DESCRIPTION = (
+    "process: a guest kernel with a small shell; s390x: the same kernel, and unmodified s390x programs; linux is not"
+    " built yet, and is rejected"
+)
 
 
 class GuestModel(Model):

@@ -55,13 +55,15 @@ class MemoryLayout(NamedTuple):
 
     Absolute address A of the guest lies at `window.start` + A: real storage at the bottom, loaded segments above. Files
     are mapped at user level in `user_area`. `origins` are the ranges whose copies the guest's kernel did not make,
-    `disks` the files of this machine, by device and inode, that the guest has as disks and may map in both.
+    `disks` the files of this machine, by device and inode, that the guest has as disks and may map in both. With
+    `in_place`, programs use files where segments lie in the window, too: what is present there is used.
     """
 
     window: AddressRange
     user_area: AddressRange
     origins: tuple[tuple[AddressRange, Origin], ...] = ()
     disks: frozenset[tuple[int, int]] = frozenset()
+    in_place: bool = False
 
 
 class GuestRefusedError(LaunchError):

@@ -4,5 +4,6 @@ from collections.abc import Callable, Mapping
 
 from dcss.engines.base import Engine
 from dcss.engines.process.engine import ProcessEngine
+from dcss.engines.s390x.engine import S390xEngine
 
-ENGINES: Mapping[str, Callable[[], Engine]] = {ProcessEngine.name: ProcessEngine}
+ENGINES: Mapping[str, Callable[[], Engine]] = {engine.name: engine for engine in (ProcessEngine, S390xEngine)}

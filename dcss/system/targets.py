@@ -96,6 +96,7 @@ def _guest(system: SystemState, guest: GuestInstance) -> GuestTarget:
         user_area=memory.user_area,
         origins=memory.origins,
         disks=memory.disks,
+        in_place=memory.in_place,
         non_shared=frozenset(
             stored.name
             for load in system.cp.loaded(guest.name).values()

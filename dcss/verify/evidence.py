@@ -227,6 +227,7 @@ def _guest(guest: GuestTarget) -> dict[str, Any]:
         "pids": guest.pids,
         "window": bounds(guest.window),
         "user_area": bounds(guest.user_area),
+        "in_place": guest.in_place,
     }
 
 

@@ -91,20 +91,27 @@ def _proofs(tally: FileTally, names: list[str], *, frames: bool) -> list[FilePro
 
 
 def checked_pages(tally: FileTally) -> Pages:
-    """Count the pages of each file that are present in every guest that maps the file."""
+    """Count the pages of each file that are present in every guest that maps the file.
+
+    Where guests use files in place, a page counts that is present in any, and in every guest that maps the whole file.
+    """
     return tally.volume.files.count(_present_in_all(tally))
 
 
 def _present_in_all(tally: FileTally) -> Flags:
     """Say which pages of the file system are present in every guest that maps their file."""
     files = tally.volume.files
-    everywhere = np.ones(tally.volume.pages, np.bool_)
+    everywhere, anywhere = np.ones(tally.volume.pages, np.bool_), np.zeros(tally.volume.pages, np.bool_)
     for row, mapped in zip(tally.rows, tally.mapped, strict=True):
-        concerned = np.zeros(tally.volume.pages, np.bool_)
-        # A guest that does not map a file says nothing about its pages.
-        concerned[files.pages[np.repeat(mapped, files.counts)]] = True
-        everywhere &= row.proved | row.wrong | ~concerned
-    return everywhere
+        concerned = row.mapped
+        if not row.by_page:
+            # A guest that does not map a file says nothing about its pages.
+            concerned = np.zeros(tally.volume.pages, np.bool_)
+            concerned[files.pages[np.repeat(mapped, files.counts)]] = True
+        present = row.proved | row.wrong
+        everywhere &= present | ~concerned
+        anywhere |= present & concerned
+    return everywhere & anywhere
 
 
 def _distinct_frames(tally: FileTally) -> Pages:

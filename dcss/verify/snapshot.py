@@ -33,7 +33,8 @@ class SegmentPages:
     """One segment in one guest: for each page of the segment whether it is mapped at user level, and what was found.
 
     `proved`: present and the frame that CP has. `wrong`: another frame, or no longer the segment's page.
-    `strange` pairs a wrong page with the frame found; `device_wrong` counts such pages below the window.
+    `strange` pairs a wrong page with the frame found; `device_wrong` counts such pages below the window. With `by_page`
+    a page is mapped where the guest uses it, and not because another one of its file is.
     """
 
     mapped: Flags
@@ -42,11 +43,13 @@ class SegmentPages:
     strange: list[tuple[Pages, Entries]] = field(default_factory=list)
     device_pages: int = 0
     device_wrong: int = 0
+    by_page: bool = False
 
     @classmethod
-    def of(cls, pages: int) -> "SegmentPages":
+    def of(cls, pages: int, *, by_page: bool = False) -> "SegmentPages":
         """Return a segment of `pages` pages of which nothing is mapped."""
-        return cls(np.zeros(pages, np.bool_), np.zeros(pages, np.bool_), np.zeros(pages, np.bool_))
+        mapped, proved, wrong = (np.zeros(pages, np.bool_) for _ in range(3))
+        return cls(mapped, proved, wrong, by_page=by_page)
 
     @classmethod
     def joined(cls, parts: Sequence["SegmentPages"]) -> "SegmentPages":
@@ -63,6 +66,7 @@ class SegmentPages:
                 for part, first_page in zip(parts, first_pages, strict=True)
                 for pages, frames in part.strange
             ],
+            by_page=any(part.by_page for part in parts),
         )
 
 
@@ -172,7 +176,10 @@ class SnapshotBuilder:
         """Look at each segment in one guest."""
         target = reading.guest
         view = GuestView(
-            target, reading.pids, reading.denied, [SegmentPages.of(segment.pages) for segment in self._segments]
+            target,
+            reading.pids,
+            reading.denied,
+            [SegmentPages.of(segment.pages, by_page=target.in_place) for segment in self._segments],
         )
         for space in reading.spaces:
             layout = self._layout(space.map, target.window, target.user_area)
@@ -246,16 +253,19 @@ class SnapshotBuilder:
 
     def _judge(self, view: GuestView, index: int, found: ObjectPages, holds: Flags) -> None:
         segment, pages = self._segments[index], view.segments[index]
+        device = _within(found.pages, view.target.window) & is_present(found.entries)
+        if view.target.loads_privately(segment.target):
+            device &= is_file(found.entries)  # pages that the guest wrote are its own, by type or access mode
         user = _within(found.pages, view.target.user_area)
+        if view.target.in_place:
+            pages.mapped[found.object_pages[device]] = True
+            user |= device
         pages.proved[found.object_pages[user & holds]] = True
         wrong = user & ~holds
         if wrong.any():
             # A page may be mapped twice, once rightly: it is wrong all the same.
             pages.wrong[found.object_pages[wrong]] = True
             pages.strange.append((found.object_pages[wrong], frames_of(found.entries[wrong])))
-        device = _within(found.pages, view.target.window) & is_present(found.entries)
-        if view.target.loads_privately(segment.target):
-            device &= is_file(found.entries)  # pages that the guest wrote are its own, by type or access mode
         pages.device_pages += int(np.count_nonzero(device))
         pages.device_wrong += int(np.count_nonzero(device & ~holds))
 
@@ -264,7 +274,8 @@ class SnapshotBuilder:
         if pages.strange:
             return pages
         flags = (np.packbits(each).tobytes() for each in (pages.mapped, pages.proved, pages.wrong))
-        return self._known_pages.setdefault((index, *flags, pages.device_pages, pages.device_wrong), pages)
+        key = (index, *flags, pages.device_pages, pages.device_wrong, pages.by_page)
+        return self._known_pages.setdefault(key, pages)
 
 
 def _wanted_entries(cp_entries: Sequence[Entries], *, frames: bool) -> tuple[np.uint64, list[Entries]]:

@@ -12,7 +12,7 @@ from needs_support import needs
 from system_support import COPIED, SYSTEM, RunningSystem, alive, guest, objects, system_plan, wait_gone
 
 from dcss.abi.hypercall import Request
-from dcss.config.plan import GuestPlan, MountPlan, S390xSettings, SystemPlan
+from dcss.config.plan import GuestPlan, LinuxSettings, MountPlan, SystemPlan
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
 
 pytestmark = needs("mke2fs")
@@ -146,8 +146,8 @@ def test_second_cp_of_a_system_is_refused_and_another_system_is_not(tmp_path: Pa
 
 
 def test_an_engine_that_is_not_built_is_refused_before_anything_starts(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"test\.yaml:2: engine: found s390x"):
-        start(system_plan(tmp_path, guest("A", MAP_ALL, settings=S390xSettings())))
+    with pytest.raises(ConfigError, match=r"test\.yaml:2: engine: found linux"):
+        start(system_plan(tmp_path, guest("A", MAP_ALL, settings=LinuxSettings())))
 
 
 PROGRAM = """

@@ -41,23 +41,27 @@ def one_frame_per_page(records: dict[str, list[dict[str, Any]]]) -> bool:
             for index, frame in enumerate(mapping["frames"]):
                 address = mapping["address"] + index * page_bytes
                 page = mapping["segment_page"] + index
-                if guest["user_area"][0] <= address < guest["user_area"][1]:
+                in_window = guest["window"][0] <= address < guest["window"][1]
+                if guest["user_area"][0] <= address < guest["user_area"][1] or (
+                    frame and guest.get("in_place") and in_window
+                ):
                     found[record["role"], record["segment"], page].append(frame)
-                elif frame and guest["window"][0] <= address < guest["window"][1] and frame != frames[page]:
+                elif frame and in_window and frame != frames[page]:
                     wrong.append(mapping)
     mapped_by: Counter[str] = Counter()
     unchecked = []
     for pages in _files(records["segment"]):
         everywhere = set(pages)
         mappers = 0
-        for name in sharing:
+        for name, guest in sharing.items():
             mapped = {(segment, page): found[name, segment, page] for segment, page in pages}
             if not any(mapped.values()):
                 continue
             mappers += 1
             mapped_by[name] += 1
             present = {page: set(frames) - {0} for page, frames in mapped.items()}
-            everywhere &= {page for page, frames in present.items() if frames}
+            if not guest.get("in_place"):  # else a page that it does not use says nothing
+                everywhere &= {page for page, frames in present.items() if frames}
             wrong += [
                 pages for (segment, page), frames in present.items() if frames - {segments[segment]["frames"][page]}
             ]

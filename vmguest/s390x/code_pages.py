@@ -7,12 +7,14 @@ A page that has the two bytes is given to the program as a copy in which they ar
 zero: that raises an operation exception, at which the instruction is done in software.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from vmguest.s390x.page_frames import PageFrames
 
 _SQXBR = b"\xb3\x16"
+_SQXBR_PLACES = re.compile(re.escape(_SQXBR))
 _INSTRUCTION_BYTES = 4
 _GROUP_PAGES = 16
 
@@ -72,14 +74,15 @@ class CodePages:
 
     def _look(self, frame: int, code: Sequence[range], offset: int) -> None:
         start = frame << PAGE_SHIFT
-        page = bytes(self._memory[start : start + PAGE_SIZE + _INSTRUCTION_BYTES])
-        offsets = []
-        at = page.find(_SQXBR, 0, PAGE_SIZE)
-        while at >= 0:
-            found = at % 2 == 0 and is_square_root(page[at : at + _INSTRUCTION_BYTES])
-            if found and any(offset + at in each for each in code):
-                offsets.append(at)
-            at = page.find(_SQXBR, at + 1, PAGE_SIZE)
+        # Looked at in place, so that no copy is left; and no further, since the next page may be nobody's.
+        page = self._memory[start : start + PAGE_SIZE]
+        offsets = [
+            at
+            for at in (found.start() for found in _SQXBR_PLACES.finditer(page))
+            if at % 2 == 0
+            and is_square_root(bytes(page[at : at + _INSTRUCTION_BYTES]))
+            and any(offset + at in each for each in code)
+        ]
         if offsets:
             self._killing[frame] = tuple(offsets)
         else:

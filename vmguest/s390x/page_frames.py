@@ -30,7 +30,7 @@ class PageFrames:
 
     def new(self) -> int:
         """Return the address of a zeroed frame. Raises KernelError(ENOMEM)."""
-        frame = self._storage.allocate(1)
+        frame = self._storage.allocate_for_program()
         self.used_pages += 1
         return frame << PAGE_SHIFT
 

@@ -13,7 +13,6 @@ from typing import NoReturn
 from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
 from dcss.engines.base import GuestRefusedError, Port
-from dcss.engines.forked.console import GuestConsole
 from dcss.engines.forked.disks import open_disks
 from dcss.engines.forked.forkclient import Ended, ForkServer, Refused, Started, Template
 from dcss.engines.forked.instance import ForkedInstance
@@ -32,12 +31,12 @@ _END_SECONDS = 5.0  # for all that were killed, however many
 class ForkedEngine:
     """Guests as processes of this machine; see dcss.engines.base.Engine.
 
-    `server_module` is the module whose `main` is its fork server, `console_type` the host's end of guests' consoles.
+    `server_module` is the module whose `main` is its fork server, `instance_type` what it makes.
     """
 
     name: str
     server_module: str
-    console_type: type[GuestConsole] = GuestConsole
+    instance_type: type[ForkedInstance] = ForkedInstance
 
     def __init__(self) -> None:
         self._server: ForkServer | None = None
@@ -146,14 +145,14 @@ class ForkedEngine:
             ours.enter_context(console)
             theirs.enter_context(their_console)
             disks = await in_thread(open_disks, plan.disks, theirs)
-            instance = ForkedInstance(
+            instance = self.instance_type(
                 plan.name,
                 reservation,
                 port,
                 port_socket,
                 console,
                 disks=disks,
-                console_type=self.console_type,
+                storage_bytes=plan.storage_bytes,
             )
             started = self._starting[plan.name] = asyncio.get_running_loop().create_future()
             self._instances[plan.name] = instance

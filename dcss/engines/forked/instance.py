@@ -21,6 +21,7 @@ from vmguest.hostmem import Reservation
 class ForkedInstance:
     """A guest from the request for its process on. `window` is the host address of its absolute address 0."""
 
+    console_type: type[GuestConsole] = GuestConsole
     no_counters_reason = None
 
     def __init__(
@@ -32,7 +33,7 @@ class ForkedInstance:
         console: socket.socket,
         *,
         disks: OpenDisks | None = None,
-        console_type: type[GuestConsole] = GuestConsole,
+        storage_bytes: int = 0,
     ) -> None:
         self.name = name
         self.pid: int | None = None
@@ -40,8 +41,9 @@ class ForkedInstance:
         self.exit_status: int | None = None
         self._reservation = reservation
         self._disks = disks or OpenDisks()
+        self._storage_bytes = storage_bytes
         self._port = HypercallSocket(port_socket, port, self._give_up)
-        self._console = console_type(name, console, self.kill)
+        self._console = self.console_type(name, console, self.kill)
         self._reason = ""
         self._ended: asyncio.Future[End] = asyncio.get_running_loop().create_future()
 

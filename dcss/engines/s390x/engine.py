@@ -7,7 +7,7 @@ from dcss.config.problems import ConfigProblem
 from dcss.engines.forked.engine import ForkedEngine
 from dcss.engines.forked.server_process import SERVER_MODULES
 from dcss.engines.s390x import unicorn
-from dcss.engines.s390x.console import ProgramConsole
+from dcss.engines.s390x.instance import ProgramInstance
 
 
 class S390xEngine(ForkedEngine):
@@ -15,7 +15,7 @@ class S390xEngine(ForkedEngine):
 
     name = "s390x"
     server_module = SERVER_MODULES[name]
-    console_type = ProgramConsole
+    instance_type = ProgramInstance
 
     def check(self, guests: Sequence[GuestPlan]) -> Sequence[ConfigProblem]:
         """Return a problem for each guest whose specification is too large, and for all where there is no Unicorn."""

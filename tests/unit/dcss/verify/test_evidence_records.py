@@ -80,6 +80,7 @@ def test_how_it_begins_and_ends(tmp_path: Path, name: str, monkeypatch: pytest.M
                 "pids": [1],
                 "window": [WINDOW.start, WINDOW.end],
                 "user_area": [USER_AREA.start, USER_AREA.end],
+                "in_place": False,
             },
             low,
             low | high,
