@@ -36,10 +36,10 @@ async def _run(
 ) -> RunResult:
     async with System(plan, progress) as system:
         started = monotonic()
+        system.prover.prepare()  # what proofs import takes longer than to publish a small segment and start its guests
         await system.publish()
         published = monotonic()
         system.launch()
-        system.prover.prepare()
         await system.wait()
         ready = monotonic()
         verdict, account = await system.prover.examine(evidence_path, progress)

@@ -12,7 +12,7 @@ from dcss.errors import ImageError
 from dcss.ext2.mkfs.tree import Tree, TreeDirectory, TreeNode, default_directory, walk
 from dcss.image.problems import PatternProblem, PatternsError
 from dcss.image.sources.host import host_error, read_attributes, read_node
-from dcss.image.sources.patterns import Exclusion, Matches, PathPattern, match_pattern
+from dcss.image.sources.patterns import Exclusion, Matches, PathPattern, match_patterns
 
 _NOTES_SHOWN: Final = 3  # of what could not be looked at, in a message
 _MAX_LINKS: Final = 40  # as the kernel's MAXSYMLINKS
@@ -53,8 +53,11 @@ def search_files(source: FilesSource) -> FoundFiles:
     problems: list[PatternProblem] = []
     resolver = _Resolver()
     exclusion = _exclusion(source.exclude, problems)
-    for number, pattern in enumerate(source.patterns):
-        message = _OnePattern(pattern, resolver, exclusion, found).search()
+    for number, (pattern, matches) in enumerate(zip(source.patterns, match_patterns(source.patterns), strict=True)):
+        if isinstance(matches, ImageError):
+            message: str | None = str(matches)
+        else:
+            message = _OnePattern(matches, resolver, exclusion, found).add()
         if message is not None:
             problems.append(PatternProblem("files", number, f"pattern {pattern}: {message}"))
     if problems:
@@ -78,17 +81,14 @@ def _exclusion(patterns: Sequence[str], problems: list[PatternProblem]) -> Exclu
 class _OnePattern:
     """Adds what one pattern matches to the files found."""
 
-    def __init__(self, pattern: str, resolver: "_Resolver", exclusion: Exclusion, found: FoundFiles) -> None:
-        self._pattern = pattern
+    def __init__(self, matches: Matches, resolver: "_Resolver", exclusion: Exclusion, found: FoundFiles) -> None:
+        self._matches = matches
         self._resolver, self._exclusion, self._found = resolver, exclusion, found
         self._dangling: list[str] = []
 
-    def search(self) -> str | None:
-        """Search, and return what is wrong with the pattern."""
-        try:
-            matches = match_pattern(self._pattern)
-        except ImageError as error:
-            return str(error)
+    def add(self) -> str | None:
+        """Add the files, and return what is wrong with the pattern."""
+        matches = self._matches
         if not matches.paths:
             return _nothing(matches)
         self._found.notes.extend(matches.notes)

@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple, Self
 
 from dcss.errors import ImageError
 
@@ -27,9 +28,24 @@ class Matches:
 
 def match_pattern(pattern: str) -> Matches:
     """Return what `pattern` matches on this host. Raises ImageError where it is not an absolute path."""
-    walk = _PatternSearch(_parts(pattern))
-    walk.run()
-    return walk.matches
+    (found,) = match_patterns([pattern])
+    if isinstance(found, ImageError):
+        raise found
+    return found
+
+
+def match_patterns(patterns: Sequence[str]) -> list[Matches | ImageError]:
+    """Return what each pattern matches on this host, or what is wrong with it; a directory is listed once for all."""
+    found: list[Matches | ImageError] = []
+    searches: list[_Search] = []
+    for pattern in patterns:
+        try:
+            searches.append(_Search.of(pattern))
+            found.append(searches[-1].matches)
+        except ImageError as error:
+            found.append(error)
+    _Walk(searches).run()
+    return found
 
 
 class PathPattern:
@@ -116,74 +132,115 @@ def _parts(pattern: str) -> list[str]:
     return parts
 
 
-class _PatternSearch:
-    """The search for one pattern. A step is a directory and the number of the part to match in it."""
+class _Search(NamedTuple):
+    """The search for one pattern: its parts, for each part with wildcards a test of names, and what was found."""
 
-    def __init__(self, parts: list[str]) -> None:
-        self.matches = Matches()
-        self._parts = parts
-        self._tests: list[Callable[[str], object] | None] = [
+    parts: list[str]
+    tests: Sequence[Callable[[str], object] | None]
+    matches: Matches
+
+    @classmethod
+    def of(cls, pattern: str) -> Self:
+        """Begin a search. Raises ImageError where `pattern` is not an absolute path."""
+        parts = _parts(pattern)
+        tests = [
             re.compile(fnmatch.translate(part)).match if part != "**" and _MAGIC.search(part) else None
             for part in parts
         ]
-        self._steps = [("", 0)]
-        self._seen: set[tuple[str, int]] = set()
-        self._listed: tuple[str, list[os.DirEntry[str]]] | None = None  # the last listing: ** and what follows share it
+        return cls(parts, tests, Matches())
+
+
+_Step = tuple[_Search, int]  # the number of the part to match in a directory
+
+
+class _Walk:
+    """Goes through directories for some searches at once. All steps into a directory come from the one it lies in."""
+
+    def __init__(self, searches: Iterable[_Search]) -> None:
+        self._steps: dict[str, list[_Step]] = {"": [(search, 0) for search in searches]}  # by directories to come
 
     def run(self) -> None:
         while self._steps:
-            step = self._steps.pop()
-            if step in self._seen:  # **/** reaches a directory in several ways
-                continue
-            self._seen.add(step)
-            directory, number = step
-            part, test = self._parts[number], self._tests[number]
-            if part == "**":
-                inner = [entry.path for entry in self._list(directory) if entry.is_dir(follow_symlinks=False)]
-                self._steps.extend((path, number) for path in inner)
-                self._steps.append((directory, number + 1))
-            elif test is None:
-                self._name(f"{directory}/{part}", number)
-            else:
-                self._wildcard(directory, number, test)
+            directory, steps = self._steps.popitem()
+            _Directory(directory, self._steps).take(steps)
 
-    def _name(self, path: str, number: int) -> None:
-        if number + 1 < len(self._parts):
-            self._steps.append((path, number + 1))
+
+class _Directory:
+    """One directory, listed when the first step wants that; `coming` gets the steps into those that lie in it."""
+
+    def __init__(self, path: str, coming: dict[str, list[_Step]]) -> None:
+        self._path, self._coming = path, coming
+        self._entries: list[os.DirEntry[str]] | None = None
+        self._inner: list[str] | None = None
+        self._note = ""  # why it cannot be listed
+        self._noted: set[int] = set()  # the searches that have the note
+
+    def take(self, steps: list[_Step]) -> None:
+        """Take all steps, and those in this directory that follow from them."""
+        seen: set[tuple[int, int]] = set()
+        while steps:
+            search, number = step = steps.pop()
+            if (id(search), number) in seen:  # **/** comes to a part in several ways
+                continue
+            seen.add((id(search), number))
+            part, test = search.parts[number], search.tests[number]
+            if part == "**":
+                for path in self._directories(search):
+                    self._come(path, step)
+                steps.append((search, number + 1))
+            elif test is None:
+                self._name(f"{self._path}/{part}", step)
+            else:
+                self._wildcard(test, step)
+
+    def _come(self, path: str, step: _Step) -> None:
+        self._coming.setdefault(path, []).append(step)
+
+    def _name(self, path: str, step: _Step) -> None:
+        search, number = step
+        if number + 1 < len(search.parts):
+            self._come(path, (search, number + 1))
             return
         try:
             found = os.lstat(path)
         except (FileNotFoundError, NotADirectoryError):
             return
         except OSError as error:
-            self.matches.notes.append(f"{path} cannot be looked at: {error.strerror}")
+            search.matches.notes.append(f"{path} cannot be looked at: {error.strerror}")
             return
-        matches = self.matches.directories if stat.S_ISDIR(found.st_mode) else self.matches.paths
-        matches.add(path)
+        (search.matches.directories if stat.S_ISDIR(found.st_mode) else search.matches.paths).add(path)
 
-    def _wildcard(self, directory: str, number: int, test: Callable[[str], object]) -> None:
-        last = number + 1 == len(self._parts)
-        for entry in self._list(directory):
+    def _wildcard(self, test: Callable[[str], object], step: _Step) -> None:
+        search, number = step
+        last = number + 1 == len(search.parts)
+        for entry in self._list(search):
             if not test(entry.name):
                 continue
             if not last:
                 if entry.is_dir():
-                    self._steps.append((entry.path, number + 1))
+                    self._come(entry.path, (search, number + 1))
             elif entry.is_dir(follow_symlinks=False):
-                self.matches.directories.add(entry.path)
+                search.matches.directories.add(entry.path)
             else:
-                self.matches.paths.add(entry.path)
+                search.matches.paths.add(entry.path)
 
-    def _list(self, directory: str) -> list["os.DirEntry[str]"]:
-        if self._listed is not None and self._listed[0] == directory:
-            return self._listed[1]
-        try:
-            with os.scandir(directory or "/") as found:
-                entries = list(found)
-        except (FileNotFoundError, NotADirectoryError):
-            entries = []
-        except OSError as error:
-            self.matches.notes.append(f"{directory} cannot be listed, nothing in it was matched: {error.strerror}")
-            entries = []
-        self._listed = (directory, entries)
-        return entries
+    def _directories(self, search: _Search) -> list[str]:
+        entries = self._list(search)
+        if self._inner is None:
+            self._inner = [entry.path for entry in entries if entry.is_dir(follow_symlinks=False)]
+        return self._inner
+
+    def _list(self, search: _Search) -> list["os.DirEntry[str]"]:
+        if self._entries is None:
+            self._entries = []
+            try:
+                with os.scandir(self._path or "/") as found:
+                    self._entries = list(found)
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            except OSError as error:
+                self._note = f"{self._path} cannot be listed, nothing in it was matched: {error.strerror}"
+        if self._note and id(search) not in self._noted:
+            self._noted.add(id(search))
+            search.matches.notes.append(self._note)
+        return self._entries

@@ -1,9 +1,12 @@
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from dcss.errors import ImageError
-from dcss.image.sources.patterns import Exclusion, PathPattern, match_pattern
+from dcss.image.sources.patterns import Exclusion, PathPattern, match_pattern, match_patterns
 
 
 @pytest.fixture
@@ -54,6 +57,23 @@ def names(tree: Path, pattern: str) -> list[str]:
 )
 def test_matches(tree: Path, pattern: str, wanted: list[str]) -> None:
     assert names(tree, pattern) == wanted
+
+
+def test_patterns_together_match_what_each_matches_alone(tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    patterns = [f"{tree}/{each}" for each in ("**/e", "lib/**/[a-d].so", "**/**/d.so", "*/a.so", "lib/sub/**", "no/**")]
+    alone = [match_pattern(pattern) for pattern in patterns]
+    listed: list[str] = []
+    plain = os.scandir
+
+    def scandir(path: str) -> "AbstractContextManager[Iterator[os.DirEntry[str]]]":
+        listed.append(path)
+        return plain(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    together = match_patterns([*patterns[:3], "relative/*", *patterns[3:]])
+    assert str(together.pop(3)) == "wanted the absolute path of files, without .."
+    assert together == alone
+    assert len(listed) == len(set(listed)), "a directory was listed more than once"
 
 
 def test_directories_are_counted_not_matched(tree: Path) -> None:
