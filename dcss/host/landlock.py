@@ -1,4 +1,4 @@
-"""Take this process's access to every file and port of the machine away for good (landlock(7))."""
+"""Take a process's access to every file and port of the machine away for good (landlock(7))."""
 
 import ctypes
 import os
@@ -12,25 +12,37 @@ _FILE_ACCESS = {1: 0x1FFF, 2: 1 << 13, 3: 1 << 14, 5: 1 << 15}  # all but the la
 _PORT_ACCESS = {4: 0b11}  # bind and connect of TCP
 _SCOPES = {6: 0b11}  # abstract sockets, and signals to other processes
 _ATTRIBUTES_BYTES = {1: 8, 4: 16, 6: 24}
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
 
 
-def forbid_files() -> str:
-    """Refuse this process every path from now on; return what is in force, or why nothing is.
+class NoFiles:
+    """Refuses a process every path. It is made once, and applied in each process; open descriptors stay usable."""
 
-    Descriptors that are open stay usable. dcss.host.seccomp.forbid_new_privileges comes first.
-    """
-    try:
-        version = _call(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)
-        size_bytes = _newest(_ATTRIBUTES_BYTES, version)
-        attributes = _ATTRIBUTES.pack(*(_all(each, version) for each in (_FILE_ACCESS, _PORT_ACCESS, _SCOPES)))
-        ruleset = _call(_CREATE_RULESET, attributes[:size_bytes], size_bytes, 0)
+    def __init__(self) -> None:
         try:
-            _call(_RESTRICT_SELF, ruleset, 0)
-        finally:
-            os.close(ruleset)
-    except OSError as error:
-        return f"no Landlock: {error.strerror}"
-    return f"Landlock {version}: no file of the machine can be opened"
+            version = _call(_CREATE_RULESET, None, 0, _CREATE_RULESET_VERSION)
+        except OSError as error:
+            self._attributes, self._text = b"", f"no Landlock: {error.strerror}"
+            return
+        attributes = _ATTRIBUTES.pack(*(_all(each, version) for each in (_FILE_ACCESS, _PORT_ACCESS, _SCOPES)))
+        self._attributes = attributes[: _newest(_ATTRIBUTES_BYTES, version)]
+        self._text = f"Landlock {version}: no file of the machine can be opened"
+
+    def apply(self) -> str:
+        """Apply it to this process for good; return what is in force, or why nothing is.
+
+        dcss.host.seccomp.forbid_new_privileges comes first.
+        """
+        if self._attributes:
+            try:
+                ruleset = _call(_CREATE_RULESET, self._attributes, len(self._attributes), 0)
+                try:
+                    _call(_RESTRICT_SELF, ruleset, 0)
+                finally:
+                    os.close(ruleset)
+            except OSError as error:
+                return f"no Landlock: {error.strerror}"
+        return self._text
 
 
 def _all(rights: dict[int, int], version: int) -> int:
@@ -42,9 +54,8 @@ def _newest(values: dict[int, int], version: int) -> int:
 
 
 def _call(number: int, *arguments: int | bytes | None) -> int:
-    libc = ctypes.CDLL(None, use_errno=True)
     values = [ctypes.c_long(each) if isinstance(each, int) else each for each in arguments]
-    result = int(libc.syscall(ctypes.c_long(number), *values))
+    result = int(_syscall(ctypes.c_long(number), *values))
     if result < 0:
         errno = ctypes.get_errno()
         raise OSError(errno, os.strerror(errno))

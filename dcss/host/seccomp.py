@@ -1,4 +1,4 @@
-"""Restrict this process to a few system calls for good (seccomp(2)); others fail with EPERM."""
+"""Restrict a process to a few system calls for good (seccomp(2)); others fail with EPERM."""
 
 import ctypes
 import os
@@ -41,10 +41,17 @@ _CLONE, _CLONE3, _PRCTL, _TGKILL = (56, 220), (435, 435), (157, 167), (234, 131)
 # fmt: on
 
 
+_NO_PID = 0xFFFF_FFFF  # stands for that of the process that the filter is applied to
+_OWN_PID = (_JUMP_EQUAL, 0, 1, _NO_PID)
+_OPERAND = 4  # its offset in struct sock_filter
+_PID = Struct("=I")
+_call = ctypes.CDLL(None, use_errno=True).prctl
+
+
 class _Program(ctypes.Structure):
     """struct sock_fprog."""
 
-    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_char_p))
+    _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
 
 
 def forbid_new_privileges() -> None:
@@ -52,25 +59,41 @@ def forbid_new_privileges() -> None:
     _prctl(_PR_SET_NO_NEW_PRIVS, 1)
 
 
-def restrict_to_open_files() -> str:
-    """Allow from now on what a process needs whose files are open; return what is in force, or why nothing is.
+class CallFilter:
+    """Allows a process what it needs whose files are open. It is made once, and applied in each process.
 
-    It can make threads and memory, and use its descriptors. It opens no file and no socket, executes no program,
-    makes no process and signals no other one. `forbid_new_privileges` comes first.
+    Such a process can make threads and memory, and use its descriptors. It opens no file and no socket, executes no
+    program, makes no process and signals no other one.
     """
-    machine = os.uname().machine
-    if machine not in _ARCHES:
-        return f"no seccomp: the numbers of system calls of {machine} are not known here"
-    code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in _filter(machine, os.getpid()))
-    program = _Program(len(code) // _INSTRUCTION.size, code)
-    try:
-        _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program))
-    except OSError as error:
-        return f"no seccomp: {error.strerror}"
-    return f"seccomp: {len(_CALLS)} system calls are allowed"
+
+    def __init__(self) -> None:
+        machine = os.uname().machine
+        self._code = bytearray()
+        self._text = f"no seccomp: the numbers of system calls of {machine} are not known here"
+        if machine in _ARCHES:
+            instructions = _filter(machine)
+            self._code += b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
+            self._text = f"seccomp: {len(_CALLS)} system calls are allowed"
+            self._pid_at = _INSTRUCTION.size * instructions.index(_OWN_PID) + _OPERAND
+            self._instructions = (ctypes.c_char * len(self._code)).from_buffer(self._code)
+            address = ctypes.addressof(self._instructions)
+            self._program = _Program(len(instructions), address)
+
+    def apply(self) -> str:
+        """Apply it to this process for good; return what is in force, or why nothing is.
+
+        `forbid_new_privileges` comes first.
+        """
+        if self._code:
+            _PID.pack_into(self._code, self._pid_at, os.getpid())
+            try:
+                _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(self._program))
+            except OSError as error:
+                return f"no seccomp: {error.strerror}"
+        return self._text
 
 
-def _filter(machine: str, pid: int) -> list[tuple[int, int, int, int]]:
+def _filter(machine: str) -> list[tuple[int, int, int, int]]:
     """Return the filter's instructions: code, jumps where true and where false, operand."""
     column = list(_ARCHES).index(machine)
     allow = (_RETURN, 0, 0, _ALLOW)
@@ -91,7 +114,7 @@ def _filter(machine: str, pid: int) -> list[tuple[int, int, int, int]]:
     for call, jump, wanted in (
         (_CLONE, _JUMP_SET, _CLONE_THREAD),
         (_PRCTL, _JUMP_EQUAL, _PR_SET_NAME),
-        (_TGKILL, _JUMP_EQUAL, pid),
+        (_TGKILL, _JUMP_EQUAL, _NO_PID),
     ):
         instructions += [
             (_JUMP_EQUAL, 0, 4, call[column]),
@@ -104,9 +127,8 @@ def _filter(machine: str, pid: int) -> list[tuple[int, int, int, int]]:
 
 
 def _prctl(option: int, *arguments: object) -> None:
-    prctl = ctypes.CDLL(None, use_errno=True).prctl
     unused: Sequence[int] = (0,) * (4 - len(arguments))
     values = [ctypes.c_ulong(each) if isinstance(each, int) else each for each in (*arguments, *unused)]
-    if prctl(option, *values) != 0:
+    if _call(option, *values) != 0:
         errno = ctypes.get_errno()
         raise OSError(errno, f"prctl {option}: {os.strerror(errno)}")

@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from socket import socket
 from time import monotonic
 
@@ -15,6 +16,7 @@ from vmguest.s390x.environment import with_defaults
 from vmguest.s390x.host_console import HostConsole
 from vmguest.s390x.process import Process
 from vmguest.s390x.programs import Command, Programs
+from vmguest.s390x.warming import warm
 from vmguest.spec import GuestSpec, ProgramOptions
 from vmguest.user_level import CommandStep
 
@@ -34,8 +36,11 @@ class ProgramLevel:
         self._background: list[tuple[CommandStep, Process]] = []
 
     def prepare_clones(self, kernel: Kernel, pattern: str | None) -> None:  # noqa: ARG002
-        """Make the CPU, which clones inherit."""
-        self._programs_of(kernel)
+        """Make the CPU, and have it translate what most programs begin with: clones inherit that."""
+        programs = self._programs_of(kernel)
+        with suppress(KernelError):  # such as a shell of another machine
+            warm(kernel, programs)
+        programs.rest()
 
     def run_step(self, kernel: Kernel, step: CommandStep) -> None:
         """Run an `exec` step; with `background: true`, start it. Raises StepError for a status other than 0."""

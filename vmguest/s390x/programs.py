@@ -78,6 +78,10 @@ class Programs:
         """
         self._system.scheduler.run(until, host_events)
 
+    def rest(self) -> None:
+        """Leave no thread running, so that this process can be forked; `run` goes on."""
+        self._system.scheduler.rest()
+
     def signal(self, process: Process, number: int) -> None:
         """Send a signal to a process's group."""
         self.signal_group(process.group, number)

@@ -73,6 +73,12 @@ class Scheduler:
         finally:
             self._ticker.pause()
 
+    def rest(self) -> None:
+        """End the thread that ends time slices, before this process is forked; `run` makes a new one."""
+        if self._ticker is not None:
+            self._ticker.end()
+            self._ticker = None
+
     def load(self, thread: Thread) -> None:
         """Load a thread's state into the CPU; the one that was loaded is saved."""
         before = self._loaded
@@ -156,12 +162,13 @@ def _is_awake(thread: Thread, now: float) -> bool:
 
 
 class _Ticker:
-    """A thread that ends time slices. It must not run in a process that is forked: `start` makes a new one there."""
+    """A thread that ends time slices."""
 
     def __init__(self, cpu: Cpu) -> None:
         self._cpu = cpu
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
+        self._ended = False
 
     def start(self) -> None:
         """Begin, or go on."""
@@ -175,10 +182,19 @@ class _Ticker:
         """Sleep until `start`."""
         self._wanted.clear()
 
+    def end(self) -> None:
+        """End the thread, and wait for that."""
+        self._ended = True
+        self._wanted.set()
+        if self._thread is not None:
+            self._thread.join()
+
     def _tick(self) -> None:
         pause = threading.Event()
         while True:
             self._wanted.wait()
+            if self._ended:
+                return
             pause.wait(SLICE_SECONDS)
             if self._cpu.running:
                 self._cpu.stops.request()

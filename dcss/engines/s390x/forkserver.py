@@ -4,8 +4,8 @@ from dcss.abi.console import Start
 from dcss.engines.forked import forkserver
 from dcss.engines.forked.rehearsal import rehearse
 from dcss.engines.process.forkserver import preload as preload_kernel
-from dcss.host.landlock import forbid_files
-from dcss.host.seccomp import forbid_new_privileges, restrict_to_open_files
+from dcss.host.landlock import NoFiles
+from dcss.host.seccomp import CallFilter, forbid_new_privileges
 from vmguest.bootstrap import GuestHost, run_guest
 from vmguest.cloning import CloneMaker
 from vmguest.s390x.level import ProgramLevel
@@ -17,15 +17,24 @@ def preload() -> None:
     preload_kernel()
 
 
+class _Isolation:
+    """Leaves a guest's process nothing of the host but what it has open."""
+
+    def __init__(self) -> None:
+        self._files, self._calls = NoFiles(), CallFilter()
+
+    def apply(self) -> tuple[str, ...]:
+        """Apply it to this process; return what is in force."""
+        forbid_new_privileges()
+        return self._files.apply(), self._calls.apply()
+
+
+_isolation = _Isolation()
+
+
 def run(spec: GuestSpec, host: GuestHost, *, start: Start | None, clones: CloneMaker | None) -> int:
     """Run a guest whose user level is programs; see vmguest.bootstrap.run_guest."""
-    return run_guest(spec, host, start=start, clones=clones, level=ProgramLevel(spec, isolate))
-
-
-def isolate() -> tuple[str, ...]:
-    """Leave this process nothing of the host but what it has open; return what is in force."""
-    forbid_new_privileges()
-    return forbid_files(), restrict_to_open_files()
+    return run_guest(spec, host, start=start, clones=clones, level=ProgramLevel(spec, _isolation.apply))
 
 
 def main() -> None:

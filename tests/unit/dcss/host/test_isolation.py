@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from dcss.host.landlock import forbid_files
-from dcss.host.seccomp import restrict_to_open_files
+from dcss.host.landlock import NoFiles
+from dcss.host.seccomp import CallFilter
 
 PROGRAM = """
 import ctypes, mmap, os, signal, socket, sys, threading
 sys.path.insert(0, {root!r})
-from dcss.host.landlock import forbid_files
-from dcss.host.seccomp import forbid_new_privileges, restrict_to_open_files
+from dcss.host.landlock import NoFiles
+from dcss.host.seccomp import CallFilter, forbid_new_privileges
 parent, inherited, pipe = os.getppid(), os.open("/etc/passwd", os.O_RDONLY), os.pipe()
 forbid_new_privileges()
 said = {restrict}
@@ -35,7 +35,7 @@ def thread():
 {action}
 os.write(1, repr((said, outcome, done)).encode())
 """
-BOTH, LANDLOCK = "(forbid_files(), restrict_to_open_files())", "forbid_files()"
+BOTH, LANDLOCK = "(NoFiles().apply(), CallFilter().apply())", "NoFiles().apply()"
 
 
 def outcome(action: str, restrict: str = BOTH) -> str:
@@ -105,6 +105,6 @@ def test_a_process_without_no_new_privileges_is_told_why_nothing_is_in_force() -
         if os.geteuid() == 0:
             os.setresgid(65534, 65534, 65534)
             os.setresuid(65534, 65534, 65534)
-        said = (forbid_files(), restrict_to_open_files())
+        said = (NoFiles().apply(), CallFilter().apply())
         os._exit(0 if all(each.startswith("no ") for each in said) else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
