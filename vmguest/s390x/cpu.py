@@ -23,7 +23,11 @@ PSW_MASK = 0x0705_0001_8000_0000  # translation on, problem state, 64-bit addres
 PSW_CONDITION_CODE = 3 << 44  # the bits of the mask that a program may set by itself
 _CR0 = 0x60000  # the additional floating-point and the vector registers may be used
 SUPERVISOR_CALL, _PROGRAM_CHECK = 2, 3  # numbers of Unicorn's interruptions
-TRANSLATION_EXCEPTION_ID = 0xA8  # absolute address of the failing address, as the architecture has it
+OPERATION, DATA, FIXED_POINT_DIVIDE = 0x01, 0x07, 0x09  # program interruption codes
+TRANSLATIONS = frozenset({0x04, 0x10, 0x11, 0x38, 0x39, 0x3A, 0x3B})  # those with a failing address: protection, …
+_TRANSLATION_EXCEPTION_ID = 0xA8  # absolute address of that, as the architecture has it
+_FAILING_PAGE, _ACCESS_KIND, _STORE, _FETCH = ~0xFFF, 0xC00, 0x400, 0x800
+_PAGE_BYTES = 4096
 _NOWHERE = 1  # no instruction lies at an odd address: the CPU runs until it is stopped
 _MASK = (1 << 64) - 1
 _STACK_POINTER = 15
@@ -47,6 +51,14 @@ class Registers(NamedTuple):
     fpc: int
     left: tuple[int, ...]  # of the vector registers; the first 16 are the floating-point registers
     right: tuple[int, ...]
+
+
+class FailingAccess(NamedTuple):
+    """What a translation or protection exception was about: the page's address, and the kind of the access."""
+
+    address: int
+    store: bool
+    fetch: bool
 
 
 class CpuError(KernelError):
@@ -90,6 +102,7 @@ class Cpu:
         self._blank: UcContext = self._uc.context_save()
         self._scratch: UcContext = self._uc.context_save()
         self._code_offset = _CodeOffset(self._scratch.size)
+        self._exception_id = ctypes.c_uint64.__ctype_be__.from_address(window + _TRANSLATION_EXCEPTION_ID)
         self._failure: BaseException | None = None
         self.stops = ExactStops(self._uc, self._blank.size)
         self.running = False
@@ -125,9 +138,23 @@ class Cpu:
             uclib.uc_emu_stop(self._handle)
         self.stops.after_hook()
 
+    @property
+    def failing_access(self) -> FailingAccess:
+        """What the last translation or protection exception was about."""
+        found = self._exception_id.value
+        kind = found & _ACCESS_KIND
+        return FailingAccess(found & _FAILING_PAGE, kind == _STORE, kind == _FETCH)
+
     def _interruption_code(self) -> int:
+        """Return why a program was interrupted.
+
+        An instruction that there is not, at the start of a block, makes Unicorn fetch from address 0.
+        """
         uclib.uc_context_save(self._handle, self._scratch.context)
-        return self._code_offset.read(self._scratch)
+        code = self._code_offset.read(self._scratch)
+        if code in TRANSLATIONS and self.failing_access == (0, False, True) and self.address >= _PAGE_BYTES:
+            return OPERATION
+        return code
 
     # -- state -----------------------------------------------------------------------------------------------------
 

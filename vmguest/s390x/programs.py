@@ -11,6 +11,7 @@ from dcss.errors import KernelError
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.namei import existing
 from vmguest.fs.open import FileDescription
+from vmguest.fs.program_files import add_program_files
 from vmguest.kernel import Kernel
 from vmguest.s390x.jobs import GuestJobs
 from vmguest.s390x.process import Process
@@ -40,6 +41,7 @@ class Programs:
         self._kernel = kernel
         self._system = Traps(kernel).system
         kernel.processes = ProcessViews(self._system)
+        add_program_files(kernel)
         self.jobs = GuestJobs(self._system)
 
     def start(

@@ -15,6 +15,7 @@ from vmguest.s390x.process import Thread
 from vmguest.s390x.process_table import ProcessTable
 from vmguest.s390x.program import ProgramLoader
 from vmguest.s390x.scheduler import Scheduler
+from vmguest.s390x.self_test import stops_are_exact
 from vmguest.s390x.timers import Timers
 
 
@@ -28,6 +29,9 @@ class System:
         self.vfs = kernel.vfs
         reservation = kernel.machine.reservation
         self.cpu = Cpu(reservation.window, reservation.window_bytes)
+        if not stops_are_exact():
+            self.cpu.stops.use_hook()
+            kernel.log.log("warning", "programs run slowly: this version of Unicorn stops exactly by a hook only")
         self.frames = PageFrames(kernel.machine)
         self.code = CodePages(self.frames)
         self.loader = ProgramLoader(kernel.vfs, self.frames, self.code)

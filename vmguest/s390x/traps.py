@@ -1,6 +1,5 @@
 """Where programs enter the guest kernel: supervisor calls and program checks (arch/s390/kernel/traps.c, fault.c)."""
 
-import struct
 from contextlib import suppress
 from errno import ENOSYS
 
@@ -10,7 +9,7 @@ from vmguest.s390x import crash
 from vmguest.s390x.calls.all import CALLS
 from vmguest.s390x.calls.numbers import NAMES
 from vmguest.s390x.calls.registry import DONE
-from vmguest.s390x.cpu import TRANSLATION_EXCEPTION_ID
+from vmguest.s390x.cpu import DATA, OPERATION, TRANSLATIONS
 from vmguest.s390x.process import Thread, WaitError
 from vmguest.s390x.signals import SIGFPE, SIGILL, SIGSEGV, SignalInfo
 from vmguest.s390x.space import FaultError
@@ -18,11 +17,7 @@ from vmguest.s390x.strace import trace_line
 from vmguest.s390x.system import System
 
 _CALL_BYTES = 2
-_TRANSLATION_CODES = frozenset({0x04, 0x10, 0x11, 0x38, 0x39, 0x3A, 0x3B})
-_STORE, _KIND = 0x400, 0xC00
-_ADDRESS = -4096
-_TEID = struct.Struct(">Q")
-_OPERATION, _DATA, _VECTOR = 0x01, 0x07, 0x1B
+_VECTOR = 0x1B
 # Interruption codes: the signal, and its si_code from <asm-generic/siginfo.h>.
 _SIGNALS: dict[int, tuple[int, int]] = {
     0x01: (SIGILL, 1),  # operation: ILL_ILLOPC
@@ -42,7 +37,6 @@ _SIGNALS: dict[int, tuple[int, int]] = {
 }
 # Data-exception codes of IEEE operations, and the si_code of SIGFPE.
 _IEEE_CODES = ((0x80, 7), (0x40, 3), (0x20, 4), (0x10, 5), (0x08, 6))
-_MASK = (1 << 64) - 1
 
 
 class Traps:
@@ -123,15 +117,15 @@ class Traps:
         thread = system.scheduler.current
         assert thread is not None, "the CPU runs a thread"
         space = thread.process.space
-        if code in _TRANSLATION_CODES:
-            (teid,) = _TEID.unpack_from(system.frames.memory, TRANSLATION_EXCEPTION_ID)
-            fault = space.fault(teid & _ADDRESS & _MASK, store=teid & _KIND == _STORE)
+        if code in TRANSLATIONS:
+            access = system.cpu.failing_access
+            fault = space.fault(access.address, store=access.store)
             if fault is None:
                 return True
             self._signal(thread, fault.signal, fault.code, fault.address)
             return False
         address = system.cpu.address
-        if code == _OPERATION and self._emulate(thread, address):
+        if code == OPERATION and self._emulate(thread, address):
             return True
         number, signal_code = self._signal_of(code)
         self._signal(thread, number, signal_code, address)
@@ -151,7 +145,7 @@ class Traps:
         return True
 
     def _signal_of(self, code: int) -> tuple[int, int]:
-        if code in {_DATA, _VECTOR}:
+        if code in {DATA, _VECTOR}:
             reason = self.system.cpu.data_exception_code
             found = next((si_code for bit, si_code in _IEEE_CODES if reason & bit), None)
             return (SIGILL, 2) if found is None else (SIGFPE, found)

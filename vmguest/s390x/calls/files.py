@@ -278,8 +278,8 @@ def ioctl(_system: System, thread: Thread, number: int, request: int, argument: 
 def pipe2(system: System, thread: Thread, numbers: int, flags: int) -> int:
     """Make a pipe."""
     files = thread.process.files
-    reading, writing = make_pipe(system.vfs, flags)
     close_on_exec = bool(flags & O_CLOEXEC)
+    reading, writing = make_pipe(system.vfs, flags & ~O_CLOEXEC)
     first = files.install(reading, close_on_exec=close_on_exec)
     try:
         second = files.install(writing, close_on_exec=close_on_exec)
