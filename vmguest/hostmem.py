@@ -185,6 +185,11 @@ def withhold(address: int, size_bytes: int, *, withheld: bool) -> None:
     _advise(address, size_bytes, _MADV_DONTFORK if withheld else _MADV_DOFORK)
 
 
+def refuse_huge_pages(address: int, size_bytes: int) -> None:
+    """Have what is touched of the memory lie in small pages; nothing happens where the host has no huge ones."""
+    _madvise(address, size_bytes, MADV_NOHUGEPAGE)
+
+
 def _advise(address: int, size_bytes: int, advice: int) -> None:
     if _madvise(address, size_bytes, advice) != 0:
         errno = ctypes.get_errno()

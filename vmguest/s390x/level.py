@@ -3,13 +3,15 @@
 import os
 import shlex
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from socket import socket
 from time import monotonic
+from typing import Protocol
 
 from dcss.errors import KernelError, StepError
 from vmguest.fs.open import O_RDONLY, O_WRONLY, open_file
+from vmguest.fs.program_files import add_program_files
 from vmguest.fs.stream import OutputFile, open_stream
 from vmguest.kernel import Kernel
 from vmguest.s390x.environment import with_defaults
@@ -21,15 +23,24 @@ from vmguest.spec import GuestSpec, ProgramOptions
 from vmguest.user_level import CommandStep
 
 
+class ProgramHost(Protocol):
+    """What the host does to a guest's process in which programs run."""
+
+    def cpu_made(self) -> None:
+        """Advise the host's kernel on the memory of a CPU that was made."""
+        ...
+
+    def isolate(self) -> Sequence[str]:
+        """Take from the process what only its boot needed of the host; return what to log about that."""
+        ...
+
+
 class ProgramLevel:
-    """Runs the programs of one guest; see vmguest.user_level.UserLevel.
+    """Runs the programs of one guest; see vmguest.user_level.UserLevel."""
 
-    `isolate` is called before the first one runs, and takes from the guest's process what only its boot needed of the
-    host; it returns what to log about that.
-    """
-
-    def __init__(self, spec: GuestSpec, isolate: Callable[[], Sequence[str]] = tuple) -> None:
-        self._isolate: Callable[[], Sequence[str]] | None = isolate
+    def __init__(self, spec: GuestSpec, host: ProgramHost) -> None:
+        self._host = host
+        self._isolated = False
         self._options = {options.step: options for options in spec.programs}
         self._time_limit_seconds = spec.time_limit_seconds
         self._programs: Programs | None = None
@@ -37,6 +48,8 @@ class ProgramLevel:
 
     def prepare_clones(self, kernel: Kernel, pattern: str | None) -> None:  # noqa: ARG002
         """Make the CPU, and have it translate what most programs begin with: clones inherit that."""
+        if kernel.vfs.on_rootfs(kernel.vfs.root()):
+            return  # its files, made when programs begin, have the guest's own name
         programs = self._programs_of(kernel)
         with suppress(KernelError):  # such as a shell of another machine
             warm(kernel, programs)
@@ -67,15 +80,17 @@ class ProgramLevel:
     def _begin(self, kernel: Kernel) -> Programs:
         """Return what runs programs; the guest is isolated from then on."""
         programs = self._programs_of(kernel)
-        if self._isolate is not None:
-            isolate, self._isolate = self._isolate, None
-            for line in isolate():
+        if not self._isolated:
+            self._isolated = True
+            for line in self._host.isolate():
                 kernel.log.log("info", f"isolation: {line}")
         return programs
 
     def _programs_of(self, kernel: Kernel) -> Programs:
         if self._programs is None:
+            add_program_files(kernel)
             programs = self._programs = Programs(kernel)
+            self._host.cpu_made()
             kernel.program_bytes = lambda: programs.anonymous_bytes
         return self._programs
 

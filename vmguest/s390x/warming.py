@@ -14,10 +14,10 @@ _SECONDS = 5.0
 def warm(kernel: Kernel, programs: Programs) -> None:
     """Have the shell do nothing: most programs begin as it does, with the loader and the C library.
 
-    Nothing of the guest's changes by that. It is left out where / is in real storage or there is no shell. Raises
-    KernelError where the shell cannot be started.
+    Nothing of the guest's changes by that. Without a shell, nothing is done. Raises KernelError where it cannot be
+    started.
     """
-    if kernel.vfs.on_rootfs(kernel.vfs.root()) or existing(kernel.vfs, _SHELL) is None:
+    if existing(kernel.vfs, _SHELL) is None:
         return
     for _ in range(_RUNS):
         files = [open_file(kernel.vfs, b"/dev/null", O_RDWR) for _ in range(3)]

@@ -1,11 +1,15 @@
 """The fork server of engine `s390x`: has the guest kernel, the emulator and its system calls imported."""
 
+import os
+
 from dcss.abi.console import Start
+from dcss.account.maps import read_maps
 from dcss.engines.forked import forkserver
 from dcss.engines.forked.rehearsal import rehearse
 from dcss.engines.process.forkserver import preload as preload_kernel
 from dcss.host.landlock import NoFiles
 from dcss.host.seccomp import CallFilter, forbid_new_privileges
+from vmguest import hostmem
 from vmguest.bootstrap import GuestHost, run_guest
 from vmguest.cloning import CloneMaker
 from vmguest.s390x.level import ProgramLevel
@@ -17,24 +21,30 @@ def preload() -> None:
     preload_kernel()
 
 
-class _Isolation:
-    """Leaves a guest's process nothing of the host but what it has open."""
+class _Host:
+    """What is done to a guest's process; see vmguest.s390x.level.ProgramHost."""
 
     def __init__(self) -> None:
         self._files, self._calls = NoFiles(), CallFilter()
 
-    def apply(self) -> tuple[str, ...]:
-        """Apply it to this process; return what is in force."""
+    def cpu_made(self) -> None:
+        """Have translated code lie in small pages: most of a huge one would be empty in each guest."""
+        for vma in read_maps(os.getpid()):
+            if vma.permissions == "rwxp" and not vma.inode:
+                hostmem.refuse_huge_pages(vma.start, vma.end - vma.start)
+
+    def isolate(self) -> tuple[str, ...]:
+        """Leave this process nothing of the host but what it has open; return what is in force."""
         forbid_new_privileges()
         return self._files.apply(), self._calls.apply()
 
 
-_isolation = _Isolation()
+_host = _Host()
 
 
 def run(spec: GuestSpec, host: GuestHost, *, start: Start | None, clones: CloneMaker | None) -> int:
     """Run a guest whose user level is programs; see vmguest.bootstrap.run_guest."""
-    return run_guest(spec, host, start=start, clones=clones, level=ProgramLevel(spec, _isolation.apply))
+    return run_guest(spec, host, start=start, clones=clones, level=ProgramLevel(spec, _host))
 
 
 def main() -> None:
