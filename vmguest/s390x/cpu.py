@@ -98,7 +98,7 @@ class Cpu:
         self._uc.reg_write(_PSWM, PSW_MASK)
         self._handle = self._uc._uch
         self._uc.hook_add(UC_HOOK_INTR, self._interrupt)
-        self._calling, self._returning = _Batch((_PC, *_GENERAL)), _Batch((_PC, _GENERAL[2]))
+        self._calling, self._returning = _Batch((_PC, *_GENERAL[1:8])), _Batch((_PC, _GENERAL[2]))
         self._blank: UcContext = self._uc.context_save()
         self._scratch: UcContext = self._uc.context_save()
         self._code_offset = _CodeOffset(self._scratch.size)
@@ -206,10 +206,10 @@ class Cpu:
         self._uc.reg_write(_PC, value & _MASK)
 
     def call_registers(self) -> list[int]:
-        """Return the instruction's address and the 16 general registers."""
+        """Return the instruction's address and the general registers 1 to 7: all that a system call needs."""
         batch = self._calling
         uclib.uc_reg_read_batch(self._handle, batch.ids, batch.pointers, batch.count)
-        return list(batch.values)
+        return batch.values[:]
 
     def general(self, number: int) -> int:
         """Return a general register."""

@@ -17,7 +17,7 @@ _INSTRUCTION_BYTES = 6
 def report(thread: Thread, number: int, cpu: Cpu) -> Iterator[str]:
     """Yield the lines: the signal and the place, the registers, the instruction, the callers that are known."""
     process, space = thread.process, thread.process.space
-    address, *general = cpu.call_registers()
+    address, general = cpu.address, cpu.registers().general
     name = process.name.decode(errors="replace")
     yield f"{name}[{process.pid}]: {name_of(number)} at {address:#x}{_where(space, address)}"
     for first in range(0, len(general), _LINE_REGISTERS):

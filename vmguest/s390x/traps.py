@@ -78,18 +78,17 @@ class Traps:
         """Make the system call at which a thread is; return whether it can go on at once."""
         system = self.system
         address, process = registers[0], thread.process
-        number = process.space.read(address + 1, 1)[0] or registers[2] & 0xFFFF_FFFF
+        number = system.frames.memory[process.space.absolute(address + 1)] or registers[1] & 0xFFFF_FFFF
         call = CALLS.get(number)
-        arguments = tuple(registers[3:9])
         try:
-            result: int | None = self._unknown(number) if call is None else call(system, thread, arguments)
+            result: int | None = self._unknown(number) if call is None else call(system, thread, registers)
         except KernelError as error:
             result = -(error.errno or ENOSYS)
         except WaitError as wait:
             thread.waiting, thread.in_call = wait.waiting, True
             return False
         if process.trace is not None:
-            process.trace(trace_line(process.pid, call, number, arguments, result, process.space))
+            process.trace(trace_line(process.pid, call, number, registers[2:8], result, process.space))
         if thread.ended:
             return False
         self._finish(thread, result, address)

@@ -10,6 +10,7 @@ from vmguest.s390x.system import System
 DONE = None  # the result of a call that has set the registers itself
 
 _INT, _WIDE = 1 << 31, 1 << 63
+_FIRST_PARAMETER = 2  # behind the instruction's address and register 1
 
 
 def _int(value: int) -> int:
@@ -55,18 +56,20 @@ class SystemCall(NamedTuple):
     number: int
     function: Function
     kinds: tuple[str, ...]
-    conversions: tuple[Callable[[int], int] | None, ...]
+    conversions: tuple[tuple[int, Callable[[int], int]], ...]  # of which parameters: those that are no 64-bit numbers
 
-    def __call__(self, system: System, thread: Thread, arguments: tuple[int, ...]) -> int | None:
-        """Make the call with the registers 2 to 7. Raises KernelError, WaitError."""
-        return self.function(
-            system,
-            thread,
-            *[
-                value if convert is None else convert(value)
-                for convert, value in zip(self.conversions, arguments, strict=False)
-            ],
-        )
+    def __call__(self, system: System, thread: Thread, registers: list[int]) -> int | None:
+        """Make the call; its parameters are in registers 2 to 7, which stand behind the instruction's address.
+
+        Raises KernelError, WaitError.
+        """
+        kinds = self.kinds
+        if not kinds:
+            return self.function(system, thread)
+        values = registers[_FIRST_PARAMETER : _FIRST_PARAMETER + len(kinds)]
+        for index, convert in self.conversions:
+            values[index] = convert(values[index])
+        return self.function(system, thread, *values)
 
 
 class CallGroup:
@@ -80,9 +83,9 @@ class CallGroup:
 
         def declare(function: Function) -> Function:
             called = name or function.__name__.rstrip("_")
-            self.calls.append(
-                SystemCall(called, NUMBERS[called], function, kinds, tuple(KINDS[kind] for kind in kinds))
-            )
+            conversions = ((index, KINDS[kind]) for index, kind in enumerate(kinds))
+            needed = tuple((index, convert) for index, convert in conversions if convert is not None)
+            self.calls.append(SystemCall(called, NUMBERS[called], function, kinds, needed))
             return function
 
         return declare
