@@ -11,7 +11,6 @@ from typing import Protocol
 
 from dcss.errors import KernelError, StepError
 from vmguest.fs.open import O_RDONLY, O_WRONLY, open_file
-from vmguest.fs.program_files import add_program_files
 from vmguest.fs.stream import OutputFile, open_stream
 from vmguest.kernel import Kernel
 from vmguest.s390x.environment import with_defaults
@@ -88,7 +87,6 @@ class ProgramLevel:
 
     def _programs_of(self, kernel: Kernel) -> Programs:
         if self._programs is None:
-            add_program_files(kernel)
             programs = self._programs = Programs(kernel)
             self._host.cpu_made()
             kernel.program_bytes = lambda: programs.anonymous_bytes

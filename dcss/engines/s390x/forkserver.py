@@ -1,6 +1,7 @@
 """The fork server of engine `s390x`: has the guest kernel, the emulator and its system calls imported."""
 
 import os
+from contextlib import suppress
 
 from dcss.abi.console import Start
 from dcss.account.maps import read_maps
@@ -12,13 +13,17 @@ from dcss.host.seccomp import CallFilter, forbid_new_privileges
 from vmguest import hostmem
 from vmguest.bootstrap import GuestHost, run_guest
 from vmguest.cloning import CloneMaker
+from vmguest.s390x.cpu import CpuError
 from vmguest.s390x.level import ProgramLevel
+from vmguest.s390x.self_test import stops_are_exact
 from vmguest.spec import GuestSpec
 
 
 def preload() -> None:
     """Import what guests import late, so that they share these modules and no guest loads one of its own."""
     preload_kernel()
+    with suppress(CpuError):  # each guest says so in its log
+        stops_are_exact()  # once for all guests
 
 
 class _Host:
