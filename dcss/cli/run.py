@@ -18,7 +18,7 @@ from dcss.cli.options import (
 from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dcss.config.document import Document
+    from dcss.config.beside import PlanBeside
     from dcss.results import RunResult
 
 
@@ -46,23 +46,25 @@ def command(config: Path, as_json: bool, evidence: Path | None, timings: str | N
     Exit status: 0 verified; 1 refuted; 2 CONFIG or the command line is wrong; 3 a guest or a part of the system
     failed. Ctrl-C takes the system down.
     """
+    from dcss.config.beside import PlanBeside
     from dcss.config.document import presumed_engines, read_document
     from dcss.engines.forked.server_process import servers_begun
 
     document = read_document(config)
-    with servers_begun(*presumed_engines(document, config)):  # they import beside what follows
-        result = _run(document, config, evidence, timings)
+    # The plan is made, and the servers of engines import what guests need, beside this process's own imports.
+    with PlanBeside(document, config) as planning, servers_begun(*presumed_engines(document, config)):
+        result = _run(planning, evidence, timings)
     _show(result, as_json=as_json, verbose=verbose)
     if any(guest.exit_status for guest in result.guests):
         return EXIT_FAILED
     return 0 if result.verify.verdict == "verified" else EXIT_REFUTED
 
 
-def _run(document: "Document", config: Path, evidence: Path | None, timings: str | None) -> "RunResult":
-    from dcss.config.load import plan_of
+def _run(planning: "PlanBeside", evidence: Path | None, timings: str | None) -> "RunResult":
     from dcss.report.progress import progress_for
+    from dcss.system.run import run_system
 
-    plan = plan_of(document, config)
+    plan = planning.result()
     if evidence is not None:
         check_written_path("--evidence", evidence)
     trace = Path(timings) if timings else None
@@ -70,8 +72,6 @@ def _run(document: "Document", config: Path, evidence: Path | None, timings: str
         if trace.suffix in {".yaml", ".yml"}:
             raise ConfigError(f"--timings: found {trace}, wanted a file to write: put CONFIG before --timings")
         check_written_path("--timings", trace)
-    from dcss.system.run import run_system
-
     asked: dict[str, Any] = {} if timings is None else {"timings": True, "trace_path": trace}
     progress = progress_for(sys.stderr)
     try:

@@ -17,6 +17,7 @@ from io import StringIO
 {statement}
 print(json.dumps(sorted(sys.modules)))
 """
+DEMO = Path(__file__).parents[2] / "configs/demo.yaml"
 MODELS = {"pydantic", "yaml"}
 GUEST_KERNEL = {
     "vmguest.bootstrap",
@@ -98,6 +99,21 @@ def test_a_run_starts_the_fork_server_before_it_imports_what_takes_as_long() -> 
     )
     unwanted = {"pydantic", "asyncio", "dcss.system", "dcss.cp", "dcss.image"}
     assert found(unwanted | NUMBERS | PROOFS | GUEST_KERNEL | SCREENS, imported) == set()
+
+
+def test_a_run_has_its_plan_made_without_importing_what_checks_it() -> None:
+    imported = modules_after(
+        f"""
+from pathlib import Path
+import dcss.cli.main, dcss.cli.run
+from dcss.config.beside import PlanBeside
+from dcss.config.document import read_document
+path = Path({str(DEMO)!r})
+with PlanBeside(read_document(path), path) as planning:
+    assert planning.result().name == "demo"
+"""
+    )
+    assert found({"pydantic"}, imported) == set()
 
 
 def test_a_run_imports_its_proofs_beside_what_it_waits_for() -> None:
