@@ -39,6 +39,7 @@ class Terminal:
         self.job = JobControl(signal_group)
         self.clock = clock
         self.last_input_seconds = clock()
+        self.inputs = 0  # ever
         self.hung_up = False
         self.size = WindowSize()
         self._has_room = has_room
@@ -50,6 +51,7 @@ class Terminal:
         """Take what somebody types."""
         if not self.hung_up:
             self.last_input_seconds = self.clock()
+            self.inputs += 1
             self.discipline.receive(data)
 
     def resize(self, rows: int, columns: int) -> None:

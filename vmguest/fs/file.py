@@ -94,6 +94,10 @@ class FileOperations(Protocol):
         """Return in how many seconds time alone ends a wait for this file, or None."""
         ...
 
+    def activity(self) -> object:
+        """Return what is another value when something has come since, though `poll` may say the same."""
+        ...
+
     def ioctl(self, request: int, argument: int, memory: UserMemory) -> int:
         """Do a device's own request. Raises KernelError: ENOTTY for one that it does not know, EFAULT, EINVAL."""
         ...
@@ -156,6 +160,10 @@ class FileDefaults:
 
     def alarm_seconds(self) -> float | None:
         """Return None: time changes nothing."""
+        return None
+
+    def activity(self) -> object:
+        """Return None: nothing comes."""
         return None
 
     def ioctl(self, request: int, argument: int, memory: UserMemory) -> int:  # noqa: ARG002

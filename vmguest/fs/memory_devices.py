@@ -8,6 +8,7 @@ from dcss.errors import KernelError
 from vmguest.fs.devices import CharacterDevice, NullFile
 from vmguest.fs.file import Actor, UserMemory
 from vmguest.fs.ioctls import INT
+from vmguest.fs.poll import READABLE, WRITABLE
 
 ZERO, FULL, RANDOM, URANDOM = (1, 5), (1, 7), (1, 8), (1, 9)
 _PIECE_BYTES: Final = 1 << 16
@@ -53,6 +54,10 @@ class RandomFile(NullFile):
         """Fill the buffer."""
         buffer[:] = os.urandom(len(buffer))
         return len(buffer)
+
+    def poll(self) -> int:
+        """Say that it can be read and written: other than zero and null it can be waited for."""
+        return READABLE | WRITABLE
 
     def ioctl(self, request: int, argument: int, memory: UserMemory) -> int:
         """Tell how much randomness there is (RNDGETENTCNT). Raises KernelError(ENOTTY) for all others."""

@@ -68,6 +68,11 @@ class FileDescription:
         """Who maps the file."""
         return self.file.mappings
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether nobody holds it any more."""
+        return not self._holders
+
     def hold(self) -> Self:
         """Count one more holder, which will `close` it too."""
         self._holders += 1

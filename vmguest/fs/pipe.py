@@ -30,6 +30,8 @@ class Pipe:
         self.writers = 0
         self.reader_opens = 0  # ever: that of a FIFO waits for the next one of the other side
         self.writer_opens = 0
+        self.arrivals = 0  # writes ever
+        self.departures = 0  # reads ever
 
     @property
     def room_bytes(self) -> int:
@@ -84,6 +86,7 @@ class PipeEnd(StreamFile):
         count = min(len(content), len(buffer))
         buffer[:count] = memoryview(content)[:count]
         del content[:count]
+        self._pipe.departures += 1
         return count
 
     def write(self, position: int, data: bytes | memoryview) -> int:  # noqa: ARG002
@@ -96,6 +99,7 @@ class PipeEnd(StreamFile):
         if room_bytes == 0 or (len(data) <= PIPE_BUF and len(data) > room_bytes):
             raise KernelError(EAGAIN, f"the pipe has room for {room_bytes} bytes")
         pipe.content += memoryview(data)[:room_bytes]
+        pipe.arrivals += 1
         return min(len(data), room_bytes)
 
     def poll(self) -> int:
@@ -108,6 +112,10 @@ class PipeEnd(StreamFile):
             events |= WRITABLE if pipe.room_bytes >= PIPE_BUF else 0
             events |= 0 if pipe.readers else POLLERR
         return events
+
+    def activity(self) -> object:
+        """Return how often something came for a reader, or room for a writer."""
+        return self._reads and self._pipe.arrivals, self._writes and self._pipe.departures
 
     def ioctl(self, request: int, argument: int, memory: UserMemory) -> int:
         """Tell with FIONREAD how much can be read. Raises KernelError(ENOTTY) for all others."""

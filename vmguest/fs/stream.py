@@ -29,6 +29,7 @@ class InputFile(Pipe):
     def feed(self, data: bytes | memoryview) -> None:
         """Add bytes, however many wait already."""
         self.content += data
+        self.arrivals += 1
 
     def end(self) -> None:
         """Say that nothing more will come: programs read what is left, and then the end."""
@@ -47,6 +48,7 @@ class OutputFile(StreamFile):
         self._sink = sink
         self._has_room = has_room
         self._opens = 0
+        self._refusals = 0
         self.forget: Callable[[], None] | None = None
 
     def open(self, flags: int) -> "OutputFile":
@@ -63,6 +65,7 @@ class OutputFile(StreamFile):
     def write(self, position: int, data: bytes | memoryview) -> int:  # noqa: ARG002
         """Hand bytes on. Raises KernelError: EAGAIN no room, EPIPE."""
         if not self.poll():
+            self._refusals += 1
             raise KernelError(EAGAIN, "who reads this has not taken what is there")
         if data:
             self._sink(bytes(data))
@@ -71,6 +74,10 @@ class OutputFile(StreamFile):
     def poll(self) -> int:
         """Return whether it takes anything now."""
         return WRITABLE if self._has_room is None or self._has_room() else 0
+
+    def activity(self) -> object:
+        """Return how often it had no room: whoever met that waits for some."""
+        return self._refusals
 
     def close(self) -> None:
         """End one open."""

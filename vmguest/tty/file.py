@@ -27,6 +27,7 @@ class TerminalSide(Protocol):
     discipline: LineDiscipline
     clock: Callable[[], float]
     last_input_seconds: float
+    inputs: int
     hung_up: bool
     size: WindowSize
 
@@ -51,11 +52,12 @@ class TerminalSide(Protocol):
 class TerminalFile(StreamFile):
     """One open of a terminal."""
 
-    __slots__ = ("_deadline", "terminal")
+    __slots__ = ("_deadline", "_refusals", "terminal")
 
     def __init__(self, terminal: TerminalSide) -> None:
         self.terminal = terminal
         self._deadline: float | None = None  # of a read that waits for a limited time
+        self._refusals = 0  # of writes
 
     def read(self, position: int, buffer: memoryview) -> int:  # noqa: ARG002
         """Read a line, or what VMIN and VTIME ask for. Raises KernelError: EAGAIN, EIO in the background."""
@@ -81,6 +83,7 @@ class TerminalFile(StreamFile):
         if self.terminal.discipline.settings.lflag & TOSTOP:
             self.terminal.job.check_change(SIGTTOU)
         if not self.terminal.takes_output:
+            self._refusals += 1
             raise KernelError(EAGAIN, "the terminal's output is held back")
         self.terminal.show(bytes(data))
         return len(data)
@@ -95,6 +98,10 @@ class TerminalFile(StreamFile):
     def alarm_seconds(self) -> float | None:
         """Return in how many seconds a read with VTIME ends without more being typed."""
         return None if self._deadline is None else max(0.0, self._deadline - self.terminal.clock())
+
+    def activity(self) -> object:
+        """Return how often something was typed, and how often a write had to wait."""
+        return self.terminal.inputs, self._refusals
 
     def ioctl(self, request: int, argument: int, memory: UserMemory) -> int:
         """Do a terminal's requests. Raises KernelError: ENOTTY, EINVAL, EIO, EAGAIN in the background."""
