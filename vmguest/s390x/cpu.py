@@ -8,6 +8,7 @@ run is a saved context. Translated code is kept by absolute address, so all prog
 import ctypes
 import struct
 from collections.abc import Callable
+from contextlib import nullcontext
 from errno import ENOSYS
 from typing import Any, NamedTuple
 
@@ -109,14 +110,15 @@ class Cpu:
 
     # -- running ---------------------------------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Run the program whose state is loaded until one of the handlers, or `stop`, ends that.
+    def run(self, *, one: bool = False) -> None:
+        """Run the program whose state is loaded until one of the handlers, or `stop`, ends that; or one instruction.
 
         What a handler raises is raised here. Raises CpuError where the emulator fails.
         """
         self.running = True
         try:
-            self._uc.emu_start(self._uc.reg_read(_PC), _NOWHERE)
+            with self.stops.anywhere() if one else nullcontext():
+                self._uc.emu_start(self._uc.reg_read(_PC), _NOWHERE, count=int(one))
         except UcError as error:
             raise CpuError(f"the CPU stopped at {self.address:#x}: {error}") from error
         finally:

@@ -8,10 +8,13 @@ asks in its place, which the library documents, and which costs most of the spee
 
 import ctypes
 import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from unicorn import UC_HOOK_BLOCK, Uc
 from unicorn import s390x_const as registers
+from unicorn.unicorn_const import UC_CTL_IO_WRITE, UC_CTL_TB_FLUSH
 
 _SEARCHED_BYTES = 4096  # of uc_struct, for no_exit_request
 _COMPARED_BYTES = 16384  # of uc_struct, for skip_sync_pc_on_exit
@@ -49,6 +52,19 @@ class ExactStops:
             self._stop_wanted = True
         else:
             self._uc.emu_stop()
+
+    @contextmanager
+    def anywhere(self) -> Iterator[None]:
+        """Have a run end behind any instruction: it counts them, and no other thread stops it."""
+        if self._flag is not None:
+            self._flag.value = 0
+        self._uc.ctl(UC_CTL_TB_FLUSH, UC_CTL_IO_WRITE)
+        try:
+            yield
+        finally:
+            if self._flag is not None:
+                self._flag.value = 1
+            self._uc.ctl(UC_CTL_TB_FLUSH, UC_CTL_IO_WRITE)
 
     def after_hook(self) -> None:
         """Undo what writing the instruction's address in a hook did: the next stop would have a stale one."""

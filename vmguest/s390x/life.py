@@ -145,6 +145,8 @@ class Life:
         old_space, old_executable = process.space, process.executable
         process.space, process.executable = program.space, program.executable
         process.exec_done = True
+        if process.debugger is not None:
+            process.debugger.program_changed()
         old_space.release()
         if old_executable is not None:
             old_executable.release()
@@ -198,6 +200,8 @@ class Life:
         process.children.clear()
         if process.session == process.pid and process.terminal is not None:
             self._leave_terminal(process)
+        if process.debugger is not None:
+            process.debugger.ended()
         self._tell_of_end(process, status)
 
     def _tell_of_end(self, process: Process, status: ExitStatus) -> None:

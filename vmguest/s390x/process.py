@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
 from vmguest.credentials import ROOT, Credentials
 from vmguest.fs.descriptors import Descriptors
@@ -56,6 +56,32 @@ class ExitStatus:
     def shell_status(self) -> int:
         """What a shell makes of it."""
         return 128 + self.signal if self.signal else self.code
+
+
+class ProcessDebugger(Protocol):
+    """What a process tells whoever debugs it."""
+
+    stepping: bool  # it is to run one instruction only
+
+    def is_breakpoint(self, address: int) -> bool:
+        """Return whether it is to stop before an instruction."""
+        ...
+
+    def stop(self, number: int) -> None:
+        """Have it stand still, for a signal."""
+        ...
+
+    def paused(self) -> None:
+        """Stop it if that was asked for: it is between two instructions."""
+        ...
+
+    def program_changed(self) -> None:
+        """Note that it runs another program."""
+        ...
+
+    def ended(self) -> None:
+        """Note that it has ended."""
+        ...
 
 
 class Directory:
@@ -111,6 +137,8 @@ class Process:
     children_seconds: float = 0.0
     trace: Callable[[bytes], None] | None = None
     timers: dict[int, Any] = field(default_factory=dict)  # of timer_create by number; interval timers below 0
+    held: bool = False  # its debugger has it stand still
+    debugger: ProcessDebugger | None = None
     exec_done: bool = False  # it has begun another program, or ended: whoever made it by vfork(2) goes on
 
     @property

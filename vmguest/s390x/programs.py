@@ -13,6 +13,7 @@ from vmguest.fs.namei import existing
 from vmguest.fs.open import FileDescription
 from vmguest.fs.program_files import add_program_files
 from vmguest.kernel import Kernel
+from vmguest.s390x.debugger import Debugger
 from vmguest.s390x.jobs import GuestJobs
 from vmguest.s390x.process import Process
 from vmguest.s390x.process_view import ProcessViews
@@ -72,6 +73,10 @@ class Programs:
         if command.time_limit_seconds is not None:
             self._limit(process, command.time_limit_seconds)
         return process
+
+    def debug(self, process: Process, send: Callable[[bytes], None]) -> Debugger:
+        """Have a process that was started just now wait for gdb; `send` takes what goes to gdb."""
+        return Debugger(self._system, process, send)
 
     def run(self, until: Callable[[], bool], host_events: Mapping[int, Callable[[], None]] = _NO_EVENTS) -> None:
         """Run programs until `until()` is true; `host_events[descriptor]()` is called when that can be read.

@@ -112,15 +112,18 @@ class Scheduler:
         if self._resume(thread) and not thread.ended:
             self.purge_if_stale(thread)
             begin = monotonic()
-            self._cpu.run()
+            debugger = thread.process.debugger
+            self._cpu.run(one=debugger is not None and debugger.stepping)
             thread.process.user_seconds += monotonic() - begin
+            if debugger is not None:
+                debugger.paused()
         self.current = None
         self._put_back(thread)
 
     def _put_back(self, thread: Thread) -> None:
         if thread.ended:
             return
-        if thread.waiting is not None or thread.process.stopped_by:
+        if thread.waiting is not None or thread.process.stopped_by or thread.process.held:
             self._waiting[thread] = None
         else:
             self._ready.append(thread)
@@ -150,6 +153,8 @@ class Scheduler:
 
 
 def _is_awake(thread: Thread, now: float) -> bool:
+    if thread.process.held:
+        return False
     if thread.process.stopped_by:
         return bool((thread.pending.mask | thread.process.pending.mask) & (bit(SIGKILL) | bit(SIGCONT)))
     waiting = thread.waiting

@@ -512,6 +512,24 @@ class UserSpace:
             piece[:] = rest[: len(piece)]
             rest = rest[len(piece) :]
 
+    def poke(self, address: int, data: bytes) -> None:
+        """Store bytes whatever the protection says, in pages of the program's own (ptrace). Raises FaultError."""
+        for index, byte in enumerate(data):
+            page = (address + index) >> PAGE_SHIFT
+            area = self.areas.find(page)
+            if area is None or area.shared:
+                raise FaultError(Fault(SIGSEGV, SEGV_MAPERR, address + index))
+            place = self.absolute(address + index)
+            entry = self._tables.get(page)
+            if not entry & OWNED or self._frames.is_shared(entry & ADDRESS_BITS):
+                if not self._fault_store(area, page):
+                    raise FaultError(Fault(SIGBUS, BUS_ADRERR, address + index))
+                entry = self._tables.get(page)
+                self._tables.set(page, entry if area.protection & PROT_WRITE else entry | PROTECT)
+                place = entry & ADDRESS_BITS | (address + index) % PAGE_SIZE
+            self._frames.memory[place] = byte
+        self.stale = True
+
     def string(self, address: int, most_bytes: int = _STRING_BYTES) -> bytes:
         """Return the bytes up to a zero byte. Raises FaultError, KernelError(EINVAL) where there is none in reach."""
         parts = []

@@ -11,7 +11,7 @@ from vmguest.s390x.calls.numbers import NAMES
 from vmguest.s390x.calls.registry import DONE
 from vmguest.s390x.cpu import DATA, OPERATION, TRANSLATIONS
 from vmguest.s390x.process import Thread, WaitError
-from vmguest.s390x.signals import SIGFPE, SIGILL, SIGSEGV, SignalInfo
+from vmguest.s390x.signals import SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SignalInfo
 from vmguest.s390x.space import FaultError
 from vmguest.s390x.strace import trace_line
 from vmguest.s390x.system import System
@@ -55,6 +55,8 @@ class Traps:
         """Make the call again that a loaded thread waits in, deliver its signals; return whether it can run."""
         kernel, process = self._kernel, thread.process
         kernel.vfs.user, kernel.current_pid, kernel.current_tid = process.credentials, process.pid, thread.tid
+        if process.held:
+            return False
         if thread.in_call and not thread.process.stopped_by:
             registers = self.system.cpu.call_registers()
             self._make_call(thread, registers)
@@ -124,6 +126,10 @@ class Traps:
             self._signal(thread, fault.signal, fault.code, fault.address)
             return False
         address = system.cpu.address
+        debugger = thread.process.debugger
+        if code == OPERATION and debugger is not None and debugger.is_breakpoint(address):
+            debugger.stop(SIGTRAP)
+            return False
         if code == OPERATION and self._emulate(thread, address):
             return True
         number, signal_code = self._signal_of(code)
@@ -153,6 +159,8 @@ class Traps:
     def _signal(self, thread: Thread, number: int, code: int, address: int) -> None:
         self._last_fault = thread, number
         self.system.delivery.force(thread, SignalInfo.fault(number, code, address))
+        if thread.process.debugger is not None:
+            thread.process.debugger.stop(number)
 
     def _crashed(self, thread: Thread, number: int) -> None:
         """Log why a program is ended by a fault."""

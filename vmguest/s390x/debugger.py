@@ -1,0 +1,182 @@
+"""A program under a debugger: it stands still, goes on, or goes on by one instruction, as that asks for (ptrace).
+
+A breakpoint is an instruction that there is not, in a copy of the page that the program gets for it. Of several threads
+all stand still together; only the first one's registers are shown.
+"""
+
+import struct
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from errno import ESRCH
+
+from dcss.errors import KernelError
+from vmguest.s390x.cpu import Registers
+from vmguest.s390x.gdb_protocol import GdbServer
+from vmguest.s390x.process import Process, Thread
+from vmguest.s390x.signals import SIGINT, SIGKILL, SIGTRAP
+from vmguest.s390x.space import FaultError
+from vmguest.s390x.system import System
+
+_BREAKPOINT = b"\x00\x01"  # as Linux has it for s390
+_GENERAL = struct.Struct(">2Q16Q16II16Q")
+_DESCRIPTION = """\
+<?xml version="1.0"?>
+<!DOCTYPE target SYSTEM "gdb-target.dtd">
+<target><architecture>s390:64-bit</architecture><osabi>GNU/Linux</osabi>
+<feature name="org.gnu.gdb.s390.core">
+<reg name="pswm" bitsize="64" type="uint64" group="psw"/><reg name="pswa" bitsize="64" type="uint64" group="psw"/>
+{general}</feature>
+<feature name="org.gnu.gdb.s390.acr">{access}</feature>
+<feature name="org.gnu.gdb.s390.fpr"><reg name="fpc" bitsize="32" type="uint32" group="float"/>{floating}</feature>
+</target>
+"""
+
+
+def _registers_xml(prefix: str, bits: int, kind: str, group: str) -> str:
+    return "".join(
+        f'<reg name="{prefix}{number}" bitsize="{bits}" type="{kind}" group="{group}"/>' for number in range(16)
+    )
+
+
+class Debugger:
+    """Has one process debugged by gdb; `send` takes what goes to gdb. The process does not run until gdb says so."""
+
+    def __init__(self, system: System, process: Process, send: Callable[[bytes], None]) -> None:
+        self._system, self._process = system, process
+        self._breakpoints: dict[int, bytes] = {}
+        self._server = GdbServer(self, send)
+        self._interrupted = False
+        self.stop_signal = SIGTRAP
+        self.stepping = False
+        process.debugger = self
+        process.held = True
+
+    def feed(self, data: bytes) -> None:
+        """Take what gdb sends."""
+        self._server.feed(data)
+
+    # -- what the program does -------------------------------------------------------------------------------------
+
+    def is_breakpoint(self, address: int) -> bool:
+        """Return whether the program is to stop before an instruction."""
+        return address in self._breakpoints
+
+    def stop(self, number: int) -> None:
+        """Have the program stand still, for a signal."""
+        self.stop_signal, self.stepping, self._interrupted = number, False, False
+        self._process.held = True
+        self._server.stopped()
+
+    def paused(self) -> None:
+        """Stop the program if that was asked for: it is between two instructions."""
+        if self._process.ended is None and not self._process.held and (self.stepping or self._interrupted):
+            self.stop(SIGINT if self._interrupted else SIGTRAP)
+
+    def program_changed(self) -> None:
+        """Forget breakpoints: the process runs another program."""
+        self._breakpoints.clear()
+
+    def ended(self) -> None:
+        """Tell gdb that the process has ended."""
+        status = self._process.ended
+        if status is not None:
+            self._server.ended(status.code, status.signal)
+
+    # -- what gdb asks for (vmguest.s390x.gdb_protocol.Target) -----------------------------------------------------
+
+    @property
+    def thread_ids(self) -> Sequence[int]:
+        """Ids of the threads."""
+        return [thread.tid for thread in self._process.threads]
+
+    def description(self) -> bytes:
+        """Return the registers, in XML."""
+        return _DESCRIPTION.format(
+            general=_registers_xml("r", 64, "uint64", "general"),
+            access=_registers_xml("acr", 32, "uint32", "access"),
+            floating=_registers_xml("f", 64, "ieee_double", "float"),
+        ).encode()
+
+    def registers(self) -> bytes:
+        """Return all registers."""
+        state = self._state()
+        return _GENERAL.pack(state.psw_mask, state.address, *state.general, *state.access, state.fpc, *state.left[:16])
+
+    def set_registers(self, packed: bytes) -> None:
+        """Set all registers."""
+        state = self._state()
+        mask, address, *rest = _GENERAL.unpack(packed)
+        self._system.cpu.set_registers(
+            Registers(
+                mask,
+                address,
+                tuple(rest[:16]),
+                tuple(rest[16:32]),
+                rest[32],
+                (*rest[33:], *state.left[16:]),
+                state.right,
+            )
+        )
+
+    def auxiliary_vector(self) -> bytes:
+        """Return what the kernel told the program at its start."""
+        return self._process.auxiliary_vector
+
+    def read_memory(self, address: int, size_bytes: int) -> bytes:
+        """Return bytes of memory, without breakpoints. Raises FaultError."""
+        data = bytearray(self._process.space.read(address, size_bytes))
+        for place, original in self._breakpoints.items():
+            for index, byte in enumerate(original):
+                if address <= place + index < address + size_bytes:
+                    data[place + index - address] = byte
+        return bytes(data)
+
+    def write_memory(self, address: int, data: bytes) -> None:
+        """Store bytes, also where the program may not. Raises FaultError."""
+        self._process.space.poke(address, data)
+        self._system.cpu.forget_code()
+
+    def insert_breakpoint(self, address: int) -> None:
+        """Have the program stop before an instruction. Raises FaultError."""
+        if address not in self._breakpoints:
+            original = self._process.space.read(address, len(_BREAKPOINT))
+            self.write_memory(address, _BREAKPOINT)
+            self._breakpoints[address] = original
+
+    def remove_breakpoint(self, address: int) -> None:
+        """Have it stop there no more."""
+        original = self._breakpoints.pop(address, None)
+        if original is not None:
+            with suppress(FaultError):  # the program has unmapped it
+                self.write_memory(address, original)
+
+    def resume(self, *, step: bool) -> None:
+        """Have the program go on."""
+        self.stepping = step
+        self._process.held = False
+
+    def interrupt(self) -> None:
+        """Have it stop soon."""
+        self._interrupted = True
+        if all(thread.waiting is not None for thread in self._process.threads):
+            self.paused()
+
+    def kill(self) -> None:
+        """End the process."""
+        self._process.held = False
+        self._system.life.kill(self._process, SIGKILL)
+
+    def detach(self) -> None:
+        """Let it run without gdb."""
+        for address in tuple(self._breakpoints):
+            self.remove_breakpoint(address)
+        self._process.debugger, self._process.held = None, False
+
+    def _state(self) -> Registers:
+        self._system.scheduler.load(self._thread())
+        return self._system.cpu.registers()
+
+    def _thread(self) -> Thread:
+        if not self._process.threads:
+            raise KernelError(ESRCH, f"process {self._process.pid} has ended")
+        return self._process.threads[0]
