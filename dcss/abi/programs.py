@@ -1,9 +1,10 @@
 """What crosses the console of a guest that runs programs, beside what dcss.abi.console has: a kind and a number first.
 
     host -> guest   R run: number, what to run   I standard input   F its end   W window size   S signal   C cancel
+                    G what a debugger says to its program
                     K so many bytes of output were taken
     guest -> host   o, e what a program wrote to stdout, stderr   x its exit status
-                    k so many bytes of its standard input were read
+                    k so many bytes of its standard input were read   g what its debugger is told
 
 The host gives each program a number of its own, so that several may run at once. Neither side sends more than
 WINDOW_BYTES that the other one has not taken: who takes slowly has only the programs wait that write for him.
@@ -18,8 +19,8 @@ from dcss.abi.console import OUTPUT_BYTES, PACKET_BYTES
 WINDOW_BYTES = 4 * OUTPUT_BYTES  # of one stream, on its way
 TAKEN_BYTES = OUTPUT_BYTES  # so many are taken before the other side hears of it
 
-RUN, INPUT, INPUT_END, RESIZE, SIGNAL, CANCEL, OUTPUT_TAKEN = b"R", b"I", b"F", b"W", b"S", b"C", b"K"
-OUTPUT, ERRORS, EXIT, INPUT_TAKEN = b"o", b"e", b"x", b"k"
+RUN, INPUT, INPUT_END, RESIZE, SIGNAL, CANCEL, OUTPUT_TAKEN, DEBUG = b"R", b"I", b"F", b"W", b"S", b"C", b"K", b"G"
+OUTPUT, ERRORS, EXIT, INPUT_TAKEN, DEBUGGER = b"o", b"e", b"x", b"k", b"g"
 
 SIZE = Struct("<HH")  # rows and columns
 STATUS = Struct("<i")  # an exit status, or a signal's number
@@ -27,7 +28,7 @@ COUNT = Struct("<Q")
 _HEAD = Struct("<cI")
 HEAD_BYTES = _HEAD.size
 _RUN = Struct("<BHHI")  # flags, rows, columns, words of the environment
-_HAS_INPUT, _HAS_TERMINAL, _STRACE = 1, 2, 4
+_HAS_INPUT, _HAS_TERMINAL, _STRACE, _GDB = 1, 2, 4, 8
 
 
 class TerminalSize(NamedTuple):
@@ -49,13 +50,15 @@ class ProgramRequest(NamedTuple):
     has_input: bool = False
     terminal: TerminalSize | None = None
     strace: bool = False
+    gdb: bool = False
 
     def pack(self) -> bytes:
         """Return the data of one R packet. Raises ValueError: no word, a NUL in one, or too long for a packet."""
         strings = (self.directory, *self.environment, *self.words)
         if not self.words or any(b"\0" in string for string in strings):
             raise ValueError(f"command {list(self.words)}: wanted at least one word, and no NUL in any")
-        flags = self.has_input * _HAS_INPUT | (self.terminal is not None) * _HAS_TERMINAL | self.strace * _STRACE
+        flags = self.has_input * _HAS_INPUT | (self.terminal is not None) * _HAS_TERMINAL
+        flags |= self.strace * _STRACE | self.gdb * _GDB
         rows, columns = self.terminal or (0, 0)
         data = _RUN.pack(flags, rows, columns, len(self.environment)) + b"\0".join(strings)
         if _HEAD.size + len(data) > PACKET_BYTES:
@@ -74,11 +77,12 @@ class ProgramRequest(NamedTuple):
             bool(flags & _HAS_INPUT),
             TerminalSize(rows, columns) if flags & _HAS_TERMINAL else None,
             bool(flags & _STRACE),
+            bool(flags & _GDB),
         )
 
 
 class ProgramEvent(NamedTuple):
-    """What is to reach a program: INPUT and its bytes, INPUT_END, RESIZE and a SIZE, or SIGNAL and a STATUS."""
+    """What is to reach a program: INPUT or DEBUG and its bytes, INPUT_END, RESIZE and a SIZE, SIGNAL and a STATUS."""
 
     kind: bytes
     data: bytes = b""

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
     from dcss.cli.program_input import ProgramInput
+    from dcss.rpc.client import Speaker
     from dcss.rpc.protocol import Output
 
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 @click.option("-e", "--env", "environment", multiple=True, metavar="NAME=VALUE", help="Set a variable for the program.")
 @click.option("-w", "--workdir", "directory", metavar="DIR", help="Start the program in this directory of the guest.")
 @click.option("--strace", is_flag=True, help="Write a line to stderr for each system call.")
+@click.option("--gdb", is_flag=True, help="Have the program wait for gdb, and say how to connect it.")
 @system_option
 @json_option
 def command(  # noqa: PLR0917
@@ -35,6 +37,7 @@ def command(  # noqa: PLR0917
     environment: tuple[str, ...],
     directory: str | None,
     strace: bool,
+    gdb: bool,
     system: str | None,
     as_json: bool,
 ) -> int:
@@ -52,6 +55,7 @@ def command(  # noqa: PLR0917
     dcss exec -it Z01 -- bash
     tar c . | dcss exec -i Z01 -w /tmp -- tar x
     dcss exec Z01 --strace --env LANG=C.UTF-8 -- ls /
+    dcss exec Z01 --gdb -- ./program
 
     The output of the command goes to stdout and stderr unchanged, as it arrives.
     """
@@ -62,19 +66,28 @@ def command(  # noqa: PLR0917
     for entry in environment:
         if entry.find("=") < 1:
             raise ConfigError(f"dcss exec --env: found {entry!r}, wanted NAME=VALUE")
+    if gdb and terminal:
+        raise ConfigError("dcss exec: found -t beside --gdb, wanted one of them: gdb has a terminal of its own")
     if as_json and terminal:
         raise ConfigError("dcss exec: found -t beside --json, wanted one of them: a terminal shows what comes")
     options: dict[str, Any] = {"environment": list(environment), "directory": directory}
-    options |= {"input": interactive, "strace": strace}
+    options |= {"input": interactive, "strace": strace, "gdb": gdb}
     captured: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
 
     def capture(output: "Output") -> None:
         captured[output.stream] += output.data
 
-    with Client(chosen(system)) as client, _speaker(options, interactive, terminal) as speaker:
+    show: Callable[[Output], None] = capture if as_json else _show
+    with Client(chosen(system)) as client, _speaker(options, interactive, terminal) as program, ExitStack() as stack:
+        speaker: Speaker | None = program
+        if gdb:
+            from dcss.cli.gdb import GdbSpeaker
+
+            debugger = stack.enter_context(GdbSpeaker(program))
+            speaker, show = debugger, debugger.wrap(show)
         result = client.ask(
             "exec",
-            on_output=capture if as_json else _show,
+            on_output=show,
             speaker=speaker,
             guest=guest,
             command=list(words),

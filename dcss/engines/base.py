@@ -39,15 +39,18 @@ class End(NamedTuple):
 class ExecOptions(NamedTuple):
     """What a program is given beside its words; `terminal` is the size of one that its three streams are.
 
-    Without `events` its standard input is /dev/null. `input_taken` is called with how many bytes of it were read.
+    Without `has_input` its standard input is /dev/null. `input_taken` is called with how many bytes of it were read.
+    With `debugger`, which takes what is for gdb, the program waits for gdb, which speaks by `events`.
     """
 
     environment: tuple[str, ...] = ()
     directory: str = "/"
     terminal: TerminalSize | None = None
     strace: bool = False
+    has_input: bool = False
     events: EventSource | None = None
     input_taken: Callable[[int], Awaitable[None]] | None = None
+    debugger: Callable[[bytes], Awaitable[None]] | None = None
 
 
 class MemoryLayout(NamedTuple):

@@ -20,7 +20,7 @@ MAX_SIGNAL = 64  # _NSIG of Linux
 LINE_END = b"\n"
 
 Arguments = dict[str, Any]
-Stream = Literal["stdout", "stderr"]
+Stream = Literal["stdout", "stderr", "gdb"]
 
 
 class ControlRequest(NamedTuple):
@@ -50,7 +50,7 @@ class ControlRequest(NamedTuple):
 
 
 class Output(NamedTuple):
-    """A piece of what a command in a guest writes."""
+    """A piece of what a command in a guest writes, or of what gdb is told."""
 
     stream: Stream
     data: bytes
@@ -75,6 +75,8 @@ def event_line(event: ProgramEvent) -> bytes:
     match event.kind:
         case programs.INPUT:
             return _line({"input": base64.b64encode(event.data).decode()})
+        case programs.DEBUG:
+            return _line({"gdb": base64.b64encode(event.data).decode()})
         case programs.RESIZE:
             return _line({"window": list(programs.SIZE.unpack(event.data))})
         case programs.SIGNAL:
@@ -89,15 +91,16 @@ def read_event(line: bytes) -> ProgramEvent:
         ((name, value),) = json.loads(line).items()
         if name == "input" and value is None:
             return ProgramEvent(programs.INPUT_END)
-        if name == "input":
-            return ProgramEvent(programs.INPUT, base64.b64decode(value, validate=True))
+        if name in {"input", "gdb"}:
+            kind = programs.INPUT if name == "input" else programs.DEBUG
+            return ProgramEvent(kind, base64.b64decode(value, validate=True))
         if name == "window":
             return ProgramEvent(programs.RESIZE, programs.SIZE.pack(*value))
         if name == "signal" and 0 < value <= MAX_SIGNAL:
             return ProgramEvent(programs.SIGNAL, programs.STATUS.pack(value))
     except (ValueError, TypeError, AttributeError, struct.error, RecursionError):
         pass
-    raise ConfigError(f"exec: found {line[:40]!r}, wanted one of input, window and signal, with its value")
+    raise ConfigError(f"exec: found {line[:40]!r}, wanted one of input, window, signal and gdb, with its value")
 
 
 def result_line(result: Arguments) -> bytes:

@@ -11,6 +11,7 @@ from dcss.errors import KernelError
 from vmguest.fs.namei import Vfs
 from vmguest.fs.open import O_RDONLY, O_RDWR, O_WRONLY, FileDescription, open_file
 from vmguest.fs.stream import InputFile, OutputFile, open_stream
+from vmguest.s390x.debugger import Debugger
 from vmguest.s390x.environment import with_defaults
 from vmguest.s390x.process import Process
 from vmguest.s390x.programs import Command, Programs
@@ -30,6 +31,7 @@ class Client:
         self._unsent: deque[bytes] = deque()  # packets for which the window has no room
         self._room_bytes = abi.WINDOW_BYTES
         self._gone = False
+        self._debugger: Debugger | None = None
         self.process: Process | None = None
 
     def start(self, programs: Programs, vfs: Vfs, request: ProgramRequest) -> None:
@@ -43,6 +45,8 @@ class Client:
             for file in files:
                 file.close()
             raise
+        if request.gdb:
+            self._debugger = programs.debug(self.process, self._sink(abi.DEBUGGER))
 
     def fail(self, request: ProgramRequest, error: KernelError) -> None:
         """Tell the host that the program cannot be started, as a shell does."""
@@ -62,6 +66,11 @@ class Client:
         """Say that no standard input comes any more. A terminal's goes on: nobody types."""
         if self._terminal is None and self._input is not None:
             self._input.end()
+
+    def debug(self, data: bytes) -> None:
+        """Take what gdb says to the program."""
+        if self._debugger is not None:
+            self._debugger.feed(data)
 
     def resize(self, rows: int, columns: int) -> None:
         """Give the terminal another size."""

@@ -68,6 +68,8 @@ class HostConsole:
         match kind:
             case abi.INPUT:
                 client.feed(data)
+            case abi.DEBUG:
+                client.debug(data)
             case abi.INPUT_END:
                 client.end_input()
             case abi.RESIZE:

@@ -15,7 +15,8 @@ from dcss.errors import ConfigError, LaunchError
 from dcss.host.aio import start_task
 from dcss.host.process import how_ended
 
-_KINDS = frozenset({programs.OUTPUT, programs.ERRORS, programs.EXIT, programs.INPUT_TAKEN})
+_STREAMS = frozenset({programs.OUTPUT, programs.ERRORS, programs.DEBUGGER})
+_KINDS = _STREAMS | {programs.EXIT, programs.INPUT_TAKEN}
 _MAX_OUTGOING = 32  # packets; while as many wait for the guest to read them, clients wait
 _SIGNAL_BASE = 128  # a shell's status of a command that a signal ended
 
@@ -56,9 +57,10 @@ class ProgramConsole(GuestConsole):
             tuple(map(os.fsencode, words)),
             tuple(map(os.fsencode, options.environment)),
             os.fsencode(options.directory),
-            has_input=options.events is not None,
+            has_input=options.has_input,
             terminal=options.terminal,
             strace=options.strace,
+            gdb=options.debugger is not None,
         )
         try:
             data = request.pack()
@@ -109,7 +111,10 @@ class ProgramConsole(GuestConsole):
                     if options.input_taken is not None:
                         await options.input_taken(int(programs.COUNT.unpack(packet.data)[0]))
                 case _:
-                    await output(packet.kind == programs.ERRORS, packet.data)
+                    if packet.kind == programs.DEBUGGER and options.debugger is not None:
+                        await options.debugger(packet.data)
+                    else:
+                        await output(packet.kind == programs.ERRORS, packet.data)
                     program.waiting_bytes -= len(packet.data)
                     taken_bytes += len(packet.data)
                     if taken_bytes >= programs.TAKEN_BYTES:
@@ -163,7 +168,7 @@ class ProgramConsole(GuestConsole):
         program = self._programs.get(packet.number)
         if program is None:
             raise ValueError(f"packet of kind {kind!r} about program {packet.number}: none of that number runs")
-        if packet.kind in {programs.OUTPUT, programs.ERRORS}:
+        if packet.kind in _STREAMS:
             program.waiting_bytes += len(packet.data)
             if program.waiting_bytes > programs.WINDOW_BYTES and not program.left:
                 raise ValueError(
