@@ -49,9 +49,10 @@ def is_populated(entries: Entries) -> Flags:
 
 def populated_of(entries: Entries) -> Pages:
     """Return the places of the entries that hold something, as is_populated says it, in few passes over them."""
-    used = np.flatnonzero(entries & np.uint64(PM_PRESENT | PM_SWAP))
-    guards = _has(entries[used], PM_GUARD_REGION)
-    return used[~guards] if guards.any() else used
+    used = np.flatnonzero(entries >= np.uint64(PM_SWAP))  # the two highest bits: PM_PRESENT and PM_SWAP
+    if not np.bitwise_or.reduce(entries) & np.uint64(PM_GUARD_REGION):
+        return used
+    return used[~_has(entries[used], PM_GUARD_REGION)]
 
 
 def is_present(entries: Entries) -> Flags:
