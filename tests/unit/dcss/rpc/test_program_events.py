@@ -54,7 +54,7 @@ def test_an_event_is_read_as_it_was_written(event: ProgramEvent) -> None:
     ],
 )
 def test_what_says_nothing_to_a_program_is_refused(line: bytes) -> None:
-    with pytest.raises(ConfigError, match="wanted one of input, window and signal"):
+    with pytest.raises(ConfigError, match="wanted one of input, window, signal and gdb"):
         read_event(line)
 
 

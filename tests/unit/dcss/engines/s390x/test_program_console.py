@@ -98,7 +98,9 @@ async def test_everything_that_was_asked_for_reaches_the_guest() -> None:
         options = ExecOptions(("A=\udcff",), "/tmp", TerminalSize(24, 80), strace=True, events=stage.next_event)
         task = asyncio.create_task(stage.console.exec(["bash", "-l"], _discard, options))
         packet = await stage.receive()
-        wanted = ProgramRequest((b"bash", b"-l"), (b"A=\xff",), b"/tmp", True, TerminalSize(24, 80), strace=True)
+        wanted = ProgramRequest(
+            (b"bash", b"-l"), (b"A=\xff",), b"/tmp", True, TerminalSize(24, 80), strace=True, gdb=True
+        )
         assert ProgramRequest.unpack(packet.data) == wanted
         await stage.send(exited(packet.number))
         await task
@@ -226,4 +228,26 @@ async def test_a_wrong_packet_ends_the_guest(packet: bytes) -> None:
 
 
 async def _discard(_is_error: bool, _data: bytes) -> None:
+    pass
+
+
+@in_event_loop
+async def test_what_gdb_says_and_is_told_passes_beside_the_programs_streams() -> None:
+    told: list[bytes] = []
+
+    async def to_gdb(data: bytes) -> None:
+        told.append(data)
+
+    async with staged() as stage:
+        options = ExecOptions(events=stage.next_event, debugger=to_gdb)
+        task, number = await stage.begin("cat", options)
+        stage.events.put_nowait(ProgramEvent(programs.DEBUG, b"$g#67"))
+        packet = await stage.receive()
+        assert (packet.kind, packet.data) == (programs.DEBUG, b"$g#67")
+        await stage.send(head_of(programs.DEBUGGER, number) + b"$00#60", exited(number))
+        assert await task == 0
+        assert told == [b"$00#60"]
+
+
+async def _ignore(_: bytes) -> None:
     pass
