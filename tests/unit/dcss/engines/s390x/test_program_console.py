@@ -95,7 +95,15 @@ async def test_counters_are_answered_while_a_program_runs() -> None:
 @in_event_loop
 async def test_everything_that_was_asked_for_reaches_the_guest() -> None:
     async with staged() as stage:
-        options = ExecOptions(("A=\udcff",), "/tmp", TerminalSize(24, 80), strace=True, events=stage.next_event)
+        options = ExecOptions(
+            ("A=\udcff",),
+            "/tmp",
+            TerminalSize(24, 80),
+            strace=True,
+            has_input=True,
+            events=stage.next_event,
+            debugger=_ignore,
+        )
         task = asyncio.create_task(stage.console.exec(["bash", "-l"], _discard, options))
         packet = await stage.receive()
         wanted = ProgramRequest(
