@@ -18,7 +18,7 @@ from dcss.account.pagemap import Pagemap
 
 TOOLS = (
     *("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux", "gcc", "ldd", "groff", "make", "umoci", "skopeo"),
-    *("ldconfig", "tar"),
+    *("ldconfig", "tar", "qemu-s390x", "s390x-linux-gnu-gcc"),
 )
 
 

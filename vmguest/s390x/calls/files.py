@@ -271,7 +271,10 @@ def ioctl(_system: System, thread: Thread, number: int, request: int, argument: 
     if request in {0x5451, 0x5450}:  # FIOCLEX, FIONCLEX
         files.set_close_on_exec(number, request == 0x5451)
         return 0
-    return file.ioctl(request, argument, thread.process.space)
+    try:
+        return file.ioctl(request, argument, thread.process.space)
+    except KernelError as error:  # EAGAIN: who is in the background is stopped before it changes a terminal
+        raise or_wait(error, file, 0) from error
 
 
 @CALLS.add("address", "open")

@@ -15,7 +15,6 @@ TIMESPEC = struct.Struct(">qq")  # seconds, nanoseconds
 TIMEVAL = struct.Struct(">qq")  # seconds, microseconds
 IOVEC = struct.Struct(">QQ")
 POLLFD = struct.Struct(">ihh")
-EPOLL_EVENT = struct.Struct(">I4xQ")  # packed on x86 only
 RLIMIT = struct.Struct(">QQ")
 WINSIZE = struct.Struct(">4H")
 STACK = struct.Struct(">Qi4xQ")
@@ -40,6 +39,8 @@ FILE_SYSTEM_MAGIC = {
     "proc": 0x9FA0,
     "sysfs": 0x62656572,
     "pipefs": 0x50495045,
+    "sockfs": 0x534F434B,
+    "anon_inodefs": 0x09041934,
 }
 
 
