@@ -2,5 +2,5 @@
 
 SYSTEM = "Linux"
 RELEASE = "3.13.0-dcss"
-VERSION = "#1 dcss-emulator, engine process"
+VERSION = "#1 dcss-emulator"
 MACHINE = "s390x"
