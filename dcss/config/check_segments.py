@@ -10,7 +10,7 @@ from dcss.config.models import ImageModel, SegmentModel
 from dcss.config.placement import continued_by, definition_of
 from dcss.config.problems import FieldProblem, Location
 
-SOURCES = ("files", "directory", "tar", "ext2", "continues")
+SOURCES = ("files", "directory", "tar", "debian", "ext2", "continues")
 _BESIDE_FILES = frozenset({"at_least", "up_to", "exclude", "with_libraries"})
 
 
@@ -80,6 +80,9 @@ def _image(draft: Draft, at: Location, image: ImageModel, directory: Path) -> It
             found = _other_than(is_kind, directory / value)
             if found:
                 yield FieldProblem((*at, key), f"{found} at {directory / value}", kind)
+    keyring = None if image.debian is None else image.debian.keyring
+    if keyring is not None and (found := _other_than(Path.is_file, directory / keyring)):
+        yield FieldProblem((*at, "debian", "keyring"), f"{found} at {directory / keyring}", "a file with keys")
 
 
 def _may_be_tar(path: Path) -> bool:

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from dcss.abi.extmem import SegmentType
 from dcss.config.document import Document
-from dcss.config.models import ImageModel, SegmentModel
+from dcss.config.models import DebianModel, ImageModel, SegmentModel
 from dcss.config.placement import continued_by, definition_of, end_types_of, joined_segments, placements_of
 from dcss.config.plan import SegmentPlan
 from dcss.config.problems import Place, nearest_line
-from dcss.config.sources import DirectorySource, Ext2Source, FilesSource, ImageSource, TarSource
+from dcss.config.sources import DebianSource, DirectorySource, Ext2Source, FilesSource, ImageSource, TarSource
 
 
 def segment_plans(segments: Sequence[SegmentModel], directory: Path, document: Document) -> Iterator[SegmentPlan]:
@@ -60,6 +60,8 @@ def _image(image: ImageModel, directory: Path) -> ImageSource:
         return DirectorySource(absolute(directory, image.directory))
     if image.tar is not None:
         return TarSource(absolute(directory, image.tar), image.platform, image.tag)
+    if image.debian is not None:
+        return _debian(image.debian, directory)
     if image.ext2 is not None:
         return Ext2Source(absolute(directory, image.ext2), image.offset)
     at_least = image.at_least
@@ -70,6 +72,17 @@ def _image(image: ImageModel, directory: Path) -> ImageSource:
         max_bytes=image.up_to,
         exclude=_patterns(directory, image.exclude),
         with_libraries=image.with_libraries,
+    )
+
+
+def _debian(debian: DebianModel, directory: Path) -> DebianSource:
+    return DebianSource(
+        packages=tuple(debian.packages),
+        suite=debian.suite,
+        arch=debian.arch,
+        mirror=debian.mirror,
+        keyring=None if debian.keyring is None else absolute(directory, debian.keyring),
+        busybox_links=debian.busybox_links,
     )
 
 

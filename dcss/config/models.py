@@ -23,11 +23,14 @@ from dcss.config.problems import Location
 from dcss.config.values import (
     GIVEN,
     Address,
+    Architecture,
     DiskName,
     Environment,
     GuestPath,
+    Mirror,
     Name,
     Option,
+    PackageName,
     Privilege,
     RangeWords,
     Restart,
@@ -35,6 +38,7 @@ from dcss.config.values import (
     SegmentSize,
     Size,
     Storage,
+    Suite,
     SystemName,
     Text,
     UpTo,
@@ -57,8 +61,29 @@ class AtLeastModel(Model):
     size: Size = Field(0, description="the minimum number of bytes in all of them")
 
 
+class DebianModel(Model):
+    """`debian:`: packages of Debian, for any of its architectures."""
+
+    packages: Annotated[list[PackageName], Field(min_length=1)] = Field(
+        description="names of packages, also NAME=VERSION; what they depend on is added"
+    )
+    suite: Annotated[Suite | None, GIVEN] = Field(
+        None, description="the release, such as bookworm; this machine's own where that is Debian"
+    )
+    arch: Architecture = Field("s390x", description="the architecture, as Debian calls it")
+    mirror: Annotated[Mirror | None, GIVEN] = Field(
+        None, description="the archive to use, instead of the sources that this machine's apt has for the suite"
+    )
+    keyring: Annotated[Text | None, GIVEN] = Field(
+        None, description="a file with the keys that the archive must be signed by, instead of those that apt trusts"
+    )
+    busybox_links: bool = Field(
+        True, description="where busybox is among the packages: links for the commands that nothing else provides"
+    )
+
+
 class ImageModel(Model):
-    """`image:`: exactly one of `files`, `directory`, `tar`, `ext2` and `continues`."""
+    """`image:`: exactly one of `files`, `directory`, `tar`, `debian`, `ext2` and `continues`."""
 
     files: Annotated[Annotated[list[Text], Field(min_length=1)] | None, GIVEN] = Field(
         None, description="patterns for files, which keep their paths; ** matches any number of directories"
@@ -68,6 +93,9 @@ class ImageModel(Model):
     )
     tar: Annotated[Text | None, GIVEN] = Field(
         None, description="a tar archive, which may be compressed or written by docker save"
+    )
+    debian: Annotated[DebianModel | None, GIVEN] = Field(
+        None, description="packages of Debian, with all that they depend on"
     )
     ext2: Annotated[Text | None, GIVEN] = Field(None, description="an existing ext2 image, used unchanged")
     continues: Annotated[Name | None, GIVEN] = Field(
@@ -299,6 +327,7 @@ _MODELS: dict[str, type[BaseModel]] = {
     "segments": SegmentModel,
     "image": ImageModel,
     "at_least": AtLeastModel,
+    "debian": DebianModel,
     "guests": GuestModel,
     "mounts": MountModel,
     "disks": DiskModel,

@@ -46,6 +46,21 @@ class TarSource:
 
 
 @dataclass(frozen=True, slots=True)
+class DebianSource:
+    """`debian:`: packages, with all that they depend on; docs/images.md says what becomes of them.
+
+    Without `mirror`, the machine's own sources for `suite` are used, and without `suite`, those for the machine's own.
+    """
+
+    packages: tuple[str, ...]
+    suite: str | None = None
+    arch: str = "s390x"
+    mirror: str | None = None
+    keyring: Path | None = None
+    busybox_links: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Ext2Source:
     """`ext2:` a finished image, used unchanged, or the file system that begins at byte `offset` of the file."""
 
@@ -53,4 +68,5 @@ class Ext2Source:
     offset: int = 0
 
 
-ImageSource = FilesSource | DirectorySource | TarSource | Ext2Source
+TreeSource = FilesSource | DirectorySource | TarSource | DebianSource
+ImageSource = TreeSource | Ext2Source

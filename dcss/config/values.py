@@ -1,6 +1,7 @@
 """Types of values in the YAML: each checks one value by itself and has its JSON Schema."""
 
 import re
+from collections.abc import Callable
 from pathlib import PurePosixPath
 from typing import Annotated, Any, Literal
 
@@ -14,6 +15,10 @@ from dcss.config.size import parse_size
 SYSTEM_NAME = r"[a-z0-9][a-z0-9-]{0,30}"  # it goes into the names of shared memory, directories and sockets
 DISK_NAME = "[a-z][a-z0-9_-]{0,30}"  # DISK_NAME_LEN of Linux, with the NUL
 _DRIVERS_NAMES = r"null|(dcssblk|ram|mtdblock)\d*"
+PACKAGE = r"[a-z0-9][a-z0-9.+-]*[a-z0-9+](=[A-Za-z0-9.+:~-]+)?"
+SUITE = r"[a-z0-9][A-Za-z0-9./-]*"
+ARCHITECTURE = r"[a-z0-9][a-z0-9-]*"
+MIRROR = r"(https?://|file:/)[!-~]+"
 PRIVILEGE = "[A-G]{1,7}"  # IBM's classes; CP's commands here know E and G
 
 _NAME_SCHEMA = {"type": "string", "pattern": "^[A-Z0-9@#$]{1,8}$"}
@@ -122,6 +127,17 @@ def _seconds(value: object) -> float:
     return float(value)
 
 
+def _matcher(pattern: str, wanted: str) -> Callable[[str], str]:
+    """Return the check that a text matches a pattern as a whole; messages call that `wanted`."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value, re.ASCII) is None:
+            raise WrongValueError(wanted)
+        return value
+
+    return check
+
+
 def _restart(value: object) -> object:
     return "no" if value is False else value  # YAML 1.1 reads an unquoted no as false
 
@@ -140,6 +156,26 @@ def _system_name(value: str) -> str:
 
 # A key without a value is None in YAML, and no key means that: GIVEN refuses it where None is the default.
 GIVEN = BeforeValidator(_given)
+PackageName = Annotated[
+    str,
+    AfterValidator(_matcher(PACKAGE, "the name of a package, such as bash, or NAME=VERSION")),
+    WithJsonSchema({"type": "string", "pattern": f"^{PACKAGE}$"}),
+]
+Suite = Annotated[
+    str,
+    AfterValidator(_matcher(SUITE, "the name of a release, such as bookworm")),
+    WithJsonSchema({"type": "string", "pattern": f"^{SUITE}$"}),
+]
+Architecture = Annotated[
+    str,
+    AfterValidator(_matcher(ARCHITECTURE, "an architecture as Debian calls it, such as s390x or amd64")),
+    WithJsonSchema({"type": "string", "pattern": f"^{ARCHITECTURE}$", "default": "s390x"}),
+]
+Mirror = Annotated[
+    str,
+    AfterValidator(_matcher(MIRROR, "the address of an archive: http://, https:// or file:/ and no spaces")),
+    WithJsonSchema({"type": "string", "pattern": f"^{MIRROR}$"}),
+]
 Option = Annotated[str, AfterValidator(_option)]
 Text = Annotated[str, AfterValidator(_text)]
 GuestPath = Annotated[str, AfterValidator(_guest_path)]

@@ -20,6 +20,7 @@ CHECKS: tuple[Callable[[DoctorHost], Diagnosis], ...] = (
     huge_pages,
     kernel.ksm,
     tools.e2fsprogs,
+    tools.apt,
 )
 _OF_ENGINES: dict[EngineName, Callable[[DoctorHost], Diagnosis]] = {"s390x": tools.unicorn_package, "linux": tools.qemu}
 

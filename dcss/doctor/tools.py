@@ -48,6 +48,17 @@ def unicorn_package(host: DoctorHost) -> Diagnosis:
     return Diagnosis("Unicorn", "ok", version)
 
 
+def apt(host: DoctorHost) -> Diagnosis:
+    """Check for apt, which finds and checks the packages of `debian:`."""
+    return _programs(
+        host,
+        "apt",
+        ("apt-get", "gpgv"),
+        "debian: in image:, which makes images of Debian's packages",
+        "sudo apt install apt gpgv (Fedora: dnf install apt gnupg2)",
+    )
+
+
 def _programs(host: DoctorHost, name: str, programs: tuple[str, ...], limits: str, mend: str) -> Diagnosis:
     versions = {program: host.tool_version(program) for program in programs}
     absent = [program for program, version in versions.items() if version is None]

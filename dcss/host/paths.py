@@ -52,6 +52,15 @@ def state_directory() -> Path:
     return private_directory(root)
 
 
+def cache_directory() -> Path:
+    """Return $XDG_CACHE_HOME/dcss, or ~/.cache/dcss, made if it is missing. Raises DcssError if it is not private."""
+    base = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    if not base.is_absolute():
+        base = Path.home() / ".cache"
+    base.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return private_directory(base / "dcss")
+
+
 def private_directory(path: Path) -> Path:
     """Return the directory at `path`, created if missing. Raises DcssError if it is not private to this user."""
     path.mkdir(mode=0o700, exist_ok=True)

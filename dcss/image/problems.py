@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, NamedTuple
 
-from dcss.config.sources import DirectorySource, Ext2Source, FilesSource, ImageSource, TarSource
+from dcss.config.sources import DebianSource, DirectorySource, Ext2Source, FilesSource, ImageSource, TarSource
 from dcss.errors import ConfigError, ImageError, ImageSizeError
 
 if TYPE_CHECKING:
@@ -64,5 +64,7 @@ def _source_key(image: ImageSource) -> str:
             return "directory"
         case TarSource():
             return "tar"
+        case DebianSource():
+            return "debian"
         case Ext2Source():
             return "ext2"

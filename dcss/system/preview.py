@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from dcss.config.names import mounted_segments
 from dcss.config.plan import GuestPlan, MountPlan, Step, SystemPlan, image_groups
-from dcss.config.sources import DirectorySource, Ext2Source, FilesSource, TarSource
+from dcss.config.sources import DebianSource, DirectorySource, Ext2Source, FilesSource, TarSource
 from dcss.cp.spool.definitions import saved_definitions
 from dcss.engines.registry import ENGINES
 from dcss.errors import ConfigError
@@ -154,6 +154,8 @@ def _content(planned: PlannedSegment) -> str:
             return "files of this machine"
         case DirectorySource(path) | TarSource(path) | Ext2Source(path):
             return str(path)
+        case DebianSource(packages=packages):
+            return f"packages of Debian: {' '.join(packages)}"
         case _ if planned.plan.continues is not None:
             return f"continues {planned.plan.continues}"
         case _:

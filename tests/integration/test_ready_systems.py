@@ -6,25 +6,30 @@ from pathlib import Path
 import pytest
 import yaml
 from cli_support import Dcss
+from debian_support import lend_packages
 from ext2_support import content, e2fs, map_image
+from needs_support import needs
 
 from dcss.ext2.volume import Volume
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-SLOW = {"demo", "hundred"}  # `make demo` runs the first, in every run of CI
+MARKS = {  # `make demo` runs the first, in every run of CI
+    "demo": pytest.mark.slow,
+    "hundred": pytest.mark.slow,
+    "debian-s390x": needs("debian_archive"),
+}
 
 
 @pytest.mark.parametrize(
     "config",
-    [
-        pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
-        for path in sorted(CONFIGS.glob("*.yaml"))
-    ],
+    [pytest.param(path, id=path.stem, marks=MARKS.get(path.stem, ())) for path in sorted(CONFIGS.glob("*.yaml"))],
 )
 def test_a_ready_system_is_verified(dcss: Dcss, config: Path) -> None:
     """With a name of its own, so that it may run beside another's."""
     text = config.read_text().replace(f"system: {config.stem}\n", f"system: {dcss.system}\n")
     (dcss.home / "ready.yaml").write_text(text)
+    if config.stem == "debian-s390x":
+        lend_packages(dcss)
     done = dcss.json("run", dcss.home / "ready.yaml")
     assert done["verify"]["verdict"] == "verified"
     assert all(guest["exit_status"] == 0 for guest in done["guests"])

@@ -15,10 +15,13 @@ from cli_support import others_python
 from dcss.account.frames import hidden_because
 from dcss.account.huge import no_huge_pages_because
 from dcss.account.pagemap import Pagemap
+from dcss.config.sources import DebianSource
+from dcss.errors import ImageError
+from dcss.image.sources.debian.packages import fetch_packages
 
 TOOLS = (
     *("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux", "gcc", "ldd", "groff", "make", "umoci", "skopeo"),
-    *("ldconfig", "tar", "qemu-s390x", "s390x-linux-gnu-gcc"),
+    *("ldconfig", "tar", "apt-get", "gpg", "qemu-s390x", "s390x-linux-gnu-gcc"),
 )
 
 
@@ -112,6 +115,15 @@ def _kvm() -> str | None:
     return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
 
 
+def _debian_archive() -> str | None:
+    """Fetch one small package by the machine's apt, into the cache that is this user's in any case."""
+    try:
+        fetch_packages(DebianSource(("usr-is-merged",)))
+    except ImageError as error:
+        return f"apt, and an archive of Debian with s390x: {error}"
+    return None
+
+
 def _no_memory_group_because() -> str | None:
     from benchmarks.framework.control_group import no_memory_group_because  # not there for programs beside the tests
 
@@ -126,6 +138,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "mounts": _mounts,
     "fuse": _fuse,
     "aio": _aio,
+    "debian_archive": _debian_archive,
     "packets": _packets,
     "glibc": _glibc,
     "huge_pages": _huge_pages,

@@ -227,10 +227,31 @@ WRONG_CONFIGS = (
         ("6: guests[0].namesave: found 'SECRET', wanted a list (write it in brackets)",),
     ),
     WrongConfig(
+        "debian-words",
+        _segment(
+            "{name: A, at: 1M, image: {debian: {packages: [-x, 'b c'], arch: S390, mirror: 'a b', keyring: /none}}}"
+        ),
+        (
+            "2: segments[0].image.debian.packages[0]: found '-x', wanted the name of a package, such as bash, or"
+            " NAME=VERSION",
+            "2: segments[0].image.debian.packages[1]: found 'b c', wanted the name of a package, such as bash, or"
+            " NAME=VERSION",
+            "2: segments[0].image.debian.arch: found 'S390', wanted an architecture as Debian calls it, such as s390x"
+            " or amd64",
+            "2: segments[0].image.debian.mirror: found 'a b', wanted the address of an archive: http://, https://"
+            " or file:/ and no spaces",
+        ),
+    ),
+    WrongConfig(
+        "debian-keyring",
+        _segment("{name: A, at: 1M, image: {debian: {packages: [bash], keyring: /none}}}"),
+        ("2: segments[0].image.debian.keyring: found nothing at /none, wanted a file with keys",),
+    ),
+    WrongConfig(
         "two-images",
         _segment("{name: A, at: 1M, image: {directory: /etc, tar: /x}}"),
         (
-            "2: segments[0].image: found directory and tar, wanted exactly one of files, directory, tar, ext2,"
+            "2: segments[0].image: found directory and tar, wanted exactly one of files, directory, tar, debian, ext2,"
             " continues",
         ),
     ),

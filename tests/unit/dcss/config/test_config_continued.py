@@ -108,7 +108,7 @@ WRONG = (
         _FIRST + "  - {name: B, image: {continues: A, directory: /etc}}\n",
         (
             "3: segments[1].image: found directory and continues, wanted exactly one of files, directory, tar,"
-            " ext2, continues",
+            " debian, ext2, continues",
         ),
     ),
     WrongConfig(

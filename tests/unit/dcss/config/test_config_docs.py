@@ -8,6 +8,7 @@ import pytest
 
 from dcss.config.models import (
     AtLeastModel,
+    DebianModel,
     DiskModel,
     GuestModel,
     ImageModel,
@@ -26,6 +27,7 @@ SECTIONS: dict[str, type[Model]] = {
     "`segments:`": SegmentModel,
     "`image:`": ImageModel,
     "`at_least:`": AtLeastModel,
+    "`debian:`": DebianModel,
     "`guests:`": S390xGuestModel,
     "`mounts:`": MountModel,
     "`disks:`": DiskModel,

@@ -161,6 +161,8 @@ def test_tools(fake: FakeHost) -> None:
     check(tools.qemu(host), "ok", "qemu-system-s390x 9; qemu-system-x86_64 9")
     check(tools.unicorn_package(host), "missing", "2.1.3, older than 2.1.4")
     check(tools.unicorn_package(fake(package_version=lambda _: "2.1.10")), "ok", "2.1.10")
+    check(tools.apt(host), "ok", "apt-get 9; gpgv 9")
+    check(tools.apt(fake(tool_version=lambda _: None)), "missing", "no apt-get, no gpgv")
     check(tools.e2fsprogs(fake(tool_version=lambda _: None)), "missing", "no mke2fs, no e2fsck, no debugfs")
 
 

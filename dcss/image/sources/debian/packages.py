@@ -1,0 +1,166 @@
+"""Get packages and all that they depend on from an archive, with apt's checks, into the user's cache."""
+
+import fcntl
+import hashlib
+import os
+import re
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+from urllib.parse import unquote
+
+from dcss.config.sources import DebianSource
+from dcss.errors import DcssError, ImageError
+from dcss.host.cancellation import check_cancelled
+from dcss.host.paths import cache_directory
+from dcss.image.sources.debian.apt_program import AptDirectories, AptError, apt_get, machine_setup, prepare
+from dcss.image.sources.debian.apt_sources import sources_text
+
+_FRESH_SECONDS: Final = 24 * 3600  # lists of packages are fetched again after a day
+_WAIT_SECONDS: Final = 0.2
+_LISTED: Final = re.compile(
+    r"^'(?P<uri>[^']+)' (?P<file>\S+) (?P<bytes>\d+) SHA256:(?P<digest>[0-9a-f]{64})$", re.MULTILINE
+)
+_OS_RELEASE: Final = Path("/etc/os-release")
+
+
+class _Listed(NamedTuple):
+    """A package as apt-get lists it: its file, where that is, and what must be in it."""
+
+    path: Path
+    size_bytes: int
+    sha256: str
+
+    def is_whole(self) -> bool:
+        """Return whether the file is there with the content that the archive's signed lists name."""
+        try:
+            if self.path.stat().st_size != self.size_bytes:
+                return False
+            with self.path.open("rb") as file:
+                return hashlib.file_digest(file, "sha256").hexdigest() == self.sha256
+        except FileNotFoundError:
+            return False
+
+
+class Packages(NamedTuple):
+    """The files of packages in the order of their names, and notes on how they were found."""
+
+    files: tuple[Path, ...]
+    notes: tuple[str, ...]
+
+
+def fetch_packages(source: DebianSource) -> Packages:
+    """Return the packages of `source` with all that they depend on, downloaded if they are not in the cache.
+
+    Raises ImageError where there is no apt, no network, no such package, or a signature or digest is wrong.
+    """
+    suite = source.suite or _own_suite()
+    what = f"packages of {suite} for {source.arch}"
+    setup = machine_setup()
+    sources = sources_text(source, suite, setup.sources)
+    key = hashlib.sha256(f"{source.arch}\n{sources}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
+    try:
+        top = cache_directory() / "debian"
+        top.mkdir(mode=0o700, exist_ok=True)
+        directories = AptDirectories(top / key, top / "packages")
+        with _locked(top / "lock"):
+            prepare(directories, setup, sources, source.arch)
+            notes = _refresh_lists(directories, what)
+            listed = _resolve(directories, source.packages)
+            _download(directories, source.packages, listed)
+    except AptError as error:
+        raise ImageError(f"{what}: apt-get says: {error}") from error
+    except OSError as error:
+        raise ImageError(f"{what}: the cache cannot be used: {error}") from error
+    except ImageError:
+        raise
+    except DcssError as error:
+        raise ImageError(f"{what}: {error}") from error
+    return Packages(tuple(sorted((each.path for each in listed), key=lambda path: path.name)), tuple(notes))
+
+
+def _own_suite() -> str:
+    try:
+        text = _OS_RELEASE.read_text("utf-8")
+    except OSError:
+        text = ""
+    values = dict(line.partition("=")[::2] for line in text.splitlines())
+    suite = values.get("VERSION_CODENAME", "").strip("\"'")
+    if values.get("ID", "").strip("\"'") != "debian" or not suite:
+        raise ImageError("this machine is not Debian: give suite: with the name of a release, such as bookworm")
+    return suite
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """Keep other builds of this user away from the cache until the block ends."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                check_cancelled()
+                time.sleep(_WAIT_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _refresh_lists(directories: AptDirectories, what: str) -> list[str]:
+    """Fetch the lists of packages if they are older than a day; older ones serve where that fails."""
+    stamp = directories.state / "fetched"
+    age_seconds = time.time() - stamp.stat().st_mtime if stamp.exists() else None
+    if age_seconds is not None and 0 <= age_seconds < _FRESH_SECONDS:
+        return []
+    try:
+        apt_get(directories, "update")
+    except AptError as error:
+        if age_seconds is None:
+            raise AptError(f"{error}; the lists of packages are fetched once a day, which needs the network") from error
+        days = max(1, round(age_seconds / 86400))
+        return [f"{what}: lists of {days} days ago were used, since new ones cannot be fetched: {error}"]
+    stamp.touch()
+    return []
+
+
+def _resolve(directories: AptDirectories, packages: Sequence[str]) -> list[_Listed]:
+    """Return everything that is to be installed on a machine that has nothing."""
+    printed = _printed(directories, packages)
+    listed = []
+    for found in _LISTED.finditer(printed):
+        local = re.match(r"(?:file|copy):(?://)?(/.*)", found["uri"])
+        path = Path(unquote(local[1])) if local else directories.packages / found["file"]
+        listed.append(_Listed(path, int(found["bytes"]), found["digest"]))
+    if not listed:
+        raise AptError("nothing is to be installed")
+    return listed
+
+
+def _printed(directories: AptDirectories, packages: Sequence[str]) -> str:
+    """Return what apt-get lists for the packages; it takes seconds, and is kept for as long as the lists are."""
+    age = f"{(directories.state / 'fetched').stat().st_mtime_ns}\n"
+    kept = directories.state / f"install-{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:16]}"
+    text = kept.read_text() if kept.exists() else ""
+    if text.startswith(age):
+        return text.removeprefix(age)
+    nothing_cached = f"Dir::Cache::archives={directories.state}/none/"
+    printed = apt_get(directories, "--print-uris", "-o", nothing_cached, "install", *packages)
+    kept.write_text(age + printed)
+    return printed
+
+
+def _download(directories: AptDirectories, packages: Sequence[str], listed: Sequence[_Listed]) -> None:
+    missing = [each for each in listed if not each.is_whole()]
+    if not missing:
+        return
+    for each in missing:
+        if each.path.parent == directories.packages:
+            each.path.unlink(missing_ok=True)  # apt-get looks at the size alone
+    apt_get(directories, "--download-only", "install", *packages)
+    for each in missing:
+        if not each.is_whole():
+            raise AptError(f"{each.path}: found another content than the archive's list names; fetch it again")
