@@ -47,11 +47,6 @@ class Scheduler:
         if self._loaded is thread:
             self._loaded = None
 
-    @property
-    def others_ready(self) -> bool:
-        """Whether another thread than the current one could run."""
-        return bool(self._ready)
-
     def run(self, until: Callable[[], bool], host_events: Mapping[int, Callable[[], None]]) -> None:
         """Run threads until `until()` is true; `host_events[descriptor]()` is called when that can be read.
 

@@ -445,10 +445,6 @@ class UserSpace:
         """Pages that are in the tables."""
         return sum(not entry & INVALID for _, entries in self._tables.all_entries() for entry in entries)
 
-    def is_present(self, page: int) -> bool:
-        """Return whether a page is in the tables (mincore)."""
-        return not self._tables.get(page) & INVALID
-
     # -- access by system calls ------------------------------------------------------------------------------------
 
     def absolute(self, address: int, *, store: bool = False) -> int:
