@@ -23,7 +23,7 @@ _DIRECTORIES: Final = {
     b"/root": 0o700,
 }
 _BINARIES: Final = (b"/bin", b"/sbin", b"/usr/bin", b"/usr/sbin", b"/usr/local/bin", b"/usr/local/sbin")
-_SHELLS: Final = (b"dash", b"bash", b"busybox")
+_SHELLS: Final = (b"dash", b"bash")
 # What programs go by a common name, the one that Debian prefers first, by the priorities of its alternatives.
 _ALTERNATIVES: Final[dict[bytes, tuple[bytes, ...]]] = {
     b"/usr/bin/awk": (b"/usr/bin/gawk", b"/usr/bin/mawk", b"/usr/bin/original-awk"),
@@ -79,7 +79,8 @@ def set_up_tree(new: NewFiles, arch: str, *, busybox_links: bool) -> Iterator[st
         new.copy(source, path)
     for path, programs in _ALTERNATIVES.items():
         _alternative(new, path, programs)
-    shell = next((name for name in _SHELLS if _is_file(new, b"/bin/" + name)), None)
+    shells = (*_SHELLS, b"busybox") if busybox_links else _SHELLS
+    shell = next((name for name in shells if _is_file(new, b"/bin/" + name)), None)
     if shell is not None:
         new.link(b"/bin/sh", shell)
     if busybox_links:
