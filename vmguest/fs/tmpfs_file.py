@@ -98,6 +98,10 @@ class TmpfsFile(StoredFile):
 
     def _runs(self, first_page: int, pages: int, *, for_write: bool) -> Iterator[StorageRun]:
         """Yield the file's own frames, and its holes."""
-        if for_write and self._data.fill(first_page, pages, self._room_pages()) < pages:
-            raise KernelError(ENOMEM, f"{pages} pages of a file: real storage has no room for its holes")
+        if for_write:
+            before = self._data.pages
+            if self._data.fill(first_page, pages, self._room_pages()) < pages:
+                raise KernelError(ENOMEM, f"{pages} pages of a file: real storage has no room for its holes")
+            if self._data.pages != before:  # others may have been shown zeros
+                self._mappings.changed(first_page, pages)
         return self._data.translate(first_page, pages)

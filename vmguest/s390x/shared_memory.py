@@ -23,8 +23,12 @@ class SharedMemory:
         pages = min(pages, self.pages - first_page)
         if pages <= 0:
             return
-        if for_write and self._frames.fill(first_page, pages) < pages:
-            raise self._storage.shortage(pages)
+        if for_write:
+            before = self._frames.pages
+            if self._frames.fill(first_page, pages) < pages:
+                raise self._storage.shortage(pages)
+            if self._frames.pages != before:  # others may have been shown zeros
+                self.mappings.changed(first_page, pages)
         yield from self._frames.translate(first_page, pages)
 
     def check_mapping(self, *, shared_writable: bool) -> None:
