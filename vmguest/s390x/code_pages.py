@@ -5,10 +5,13 @@ library's long double functions have. Pages that may be executed are looked thro
 each frame once for all programs, but only where the file has instructions: data that looks like one must stay as it is.
 A page that has the two bytes is given to the program as a copy in which they are
 zero: that raises an operation exception, at which the instruction is done in software.
+
+Unicorn knows what it has translated by absolute address, and sees what programs store there, but not what the guest
+kernel does. A frame of real storage that is executed again with other content makes it forget all translations.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from vmguest.s390x.page_frames import PageFrames
@@ -20,10 +23,15 @@ _GROUP_PAGES = 16
 
 
 class CodePages:
-    """What is known of page frames that hold code. Frames are numbers of absolute pages."""
+    """What is known of page frames that hold code. Frames are numbers of absolute pages.
 
-    def __init__(self, frames: PageFrames) -> None:
+    `forget_translations` has the CPU translate all instructions anew.
+    """
+
+    def __init__(self, frames: PageFrames, forget_translations: Callable[[], None] = lambda: None) -> None:
         self._memory = frames.memory
+        self._forget_translations = forget_translations
+        self._executed: dict[int, int | None] = {}  # by address: the hash of what was executed, None for unknown
         # What lies in segments stays as it is while they are loaded; frames of real storage are used again.
         self._first_lasting = frames.machine.storage.size_bytes >> PAGE_SHIFT
         self._known: set[int] = set()
@@ -45,6 +53,8 @@ class CodePages:
         """
         for frame in part:
             self._look(frame, code, offset + (frame - part.start) * PAGE_SIZE)
+            if frame < self._first_lasting:
+                self.execute(frame << PAGE_SHIFT)
         if part.start >= self._first_lasting:
             self._known.update(part)
         return [frame for frame in part if frame in self._killing]
@@ -60,6 +70,32 @@ class CodePages:
         for offset in self._killing[frame]:
             self._memory[copy + offset : copy + offset + 2] = b"\0\0"
         self._patched[copy] = self._killing[frame]
+        self.execute(copy)
+
+    def copied(self, source: int, copy: int) -> None:
+        """Note that what a page of real storage holds was copied to another one."""
+        if source in self._patched:
+            self._patched[copy] = self._patched[source]
+
+    def execute(self, address: int) -> None:
+        """Note that a page of real storage may be executed from now on as it is."""
+        content = hash(bytes(self._memory[address : address + PAGE_SIZE]))
+        before = self._executed.get(address, content)
+        if before != content:
+            self._forget_translations()
+            self._executed.clear()
+        self._executed[address] = content
+
+    def store(self, address: int) -> None:
+        """Note that a page will be stored into by the program, which the CPU sees."""
+        if address in self._executed:
+            self._executed[address] = None
+
+    def store_unseen(self, address: int) -> None:
+        """Note that the guest kernel will store into a page, which the CPU does not see."""
+        if address in self._executed:
+            self._forget_translations()
+            self._executed.clear()
 
     def is_patched(self, address: int) -> bool:
         """Return whether the instruction at an absolute address was taken out."""

@@ -51,8 +51,8 @@ class PageFrames:
         """Return whether a frame has several holders."""
         return address in self._more
 
-    def drop(self, addresses: Iterable[int]) -> None:
-        """Count one holder less of each frame; those without any are given back."""
+    def drop(self, addresses: Iterable[int]) -> list[int]:
+        """Count one holder less of each frame; give back, and return, those that have none."""
         gone = []
         more = self._more
         for address in addresses:
@@ -66,6 +66,7 @@ class PageFrames:
         self.used_pages -= len(gone)
         for first, pages in _runs(sorted(gone)):
             self._storage.release(first >> PAGE_SHIFT, pages)
+        return gone
 
     def page_table(self, packed: bytes) -> int:
         """Return the address of a page table that holds `packed`."""

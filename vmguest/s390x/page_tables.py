@@ -7,7 +7,7 @@ all, as Linux gives a program. The low byte of a page-table entry is left to sof
 import struct
 import sys
 from array import array
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from dcss.abi.page import PAGE_SIZE
 from vmguest.s390x.page_frames import PageFrames
@@ -62,27 +62,38 @@ class PageTables:
     def set_all(self, page: int, pages: int, entry: int) -> None:
         """Give pages one and the same entry."""
         packed = _ENTRY.pack(entry)
-        while pages:
-            count = min(pages, PAGES_OF_TABLE - (page & 255))
-            if page >> 8 in self._segments or entry != INVALID:
-                table = self._segments.get(page >> 8) or self._new_table(page >> 8)
-                start = table + ((page & 255) << 3)
-                self._memory[start : start + 8 * count] = packed * count
-            page, pages = page + count, pages - count
+        for first, count in self._parts(page, pages, all_of_them=entry != INVALID):
+            table = self._segments.get(first >> 8) or self._new_table(first >> 8)
+            start = table + ((first & 255) << 3)
+            self._memory[start : start + 8 * count] = packed * count
+
+    def reserve(self, page: int, pages: int) -> None:
+        """Make the tables of pages, so that their entries can be set without fail. Raises KernelError(ENOMEM)."""
+        for first, _ in self._parts(page, pages, all_of_them=True):
+            if first >> 8 not in self._segments:
+                self._new_table(first >> 8)
 
     def entries(self, page: int, pages: int) -> Iterator[tuple[int, "array[int]"]]:
         """Yield the entries of pages that have a table: the first page, and the entries from it on, as a copy."""
+        for first, count in self._parts(page, pages, all_of_them=False):
+            start = self._segments[first >> 8] + ((first & 255) << 3)
+            found = array("Q", bytes(self._memory[start : start + 8 * count]))
+            if _SWAPPED:
+                found.byteswap()
+            yield first, found
+
+    def _parts(self, page: int, pages: int, *, all_of_them: bool) -> Iterator[tuple[int, int]]:
+        """Yield the part of a range that lies in each table: the first page, and how many."""
         end = page + pages
-        while page < end:
-            count = min(end - page, PAGES_OF_TABLE - (page & 255))
-            table = self._segments.get(page >> 8)
-            if table is not None:
-                start = table + ((page & 255) << 3)
-                found = array("Q", bytes(self._memory[start : start + 8 * count]))
-                if _SWAPPED:
-                    found.byteswap()
-                yield page, found
-            page += count
+        segments: Sequence[int] = range(page >> 8, (end + 255) >> 8)
+        if not all_of_them:
+            if len(segments) > len(self._segments):  # of a large range, few pages may ever have been touched
+                segments = sorted(each for each in self._segments if each in segments)
+            else:
+                segments = [each for each in segments if each in self._segments]
+        for segment in segments:
+            first = max(page, segment << 8)
+            yield first, min(end, (segment + 1) << 8) - first
 
     def all_entries(self) -> Iterator[tuple[int, "array[int]"]]:
         """Yield the entries of every table, as `entries` does."""

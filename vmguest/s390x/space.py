@@ -7,7 +7,8 @@ whoever writes first copies it. Pages enter the tables when they are mapped or f
 
 from array import array
 from collections.abc import Iterator
-from errno import EFAULT, EINVAL, ENOMEM, ENOSPC
+from contextlib import suppress
+from errno import EFAULT, EINVAL, ENOMEM
 from typing import NamedTuple, Self
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
@@ -118,7 +119,8 @@ class UserSpace:
         area = MemoryArea(first, pages, protection, held, file_page, shared=shared)
         self.areas.add(area)
         if held is not None and protection and pages <= _EAGER_PAGES:
-            self._show(area, first, pages)
+            with suppress(KernelError):  # what cannot be shown now is a fault when it is touched
+                self._show(area, first, pages)
         return first << PAGE_SHIFT
 
     def find_gap(self, pages: int, hint: int = 0) -> int:
@@ -163,9 +165,14 @@ class UserSpace:
             raise KernelError(ENOMEM, f"mprotect at {page << PAGE_SHIFT:#x}: nothing is mapped there")
 
     def move(self, first: int, pages: int, target: int) -> None:
-        """Move mapped pages, which lie in one area, to a range where nothing is mapped (mremap)."""
-        (area,) = self.areas.remove(first, first + pages)
+        """Move mapped pages, which lie in one area, to a range where nothing is mapped (mremap).
+
+        Raises KernelError(ENOMEM), and nothing has changed then.
+        """
         taken = list(self._tables.entries(first, pages))
+        for page, entries in taken:
+            self._tables.reserve(target + page - first, len(entries))
+        (area,) = self.areas.remove(first, first + pages)
         self._tables.set_all(first, pages, INVALID)
         moved = MemoryArea(target, pages, area.protection, area.file, area.file_page, shared=area.shared)
         self.areas.add(moved)
@@ -205,8 +212,20 @@ class UserSpace:
         return address
 
     def fork(self) -> "UserSpace":
-        """Return a copy for a child: frames that are written are in both, and copied by whoever writes first."""
+        """Return a copy for a child: frames that are written are in both, and copied by whoever writes first.
+
+        Raises KernelError(ENOMEM).
+        """
+        self.stale = True
         child = UserSpace(self._frames, self._code)
+        try:
+            self._copy_to(child)
+        except BaseException:
+            child.release()
+            raise
+        return child
+
+    def _copy_to(self, child: "UserSpace") -> None:
         child.program_end, child.break_end = self.program_end, self.break_end
         for area in self.areas:
             file = None if area.file is None else area.file.hold()
@@ -215,14 +234,12 @@ class UserSpace:
             )
         for page, entries in self._tables.all_entries():
             owned = [index for index, entry in enumerate(entries) if entry & OWNED]
+            for index in owned:
+                entries[index] |= PROTECT
+            child._tables.store(page, entries)
             if owned:
                 self._frames.share(entries[index] & ADDRESS_BITS for index in owned)
-                for index in owned:
-                    entries[index] |= PROTECT
                 self._tables.store(page, entries)
-            child._tables.store(page, entries)
-        self.stale = True
-        return child
 
     # -- faults ----------------------------------------------------------------------------------------------------
 
@@ -239,15 +256,15 @@ class UserSpace:
             return Fault(SIGSEGV, SEGV_ACCERR, address)
         try:
             found = self._fault_store(area, page) if store else self._fault_load(area, page)
-        except KernelError as error:
-            if error.errno not in {ENOSPC, ENOMEM}:
-                raise
-            return Fault(SIGBUS, BUS_ADRERR, address)  # Linux would kill a process for want of memory
+        except KernelError:  # the file cannot be read, or no storage is left: Linux would kill a process for want of it
+            return Fault(SIGBUS, BUS_ADRERR, address)
         return None if found else Fault(SIGBUS, BUS_ADRERR, address)
 
     def _fault_load(self, area: MemoryArea, page: int) -> bool:
         entry = self._tables.get(page)
         if entry & OWNED:
+            if area.protection & PROT_EXEC:
+                self._code.execute(entry & ADDRESS_BITS)
             self._tables.set(page, entry & ~INVALID | PROTECT)
             return True
         if area.file is None:
@@ -259,14 +276,23 @@ class UserSpace:
         return not self._tables.get(page) & INVALID
 
     def _fault_store(self, area: MemoryArea, page: int) -> bool:
-        entry = self._tables.get(page)
-        if area.shared:
-            return self._store_shared(area, page)
+        found = self._store_shared(area, page) if area.shared else self._store_private(area, page)
+        if found:
+            frame = self._tables.get(page) & ADDRESS_BITS
+            if area.protection & PROT_EXEC:
+                self._code.execute(frame)
+            self._code.store(frame)
+        return found
+
+    def _store_private(self, area: MemoryArea, page: int) -> bool:
         frames, tables = self._frames, self._tables
+        tables.reserve(page, 1)  # before a frame is taken, which would be lost if that failed
+        entry = tables.get(page)
         if entry & OWNED:
             frame = entry & ADDRESS_BITS
             if frames.is_shared(frame):
                 copied = frames.copy_of(frame)
+                self._code.copied(frame, copied)
                 frames.drop([frame])
                 frame = copied
             tables.set(page, frame | OWNED)
@@ -282,11 +308,13 @@ class UserSpace:
 
     def _fill(self, area: MemoryArea, page: int) -> None:
         """Give a page of zeros a frame, and those behind it that are likely to be written next."""
-        end = min(page - page % _FILL_PAGES + _FILL_PAGES, area.end) if area.file is None else page + 1
-        for each in range(page, end):
-            entry = self._tables.get(each)
-            if each == page or entry & ~INVALID == 0:
-                self._tables.set(each, self._frames.new() | OWNED)
+        self._tables.set(page, self._frames.new() | OWNED)
+        if area.file is not None:
+            return
+        with suppress(KernelError):  # those behind it can do without
+            for each in range(page + 1, min(page - page % _FILL_PAGES + _FILL_PAGES, area.end)):
+                if self._tables.get(each) == INVALID:
+                    self._tables.set(each, self._frames.new() | OWNED)
 
     def _store_shared(self, area: MemoryArea, page: int) -> bool:
         assert area.file is not None, "shared anonymous memory is a file of its own"
@@ -376,8 +404,7 @@ class UserSpace:
         for page, entries in self._tables.entries(first, pages):
             owned = [entry & ADDRESS_BITS for entry in entries if entry & OWNED]
             if owned:
-                self._code.forget(owned)
-                self._frames.drop(owned)
+                self._code.forget(self._frames.drop(owned))
             self._tables.set_all(page, len(entries), INVALID)
         self.stale = True
 
@@ -387,7 +414,8 @@ class UserSpace:
             changed = array("Q")
             for entry in entries:
                 if entry & OWNED:
-                    changed.append(entry | PROTECT if area.protection else entry | PROTECT | INVALID)
+                    kept = area.protection and not area.protection & PROT_EXEC
+                    changed.append(entry | PROTECT if kept else entry | PROTECT | INVALID)
                 elif area.protection & PROT_EXEC and not entry & INVALID:
                     changed.append(INVALID)  # to be looked through
                 else:
@@ -406,9 +434,10 @@ class UserSpace:
             high = min(first_page + pages, area.file_page + area.pages)
             if low < high:
                 first = area.first_page + low - area.file_page
-                for page, entries in self._tables.entries(first, high - low):
+                left = sum(run.pages for run in area.file.translate(low, high - low))
+                for page, entries in self._tables.entries(first, left):
                     self._tables.store(page, array("Q", (e if e & OWNED else INVALID for e in entries)))
-                self.stale = True
+                self._clear(first + left, high - low - left)
 
     def pages_of(self, mappings: FileMappings) -> Iterator[tuple[int, int]]:
         """Yield which pages of a file are mapped here: the first one, and how many."""
@@ -459,6 +488,8 @@ class UserSpace:
                 raise FaultError(fault)
             self.stale = self.stale or store
             entry = self._tables.get(page)
+        if store:
+            self._code.store_unseen(entry & ADDRESS_BITS)
         return entry & ADDRESS_BITS | address & (PAGE_SIZE - 1)
 
     def views(self, address: int, size_bytes: int, *, store: bool = False) -> Iterator[memoryview]:

@@ -33,7 +33,7 @@ class System:
             self.cpu.stops.use_hook()
             kernel.log.log("warning", "programs run slowly: this version of Unicorn stops exactly by a hook only")
         self.frames = PageFrames(kernel.machine)
-        self.code = CodePages(self.frames)
+        self.code = CodePages(self.frames, self.cpu.forget_code)
         self.loader = ProgramLoader(kernel.vfs, self.frames, self.code)
         self.table = ProcessTable()
         self.futexes = Futexes()

@@ -155,10 +155,14 @@ def mincore(_system: System, thread: Thread, address: int, size_bytes: int, vect
     """Tell which pages are present."""
     first, pages = _range(address, size_bytes)
     space = thread.process.space
-    for page in range(first, first + pages):
-        if space.areas.find(page) is None:
+    page = first
+    while page < first + pages:
+        area = space.areas.find(page)
+        if area is None:
             raise KernelError(ENOMEM, f"mincore at {page << PAGE_SHIFT:#x}: nothing is mapped there")
-    space.write(vector, bytes(1 for _ in range(pages)))
+        page = area.end
+    for start in range(0, pages, PAGE_SIZE):  # a range may be larger than what can be stored about it
+        space.write(vector + start, b"\1" * min(pages - start, PAGE_SIZE))
     return 0
 
 
