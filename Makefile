@@ -9,10 +9,11 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 
-.PHONY: demo test test-all lint bench bench-quick bench-baseline clean
+.PHONY: s390x-programs demo test test-all lint bench bench-quick bench-baseline clean
 
 demo: $(STAMP)
 	$(BIN)/dcss run configs/demo.yaml
+	$(BIN)/dcss run configs/demo-s390x.yaml
 	@echo
 	@echo "Next: a system of your own, which stays up:"
 	@echo "  $(BIN)/dcss init demo --as mine && $(BIN)/dcss up mine.yaml -d"
@@ -33,6 +34,10 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The programs of configs/demo-s390x.yaml, anew from their source: Debian's gcc-s390x-linux-gnu 12 gives the same bytes.
+s390x-programs:
+	$(MAKE) -C configs/s390x-programs/source
 
 # Everything, in about 20 minutes; the documentation's tables and plots are written from it.
 bench: $(STAMP) $(PEERS)

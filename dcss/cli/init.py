@@ -1,5 +1,6 @@
 """`dcss init [NAME]`: write an example system to start from."""
 
+import os
 import re
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -44,7 +45,7 @@ def command(name: str, list_only: bool, output: Path | None, new_name: str | Non
     if name not in systems:
         raise ConfigError(f"dcss init: found '{name}', wanted one of {', '.join(systems)}{suggestion(name, systems)}")
     path = output if output is not None else Path((new_name or name) + _SUFFIX)
-    content = systems[name].read_bytes()
+    content = placed(systems[name].read_bytes())
     write_new(path, content if new_name is None else renamed(content, new_name))
     if as_json:
         print_json({"name": name, "path": str(path)})
@@ -57,7 +58,7 @@ def ready_systems() -> dict[str, Traversable]:
     found = (files("dcss") / "configs").iterdir()
     return {
         entry.name.removesuffix(_SUFFIX): entry
-        for entry in sorted(found, key=lambda entry: entry.name)
+        for entry in sorted(found, key=lambda entry: entry.name.removesuffix(_SUFFIX))
         if entry.name.endswith(_SUFFIX)
     }
 
@@ -71,6 +72,15 @@ def renamed(content: bytes, system: str) -> bytes:
     except ValueError as error:
         raise ConfigError(f"--as: {error}") from error
     return re.sub(rb"^system: .*$", f"system: {system}".encode(), content, count=1, flags=re.MULTILINE)
+
+
+def placed(content: bytes) -> bytes:
+    """Return an example system whose files, which are installed beside it, are found from any directory."""
+    return content.replace(b"directory: s390x-programs/", b"directory: %s/s390x-programs/" % _directory())
+
+
+def _directory() -> bytes:
+    return os.fsencode(str(files("dcss") / "configs"))
 
 
 def description(system: Traversable) -> str:

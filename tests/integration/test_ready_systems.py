@@ -10,6 +10,7 @@ from debian_support import lend_packages
 from ext2_support import content, e2fs, map_image
 from needs_support import needs
 
+from dcss.cli.init import placed
 from dcss.ext2.volume import Volume
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -26,7 +27,7 @@ MARKS = {  # `make demo` runs the first, in every run of CI
 )
 def test_a_ready_system_is_verified(dcss: Dcss, config: Path) -> None:
     """With a name of its own, so that it may run beside another's."""
-    text = config.read_text().replace(f"system: {config.stem}\n", f"system: {dcss.system}\n")
+    text = placed(config.read_bytes()).decode().replace(f"system: {config.stem}\n", f"system: {dcss.system}\n")
     (dcss.home / "ready.yaml").write_text(text)
     if config.stem == "debian-s390x":
         lend_packages(dcss)

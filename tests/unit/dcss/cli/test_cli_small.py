@@ -11,6 +11,7 @@ from dcss.cli.init import description, ready_systems
 from dcss.cli.main import main
 from dcss.cli.options import own_command
 from dcss.config.load import load_plan
+from dcss.config.sources import DirectorySource
 from dcss.doctor.host import Diagnosis
 from dcss.report.doctor_view import doctor_page
 from dcss.report.layout import render_page
@@ -90,9 +91,16 @@ def test_init_under_a_new_name(here: Path, capfd: pytest.CaptureFixture[str]) ->
     assert "(did you mean demo?)" in capfd.readouterr().err
 
 
+def test_init_finds_what_is_installed_beside_an_example(here: Path) -> None:
+    assert run("init", "demo-s390x", "-o", "z.yaml") == 0
+    (segment,) = load_plan(here / "z.yaml").segments
+    assert isinstance(segment.image, DirectorySource)
+    assert (segment.image.path / "bin/hello").is_file()
+
+
 def test_init_of_an_unknown_system_lists_the_known(capfd: pytest.CaptureFixture[str]) -> None:
     assert run("init", "demmo") == 2
-    assert capfd.readouterr().err.startswith("dcss init: found 'demmo', wanted one of administrator, demo, hundred")
+    assert capfd.readouterr().err.startswith("dcss init: found 'demmo', wanted one of administrator, demo, demo-s390x,")
 
 
 def test_init_lists_every_ready_system_with_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,9 @@
+/* loop: never end. */
+#include "system.h"
+
+int main(int argc, char **argv, char **environment)
+{
+	print("looping\n");
+	for (;;)
+		__asm__ volatile("");
+}
