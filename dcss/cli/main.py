@@ -101,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit status."""
     # Imports make ten thousands of objects that stay: looking through them again and again takes a tenth of the time.
     gc.set_threshold(*_GC_THRESHOLDS)
+    # The caller may have had it ignored: then no child could be waited for.
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     prepare_streams()
     status = _status_of(list(sys.argv[1:] if arguments is None else arguments))
     discard_output()

@@ -236,3 +236,12 @@ def test_a_guest_with_too_many_mappings_is_told_of_the_limit(dcss: Dcss) -> None
     assert dcss.states() == {"G": "failed"}
     dcss("down")
     dcss.assert_nothing_left()
+
+
+def test_a_caller_that_ignores_its_children_changes_nothing(dcss: Dcss) -> None:
+    ignoring = ["env", "--ignore-signal=CHLD"]
+    dcss("run", dcss.guests(2), prefix=ignoring)
+    dcss("up", dcss.guests(2), "-d", prefix=ignoring)
+    assert set(dcss.states().values()) == {"ready"}
+    dcss("down")
+    dcss.assert_nothing_left()
