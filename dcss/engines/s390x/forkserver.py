@@ -20,7 +20,11 @@ from vmguest.spec import GuestSpec
 
 
 def preload() -> None:
-    """Import what guests import late, so that they share these modules and no guest loads one of its own."""
+    """Import what guests import late, so that they share these modules: in isolation none can be loaded."""
+    import vmguest.fs.ext2_files
+    import vmguest.fs.ext2_writer
+    import vmguest.s390x.sqxbr  # noqa: F401
+
     preload_kernel()
     with suppress(CpuError):  # each guest says so in its log
         stops_are_exact()  # once for all guests
