@@ -51,8 +51,8 @@ def command(config: Path, as_json: bool, evidence: Path | None, timings: str | N
     from dcss.engines.forked.server_process import servers_begun
 
     document = read_document(config)
-    # The plan is made, and the servers of engines import what guests need, beside this process's own imports.
-    with PlanBeside(document, config) as planning, servers_begun(*presumed_engines(document, config)):
+    # The servers of engines import what guests need, and the plan is made, beside this process's own imports.
+    with servers_begun(*presumed_engines(document, config)), PlanBeside(document, config) as planning:
         result = _run(planning, evidence, timings)
     _show(result, as_json=as_json, verbose=verbose)
     if any(guest.exit_status for guest in result.guests):

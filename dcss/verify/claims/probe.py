@@ -6,7 +6,6 @@ writes back what is there, so a try that gets through changes nothing.
 """
 
 import ctypes
-import json
 import mmap
 import os
 import resource
@@ -67,5 +66,7 @@ def store(descriptor: int) -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(probe(int(sys.argv[1]), int(sys.argv[2]))), flush=True)
+    # As JSON, of words without quotes; to import json takes as long as all that is tried here.
+    outcomes = [f'"{way}": "{end}"' for way, end in probe(int(sys.argv[1]), int(sys.argv[2])).items()]
+    print("{" + ", ".join(outcomes) + "}", flush=True)
     store(int(sys.argv[1]))
