@@ -61,6 +61,7 @@ class Kernel:
         self.current_pid: int | None = None  # of who makes a system call
         self.current_tid: int | None = None
         self.proc_parts: list[ProcPart] = []
+        self.system_devices: SysfsDirectory = {}
         self.tasks: list[Task] = []
         self.init = self.new_task()
 
@@ -143,6 +144,8 @@ class Kernel:
         from vmguest.block.genhd_sysfs import disks_tree
 
         devices: SysfsDirectory = {DRIVER_NAME.encode(): driver_tree(self.dcssblk)}
+        if self.system_devices:
+            devices[b"system"] = self.system_devices
         return {b"block": disks_tree(self.block_devices), b"devices": devices}
 
     def _populate(self) -> None:

@@ -174,6 +174,7 @@ class BlockFile(UnmappableFile):
 class NullFile(UnmappableFile):
     """/dev/null: takes everything, holds nothing."""
 
+    endless = True
     size_bytes = 0
 
     def read(self, position: int, buffer: memoryview) -> int:  # noqa: ARG002

@@ -80,6 +80,7 @@ class FileOperations(Protocol):
     """
 
     seekable: bool  # whether it has positions: a pipe or terminal has none, and gets 0
+    endless: bool  # whether a seek goes to position 0 whatever it asks for, as in /dev/zero (null_lseek)
 
     @property
     def open_pending(self) -> bool:
@@ -148,6 +149,7 @@ class FileDefaults:
 
     __slots__ = ()
     seekable = True
+    endless = False
 
     @property
     def open_pending(self) -> bool:

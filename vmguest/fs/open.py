@@ -210,6 +210,9 @@ class FileDescription:
         ESPIPE for what has no positions.
         """
         self._check_seekable()
+        if self.file.endless:
+            self.position = 0
+            return 0
         size_bytes = self.file.size_bytes
         if whence in {SEEK_DATA, SEEK_HOLE}:
             if not 0 <= offset < size_bytes:

@@ -12,6 +12,7 @@ from vmguest.fs.pipe import fifos_of
 from vmguest.fs.proc_machine import ProcMachine
 from vmguest.fs.proc_tasks import ProcTasks
 from vmguest.fs.stream import OutputFile
+from vmguest.fs.sysfs import SysfsAttribute, SysfsDirectory
 from vmguest.kernel import Kernel
 
 TTY: Final = (5, 0)
@@ -37,9 +38,26 @@ def add_program_files(kernel: Kernel) -> None:
     devices.links.update(_LINKS)
     devices.directories.extend(_DIRECTORIES)
     kernel.proc_parts += [ProcMachine(kernel), ProcTasks(kernel)]
+    kernel.system_devices[b"cpu"] = _cpu_tree()
     kernel.vfs.populate()
     for path, options in _TMPFS_AT.items():
         _mount_tmpfs(kernel.vfs, path, options)
+
+
+def _cpu_tree() -> SysfsDirectory:
+    """Return /sys/devices/system/cpu of a machine with one processor."""
+    attributes = {b"possible": "0", b"present": "0", b"online": "0", b"offline": "", b"kernel_max": "0"}
+    topology = {b"core_id": "0", b"core_siblings": "1", b"thread_siblings": "1", b"physical_package_id": "0"}
+    processor: SysfsDirectory = {b"address": _shown("0"), b"topology": _all_shown(topology)}
+    return {b"cpu0": processor, **_all_shown(attributes)}
+
+
+def _all_shown(texts: dict[bytes, str]) -> SysfsDirectory:
+    return {name: _shown(text) for name, text in texts.items()}
+
+
+def _shown(text: str) -> SysfsAttribute:
+    return SysfsAttribute(lambda: f"{text}\n")
 
 
 def _controlling_terminal(kernel: Kernel) -> DeviceFile:

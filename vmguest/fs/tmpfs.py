@@ -19,8 +19,7 @@ from vmguest.fs.tmpfs_file import TmpfsFile, TmpfsInode
 from vmguest.fs.tmpfs_options import TmpfsOptions, parse_tmpfs_options
 from vmguest.storage import RealStorage
 
-ROOTFS = "rootfs"
-ROOTFS_OPTIONS = TmpfsOptions(mode=0o755)
+ROOTFS_OPTIONS = TmpfsOptions(mode=0o755)  # of what is mounted without options, not shown
 _FIRST_MINOR = 16  # of the numbers without a device; those below are taken by what there is one of
 
 
@@ -49,7 +48,7 @@ class TmpfsFileSystem:
     def options(self) -> tuple[str, ...]:
         """The options in force."""
         access = "ro" if self.read_only else "rw"
-        return (access,) if self.type_name == ROOTFS else (access, *self._settings.shown())
+        return (access,) if self._settings is ROOTFS_OPTIONS else (access, *self._settings.shown())
 
     @property
     def writer(self) -> "TmpfsFileSystem | None":

@@ -152,7 +152,7 @@ def test_remounting_waits_for_nobody_who_writes(kernel: Kernel) -> None:
 def test_what_is_not_offered_is_refused_by_name(kernel: Kernel) -> None:
     assert sh(kernel, "mount --rbind /usr /tmp").err.startswith("mount: unrecognized option '--rbind'")
     assert (
-        sh(kernel, "mount -t tmpfs -o size=1m none /tmp").err
+        sh(kernel, "mount -t tmpfs -o huge=always none /tmp").err
         == "mount: mounting none on /tmp failed: Invalid argument\n"
     )
 

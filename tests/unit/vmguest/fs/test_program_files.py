@@ -11,7 +11,7 @@ from process_support import add_process
 from program_support import ADDRESS, FakeMemory, errno_of, ioctl, read
 
 from vmguest.fs.namei import Vfs
-from vmguest.fs.open import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, open_file
+from vmguest.fs.open import O_CREAT, O_RDONLY, O_RDWR, O_TRUNC, O_WRONLY, SEEK_CUR, SEEK_END, SEEK_SET, open_file
 from vmguest.fs.pipe import make_pipe
 from vmguest.fs.program_files import add_program_files
 from vmguest.fs.stream import OutputFile, open_stream
@@ -75,6 +75,18 @@ def test_zero_full_and_random(kernel: Kernel) -> None:
     assert int.from_bytes(ioctl(random, 0x80045200)[:4]) == 256
     for opened in (zero, random):
         assert errno_of(lambda opened=opened: opened.ioctl(0x5401, ADDRESS, FakeMemory())) == ENOTTY  # type: ignore[misc]
+
+
+@pytest.mark.parametrize("name", ["null", "zero", "full", "urandom"])
+def test_a_seek_in_a_device_without_an_end_does_what_it_does_here(kernel: Kernel, name: str) -> None:
+    with open_file(kernel.vfs, b"/dev/" + name.encode()) as ours, Path("/dev", name).open("rb", buffering=0) as theirs:
+        for offset, whence in ((10, SEEK_SET), (-1, SEEK_END), (5, SEEK_CUR)):
+            assert ours.seek(offset, whence) == theirs.seek(offset, whence) == 0
+
+
+def test_sys_has_the_one_processor(kernel: Kernel) -> None:
+    assert text(kernel, "/sys/devices/system/cpu/possible") == text(kernel, "/sys/devices/system/cpu/online") == "0\n"
+    assert text(kernel, "/sys/devices/system/cpu/cpu0/topology/core_id") == "0\n"
 
 
 def test_dev_tty_is_the_terminal_that_controls_the_caller(kernel: Kernel) -> None:
