@@ -14,10 +14,10 @@ from dcss.cli.init import placed
 from dcss.ext2.volume import Volume
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-MARKS = {  # `make demo` runs the first, in every run of CI
-    "demo": pytest.mark.slow,
-    "hundred": pytest.mark.slow,
-    "debian-s390x": needs("debian_archive"),
+MARKS: dict[str, list[pytest.MarkDecorator]] = {  # `make demo` runs the first, in every run of CI
+    "demo": [pytest.mark.slow],
+    "hundred": [pytest.mark.slow],
+    "debian-s390x": [needs("debian_archive"), pytest.mark.slow],
 }
 
 
@@ -31,7 +31,7 @@ def test_a_ready_system_is_verified(dcss: Dcss, config: Path) -> None:
     (dcss.home / "ready.yaml").write_text(text)
     if config.stem == "debian-s390x":
         lend_packages(dcss)
-    done = dcss.json("run", dcss.home / "ready.yaml")
+    done = dcss.json("run", dcss.home / "ready.yaml", timeout_seconds=240)
     assert done["verify"]["verdict"] == "verified"
     assert all(guest["exit_status"] == 0 for guest in done["guests"])
     assert done["measure"]["totals"]["saved_bytes"] > 0

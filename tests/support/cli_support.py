@@ -103,11 +103,11 @@ class Dcss:
         assert status is None or done.returncode == status, (arguments, done.returncode, out, err)
         return done
 
-    def json(self, *arguments: str | Path, status: int | None = 0) -> Any:
+    def json(self, *arguments: str | Path, status: int | None = 0, timeout_seconds: float = TIMEOUT_SECONDS) -> Any:
         """Run a command with --json and return its document."""
         words = list(arguments)
         words.insert(words.index("--") if "--" in words else len(words), "--json")
-        return json.loads(self(*words, status=status).stdout)
+        return json.loads(self(*words, status=status, timeout_seconds=timeout_seconds).stdout)
 
     def ps(self) -> dict[str, Any]:
         """Return the system's document."""
