@@ -17,6 +17,9 @@ class Areas:
     def __iter__(self) -> Iterator[MemoryArea]:
         return iter(self._areas)
 
+    def __len__(self) -> int:
+        return len(self._areas)
+
     def find(self, page: int) -> MemoryArea | None:
         """Return the area of a page, or None."""
         index = bisect_right(self._areas, page, key=_first_page) - 1

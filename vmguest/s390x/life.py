@@ -2,6 +2,7 @@
 
 import struct
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from errno import EINVAL
 
 from unicorn.unicorn_py3.unicorn import UcContext
@@ -78,14 +79,18 @@ class Life:
     def clone(  # noqa: PLR0917 - as clone(2) has them
         self, thread: Thread, flags: int, stack: int, parent_tid: int, child_tid: int, tls: int
     ) -> int:
-        """Make a child process or a thread of the running one; return its id. Raises KernelError: EINVAL, ENOMEM."""
+        """Make a child process or a thread of the running one; return its id.
+
+        Raises KernelError: EINVAL, EAGAIN, ENOMEM.
+        """
         if flags & CLONE_THREAD and not flags & CLONE_VM:
             raise KernelError(EINVAL, f"clone with flags {flags:#x}: a thread has the memory of its process")
         process = thread.process
+        self._table.check_limits(process)
         tid = self._table.new_id()
         child_process = process if flags & CLONE_THREAD else self._fork(process, tid, flags)
         if flags & CLONE_PARENT_SETTID:
-            process.space.write(parent_tid, _TID.pack(tid))
+            _tell(process.space, parent_tid, tid)
         context = self._cpu.child_context(
             child_process.space.root,
             self._cpu.address + _CALL_BYTES,
@@ -98,7 +103,7 @@ class Life:
         child.name = thread.name
         self._table.add_thread(child)
         if flags & CLONE_CHILD_SETTID:
-            child_process.space.write(child_tid, _TID.pack(tid))
+            _tell(child_process.space, child_tid, tid)
         if flags & CLONE_CHILD_CLEARTID:
             child.clear_tid = child_tid
         self.scheduler.add(child)
@@ -233,12 +238,16 @@ class Life:
 
     def _clear_tid(self, thread: Thread, space: UserSpace) -> None:
         """Tell those who wait for the thread's end."""
-        try:
+        with suppress(FaultError):  # the program may have unmapped it
             space.write(thread.clear_tid, bytes(_TID.size))
             self._futexes.wake(self._futexes.key(space, thread.clear_tid, private=True), 1)
             self._futexes.wake(self._futexes.key(space, thread.clear_tid, private=False), 1)
-        except FaultError:
-            pass  # the program has unmapped it
+
+
+def _tell(space: UserSpace, address: int, tid: int) -> None:
+    """Store an id where a program wants it; as in Linux, an address that it cannot store at is no error."""
+    with suppress(FaultError):
+        space.write(address, _TID.pack(tid))
 
 
 def wait_for_exec(child: Process) -> None:

@@ -31,6 +31,7 @@ _IGNORED = frozenset({SIGCHLD, SIGCONT, SIGURG, SIGWINCH})
 FAULTS = frozenset({SIGILL, SIGTRAP, SIGBUS, SIGFPE, SIGSEGV, SIGSYS})
 _UNBLOCKABLE = 1 << SIGKILL - 1 | 1 << SIGSTOP - 1
 _MASK = (1 << 64) - 1
+_MOST_PENDING = 1024  # RLIMIT_SIGPENDING
 
 
 class Default(Enum):
@@ -115,7 +116,7 @@ class SignalInfo(NamedTuple):
 
 
 class Pending:
-    """Signals that have not been delivered: of each below SIGRTMIN one, of the others as many as were sent."""
+    """Signals that were not delivered: one of each below SIGRTMIN, of the others all that were sent, to a limit."""
 
     __slots__ = ("_queue", "mask")
 
@@ -125,7 +126,7 @@ class Pending:
 
     def add(self, info: SignalInfo) -> None:
         """Add a signal."""
-        if info.number < SIGRTMIN and self.mask & bit(info.number):
+        if self.mask & bit(info.number) and (info.number < SIGRTMIN or len(self._queue) >= _MOST_PENDING):
             return
         self._queue.append(info)
         self.mask |= bit(info.number)

@@ -31,6 +31,7 @@ _EAGER_PAGES = 1024  # of a file, entered when it is mapped
 _AROUND_PAGES = 16  # entered together at a fault
 _FILL_PAGES = 4  # of anonymous memory, given frames together
 _STRING_BYTES = 1 << 20
+_MOST_AREAS = 65530  # vm.max_map_count
 
 SEGV_MAPERR, SEGV_ACCERR, BUS_ADRERR = 1, 2, 2
 SIGBUS, SIGSEGV = 7, 11
@@ -105,6 +106,8 @@ class UserSpace:
         """
         if pages <= 0 or file_page < 0:
             raise KernelError(EINVAL, f"mmap of {pages} pages from page {file_page}: wanted at least one, from 0 on")
+        if len(self.areas) >= _MOST_AREAS:
+            raise KernelError(ENOMEM, f"mmap: the program has {len(self.areas)} mappings, which is the limit")
         if file is not None:
             file.check_mapping(shared_writable=shared and bool(protection & PROT_WRITE))
             file.translate(file_page, 0)  # raises ENODEV where it has no pages

@@ -35,7 +35,7 @@ class System:
         self.frames = PageFrames(kernel.machine)
         self.code = CodePages(self.frames, self.cpu.forget_code)
         self.loader = ProgramLoader(kernel.vfs, self.frames, self.code)
-        self.table = ProcessTable()
+        self.table = ProcessTable(kernel.machine.storage.size_bytes)
         self.futexes = Futexes()
         self.timers = Timers()
         self.life = Life(self.cpu, self.table, self.loader, self.futexes, on_crash)

@@ -80,7 +80,13 @@ class Traps:
         """Make the system call at which a thread is; return whether it can go on at once."""
         system = self.system
         address, process = registers[0], thread.process
-        number = system.frames.memory[process.space.absolute(address + 1)] or registers[1] & 0xFFFF_FFFF
+        try:
+            place = process.space.absolute(address + 1)
+        except FaultError as error:  # another thread has unmapped the instruction that waits
+            thread.leave_call()
+            self._signal(thread, error.fault.signal, error.fault.code, error.fault.address)
+            return False
+        number = system.frames.memory[place] or registers[1] & 0xFFFF_FFFF
         call = CALLS.get(number)
         try:
             result: int | None = self._unknown(number) if call is None else call(system, thread, registers)

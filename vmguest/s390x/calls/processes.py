@@ -8,8 +8,8 @@ from dcss.errors import KernelError
 from vmguest.credentials import Credentials
 from vmguest.s390x.calls.registry import DONE, CallGroup
 from vmguest.s390x.calls.structures import INT, RLIMIT, ULONG, pack_rusage
-from vmguest.s390x.life import CLONE_VFORK, wait_for_exec
-from vmguest.s390x.process import Process, Thread, WaitError
+from vmguest.s390x.life import CLONE_THREAD, CLONE_VFORK, wait_for_exec
+from vmguest.s390x.process import DEFAULT_NPROC, RLIMIT_NPROC, Process, Thread, WaitError
 from vmguest.s390x.program import MOST_ARGUMENT_BYTES
 from vmguest.s390x.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SIGCHLD, SIGCONT, SignalInfo
 from vmguest.s390x.space import STACK_BYTES
@@ -21,12 +21,12 @@ _P_ALL, _P_PID, _P_PGID = 0, 1, 2
 _CONTINUED_STATUS = 0xFFFF
 _STOPPED_STATUS = 0x7F
 _INFINITY = (1 << 64) - 1
-_RLIMIT_STACK, _RLIMIT_NPROC, _RLIMIT_NOFILE, _RLIMIT_CORE, _RLIMITS = 3, 6, 7, 4, 16
+_RLIMIT_STACK, _RLIMIT_NOFILE, _RLIMIT_CORE, _RLIMITS = 3, 7, 4, 16
 _DEFAULT_LIMITS = {
     _RLIMIT_STACK: (STACK_BYTES, _INFINITY),
     _RLIMIT_CORE: (0, _INFINITY),
     _RLIMIT_NOFILE: (1024, 4096),
-    _RLIMIT_NPROC: (1024, 1024),
+    RLIMIT_NPROC: (DEFAULT_NPROC, DEFAULT_NPROC),
     8: (65536, 65536),  # RLIMIT_MEMLOCK
     11: (1024, 1024),  # RLIMIT_SIGPENDING
     12: (819200, 819200),  # RLIMIT_MSGQUEUE
@@ -45,10 +45,10 @@ _SIGINFO_BYTES = 128
 @CALLS.add("ulong", "ulong", "address", "address", "address")
 def clone(system: System, thread: Thread, stack: int, flags: int, parent_tid: int, child_tid: int, tls: int) -> int:
     """Make a process or a thread; s390 has the stack first."""
-    if flags & CLONE_VFORK and thread.vfork_child is not None:
+    if thread.vfork_child is not None:
         return _vforked(thread)
     tid = system.life.clone(thread, flags, stack, parent_tid, child_tid, tls)
-    if flags & CLONE_VFORK:
+    if flags & CLONE_VFORK and not flags & CLONE_THREAD:
         thread.vfork_child = system.table.processes[tid]
         return _vforked(thread)
     return tid
@@ -515,7 +515,8 @@ def sched_getaffinity(_system: System, thread: Thread, _pid: int, size_bytes: in
 @CALLS.add("pid", "uint", "address")
 def sched_setaffinity(_system: System, thread: Thread, _pid: int, size_bytes: int, buffer: int) -> int:
     """Say which CPUs may be used."""
-    if not thread.process.space.read(buffer, min(size_bytes, ULONG.size))[-1] & 1:
+    (mask,) = ULONG.unpack(thread.process.space.read(buffer, min(size_bytes, ULONG.size)).ljust(ULONG.size, b"\0"))
+    if not mask & 1:
         raise KernelError(EINVAL, "sched_setaffinity without the one CPU that there is")
     return 0
 

@@ -239,7 +239,7 @@ def free_pages(kernel: Kernel, frames: PageFrames) -> int:
 
 @example(steps=HOLE_THAT_A_CHILD_SAW)
 @given(steps=st.lists(STEP, max_size=40))
-@settings(max_examples=200)
+@settings(max_examples=max(100, settings().max_examples))
 def test_memory_is_what_the_model_says(kernel: Kernel, frames: PageFrames, steps: list[tuple[str, int]]) -> None:
     free_before = free_pages(kernel, frames)
     stage = Stage(kernel, frames)
