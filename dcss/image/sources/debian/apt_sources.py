@@ -28,12 +28,18 @@ class AptFiles(NamedTuple):
     parts: Path
 
 
-def sources_text(source: DebianSource, suite: str, files: AptFiles) -> str:
-    """Return the paragraphs for the suite and architecture wanted. Raises ImageError where there are none."""
+def sources_text(source: DebianSource, suite: str, files: AptFiles, own_suite: str | None = None) -> str:
+    """Return the paragraphs for the suite and architecture wanted. Raises ImageError where there are none.
+
+    For a suite that the machine has no source for, the archives that it has its own suite from are asked.
+    """
     if source.mirror is not None:
         entries = [_mirror_entry(source, source.mirror, suite)]
     else:
         entries = list(_for_suite(_entries(files), suite))
+        if not entries and own_suite is not None:
+            own = _for_suite(_entries(files), own_suite)
+            entries = [{**entry, "suites": suite} for entry in own if own_suite in entry["suites"].split()]
     if not entries:
         raise ImageError(
             f"found no source for {suite} in {files.main} and {files.parts}, wanted one: give mirror: with the address"

@@ -56,10 +56,13 @@ def fetch_packages(source: DebianSource) -> Packages:
 
     Raises ImageError where there is no apt, no network, no such package, or a signature or digest is wrong.
     """
-    suite = source.suite or _own_suite()
+    own_suite = _own_suite()
+    suite = source.suite or own_suite
+    if suite is None:
+        raise ImageError("this machine is not Debian: give suite: with the name of a release, such as bookworm")
     what = f"packages of {suite} for {source.arch}"
     setup = machine_setup()
-    sources = sources_text(source, suite, setup.sources)
+    sources = sources_text(source, suite, setup.sources, own_suite)
     key = hashlib.sha256(f"{source.arch}\n{sources}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
     try:
         top = cache_directory() / "debian"
@@ -71,7 +74,8 @@ def fetch_packages(source: DebianSource) -> Packages:
             listed = _resolve(directories, source.packages)
             _download(directories, source.packages, listed)
     except AptError as error:
-        raise ImageError(f"{what}: apt-get says: {error}") from error
+        hint = f" (is it in {suite}, and for {source.arch}?)" if "Unable to locate package" in str(error) else ""
+        raise ImageError(f"{what}: apt-get says: {error}{hint}") from error
     except OSError as error:
         raise ImageError(f"{what}: the cache cannot be used: {error}") from error
     except ImageError:
@@ -81,16 +85,15 @@ def fetch_packages(source: DebianSource) -> Packages:
     return Packages(tuple(sorted((each.path for each in listed), key=lambda path: path.name)), tuple(notes))
 
 
-def _own_suite() -> str:
+def _own_suite() -> str | None:
+    """Return the release of this machine, or None where it is not Debian."""
     try:
         text = _OS_RELEASE.read_text("utf-8")
     except OSError:
         text = ""
     values = dict(line.partition("=")[::2] for line in text.splitlines())
     suite = values.get("VERSION_CODENAME", "").strip("\"'")
-    if values.get("ID", "").strip("\"'") != "debian" or not suite:
-        raise ImageError("this machine is not Debian: give suite: with the name of a release, such as bookworm")
-    return suite
+    return suite if suite and values.get("ID", "").strip("\"'") == "debian" else None
 
 
 @contextmanager

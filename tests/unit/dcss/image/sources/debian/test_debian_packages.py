@@ -92,7 +92,7 @@ def test_a_signature_is_checked_by_the_keyring_given(archive: DebianArchive, tmp
 
 
 def test_what_the_archive_does_not_have_is_named(archive: DebianArchive) -> None:
-    with pytest.raises(ImageError, match="Unable to locate package nosuch"):
+    with pytest.raises(ImageError, match=r"Unable to locate package nosuch \(is it in stable, and for s390x\?\)"):
         fetch_packages(DebianSource(("nosuch",), "stable"))
     archive.publish(Deb("broken", {}, "missing"))
     shutil.rmtree(archive.home / "cache/dcss")
@@ -126,6 +126,28 @@ def test_without_lists_and_archive_the_message_says_what_is_needed(archive: Debi
     shutil.rmtree(archive.root)
     with pytest.raises(ImageError, match=r"apt-get says: .*needs the network"):
         fetch_packages(DebianSource(("libc6",), "stable"))
+
+
+def test_another_suite_comes_from_the_archive_of_the_machines_own(tmp_path: Path) -> None:
+    (tmp_path / "list").write_text(
+        "deb [signed-by=/k.gpg] http://one/debian bookworm main\ndeb http://two/debian bookworm-updates main\n"
+    )
+    files = AptFiles(tmp_path / "list", tmp_path / "none")
+    text = sources_text(DebianSource(("x",)), "trixie", files, "bookworm")
+    assert text == (
+        "architectures: s390x\ncomponents: main\nsigned-by: /k.gpg\nsuites: trixie\ntypes: deb\nuris: http://one/debian\n"
+    )
+    with pytest.raises(ImageError, match="found no source for trixie"):
+        sources_text(DebianSource(("x",)), "trixie", files, None)
+
+
+def test_a_machine_that_is_not_debian_needs_a_suite(archive: DebianArchive, monkeypatch: pytest.MonkeyPatch) -> None:
+    (archive.home / "os-release").write_text('ID=fedora\nVERSION_CODENAME=""\n')
+    monkeypatch.setattr("dcss.image.sources.debian.packages._OS_RELEASE", archive.home / "os-release")
+    with pytest.raises(ImageError, match="this machine is not Debian: give suite:"):
+        fetch_packages(DebianSource(("libc6",)))
+    (archive.home / "os-release").write_text('ID=debian\nVERSION_CODENAME="stable"\n')
+    assert _names(DebianSource(("libc6",))) == ["libc6"]
 
 
 def test_without_apt_the_message_says_so(archive: DebianArchive, monkeypatch: pytest.MonkeyPatch) -> None:
