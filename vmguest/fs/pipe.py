@@ -21,9 +21,13 @@ PIPE_BUF = 4096  # as much is written as a whole or not at all
 
 
 class Pipe:
-    """The bytes on their way, and how many opens read and write it. `forget` is called when nobody has it any more."""
+    """The bytes on their way, and how many opens read and write it. `forget` is called when nobody has it any more.
 
-    def __init__(self) -> None:
+    Only an open of one that is `named`, a FIFO, waits for the other side.
+    """
+
+    def __init__(self, *, named: bool = False) -> None:
+        self.named = named
         self.forget: Callable[[], None] | None = None
         self.content = bytearray()
         self.readers = 0
@@ -41,7 +45,7 @@ class Pipe:
     def open(self, flags: int) -> "PipeEnd":
         """Open an end, or both. Raises KernelError(ENXIO) for writing without a reader, with O_NONBLOCK."""
         access = flags & O_ACCMODE
-        if access == O_WRONLY and flags & O_NONBLOCK and not self.readers:
+        if self.named and access == O_WRONLY and flags & O_NONBLOCK and not self.readers:
             raise KernelError(ENXIO, "a FIFO is opened for writing that nobody reads")
         return PipeEnd(self, flags)
 
@@ -68,6 +72,7 @@ class PipeEnd(StreamFile):
         pipe.reader_opens += self._reads
         pipe.writer_opens += self._writes
         alone = (access == O_WRONLY and not pipe.readers) or (access == O_RDONLY and not pipe.writers)
+        alone = alone and pipe.named
         self._awaited = self._partner_opens() if alone and not flags & O_NONBLOCK else None
         self._unwritten = pipe.writer_opens if alone and flags & O_NONBLOCK else None
 
@@ -159,7 +164,7 @@ class Fifos:
             self.remove(dentry)
             system.release(inode)
 
-        pipe = Pipe()
+        pipe = Pipe(named=True)
         pipe.forget = forget
         end = pipe.open(flags)
         self._in_use[system, inode.number] = pipe

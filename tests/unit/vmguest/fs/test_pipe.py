@@ -207,3 +207,18 @@ def test_a_pipe_can_be_opened_once_more_by_its_place(pipe: tuple[FileDescription
     assert errno_of(lambda: read(reading)) == EAGAIN
     other.close()
     assert read(reading) == b""
+
+
+def test_an_open_of_a_pipe_by_its_place_never_waits(vfs: Vfs) -> None:
+    reading, writing = make_pipe(vfs)
+    writing.write(b"left")
+    writing.close()
+    with open_dentry(vfs, reading.dentry, O_RDONLY) as other:  # as cat <(echo left) in a shell
+        assert not other.open_pending
+        assert other.poll() == READABLE | POLLHUP
+        assert (read(other), read(other)) == (b"left", b"")
+    place = reading.dentry
+    kept = open_dentry(vfs, place, O_WRONLY | O_NONBLOCK)
+    reading.close()
+    assert not open_dentry(vfs, place, O_WRONLY | O_NONBLOCK).open_pending
+    assert errno_of(lambda: kept.write(b"x")) == EPIPE

@@ -38,7 +38,10 @@ def test_input_may_have_ended_before_anybody_opens_it(vfs: Vfs) -> None:
     source.feed(b"all")
     source.end()
     opened = open_stream(vfs, source, O_RDONLY)
-    assert read(opened) == b"all"
+    again = open_dentry(vfs, opened.dentry, O_RDONLY)  # as by cat /dev/stdin
+    assert not opened.open_pending
+    assert not again.open_pending
+    assert read(again) == b"all"
     assert read(opened) == b""
 
 
