@@ -24,6 +24,11 @@ def config(dcss: Dcss, *guests: str, name: str = "") -> Path:
     return dcss.config(*guests, segment=SEGMENT, name=name, path=f"system{name}.yaml")
 
 
+def is_root() -> bool:
+    """Whether frames are shown."""
+    return os.geteuid() == 0
+
+
 def z(more: str, name: str = "Z") -> str:
     return f"name: {name}, engine: s390x, {GUEST}{more}"
 
@@ -66,6 +71,31 @@ def test_programs_that_wait_in_the_background_are_proved_while_they_run(up: Dcss
     assert result["verdict"] == "verified"
     (pause,) = [file for file in result["files"] if file["path"] == "/bin/pause"]
     assert (pause["guests"], pause["shared"]) == (["Z01", "Z02"], True)
+    # It has one page of code, so both programs' instruction addresses are in it; it stands in one frame.
+    assert (pause["pages"], pause["checked_pages"], pause["distinct_frames"]) == (1, 1, 1 if is_root() else None)
+
+
+def test_guests_of_both_engines_share_one_segment(dcss: Dcss) -> None:
+    name = f"{dcss.system}-b"
+    mapped = f"name: P, count: 2, {GUEST}, run: [{{map: /bin/hello}}]"
+    both = config(dcss, mapped, z(", count: 2, run: [{exec: [hello]}]"), name=name)
+    result = dcss.json("run", both)
+    assert result["verify"]["verdict"] == "verified"
+    (hello,) = [file for file in result["verify"]["files"] if file["path"] == "/bin/hello"]
+    assert hello["guests"] == ["P01", "P02", "Z01", "Z02"]
+    assert {guest["engine"] for guest in result["measure"]["guests"]} == {"process", "s390x"}
+
+
+def test_a_system_of_both_engines_goes_down_and_leaves_nothing(dcss: Dcss) -> None:
+    name = f"{dcss.system}-d"
+    step = "{exec: [loop], background: true}"
+    dcss("up", config(dcss, f"name: P, {GUEST}", z(f", count: 2, run: [{step}]"), name=name), "-d")
+    before = set(dcss.processes())
+    (system,) = dcss.json("ps", name)["systems"]
+    pids = {guest["pid"] for guest in system["guests"]}
+    assert pids <= before
+    dcss("down", name)
+    assert not pids & set(dcss.processes())
 
 
 @pytest.mark.parametrize(
