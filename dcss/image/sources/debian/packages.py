@@ -70,9 +70,16 @@ def fetch_packages(source: DebianSource) -> Packages:
         directories = AptDirectories(top / key, top / "packages")
         with _locked(top / "lock"):
             prepare(directories, setup, sources, source.arch)
+            kept = _lists_age_seconds(directories)
             notes = _refresh_lists(directories, what)
-            listed = _resolve(directories, source.packages)
-            _download(directories, source.packages, listed)
+            try:
+                listed = _obtain(directories, source.packages)
+            except AptError:
+                if kept is None or notes or not 0 <= kept < _FRESH_SECONDS:
+                    raise
+                # An archive drops a package when a newer one replaces it; lists of the same day may still name it.
+                _fetch_lists(directories)
+                listed = _obtain(directories, source.packages)
     except AptError as error:
         hint = f" (is it in {suite}, and for {source.arch}?)" if "Unable to locate package" in str(error) else ""
         raise ImageError(f"{what}: apt-get says: {error}{hint}") from error
@@ -115,19 +122,34 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _refresh_lists(directories: AptDirectories, what: str) -> list[str]:
     """Fetch the lists of packages if they are older than a day; older ones serve where that fails."""
-    stamp = directories.state / "fetched"
-    age_seconds = time.time() - stamp.stat().st_mtime if stamp.exists() else None
+    age_seconds = _lists_age_seconds(directories)
     if age_seconds is not None and 0 <= age_seconds < _FRESH_SECONDS:
         return []
     try:
-        apt_get(directories, "update")
+        _fetch_lists(directories)
     except AptError as error:
         if age_seconds is None:
             raise AptError(f"{error}; the lists of packages are fetched once a day, which needs the network") from error
         days = max(1, round(age_seconds / 86400))
         return [f"{what}: lists of {days} days ago were used, since new ones cannot be fetched: {error}"]
-    stamp.touch()
     return []
+
+
+def _lists_age_seconds(directories: AptDirectories) -> float | None:
+    stamp = directories.state / "fetched"
+    return time.time() - stamp.stat().st_mtime if stamp.exists() else None
+
+
+def _fetch_lists(directories: AptDirectories) -> None:
+    apt_get(directories, "update")
+    (directories.state / "fetched").touch()
+
+
+def _obtain(directories: AptDirectories, packages: Sequence[str]) -> list[_Listed]:
+    """Return what the packages are, once all of it is there."""
+    listed = _resolve(directories, packages)
+    _download(directories, packages, listed)
+    return listed
 
 
 def _resolve(directories: AptDirectories, packages: Sequence[str]) -> list[_Listed]:

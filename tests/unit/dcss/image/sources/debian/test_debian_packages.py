@@ -122,6 +122,16 @@ def test_lists_are_fetched_once_a_day_and_older_ones_serve_without_the_archive(a
     assert _names(source) == ["libc6"]
 
 
+def test_a_package_that_the_archive_has_replaced_meanwhile_is_looked_up_again(archive: DebianArchive) -> None:
+    archive.source("trusted=yes", "copy")
+    assert _names(DebianSource(("doc",), "stable")) == ["doc"]
+    for path in (archive.root / "pool").glob("libc6_*"):
+        path.unlink()
+    archive.publish(Deb("libc6", {"/lib/libc.so.6": b"newer"}, version="2.0-1"))
+    (path,) = fetch_packages(DebianSource(("libc6",), "stable")).files
+    assert path.name == "libc6_2.0-1_s390x.deb"
+
+
 def test_without_lists_and_archive_the_message_says_what_is_needed(archive: DebianArchive) -> None:
     shutil.rmtree(archive.root)
     with pytest.raises(ImageError, match=r"apt-get says: .*needs the network"):
