@@ -244,7 +244,7 @@ def fcntl(  # noqa: PLR0911 - one for each command
     if command == F_SETFL:
         file.flags = file.flags & ~_WRITABLE_FLAGS | argument_int & _WRITABLE_FLAGS
         return 0
-    if command in {F_GETLK, _F_OFD_GETLK}:  # nobody else could hold one that conflicts: see docs/s390x.md
+    if command in {F_GETLK, _F_OFD_GETLK}:  # nobody else could hold one that conflicts: see docs/programs.md
         process.space.write(argument, _F_UNLCK.to_bytes(_LOCK_TYPE_BYTES, "big"))
         return 0
     if command in _LOCKS or command in {_F_SETOWN, _F_GETOWN}:
@@ -258,7 +258,7 @@ def fcntl(  # noqa: PLR0911 - one for each command
 
 @CALLS.add("fd", "int")
 def flock(_system: System, thread: Thread, number: int, _operation: int) -> int:
-    """Lock a file: no other program that asks for the lock is kept out; see docs/s390x.md."""
+    """Lock a file: no other program that asks for the lock is kept out; see docs/programs.md."""
     thread.process.files.get(number)
     return 0
 
