@@ -12,7 +12,7 @@ from dcss.engines.forked.server_process import SERVER_MODULES, _imports_of
 ROOT = Path(__file__).parents[5]
 PROGRAM = """
 import sys; {imports}
-import json, os, socket, sys
+import json, os, socket, sys, threading
 sys.path.insert(0, {root!r})
 from dcss.engines.s390x import forkserver
 forkserver.preload()
@@ -38,24 +38,20 @@ for path in sys.argv[1:]:
         request = ProgramRequest((name, b"1", b"2"), terminal=terminal, strace=strace)
         ours.send(abi.head_of(abi.RUN, number) + request.pack())
 started = number
-ended = 0
 
-def pause():
-    # The console is closed when all have ended.
-    global ended
-    if ours.fileno() < 0:
-        return
-    try:
-        while packet := ours.recv(1 << 16, socket.MSG_DONTWAIT):
-            ended += packet[:1] == abi.EXIT
-    except BlockingIOError:
-        pass
-    if ended == started:
-        ours.close()
+def take():
+    # The console is closed when all programs have ended.
+    ended = 0
+    while ended < started:
+        ended += ours.recv(1 << 16)[:1] == abi.EXIT
+    ours.close()
 
 for number in range(1, started + 1):
     ours.send(abi.head_of(abi.SIGNAL, number) + abi.STATUS.pack(15))
-HostConsole(kernel, programs, theirs, pause).serve()
+taking = threading.Thread(target=take)
+taking.start()
+HostConsole(kernel, programs, theirs, lambda: None).serve()
+taking.join()
 kernel.counters()
 os.write(1, json.dumps([late, started]).encode())
 os._exit(0)
