@@ -17,6 +17,7 @@ from vmguest.s390x.signals import SIGCONT, SIGKILL, bit
 from vmguest.s390x.timers import Timers
 
 SLICE_SECONDS = 0.01
+_LOOK_SECONDS = 0.002  # between looks at the host, while programs run
 
 
 class StalledError(DcssError):
@@ -35,6 +36,7 @@ class Scheduler:
         self._loaded: Thread | None = None
         self._ticker: _Ticker | None = None
         self.switches = 0
+        self._news = True  # a thread has ended, for which somebody may wait
         self.current: Thread | None = None
 
     def add(self, thread: Thread) -> None:
@@ -44,6 +46,7 @@ class Scheduler:
     def forget(self, thread: Thread) -> None:
         """Run a thread that has ended no more."""
         self._waiting.pop(thread, None)
+        self._news = True
         if self._loaded is thread:
             self._loaded = None
 
@@ -58,11 +61,19 @@ class Scheduler:
         if self._ticker is None:
             self._ticker = _Ticker(self._cpu)
         self._ticker.start()
+        looked = 0.0
         try:
-            while not until():
-                self._wake()
-                self._take_events(poll, host_events)
-                self._timers.fire()
+            while True:
+                now = monotonic()
+                if not self._ready or self._news or now - looked >= _LOOK_SECONDS:
+                    looked, self._news = now, False
+                    if until():
+                        return
+                    self._wake(now)
+                    self._take_events(poll, host_events)
+                    self._timers.fire()
+                elif self._waiting:
+                    self._wake(now)
                 if self._ready:
                     self._step(self._ready.popleft())
         finally:
@@ -123,10 +134,7 @@ class Scheduler:
         else:
             self._ready.append(thread)
 
-    def _wake(self) -> None:
-        if not self._waiting:
-            return
-        now = monotonic()
+    def _wake(self, now: float) -> None:
         for thread in [each for each in self._waiting if _is_awake(each, now)]:
             del self._waiting[thread]
             if not thread.ended:
