@@ -70,6 +70,68 @@ _PRELUDE = """
 8:
         .endm
 
+        # Have `handler` handle a signal.
+        .macro handle number, flags=0
+        lghi %r2, \\number
+        larl %r3, 9f
+        lghi %r4, 0
+        lghi %r5, 8
+        sys rt_sigaction
+        j 8f
+        .balign 8
+9:      .quad handler, \\flags, 0, 0
+8:
+        .endm
+
+        .macro send number
+        sys getpid
+        lghi %r3, \\number
+        sys kill
+        .endm
+
+        # Set the blocked signals to those of a set.
+        .macro block signals
+        lghi %r2, 2
+        larl %r3, 9f
+        lghi %r4, 0
+        lghi %r5, 8
+        sys rt_sigprocmask
+        j 8f
+        .balign 8
+9:      .quad \\signals
+8:
+        .endm
+
+        .macro sleep milliseconds
+        larl %r2, 9f
+        lghi %r3, 0
+        sys nanosleep
+        j 8f
+        .balign 8
+9:      .quad 0, \\milliseconds * 1000000
+8:
+        .endm
+
+        # Wait for the child in register 9; its status is at `status`.
+        .macro wait_for options=0
+        lgr %r2, %r9
+        larl %r3, status
+        lghi %r4, \\options
+        lghi %r5, 0
+        sys wait4
+        .endm
+
+        .data
+        .balign 8
+count:  .quad 0
+deepest: .quad 0
+ends:   .long 0, 0
+status: .long 0
+byte:   .byte 0
+        .balign 16
+spare:  .space 8192
+spare_end:
+        .text
         .globl _start
 _start:
 """
