@@ -1,79 +1,95 @@
 """Debian's s390x programs print, leave and make in a guest what they do under qemu-s390x, in the same tree.
 
-DCSS_S390X_TREE names the tree. Run as a program with the tree as its argument, this file records what qemu-s390x
-says, for machines that lack it.
+Run as a program, with tests/support in PYTHONPATH, this file records what qemu-s390x says: for machines where it
+cannot run.
 """
 
 import json
-import os
-import shlex
-import sys
+import subprocess
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from cp_support import BlockingCp
-from needs_support import missing
-from oracle390_support import Outcome, read_commands, tree_guest, under_qemu, version_of_qemu
+from image_support import build
+from needs_support import needs
+from oracle390_support import Outcome, qemu_fails_because, read_commands, tree_guest, under_qemu, version_of_qemu
+
+from dcss.config.sources import DebianSource
 
 COMMANDS = Path(__file__).with_name("debian_commands.txt")
 RECORDED = Path(__file__).with_name("debian_commands.json")
-_SHELL_WORDS = {";", "&", "|", "(", "{", "do", "then", "else", "&&", "||", "!", "if", "while"}
+SOURCE = DebianSource(
+    (
+        *("bash", "coreutils", "busybox", "sed", "grep", "gawk", "mawk", "tar", "gzip", "sqlite3", "perl-base"),
+        *("python3-minimal", "findutils", "diffutils", "dash", "bc", "dc", "patch", "bsdextrautils", "bsdutils"),
+        *("util-linux", "xz-utils", "bzip2", "libc-bin", "debianutils"),
+    )
+)
+# Command lines that differ, and why: docs/programs.md tells users of the same.
+KNOWN: Mapping[str, str] = {}
 
 
-def programs_in(commands: list[str], tree: Path) -> set[str]:
-    """Return the programs of the tree that stand where a shell expects a command."""
-    found = set()
-    for command in commands:
-        lexer = shlex.shlex(command, posix=True, punctuation_chars=True)
-        lexer.whitespace_split = True
-        begins = True
-        try:
-            for word in lexer:
-                if begins and (tree / "usr/bin" / Path(word).name).is_file():
-                    found.add(Path(word).name)
-                begins = word in _SHELL_WORDS or set(word) <= set("();|&<>") or word == "xargs"
-        except ValueError:  # quotes of the shell that shlex does not know
-            continue
-    return found
+def unpack(image: Path, tree: Path) -> None:
+    """Write the files of an image into a directory."""
+    tree.mkdir()
+    subprocess.run(["debugfs", "-R", f"rdump / {tree}", str(image)], check=True, capture_output=True)
 
 
-def record(tree: Path) -> None:
+def ask_qemu(tree: Path, commands: list[str]) -> dict[str, Outcome]:
+    """Return what qemu-s390x says of each command line; two run at a time."""
+    with ThreadPoolExecutor(2) as pool:
+        return dict(zip(commands, pool.map(lambda command: under_qemu(tree, command), commands), strict=True))
+
+
+def record() -> None:
     """Write what qemu-s390x says of every command line."""
-    outcomes = {command: under_qemu(tree, command) for command in read_commands(COMMANDS)}
+    with TemporaryDirectory() as directory:
+        image, tree = Path(directory, "image"), Path(directory, "tree")
+        build(SOURCE, image)
+        unpack(image, tree)
+        assert (reason := qemu_fails_because(tree)) is None, reason
+        outcomes = ask_qemu(tree, read_commands(COMMANDS))
     command = "unshare --map-root-user … chroot TREE env -i … bash -c COMMAND"
     document = {"tool": "qemu-s390x", "version": version_of_qemu(), "command": command, "outcomes": outcomes}
     RECORDED.write_text(json.dumps(document, indent=0, ensure_ascii=False) + "\n", "utf-8")
 
 
-def expected(tree: Path, commands: list[str]) -> dict[str, Outcome]:
-    """Return what qemu-s390x says here, or said where it was recorded."""
-    if missing("qemu-s390x-static") is None:
-        return {command: under_qemu(tree, command) for command in commands}
-    recorded = json.loads(RECORDED.read_text("utf-8"))["outcomes"]
-    return {command: Outcome(*recorded[command]) for command in commands}
+def expected(tree: Path, commands: list[str]) -> tuple[str, dict[str, Outcome]]:
+    """Return what qemu-s390x says here, or said where it was recorded, and which of the two."""
+    if (reason := qemu_fails_because(tree)) is None:
+        return version_of_qemu(), ask_qemu(tree, commands)
+    document = json.loads(RECORDED.read_text("utf-8"))
+    recorded = document["outcomes"]
+    return f"{document['version']}, recorded, since {reason}", {each: Outcome(*recorded[each]) for each in commands}
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
+@needs("debian_archive", "debugfs")
 def test_they_do_what_they_do_under_qemu(
     control_program: BlockingCp, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if "DCSS_S390X_TREE" not in os.environ:
-        pytest.skip("needs a tree of Debian's s390x packages, named by DCSS_S390X_TREE")
-    tree = Path(os.environ["DCSS_S390X_TREE"])
+    image, tree = tmp_path / "image", tmp_path / "tree"
+    build(SOURCE, image)
+    unpack(image, tree)
     commands = read_commands(COMMANDS)
-    wanted = expected(tree, commands)
-    with tree_guest(control_program, tree, tmp_path / "image") as guest:
+    with ThreadPoolExecutor(1) as pool, tree_guest(control_program, image) as guest:
+        answer = pool.submit(expected, tree, commands)
         found = {command: guest.run(command) for command in commands}
-        calls = guest.calls
-    programs = programs_in(commands, tree)
+        calls, programs = guest.calls, guest.programs
+        oracle, wanted = answer.result()
     with capsys.disabled():
-        print(f"\n{len(commands)} command lines, {len(programs)} programs, {len(calls)} system calls")
+        print(f"\n{len(commands)} command lines, {len(programs)} programs, {len(calls)} system calls, as {oracle}")
     differences = {each: (found[each], wanted[each]) for each in commands if found[each] != wanted[each]}
-    assert differences == {}
+    assert {each: pair for each, pair in differences.items() if each not in KNOWN} == {}
+    assert differences.keys() == KNOWN.keys(), "what is equal now is no longer known to differ"
     assert len(commands) >= 150
     assert len(programs) >= 60
     assert len(calls) >= 90
 
 
 if __name__ == "__main__":
-    record(Path(sys.argv[1]))
+    record()

@@ -12,13 +12,12 @@ from typing import NamedTuple
 
 from cp_support import BlockingCp
 from guest_support import definition, guest_kernel
-from image_support import build
 
 from vmguest.fs.stream import InputFile, OutputFile, open_stream
 from vmguest.kernel import Kernel
 from vmguest.s390x.programs import Command, Programs
 
-SECONDS = 60
+SECONDS = 20
 _FIRST_PAGE = 0x40000
 _STORAGE_BYTES = 512 << 20
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/tmp", "LC_ALL": "C", "TZ": "UTC"}
@@ -49,8 +48,17 @@ def version_of_qemu() -> str:
     return done.stdout.splitlines()[0]
 
 
+def qemu_fails_because(tree: Path) -> str | None:
+    """Return why qemu-s390x cannot run programs of `tree` here, or None."""
+    if shutil.which("qemu-s390x-static") is None:
+        return "there is no qemu-s390x-static"
+    if under_qemu(tree, "/bin/true && echo run").output.startswith("run\n"):
+        return None
+    return "user namespaces have no binfmt_misc of their own here (Linux 6.7), or are not allowed"
+
+
 def under_qemu(tree: Path, command: str) -> Outcome:
-    """Run a command line under qemu-s390x in a chroot of `tree`, in a user namespace of its own."""
+    """Run a command line under qemu-s390x in a chroot of `tree`, in a user namespace; one that hangs has status -2."""
     words = " ".join(f"{name}={value}" for name, value in _ENVIRONMENT.items())
     binfmt = f":s390x:M::{_MAGIC}:{_MASK}:{shutil.which('qemu-s390x-static')}:FOC"
     script = f"""
@@ -60,27 +68,31 @@ def under_qemu(tree: Path, command: str) -> Outcome:
         mount --rbind /dev dev; mount --rbind /proc proc; mount -t tmpfs none tmp; chmod 1777 tmp
         exec chroot . /usr/bin/env -i {words} /bin/bash -c {shlex.quote(_RUN)} bash "$1"
     """
-    done = subprocess.run(
-        [
-            *("unshare", "--map-root-user", "--mount", "--fork", "--pid", "--kill-child", "--mount-proc"),
-            *("bash", "-c", script, "bash", command),
-        ],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        check=False,
-        timeout=SECONDS,
-    )
+    # The end of the first process of the namespace, which `--kill-child` brings about, ends all that qemu runs.
+    words_of_host = ("unshare", "--map-root-user", "--mount", "--fork", "--pid", "--kill-child", "--mount-proc")
+    try:
+        done = subprocess.run(
+            [*words_of_host, "bash", "-c", script, "bash", command],
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,  # a program that signals its group reaches nothing of the test
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            check=False,
+            timeout=SECONDS,
+        )
+    except subprocess.TimeoutExpired:
+        return Outcome(-2, "")
     return Outcome(done.returncode, done.stdout.decode("utf-8", "backslashreplace"))
 
 
 class TreeGuest:
-    """A guest whose root file system is a tree of s390x software, in place; it notes every system call's name."""
+    """A guest whose root file system is a tree of s390x software, in place; it notes the calls and programs."""
 
     def __init__(self, kernel: Kernel) -> None:
         self._kernel = kernel
         self._programs = Programs(kernel)
         self.calls: set[str] = set()
+        self.programs: set[str] = set()
 
     def run(self, command: str) -> Outcome:
         """Run a command line as `under_qemu` does; one that does not end has status -1."""
@@ -102,7 +114,12 @@ class TreeGuest:
         return Outcome(-1 if status is None else status, bytes(written).decode("utf-8", "backslashreplace"))
 
     def _note(self, line: bytes) -> None:
-        self.calls.add(line.partition(b"(")[0].split()[-1].decode())
+        call = line.partition(b"(")[0].split()[-1].decode()
+        self.calls.add(call)
+        if call == "execve":
+            executable = self._kernel.processes[int(line.split()[1].rstrip(b"]"))].executable
+            if executable is not None:
+                self.programs.add(os.fsdecode(executable.name))
 
 
 def _ignore(_content: bytes) -> None:
@@ -121,9 +138,9 @@ def _filled_with(image: Path) -> Callable[[int], None]:
 
 
 @contextmanager
-def tree_guest(cp: BlockingCp, tree: Path, image: Path) -> Iterator[TreeGuest]:
-    """Yield a guest with an image of `tree` mounted in place, and a /tmp in its own storage."""
-    pages = build(tree, image).size_bytes >> 12
+def tree_guest(cp: BlockingCp, image: Path) -> Iterator[TreeGuest]:
+    """Yield a guest with an image mounted in place, and a /tmp in its own storage."""
+    pages = image.stat().st_size >> 12
     cp.publish(definition("TREE", f"{_FIRST_PAGE:X}-{_FIRST_PAGE + pages - 1:X} SR"), _filled_with(image))
     with guest_kernel(cp, storage_bytes=_STORAGE_BYTES) as kernel:
         kernel.dcssblk.load_module("TREE")
