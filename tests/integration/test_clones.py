@@ -60,6 +60,7 @@ def test_the_first_guest_boots_and_the_others_are_cloned_unless_the_file_says_fu
     assert boots(dcss.json("run", dcss.config(f"name: G, {GUEST}, {MAP}"))) == [("full", "")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mount", "reason"),
     [
@@ -103,6 +104,7 @@ def measured(dcss: Dcss, name: str) -> Any:
     return account
 
 
+@pytest.mark.slow
 def test_logs_and_dmesg_are_those_of_a_full_boot_at_times_of_their_own(dcss: Dcss) -> None:
     texts = {}
     for how in ("clone", "full"):
@@ -194,6 +196,7 @@ def test_a_template_that_was_stopped_keeps_nobody_from_starting(dcss: Dcss) -> N
         wait_gone(template)
 
 
+@pytest.mark.slow
 def test_guests_start_whose_first_one_is_killed_before_it_has_booted(dcss: Dcss) -> None:
     steps = ", ".join(['{read: "/usr/lib/**"}'] * 4000)
     config = dcss.config(f"name: G, count: 3, {GUEST}, run: [{steps}]")
@@ -254,6 +257,7 @@ def test_no_guest_can_tell_that_commands_were_rehearsed(dcss: Dcss, mounts: str)
     assert seen["clone"] == seen["full"]
 
 
+@pytest.mark.slow
 def test_clones_that_cp_all_answers_otherwise_boot_in_full(dcss: Dcss) -> None:
     dcss("segment", "define", "SECRET", "30000-303FF SR", "--rstd", "--system", dcss.system)
     dcss("segment", "save", "SECRET", "--image", dcss.home / "tree", "--system", dcss.system)

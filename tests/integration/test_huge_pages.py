@@ -28,6 +28,7 @@ def whole_huge_pages(ran: Any, name: str) -> int:
     return size_bytes - size_bytes % HUGE_PAGE_BYTES
 
 
+@pytest.mark.slow
 @needs("huge_pages", "frames")
 def test_claims_and_accounts_of_huge_and_small_pages(dcss: Dcss) -> None:
     make_large_tree(dcss)

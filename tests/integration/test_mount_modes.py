@@ -22,6 +22,7 @@ def by_name(entries: list[dict[str, Any]], key: str = "name") -> dict[str, dict[
     return {entry[key]: entry for entry in entries}
 
 
+@pytest.mark.slow
 def test_each_mode_costs_what_it_is_for_and_the_claims_hold(dcss: Dcss) -> None:
     dcss.config(
         f"name: XIP, count: 2, {mounted('xip', 'shared')}",
@@ -54,6 +55,7 @@ def test_each_mode_costs_what_it_is_for_and_the_claims_hold(dcss: Dcss) -> None:
     assert result["measure"]["segments"][0]["guests"] == 5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["page-cache", "ramdisk"])
 def test_copies_where_sharing_is_expected_refute(dcss: Dcss, mode: str) -> None:
     dcss.config(f"name: A, count: 2, {mounted(mode, 'shared')}")

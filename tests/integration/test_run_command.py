@@ -187,6 +187,7 @@ def test_a_baseline_that_shares_is_refuted_and_nothing_else_is(image: Path) -> N
     assert all(holds is True for holds in found.values())
 
 
+@pytest.mark.slow
 def test_guests_that_copy_but_expect_sharing_are_refuted(image: Path) -> None:
     done = dcss("run", config(image, options="ro"), "--json", home=image.parent)
     assert done.returncode == 1

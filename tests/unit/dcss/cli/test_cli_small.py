@@ -100,7 +100,9 @@ def test_init_finds_what_is_installed_beside_an_example(here: Path) -> None:
 
 def test_init_of_an_unknown_system_lists_the_known(capfd: pytest.CaptureFixture[str]) -> None:
     assert run("init", "demmo") == 2
-    assert capfd.readouterr().err.startswith("dcss init: found 'demmo', wanted one of administrator, demo, demo-s390x,")
+    assert capfd.readouterr().err.startswith(
+        "dcss init: found 'demmo', wanted one of administrator, debian-s390x, demo,"
+    )
 
 
 def test_init_lists_every_ready_system_with_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:

@@ -34,10 +34,11 @@ def test_an_engine_takes_the_server_that_was_begun_for_its_system(tmp_path: Path
 
 
 def test_a_server_that_no_engine_takes_ends_with_the_block() -> None:
+    before = set(_children())
     with servers_begun("demo", ["process"]):
         server = ServerProcess.of(ProcessEngine.server_module, Mark.of_this_process("other"))
         server.abandon()
-        (begun,) = set(_children()) - {server.process.pid}
+        (begun,) = set(_children()) - before - {server.process.pid}
         os.kill(begun, 0)
     wait_gone(begun)
     left = ServerProcess.of(ProcessEngine.server_module, Mark.of_this_process("demo"))
