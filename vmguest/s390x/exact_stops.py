@@ -34,11 +34,6 @@ class ExactStops:
         if self._flag is not None:
             self._flag.value = 1
 
-    @property
-    def by_field(self) -> bool:
-        """Whether the private field is used."""
-        return self._flag is not None
-
     def use_hook(self) -> None:
         """Have a hook at the start of each block ask for stops: slower, and public."""
         if self._flag is not None:

@@ -107,11 +107,6 @@ class Programs:
         """The processes that have not ended."""
         return tuple(each for each in self._system.table.processes.values() if each.ended is None)
 
-    def file_frames(self) -> set[int]:
-        """Return the page frames of files that programs have in their page tables: absolute page numbers."""
-        spaces = {process.space for process in self.running}
-        return {frame for space in spaces for frame in space.file_frames()}
-
     @property
     def anonymous_bytes(self) -> int:
         """Real storage that programs have of their own; page tables are the guest kernel's."""

@@ -461,17 +461,6 @@ class UserSpace:
                         self._tables.set(page + index, entry | PROTECT)
                         self.stale = True
 
-    def file_frames(self) -> Iterator[int]:
-        """Yield the page frames of files that are in the tables."""
-        for _, entries in self._tables.all_entries():
-            for entry in entries:
-                if not entry & (INVALID | OWNED):
-                    yield entry >> PAGE_SHIFT
-
-    def owned_pages(self, first: int, pages: int) -> int:
-        """Return how many pages of a range are the program's own frames."""
-        return sum(entry & OWNED for _, entries in self._tables.entries(first, pages) for entry in entries)
-
     @property
     def present_pages(self) -> int:
         """Pages that are in the tables."""

@@ -280,12 +280,15 @@ def ioctl(_system: System, thread: Thread, number: int, request: int, argument: 
 @CALLS.add("address", "open")
 def pipe2(system: System, thread: Thread, numbers: int, flags: int) -> int:
     """Make a pipe."""
-    files = thread.process.files
-    close_on_exec = bool(flags & O_CLOEXEC)
-    reading, writing = make_pipe(system.vfs, flags & ~O_CLOEXEC)
-    first = files.install(reading, close_on_exec=close_on_exec)
+    return install_pair(thread, make_pipe(system.vfs, flags & ~O_CLOEXEC), numbers, flags)
+
+
+def install_pair(thread: Thread, opened: tuple[FileDescription, FileDescription], numbers: int, flags: int) -> int:
+    """Give two open files descriptors, and store their numbers at a user address. Raises EMFILE, EFAULT."""
+    files, close_on_exec = thread.process.files, bool(flags & O_CLOEXEC)
+    first = files.install(opened[0], close_on_exec=close_on_exec)
     try:
-        second = files.install(writing, close_on_exec=close_on_exec)
+        second = files.install(opened[1], close_on_exec=close_on_exec)
     except KernelError:
         files.close(first)
         raise

@@ -11,7 +11,7 @@ from dcss.errors import KernelError
 from vmguest.fs.open import O_CLOEXEC, FileDescription
 from vmguest.fs.poll import POLLIN, POLLOUT
 from vmguest.fs.socketpair import CAPACITY_BYTES, SocketEnd, make_socketpair
-from vmguest.s390x.calls.files import MOST_BYTES, or_wait, write
+from vmguest.s390x.calls.files import MOST_BYTES, install_pair, or_wait, write
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.structures import INT, ULONG
 from vmguest.s390x.process import Thread
@@ -48,16 +48,8 @@ def socketpair(system: System, thread: Thread, family: int, kind: int, protocol:
         raise KernelError(EOPNOTSUPP, f"socketpair of family {family}")
     if protocol not in {0, _AF_UNIX}:
         raise KernelError(EPROTONOSUPPORT, f"socketpair with protocol {protocol}")
-    files, marked = thread.process.files, bool(kind & O_CLOEXEC)
-    one, other = make_socketpair(system.vfs, kind & _KIND, kind & ~(_KIND | O_CLOEXEC))
-    first = files.install(one, close_on_exec=marked)
-    try:
-        second = files.install(other, close_on_exec=marked)
-    except KernelError:
-        files.close(first)
-        raise
-    thread.process.space.write(numbers, INT.pack(first) + INT.pack(second))
-    return 0
+    pair = make_socketpair(system.vfs, kind & _KIND, kind & ~(_KIND | O_CLOEXEC))
+    return install_pair(thread, pair, numbers, kind)
 
 
 @CALLS.add("fd", "int")

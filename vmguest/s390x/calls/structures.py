@@ -5,7 +5,7 @@ import struct
 from typing import NamedTuple
 
 from dcss.abi.page import PAGE_SIZE
-from vmguest.fs.filesystem import StatFs, VfsInode
+from vmguest.fs.filesystem import StatFs
 from vmguest.fs.mount import Dentry, Mount
 
 INT = struct.Struct(">i")
@@ -16,7 +16,6 @@ TIMEVAL = struct.Struct(">qq")  # seconds, microseconds
 IOVEC = struct.Struct(">QQ")
 POLLFD = struct.Struct(">ihh")
 RLIMIT = struct.Struct(">QQ")
-WINSIZE = struct.Struct(">4H")
 STACK = struct.Struct(">Qi4xQ")
 _STAT = struct.Struct(">QQQ4IQQ6QqQ24x")
 _STATX = struct.Struct(">IIQIIIHHQQQQ")
@@ -66,7 +65,7 @@ def pack_stat(dentry: Dentry) -> bytes:
         inode.gid,
         0,
         device(*inode.rdev),
-        _size(inode),
+        inode.size_bytes,
         *(part for seconds in (inode.atime, inode.mtime, inode.ctime) for part in (seconds, 0)),
         PAGE_SIZE,
         inode.blocks_512,
@@ -86,7 +85,7 @@ def pack_statx(dentry: Dentry) -> bytes:
         inode.mode,
         0,
         inode.number,
-        _size(inode),
+        inode.size_bytes,
         inode.blocks_512,
         0,
     )
@@ -155,10 +154,6 @@ def timeval(seconds: float) -> tuple[int, int]:
 def timespec(seconds: float) -> tuple[int, int]:
     """Return seconds and nanoseconds."""
     return divmod(round(seconds * 1_000_000_000), 1_000_000_000)
-
-
-def _size(inode: VfsInode) -> int:
-    return inode.size_bytes
 
 
 def _mount_flags(mount: Mount) -> int:
