@@ -4,6 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -11,6 +12,8 @@ from dcss.errors import DcssError, LaunchError
 from dcss.host.cancellation import cancelled_by
 
 Answer = TypeVar("Answer")
+
+_WORKERS = 8
 
 
 class NoThreadError(LaunchError):
@@ -44,6 +47,23 @@ def _resolve(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
+def start_workers(loop: asyncio.AbstractEventLoop) -> None:
+    """Start all worker threads of `loop` now: later, others may have taken every process that this user may have.
+
+    Raises NoThreadError.
+    """
+    workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="dcss:worker")
+    together = threading.Barrier(_WORKERS)  # a worker that is free would be given the next one's call
+    try:
+        for _ in range(_WORKERS):
+            workers.submit(together.wait)
+    except RuntimeError as error:
+        together.abort()
+        workers.shutdown(cancel_futures=True)
+        raise _no_thread(error) from error
+    loop.set_default_executor(workers)
+
+
 async def in_thread(
     function: Callable[..., Answer], *arguments: Any, on_cancel: Callable[[], None] = lambda: None
 ) -> Answer:
@@ -65,7 +85,7 @@ async def in_thread(
         future = asyncio.get_running_loop().run_in_executor(None, call)
     except RuntimeError as error:
         started = False
-        raise NoThreadError(f"{error}; more processes are needed, see ulimit -u and pids.max") from error
+        raise _no_thread(error) from error
     cancelled: asyncio.CancelledError | None = None
     while not future.done():  # whoever cancels may do it more than once, as the end of an event loop does
         try:
@@ -78,6 +98,10 @@ async def in_thread(
         future.exception()
         raise cancelled
     return future.result()
+
+
+def _no_thread(error: RuntimeError) -> NoThreadError:
+    return NoThreadError(f"{error}; more processes are needed, see ulimit -u and pids.max")
 
 
 def start_task(coroutine: Coroutine[Any, Any, Answer], name: str) -> asyncio.Task[Answer]:

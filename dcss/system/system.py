@@ -12,7 +12,7 @@ from dcss.cp.program import ControlProgram
 from dcss.engines.base import Engine
 from dcss.engines.registry import ENGINES
 from dcss.errors import ConfigError, LaunchError
-from dcss.host.aio import cancel, uninterrupted
+from dcss.host.aio import cancel, start_workers, uninterrupted
 from dcss.host.libc import use_one_arena
 from dcss.host.mark import Mark
 from dcss.host.prctl import adopt_orphans
@@ -61,6 +61,7 @@ class System(SystemState):
         adopt_orphans()
         use_one_arena()
         loop = asyncio.get_running_loop()
+        start_workers(loop)
         self._end = loop.create_future()
         try:
             await self._start(loop)

@@ -94,8 +94,9 @@ def end_children() -> None:
 
 
 def send_message(control: socket.socket, message: dict[str, object], descriptor: int | None) -> None:
-    """Send CP a message, with a descriptor or without one."""
+    """Send CP a message, with a descriptor or without one; a CP that has gone misses nothing."""
     ancillary = []
     if descriptor is not None:
         ancillary = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", [descriptor]))]
-    control.sendmsg([json.dumps(message).encode()], ancillary)
+    with suppress(BrokenPipeError, ConnectionResetError):  # the next look at the socket says so
+        control.sendmsg([json.dumps(message).encode()], ancillary)

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from cp_support import objects_of, private_directories, unique_system
 
-from dcss.host.aio import NoThreadError, in_thread
+from dcss.host.aio import NoThreadError, in_thread, start_workers
 from dcss.host.signals import interrupts_held, run_interruptible
 
 PUBLISHER = textwrap.dedent(
@@ -161,6 +161,44 @@ def test_ctrl_c_while_publishing_leaves_nothing() -> None:
             assert process.returncode == -signal.SIGINT
             assert objects_of(system) == []
             assert not Path(os.environ["XDG_RUNTIME_DIR"], "dcss", system).exists()
+
+
+def test_workers_that_were_started_need_no_thread_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Guests may take every process that the user may have: CP goes on."""
+    together = threading.Barrier(4)
+
+    async def main() -> None:
+        start_workers(asyncio.get_running_loop())
+        monkeypatch.setattr(threading.Thread, "start", refused)
+        await asyncio.gather(*(in_thread(together.wait, 10) for _ in range(4)))
+
+    def refused(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    run_interruptible(main())
+    for worker in [thread for thread in threading.enumerate() if thread.name.startswith("dcss:worker")]:
+        worker.join(10)
+        assert not worker.is_alive()
+
+
+def test_workers_that_cannot_all_be_started_all_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def limited(thread: threading.Thread) -> None:
+        if len(started) == 3:
+            raise RuntimeError("can't start new thread")
+        start(thread)
+        started.append(thread)
+
+    async def main() -> None:
+        start_workers(asyncio.get_running_loop())
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    with pytest.raises(NoThreadError, match="more processes are needed"):
+        run_interruptible(main())
+    assert len(started) == 3
+    assert not any(thread.is_alive() for thread in started)
 
 
 def test_without_any_thread_the_first_error_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

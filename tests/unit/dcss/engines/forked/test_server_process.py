@@ -46,6 +46,15 @@ def test_a_server_that_no_engine_takes_ends_with_the_block() -> None:
     assert left.process.pid != begun
 
 
+def test_a_server_whose_cp_has_gone_before_it_says_hello_ends_without_a_word(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    server = ServerProcess(ProcessEngine.server_module, Mark.of_this_process("demo"))
+    server.control.close()
+    assert server.process.wait() == 0
+    assert capfd.readouterr() == ("", "")
+
+
 def test_none_is_begun_for_engines_that_have_none() -> None:
     before = _children()
     with servers_begun("demo", ["linux"]):
