@@ -8,7 +8,7 @@ import ctypes
 import mmap
 import os
 import weakref
-from errno import EINVAL
+from errno import EAGAIN, EBUSY, EINVAL, ENOMEM
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.host.populate import populate
@@ -19,6 +19,8 @@ _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
 _MADV_NOHUGEPAGE = 15
 _MADV_POPULATE_WRITE = 23  # Linux 5.14
 _MADV_COLLAPSE = 25  # Linux 6.1
+_FOR_NOW = (EAGAIN, EBUSY, ENOMEM)  # madvise(2): a page was in use, or memory was in pieces; another try may succeed
+_TRIES = 4
 _FAILED = ctypes.c_void_p(-1).value
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -75,7 +77,12 @@ def collapse(mapping: FileMapping) -> int:
     """Make huge pages of what is mapped wherever that fills one; return 0, or the errno of what was not possible."""
     if mapping.size_bytes < HUGE_PAGE_BYTES:
         return EINVAL
-    return ctypes.get_errno() if _madvise(mapping.address, mapping.size_bytes, _MADV_COLLAPSE) else 0
+    errno = 0
+    for _ in range(_TRIES):
+        errno = ctypes.get_errno() if _madvise(mapping.address, mapping.size_bytes, _MADV_COLLAPSE) else 0
+        if errno not in _FOR_NOW:
+            break
+    return errno
 
 
 def _avoid_huge_pages(descriptor: int, mapping: FileMapping) -> None:

@@ -1,9 +1,10 @@
 """A file's bytes in memory: where they lie, until when, and in what pages."""
 
+import ctypes
 import gc
 import os
 from collections.abc import Iterator
-from errno import ENOMEM
+from errno import EAGAIN, EINVAL, ENOMEM
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from dcss.account.frames import map_counts
 from dcss.account.huge import huge_bytes, no_huge_pages_because
 from dcss.account.maps import parse_maps
 from dcss.account.pagemap import Entries
+from dcss.host import mapping as mapping_module
 from dcss.host.mapping import HUGE_PAGE_BYTES, FileMapping, collapse, reserve_pages
 
 SIZE_BYTES = 3 * HUGE_PAGE_BYTES + 8192
@@ -54,6 +56,23 @@ def test_it_is_unmapped_with_its_last_view(descriptor: int) -> None:
     assert mapped_bytes(descriptor) == SIZE_BYTES
     part.release()
     assert mapped_bytes(descriptor) == 0
+
+
+@pytest.mark.parametrize(
+    ("answers", "errno"), [([ENOMEM, EAGAIN, 0], 0), ([EINVAL, 0], EINVAL), ([ENOMEM] * 4, ENOMEM)]
+)
+def test_huge_pages_are_tried_again_where_memory_was_in_pieces(
+    descriptor: int, answers: list[int], errno: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def advise(*_: int) -> int:
+        ctypes.set_errno(answers.pop(0))
+        return -1 if ctypes.get_errno() else 0
+
+    mapping = FileMapping(descriptor, SIZE_BYTES)
+    with monkeypatch.context() as patch:
+        patch.setattr(mapping_module, "_madvise", advise)
+        assert collapse(mapping) == errno
+    mapping.close()
 
 
 def test_what_cannot_be_mapped_leaves_nothing(descriptor: int) -> None:
