@@ -107,6 +107,8 @@ class Descriptors:
         opened = self.get(number)
         del self._files[number]
         self._close_on_exec.discard(number)
+        if self._vfs.locks is not None:  # the process's locks on a file go with any of its descriptors
+            self._vfs.locks.release(opened.dentry, self)
         opened.close()
 
     def fork(self) -> "Descriptors":

@@ -45,6 +45,14 @@ class FifoOpener(Protocol):
         ...
 
 
+class LockKeeper(Protocol):
+    """Keeps the locks of files; a guest without programs has none."""
+
+    def release(self, file: Dentry, owner: object) -> None:
+        """End all locks that an owner has on a file: a descriptor of it was closed."""
+        ...
+
+
 class Vfs(MountNamespace):
     """The names of a guest: its mounts and the paths through them. `devices` opens what device nodes stand for.
 
@@ -55,6 +63,7 @@ class Vfs(MountNamespace):
         super().__init__(types, populate)
         self.devices = devices
         self.fifos: FifoOpener | None = None
+        self.locks: LockKeeper | None = None
         self.user = ROOT
 
     def resolve(self, path: bytes, *, follow: bool = True, start: Dentry | None = None) -> Dentry:

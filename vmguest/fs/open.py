@@ -83,6 +83,8 @@ class FileDescription:
         if self._holders:
             self._holders -= 1
             if self._holders == 0:
+                if self._vfs.locks is not None:
+                    self._vfs.locks.release(self.dentry, self)
                 self.dentry.mount.writers -= self._writes_to_mount
                 self.dentry.release()
                 if self._device is not None:

@@ -5,6 +5,7 @@ from typing import Final
 
 from dcss.errors import KernelError
 from vmguest.fs.devices import CharacterDevice, DeviceFile
+from vmguest.fs.locks import locks_of
 from vmguest.fs.memory_devices import MEMORY_DEVICES
 from vmguest.fs.namei import Vfs, existing
 from vmguest.fs.options import MountOptions
@@ -31,6 +32,7 @@ def add_program_files(kernel: Kernel) -> None:
     """Give a kernel these files; called once, when it has mounted what it boots with."""
     devices = kernel.devices
     fifos_of(kernel.vfs)
+    locks_of(kernel.vfs)
     for device in MEMORY_DEVICES:
         devices.register_chrdev(device)
     devices.register_chrdev(CharacterDevice(b"tty", TTY, lambda: _controlling_terminal(kernel)))

@@ -184,6 +184,7 @@ class Thread:
     written_bytes: int = 0  # by a write that waits
     vfork_child: Process | None = None  # for which it waits
     opening: FileDescription | None = None  # a FIFO whose open waits for its other end
+    withdraw: Callable[[], None] | None = None  # what a call that waits has to undo when it is over
     restored_mask: int | None = None  # the blocked signals to go back to, after a call that set others
     clear_tid: int = 0  # a user address that becomes 0 when it ends
     robust_list: tuple[int, int] = (0, 0)
@@ -202,6 +203,9 @@ class Thread:
         if self.opening is not None:
             self.opening.close()
             self.opening = None
+        if self.withdraw is not None:
+            self.withdraw()
+            self.withdraw = None
 
     def take_signal(self) -> SignalInfo | None:
         """Take the next signal to deliver: its own before the process's."""

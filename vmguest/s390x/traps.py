@@ -104,6 +104,9 @@ class Traps:
 
     def _finish(self, thread: Thread, result: int | None, address: int) -> None:
         thread.waiting, thread.in_call, thread.deadline = None, False, None
+        if thread.withdraw is not None:
+            thread.withdraw()
+            thread.withdraw = None
         if result is DONE:
             return
         cpu = self.system.cpu

@@ -4,6 +4,7 @@ from vmguest.s390x.calls import (
     events,
     files,
     information,
+    locks,
     memory,
     mounts,
     names,
@@ -15,5 +16,5 @@ from vmguest.s390x.calls import (
 )
 from vmguest.s390x.calls.registry import SystemCall
 
-_GROUPS = (events, files, information, memory, mounts, names, polling, processes, signal_calls, sockets, times)
+_GROUPS = (events, files, information, locks, memory, mounts, names, polling, processes, signal_calls, sockets, times)
 CALLS: dict[int, SystemCall] = {call.number: call for group in _GROUPS for call in group.CALLS.calls}

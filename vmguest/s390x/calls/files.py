@@ -8,6 +8,7 @@ from dcss.errors import KernelError
 from vmguest.fs.open import O_APPEND, O_CLOEXEC, O_NONBLOCK, FileDescription, open_file
 from vmguest.fs.pipe import make_pipe
 from vmguest.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT
+from vmguest.s390x.calls.locks import RECORD_LOCKS, record_lock
 from vmguest.s390x.calls.paths import AT_FDCWD, place_of
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.structures import INT, IOVEC
@@ -22,13 +23,10 @@ _CHUNK_BYTES = 1 << 20
 _O_TMPFILE = 0o20000000
 _WRITABLE_FLAGS = O_APPEND | O_NONBLOCK
 
-F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL, F_GETLK, F_SETLK, F_SETLKW = 0, 1, 2, 3, 4, 5, 6, 7
-_F_SETOWN, _F_GETOWN, _F_OFD_GETLK, _F_OFD_SETLK, _F_OFD_SETLKW = 8, 9, 36, 37, 38
+F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL = range(5)
+_F_SETOWN, _F_GETOWN = 8, 9
 _F_DUPFD_CLOEXEC, _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1030, 1031, 1032
-_F_UNLCK = 2
-_LOCKS = frozenset({F_SETLK, F_SETLKW, _F_OFD_SETLK, _F_OFD_SETLKW})
 _PIPE_BYTES = 65536
-_LOCK_TYPE_BYTES = 2
 O_LARGEFILE = 0o100000
 
 
@@ -226,7 +224,7 @@ def dup3(_system: System, thread: Thread, number: int, new: int, flags: int) -> 
 
 @CALLS.add("fd", "int", "ulong")
 def fcntl(  # noqa: PLR0911 - one for each command
-    _system: System, thread: Thread, number: int, command: int, argument: int
+    system: System, thread: Thread, number: int, command: int, argument: int
 ) -> int:
     """Change what a descriptor or its open file is."""
     process = thread.process
@@ -244,23 +242,15 @@ def fcntl(  # noqa: PLR0911 - one for each command
     if command == F_SETFL:
         file.flags = file.flags & ~_WRITABLE_FLAGS | argument_int & _WRITABLE_FLAGS
         return 0
-    if command in {F_GETLK, _F_OFD_GETLK}:  # nobody else could hold one that conflicts: see docs/programs.md
-        process.space.write(argument, _F_UNLCK.to_bytes(_LOCK_TYPE_BYTES, "big"))
-        return 0
-    if command in _LOCKS or command in {_F_SETOWN, _F_GETOWN}:
+    if command in RECORD_LOCKS:
+        return record_lock(system, thread, file, command, argument)
+    if command in {_F_SETOWN, _F_GETOWN}:
         return 0
     if command in {_F_GETPIPE_SZ, _F_SETPIPE_SZ}:
         if file.file.seekable:
             raise KernelError(EBADF, f"descriptor {number}: no pipe")
         return _PIPE_BYTES
     raise KernelError(EINVAL, f"fcntl {command} of descriptor {number}")
-
-
-@CALLS.add("fd", "int")
-def flock(_system: System, thread: Thread, number: int, _operation: int) -> int:
-    """Lock a file: no other program that asks for the lock is kept out; see docs/programs.md."""
-    thread.process.files.get(number)
-    return 0
 
 
 @CALLS.add("fd", "uint", "ulong")

@@ -1,4 +1,4 @@
-"""Calls on epoll, eventfd, timerfd, FIFOs and socket pairs give a program what they give it under qemu-s390x."""
+"""System calls give a program what they give it under qemu-s390x: files, locks, sockets, events, memory."""
 
 import subprocess
 from pathlib import Path
@@ -13,22 +13,26 @@ from vmguest.fs.stream import OutputFile, open_stream
 from vmguest.s390x.programs import Command, Programs
 
 pytestmark = needs("s390x-linux-gnu-gcc", "qemu-s390x")
-SOURCE = Path(__file__).with_name("event_calls.c")
+SOURCES = ("event_calls", "lock_calls")
 
 
-@pytest.fixture
-def program(tmp_path: Path) -> Path:
-    built = tmp_path / "event_calls"
+@pytest.fixture(params=SOURCES)
+def program(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
+    name = str(request.param)
+    built = tmp_path / name
+    source = Path(__file__).with_name(f"{name}.c")
     compiler = tool("s390x-linux-gnu-gcc")
     assert compiler is not None
-    subprocess.run([compiler, "-O1", "-Wall", "-Werror", "-static", "-o", built, SOURCE], check=True)
+    subprocess.run([compiler, "-O1", "-Wall", "-Werror", "-static", "-pthread", "-o", built, source], check=True)
     return built
 
 
-def test_they_return_what_qemu_returns(control_program: BlockingCp, program: Path) -> None:
+def test_they_return_what_qemu_returns(control_program: BlockingCp, program: Path, tmp_path: Path) -> None:
     emulator = tool("qemu-s390x")
     assert emulator is not None
-    wanted = subprocess.run([emulator, program], check=True, capture_output=True, cwd=program.parent).stdout
+    directory = tmp_path / "work"
+    directory.mkdir()
+    wanted = subprocess.run([emulator, program], check=True, capture_output=True, cwd=directory, timeout=60).stdout
     with guest_kernel(control_program) as kernel:
         vfs, shown = kernel.vfs, bytearray()
         programs = Programs(kernel)
