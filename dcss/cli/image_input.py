@@ -89,8 +89,8 @@ def _members(names: str, system: str, rows: "list[Row]") -> "list[Row]":
 
 def _open(row: "Row", system: str, stack: ExitStack) -> int:
     """Open what a segment holds, until `stack` ends: its object in shared memory, or its content in the spool."""
-    from dcss.cp.segments.shm import SHM_DIRECTORY
     from dcss.cp.spool.spool import content_path
+    from dcss.host.shm import SHM_DIRECTORY
 
     shm = row["shm"]
     path = content_path(system, int(str(row["file"]))) if shm is None else Path(f"{SHM_DIRECTORY}{shm}")

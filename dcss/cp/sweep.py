@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from dcss.cp.lock import PID_FILE, SystemLock
-from dcss.cp.segments.shm import SHM_DIRECTORY, ObjectName
 from dcss.errors import SystemBusyError
 from dcss.host.mark import end_marked
 from dcss.host.paths import is_system_name, runtime_directory
+from dcss.host.shm import SHM_DIRECTORY, ObjectName
 
 
 def sweep(lock: SystemLock) -> tuple[str, ...]:

@@ -14,10 +14,10 @@ from dcss.cp.program import ControlProgram
 from dcss.cp.segments.content import Fill, check_image, copy_descriptor, file_digest, write_content
 from dcss.cp.segments.objects import DamagedError
 from dcss.cp.segments.segment import Segment
-from dcss.cp.segments.shm import check_space
 from dcss.errors import ConfigError, LaunchError, SpoolError
 from dcss.host.aio import cancel, in_thread
 from dcss.host.paths import state_directory
+from dcss.host.shm import check_space
 from dcss.image.build import ImagePlan
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
@@ -70,7 +70,7 @@ async def publish_segments(cp: ControlProgram, plan: SystemPlan, progress: Progr
     check_address_layout({each.definition.name: each.definition for each in planned}, plan.guests)
     if len(planned) > 1:  # one alone is checked when it is made
         names = ", ".join(each.definition.name for each in planned)
-        check_space(names, sum(each.definition.size_bytes for each in planned))
+        check_space(f"segment {names}", sum(each.definition.size_bytes for each in planned))
     for each in planned:
         with cp.pinned_versions():
             segment = await _publish(cp, each, progress)

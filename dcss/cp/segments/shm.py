@@ -1,47 +1,24 @@
 """One named POSIX shared memory object: the storage of one version of one segment.
 
 CP creates it exclusively, reserves every page, has it filled, and keeps a read-only mapping with all frames present.
-Names are ``/dcss.SYSTEM.LABEL.NUMBER``; LABEL has no dot, so that names of systems `a` and `a.b` are never confused.
 """
 
 import contextlib
 import fcntl
 import hashlib
 import os
-import re
 from collections.abc import Callable
-from pathlib import Path
-from typing import NamedTuple, Self
 
 import posix_ipc
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import PublishError
 from dcss.host.mapping import FileMapping, collapse, reserve_pages
+from dcss.host.shm import MAX_SAME_NAME, ObjectName, check_space
 from dcss.host.signals import interrupts_held
 
-SHM_DIRECTORY = Path("/dev/shm")
 OBJECT_MODE = 0o440  # nobody, the owner included, opens it for writing by name
-MAX_SAME_NAME = 10_000
 _STAT_BLOCK_BYTES = 512
-_OBJECT_FILE = re.compile(r"dcss\.(?P<system>.+)\.(?P<label>[A-Za-z0-9@#$_-]+)\.(?P<number>[0-9]+)", re.ASCII)
-
-
-class ObjectName(NamedTuple):
-    """The parts of an object's name."""
-
-    system: str
-    label: str
-    number: int
-
-    def __str__(self) -> str:
-        return f"/dcss.{self.system}.{self.label}.{self.number}"
-
-    @classmethod
-    def parse(cls, file_name: str) -> Self | None:
-        """Read the name of a file in /dev/shm; None if it is not one of ours."""
-        match = _OBJECT_FILE.fullmatch(file_name)
-        return cls(match["system"], match["label"], int(match["number"])) if match else None
 
 
 class SharedObject:
@@ -86,7 +63,7 @@ class SharedObject:
         self._mapping: FileMapping | None = None
         self.name = ""
         self._registry = set() if registry is None else registry
-        check_space(label, size_bytes)
+        check_space(f"segment {label}", size_bytes)
         self._registry.add(self)
         try:
             self._create(ObjectName(system, label, number))
@@ -185,30 +162,3 @@ class SharedObject:
             if descriptor >= 0:
                 os.close(descriptor)
         self.write_fd = self.reader_fd = self._keeper_fd = -1
-
-
-def check_space(label: str, size_bytes: int) -> None:
-    """Raise PublishError if /dev/shm or the machine's memory has no room for `size_bytes` more."""
-    limits = os.statvfs(SHM_DIRECTORY)
-    available_bytes, total_bytes = limits.f_bavail * limits.f_frsize, limits.f_blocks * limits.f_frsize
-    if size_bytes > available_bytes:
-        raise PublishError(
-            f"segment {label}: needs {_mebibytes(size_bytes)} in /dev/shm, found {_mebibytes(available_bytes)}"
-            f" available of {_mebibytes(total_bytes)}; enlarge it: mount -o remount,size=SIZE /dev/shm, or docker run"
-            " --shm-size=SIZE (Docker's default is 64 MiB)"
-        )
-    memory_bytes = _available_memory_bytes()
-    if size_bytes > memory_bytes:
-        raise PublishError(
-            f"segment {label}: needs {_mebibytes(size_bytes)} of memory, found {_mebibytes(memory_bytes)} available"
-            " (MemAvailable and SwapFree of /proc/meminfo)"
-        )
-
-
-def _available_memory_bytes() -> int:
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
-    return sum(int(fields[name].split()[0]) << 10 for name in ("MemAvailable", "SwapFree"))
-
-
-def _mebibytes(size_bytes: int) -> str:
-    return f"{size_bytes} bytes ({size_bytes / (1 << 20):.1f} MiB)"

@@ -14,7 +14,7 @@ from dcss.engines.base import End, ExecOptions, MemoryLayout, OutputSink, Port
 from dcss.engines.forked.console import GuestConsole
 from dcss.engines.forked.disks import OpenDisks
 from dcss.engines.forked.port import HypercallSocket
-from dcss.engines.forked.storage import dump_storage
+from dcss.engines.storage import dump_storage
 from vmguest.hostmem import Reservation
 
 

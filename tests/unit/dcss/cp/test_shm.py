@@ -11,8 +11,9 @@ import pytest
 from cp_support import filler, never_filled, objects_of, open_descriptors, unique_system
 
 from dcss.cp.segments import shm
-from dcss.cp.segments.shm import ObjectName, SharedObject, check_space
+from dcss.cp.segments.shm import SharedObject
 from dcss.errors import PublishError
+from dcss.host.shm import ObjectName
 
 SIZE_BYTES = 64 * 4096
 CONTENT = bytes(range(256)) * 16
@@ -157,12 +158,6 @@ def test_what_the_fill_gave_up_is_reserved_again(system: str, monkeypatch: pytes
     calls.clear()
     SharedObject(system, "LIB", SIZE_BYTES, filler(CONTENT)).close()
     assert calls == [SIZE_BYTES]
-
-
-def test_too_little_memory_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shm, "_available_memory_bytes", lambda: 4096)
-    with pytest.raises(PublishError, match=r"needs 8192 bytes .* of memory, found 4096 bytes"):
-        check_space("LIB", 8192)
 
 
 def test_views_outlive_close_without_harm(system: str) -> None:

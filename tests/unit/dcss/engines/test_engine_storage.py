@@ -14,8 +14,8 @@ import pytest
 
 from dcss.account import maps
 from dcss.account.maps import Vma
-from dcss.engines.forked import storage as storage_module
-from dcss.engines.forked.storage import dump_storage
+from dcss.engines import storage as storage_module
+from dcss.engines.storage import dump_storage
 from vmguest import hostmem
 
 WINDOW_BYTES = 64 << 20
