@@ -13,7 +13,7 @@ from vmguest.fs.stream import OutputFile, open_stream
 from vmguest.s390x.programs import Command, Programs
 
 pytestmark = needs("s390x-linux-gnu-gcc", "qemu-s390x")
-SOURCES = ("event_calls", "lock_calls")
+SOURCES = ("event_calls", "limit_calls", "lock_calls")
 
 
 @pytest.fixture(params=SOURCES)

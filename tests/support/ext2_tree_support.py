@@ -239,17 +239,20 @@ class GuestSide:
     def rename(self, old: str, new: str) -> None:
         namei.rename(self.vfs, old.encode(), new.encode(), self.start)
 
+    def _dentry(self, path: str, *, follow: bool = True) -> Dentry:
+        return self.vfs.resolve(path.encode(), follow=follow, start=self.start)
+
     def chmod(self, path: str, mode: int) -> None:
-        attr.chmod(self.vfs, path.encode(), mode, self.start)
+        attr.chmod(self.vfs, self._dentry(path), mode)
 
     def chown(self, path: str, uid: int, gid: int) -> None:
-        attr.chown(self.vfs, path.encode(), _id(uid), _id(gid), self.start)
+        attr.chown(self.vfs, self._dentry(path), _id(uid), _id(gid))
 
     def lchown(self, path: str, uid: int, gid: int) -> None:
-        attr.chown(self.vfs, path.encode(), _id(uid), _id(gid), self.start, follow=False)
+        attr.chown(self.vfs, self._dentry(path, follow=False), _id(uid), _id(gid))
 
     def truncate(self, path: str, size: int) -> None:
-        attr.truncate(self.vfs, path.encode(), size, self.start)
+        attr.truncate(self.vfs, self._dentry(path), size)
 
     def write(self, path: str, position: int, text: str, count: int) -> int:
         with open_file(self.vfs, path.encode(), O_WRONLY, self.start) as opened:
@@ -261,17 +264,17 @@ class GuestSide:
             opened.write(text.encode())
 
     def utime(self, path: str, atime: int, mtime: int) -> None:
-        attr.utimens(self.vfs, path.encode(), atime, mtime, self.start)
+        attr.utimens(self.vfs, self._dentry(path), atime, mtime)
 
     def setxattr(self, path: str, name: str, value: str, flags: int) -> None:
-        attr.set_xattr(self.vfs, path.encode(), name.encode(), value.encode(), flags=flags, start=self.start)
+        attr.set_xattr(self.vfs, self._dentry(path), name.encode(), value.encode(), flags=flags)
 
     def setfacl(self, path: str, name: str, entries: str) -> None:
         full = f"system.posix_acl_{name}".encode()
-        attr.set_xattr(self.vfs, path.encode(), full, acl_value(entries), start=self.start)
+        attr.set_xattr(self.vfs, self._dentry(path), full, acl_value(entries))
 
     def removexattr(self, path: str, name: str) -> None:
-        attr.set_xattr(self.vfs, path.encode(), name.encode(), None, start=self.start)
+        attr.set_xattr(self.vfs, self._dentry(path), name.encode(), None)
 
     def read(self, path: str) -> str:
         with open_file(self.vfs, path.encode(), O_RDONLY, self.start) as opened:

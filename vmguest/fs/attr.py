@@ -1,4 +1,4 @@
-"""Permissions, owners, times, sizes and extended attributes of what a path names (fs/attr.c, fs/xattr.c)."""
+"""Permissions, owners, times, sizes and extended attributes of what is at a place (fs/attr.c, fs/xattr.c)."""
 
 import os
 import stat
@@ -16,9 +16,8 @@ from vmguest.fs.permission import access_list, check, check_owner, may
 XATTR_NAME_MAX = 255
 
 
-def chmod(vfs: Vfs, path: bytes, mode: int, start: Dentry | None = None) -> None:
+def chmod(vfs: Vfs, dentry: Dentry, mode: int) -> None:
     """Set permission bits. Raises KernelError: EROFS, EPERM for who is not the owner."""
-    dentry = vfs.resolve(path, start=start)
     writer, user = writer_of(dentry), vfs.user
     check_owner(dentry, user)
     if not user.privileged and not user.in_group(dentry.inode.gid):
@@ -29,17 +28,14 @@ def chmod(vfs: Vfs, path: bytes, mode: int, start: Dentry | None = None) -> None
         writer.set_xattr(dentry.inode, posix_acl.ACCESS, posix_acl.pack(posix_acl.with_mode(acl, mode)))
 
 
-def chown(
-    vfs: Vfs, path: bytes, uid: int | None, gid: int | None, start: Dentry | None = None, *, follow: bool = True
-) -> None:
+def chown(vfs: Vfs, dentry: Dentry, uid: int | None, gid: int | None) -> None:
     """Set owners; None leaves one as it is. What is no directory loses set-id bits. Raises EROFS, EPERM."""
-    dentry = vfs.resolve(path, start=start, follow=follow)
     writer, user, inode = writer_of(dentry), vfs.user, dentry.inode
     owns = user.uid == inode.uid
     if not user.privileged and not (
         (uid is None or (owns and uid == inode.uid)) and (gid is None or (owns and user.in_group(gid)))
     ):
-        raise KernelError(EPERM, f"{os.fsdecode(path)}: user {user.uid} may not give it away")
+        raise KernelError(EPERM, f"{os.fsdecode(dentry.path)}: user {user.uid} may not give it away")
     cleared = None if inode.is_dir else _without_set_id(inode.mode)
     if cleared is not None:
         check_owner(dentry, user)
@@ -48,34 +44,30 @@ def chown(
 
 def utimens(
     vfs: Vfs,
-    path: bytes,
+    dentry: Dentry,
     atime: int | None,
     mtime: int | None,
-    start: Dentry | None = None,
     *,
     now: bool = False,
-    follow: bool = True,
 ) -> None:
     """Set times, in seconds since 1970; None leaves one as it is. With `now` whoever may write may do it.
 
     Raises KernelError: EROFS, EACCES, EPERM.
     """
-    dentry = vfs.resolve(path, start=start, follow=follow)
     writer = writer_of(dentry)
     if not (now and may(dentry, vfs.user, MAY_WRITE)):
         if now and vfs.user.uid != dentry.inode.uid and not vfs.user.privileged:
-            raise KernelError(EACCES, f"{os.fsdecode(path)}: user {vfs.user.uid} may not write it")
+            raise KernelError(EACCES, f"{os.fsdecode(dentry.path)}: user {vfs.user.uid} may not write it")
         check_owner(dentry, vfs.user)
     writer.set_attributes(dentry.inode, InodeChange(atime=atime, mtime=mtime))
 
 
-def truncate(vfs: Vfs, path: bytes, size_bytes: int, start: Dentry | None = None) -> None:
+def truncate(vfs: Vfs, dentry: Dentry, size_bytes: int) -> None:
     """Cut a file, or let it grow by a hole. Raises KernelError: EINVAL, EISDIR, EROFS, EACCES, EFBIG."""
-    dentry = vfs.resolve(path, start=start)
     if dentry.inode.is_dir:
-        raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
+        raise KernelError(EISDIR, f"{os.fsdecode(dentry.path)}: is a directory")
     if not dentry.inode.is_regular or size_bytes < 0:
-        raise KernelError(EINVAL, f"{os.fsdecode(path)}: wanted a regular file, and no negative size")
+        raise KernelError(EINVAL, f"{os.fsdecode(dentry.path)}: wanted a regular file, and no negative size")
     writer = writer_of(dentry)
     check(dentry, vfs.user, MAY_WRITE)
     opened = writer.open_writable(dentry.inode)
@@ -85,9 +77,8 @@ def truncate(vfs: Vfs, path: bytes, size_bytes: int, start: Dentry | None = None
         dentry.mount.file_system.release(dentry.inode)
 
 
-def get_xattrs(vfs: Vfs, path: bytes, start: Dentry | None = None, *, follow: bool = True) -> dict[bytes, bytes]:
+def get_xattrs(vfs: Vfs, dentry: Dentry) -> dict[bytes, bytes]:
     """Return the extended attributes that a user may see, by name. Raises KernelError(EACCES)."""
-    dentry = vfs.resolve(path, start=start, follow=follow)
     found = dentry.mount.file_system.xattrs(dentry.inode)
     if vfs.user.privileged:
         return found
@@ -101,13 +92,11 @@ def get_xattrs(vfs: Vfs, path: bytes, start: Dentry | None = None, *, follow: bo
 
 def set_xattr(
     vfs: Vfs,
-    path: bytes,
+    dentry: Dentry,
     name: bytes,
     value: bytes | None,
     *,
     flags: int = 0,
-    start: Dentry | None = None,
-    follow: bool = True,
 ) -> None:
     """Set an extended attribute, or remove it where `value` is None (xattr_permission).
 
@@ -115,13 +104,12 @@ def set_xattr(
     """
     if not 0 < len(name) <= XATTR_NAME_MAX:
         raise KernelError(ERANGE, f"attribute name of {len(name)} bytes, wanted 1 to {XATTR_NAME_MAX}")
-    dentry = vfs.resolve(path, start=start, follow=follow)
     writer, inode, user = writer_of(dentry), dentry.inode, vfs.user
     if name.startswith(b"trusted.") and not user.privileged:
-        raise KernelError(EPERM, f"{os.fsdecode(path)}: attributes of trusted. are root's")
+        raise KernelError(EPERM, f"{os.fsdecode(dentry.path)}: attributes of trusted. are root's")
     if name.startswith(b"user."):
         if not (inode.is_regular or inode.is_dir):
-            raise KernelError(EPERM, f"{os.fsdecode(path)}: attributes of user. are for files and directories")
+            raise KernelError(EPERM, f"{os.fsdecode(dentry.path)}: attributes of user. are for files and directories")
         if inode.is_dir and inode.mode & stat.S_ISVTX:
             check_owner(dentry, user)
     if name in {posix_acl.ACCESS, posix_acl.DEFAULT}:
@@ -130,9 +118,9 @@ def set_xattr(
     if not name.startswith(b"security."):
         check(dentry, user, MAY_WRITE)
     elif not user.privileged:
-        raise KernelError(EPERM, f"{os.fsdecode(path)}: attributes of security. are root's")
+        raise KernelError(EPERM, f"{os.fsdecode(dentry.path)}: attributes of security. are root's")
     if name in {b"user.", b"trusted.", b"security."}:
-        raise KernelError(EINVAL, f"{os.fsdecode(path)}: attribute {name!r}: nothing follows the prefix")
+        raise KernelError(EINVAL, f"{os.fsdecode(dentry.path)}: attribute {name!r}: nothing follows the prefix")
     writer.set_xattr(inode, name, value, flags)
 
 

@@ -157,10 +157,9 @@ class FileDescription:
             raise KernelError(EACCES, f"mmap of {os.fsdecode(self.dentry.path)}: not open for that")
 
     def write(self, data: bytes | memoryview) -> int:
-        """Write all of `data` at the position, with O_APPEND at the end, and move it; return how much that is.
+        """Write at the position, with O_APPEND at the end, and move it; return how much of `data` found room.
 
-        What has no positions takes what it has room for. Raises KernelError: EBADF where it is not open for writing,
-        ENOSPC where room ran out in between, EAGAIN, EPIPE.
+        Raises KernelError: EBADF where it is not open for writing; where nothing found room ENOSPC, EAGAIN, EPIPE.
         """
         target = self._writable()
         if not target.seekable:
@@ -169,14 +168,29 @@ class FileDescription:
             self.position = target.size_bytes
         view, done = memoryview(data), 0
         while done < len(view):
-            count = self.pwrite(view[done:], self.position)
+            try:
+                count = self.pwrite(view[done:], self.position)
+            except KernelError:
+                if not done:
+                    raise
+                break
             self.position += count
             done += count
         return done
 
+    def write_all(self, data: bytes | memoryview) -> int:
+        """Write all of `data` at the position; return how much that is.
+
+        Raises KernelError as `write` does, also where only a part found room.
+        """
+        rest = memoryview(data)
+        while rest:
+            rest = rest[self.write(rest) :]
+        return len(data)
+
     def writev(self, buffers: Sequence[bytes | memoryview]) -> int:
-        """Write all of the buffers in turn, as one; return how much that is. Raises KernelError as `write` does."""
-        return sum(self.write(buffer) for buffer in buffers)
+        """Write buffers in turn, as one; return how much found room. Raises KernelError as `write` does."""
+        return self.write(b"".join(buffers))
 
     def pwrite(self, data: bytes | memoryview, position: int) -> int:
         """Write at `position`, with O_APPEND at the end all the same, as Linux; return how much found room.

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from vmguest.terminal import Terminal
 
 _COMM_BYTES = 15
+RLIMIT_FSIZE = 1
 RLIMIT_NPROC, DEFAULT_NPROC = 6, 1024
 
 

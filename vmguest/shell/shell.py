@@ -107,7 +107,7 @@ class Shell:
                 except (KernelError, Ext2FormatError) as error:
                     err.line(f"sh: {_literal(redirection)}: {reason(error)}")
                     return FAILED
-                out = Stream(file.write)  # as in any shell every file is opened, and the last one is written to
+                out = Stream(file.write_all)  # as in any shell every file is opened, and the last one is written to
             return self._execute(task, words, out, err)
 
     def _execute(self, task: Task, words: list[bytes], out: Stream, err: Stream) -> int:

@@ -8,6 +8,7 @@ from dcss.errors import KernelError
 from vmguest.fs.open import O_APPEND, O_CLOEXEC, O_NONBLOCK, FileDescription, open_file
 from vmguest.fs.pipe import make_pipe
 from vmguest.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT
+from vmguest.s390x.calls.file_size import check_new_size, writable_bytes
 from vmguest.s390x.calls.locks import RECORD_LOCKS, record_lock
 from vmguest.s390x.calls.paths import AT_FDCWD, place_of
 from vmguest.s390x.calls.registry import CallGroup
@@ -178,8 +179,9 @@ def _write(
         data = space.read(*parts[0]) if len(parts) == 1 else b"".join(space.read(*part) for part in parts)
         if not data:
             return file.write(b"") if position is None else file.pwrite(b"", position)
+        total = writable_bytes(system, thread, file, position, total)
         while done < total:
-            rest = memoryview(data)[done:]
+            rest = memoryview(data)[done:total]
             done += file.write(rest) if position is None else file.pwrite(rest, position + done)
     except KernelError as error:
         if error.errno == EPIPE:
@@ -293,7 +295,7 @@ def pipe(system: System, thread: Thread, numbers: int) -> int:
 
 
 @CALLS.add("fd", "fd", "address", "size")
-def sendfile(_system: System, thread: Thread, out: int, source: int, offset: int, count: int) -> int:
+def sendfile(system: System, thread: Thread, out: int, source: int, offset: int, count: int) -> int:
     """Copy between two open files without a buffer of the program."""
     process = thread.process
     files, space = process.files, process.space
@@ -308,10 +310,8 @@ def sendfile(_system: System, thread: Thread, out: int, source: int, offset: int
             taken = from_file.pread(buffer[: count - done], position + done)
             if not taken:
                 break
-            written = to_file.write(buffer[:taken])
-            done += written
-            if written < taken:
-                break
+            room_bytes = writable_bytes(system, thread, to_file, None, taken)
+            done += to_file.write(buffer[:room_bytes])
     except KernelError as error:
         if not done:
             raise or_wait(error, to_file, POLLOUT) from error
@@ -324,7 +324,7 @@ def sendfile(_system: System, thread: Thread, out: int, source: int, offset: int
 
 @CALLS.add("fd", "address", "fd", "address", "size", "uint")
 def copy_file_range(
-    _system: System, thread: Thread, source: int, source_offset: int, out: int, out_offset: int, count: int, flags: int
+    system: System, thread: Thread, source: int, source_offset: int, out: int, out_offset: int, count: int, flags: int
 ) -> int:
     """Copy between two files."""
     process = thread.process
@@ -334,16 +334,20 @@ def copy_file_range(
         raise KernelError(EINVAL, "copy_file_range: wanted two regular files, and no flags")
     position = from_file.position if not source_offset else int.from_bytes(space.read(source_offset, 8), "big")
     target = to_file.position if not out_offset else int.from_bytes(space.read(out_offset, 8), "big")
+    count = writable_bytes(system, thread, to_file, target, count)
     buffer = memoryview(bytearray(min(count, _CHUNK_BYTES)))
     done = 0
     while done < count:
         taken = from_file.pread(buffer[: count - done], position + done)
         if not taken:
             break
-        written = 0
-        while written < taken:
-            written += to_file.pwrite(buffer[written:taken], target + done + written)
-        done += taken
+        try:
+            written = to_file.pwrite(buffer[:taken], target + done)
+        except KernelError:
+            if not done:
+                raise
+            break
+        done += written
     for offset, file, end in ((source_offset, from_file, position + done), (out_offset, to_file, target + done)):
         if offset:
             space.write(offset, end.to_bytes(8, "big"))
@@ -353,14 +357,16 @@ def copy_file_range(
 
 
 @CALLS.add("fd", "long")
-def ftruncate(_system: System, thread: Thread, number: int, size_bytes: int) -> int:
+def ftruncate(system: System, thread: Thread, number: int, size_bytes: int) -> int:
     """Cut an open file, or let it grow."""
-    thread.process.files.get(number).truncate(size_bytes)
+    file = thread.process.files.get(number)
+    check_new_size(system, thread, file.file.size_bytes, size_bytes)
+    file.truncate(size_bytes)
     return 0
 
 
 @CALLS.add("fd", "int", "long", "long")
-def fallocate(_system: System, thread: Thread, number: int, mode: int, offset: int, size_bytes: int) -> int:
+def fallocate(system: System, thread: Thread, number: int, mode: int, offset: int, size_bytes: int) -> int:
     """Make a file as large as asked for; room is not set aside."""
     file = thread.process.files.get(number)
     if offset < 0 or size_bytes <= 0:
@@ -368,6 +374,7 @@ def fallocate(_system: System, thread: Thread, number: int, mode: int, offset: i
     if mode:
         raise KernelError(EOPNOTSUPP, f"fallocate: mode {mode}")
     if file.file.size_bytes < offset + size_bytes:
+        check_new_size(system, thread, file.file.size_bytes, offset + size_bytes)
         file.truncate(offset + size_bytes)
     return 0
 

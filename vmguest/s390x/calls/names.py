@@ -10,6 +10,7 @@ from vmguest.credentials import MAY_EXEC, MAY_READ, MAY_WRITE
 from vmguest.fs import attr, namei
 from vmguest.fs.mount import Dentry
 from vmguest.fs.permission import check
+from vmguest.s390x.calls.file_size import check_new_size
 from vmguest.s390x.calls.paths import (
     AT_EMPTY_PATH,
     AT_FDCWD,
@@ -21,7 +22,7 @@ from vmguest.s390x.calls.paths import (
 )
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.structures import TIMESPEC, pack_dirent, pack_stat, pack_statfs, pack_statx
-from vmguest.s390x.process import Process, Thread
+from vmguest.s390x.process import Thread
 from vmguest.s390x.system import System
 
 CALLS = CallGroup()
@@ -35,9 +36,9 @@ def _name(thread: Thread, path: int) -> bytes:
     return thread.process.space.string(path)
 
 
-def _open_path(process: Process, number: int) -> tuple[bytes, Dentry | None]:
-    """Return the path of an open file: what has a name is reached by it."""
-    return process.files.get(number).dentry.path, None
+def _open_place(thread: Thread, number: int) -> Dentry:
+    """Return the place of an open file, whatever became of its name. Raises EBADF."""
+    return thread.process.files.get(number).dentry
 
 
 @CALLS.add("at", "path", "address", "flags")
@@ -310,8 +311,7 @@ def symlink(system: System, thread: Thread, target: int, path: int) -> int:
 @CALLS.add("at", "path", "mode")
 def fchmodat(system: System, thread: Thread, directory: int, path: int, mode: int) -> int:
     """Set permission bits."""
-    name = _name(thread, path)
-    attr.chmod(system.vfs, name, mode & 0o7777, place_of(thread.process, directory, name))
+    attr.chmod(system.vfs, resolve(system.vfs, thread.process, directory, _name(thread, path)), mode & 0o7777)
     return 0
 
 
@@ -324,8 +324,7 @@ def chmod(system: System, thread: Thread, path: int, mode: int) -> int:
 @CALLS.add("fd", "mode")
 def fchmod(system: System, thread: Thread, number: int, mode: int) -> int:
     """Set permission bits of an open file."""
-    path, start = _open_path(thread.process, number)
-    attr.chmod(system.vfs, path, mode & 0o7777, start)
+    attr.chmod(system.vfs, _open_place(thread, number), mode & 0o7777)
     return 0
 
 
@@ -336,11 +335,8 @@ def _owner(number: int) -> int | None:
 @CALLS.add("at", "path", "uint", "uint", "flags")
 def fchownat(system: System, thread: Thread, directory: int, path: int, uid: int, gid: int, flags: int) -> int:
     """Set owners."""
-    name = _name(thread, path)
-    if not name and flags & AT_EMPTY_PATH:
-        return fchown(system, thread, directory, uid, gid) or 0
-    start = place_of(thread.process, directory, name)
-    attr.chown(system.vfs, name, _owner(uid), _owner(gid), start, follow=not flags & AT_SYMLINK_NOFOLLOW)
+    dentry = resolve(system.vfs, thread.process, directory, _name(thread, path), flags)
+    attr.chown(system.vfs, dentry, _owner(uid), _owner(gid))
     return 0
 
 
@@ -359,8 +355,7 @@ def lchown(system: System, thread: Thread, path: int, uid: int, gid: int) -> int
 @CALLS.add("fd", "uint", "uint")
 def fchown(system: System, thread: Thread, number: int, uid: int, gid: int) -> int:
     """Set owners of an open file."""
-    path, start = _open_path(thread.process, number)
-    attr.chown(system.vfs, path, _owner(uid), _owner(gid), start)
+    attr.chown(system.vfs, _open_place(thread, number), _owner(uid), _owner(gid))
     return 0
 
 
@@ -368,9 +363,10 @@ def fchown(system: System, thread: Thread, number: int, uid: int, gid: int) -> i
 def utimensat(system: System, thread: Thread, directory: int, path: int, times: int, flags: int) -> int:
     """Set times, to the second."""
     process = thread.process
-    name, start = _open_path(process, directory) if not path else (process.space.string(path), None)
     if path:
-        start = place_of(process, directory, name)
+        dentry = resolve(system.vfs, process, directory, process.space.string(path), flags)
+    else:
+        dentry = _open_place(thread, directory)
     now = int(system.now())
     atime: int | None = now
     mtime: int | None = now
@@ -379,8 +375,7 @@ def utimensat(system: System, thread: Thread, directory: int, path: int, times: 
         atime, mtime = (_time(seconds, nanoseconds, now) for seconds, nanoseconds in pairs)
         if atime is None and mtime is None:
             return 0
-    follow = not flags & AT_SYMLINK_NOFOLLOW
-    attr.utimens(system.vfs, name, atime, mtime, start, now=not times, follow=follow)
+    attr.utimens(system.vfs, dentry, atime, mtime, now=not times)
     return 0
 
 
@@ -393,7 +388,9 @@ def _time(seconds: int, nanoseconds: int, now: int) -> int | None:
 @CALLS.add("path", "long")
 def truncate(system: System, thread: Thread, path: int, size_bytes: int) -> int:
     """Cut a file, or let it grow."""
-    attr.truncate(system.vfs, _name(thread, path), size_bytes, thread.process.directory.place)
+    dentry = resolve(system.vfs, thread.process, AT_FDCWD, _name(thread, path))
+    check_new_size(system, thread, dentry.inode.size_bytes, size_bytes)
+    attr.truncate(system.vfs, dentry, size_bytes)
     return 0
 
 
@@ -459,7 +456,12 @@ def _store(thread: Thread, value: bytes, buffer: int, size_bytes: int) -> int:
 
 
 def _attributes(system: System, thread: Thread, path: int, *, follow: bool = True) -> dict[bytes, bytes]:
-    return attr.get_xattrs(system.vfs, _name(thread, path), thread.process.directory.place, follow=follow)
+    return attr.get_xattrs(system.vfs, _attributed(system, thread, path, follow=follow))
+
+
+def _attributed(system: System, thread: Thread, path: int, *, follow: bool) -> Dentry:
+    flags = 0 if follow else AT_SYMLINK_NOFOLLOW
+    return resolve(system.vfs, thread.process, AT_FDCWD, _name(thread, path), flags)
 
 
 @CALLS.add("path", "path", "buffer", "size")
@@ -475,10 +477,9 @@ def lgetxattr(system: System, thread: Thread, path: int, name: int, buffer: int,
 
 
 @CALLS.add("fd", "path", "buffer", "size")
-def fgetxattr(_system: System, thread: Thread, number: int, name: int, buffer: int, size_bytes: int) -> int:
+def fgetxattr(system: System, thread: Thread, number: int, name: int, buffer: int, size_bytes: int) -> int:
     """Read an extended attribute of an open file."""
-    dentry = thread.process.files.get(number).dentry
-    return _values(thread, dentry.mount.file_system.xattrs(dentry.inode), name, buffer, size_bytes)
+    return _values(thread, attr.get_xattrs(system.vfs, _open_place(thread, number)), name, buffer, size_bytes)
 
 
 def _listed(found: dict[bytes, bytes]) -> bytes:
@@ -498,24 +499,13 @@ def llistxattr(system: System, thread: Thread, path: int, buffer: int, size_byte
 
 
 @CALLS.add("fd", "buffer", "size")
-def flistxattr(_system: System, thread: Thread, number: int, buffer: int, size_bytes: int) -> int:
+def flistxattr(system: System, thread: Thread, number: int, buffer: int, size_bytes: int) -> int:
     """List extended attributes of an open file."""
-    dentry = thread.process.files.get(number).dentry
-    return _store(thread, _listed(dentry.mount.file_system.xattrs(dentry.inode)), buffer, size_bytes)
+    return _store(thread, _listed(attr.get_xattrs(system.vfs, _open_place(thread, number))), buffer, size_bytes)
 
 
-def _set(
-    system: System, thread: Thread, path: bytes, name: int, value: bytes | None, *, flags: int, follow: bool
-) -> int:
-    attr.set_xattr(
-        system.vfs,
-        path,
-        thread.process.space.string(name),
-        value,
-        flags=flags,
-        start=thread.process.directory.place,
-        follow=follow,
-    )
+def _set(system: System, thread: Thread, dentry: Dentry, name: int, value: bytes | None, flags: int = 0) -> int:
+    attr.set_xattr(system.vfs, dentry, thread.process.space.string(name), value, flags=flags)
     return 0
 
 
@@ -523,38 +513,36 @@ def _set(
 def setxattr(system: System, thread: Thread, path: int, name: int, value: int, size_bytes: int, flags: int) -> int:
     """Set an extended attribute."""
     data = thread.process.space.read(value, size_bytes)
-    return _set(system, thread, _name(thread, path), name, data, flags=flags, follow=True)
+    return _set(system, thread, _attributed(system, thread, path, follow=True), name, data, flags)
 
 
 @CALLS.add("path", "path", "data", "size", "flags")
 def lsetxattr(system: System, thread: Thread, path: int, name: int, value: int, size_bytes: int, flags: int) -> int:
     """Set an extended attribute of a link itself."""
     data = thread.process.space.read(value, size_bytes)
-    return _set(system, thread, _name(thread, path), name, data, flags=flags, follow=False)
+    return _set(system, thread, _attributed(system, thread, path, follow=False), name, data, flags)
 
 
 @CALLS.add("fd", "path", "data", "size", "flags")
 def fsetxattr(system: System, thread: Thread, number: int, name: int, value: int, size_bytes: int, flags: int) -> int:
     """Set an extended attribute of an open file."""
     data = thread.process.space.read(value, size_bytes)
-    path, _ = _open_path(thread.process, number)
-    return _set(system, thread, path, name, data, flags=flags, follow=True)
+    return _set(system, thread, _open_place(thread, number), name, data, flags)
 
 
 @CALLS.add("path", "path")
 def removexattr(system: System, thread: Thread, path: int, name: int) -> int:
     """Remove an extended attribute."""
-    return _set(system, thread, _name(thread, path), name, None, flags=0, follow=True)
+    return _set(system, thread, _attributed(system, thread, path, follow=True), name, None)
 
 
 @CALLS.add("path", "path")
 def lremovexattr(system: System, thread: Thread, path: int, name: int) -> int:
     """Remove an extended attribute of a link itself."""
-    return _set(system, thread, _name(thread, path), name, None, flags=0, follow=False)
+    return _set(system, thread, _attributed(system, thread, path, follow=False), name, None)
 
 
 @CALLS.add("fd", "path")
 def fremovexattr(system: System, thread: Thread, number: int, name: int) -> int:
     """Remove an extended attribute of an open file."""
-    path, _ = _open_path(thread.process, number)
-    return _set(system, thread, path, name, None, flags=0, follow=True)
+    return _set(system, thread, _open_place(thread, number), name, None)

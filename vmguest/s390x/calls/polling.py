@@ -27,7 +27,6 @@ from vmguest.s390x.process import Process, Thread, WaitError
 from vmguest.s390x.system import System
 
 CALLS = CallGroup()
-_MOST_FILES = 1024
 _ALWAYS = POLLERR | POLLHUP
 _SET_READ = POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR
 _SET_WRITE = POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR
@@ -70,7 +69,7 @@ def _file(process: Process, number: int) -> FileDescription | None:
 
 def _poll(thread: Thread, address: int, count: int, seconds: float | None) -> int:
     process, space = thread.process, thread.process.space
-    if not 0 <= count <= _MOST_FILES:
+    if not 0 <= count <= process.files.limit:
         raise KernelError(EINVAL, f"poll of {count} descriptors")
     packed = space.read(address, count * POLLFD.size)
     wanted = [(number, events & 0xFFFF) for number, events, _ in POLLFD.iter_unpack(packed)]
@@ -109,8 +108,9 @@ def ppoll(_system: System, thread: Thread, address: int, count: int, timeout: in
 
 def _select(thread: Thread, count: int, sets: tuple[int, int, int], seconds: float | None) -> int:
     process, space = thread.process, thread.process.space
-    if not 0 <= count <= _MOST_FILES:
+    if count < 0:
         raise KernelError(EINVAL, f"select of {count} descriptors")
+    count = min(count, process.files.limit)
     size_bytes = -(-count // 64) * 8
     kinds = (_SET_READ, _SET_WRITE, _SET_EXCEPT)
     chosen = [_numbers(space.read(each, size_bytes)) if each else [] for each in sets]

@@ -37,6 +37,7 @@ _RUSAGE_CHILDREN = -1
 _PR_SET_NAME, _PR_GET_NAME, _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_GET_DUMPABLE = 15, 16, 1, 2, 3
 _PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS, _PR_CAPBSET_READ, _PR_SET_DUMPABLE = 38, 39, 23, 4
 _COMM_BYTES = 16
+_MOST_FILES = 1 << 20  # fs.nr_open
 _MOST_WORDS = 0x10000
 _KEEP = 0xFFFF_FFFF
 _SIGINFO_BYTES = 128
@@ -430,11 +431,13 @@ def prlimit64(system: System, thread: Thread, pid: int, what: int, new: int, old
         soft, hard = RLIMIT.unpack(space.read(new, RLIMIT.size))
         if soft > hard:
             raise KernelError(EINVAL, f"limit {what}: {soft} above {hard}")
+        if what == _RLIMIT_NOFILE and hard > _MOST_FILES:
+            raise KernelError(EPERM, f"{hard} open files, wanted at most {_MOST_FILES}")
         if hard > before[1] and not process.credentials.privileged:
             raise KernelError(EPERM, f"limit {what}: {hard} above {before[1]}")
         process.limits[what] = soft, hard
         if what == _RLIMIT_NOFILE:
-            process.files.limit = min(soft, 1 << 20)
+            process.files.limit = soft
     if old:
         space.write(old, RLIMIT.pack(*before))
     return 0

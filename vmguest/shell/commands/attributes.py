@@ -17,9 +17,10 @@ def chmod(context: Context) -> None:
     mode, *names = operands(list(context.arguments), at_least=2)
     for name in names:
         with context.reporting(f"changing permissions of '{shown(name)}'"):
-            inode = context.dentry(name).inode
+            dentry = context.dentry(name)
+            inode = dentry.inode
             bits = _mode(mode, stat.S_IMODE(inode.mode), context.kernel.vfs.user.umask, is_dir=inode.is_dir)
-            attr.chmod(context.kernel.vfs, name, bits, context.directory)
+            attr.chmod(context.kernel.vfs, dentry, bits)
 
 
 def _mode(text: bytes, old: int, umask: int, *, is_dir: bool) -> int:
@@ -70,7 +71,7 @@ def chown(context: Context) -> None:
     gid = _id(group) if group else None
     for name in names:
         with context.reporting(f"changing ownership of '{shown(name)}'"):
-            attr.chown(context.kernel.vfs, name, uid, gid, context.directory, follow="h" not in given)
+            attr.chown(context.kernel.vfs, context.dentry(name, follow="h" not in given), uid, gid)
 
 
 def _id(text: bytes) -> int:
@@ -90,7 +91,7 @@ def truncate(context: Context) -> None:
     size_bytes = number(given["s"], "bytes")
     for name in operands(names):
         with context.reporting(f"cannot truncate '{shown(name)}'"):
-            attr.truncate(context.kernel.vfs, name, size_bytes, context.directory)
+            attr.truncate(context.kernel.vfs, context.dentry(name), size_bytes)
 
 
 def getfattr(context: Context) -> None:
@@ -98,7 +99,7 @@ def getfattr(context: Context) -> None:
     given, names = options(context, "dh", "nm")
     for name in operands(names):
         with context.reporting(shown(name)):
-            found = attr.get_xattrs(context.kernel.vfs, name, context.directory, follow="h" not in given)
+            found = attr.get_xattrs(context.kernel.vfs, context.dentry(name, follow="h" not in given))
             if "n" in given:
                 if given["n"] not in found:
                     raise KernelError(ENODATA, f"{shown(name)}: no such attribute")
@@ -122,7 +123,7 @@ def setfattr(context: Context) -> None:
     value = None if "x" in given else given.get("v", b"")
     for path in operands(names):
         with context.reporting(shown(path)):
-            attr.set_xattr(context.kernel.vfs, path, name, value, start=context.directory, follow="h" not in given)
+            attr.set_xattr(context.kernel.vfs, context.dentry(path, follow="h" not in given), name, value)
 
 
 def sync(context: Context) -> None:

@@ -32,7 +32,7 @@ def mke2fs(context: Context) -> None:
 
             def write(content: bytes, offset: int) -> None:
                 opened.position = offset
-                opened.write(content)
+                opened.write_all(content)
 
             made.write_empty(write)
         if "q" not in given:

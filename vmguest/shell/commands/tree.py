@@ -107,7 +107,7 @@ def touch(context: Context) -> None:
         with context.reporting(f"cannot touch '{shown(name)}'"):
             if _exists(context, name):
                 now = int(time())
-                attr.utimens(context.kernel.vfs, name, now, now, context.directory, now=True)
+                attr.utimens(context.kernel.vfs, context.dentry(name), now, now, now=True)
             elif "c" not in given:
                 namei.create(context.kernel.vfs, name, context.directory)
 
@@ -183,7 +183,7 @@ class _Copier:
             ):
                 if copy.dentry.inode.is_dir:
                     raise KernelError(EISDIR, f"{shown(place)}: is a directory")
-                opened.file.sendfile(0, opened.file.size_bytes, copy.write)
+                opened.file.sendfile(0, opened.file.size_bytes, copy.write_all)
         elif inode.is_symlink:
             namei.symlink(vfs, dentry.mount.file_system.readlink(inode), place, context.directory)
         else:
@@ -191,11 +191,12 @@ class _Copier:
         return True
 
     def _keep(self, dentry: Dentry, place: bytes) -> None:
-        vfs, inode, start = self.context.kernel.vfs, dentry.inode, self.context.directory
-        attr.chown(vfs, place, inode.uid, inode.gid, start, follow=False)
+        vfs, inode = self.context.kernel.vfs, dentry.inode
+        copied = vfs.resolve(place, follow=False, start=self.context.directory)
+        attr.chown(vfs, copied, inode.uid, inode.gid)
         if not inode.is_symlink:
-            attr.chmod(vfs, place, stat.S_IMODE(inode.mode), start)
-        attr.utimens(vfs, place, inode.atime, inode.mtime, start, follow=False)
+            attr.chmod(vfs, copied, stat.S_IMODE(inode.mode))
+        attr.utimens(vfs, copied, inode.atime, inode.mtime)
 
 
 def mv(context: Context) -> None:
