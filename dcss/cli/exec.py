@@ -84,6 +84,7 @@ def command(  # noqa: PLR0917
             from dcss.cli.gdb import GdbSpeaker
 
             debugger = stack.enter_context(GdbSpeaker(program))
+            debugger.announce()
             speaker, show = debugger, debugger.wrap(show)
         result = client.ask(
             "exec",

@@ -36,7 +36,6 @@ class GdbSpeaker:
         assert self._listener is not None
         self._listener.bind(str(self.path))
         self._listener.listen(1)
-        click.echo(f"waiting for gdb: gdb-multiarch -ex 'target remote {quote(str(self.path))}'", err=True)
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -46,6 +45,12 @@ class GdbSpeaker:
         with suppress(FileNotFoundError):
             self.path.unlink()
         self._directory.rmdir()
+
+    def announce(self) -> None:
+        """Tell the user how to connect gdb."""
+        # Without the program's file gdb cannot know the byte order, and takes that of this machine.
+        connect = quote(f"target remote {self.path}")
+        click.echo(f"waiting for gdb: gdb-multiarch -ex 'set endian big' -ex {connect}", err=True)
 
     def descriptors(self) -> Sequence[int]:
         """Return the descriptors that have something to say when they can be read."""

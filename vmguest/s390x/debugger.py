@@ -1,19 +1,19 @@
 """A program under a debugger: it stands still, goes on, or goes on by one instruction, as that asks for (ptrace).
 
-A breakpoint is an instruction that there is not, in a copy of the page that the program gets for it. Of several threads
-all stand still together; only the first one's registers are shown.
+A breakpoint is an instruction that there is not, in a copy of the page that the program gets for it. All threads stand
+still together.
 """
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from errno import ESRCH
 
 from dcss.errors import KernelError
 from vmguest.s390x.cpu import Registers
-from vmguest.s390x.gdb_protocol import GdbServer
+from vmguest.s390x.gdb_protocol import GdbServer, Resumption
 from vmguest.s390x.process import Process, Thread
-from vmguest.s390x.signals import SIGINT, SIGKILL, SIGTRAP
+from vmguest.s390x.signals import SI_USER, SIGINT, SIGKILL, SIGTRAP, SignalInfo, bit
 from vmguest.s390x.space import FaultError
 from vmguest.s390x.system import System
 
@@ -46,10 +46,11 @@ class Debugger:
         self._breakpoints: dict[int, bytes] = {}
         self._server = GdbServer(self, send)
         self._interrupted = False
+        self._stepping: Thread | None = None
+        self._stopped = self._selected = process.threads[0]
         self.stop_signal = SIGTRAP
-        self.stepping = False
         process.debugger = self
-        process.held = True
+        self._stopped.held = True
 
     def feed(self, data: bytes) -> None:
         """Take what gdb sends."""
@@ -61,20 +62,37 @@ class Debugger:
         """Return whether the program is to stop before an instruction."""
         return address in self._breakpoints
 
-    def stop(self, number: int) -> None:
-        """Have the program stand still, for a signal."""
-        self.stop_signal, self.stepping, self._interrupted = number, False, False
-        self._process.held = True
+    def steps(self, thread: Thread) -> bool:
+        """Return whether a thread is to run one instruction only."""
+        return thread is self._stepping
+
+    def stop(self, thread: Thread, number: int) -> None:
+        """Have the program stand still: a thread came to a breakpoint, or a signal is about to be delivered to it."""
+        self.stop_signal, self._stopped, self._selected = number, thread, thread
+        self._stepping, self._interrupted = None, False
+        self._hold(held=True)
         self._server.stopped()
 
-    def paused(self) -> None:
-        """Stop the program if that was asked for: it is between two instructions."""
-        if self._process.ended is None and not self._process.held and (self.stepping or self._interrupted):
-            self.stop(SIGINT if self._interrupted else SIGTRAP)
+    def paused(self, thread: Thread) -> None:
+        """Stop the program if that was asked for: the thread is between two instructions."""
+        if thread.ended or thread.held:
+            return
+        if self._interrupted:
+            self.stop(thread, SIGINT)
+        elif self.steps(thread) and thread.waiting is None:
+            self.stop(thread, SIGTRAP)
+        elif self.steps(thread):  # its system call may wait for another thread
+            self._hold(held=False)
 
     def program_changed(self) -> None:
         """Forget breakpoints: the process runs another program."""
         self._breakpoints.clear()
+
+    def forked(self, child: Process) -> None:
+        """Take breakpoints out of a child, which has a copy of the memory and is not debugged."""
+        for address, original in self._breakpoints.items():
+            with suppress(FaultError):
+                child.space.poke(address, original)
 
     def ended(self) -> None:
         """Tell gdb that the process has ended."""
@@ -86,8 +104,13 @@ class Debugger:
 
     @property
     def thread_ids(self) -> Sequence[int]:
-        """Ids of the threads."""
-        return [thread.tid for thread in self._process.threads]
+        """Ids of the threads, that of the one that stopped first."""
+        threads = sorted(self._process.threads, key=lambda thread: thread is not self._stopped)
+        return [thread.tid for thread in threads]
+
+    def select(self, tid: int) -> None:
+        """Have registers be those of one thread; 0 and -1 stand for any. Raises KernelError(ESRCH)."""
+        self._selected = self._stopped if tid <= 0 else self._thread(tid)
 
     def description(self) -> bytes:
         """Return the registers, in XML."""
@@ -150,33 +173,54 @@ class Debugger:
             with suppress(FaultError):  # the program has unmapped it
                 self.write_memory(address, original)
 
-    def resume(self, *, step: bool) -> None:
-        """Have the program go on."""
-        self.stepping = step
-        self._process.held = False
+    def resume(self, actions: Mapping[int, Resumption]) -> None:
+        """Have threads go on, by their ids; the others stand still."""
+        for thread in self._process.threads:
+            action = actions.get(thread.tid)
+            thread.held = action is None
+            if action is not None:
+                self._set_signal(thread, action.signal)
+                if action.step:
+                    self._stepping = thread
+
+    def _set_signal(self, thread: Thread, number: int) -> None:
+        """Have a thread get the signal that gdb wants, 0 for none, in place of the one that it stopped for."""
+        if thread is self._stopped and number != self.stop_signal:
+            thread.pending.remove(bit(self.stop_signal))
+        if number and not thread.pending.mask & bit(number):
+            self._system.delivery.send(self._process, SignalInfo(number, SI_USER), thread)
 
     def interrupt(self) -> None:
         """Have it stop soon."""
         self._interrupted = True
-        if all(thread.waiting is not None for thread in self._process.threads):
-            self.paused()
+        running = [thread for thread in self._process.threads if not thread.held]
+        if running and all(thread.waiting is not None for thread in running):
+            self.paused(running[0])
 
     def kill(self) -> None:
         """End the process."""
-        self._process.held = False
         self._system.life.kill(self._process, SIGKILL)
 
     def detach(self) -> None:
         """Let it run without gdb."""
         for address in tuple(self._breakpoints):
             self.remove_breakpoint(address)
-        self._process.debugger, self._process.held = None, False
+        self._process.debugger = None
+        self._hold(held=False)
+
+    def _hold(self, *, held: bool) -> None:
+        """Have all threads stand still, or run."""
+        for thread in self._process.threads:
+            thread.held = held
 
     def _state(self) -> Registers:
-        self._system.scheduler.load(self._thread())
+        if self._selected.ended:
+            raise KernelError(ESRCH, f"thread {self._selected.tid} has ended")
+        self._system.scheduler.load(self._selected)
         return self._system.cpu.registers()
 
-    def _thread(self) -> Thread:
-        if not self._process.threads:
-            raise KernelError(ESRCH, f"process {self._process.pid} has ended")
-        return self._process.threads[0]
+    def _thread(self, tid: int) -> Thread:
+        found = next((thread for thread in self._process.threads if thread.tid == tid), None)
+        if found is None:
+            raise KernelError(ESRCH, f"process {self._process.pid} has no thread {tid}")
+        return found

@@ -1,13 +1,27 @@
 """The remote serial protocol of gdb, from the side of what is debugged (gdb's manual, appendix E)."""
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, Protocol
 
 from dcss.errors import KernelError
 
 _INTERRUPT = 0x03
 _PACKET_BYTES = 0x4000
 _ERROR = b"E01"
+# gdb has numbers of its own for signals (include/gdb/signals.def): where Linux's differ, by Linux's number.
+_GDB_SIGNALS = {
+    **{7: 10, 10: 30, 12: 31, 16: 143, 17: 20, 18: 19, 19: 17, 20: 18, 23: 16, 29: 23, 30: 32, 31: 12, 32: 77, 64: 78},
+    **{number: number + 12 for number in range(33, 64)},
+}
+_LINUX_SIGNALS = {gdb: linux for linux, gdb in _GDB_SIGNALS.items()}
+
+
+class Resumption(NamedTuple):
+    """How a thread goes on: for one instruction or not, and with which signal of Linux, 0 for none."""
+
+    step: bool
+    signal: int
 
 
 class Target(Protocol):
@@ -15,12 +29,16 @@ class Target(Protocol):
 
     @property
     def thread_ids(self) -> Sequence[int]:
-        """Ids of its threads, the one that stopped first."""
+        """Ids of its threads, that of the one that stopped first."""
         ...
 
     @property
     def stop_signal(self) -> int:
         """Why it stands still."""
+        ...
+
+    def select(self, tid: int) -> None:
+        """Have registers be those of one thread; 0 and -1 stand for any."""
         ...
 
     def description(self) -> bytes:
@@ -55,8 +73,8 @@ class Target(Protocol):
         """Have it stop there no more."""
         ...
 
-    def resume(self, *, step: bool) -> None:
-        """Have it go on, for one instruction with `step`."""
+    def resume(self, actions: Mapping[int, Resumption]) -> None:
+        """Have threads go on, by their ids; the others stand still."""
         ...
 
     def interrupt(self) -> None:
@@ -108,13 +126,13 @@ class GdbServer:
 
     def ended(self, code: int, signal: int) -> None:
         """Tell gdb that the program has ended."""
-        self._ended = b"X%02x" % signal if signal else b"W%02x" % code
+        self._ended = b"X%02x" % _GDB_SIGNALS.get(signal, signal) if signal else b"W%02x" % code
         self._reply(self._ended)
 
     def _answer(self, packet: bytes) -> None:
         try:
             reply = self._reply_to(packet)
-        except (KernelError, ValueError, IndexError):
+        except (KernelError, ValueError, IndexError, struct.error):
             reply = _ERROR
         if reply is not None:
             self._reply(reply)
@@ -134,8 +152,12 @@ class GdbServer:
         match kind:
             case b"?":
                 return self._ended or self._stop_reply()
-            case b"H" | b"T":
+            case b"H":
+                if rest[:1] == b"g":
+                    self._target.select(int(rest[1:], 16))
                 return b"OK"
+            case b"T":
+                return b"OK" if int(rest, 16) in self._target.thread_ids else _ERROR
             case b"g":
                 return self._target.registers().hex().encode()
             case b"G":
@@ -197,16 +219,23 @@ class GdbServer:
         if packet.startswith(b"vKill"):
             self._target.kill()
             return b"OK"
-        action = packet.removeprefix(b"vCont;")[:1]
-        if action not in {b"c", b"C", b"s", b"S"}:
-            return b""
-        self._target.resume(step=action in {b"s", b"S"})
+        actions: dict[int, Resumption] = {}
+        for part in packet.removeprefix(b"vCont;").split(b";"):
+            action, _, thread = part.partition(b":")
+            if action[:1] not in {b"c", b"C", b"s", b"S"}:
+                return b""
+            signal = int(action[1:3], 16) if action[:1] in {b"C", b"S"} else 0
+            resumption = Resumption(action[:1] in {b"s", b"S"}, _LINUX_SIGNALS.get(signal, signal))
+            tid = int(thread, 16) if thread else -1
+            for each in self._target.thread_ids if tid < 0 else [tid]:
+                actions.setdefault(each, resumption)  # the first one that is meant for a thread
+        self._target.resume(actions)
         return None
 
     def _stop_reply(self) -> bytes:
-        threads = self._target.thread_ids
+        threads, signal = self._target.thread_ids, self._target.stop_signal
         thread = b"thread:%x;" % threads[0] if threads else b""
-        return b"T%02x%s" % (self._target.stop_signal, thread)
+        return b"T%02x%s" % (_GDB_SIGNALS.get(signal, signal), thread)
 
 
 def _part(data: bytes, packet: bytes) -> bytes:

@@ -133,6 +133,8 @@ class Life:
             trace=process.trace,
         )
         self._table.add(child)
+        if process.debugger is not None and space is not process.space:
+            process.debugger.forked(child)
         return child
 
     # -- another program -------------------------------------------------------------------------------------------

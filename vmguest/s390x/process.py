@@ -63,18 +63,24 @@ class ExitStatus:
 class ProcessDebugger(Protocol):
     """What a process tells whoever debugs it."""
 
-    stepping: bool  # it is to run one instruction only
+    def steps(self, thread: "Thread") -> bool:
+        """Return whether a thread is to run one instruction only."""
+        ...
 
     def is_breakpoint(self, address: int) -> bool:
         """Return whether it is to stop before an instruction."""
         ...
 
-    def stop(self, number: int) -> None:
-        """Have it stand still, for a signal."""
+    def stop(self, thread: "Thread", number: int) -> None:
+        """Have it stand still: a thread came to a breakpoint, or a signal is about to be delivered to it."""
         ...
 
-    def paused(self) -> None:
-        """Stop it if that was asked for: it is between two instructions."""
+    def paused(self, thread: "Thread") -> None:
+        """Stop it if that was asked for: the thread is between two instructions."""
+        ...
+
+    def forked(self, child: "Process") -> None:
+        """Take breakpoints out of a child, which has a copy of its memory."""
         ...
 
     def program_changed(self) -> None:
@@ -139,7 +145,6 @@ class Process:
     children_seconds: float = 0.0
     trace: Callable[[bytes], None] | None = None
     timers: dict[int, Any] = field(default_factory=dict)  # of timer_create by number; interval timers below 0
-    held: bool = False  # its debugger has it stand still
     debugger: ProcessDebugger | None = None
     exec_done: bool = False  # it has begun another program, or ended: whoever made it by vfork(2) goes on
 
@@ -180,6 +185,7 @@ class Thread:
     stack: AlternateStack = field(default_factory=AlternateStack)
     waiting: Waiting | None = None
     in_call: bool = False  # the instruction is a system call that waits
+    call_number: int = 0  # of that one: a debugger may have put a breakpoint in its place
     deadline: float | None = None  # of the call that waits, kept while it is tried again
     woken: bool = False  # by FUTEX_WAKE
     written_bytes: int = 0  # by a write that waits
@@ -191,6 +197,7 @@ class Thread:
     robust_list: tuple[int, int] = (0, 0)
     name: bytes = b""
     ended: bool = False
+    held: bool = False  # a debugger has it stand still
 
     @property
     def deliverable(self) -> int:

@@ -115,21 +115,24 @@ class Scheduler:
             return
         self.load(thread)
         self.current = thread
+        debugger = thread.process.debugger
+        waited = thread.in_call
         if self._resume(thread) and not thread.ended:
             self.purge_if_stale(thread)
+            one = debugger is not None and debugger.steps(thread)
             begin = monotonic()
-            debugger = thread.process.debugger
-            self._cpu.run(one=debugger is not None and debugger.stepping)
+            if not (one and waited):  # else the call that it waited in was the one instruction
+                self._cpu.run(one=one)
             thread.process.user_seconds += monotonic() - begin
-            if debugger is not None:
-                debugger.paused()
+        if debugger is not None:
+            debugger.paused(thread)
         self.current = None
         self._put_back(thread)
 
     def _put_back(self, thread: Thread) -> None:
         if thread.ended:
             return
-        if thread.waiting is not None or thread.process.stopped_by or thread.process.held:
+        if thread.waiting is not None or thread.process.stopped_by or thread.held:
             self._waiting[thread] = None
         else:
             self._ready.append(thread)
@@ -156,7 +159,7 @@ class Scheduler:
 
 
 def _is_awake(thread: Thread, now: float) -> bool:
-    if thread.process.held:
+    if thread.held:
         return False
     if thread.process.stopped_by:
         return bool((thread.pending.mask | thread.process.pending.mask) & (bit(SIGKILL) | bit(SIGCONT)))

@@ -55,7 +55,7 @@ class Traps:
         """Make the call again that a loaded thread waits in, deliver its signals; return whether it can run."""
         kernel, process = self._kernel, thread.process
         kernel.vfs.user, kernel.current_pid, kernel.current_tid = process.credentials, process.pid, thread.tid
-        if process.held:
+        if thread.held:
             return False
         if thread.in_call and not thread.process.stopped_by:
             registers = self.system.cpu.call_registers()
@@ -80,20 +80,18 @@ class Traps:
         """Make the system call at which a thread is; return whether it can go on at once."""
         system = self.system
         address, process = registers[0], thread.process
-        try:
+        if thread.in_call:
+            number = thread.call_number
+        else:
             place = process.space.absolute(address + 1)
-        except FaultError as error:  # another thread has unmapped the instruction that waits
-            thread.leave_call()
-            self._signal(thread, error.fault.signal, error.fault.code, error.fault.address)
-            return False
-        number = system.frames.memory[place] or registers[1] & 0xFFFF_FFFF
+            number = system.frames.memory[place] or registers[1] & 0xFFFF_FFFF
         call = CALLS.get(number)
         try:
             result: int | None = self._unknown(number) if call is None else call(system, thread, registers)
         except KernelError as error:
             result = -(error.errno or ENOSYS)
         except WaitError as wait:
-            thread.waiting, thread.in_call = wait.waiting, True
+            thread.waiting, thread.in_call, thread.call_number = wait.waiting, True, number
             return False
         if process.trace is not None:
             process.trace(trace_line(process.pid, call, number, registers[2:8], result, process.space))
@@ -137,7 +135,7 @@ class Traps:
         address = system.cpu.address
         debugger = thread.process.debugger
         if code == OPERATION and debugger is not None and debugger.is_breakpoint(address):
-            debugger.stop(SIGTRAP)
+            debugger.stop(thread, SIGTRAP)
             return False
         if code == OPERATION and self._emulate(thread, address):
             return True
@@ -169,7 +167,7 @@ class Traps:
         self._last_fault = thread, number
         self.system.delivery.force(thread, SignalInfo.fault(number, code, address))
         if thread.process.debugger is not None:
-            thread.process.debugger.stop(number)
+            thread.process.debugger.stop(thread, number)
 
     def _crashed(self, thread: Thread, number: int) -> None:
         """Log why a program is ended by a fault."""

@@ -1,12 +1,13 @@
 """gdb's remote serial protocol, against a program that is a table of bytes."""
 
-from collections.abc import Sequence
-from errno import EFAULT
+import struct
+from collections.abc import Mapping, Sequence
+from errno import EFAULT, ESRCH
 
 import pytest
 
 from dcss.errors import KernelError
-from vmguest.s390x.gdb_protocol import GdbServer
+from vmguest.s390x.gdb_protocol import GdbServer, Resumption
 
 START = 0x1000
 
@@ -25,6 +26,11 @@ class Program:
     def thread_ids(self) -> Sequence[int]:
         return [100, 101]
 
+    def select(self, tid: int) -> None:
+        if tid > 0 and tid not in self.thread_ids:
+            raise KernelError(ESRCH, "no such thread")
+        self.events.append(f"select {tid}")
+
     def description(self) -> bytes:
         return b"<target>" + b"#$}*" + b"x" * 100
 
@@ -32,7 +38,7 @@ class Program:
         return self.state
 
     def set_registers(self, packed: bytes) -> None:
-        self.state = packed
+        self.state = struct.pack("16s", *struct.unpack("16s", packed))
 
     def auxiliary_vector(self) -> bytes:
         return b"vector"
@@ -51,8 +57,9 @@ class Program:
     def remove_breakpoint(self, address: int) -> None:
         self.events.append(f"remove {address:#x}")
 
-    def resume(self, *, step: bool) -> None:
-        self.events.append("step" if step else "continue")
+    def resume(self, actions: Mapping[int, Resumption]) -> None:
+        for tid, (step, signal) in actions.items():
+            self.events.append(f"{'step' if step else 'continue'} {tid} {signal}")
 
     def interrupt(self) -> None:
         self.events.append("interrupt")
@@ -111,7 +118,7 @@ def test_a_packet_may_come_in_pieces_and_several_at_once(gdb: Gdb, program: Prog
     for byte in b"+$Z0,1000,2#d5":
         gdb.server.feed(bytes((byte,)))
     gdb.server.feed(b"$z0,1000,2#f5$c#63")
-    assert program.events == ["insert 0x1000", "remove 0x1000", "continue"]
+    assert program.events == ["insert 0x1000", "remove 0x1000", "continue 100 0", "continue 101 0"]
 
 
 def test_registers_and_memory(gdb: Gdb, program: Program) -> None:
@@ -121,19 +128,40 @@ def test_registers_and_memory(gdb: Gdb, program: Program) -> None:
     assert gdb.ask(b"m1004,4") == b"04050607"
     assert gdb.ask(b"M1004,2:abcd") == b"OK"
     assert gdb.ask(b"m1004,4") == b"abcd0607"
+    assert gdb.ask(b"Gff") == b"E01"
     assert gdb.ask(b"m5000,4") == b"E01"
     assert gdb.ask(b"mxyz") == b"E01"
 
 
 def test_going_on_is_answered_by_the_stop(gdb: Gdb, program: Program) -> None:
     assert gdb.ask(b"vCont?") == b"vCont;c;C;s;S"
-    assert gdb.ask(b"vCont;s:64;c") is None
     assert gdb.ask(b"vCont;c") is None
-    assert gdb.ask(b"s") is None
-    assert program.events == ["step", "continue", "step"]
     program.stop_signal = 11
     gdb.server.stopped()
     assert gdb.reply() == b"T0bthread:64;"
+
+
+@pytest.mark.parametrize(
+    ("packet", "events"),
+    [
+        (b"vCont;s:64;c", ["step 100 0", "continue 101 0"]),
+        (b"vCont;s:65", ["step 101 0"]),  # the other one stands still
+        (b"vCont;C0b:65;c:-1", ["continue 101 11", "continue 100 0"]),
+        (b"vCont;C1e", ["continue 100 10", "continue 101 10"]),  # gdb's number of SIGUSR1
+        (b"s", ["step 100 0", "step 101 0"]),
+        (b"C0b", ["continue 100 11", "continue 101 11"]),
+    ],
+)
+def test_each_thread_goes_on_as_gdb_says(gdb: Gdb, program: Program, packet: bytes, events: list[str]) -> None:
+    assert gdb.ask(packet) is None
+    assert program.events == events
+
+
+def test_registers_are_those_of_the_thread_that_gdb_chooses(gdb: Gdb, program: Program) -> None:
+    assert [gdb.ask(packet) for packet in (b"Hg65", b"Hg0", b"Hc-1")] == [b"OK"] * 3
+    assert program.events == ["select 101", "select 0"]
+    assert gdb.ask(b"Hg7") == b"E01"
+    assert [gdb.ask(packet) for packet in (b"T65", b"T66")] == [b"OK", b"E01"]
 
 
 def test_an_interrupt_is_no_packet(gdb: Gdb, program: Program) -> None:
@@ -142,7 +170,7 @@ def test_an_interrupt_is_no_packet(gdb: Gdb, program: Program) -> None:
     assert gdb.reply() == bytes(range(16)).hex().encode()
 
 
-@pytest.mark.parametrize(("code", "signal", "reply"), [(3, 0, b"W03"), (0, 11, b"X0b")])
+@pytest.mark.parametrize(("code", "signal", "reply"), [(3, 0, b"W03"), (0, 11, b"X0b"), (0, 10, b"X1e")])
 def test_the_end_is_told_and_nothing_can_be_asked_after_it(gdb: Gdb, code: int, signal: int, reply: bytes) -> None:
     gdb.server.ended(code, signal)
     assert gdb.reply() == reply
