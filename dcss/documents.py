@@ -4,7 +4,7 @@ A data class of dcss.results is an object with the same names, a tuple is a list
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
@@ -27,6 +27,21 @@ def to_document(result: "DataclassInstance") -> JsonObject:
 def to_json(document: Mapping[str, Any]) -> str:
     """Return a document as text, in ASCII only: a file name that is not UTF-8 keeps its bytes as \\udcXX."""
     return json.dumps(document, indent=2, allow_nan=False)
+
+
+def rows_of(table: Sequence[JsonObject]) -> list[JsonObject]:
+    """Return the objects of a document's list as rows: what is within objects in them stands beside the rest."""
+    return [_row(entry) for entry in table]
+
+
+def _row(entry: JsonObject) -> JsonObject:
+    row: JsonObject = {}
+    for name, value in entry.items():
+        if isinstance(value, dict):
+            row |= _row(value)
+        else:
+            row[name] = value
+    return row
 
 
 def from_document(kind: type["_Result"], document: object) -> "_Result":

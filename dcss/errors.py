@@ -46,6 +46,47 @@ class StepError(DcssError):
     """A command of a guest's `run:` list ended with another status than 0."""
 
 
+class GuestFailedError(LaunchError):
+    """Guests of a system did not come up; `findings` holds one line for each."""
+
+    def __init__(self, *findings: str) -> None:
+        super().__init__(*findings)
+        self.findings = findings
+
+    def __str__(self) -> str:
+        return "\n".join(self.findings)
+
+
+class ExecError(DcssError):
+    """A command in a guest ended with another status than 0."""
+
+    def __init__(self, message: str, exit_status: int, stdout: str, stderr: str) -> None:
+        super().__init__(message, exit_status, stdout, stderr)
+        self.exit_status, self.stdout, self.stderr = exit_status, stdout, stderr
+
+    def __str__(self) -> str:
+        return str(self.args[0])
+
+
+class NotVerifiedError(DcssError):
+    """A verdict is not `verified`; `findings` holds a line for each claim that does not hold."""
+
+    def __init__(self, *findings: str) -> None:
+        super().__init__(*findings)
+        self.findings = findings
+
+    def __str__(self) -> str:
+        return "\n".join(self.findings)
+
+
+class RefutedError(NotVerifiedError):
+    """A verdict is `refuted`."""
+
+
+class UnprovedError(NotVerifiedError):
+    """A verdict is `unproved`: what could be seen does not decide a claim."""
+
+
 class MeasurementDeniedError(DcssError, PermissionError):
     """The kernel does not show its books to this user."""
 

@@ -4,11 +4,40 @@ Fields are named as in the JSON documents, whose names are fixed. None means tha
 """
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import ClassVar, Literal
+
+from dcss.documents import JsonObject, rows_of, to_document, to_json
+from dcss.errors import ConfigError, RefutedError, UnprovedError
 
 Evidence = Literal["frames", "mappings"]
 Verdict = Literal["verified", "refuted", "unproved"]
 Boot = Literal["clone", "full"]
+
+
+class Result:
+    """A result that is a document of its own: as JSON, and as tables."""
+
+    __slots__ = ()
+    _TABLES: ClassVar[tuple[str, ...]] = ()
+
+    def to_document(self) -> JsonObject:
+        """Return the JSON document as plain data."""
+        return to_document(self)  # type: ignore[arg-type] # a data class
+
+    def to_json(self) -> str:
+        """Return the JSON document as text."""
+        return to_json(self.to_document())
+
+    def rows(self, table: str | None = None) -> list[JsonObject]:
+        """Return a table as plain dicts, the first one where none is named.
+
+        A row's keys are the names of the JSON document; those of objects within it stand beside the others. Raises
+        ConfigError where there is no such table.
+        """
+        table = self._TABLES[0] if table is None else table
+        if table not in self._TABLES:
+            raise ConfigError(f"rows: found {table!r}, wanted one of {', '.join(self._TABLES)}")
+        return rows_of(self.to_document()[table])
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +67,7 @@ class FileProof:
 
 
 @dataclass(frozen=True, slots=True)
-class VerifyResult:
+class VerifyResult(Result):
     """The verdict: verified if every claim that applies holds, refuted if one is refuted, unproved otherwise.
 
     `limits` lists what could not be seen and why; `hints` what to look at first: likely causes, guests that failed.
@@ -52,6 +81,27 @@ class VerifyResult:
     limits: tuple[str, ...] = ()
     cpu_seconds: float = 0.0
     hints: tuple[str, ...] = ()
+
+    _TABLES = ("claims", "files")
+
+    def raise_if_refuted(self) -> None:
+        """Raise RefutedError, with a line for each claim that is refuted."""
+        if self.verdict == "refuted":
+            raise RefutedError(*self._findings(holds=False))
+
+    def raise_unless_verified(self) -> None:
+        """Raise RefutedError, or UnprovedError with a line for each claim that could not be judged."""
+        self.raise_if_refuted()
+        if self.verdict != "verified":
+            raise UnprovedError(*(self._findings(holds=None) or [f"system {self.system}: unproved: no guest was seen"]))
+
+    def _findings(self, *, holds: bool | None) -> list[str]:
+        what = "refuted" if holds is False else "unproved"
+        return [
+            f"system {self.system}: {what}: {claim.claim}: {claim.detail}"
+            for claim in self.claims
+            if claim.applies and claim.holds is holds
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,7 +211,7 @@ class MachineMemory:
 
 
 @dataclass(frozen=True, slots=True)
-class MeasureResult:
+class MeasureResult(Result):
     """What each guest costs, and what sharing saves."""
 
     system: str
@@ -171,6 +221,8 @@ class MeasureResult:
     machine: MachineMemory | None = None
     limits: tuple[str, ...] = ()
     others: tuple[ProcessCosts, ...] = ()
+
+    _TABLES = ("guests", "segments", "others")
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,7 +280,7 @@ class RunTimings:
 
 
 @dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(Result):
     """What one `dcss run` found."""
 
     verify: VerifyResult
@@ -238,6 +290,8 @@ class RunResult:
     ready_seconds: float
     warnings: tuple[str, ...] = ()
     timings: RunTimings | None = None
+
+    _TABLES = ("guests",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,7 +323,7 @@ class SegmentStatus:
 
 
 @dataclass(frozen=True, slots=True)
-class SystemStatus:
+class SystemStatus(Result):
     """A running system now: its CP, its guests and its segments. `since` is an instant in ISO 8601, in UTC."""
 
     system: str
@@ -280,3 +334,5 @@ class SystemStatus:
     log: str
     guests: tuple[GuestStatus, ...]
     segments: tuple[SegmentStatus, ...]
+
+    _TABLES = ("guests", "segments")

@@ -13,7 +13,6 @@ from dcss.suggest import suggestion
 if TYPE_CHECKING:
     from dcss.rpc.client import FoundSystem
 
-DOWN_SECONDS = 300.0
 Result = dict[str, Any]
 
 
@@ -64,23 +63,17 @@ def _take_down(found: "FoundSystem") -> Result | None:
     removed: tuple[str, ...] = ()
     try:
         if found.life is Life.DEAD:
-            removed = _remove_left(found.name)
+            from dcss.cp.sweep import remove_left
+
+            removed = remove_left(found.name)
         else:
             with Client(found.name) as client:
-                guests = client.take_down(DOWN_SECONDS)["guests"]
+                guests = client.take_down()["guests"]
     except ConfigError:
         return None
     except DcssError as raised:
         error = str(raised)
     return _result(found.name, was, began, guests=guests, removed=removed, error=error)
-
-
-def _remove_left(system: str) -> tuple[str, ...]:
-    from dcss.cp.lock import SystemLock
-    from dcss.cp.sweep import sweep
-
-    with SystemLock(system) as lock:
-        return sweep(lock)
 
 
 def _swept(system: str | None) -> list[Result]:

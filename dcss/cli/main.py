@@ -16,10 +16,10 @@ import click
 
 from dcss.cli.completion import COMPLETE_VARIABLE
 from dcss.cli.groups import CommandGroup
-from dcss.cli.interrupts import SignalledError, signals_interrupt
 from dcss.cli.options import EXIT_FAILED, EXIT_USAGE, echo_error, is_json_printed, print_json
 from dcss.cli.streams import OutputError, ReaderGoneError, discard_output, prepare_streams
 from dcss.errors import ConfigError, DcssError, ImageError
+from dcss.host.interrupts import SignalledError, signals_interrupt
 from dcss.version import VERSION
 
 _EXIT_SIGNAL = 128

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dcss.errors import ConfigError, DcssError
+from dcss.errors import DcssError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -78,29 +78,18 @@ guest_argument = click.argument("guest", shell_complete=complete_guest)
 
 def running_systems() -> list[str]:
     """Return the names of this user's running systems."""
-    from dcss.rpc.client import Life, find_systems
+    from dcss.rpc.running import running_systems
 
-    return [found.name for found in find_systems() if found.life is Life.UP]
+    return running_systems()
 
 
 def chosen(system: str | None) -> str:
     """Return `system`, or the only one that runs where it is None. Raises ConfigError where that is not exactly one."""
     if system is not None:
         return system
-    running = running_systems()
-    if not running:
-        raise ConfigError(f"SYSTEM: found none that runs, wanted one; start it: dcss up CONFIG{_dead()}")
-    if len(running) > 1:
-        raise ConfigError(f"SYSTEM: found {len(running)} that run, wanted the name of one of {', '.join(running)}")
-    return running[0]
+    from dcss.rpc.running import only_running
 
-
-def _dead() -> str:
-    """Return, to end a message with, which systems have a CP that was killed."""
-    from dcss.rpc.client import Life, find_systems
-
-    dead = [found.name for found in find_systems() if found.life is Life.DEAD]
-    return f" (the CP of {', '.join(dead)} is dead; dcss down removes what it left)" if dead else ""
+    return only_running()
 
 
 def ask(system: str | None, request: str, **arguments: Any) -> dict[str, Any]:

@@ -21,8 +21,8 @@ class PlanBeside:
     The process is forked, so this one must have one thread.
     """
 
-    def __init__(self, document: Document, path: Path) -> None:
-        self._document, self._path = document, path
+    def __init__(self, document: Document, path: Path, name: str | None = None) -> None:
+        self._asked = document, path, name
         self._reading, writing = os.pipe2(os.O_CLOEXEC)
         self._pid = 0
         with suppress(OSError):  # no room for a process: `result` makes the plan
@@ -39,7 +39,7 @@ class PlanBeside:
         if not packed:
             from dcss.config.load import plan_of
 
-            return plan_of(self._document, self._path)
+            return plan_of(*self._asked)
         plan: SystemPlan | DcssError = pickle.loads(packed)
         if isinstance(plan, DcssError):
             raise plan
@@ -51,7 +51,7 @@ class PlanBeside:
             from dcss.config.load import plan_of
 
             try:
-                made: SystemPlan | DcssError = plan_of(self._document, self._path)
+                made: SystemPlan | DcssError = plan_of(*self._asked)
             except DcssError as error:
                 made = error
             packed = pickle.dumps(made)

@@ -77,6 +77,11 @@ def read_document(path: Path, environment: Mapping[str, str] | None = None) -> D
     except OSError as error:
         example = " (dcss init writes an example)" if isinstance(error, FileNotFoundError) else ""
         raise ConfigError(f"{file}: found {error.strerror}, wanted a readable YAML file{example}") from error
+    return parse_document(content, file, environment)
+
+
+def parse_document(content: bytes, file: str, environment: Mapping[str, str] | None = None) -> Document:
+    """Read YAML that messages name as `file`, as `read_document` does."""
     if len(content) > MAX_FILE_BYTES:
         raise ConfigError(f"{file}: found more than {MAX_FILE_BYTES} bytes, wanted a YAML file of at most 1 MiB")
     try:

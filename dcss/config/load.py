@@ -2,6 +2,7 @@
 
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 from dcss.config.check_continued import check_continued, devices_in_part
@@ -45,8 +46,11 @@ def load_plan(path: Path) -> SystemPlan:
     return plan_of(read_document(path), path)
 
 
-def plan_of(document: Document, path: Path) -> SystemPlan:
-    """Return the plan of the document that the file `path` holds. Raises ConfigError as `load_plan` does."""
+def plan_of(document: Document, path: Path, name: str | None = None) -> SystemPlan:
+    """Return the plan of the document that the file `path` holds; its system is called `name`, if that is given.
+
+    Raises ConfigError as `load_plan` does.
+    """
     # abspath, not resolve: relative paths in a file reached through a link begin where the link is.
     directory = Path(os.path.abspath(path)).parent  # noqa: PTH100
     drafted, problems = draft(document)
@@ -55,10 +59,14 @@ def plan_of(document: Document, path: Path) -> SystemPlan:
         problems += check_continued(drafted)
         problems += check_guests(drafted)
         problems += check_disks(drafted, directory)
-        problems += _check_system_name(drafted, path)
+        if name is None:
+            problems += _check_system_name(drafted, path)
+        elif re.fullmatch(SYSTEM_NAME, name) is None:
+            problems.append(FieldProblem(("system",), repr(name), f"a name that matches {SYSTEM_NAME}"))
     if problems or drafted is None:
         raise ConfigError(*_findings(document, problems))
-    return _plan(document, drafted, directory, path)
+    plan = _plan(document, drafted, directory, path)
+    return plan if name is None else replace(plan, name=name)
 
 
 def _findings(document: Document, problems: list[FieldProblem]) -> list[str]:

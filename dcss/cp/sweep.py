@@ -32,6 +32,12 @@ def sweep(lock: SystemLock) -> tuple[str, ...]:
     return tuple(removed)
 
 
+def remove_left(system: str) -> tuple[str, ...]:
+    """Do what `sweep` does, as long as no CP runs the system. Raises SystemBusyError where one does."""
+    with SystemLock(system) as lock:
+        return sweep(lock)
+
+
 def sweep_all(only: str | None = None) -> dict[str, tuple[str, ...]]:
     """Sweep every system of this user that no CP runs, or `only` that one; return what was removed, by system.
 
@@ -43,8 +49,7 @@ def sweep_all(only: str | None = None) -> dict[str, tuple[str, ...]]:
     for system in sorted(systems):
         if only in {None, system} and is_system_name(system):
             try:
-                with SystemLock(system) as lock:
-                    removed[system] = sweep(lock)
+                removed[system] = remove_left(system)
             except SystemBusyError:
                 continue
     return {system: names for system, names in removed.items() if names}

@@ -4,7 +4,7 @@ import asyncio
 import socket
 import threading
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, TypeVar
 
@@ -20,10 +20,11 @@ class NoThreadError(LaunchError):
     """No thread can be started."""
 
 
-async def wait_readable(sock: socket.socket) -> None:
-    """Wait until `sock` can be read; asyncio itself knows no recvmsg."""
+async def wait_readable(file: socket.socket | int) -> None:
+    """Wait until a socket or descriptor can be read; asyncio itself knows no recvmsg."""
     loop = asyncio.get_running_loop()
-    ready, descriptor = loop.create_future(), sock.fileno()  # given a socket, asyncio formats its repr each time
+    # Given a socket, asyncio formats its repr each time.
+    ready, descriptor = loop.create_future(), file if isinstance(file, int) else file.fileno()
     loop.add_reader(descriptor, _resolve, ready)
     try:
         await ready
@@ -65,9 +66,12 @@ def start_workers(loop: asyncio.AbstractEventLoop) -> None:
 
 
 async def in_thread(
-    function: Callable[..., Answer], *arguments: Any, on_cancel: Callable[[], None] = lambda: None
+    function: Callable[..., Answer],
+    *arguments: Any,
+    on_cancel: Callable[[], None] = lambda: None,
+    executor: Executor | None = None,
 ) -> Answer:
-    """Call a function in a worker thread and return what it returns.
+    """Call a function in a worker thread, of `executor` or else the event loop's, and return what it returns.
 
     If this is cancelled, `check_cancelled` raises in the thread, which cuts the function short, and `on_cancel` is
     called. The thread is waited for: whoever cancels may close what the function works on. Raises NoThreadError.
@@ -82,7 +86,7 @@ async def in_thread(
             return function(*arguments)
 
     try:
-        future = asyncio.get_running_loop().run_in_executor(None, call)
+        future = asyncio.get_running_loop().run_in_executor(executor, call)
     except RuntimeError as error:
         started = False
         raise _no_thread(error) from error

@@ -5,6 +5,7 @@ import select
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
@@ -17,6 +18,7 @@ from dcss.rpc.protocol import LINE_END, Arguments, ControlRequest, Output, Taken
 from dcss.rpc.watch import LOOK_SECONDS, SILENT_SECONDS, AnswerWatch
 from dcss.suggest import suggestion
 
+DOWN_SECONDS = 300.0  # for so long a system may take to go down
 _READ_BYTES = 1 << 16
 _CONNECT_SECONDS = 0.05  # between attempts while the queue of clients is full
 
@@ -161,7 +163,7 @@ class Client:
                     on_output(answer)
         raise LaunchError(f"{self._cp} ended before it answered {request}, or has too many clients")
 
-    def take_down(self, timeout_seconds: float) -> Arguments:
+    def take_down(self, timeout_seconds: float = DOWN_SECONDS) -> Arguments:
         """Take the system down, wait until its CP has ended, and return the answer that came first.
 
         Raises NotAnsweringError, and LaunchError if it still runs after `timeout_seconds`.
@@ -233,6 +235,11 @@ class Client:
     @property
     def _cp(self) -> str:
         return f"system {self.system}: its CP (process {self.peer.pid})"
+
+    def cut(self) -> None:
+        """Have `ask`, which another thread waits in, end now; CP cancels a command that was started in a guest."""
+        with suppress(OSError):  # it is closed already
+            self._socket.shutdown(socket.SHUT_RDWR)
 
     def close(self) -> None:
         """Close the connection; a command that was started in a guest, and runs still, is cancelled."""

@@ -5,16 +5,19 @@ import gc
 import os
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 from dcss.config.plan import SystemPlan
 from dcss.documents import from_document, to_document
 from dcss.errors import DcssError
+from dcss.host.aio import wait_readable
 from dcss.host.prctl import set_name
 from dcss.host.signals import run_interruptible
 from dcss.progress import Progress
 from dcss.results import SystemStatus
-from dcss.system.daemon import StartupNotifier, start_in_background
+from dcss.system.daemon import start_in_background
 from dcss.system.log import Echo
+from dcss.system.startup import StartupNotifier
 from dcss.system.status import system_status
 from dcss.system.system import System
 
@@ -44,15 +47,21 @@ def up_in_background(plan: SystemPlan, progress: Progress) -> SystemStatus:
 
     Raises what `up_here` does.
     """
-    document = start_in_background(lambda caller: run_interruptible(_serve(plan, caller)), progress)
+    document = start_in_background(lambda caller: run_interruptible(serve_for(plan, caller)), progress)
     return from_document(SystemStatus, document)
 
 
-async def _serve(plan: SystemPlan, caller: StartupNotifier) -> None:
+async def serve_for(plan: SystemPlan, caller: StartupNotifier, owner_pid: int | None = None) -> None:
+    """Be the CP of a system, report its startup to `caller`, and serve it until it is taken down.
+
+    With `owner_pid`, it is also taken down when that process, the parent of this one, has ended.
+    """
     set_name(_PROCESS_NAME)
     async with System(plan, caller) as system:
         for descriptor in (1, 2):  # where a fault of ours, or a library's, leaves its traceback
             os.dup2(system.log.descriptor, descriptor)
+        if owner_pid is not None:
+            system.tasks.start(_end_with(owner_pid, system), "watch of the owner")
         await _bring_up(system)
         caller.up(to_document(system_status(system)))
         try:
@@ -64,6 +73,19 @@ async def _serve(plan: SystemPlan, caller: StartupNotifier) -> None:
             system.log.note(str(error) if isinstance(error, DcssError) else traceback.format_exc())
             system.cp.lock.keep = (system.log.path.name,)  # whoever misses the system finds out why
             raise
+
+
+async def _end_with(owner_pid: int, system: System) -> None:
+    """Take the system down when its owner has ended, however."""
+    with suppress(ProcessLookupError):
+        pidfd = os.pidfd_open(owner_pid)
+        try:
+            if os.getppid() == owner_pid:  # else it has ended, and its number may be another's by now
+                await wait_readable(pidfd)
+        finally:
+            os.close(pidfd)
+    system.log.note(f"its owner, process {owner_pid}, has ended")
+    system.take_down()
 
 
 async def _bring_up(system: System) -> None:

@@ -139,3 +139,36 @@ def test_help_imports_no_command() -> None:
     assert (
         found({entry.module for entry in COMMANDS.values() if entry.module != "dcss.cli.completion"}, imported) == set()
     )
+
+
+API = {"dcss.api", "dcss.aio", "dcss.results", "dcss.rpc"}
+
+
+def test_import_dcss_imports_nothing_else() -> None:
+    assert modules_after("import dcss") - modules_after("") == {"dcss"}
+
+
+def test_guests_and_the_version_pay_nothing_for_the_api() -> None:
+    servers = modules_after("import dcss.engines.process.forkserver, dcss.engines.s390x.forkserver")
+    version = modules_after(
+        "from dcss.cli import main\nwith redirect_stdout(StringIO()):\n    main._run(['--version'])"
+    )
+    assert found(API, servers | version) == set()
+
+
+def test_a_program_that_starts_a_system_imports_neither_cp_nor_what_reads_the_yaml() -> None:
+    imported = modules_after("import dcss\ndcss.System({}), dcss.GuestFailedError")
+    unwanted = MODELS | NUMBERS | GUEST_KERNEL | PROOFS | SCREENS | {"dcss.config", "dcss.cp", "dcss.cli", "click"}
+    assert found(unwanted, imported) == set()
+    assert found({"dcss.system"}, imported) == {"dcss.system", "dcss.system.startup"}
+
+
+def test_every_name_of_the_api_is_there() -> None:
+    import dcss
+
+    assert dcss.__all__[0] == "System"
+    assert set(dcss.__all__) <= set(dir(dcss))
+    for name in dcss.__all__:
+        assert getattr(dcss, name) is getattr(dcss, name), name
+    with pytest.raises(AttributeError, match="module 'dcss' has no attribute 'Sytem'"):
+        dcss.Sytem  # type: ignore[attr-defined]  # noqa: B018

@@ -16,9 +16,9 @@ import pytest
 
 from dcss.cli import main as entry
 from dcss.cli import options
-from dcss.cli.interrupts import SignalledError, signals_interrupt
 from dcss.cli.options import json_option, print_json
 from dcss.errors import ConfigError, ImageError, LaunchError, PublishError
+from dcss.host.interrupts import SignalledError, signals_interrupt
 
 HEAVY = ("pydantic", "rich", "numpy", "yaml", "posix_ipc", "psutil", "dcss.config", "dcss.system", "dcss.report")
 

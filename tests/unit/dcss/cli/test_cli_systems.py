@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from dcss.cli import down, logs, systems
+from dcss.cli import down, logs
 from dcss.cli.systems import chosen
 from dcss.cp.lock import SystemLock
 from dcss.errors import ConfigError, LaunchError
+from dcss.rpc import running as running_module
 from dcss.rpc.address import socket_path
 from dcss.rpc.client import Client, Life, find_systems
 
@@ -22,7 +23,7 @@ def runtime(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_one_that_runs_need_not_be_named(monkeypatch: pytest.MonkeyPatch) -> None:
     running: list[str] = []
-    monkeypatch.setattr(systems, "running_systems", lambda: running)
+    monkeypatch.setattr(running_module, "running_systems", lambda: running)
     with pytest.raises(ConfigError, match="SYSTEM: found none that runs, wanted one; start it: dcss up CONFIG"):
         chosen(None)
     running.append("a")

@@ -7,12 +7,12 @@ from typing import Any, cast
 
 import pytest
 
-from dcss.cli.interrupts import SignalledError, signals_interrupt
 from dcss.cli.operator import _LocalOperator
 from dcss.cp.program import ControlProgram
 from dcss.cp.requests import Query
 from dcss.cp.threads import in_thread
 from dcss.host.cancellation import check_cancelled
+from dcss.host.interrupts import SignalledError, signals_interrupt
 
 
 class CopyingCP:

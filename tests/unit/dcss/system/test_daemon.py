@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
-from dcss.errors import ConfigError, ImageError, LaunchError, SystemBusyError
+from dcss.errors import ConfigError, ImageError, LaunchError, PublishError, SystemBusyError
 from dcss.progress import SilentProgress
 from dcss.report.progress import PlainProgress
-from dcss.system.daemon import StartupNotifier, start_in_background
+from dcss.system.daemon import start_in_background
+from dcss.system.startup import StartupNotifier
 
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 
@@ -61,7 +62,8 @@ def test_progress_comes_through_and_up_returns_while_it_goes_on() -> None:
     [
         (ConfigError("a.yaml:1: one", "a.yaml:2: two"), ConfigError, "a.yaml:1: one\na.yaml:2: two"),
         (ImageError("too large"), ImageError, "too large"),
-        (SystemBusyError("runs"), LaunchError, "runs"),
+        (SystemBusyError("runs"), SystemBusyError, "runs"),
+        (PublishError("full"), PublishError, "full"),
         (OSError(28, "No space left on device"), LaunchError, "No space left"),
     ],
 )
