@@ -46,6 +46,10 @@ class MappableFile(Protocol):
         """Raise KernelError(EACCES) where the file was not opened for what the mapping may do."""
         ...
 
+    def stored_into(self) -> None:
+        """Note that a page was stored into through a shared mapping, for the first time since it was written back."""
+        ...
+
     def hold(self) -> Self:
         """Keep the file open for one more area, which closes it."""
         ...

@@ -5,43 +5,74 @@ from pathlib import Path
 
 import pytest
 from cp_support import BlockingCp
-from guest_support import WRITE, guest_kernel
+from ext2_support import make_image
+from guest_support import WRITE, definition, fill_with, guest_kernel
 from needs_support import needs, tool
 
+from vmguest.fs.namei import mkdir
 from vmguest.fs.open import O_RDONLY, O_WRONLY, open_file
 from vmguest.fs.stream import OutputFile, open_stream
+from vmguest.kernel import Kernel
 from vmguest.s390x.programs import Command, Programs
 
 pytestmark = needs("s390x-linux-gnu-gcc", "qemu-s390x")
-SOURCES = ("event_calls", "limit_calls", "lock_calls")
+SOURCES = ("event_calls", "limit_calls", "lock_calls", "memory_calls")
+ON_DISKS = ("lock_calls", "memory_calls")
 
 
-@pytest.fixture(params=SOURCES)
-def program(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
-    name = str(request.param)
-    built = tmp_path / name
+def built(name: str, directory: Path) -> Path:
+    """Compile a program; return its path."""
+    program = directory / name
     source = Path(__file__).with_name(f"{name}.c")
     compiler = tool("s390x-linux-gnu-gcc")
     assert compiler is not None
-    subprocess.run([compiler, "-O1", "-Wall", "-Werror", "-static", "-pthread", "-o", built, source], check=True)
-    return built
+    subprocess.run([compiler, "-O1", "-Wall", "-Werror", "-static", "-pthread", "-o", program, source], check=True)
+    return program
 
 
-def test_they_return_what_qemu_returns(control_program: BlockingCp, program: Path, tmp_path: Path) -> None:
+def under_qemu(program: Path, directory: Path) -> str:
+    """Return what a program prints under qemu-s390x, in a new directory."""
     emulator = tool("qemu-s390x")
     assert emulator is not None
-    directory = tmp_path / "work"
-    directory.mkdir()
-    wanted = subprocess.run([emulator, program], check=True, capture_output=True, cwd=directory, timeout=60).stdout
+    work = directory / "work"
+    work.mkdir()
+    done = subprocess.run([emulator, program], check=True, capture_output=True, cwd=work, timeout=60)
+    return done.stdout.decode()
+
+
+def in_guest(kernel: Kernel, program: Path, directory: bytes) -> str:
+    """Return what a program prints in a guest, in a directory."""
+    vfs, shown = kernel.vfs, bytearray()
+    programs = Programs(kernel)
+    with open_file(vfs, b"/tmp/program", WRITE, mode=0o755) as file:
+        file.write(program.read_bytes())
+    streams = [open_file(vfs, b"/dev/null", O_RDONLY)]
+    streams += [open_stream(vfs, OutputFile(shown.extend), O_WRONLY) for _ in range(2)]
+    process = programs.start(Command((b"/tmp/program",), directory=directory, time_limit_seconds=60), streams)
+    programs.run(lambda: process.exit_status is not None)
+    assert process.exit_status == 0
+    programs.rest()
+    return shown.decode()
+
+
+@pytest.mark.parametrize("name", SOURCES)
+def test_they_return_what_qemu_returns(control_program: BlockingCp, name: str, tmp_path: Path) -> None:
+    program = built(name, tmp_path)
     with guest_kernel(control_program) as kernel:
-        vfs, shown = kernel.vfs, bytearray()
-        programs = Programs(kernel)
-        with open_file(vfs, b"/tmp/program", WRITE, mode=0o755) as file:
-            file.write(program.read_bytes())
-        streams = [open_file(vfs, b"/dev/null", O_RDONLY)]
-        streams += [open_stream(vfs, OutputFile(shown.extend), O_WRONLY) for _ in range(2)]
-        process = programs.start(Command((b"/tmp/program",), directory=b"/tmp", time_limit_seconds=60), streams)
-        programs.run(lambda: process.exit_status is not None)
-        assert shown.decode() == wanted.decode()
-        assert process.exit_status == 0
-        programs.rest()
+        assert in_guest(kernel, program, b"/tmp") == under_qemu(program, tmp_path)
+
+
+@needs("mke2fs")
+@pytest.mark.parametrize("name", ON_DISKS)
+@pytest.mark.parametrize("options", [("rw", "xip"), ("rw",)])
+def test_they_return_the_same_on_a_disk(
+    control_program: BlockingCp, name: str, options: tuple[str, ...], tmp_path: Path
+) -> None:
+    program = built(name, tmp_path)
+    image = make_image(tmp_path / "image", "8M", "-b", "4096")
+    control_program.publish(definition("RW", "30000-307FF SW"), fill_with(image.read_bytes()))
+    with guest_kernel(control_program) as kernel:
+        kernel.dcssblk.load_module("RW")
+        mkdir(kernel.vfs, b"/tmp/disk")
+        kernel.mount("dcssblk0", "/tmp/disk", options)
+        assert in_guest(kernel, program, b"/tmp/disk") == under_qemu(program, tmp_path)

@@ -43,6 +43,9 @@ class StoredPages:
     def check_mapping(self, *, shared_writable: bool) -> None:
         pass
 
+    def stored_into(self) -> None:
+        pass
+
     def hold(self) -> Self:
         self.holds += 1
         return self

@@ -4,9 +4,11 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from errno import EACCES, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR, ENXIO, ESPIPE
+from time import time
 from typing import Self
 
 from dcss.errors import KernelError
+from dcss.ext2.inode import InodeChange
 from vmguest.credentials import MAY_READ, MAY_WRITE
 from vmguest.fs.attr import drop_set_id, touch_atime
 from vmguest.fs.devices import DeviceFile
@@ -155,6 +157,12 @@ class FileDescription:
         access = self.flags & O_ACCMODE
         if access == O_WRONLY or (shared_writable and access != O_RDWR):
             raise KernelError(EACCES, f"mmap of {os.fsdecode(self.dentry.path)}: not open for that")
+
+    def stored_into(self) -> None:
+        """Set the times of a change, as ext2 does when a mapped page is first stored into; tmpfs does not."""
+        file_system = self.dentry.mount.file_system
+        if file_system.device is not None and file_system.writer is not None:
+            file_system.writer.set_attributes(self.dentry.inode, InodeChange(mtime=int(time())))
 
     def write(self, data: bytes | memoryview) -> int:
         """Write at the position, with O_APPEND at the end, and move it; return how much of `data` found room.

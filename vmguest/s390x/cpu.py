@@ -22,6 +22,10 @@ from vmguest.s390x.exact_stops import ExactStops
 
 PSW_MASK = 0x0705_0001_8000_0000  # translation on, problem state, 64-bit addresses: as Linux runs programs
 PSW_CONDITION_CODE = 3 << 44  # the bits of the mask that a program may set by itself
+_PSW_TRANSLATION = 1 << 58
+_FPC_ROUNDING = 7
+_FPC_INVALID = 0x0303_0088  # bits that are no part of the register (its layout, with floating-point extension)
+_NO_ROUNDING = frozenset({4, 5, 6})
 _CR0 = 0x60000  # the additional floating-point and the vector registers may be used
 SUPERVISOR_CALL, _PROGRAM_CHECK = 2, 3  # numbers of Unicorn's interruptions
 OPERATION, DATA, FIXED_POINT_DIVIDE = 0x01, 0x07, 0x09  # program interruption codes
@@ -29,6 +33,8 @@ TRANSLATIONS = frozenset({0x04, 0x10, 0x11, 0x38, 0x39, 0x3A, 0x3B})  # those wi
 _TRANSLATION_EXCEPTION_ID = 0xA8  # absolute address of that, as the architecture has it
 _FAILING_PAGE, _ACCESS_KIND, _STORE, _FETCH = ~0xFFF, 0xC00, 0x400, 0x800
 _PAGE_BYTES = 4096
+_LOAD_FPC_AT = 0x400  # absolute address, in the part of the lowest pages that the architecture leaves to the kernel
+_LOAD_FPC = bytes.fromhex("b3840000 0a00")  # sfpc %r0; svc 0
 _NOWHERE = 1  # no instruction lies at an odd address: the CPU runs until it is stopped
 _MASK = (1 << 64) - 1
 _STACK_POINTER = 15
@@ -105,6 +111,8 @@ class Cpu:
         self._code_offset = _CodeOffset(self._scratch.size)
         self._exception_id = ctypes.c_uint64.__ctype_be__.from_address(window + _TRANSLATION_EXCEPTION_ID)
         self._failure: BaseException | None = None
+        self._rounds_otherwise = False  # than the floating-point control register says
+        ctypes.memmove(window + _LOAD_FPC_AT, _LOAD_FPC, len(_LOAD_FPC))
         self.stops = ExactStops(self._uc, self._blank.size)
         self.running = False
 
@@ -115,6 +123,8 @@ class Cpu:
 
         What a handler raises is raised here. Raises CpuError where the emulator fails.
         """
+        if self._rounds_otherwise:
+            self._take_rounding()
         self.running = True
         try:
             with self.stops.anywhere() if one else nullcontext():
@@ -184,6 +194,8 @@ class Cpu:
 
     def save(self, context: UcContext) -> None:
         """Save the loaded state."""
+        if self._rounds_otherwise:
+            self._take_rounding()
         uclib.uc_context_save(self._handle, context.context)
 
     def load(self, context: UcContext) -> None:
@@ -254,7 +266,10 @@ class Cpu:
         )
 
     def set_registers(self, state: Registers) -> None:
-        """Load what a signal frame holds; of the PSW's mask a program can set the condition code only."""
+        """Load what a signal frame holds; of the PSW's mask a program can set the condition code only.
+
+        A floating-point control register that cannot be loaded becomes 0, as in Linux (fpu_lfpc_safe).
+        """
         write = self._uc.reg_write
         write(_PSWM, PSW_MASK | state.psw_mask & PSW_CONDITION_CODE)
         for ids, values in (
@@ -265,8 +280,27 @@ class Cpu:
         ):
             for register, value in zip(ids, values, strict=True):
                 write(register, value)
-        write(_FPC, state.fpc)
+        fpc = 0 if state.fpc & _FPC_INVALID or state.fpc & _FPC_ROUNDING in _NO_ROUNDING else state.fpc
+        self._rounds_otherwise |= (fpc ^ self._uc.reg_read(_FPC)) & _FPC_ROUNDING != 0
+        write(_FPC, fpc)
         write(_PC, state.address)
+
+    def _take_rounding(self) -> None:
+        """Have the emulator round as the floating-point control register says, which it learns by SFPC only.
+
+        The instruction is run without address translation, where no program has a page.
+        """
+        self._rounds_otherwise = False
+        mask, address, register = (self._uc.reg_read(each) for each in (_PSWM, _PC, _GENERAL[0]))
+        self._uc.reg_write(_GENERAL[0], self._uc.reg_read(_FPC))
+        self._uc.reg_write(_PSWM, mask & ~_PSW_TRANSLATION)
+        on_call, self.on_call = self.on_call, lambda: False
+        try:
+            self._uc.emu_start(_LOAD_FPC_AT, _NOWHERE)
+        finally:
+            self.on_call = on_call
+            for each, value in ((_PSWM, mask), (_PC, address), (_GENERAL[0], register)):
+                self._uc.reg_write(each, value)
 
 
 class _CodeOffset:

@@ -34,6 +34,9 @@ class SharedMemory:
     def check_mapping(self, *, shared_writable: bool) -> None:
         """Allow every mapping."""
 
+    def stored_into(self) -> None:
+        """Do nothing: it has no times."""
+
     def hold(self) -> Self:
         """Count one more mapping."""
         self._holders += 1

@@ -325,6 +325,7 @@ class UserSpace:
         if run is None:
             return False
         self._tables.set(page, run.page_frame << PAGE_SHIFT)
+        area.file.stored_into()
         return True
 
     def _source(self, area: MemoryArea, page: int) -> int | None:

@@ -6,6 +6,7 @@ from struct import Struct
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest import hostmem
+from vmguest.fs.open import FileDescription
 from vmguest.mm_area import PROT_EXEC, PROT_READ, PROT_WRITE, MappableFile
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.process import Thread
@@ -18,6 +19,7 @@ _MAP_SHARED, _MAP_PRIVATE, _MAP_SHARED_VALIDATE, _MAP_FIXED = 0x01, 0x02, 0x03, 
 _MAP_ANONYMOUS, _MAP_FIXED_NOREPLACE = 0x20, 0x100000
 _MREMAP_MAYMOVE, _MREMAP_FIXED = 1, 2
 _MADV_DONTNEED, _MADV_FREE = 4, 8
+_MS_ASYNC, _MS_INVALIDATE, _MS_SYNC = 1, 2, 4
 _PROTECTIONS = PROT_READ | PROT_WRITE | PROT_EXEC
 _MMAP_BLOCK = Struct(">6Q")
 
@@ -167,13 +169,20 @@ def mincore(_system: System, thread: Thread, address: int, size_bytes: int, vect
 
 
 @CALLS.add("address", "size", "int")
-def msync(_system: System, thread: Thread, address: int, size_bytes: int, _flags: int) -> int:
-    """Have files hold what was stored through shared mappings."""
+def msync(_system: System, thread: Thread, address: int, size_bytes: int, flags: int) -> int:
+    """Have files hold what was stored through shared mappings; with MS_SYNC their devices, too."""
+    if flags & ~(_MS_ASYNC | _MS_INVALIDATE | _MS_SYNC) or (flags & _MS_ASYNC and flags & _MS_SYNC):
+        raise KernelError(EINVAL, f"msync: flags {flags}")
     first, pages = _range(address, size_bytes)
-    space = thread.process.space
-    if pages and not space.is_mapped(first, pages):
-        raise KernelError(ENOMEM, f"msync at {address:#x}: nothing is mapped there")
+    space, page = thread.process.space, first
     space.write_back_shared()
+    while page < first + pages:
+        area = space.areas.find(page)
+        if area is None:
+            raise KernelError(ENOMEM, f"msync at {page << PAGE_SHIFT:#x}: nothing is mapped there")
+        if flags & _MS_SYNC and area.shared and isinstance(area.file, FileDescription):
+            area.file.fsync()
+        page = area.end
     return 0
 
 
