@@ -336,3 +336,58 @@ class SystemStatus(Result):
     segments: tuple[SegmentStatus, ...]
 
     _TABLES = ("guests", "segments")
+
+
+@dataclass(frozen=True, slots=True)
+class OtherMapper(Result):
+    """A process that maps an object besides those that were named."""
+
+    pid: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedObject(Result):
+    """A file or shared memory object that was looked at, or why not: `unread`.
+
+    `pids` are the named processes that map it, `others` all others that can be seen. `one_frame_pages` counts the pages
+    that two named processes or more have in one frame, `one_frame` says which: runs of (first page, pages).
+    """
+
+    path: str
+    device: str | None
+    inode: int | None
+    bytes: int | None
+    pids: tuple[int, ...]
+    others: tuple[OtherMapper, ...]
+    one_frame_pages: int | None
+    one_frame: tuple[tuple[int, ...], ...]
+    unread: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InspectedProcess(Result):
+    """One process: memory of its own, what it shares with any other, and both together; the program's name.
+
+    `copied_bytes` is what its own memory holds of the objects, `merged_bytes` what of that KSM has merged.
+    """
+
+    pid: int
+    name: str
+    private_bytes: int | None
+    shared_bytes: int | None
+    total_bytes: int | None
+    copied_bytes: int | None
+    merged_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class InspectResult(Result):
+    """What named processes share, judged as guests are, and what each costs."""
+
+    verify: VerifyResult
+    measure: MeasureResult
+    objects: tuple[InspectedObject, ...]
+    processes: tuple[InspectedProcess, ...]
+
+    _TABLES = ("objects", "processes")

@@ -7,18 +7,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.abi.page import PAGE_SIZE
 from dcss.account.frames import FrameSet, hidden_because, map_counts
 from dcss.account.huge import huge_bytes
 from dcss.account.machine import free_memory_bytes
-from dcss.account.memory_map import Object
 from dcss.account.own_processes import own_processes
 from dcss.account.pagemap import Entries, Flags, frames_of, is_exclusive, is_file, is_present
 from dcss.account.proc import ProcessGoneError
 from dcss.account.scan import GuestReading, ended_processes_named, hold_system, not_held, scan
 from dcss.account.smaps import read_rollup, read_status
 from dcss.account.space import ProcessPages
-from dcss.account.targets import GuestTarget, SegmentTarget, StatedCounters, SystemTarget
+from dcss.account.targets import GuestTarget, Object, SegmentTarget, StatedCounters, SystemTarget
 from dcss.account.totals import SharingSum
 from dcss.errors import LaunchError, MeasurementDeniedError
 from dcss.results import GuestAccount, GuestCounters, HostCosts, MachineMemory, MeasureResult, SegmentAccount, Totals
@@ -59,15 +58,15 @@ class Accounts:
     """Collects the accounts of the guests that are shown to it.
 
     `guest_counters` holds page cache, buffer and anonymous bytes as each guest kernel states them, by guest name, or
-    why an engine has none; guests without an entry are left out. `segment_users` says how many guests have loaded a
-    segment, by its name. `hidden` is why frames cannot be seen, if so. `huge` is what
+    why an engine has none, or None where nobody does; guests without an entry are left out. `segment_users` says how
+    many guests have loaded a segment, by its name. `hidden` is why frames cannot be seen, if so. `huge` is what
     `huge_of_segments` returned, if that is known.
     """
 
     def __init__(
         self,
         system: SystemTarget,
-        guest_counters: Mapping[str, StatedCounters | str],
+        guest_counters: Mapping[str, StatedCounters | str | None],
         segment_users: Mapping[str, int],
         *,
         hidden: str | None,
@@ -79,10 +78,10 @@ class Accounts:
         self._hidden, self._huge = hidden, huge
         self._first_pages = _first_pages(system.segments)
         self._objects = frozenset(self._first_pages)
-        self._segment_pages = sum(segment.size_bytes >> PAGE_SHIFT for segment in system.segments)
+        self._segment_pages = sum(segment.pages for segment in system.segments)
         self._other_frames = FrameSet()
         self._rows: list[_GuestRow] = []
-        self._sharing = SharingSum([segment.size_bytes >> PAGE_SHIFT for segment in system.segments])
+        self._sharing = SharingSum([segment.pages for segment in system.segments])
         self._all_visible = True  # of the guests that share
         self._use_known = True
 
@@ -125,7 +124,7 @@ class Accounts:
         """Return the accounts of all guests shown so far; `limits` come before those found here."""
         accounts = self._guest_accounts()
         segments = self._segment_accounts()
-        found = [f"guest {row.guest.name}: {limit}" for row in self._rows for limit in row.limits]
+        found = [f"{row.guest.label}: {limit}" for row in self._rows for limit in row.limits]
         return MeasureResult(
             self._system.name,
             tuple(accounts),
@@ -145,8 +144,10 @@ class Accounts:
         if huge is None:
             huge = huge_of_segments(self._system)
         for segment, used_bytes in zip(self._system.segments, self._sharing.used_bytes(), strict=True):
-            # The kernel counts an object's pages in blocks of 512 bytes.
-            resident_bytes = os.fstat(segment.descriptor).st_blocks * 512
+            resident_bytes = segment.resident_bytes
+            if resident_bytes is None:
+                # The kernel counts an object's pages in blocks of 512 bytes.
+                resident_bytes = os.fstat(segment.descriptor).st_blocks * 512
             accounts.append(
                 SegmentAccount(
                     segment.name,
@@ -215,7 +216,7 @@ class Accounts:
                 # A written private copy of a page is the guest's own, no longer the segment's.
                 of_segment = is_file(found.entries)
                 mapped[found.object_pages[is_present(found.entries) & of_segment] + first_page] = True
-                written_pages += int(np.count_nonzero(~of_segment)) if private else 0
+                written_pages += int(np.count_nonzero(~of_segment)) if private or guest.standalone else 0
         return written_pages
 
     def _note_own_frames(self, row: _GuestRow, spaces: tuple[ProcessPages, ...]) -> None:
@@ -239,8 +240,8 @@ class Accounts:
         accounts = []
         for row in self._rows:
             stated = self._counters[row.guest.name]
-            if isinstance(stated, str):
-                row.limits.append(stated)
+            if stated is None or isinstance(stated, str):
+                row.limits += [] if stated is None else [stated]
                 books = GuestCounters(row.xip_bytes, None, None, None)
             else:
                 books = GuestCounters(row.xip_bytes, *stated)
@@ -255,7 +256,7 @@ class Accounts:
 
 def measure(
     system: SystemTarget,
-    guest_counters: Mapping[str, StatedCounters | str],
+    guest_counters: Mapping[str, StatedCounters | str | None],
     segment_users: Mapping[str, int],
     *,
     free_before_bytes: int | None = None,
@@ -268,7 +269,7 @@ def measure(
     for guest in system.guests:
         if not guest.pids or guest.name not in guest_counters:
             wanted = "the account of its own kernel" if guest.pids else "a process that runs"
-            raise LaunchError(f"guest {guest.name}: wanted {wanted}, found none; it has not started, or ended early")
+            raise LaunchError(f"{guest.label}: wanted {wanted}, found none; it has not started, or ended early")
     hidden = hidden_because()
     accounts = Accounts(system, guest_counters, segment_users, hidden=hidden)
     with ended_processes_named(system), hold_system(system) as hold:
@@ -288,7 +289,6 @@ def _first_pages(segments: tuple[SegmentTarget, ...]) -> dict[Object, int]:
     first_pages: dict[Object, int] = {}
     pages = 0
     for segment in segments:
-        status = os.fstat(segment.descriptor)
-        first_pages[status.st_dev, status.st_ino] = pages
-        pages += segment.size_bytes >> PAGE_SHIFT
+        first_pages[segment.object] = pages
+        pages += segment.pages
     return first_pages

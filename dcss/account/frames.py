@@ -9,7 +9,7 @@ import os
 import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT
-from dcss.abi.pagemap import ENTRY_SIZE_BYTES, KPF_COMPOUND_HEAD, KPF_COMPOUND_TAIL, KPF_ZERO_PAGE
+from dcss.abi.pagemap import ENTRY_SIZE_BYTES, KPF_COMPOUND_HEAD, KPF_COMPOUND_TAIL, KPF_KSM, KPF_ZERO_PAGE
 from dcss.account.arrays import distinct
 from dcss.account.pagemap import Entries, Flags, Pagemap, frames_of
 from dcss.errors import MeasurementDeniedError
@@ -80,6 +80,13 @@ def are_zero_pages(frames: Entries) -> Flags:
     flags = np.where(frames != 0, _values_of(_KPAGEFLAGS, frames), np.uint64(0))
     zero: Flags = (flags & np.uint64(KPF_ZERO_PAGE)) != 0
     return zero
+
+
+def are_merged(frames: Entries) -> Flags:
+    """Say which frames KSM has merged of equal pages; 0 is none."""
+    flags = np.where(frames != 0, _values_of(_KPAGEFLAGS, frames), np.uint64(0))
+    merged: Flags = (flags & np.uint64(KPF_KSM)) != 0
+    return merged
 
 
 def _values_of(path: str, frames: Entries, *, complete: bool = False) -> Entries:

@@ -14,15 +14,13 @@ import numpy as np
 from dcss.abi.page import PAGE_SHIFT
 from dcss.account.maps import Vma, parse_maps
 from dcss.account.pagemap import Pages
-from dcss.account.targets import AddressRange
+from dcss.account.targets import AddressRange, Object
 
 _SPARSE_PRIVATE_PAGES = 1 << 12  # from 16 MiB on, private ranges are mostly reserved rather than used
 _SPARSE_FILE_PAGES = 1 << 18
 _DENSE_PAGES = 1 << 19  # 4 MiB of entries: where small mappings are more than that, they are looked at one by one
 _GAP_PAGES = 64  # entries read in vain cost less than another call
 _KEPT_MAPS = 32
-
-Object = tuple[int, int]  # device and inode
 
 
 @dataclass(frozen=True, slots=True, eq=False)

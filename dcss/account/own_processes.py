@@ -8,13 +8,12 @@ from dcss.account.targets import SystemTarget
 from dcss.errors import MeasurementDeniedError
 from dcss.results import HostCosts, ProcessCosts
 
-CP = "CP"
 _FIELDS = frozenset({b"Rss", b"Pss", b"Private_Clean", b"Private_Dirty"})
 _PREFIX = b"dcss:"  # of the names that our processes give themselves
 
 
 def own_processes(system: SystemTarget) -> tuple[ProcessCosts, ...]:
-    """Return a row for CP, and one for all other processes of a name; those that have ended are left out.
+    """Return a row for CP, or what is in its place, and one for all other processes of a name, unless they have ended.
 
     Of CP's memory the segments are left out: it maps every page of them, and they stand in rows of their own.
     """
@@ -22,7 +21,7 @@ def own_processes(system: SystemTarget) -> tuple[ProcessCosts, ...]:
     found: dict[str, list[tuple[int, HostCosts]]] = {}
     for pid in (system.cp_pid, *system.other_pids):
         try:
-            name = CP if pid == system.cp_pid else _name_of(pid)
+            name = system.terms.owner if pid == system.cp_pid else _name_of(pid)
             costs = _costs(pid, segments if pid == system.cp_pid else frozenset())
         except ProcessGoneError:
             continue

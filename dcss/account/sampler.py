@@ -64,7 +64,7 @@ class Sampler:
     def sample(
         self,
         system: SystemTarget,
-        guest_counters: Mapping[str, StatedCounters | str],
+        guest_counters: Mapping[str, StatedCounters | str | None],
         segment_users: Mapping[str, int],
         *,
         free_before_bytes: int | None = None,

@@ -1,7 +1,7 @@
 """One pass over all processes of a system, for whoever wants to see them: page tables are read once and dropped."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import NamedTuple, Protocol
 
 from dcss.account.hold import Hold
@@ -39,6 +39,12 @@ def scan(system: SystemTarget, observers: Sequence[Observer]) -> None:
         space = ProcessPages.read(pid)
         for observer in observers:
             observer.add_other(space)
+    objects = frozenset(segment.object for segment in system.segments) if system.bystanders else frozenset()
+    for pid in system.bystanders:
+        with suppress(ProcessGoneError, MeasurementDeniedError):
+            space = ProcessPages.read(pid, objects)
+            for observer in observers:
+                observer.add_other(space)
     for guest in system.guests:
         reading = read_guest(guest)
         for observer in observers:
@@ -48,8 +54,8 @@ def scan(system: SystemTarget, observers: Sequence[Observer]) -> None:
 def read_guest(guest: GuestTarget) -> GuestReading:
     """Read the address spaces of a guest and of what it forked."""
     if not guest.pids:
-        raise LaunchError(f"guest {guest.name}: found no process of it, wanted one that runs")
-    pids = family(guest.pids)
+        raise LaunchError(f"{guest.label}: found no process of it, wanted one that runs")
+    pids = processes_of(guest)
     spaces: list[ProcessPages] = []
     denied: str | None = None
     for pid in pids:
@@ -63,14 +69,21 @@ def read_guest(guest: GuestTarget) -> GuestReading:
     return GuestReading(guest, pids, tuple(spaces), denied)
 
 
+def processes_of(guest: GuestTarget) -> tuple[int, ...]:
+    """Return the processes of a guest and what they forked; what stands alone has no children."""
+    return guest.pids if guest.standalone else family(guest.pids)
+
+
 def hold_system(system: SystemTarget) -> Hold:
     """Return what holds all guests of `system` still, and the processes from which guests are forked."""
+    if not system.held:
+        return Hold(())
     return Hold((pid for guest in system.guests for pid in guest.pids), alone=system.other_pids)
 
 
 def not_held(system: SystemTarget, hold: Hold) -> list[str]:
     """Say which processes moved while they were looked at, and why."""
-    owners = {pid: f"guest {guest.name}" for guest in system.guests for pid in guest.pids}
+    owners = {pid: guest.label for guest in system.guests for pid in guest.pids}
     return [
         f"{owners.get(pid, f'system {system.name}')}: process {pid} was not held still: {reason}"
         for pid, reason in hold.failures.items()
@@ -83,5 +96,5 @@ def ended_processes_named(system: SystemTarget) -> Iterator[None]:
     try:
         yield
     except ProcessGoneError as error:
-        owners = [f"guest {guest.name}" for guest in system.guests if error.pid in guest.pids]
+        owners = [guest.label for guest in system.guests if error.pid in guest.pids]
         raise LaunchError(f"{owners[0] if owners else f'system {system.name}'}: {error}") from error

@@ -10,7 +10,6 @@ from dcss.account.maps import Vma
 from dcss.account.memory_map import (
     MappingGroup,
     MemoryMap,
-    Object,
     joined,
     parse_map,
     parse_map_only,
@@ -18,7 +17,7 @@ from dcss.account.memory_map import (
 )
 from dcss.account.pagemap import Entries, Pagemap, Pages, is_file, populated_of
 from dcss.account.proc import read_proc
-from dcss.account.targets import AddressRange
+from dcss.account.targets import AddressRange, Object
 
 
 class ObjectPages(NamedTuple):

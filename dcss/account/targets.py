@@ -3,14 +3,30 @@
 Whoever started the processes builds these: CP knows the ranges from the fork server that it started.
 """
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple, Protocol
 
 from dcss.abi.extmem import SegmentType
+from dcss.abi.page import PAGE_SIZE
 
-Origin = Literal["kernel", "modules", "engine", "program"]
+Origin = Literal["kernel", "modules", "engine", "program", "process"]
+Object = tuple[int, int]  # device and inode, as /proc/PID/maps has them
 StatedCounters = tuple[int, int, int, int]  # page cache, buffer, anonymous and module bytes, as a guest counts them
+
+
+class Terms(NamedTuple):
+    """What reports call the processes that they are about, the memory that these share, and who maps all of it."""
+
+    guest: str
+    guests: str
+    segment: str
+    owner: str
+
+
+GUESTS = Terms("guest", "guests", "segment", "CP")
+PROCESSES = Terms("process", "processes", "object", "inspect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +71,8 @@ class SegmentTarget:
     SHA-256 (hex) of its content when it was published, None where the content may change. `start` is the absolute
     address of its first byte; `damage` says, one line each, which files of its image could not be read. Where one file
     system lies over several segments, `joined` has the `shm_name` of each, in the order of their addresses, and `files`
-    the parts of files that lie in this one.
+    the parts of files that lie in this one. `mapped_as` is the object as maps show it, where stat gives another one
+    (overlay, btrfs). `resident_bytes` is what of it was in memory before anybody looked, where that is known already.
     """
 
     name: str
@@ -69,6 +86,21 @@ class SegmentTarget:
     start: int = 0
     damage: tuple[str, ...] = ()
     joined: tuple[str, ...] = ()
+    mapped_as: Object | None = None
+    resident_bytes: int | None = None
+
+    @property
+    def pages(self) -> int:
+        """Pages of the object; the last one may be cut short by its end."""
+        return -(-self.size_bytes // PAGE_SIZE)
+
+    @property
+    def object(self) -> Object:
+        """The object as mappings name it."""
+        if self.mapped_as is not None:
+            return self.mapped_as
+        status = os.fstat(self.descriptor)
+        return status.st_dev, status.st_ino
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +111,8 @@ class GuestTarget:
     are mapped at user level. `origins` says whose memory an address is, where it is not the guest kernel's.
     `non_shared` names the objects of segments that it loaded non-shared: what it writes there becomes its own. `disks`
     are files of this machine, by device and inode, that it was given as disks. With `in_place` its programs use files
-    where segments lie in the window: a page that is present there is in use.
+    where segments lie in the window: a page that is present there is in use. What is `standalone` is one process of
+    somebody else's, without its children: it may map what it likes, where it likes, and writes its private mappings.
     """
 
     name: str
@@ -93,6 +126,12 @@ class GuestTarget:
     non_shared: frozenset[str] = frozenset()
     disks: frozenset[tuple[int, int]] = frozenset()
     in_place: bool = False
+    standalone: bool = False
+
+    @property
+    def label(self) -> str:
+        """What reports call it."""
+        return f"process {self.name} ({self.engine})" if self.standalone else f"guest {self.name}"
 
     def loads_privately(self, segment: SegmentTarget) -> bool:
         """Return True if what the guest writes to `segment` becomes its own, by the segment's type or the load."""
@@ -103,27 +142,40 @@ class GuestTarget:
         for addresses, origin in self.origins:
             if address in addresses:
                 return origin
-        return "kernel"
+        return self.own_origin
+
+    @property
+    def own_origin(self) -> Origin:
+        """Whose memory all is that `origins` does not name."""
+        return "process" if self.standalone else "kernel"
 
 
 @dataclass(frozen=True, slots=True)
 class SystemTarget:
-    """One running system; `other_pids` are processes of ours that are neither CP nor a guest: the fork server."""
+    """One running system; `other_pids` are processes of ours that are neither CP nor a guest: the fork server.
+
+    `bystanders` are processes of nobody's here that map segments as well: their entries count, and they may end. Guests
+    of a system that is not `held` run on while they are looked at.
+    """
 
     name: str
     cp_pid: int
     other_pids: tuple[int, ...]
     guests: tuple[GuestTarget, ...]
     segments: tuple[SegmentTarget, ...]
+    bystanders: tuple[int, ...] = ()
+    held: bool = True
+    terms: Terms = GUESTS
 
 
 class AccountQuestion(NamedTuple):
     """What accounts need beside a system.
 
-    `guest_counters` has for each guest what its own kernel counts, or why it counts nothing; `segment_users` how many
-    guests have each segment loaded; `free_before_bytes` is the machine's free memory before the guests.
+    `guest_counters` has for each guest what its own kernel counts, or why it counts nothing; None where there is no
+    such kernel. `segment_users` says how many guests have each segment loaded; `free_before_bytes` is the machine's
+    free memory before the guests.
     """
 
-    guest_counters: Mapping[str, StatedCounters | str]
+    guest_counters: Mapping[str, StatedCounters | str | None]
     segment_users: Mapping[str, int]
     free_before_bytes: int | None = None

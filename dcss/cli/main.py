@@ -41,6 +41,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "measure": CommandEntry(
         "dcss.cli.measure", "Show what each guest of a running system costs, and what sharing saves."
     ),
+    "inspect": CommandEntry(
+        "dcss.cli.inspect", "Prove what anybody's processes share, and show what each of them costs."
+    ),
     "exec": CommandEntry("dcss.cli.exec", "Run a command in a guest that is ready, and end with its exit status."),
     "logs": CommandEntry("dcss.cli.logs", "Show the log of a guest, over all its starts, or of CP."),
     "guest": CommandEntry("dcss.cli.guest", "Start, stop or restart one guest of a running system."),

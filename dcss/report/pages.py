@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from dcss.report import measure_view, timings_view, verify_view
+from dcss.report import inspect_view, measure_view, timings_view, verify_view
 from dcss.report.blocks import Note, Page, Table
 from dcss.report.failure_view import failed_guests, failure_notes, failure_reasons, outcome_failures, status_failures
 from dcss.report.layout import render_block, render_page
@@ -11,7 +11,7 @@ from dcss.report.status_view import up_sentence
 from dcss.report.style import Style
 from dcss.report.units import fmt_count, fmt_seconds
 from dcss.report.verify_view import NOTE_INDENT
-from dcss.results import MeasureResult, RunResult, SystemStatus, VerifyResult
+from dcss.results import InspectResult, MeasureResult, RunResult, SystemStatus, VerifyResult
 
 _TABLE_LINES = 5  # of the guests' table besides its guests: titles, rule, two sums, an empty line
 _LIMITS_SHOWN = 5
@@ -68,6 +68,27 @@ def measure_page(
         [measure_view.saving_note(result)],
         [*notes, *_limit_notes(result.limits, show_all=show_all)],
     )
+
+
+def inspect_page(result: InspectResult, *, show_all: bool = False, legend: bool = True) -> Page:
+    """Return the page of ``dcss inspect``; the legend says what the figures mean."""
+    verify = result.verify
+    limits = dict.fromkeys(verify.limits + result.measure.limits)
+    legends = [verify_view.method_note(verify), inspect_view.meanings_note(NOTE_INDENT)] if legend else []
+    return (
+        [verify_view.verdict_note(verify, inspect_view.PROCESSES)],
+        verify_view.claim_judgements(verify),
+        inspect_view.object_blocks(result, show_all=show_all),
+        inspect_view.process_blocks(result),
+        [measure_view.saving_note(result.measure)],
+        [*legends, *_limit_notes(limits, show_all=show_all)],
+    )
+
+
+def inspect_frame(result: InspectResult, style: Style, *, show_all: bool) -> Frame:
+    """Return the page of ``dcss inspect --watch`` on a terminal: the verdict stays, the rest is cut where it ends."""
+    lines = render_page(inspect_page(result, show_all=show_all, legend=False), style).splitlines()
+    return Frame(lines[:1], lines[1:], [])
 
 
 def measure_frame(

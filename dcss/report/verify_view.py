@@ -13,6 +13,7 @@ _METHODS = {
     "frames": "page frames, from /proc/PID/pagemap and /proc/kpagecount",
     "mappings": "device, inode and offset of the guests' mappings; page frames could not be seen",
 }
+Nouns = tuple[str, str]  # one, many
 _FILE_COLUMNS = (
     Column(""),
     Column("PAGES", right=True),
@@ -24,34 +25,34 @@ _FILE_COLUMNS = (
 )
 
 
-def verdict_note(result: VerifyResult) -> Note:
-    """Return the verdict in one sentence."""
+def verdict_note(result: VerifyResult, who: Nouns = ("guest", "guests")) -> Note:
+    """Return the verdict in one sentence about `who`."""
     verdict = result.verdict.upper()
     if result.verdict != "verified":
         tone: Tone = "bad"
     else:
         tone = "doubtful" if result.hints else "good"
-    return Note(f"{result.system}: {_sentence(result)}", verdict, tone, len(verdict) + 2)
+    return Note(f"{result.system}: {_sentence(result, *who)}", verdict, tone, len(verdict) + 2)
 
 
-def _sentence(result: VerifyResult) -> str:
+def _sentence(result: VerifyResult, one: str, many: str) -> str:
     refuted = [claim.claim for claim in result.claims if claim.holds is False]
     if refuted:
         return f"{' and '.join(refuted)} {'does' if len(refuted) == 1 else 'do'} not hold"
     if result.verdict == "unproved":
         unknown = [claim.claim for claim in result.claims if claim.applies and claim.holds is None]
-        return f"{' and '.join(unknown)} could not be judged" if unknown else "there is no guest to judge"
+        return f"{' and '.join(unknown)} could not be judged" if unknown else f"there is no {one} to judge"
     if not result.files:
-        return "every claim that applies holds; no guest shares"
+        return f"every claim that applies holds; no {one} shares"
     # What one guest alone maps is shared with nobody.
     files = [file for file in result.files if len(file.guests) > 1]
     if not files:
-        return "every claim that applies holds; no two guests map the same file"
+        return f"every claim that applies holds; no two {many} map the same file"
     guests = {guest for file in files for guest in file.guests}
-    pages = sum(file.pages for file in files)
+    pages = sum(file.checked_pages for file in files)
     where = "each page in one frame" if result.evidence == "frames" else "all from the same object"
     return (
-        f"{fmt_count(len(guests), 'guest shares', 'guests share')} {fmt_count(len(files), 'file')},"
+        f"{fmt_count(len(guests), f'{one} shares', f'{many} share')} {fmt_count(len(files), 'file')},"
         f" {fmt_bytes(pages * PAGE_SIZE)}, {where}"
     )
 

@@ -126,7 +126,7 @@ def _result(
     closed = [reason for guest in guests for reason in (*guest.kernel_held, *guest.closed_descriptors)]
     return VerifyResult(
         system.name,
-        _verdict_of(claims, guests=len(snapshot.guests)),
+        verdict_of(claims, guests=len(snapshot.guests)),
         "frames" if snapshot.frames else "mappings",
         claims,
         tuple(files),
@@ -140,7 +140,7 @@ def _damage(system: SystemTarget) -> list[str]:
     return [f"segment {segment.name}: {damage}" for segment in system.segments for damage in segment.damage]
 
 
-def _verdict_of(claims: tuple[Claim, ...], *, guests: int) -> Verdict:
+def verdict_of(claims: tuple[Claim, ...], *, guests: int) -> Verdict:
     """Return the verdict over the claims that apply; a system without guests proves nothing."""
     judged = [claim.holds for claim in claims if claim.applies]
     if False in judged:

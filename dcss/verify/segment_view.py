@@ -8,10 +8,9 @@ from typing import Self
 import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT
-from dcss.account.memory_map import Object
 from dcss.account.pagemap import Entries, Flags, Pages
 from dcss.account.space import ProcessPages, spread
-from dcss.account.targets import AddressRange, FileRuns, SegmentTarget
+from dcss.account.targets import AddressRange, FileRuns, Object, SegmentTarget
 from dcss.host.populate import populate
 from dcss.verify import wording
 from dcss.verify.segment_content import SegmentContent
@@ -101,10 +100,9 @@ class SegmentView:
     @classmethod
     def of(cls, target: SegmentTarget) -> Self:
         """Look at `target`, whose address must be mapped in this very process."""
-        status = os.fstat(target.descriptor)
-        pages = target.size_bytes >> PAGE_SHIFT
+        pages = target.pages
         content = SegmentContent(target.descriptor, pages)
-        return cls(target, (status.st_dev, status.st_ino), content, SegmentFiles.of(target.files, pages))
+        return cls(target, target.object, content, SegmentFiles.of(target.files, pages))
 
     @property
     def name(self) -> str:
@@ -134,7 +132,7 @@ class SegmentView:
     def cp_entries(self, cp: ProcessPages) -> Entries:
         """Return the pagemap entry of each page in CP's own mapping; 0 where that does not hold the page."""
         address = self.target.address
-        found = cp.of_object(self.object, AddressRange(address, address + self.target.size_bytes))
+        found = cp.of_object(self.object, AddressRange(address, address + (self.pages << PAGE_SHIFT)))
         entries = np.zeros(self.pages, np.uint64)
         # A second mapping inside that range would shift the pages.
         straight = found.object_pages == found.pages - (address >> PAGE_SHIFT)

@@ -17,7 +17,7 @@ from dcss.account.memory_map import MappingGroup, MemoryMap, cut
 from dcss.account.pagemap import Entries, Flags, Pages, frames_of, is_file, is_present
 from dcss.account.scan import GuestReading
 from dcss.account.space import ObjectPages, ProcessPages
-from dcss.account.targets import AddressRange, GuestTarget, SystemTarget
+from dcss.account.targets import GUESTS, AddressRange, GuestTarget, SystemTarget, Terms
 from dcss.verify.evidence import EvidenceFile
 from dcss.verify.private_pages import PrivatePages, private_pages
 from dcss.verify.search.results import SearchResult
@@ -109,6 +109,7 @@ class Snapshot:
     guests: list[GuestView] = field(default_factory=list)
     pids: list[int] = field(default_factory=list)
     search: SearchResult = field(default_factory=SearchResult)
+    terms: Terms = GUESTS
     volumes: list[VolumeView] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -127,7 +128,7 @@ class Snapshot:
 
 def denied_reasons(guests: Sequence[GuestView]) -> list[str]:
     """Say for each of `guests` whose books are closed why that is."""
-    return [f"guest {guest.target.name}: {guest.denied}" for guest in guests if guest.denied is not None]
+    return [f"{guest.target.label}: {guest.denied}" for guest in guests if guest.denied is not None]
 
 
 class _Layout(NamedTuple):
@@ -143,9 +144,16 @@ class SnapshotBuilder:
     """Takes a snapshot of what it is shown, CP's own mappings first."""
 
     def __init__(
-        self, system: SystemTarget, segments: list[SegmentView], *, frames: bool, evidence: EvidenceFile | None
+        self,
+        system: SystemTarget,
+        segments: list[SegmentView],
+        *,
+        frames: bool,
+        evidence: EvidenceFile | None,
+        populated: bool = False,
     ) -> None:
-        for segment in segments:
+        """Begin with CP's own mappings, of which every page is made present unless all that matter are `populated`."""
+        for segment in segments if not populated else ():
             segment.populate()
         self._segments = segments
         self._objects = {segment.object: index for index, segment in enumerate(segments)}
@@ -163,14 +171,15 @@ class SnapshotBuilder:
             cp_entries,
             [np.zeros(segment.pages, np.int64) for segment in segments],
             [np.zeros(segment.pages, np.bool_) for segment in segments],
+            terms=system.terms,
         )
         if evidence is not None:
             evidence.begin(segments, cp_entries)
-        self._count(cp, "cp")
+        self._count(cp, None, "cp")
 
     def add_other(self, space: ProcessPages) -> None:
         """Count the entries of a process that is neither CP nor a guest."""
-        self._count(space, "other")
+        self._count(space, None, "other")
 
     def add_guest(self, reading: GuestReading) -> None:
         """Look at each segment in one guest."""
@@ -183,14 +192,9 @@ class SnapshotBuilder:
         )
         for space in reading.spaces:
             layout = self._layout(space.map, target.window, target.user_area)
-            # What a disk is mapped for is no copy of a segment, but a baseline should copy that too.
-            foreign = [v for v in layout.foreign_mappings if target.expect == "copies" or v.object not in target.disks]
-            view.foreign_mappings += foreign
-            view.outside_window += layout.outside_window
-            if self._evidence is not None:
-                self._evidence.foreign_mappings(target.name, space.pid, foreign)
-            found = self._count(space, target.name)
-            view.intruders += self._intruders(space, target, [pages for pages, _ in found])
+            found = self._count(space, target)
+            if not target.standalone:
+                self._look_for_strangers(view, space, layout, [pages for pages, _ in found])
             for index, segment in enumerate(self._segments):
                 view.segments[index].mapped |= layout.mapped[index]
                 if target.loads_privately(segment.target) and layout.groups[index].vmas:
@@ -199,6 +203,19 @@ class SnapshotBuilder:
                 view.writable_mappings += writable_mappings(space.pid, segment.name, layout.groups[index])
         view.segments = [self._known(index, pages) for index, pages in enumerate(view.segments)]
         self.snapshot.guests.append(view)
+
+    def _look_for_strangers(
+        self, view: GuestView, space: ProcessPages, layout: _Layout, found: list[ObjectPages]
+    ) -> None:
+        """Note what lies in the guest's ranges where pages of segments should; `found` are the segments' pages."""
+        target = view.target
+        # What a disk is mapped for is no copy of a segment, but a baseline should copy that too.
+        foreign = [v for v in layout.foreign_mappings if target.expect == "copies" or v.object not in target.disks]
+        view.foreign_mappings += foreign
+        view.outside_window += layout.outside_window
+        if self._evidence is not None:
+            self._evidence.foreign_mappings(target.name, space.pid, foreign)
+        view.intruders += self._intruders(space, target, found)
 
     def _intruders(self, space: ProcessPages, target: GuestTarget, found: list[ObjectPages]) -> list[PrivatePages]:
         """Return the private pages in a guest's user area; `found` are the pages of the segments' mappings."""
@@ -232,14 +249,19 @@ class SnapshotBuilder:
         mapped = [_covered(segment.pages, vmas) for segment, vmas in zip(self._segments, user, strict=True)]
         return _Layout(groups, mapped, foreign, outside)
 
-    def _count(self, space: ProcessPages, role: str) -> list[tuple[ObjectPages, Flags]]:
-        """Count the entries of one process for every segment; return them, and which hold the segment's page."""
+    def _count(self, space: ProcessPages, guest: GuestTarget | None, role: str = "") -> list[tuple[ObjectPages, Flags]]:
+        """Count the entries of one process for every segment; return them, and which hold the segment's page.
+
+        `role` is whose process it is if it is no guest's.
+        """
         snapshot = self.snapshot
         snapshot.pids.append(space.pid)
         counted = []
         for index, segment in enumerate(self._segments):
             group = space.map.of_object(segment.object)
             found = _inside(space.of_group(group), segment.pages)
+            if guest is not None and guest.standalone:
+                found = self._comparable(index, found)
             # By frame or, where frames are hidden, as a page of the object.
             holds: Flags = (found.entries & self._mask) == self._wanted[index][found.object_pages]
             counted.append((found, holds))
@@ -248,8 +270,14 @@ class SnapshotBuilder:
             snapshot.pte_counts[index] += np.bincount(held_pages, minlength=segment.pages)
             snapshot.seen[index][held_pages] = True
             if self._evidence is not None:
-                self._evidence.mappings(space.pid, role, segment, group, found)
+                self._evidence.mappings(space.pid, role if guest is None else guest.name, segment, group, found)
         return counted
+
+    def _comparable(self, index: int, found: ObjectPages) -> ObjectPages:
+        """Return the pages that are the object's, and that CP's mapping has: a page that was written is another one."""
+        entries = found.entries
+        kept = is_present(entries) & is_file(entries) & is_present(self.snapshot.cp_entries[index])[found.object_pages]
+        return found if kept.all() else ObjectPages(found.pages[kept], found.object_pages[kept], entries[kept])
 
     def _judge(self, view: GuestView, index: int, found: ObjectPages, holds: Flags) -> None:
         segment, pages = self._segments[index], view.segments[index]

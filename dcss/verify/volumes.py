@@ -9,6 +9,7 @@ import numpy as np
 from dcss.account.arrays import distinct
 from dcss.account.pagemap import Pages
 from dcss.verify.segment_view import SegmentFiles, SegmentView
+from dcss.verify.wording import file_label
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +57,7 @@ class VolumeView:
 
     def label(self, file: int) -> str:
         """Return what messages call a file."""
-        return f"{self.segments_of(file)}:{self.files.paths[file]}"
+        return file_label(self.segments_of(file), self.files.paths[file])
 
 
 def volumes_of(segments: Sequence[SegmentView]) -> list[VolumeView]:

@@ -10,6 +10,11 @@ def count(number: int, noun: str, plural: str | None = None) -> str:
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
 
 
+def file_label(segment: str, path: str) -> str:
+    """Return what messages call a file: an object that is a file itself is called by its path alone."""
+    return path if segment == path else f"{segment}:{path}"
+
+
 def first_few(findings: Sequence[str]) -> str:
     """Return the first four findings, and how many more there are."""
     more = len(findings) - _SHOWN

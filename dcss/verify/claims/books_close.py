@@ -11,9 +11,9 @@ from dcss.abi.page import PAGE_SIZE
 from dcss.account.frames import in_large_folios, map_counts
 from dcss.account.huge import counts_are_averages
 from dcss.account.maps import parse_maps, read_maps
-from dcss.account.memory_map import Object
 from dcss.account.pagemap import frames_of
 from dcss.account.smaps import read_rollup, read_smaps
+from dcss.account.targets import Object
 from dcss.errors import DcssError, MeasurementDeniedError
 from dcss.host.file_questions import FileQuestions
 from dcss.results import Claim

@@ -2,6 +2,7 @@
 
 from typing import Final
 
+from dcss.account.targets import Origin
 from dcss.results import Claim
 from dcss.verify.search.results import Copies
 from dcss.verify.segment_view import lost_contents
@@ -9,6 +10,7 @@ from dcss.verify.snapshot import Snapshot, denied_reasons
 from dcss.verify.wording import count, first_few
 
 NAME: Final = "no-hidden-copies"
+_REFUTING: Final[frozenset[Origin]] = frozenset({"kernel", "process"})
 
 
 def judge(snapshot: Snapshot) -> Claim:
@@ -18,6 +20,7 @@ def judge(snapshot: Snapshot) -> Claim:
     memory, as on a real machine.
     """
     guests = snapshot.sharing
+    terms = snapshot.terms
     if not guests:
         return Claim(NAME, None, "no guest is expected to share", applies=False)
     search = snapshot.search
@@ -25,14 +28,14 @@ def judge(snapshot: Snapshot) -> Claim:
     copies = [copy for one in findings for copy in one.copies]
     writable = {segment.name for segment in snapshot.segments if segment.target.type.shared_writable}
     buffers = [copy for copy in copies if copy.path is None and copy.segment in writable]
-    refuting = [str(copy) for copy in copies if copy.origin == "kernel" and copy not in buffers]
+    refuting = [str(copy) for copy in copies if copy.origin in _REFUTING and copy not in buffers]
     if refuting:
         return Claim(NAME, False, first_few(refuting))
     unsearched = denied_reasons(guests)
     unsearched += [reason for one in findings for reason in (*one.denied, *one.unsearched, *one.kernel_held)]
     unsearched += lost_contents(snapshot.segments)
     if not search.contents:
-        unsearched.append("no segment has a page that could be told from others")
+        unsearched.append(f"no {terms.segment} has a page that could be told from others")
     if unsearched:
         return Claim(NAME, None, f"not all memory could be searched: {first_few(unsearched)}")
     # Shared memory may be held open without being mapped.
@@ -40,8 +43,12 @@ def judge(snapshot: Snapshot) -> Claim:
     if closed:
         return Claim(NAME, None, f"not all descriptors could be seen: {closed[0]}")
     searched = sum(one.searched_pages for one in findings)
-    holders = f"{count(len(guests), 'guest')} and {_servers(len(search.others))}"
-    return Claim(NAME, True, f"{count(searched, 'private page')} of {holders}: {_holds(copies, buffers)}")
+    holders = count(len(guests), terms.guest, terms.guests)
+    if search.others:
+        holders += f" and {_servers(len(search.others))}"
+    return Claim(
+        NAME, True, f"{count(searched, 'private page')} of {holders}: {_holds(copies, buffers, terms.segment)}"
+    )
 
 
 def _servers(processes: int) -> str:
@@ -49,7 +56,7 @@ def _servers(processes: int) -> str:
     return "the fork server" if processes <= 1 else f"the {processes} processes that guests are forked from"
 
 
-def _holds(copies: list[Copies], buffers: list[Copies]) -> str:
+def _holds(copies: list[Copies], buffers: list[Copies], segment: str) -> str:
     modules = [str(copy) for copy in copies if copy.origin == "modules"]
     others = [str(copy) for copy in copies if copy not in buffers and copy.origin != "modules"]
     also = f"; not the guest kernels' own: {first_few(others)}" if others else ""
@@ -57,4 +64,4 @@ def _holds(copies: list[Copies], buffers: list[Copies]) -> str:
         also += f"; the kernel and its modules, which are always copied: {first_few(modules)}"
     if buffers:
         also += f"; buffers of a segment that can be written: {first_few([str(copy) for copy in buffers])}"
-    return f"none holds a page of a segment, at any byte offset{also}"
+    return f"none holds a page of {'an' if segment[0] in 'aeiou' else 'a'} {segment}, at any byte offset{also}"

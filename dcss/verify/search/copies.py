@@ -15,18 +15,27 @@ from dcss.verify.search.searcher import Hits
 from dcss.verify.search.shared_objects import Reachable
 from dcss.verify.segment_view import NO_FILE
 
-_ORIGINS: Final[tuple[Origin, ...]] = ("kernel", "modules", "engine", "program")
+_ORIGINS: Final[tuple[Origin, ...]] = ("kernel", "modules", "engine", "program", "process")
 
 
 def holder_name(guest: GuestTarget | None) -> str:
     """Return what reports call the owner of a process; None is the fork server."""
-    return "the fork server" if guest is None else f"guest {guest.name}"
+    return "the fork server" if guest is None else guest.label
 
 
 def copies_in_process(
-    contents: Contents, guest: GuestTarget | None, space: ProcessPages, hits: Hits, *, engine: Flags
+    contents: Contents,
+    guest: GuestTarget | None,
+    space: ProcessPages,
+    hits: Hits,
+    *,
+    engine: Flags,
+    merged: Flags | None = None,
 ) -> list[Copies]:
-    """Group the hits in one process by file, mapping and origin; `engine` says which the engine's own files explain."""
+    """Group the hits in one process by file, mapping and origin.
+
+    `engine` says which the engine's own files explain, `merged` which lie in frames that KSM has merged.
+    """
     if not len(hits.addresses):
         return []
     vmas = np.searchsorted([vma.start for vma in space.vmas], hits.addresses, side="right") - 1
@@ -43,13 +52,14 @@ def copies_in_process(
         where = f"{names[kind]} at {int(hits.addresses[mine].min()):#x}"
         pages = len(np.unique(hits.contents[mine]))
         name_and_path = _names(contents, place, volume, file)
-        found.append(Copies(holder_name(guest), _ORIGINS[origin], *name_and_path, pages, where))
+        merged_pages = None if merged is None else len(np.unique(hits.contents[mine & merged]))
+        found.append(Copies(holder_name(guest), _ORIGINS[origin], *name_and_path, pages, where, merged_pages))
     return found
 
 
 def copies_in_object(contents: Contents, guest: GuestTarget, reachable: Reachable, hits: Pages) -> list[Copies]:
     """Group the contents found in an object that a guest reaches, by file; where in the object does not matter."""
-    origin: Origin = "kernel"
+    origin = guest.own_origin
     if reachable.mapped:
         _, vma = reachable.mapped[0]
         origin = guest.origin_of(vma.start)
@@ -64,7 +74,7 @@ def copies_in_object(contents: Contents, guest: GuestTarget, reachable: Reachabl
 
 def copies_in_detached(contents: Contents, guest: GuestTarget, number: int, hits: Pages) -> list[Copies]:
     """Group the contents found in a System V segment that nobody has attached, by file."""
-    return _by_file(contents, guest, "kernel", f"System V segment {number}, which nobody has attached", hits)
+    return _by_file(contents, guest, guest.own_origin, f"System V segment {number}, which nobody has attached", hits)
 
 
 def _by_file(contents: Contents, guest: GuestTarget, origin: Origin, where: str, hits: Pages) -> list[Copies]:
@@ -108,7 +118,7 @@ def _files_of(contents: Contents, found: Pages) -> tuple[Pages, Pages, Pages]:
 
 
 def _origins(guest: GuestTarget | None, addresses: Pages, engine: Flags) -> Pages:
-    origins = np.full(len(addresses), _ORIGINS.index("kernel"))
+    origins = np.full(len(addresses), _ORIGINS.index("kernel" if guest is None else guest.own_origin))
     # The first range that holds an address counts, so it is written last.
     for where, origin in reversed(guest.origins if guest is not None else ()):
         origins[(addresses >= where.start) & (addresses < where.end)] = _ORIGINS.index(origin)

@@ -15,10 +15,11 @@ import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.maps import Vma
-from dcss.account.memory_map import MemoryMap, Object
+from dcss.account.memory_map import MemoryMap
 from dcss.account.pagemap import Entries, Pages, frames_of, is_file, is_present
 from dcss.account.proc import ProcessGoneError, open_proc
 from dcss.account.space import ProcessPages
+from dcss.account.targets import Object
 from dcss.verify.backing import Backings
 from dcss.verify.search.last_searched import LastSearched, find
 from dcss.verify.search.searcher import Found, Searcher

@@ -7,11 +7,14 @@ from dcss.account.pagemap import Flags
 from dcss.account.targets import Origin
 from dcss.verify.descriptors import FileDescriptor
 from dcss.verify.search.page_contents import Contents
-from dcss.verify.wording import count
+from dcss.verify.wording import count, file_label
 
 
 class Copies(NamedTuple):
-    """Pages of one file (or of none) found in one piece of memory of one holder; `where` names the lowest address."""
+    """Pages of one file (or of none) found in one piece of memory of one holder; `where` names the lowest address.
+
+    `merged_pages` of them stand in frames that KSM has merged, None where frames are hidden.
+    """
 
     holder: str
     origin: Origin
@@ -19,10 +22,13 @@ class Copies(NamedTuple):
     path: str | None
     pages: int
     where: str
+    merged_pages: int | None = None
 
     def __str__(self) -> str:
-        file = "file system metadata" if self.path is None else self.path
-        return f"{self.holder} ({self.origin}): {count(self.pages, 'page')} of {self.segment}:{file} in {self.where}"
+        file = file_label(self.segment, "file system metadata" if self.path is None else self.path)
+        holder = self.holder if self.origin == "process" else f"{self.holder} ({self.origin})"
+        merged = f", {self.merged_pages:,} of them merged by KSM" if self.merged_pages else ""
+        return f"{holder}: {count(self.pages, 'page')} of {file} in {self.where}{merged}"
 
 
 @dataclass(slots=True, eq=False)

@@ -11,9 +11,9 @@ import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.maps import Vma
-from dcss.account.memory_map import Object
 from dcss.account.pagemap import Pagemap, Pages
 from dcss.account.space import ProcessPages
+from dcss.account.targets import Object
 from dcss.verify.backing import Backings, open_object, paths_to
 from dcss.verify.descriptors import FileDescriptor
 from dcss.verify.search.process_memory import ProcessMemory, is_foreign_memory

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
-from dcss.account.frames import map_counts
+from dcss.account.frames import are_merged, map_counts
 from dcss.account.hold import Hold
-from dcss.account.memory_map import Object
 from dcss.account.pagemap import Entries, Flags, Pagemap, Pages, frames_of, is_exclusive
-from dcss.account.proc import ProcessGoneError, family
+from dcss.account.proc import ProcessGoneError
+from dcss.account.scan import processes_of
 from dcss.account.space import ProcessPages
-from dcss.account.targets import GuestTarget, SystemTarget
+from dcss.account.targets import GuestTarget, Object, SystemTarget
 from dcss.errors import MeasurementDeniedError
 from dcss.host.file_questions import FileQuestions
 from dcss.verify.backing import Backings
@@ -55,7 +55,7 @@ def search_system(
         result.others = [search_of.other(space) for space in spaces]
         object_search = ObjectSearch(searcher, objects, host_files(spaces), search_of.backings)
         for guest in system.guests:
-            with Hold(guest.pids):
+            with Hold(guest.pids if system.held else ()):
                 result.guests[guest.name] = search_of.guest(guest, object_search)
             on_guest()
     return result
@@ -115,7 +115,7 @@ class _SystemSearch:
 
     def _read(self, guest: GuestTarget, findings: MemoryFindings) -> list[ProcessPages]:
         spaces = []
-        for pid in family(guest.pids):
+        for pid in processes_of(guest):
             try:
                 spaces.append(ProcessPages.read_without(pid, self._objects))
             except MeasurementDeniedError:
@@ -128,11 +128,11 @@ class _SystemSearch:
                 numbers = descriptor_numbers(pid)
                 files, reasons = open_files(pid, numbers, self.backings)
                 findings.descriptors += files
-                findings.unsearched += [f"guest {guest.name}: {reason}" for reason in reasons]
+                findings.unsearched += [f"{guest.label}: {reason}" for reason in reasons]
                 held = kernel_held(pid, numbers)
-                findings.kernel_held += [f"guest {guest.name}: {reason}" for reason in held]
+                findings.kernel_held += [f"{guest.label}: {reason}" for reason in held]
             except MeasurementDeniedError as error:
-                findings.closed_descriptors.append(f"guest {guest.name}: {error}")
+                findings.closed_descriptors.append(f"{guest.label}: {error}")
         return spaces
 
     def _search_process(
@@ -152,7 +152,8 @@ class _SystemSearch:
             findings.unsearched.append(f"{holder}: {count(lost, 'page')} from {address:#x} on cannot be read")
         program = self._program.hold(process.space, found.hits)
         if findings.baseline is None:
-            copies = copies_in_process(self._contents, guest, process.space, found.hits, engine=program)
+            merged = self._merged(process, found.hits)
+            copies = copies_in_process(self._contents, guest, process.space, found.hits, engine=program, merged=merged)
             self._add_copies(findings, guest, copies)
             return found
         # What the emulator's own program is made of says nothing of what a guest has read.
@@ -161,24 +162,31 @@ class _SystemSearch:
         findings.baseline.read[read.contents[~_inside_others(read.addresses)]] = True
         return replace(found, hits=read)
 
+    def _merged(self, process: Searchable, hits: Hits) -> Flags | None:
+        """Say which hits lie in frames that KSM has merged; None where frames are hidden."""
+        if not self._frames or not len(hits.addresses):
+            return None
+        first, last = process.ends_of(hits.addresses)
+        return are_merged(process.frames[first]) & are_merged(process.frames[last])
+
     def _search_objects(
         self, findings: MemoryFindings, guest: GuestTarget, spaces: list[ProcessPages], object_search: ObjectSearch
     ) -> None:
         reached = object_search.reached(spaces, findings.descriptors)
         silent = object_search.unanswered(spaces, findings.descriptors)
-        findings.unsearched += [f"guest {guest.name}: {reason}" for reason in silent]
+        findings.unsearched += [f"{guest.label}: {reason}" for reason in silent]
         for reachable in reached:
             contents, reason = object_search.search(reachable)
             self._add_copies(findings, guest, copies_in_object(self._contents, guest, reachable, contents))
             if reason is not None:
-                findings.unsearched.append(f"guest {guest.name}: {reachable.name or 'an open file'}: {reason}")
+                findings.unsearched.append(f"{guest.label}: {reachable.name or 'an open file'}: {reason}")
 
     def _search_detached(self, findings: MemoryFindings, guest: GuestTarget, pids: list[int]) -> None:
         for segment in detached_segments(pids):
             contents, reason = search_detached(self._searcher, segment)
             self._add_copies(findings, guest, copies_in_detached(self._contents, guest, segment.number, contents))
             if reason is not None:
-                findings.unsearched.append(f"guest {guest.name}: {reason}")
+                findings.unsearched.append(f"{guest.label}: {reason}")
 
     def _add_copies(self, findings: MemoryFindings, guest: GuestTarget | None, copies: list[Any]) -> None:
         findings.copies += copies

@@ -1,0 +1,117 @@
+"""`dcss inspect PID…`: prove what anybody's processes share, and show what each costs."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from dcss.cli.options import EXIT_REFUTED, check_written_path, evidence_option, json_option, print_json, print_page
+from dcss.cli.watch import watch, watch_option
+
+if TYPE_CHECKING:
+    from dcss.report.screen import Frame
+    from dcss.results import InspectResult
+
+_MOST_PROCESSES = 1 << 22  # PID_MAX_LIMIT of Linux
+
+
+@click.command("inspect")
+@click.argument("pids", metavar="PID...", nargs=-1, required=True, type=click.IntRange(1, _MOST_PROCESSES))
+@click.option("--file", "files", multiple=True, metavar="PATH", help="Look at this file; may be given several times.")
+@click.option(
+    "--object",
+    "objects",
+    multiple=True,
+    metavar="NAME",
+    help="Look at this shared memory object, as maps call it; may be given several times.",
+)
+@json_option
+@evidence_option
+@watch_option
+@click.option("-v", "--verbose", is_flag=True, help="Show every file and every other process.")
+def command(
+    pids: tuple[int, ...],
+    files: tuple[str, ...],
+    objects: tuple[str, ...],
+    *,
+    as_json: bool,
+    evidence: Path | None,
+    watch_seconds: float | None,
+    verbose: bool,
+) -> int:
+    """Prove what anybody's processes share, and show what each of them costs.
+
+    \b
+    dcss inspect 4711 4712
+    dcss inspect 4711 4712 --file /srv/disk.img
+    dcss inspect 4711 --object /my-shared-memory --json
+    dcss inspect 4711 4712 --watch 5
+
+    Without --file and --object: all files and shared memory objects that two of them or more map. Nothing is
+    stopped and nothing runs in the processes: they are looked at until two looks in a row see the same.
+
+    Exit status: 0 verified; 1 refuted or unproved.
+    """
+    if len(set(pids)) == 1 and not files and not objects:
+        raise click.UsageError("found one PID, wanted two or more, or --file or --object to look for.")
+    if watch_seconds is None:
+        return _once(pids, files, objects, evidence, as_json=as_json, verbose=verbose)
+    if evidence is not None:
+        raise click.UsageError("found both --evidence and --watch, wanted one of them.")
+
+    def look(rows: int | None, first: bool) -> "Frame":
+        result = _inspect(pids, files, objects, None)
+        return _frame(result, rows, first=first, as_json=as_json, verbose=verbose)
+
+    watch(watch_seconds, look, plain=as_json)
+    return 0
+
+
+def _once(
+    pids: tuple[int, ...],
+    files: tuple[str, ...],
+    objects: tuple[str, ...],
+    evidence: Path | None,
+    *,
+    as_json: bool,
+    verbose: bool,
+) -> int:
+    if evidence is not None:
+        check_written_path("--evidence", evidence)
+    result = _inspect(pids, files, objects, evidence)
+    if as_json:
+        from dcss.documents import to_document
+
+        print_json(to_document(result))
+    else:
+        from dcss.report.pages import inspect_page
+
+        print_page(inspect_page(result, show_all=verbose))
+    return 0 if result.verify.verdict == "verified" else EXIT_REFUTED
+
+
+def _inspect(
+    pids: tuple[int, ...], files: tuple[str, ...], objects: tuple[str, ...], evidence: Path | None
+) -> "InspectResult":
+    from dcss.inspect.inspection import inspect
+    from dcss.inspect.selection import Wanted
+
+    return inspect(pids, Wanted(files, objects), evidence_path=evidence)
+
+
+def _frame(result: "InspectResult", rows: int | None, *, first: bool, as_json: bool, verbose: bool) -> "Frame":
+    """Return one look for a terminal of so many rows; for None the whole page, the first time with its legend."""
+    from dcss.documents import to_document
+    from dcss.report.layout import render_page
+    from dcss.report.pages import inspect_frame, inspect_page
+    from dcss.report.screen import Frame
+    from dcss.report.style import style_for
+
+    if as_json:
+        return Frame((), (json.dumps(to_document(result)),), ())
+    style = style_for(sys.stdout)
+    if rows is not None:
+        return inspect_frame(result, style, show_all=verbose)
+    return Frame((), render_page(inspect_page(result, show_all=verbose, legend=first), style).splitlines(), ())
