@@ -1,6 +1,12 @@
 /* signals: what handlers get, masks, alternate stacks, restarted and interrupted calls. */
 #include "system.h"
 
+struct alternate_stack { /* stack_t */
+	char *start;
+	int flags;
+	uint64_t size;
+};
+
 static int ends[2];
 static int caught;
 
@@ -27,11 +33,11 @@ static void report_child(int number, void *information, void *context)
 static void where(int number, void *information, void *context)
 {
 	char here;
-	struct { uint64_t stack, flags, size; } stack;
+	struct alternate_stack stack;
 
 	system_call(SYS_sigaltstack, 0L, &stack);
 	print("on the alternate stack: %d, its flags %d\n",
-	      (uint64_t)&here >= stack.stack && (uint64_t)&here < stack.stack + stack.size, stack.flags);
+	      &here >= stack.start && &here < stack.start + stack.size, stack.flags);
 }
 
 static void write_late(int number, void *information, void *context)
@@ -70,7 +76,7 @@ static void calls(uint64_t flags)
 int main(int argc, char **argv, char **environment)
 {
 	static char stack[8192];
-	struct { void *stack; uint64_t flags, size; } alternate = {stack, 0, sizeof stack};
+	struct alternate_stack alternate = {stack, 0, sizeof stack};
 	struct siginfo queued = {.signo = SIGUSR2, .code = -1};
 	struct sigaction old;
 	uint64_t only_this = ~(1UL << (SIGUSR1 - 1)), both = 1UL << (SIGUSR1 - 1) | 1UL << (SIGUSR2 - 1);
