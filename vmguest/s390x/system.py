@@ -5,6 +5,7 @@ from time import monotonic, time
 from weakref import WeakKeyDictionary
 
 from vmguest.fs.open import FileDescription
+from vmguest.fs.socket_names import SocketNames
 from vmguest.kernel import Kernel
 from vmguest.s390x.code_pages import CodePages
 from vmguest.s390x.cpu import Cpu
@@ -42,6 +43,7 @@ class System:
         self.delivery = self.life.delivery
         self.scheduler = self.life.scheduler = Scheduler(self.cpu, self.timers, resume)
         self.booted = monotonic()
+        self.sockets = SocketNames()
         self.unknown_calls: set[int] = set()
         # The entries of directories that are being read, as they were when that began.
         self.listings: WeakKeyDictionary[FileDescription, list[tuple[int, int, bytes]]] = WeakKeyDictionary()

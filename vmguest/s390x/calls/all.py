@@ -6,15 +6,20 @@ from vmguest.s390x.calls import (
     information,
     locks,
     memory,
+    messages,
     mounts,
     names,
     polling,
     processes,
     signal_calls,
+    socketcall,
     sockets,
     times,
 )
 from vmguest.s390x.calls.registry import SystemCall
 
-_GROUPS = (events, files, information, locks, memory, mounts, names, polling, processes, signal_calls, sockets, times)
+_GROUPS = (
+    *(events, files, information, locks, memory, messages, mounts, names),
+    *(polling, processes, signal_calls, socketcall, sockets, times),
+)
 CALLS: dict[int, SystemCall] = {call.number: call for group in _GROUPS for call in group.CALLS.calls}

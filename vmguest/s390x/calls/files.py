@@ -8,6 +8,7 @@ from dcss.errors import KernelError
 from vmguest.fs.open import O_APPEND, O_CLOEXEC, O_NONBLOCK, FileDescription, open_file
 from vmguest.fs.pipe import make_pipe
 from vmguest.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT
+from vmguest.fs.unix_socket import SOCK_STREAM, UnixSocket
 from vmguest.s390x.calls.file_size import check_new_size, writable_bytes
 from vmguest.s390x.calls.locks import RECORD_LOCKS, record_lock
 from vmguest.s390x.calls.paths import AT_FDCWD, place_of
@@ -184,7 +185,7 @@ def _write(
             rest = memoryview(data)[done:total]
             done += file.write(rest) if position is None else file.pwrite(rest, position + done)
     except KernelError as error:
-        if error.errno == EPIPE:
+        if error.errno == EPIPE and not (isinstance(file.file, UnixSocket) and file.file.kind != SOCK_STREAM):
             system.delivery.send(
                 thread.process, SignalInfo.sent(SIGPIPE, thread.process.pid, thread.process.credentials.uid), thread
             )
