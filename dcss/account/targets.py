@@ -73,6 +73,7 @@ class SegmentTarget:
     system lies over several segments, `joined` has the `shm_name` of each, in the order of their addresses, and `files`
     the parts of files that lie in this one. `mapped_as` is the object as maps show it, where stat gives another one
     (overlay, btrfs). `resident_bytes` is what of it was in memory before anybody looked, where that is known already.
+    `own_runs` are pages (first page, pages) that a file system in it keeps for itself, where its files are not known.
     """
 
     name: str
@@ -88,6 +89,7 @@ class SegmentTarget:
     joined: tuple[str, ...] = ()
     mapped_as: Object | None = None
     resident_bytes: int | None = None
+    own_runs: tuple[tuple[int, int], ...] = ()
 
     @property
     def pages(self) -> int:

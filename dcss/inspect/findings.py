@@ -51,9 +51,11 @@ def _process(account: GuestAccount, found: MemoryFindings | None) -> InspectedPr
     shared_bytes = None if host.rss_bytes is None or host.uss_bytes is None else host.rss_bytes - host.uss_bytes
     copied = merged = None
     if found is not None and not found.denied:
-        copied = sum(copy.pages for copy in found.copies) * PAGE_SIZE
-        if all(copy.merged_pages is not None for copy in found.copies):
-            merged = sum(copy.merged_pages or 0 for copy in found.copies) * PAGE_SIZE
+        # What a kernel keeps of a file system itself is no copy of a file.
+        copies = [copy for copy in found.copies if copy.path is not None]
+        copied = sum(copy.pages for copy in copies) * PAGE_SIZE
+        if all(copy.merged_pages is not None for copy in copies):
+            merged = sum(copy.merged_pages or 0 for copy in copies) * PAGE_SIZE
     return InspectedProcess(
         account.pids[0],
         account.engine,

@@ -6,11 +6,13 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from dcss.abi.page import PAGE_SIZE
 from dcss.account.maps import Vma
 from dcss.account.targets import Object
 from dcss.errors import ConfigError
 from dcss.host.file_questions import FileQuestions
 from dcss.inspect.common import MappedObject, mapped_objects
+from dcss.inspect.image_data import own_runs
 from dcss.inspect.opening import NoContentError, OpenedObject, UnreadableError, open_mapped, open_path
 from dcss.suggest import suggestion
 
@@ -29,11 +31,15 @@ IN_COMMON = Wanted()
 
 
 class Chosen(NamedTuple):
-    """An object to look at: what reports call it, what is open here, and which processes map it."""
+    """An object to look at: what reports call it, what is open here, and which processes map it.
+
+    `own_runs` are the pages that a file system in it keeps for itself, if it is an image of one.
+    """
 
     label: str
     opened: OpenedObject
     pids: tuple[int, ...]
+    own_runs: tuple[tuple[int, int], ...]
 
 
 @dataclass(slots=True)
@@ -53,7 +59,8 @@ class Selection:
         unique = label
         while unique in taken:
             unique, number = f"{label} ({number})", number + 1
-        self.chosen.append(Chosen(unique, opened, pids))
+        own = own_runs(opened.descriptor, -(-opened.size_bytes // PAGE_SIZE))
+        self.chosen.append(Chosen(unique, opened, pids, own))
 
 
 def select(maps: dict[int, list[Vma]], wanted: Wanted, questions: FileQuestions, stack: ExitStack) -> Selection:

@@ -103,4 +103,5 @@ def _segment(chosen: Chosen, used: Pages) -> SegmentTarget:
         (file,),
         mapped_as=opened.object,
         resident_bytes=len(used) * PAGE_SIZE,
+        own_runs=chosen.own_runs,
     )

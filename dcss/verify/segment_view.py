@@ -114,6 +114,14 @@ class SegmentView:
         """Pages of the segment."""
         return len(self.content)
 
+    @property
+    def own_pages(self) -> Flags:
+        """Which pages a file system in it keeps for itself."""
+        own: Flags = np.zeros(self.pages, np.bool_)
+        for first_page, pages in self.target.own_runs:
+            own[first_page : first_page + pages] = True
+        return own
+
     def populate(self) -> None:
         """Make every page present in CP's mapping that the object still has."""
         populate(self.target.address, self.target.size_bytes)

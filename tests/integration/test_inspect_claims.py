@@ -10,6 +10,7 @@ from claim_support import NO_COPIES, ONE_FRAME, detail
 from needs_support import needs
 from peers_support import Peer, peers
 
+from benchmarks.framework.ksm import FAST, merging, wait_until_merged
 from dcss.account.frames import hidden_because
 from dcss.errors import ConfigError
 from dcss.inspect.inspection import inspect
@@ -143,3 +144,18 @@ def test_what_is_no_process_is_said_so(file: Path) -> None:
             inspected([peer], file)
     with pytest.raises(ConfigError, match="PID 2: found kernel thread"):
         inspect([2], Wanted((str(file),)))
+
+
+@needs("ksm", "frames")
+def test_copies_that_ksm_has_merged_are_counted_apart(file: Path) -> None:
+    with merging(FAST), peers(f"mergeable={file}", f"mergeable={file}", f"copy={file}") as found:
+        wait_until_merged([peer.pid for peer in found[:2]], 2 * (PAGES + 1), 1.0, 60)
+        result = inspected(found, file)
+    assert refuted(result.verify) == [ONE_FRAME, NO_COPIES]
+    merged_bytes = (PAGES + 1) * mmap.PAGESIZE
+    assert [(row.copied_bytes, row.merged_bytes) for row in result.processes] == [
+        (merged_bytes, merged_bytes),
+        (merged_bytes, merged_bytes),
+        (PAGES * mmap.PAGESIZE, 0),
+    ]
+    assert f"{PAGES + 1} of them merged by KSM" in detail(result.verify, NO_COPIES)

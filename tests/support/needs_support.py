@@ -23,7 +23,7 @@ from dcss.image.sources.debian.packages import fetch_packages
 TOOLS = (
     *("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux", "gcc", "ldd", "groff", "make", "umoci", "skopeo"),
     *("ldconfig", "tar", "apt-get", "dpkg-deb", "gpg", "qemu-s390x", "qemu-s390x-static"),
-    *("s390x-linux-gnu-as", "s390x-linux-gnu-gcc", "gdb-multiarch"),
+    *("s390x-linux-gnu-as", "s390x-linux-gnu-gcc", "nginx", "gdb-multiarch"),
 )
 
 
@@ -121,6 +121,21 @@ def _kvm() -> str | None:
     return None if os.access("/dev/kvm", os.R_OK | os.W_OK) else "/dev/kvm"
 
 
+def _virtual_machines() -> str | None:
+    """Return what QEMU guests with this machine's kernel lack."""
+    from benchmarks.cases.qemu.initramfs import find_kernel  # not there for programs beside the tests
+    from benchmarks.framework.rounds import Unavailable
+
+    absent = [name for name in ("qemu-system-x86_64", "busybox", "cpio") if tool(name) is None]
+    if absent:
+        return f"the programs {', '.join(absent)}"
+    try:
+        find_kernel()
+    except Unavailable as error:
+        return f"a kernel for guests: {error}"
+    return None
+
+
 def _debian_archive() -> str | None:
     """Fetch one small package by the machine's apt, into the cache that is this user's in any case."""
     try:
@@ -150,6 +165,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "huge_pages": _huge_pages,
     "ksm": _ksm,
     "kvm": _kvm,
+    "virtual_machines": _virtual_machines,
     "large_memory": _large_memory,
     "pagemap_scan": _pagemap_scan,
     "memory_group": _no_memory_group_because,

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.cases.qemu.initramfs import Kernel, build, find_kernel
-from benchmarks.cases.qemu.machine import PMEM_STEP_BYTES, check_qemu, machines
+from benchmarks.cases.qemu.machine import PMEM_STEP_BYTES, MachineFiles, check_qemu, machines
 from benchmarks.framework.kernel_books import MIB, total_memory, tree_of
 from benchmarks.framework.libraries import config_of, library_image
 from benchmarks.framework.results import Row, RowSpec
@@ -83,7 +83,7 @@ def _machines(session: Session, directory: Path, image: Path, kind: str) -> Samp
     check_qemu()
     kernel, initramfs = _boot_files(directory)
     began = time.monotonic()
-    with machines(GUESTS, kernel.image, initramfs, image, kind) as found:
+    with machines(GUESTS, MachineFiles(kernel.image, initramfs, image), kind) as found:
         pids = [machine.pid for machine in found]
         mounted, before_mib = time.monotonic(), _private_mib(pids)
         reading = time.monotonic()

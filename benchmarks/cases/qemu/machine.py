@@ -7,7 +7,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 from benchmarks.framework.rounds import Unavailable
 from benchmarks.framework.served import tied
@@ -31,19 +31,28 @@ def check_qemu() -> None:
         raise Unavailable(f"{QEMU} is not installed")
 
 
+class MachineFiles(NamedTuple):
+    """What a guest boots, and the image of its disk."""
+
+    kernel: Path
+    initramfs: Path
+    image: Path
+
+
 class VirtualMachine:
     """A guest that has mounted its disk."""
 
-    def __init__(self, kernel: Path, initramfs: Path, image: Path, kind: str, errors: IO[str]) -> None:
+    def __init__(self, files: MachineFiles, kind: str, errors: IO[str], *, append: str = "") -> None:
+        image = files.image
         size_bytes = image.stat().st_size
         disk = [option.format(path=image, size=size_bytes) for option in DISKS[kind]]
         # Not KVM, which hangs in virtual machines whose host does not nest; memory is the same without.
         options = "-accel tcg -nodefaults -no-user-config -display none -serial stdio -no-reboot"
         memory = f"-m {MEMORY},slots=2,maxmem=4G"
-        words = f"{options} {memory} {' '.join(disk)} -kernel {kernel} -initrd {initramfs}".split()
+        words = f"{options} {memory} {' '.join(disk)} -kernel {files.kernel} -initrd {files.initramfs}".split()
         self._errors = errors
         self._process = subprocess.Popen(
-            [*tied(), QEMU, *words, "-append", "console=ttyS0 quiet loglevel=0 panic=-1"],
+            [*tied(), QEMU, *words, "-append", f"console=ttyS0 quiet loglevel=0 panic=-1 {append}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -85,13 +94,13 @@ class VirtualMachine:
 
 
 @contextmanager
-def machines(count: int, kernel: Path, initramfs: Path, image: Path, kind: str) -> Iterator[list[VirtualMachine]]:
-    """Run guests that have mounted the same image."""
+def machines(count: int, files: MachineFiles, kind: str, *, append: str = "") -> Iterator[list[VirtualMachine]]:
+    """Run guests that have mounted the same image; `append` is more of their kernels' command line."""
     with ExitStack() as stack:
         found = []
         for _ in range(count):
             errors = stack.enter_context(tempfile.TemporaryFile("w+"))
-            found.append(VirtualMachine(kernel, initramfs, image, kind, errors))
+            found.append(VirtualMachine(files, kind, errors, append=append))
             stack.callback(found[-1].close)
         for machine in found:
             machine.wait_for("MOUNTED")

@@ -2,7 +2,7 @@
 
 from typing import Final
 
-from dcss.account.targets import Origin
+from dcss.account.targets import GUESTS, Origin, Terms
 from dcss.results import Claim
 from dcss.verify.search.results import Copies
 from dcss.verify.segment_view import lost_contents
@@ -10,6 +10,8 @@ from dcss.verify.snapshot import Snapshot, denied_reasons
 from dcss.verify.wording import count, first_few
 
 NAME: Final = "no-hidden-copies"
+_BUFFERS: Final = "buffers of a segment that can be written"
+_BUFFERS_OF_IMAGES: Final = "blocks of a file system itself, which whatever kernel mounts it keeps in buffers"
 _REFUTING: Final[frozenset[Origin]] = frozenset({"kernel", "process"})
 
 
@@ -17,7 +19,7 @@ def judge(snapshot: Snapshot) -> Claim:
     """Judge the claim from the search of memory: copies of a guest kernel refute, all others are listed.
 
     Buffers do not refute: what is mounted read-write has its metadata, and never its files, in the guest kernel's own
-    memory, as on a real machine.
+    memory, as on a real machine. So has an image of somebody else's, which Linux mounts.
     """
     guests = snapshot.sharing
     terms = snapshot.terms
@@ -26,8 +28,10 @@ def judge(snapshot: Snapshot) -> Claim:
     search = snapshot.search
     findings = [*search.others, *(search.guests[guest.target.name] for guest in guests)]
     copies = [copy for one in findings for copy in one.copies]
-    writable = {segment.name for segment in snapshot.segments if segment.target.type.shared_writable}
-    buffers = [copy for copy in copies if copy.path is None and copy.segment in writable]
+    buffered = {
+        segment.name for segment in snapshot.segments if segment.target.type.shared_writable or segment.target.own_runs
+    }
+    buffers = [copy for copy in copies if copy.path is None and copy.segment in buffered]
     refuting = [str(copy) for copy in copies if copy.origin in _REFUTING and copy not in buffers]
     if refuting:
         return Claim(NAME, False, first_few(refuting))
@@ -46,9 +50,7 @@ def judge(snapshot: Snapshot) -> Claim:
     holders = count(len(guests), terms.guest, terms.guests)
     if search.others:
         holders += f" and {_servers(len(search.others))}"
-    return Claim(
-        NAME, True, f"{count(searched, 'private page')} of {holders}: {_holds(copies, buffers, terms.segment)}"
-    )
+    return Claim(NAME, True, f"{count(searched, 'private page')} of {holders}: {_holds(copies, buffers, terms)}")
 
 
 def _servers(processes: int) -> str:
@@ -56,12 +58,13 @@ def _servers(processes: int) -> str:
     return "the fork server" if processes <= 1 else f"the {processes} processes that guests are forked from"
 
 
-def _holds(copies: list[Copies], buffers: list[Copies], segment: str) -> str:
+def _holds(copies: list[Copies], buffers: list[Copies], terms: Terms) -> str:
     modules = [str(copy) for copy in copies if copy.origin == "modules"]
     others = [str(copy) for copy in copies if copy not in buffers and copy.origin != "modules"]
     also = f"; not the guest kernels' own: {first_few(others)}" if others else ""
     if modules:
         also += f"; the kernel and its modules, which are always copied: {first_few(modules)}"
     if buffers:
-        also += f"; buffers of a segment that can be written: {first_few([str(copy) for copy in buffers])}"
-    return f"none holds a page of {'an' if segment[0] in 'aeiou' else 'a'} {segment}, at any byte offset{also}"
+        what = _BUFFERS if terms is GUESTS else _BUFFERS_OF_IMAGES
+        also += f"; {what}: {first_few([str(copy) for copy in buffers])}"
+    return f"none holds a page of {'a segment' if terms is GUESTS else 'an object'}, at any byte offset{also}"

@@ -114,6 +114,7 @@ def _files_of(contents: Contents, found: Pages) -> tuple[Pages, Pages, Pages]:
             volumes[mine] = index
             files[mine] = volume.files.owner[pages[mine] + first_page]
             places[mine & (files != NO_FILE)] = volume.places[0]
+            files[mine & contents.segments[place].own_pages[np.where(mine, pages, 0)]] = NO_FILE
     return places, volumes, files
 
 

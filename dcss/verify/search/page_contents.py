@@ -50,8 +50,8 @@ class Contents:
         distinctive = np.concatenate([none.astype(np.bool_), *(~each[1] for each in looked_at)])
         lengths = [segment.pages for segment in segments]
         # Files' pages first: np.unique names the first page of each content.
-        in_file = np.concatenate([none, *(segment.files.owner for segment in segments)]) != NO_FILE
-        order = np.argsort(~in_file[distinctive], kind="stable")
+        in_no_file = [(segment.files.owner == NO_FILE) | segment.own_pages for segment in segments]
+        order = np.argsort(np.concatenate([none.astype(np.bool_), *in_no_file])[distinctive], kind="stable")
         rows = np.flatnonzero(distinctive)[order]
         _, first, content = np.unique(digests[rows], return_index=True, return_inverse=True)
         # A row is a page of all segments, one after the other.
