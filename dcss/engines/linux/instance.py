@@ -1,0 +1,172 @@
+"""One run of a Linux guest: its QEMU, its kernel's calls of CP, and the agent in it."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from dcss.abi.console import Counters, FileAccess, Start, Verdict
+from dcss.abi.timings import Span
+from dcss.account.targets import AddressRange
+from dcss.engines.base import End, ExecOptions, MemoryLayout, OutputSink, Port
+from dcss.engines.forked.console import GuestConsole
+from dcss.engines.linux.agent_port import AgentPort
+from dcss.engines.linux.gdb_stub import GdbStub, MachineEndedError
+from dcss.engines.linux.hypercalls import Hypercalls
+from dcss.engines.linux.kernel_entry import enter_kernel
+from dcss.engines.linux.loads import SegmentStorage
+from dcss.engines.linux.qemu import Machine, QemuProcess
+from dcss.engines.linux.real_storage import RealStorage
+from dcss.engines.storage import dump_storage
+from dcss.errors import LaunchError
+from dcss.host.aio import start_task
+
+_ENTER_SECONDS = 300.0  # to the kernel's first C function; 6 s where nothing else runs
+
+
+class LinuxInstance:
+    """A machine whose QEMU has been started; see dcss.engines.base.Instance. `gdb` and `agent` are CP's ends."""
+
+    no_counters_reason = None
+
+    def __init__(
+        self,
+        machine: Machine,
+        process: QemuProcess,
+        segments: SegmentStorage,
+        port: Port,
+        gdb: socket.socket,
+        agent: socket.socket,
+        log: int,
+    ) -> None:
+        self.name, self.segments = machine.name, segments
+        self._machine, self._process, self._hypercall_port = machine, process, port
+        self._log = os.dup(log)
+        self._reason = ""
+        self._storage: RealStorage | None = None
+        self._agent = AgentPort(agent, lambda: self._give_up("its agent sent what no agent sends"))
+        self._console = GuestConsole(self.name, self._agent.packets, self.kill)
+        self._console.start()
+        self._life = start_task(self._live(gdb), f"machine {self.name}")
+
+    @property
+    def pid(self) -> int | None:
+        """QEMU's process."""
+        return self._process.pid
+
+    @property
+    def pidfd(self) -> int | None:
+        """A descriptor of that process while it lives."""
+        return self._process.pidfd
+
+    @property
+    def exit_status(self) -> int | None:
+        """How QEMU ended; None while it runs."""
+        return self._process.exit_status
+
+    @property
+    def window(self) -> int:
+        """Where QEMU has absolute address 0; 0 while that is not known."""
+        return 0 if self._storage is None else self._storage.start
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """QEMU's process while it lives."""
+        return () if self.exit_status is not None else (self._process.pid,)
+
+    @property
+    def access(self) -> tuple[FileAccess, ...]:
+        """How files of its mounts are reached, by its own word."""
+        return self._console.access
+
+    @property
+    def boot(self) -> Start | None:
+        """How it was started, by its own word."""
+        return self._console.boot
+
+    @property
+    def spans(self) -> Sequence[Span]:
+        """Where its start went, by its own word."""
+        return self._console.spans
+
+    async def verdict(self) -> Verdict | None:
+        """Wait until the guest's `run:` list has ended; None where the guest ended before that."""
+        return await self._console.verdict()
+
+    async def ended(self) -> End:
+        """Wait until QEMU has ended and all that the guest sent has been read."""
+        return await asyncio.shield(self._life)
+
+    def kill(self) -> None:
+        """End QEMU at once."""
+        self._process.kill()
+
+    async def exec(self, command: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
+        """Run a command in the guest and return its exit status."""
+        return await self._console.exec(command, output, options)
+
+    async def counters(self) -> Counters | None:
+        """Return what the guest counts of itself."""
+        return await self._console.counters()
+
+    def read_storage(self, write_fd: int, address: int, size_bytes: int) -> None:
+        """Write absolute storage to a file that reads as zeros."""
+        dump_storage(self, write_fd, address, size_bytes)
+
+    def memory(self) -> MemoryLayout:
+        """Return where QEMU has the guest's storage; files are used where segments lie."""
+        window = AddressRange(self.window, self.window + self._machine.storage_bytes)
+        return MemoryLayout(window, AddressRange(0, 0), in_place=True)
+
+    async def _live(self, gdb: socket.socket) -> End:
+        """Serve the machine from its first instruction to its end."""
+        passing = asyncio.create_task(self._agent.serve())
+        calls = asyncio.create_task(self._answer_calls(gdb))
+        try:
+            status = await self._process.ended
+            await passing
+            await calls
+        finally:
+            for task in (passing, calls):
+                task.cancel()
+            await asyncio.gather(passing, calls, return_exceptions=True)
+            if self._storage is not None:
+                self._storage.close()
+            os.close(self._log)
+        self._console.end(status)
+        return End(status, self._reason)
+
+    async def _answer_calls(self, gdb: socket.socket) -> None:
+        try:
+            stub = await GdbStub.connect(gdb)
+            try:
+                await self._run(stub)
+            finally:
+                stub.close()
+        except MachineEndedError:
+            pass
+        except (LaunchError, OSError, ValueError) as error:
+            if self.exit_status is None:
+                self._give_up(f"the machine cannot go on: {error}")
+
+    async def _run(self, stub: GdbStub) -> None:
+        self._storage = RealStorage.of(self._process.pid, self.segments.shared.object)
+        image_bytes = Path(self._machine.kernel).stat().st_size
+        try:
+            async with asyncio.timeout(_ENTER_SECONDS):
+                entered = await enter_kernel(stub, self._storage, image_bytes, self._machine.own_bytes)
+        except TimeoutError as error:
+            raise LaunchError(f"its kernel did not come up within {_ENTER_SECONDS:g} s") from error
+        self._note(f"kernel at {entered.virtual:#x}, real {entered.real:#x}, {len(entered.sites)} calls of CP")
+        calls = Hypercalls(stub, self._storage, self.segments, self._hypercall_port, entered.sites, self._note)
+        await calls.serve()
+
+    def _note(self, line: str) -> None:
+        with suppress(OSError):  # a full disk
+            os.write(self._log, f"cp: {line}\n".encode())
+
+    def _give_up(self, reason: str) -> None:
+        self._reason = self._reason or reason
+        self.kill()

@@ -1,0 +1,119 @@
+"""A virtual machine's process: QEMU, its command line, its end."""
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+import subprocess
+from collections.abc import Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from dcss.engines.linux.launcher import launched
+from dcss.errors import LaunchError
+from dcss.host.mark import VARIABLE, Mark
+from dcss.host.rlimits import explain_fork
+
+PROGRAMS = {"s390x": "qemu-system-s390x", "x86_64": "qemu-system-x86_64"}
+PACKAGES = {"s390x": "qemu-system-misc", "x86_64": "qemu-system-x86"}  # Debian's
+FIRMWARE_BYTES = 2 << 20  # at the end of storage, where QEMU of s390x puts its own programs
+
+
+class Machine(NamedTuple):
+    """A virtual machine with an s390x CPU, as QEMU is to make it.
+
+    Its storage is `storage_path` up to `storage_bytes`, of which the kernel may use the first `own_bytes`; `initrds`
+    follow one another in storage.
+    """
+
+    name: str
+    storage_path: str
+    storage_bytes: int
+    own_bytes: int
+    cpus: int
+    kernel: Path
+    initrd: Path
+    append: str
+
+    def command(self, gdb: int, agent: int) -> list[str]:
+        """Return QEMU's words; `gdb` and `agent` are the numbers of sockets that it inherits.
+
+        The machine does not run before its gdb stub is told to. Its console is standard output.
+        """
+        backing = f"memory-backend-file,id=storage,size={self.storage_bytes},mem-path={self.storage_path},share=off"
+        parameters = [
+            f"mem={self.own_bytes >> 20}M",
+            "console=ttysclp0",  # as a guest of z/VM, the kernel would take the line mode, which QEMU prints wrongly
+            "hvc_iucv=0",  # 6.1 ends where that finds no IUCV
+            "init_on_free=1",  # freed copies of a segment would count as copies
+            "panic=-1",
+            self.append,
+        ]
+        return [
+            PROGRAMS["s390x"],
+            *("-name", self.name, "-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-S"),
+            *("-machine", "s390-ccw-virtio,memory-backend=storage", "-accel", "tcg", "-cpu", "max"),
+            *("-smp", str(self.cpus), "-m", f"{self.storage_bytes >> 20}M", "-object", backing),
+            *("-chardev", "stdio,id=console,signal=off", "-device", "sclpconsole,chardev=console"),
+            *("-chardev", f"socket,id=gdb,fd={gdb}", "-gdb", "chardev:gdb"),
+            *("-device", "virtio-serial-ccw", "-chardev", f"socket,id=agent,fd={agent}"),
+            *("-device", "virtserialport,chardev=agent,name=dcss.agent"),
+            *("-kernel", str(self.kernel), "-initrd", str(self.initrd), "-append", " ".join(parameters).strip()),
+        ]
+
+
+class QemuProcess:
+    """One QEMU, which ends when CP does. Its standard output and errors go to `log`. Raises LaunchError."""
+
+    def __init__(self, command: Sequence[str], sockets: Sequence[socket.socket], log: int, mark: Mark) -> None:
+        if shutil.which(command[0]) is None:
+            raise LaunchError(f"{command[0]} is not installed; Debian has it in {' or '.join(PACKAGES.values())}")
+        try:
+            self._process = subprocess.Popen(
+                launched(list(command)),
+                pass_fds=[sock.fileno() for sock in sockets],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env={**os.environ, VARIABLE: str(mark)},
+                start_new_session=True,  # Ctrl-C reaches CP alone, which then takes its guests down in order
+            )
+        except OSError as error:
+            raise LaunchError(f"QEMU cannot be started: {explain_fork(error)}") from error
+        self.pid = self._process.pid
+        self.pidfd: int | None = None
+        self.exit_status: int | None = None
+        loop = asyncio.get_running_loop()
+        self.ended: asyncio.Future[int] = loop.create_future()
+        try:
+            self.pidfd = os.pidfd_open(self.pid)
+        except OSError:
+            self._process.kill()
+            self._process.wait()
+            raise
+        loop.add_reader(self.pidfd, self._wait)
+
+    def kill(self) -> None:
+        """End it at once. Nothing happens where it has ended."""
+        if self.pidfd is not None:
+            with suppress(ProcessLookupError):
+                signal.pidfd_send_signal(self.pidfd, signal.SIGKILL)
+
+    def _wait(self) -> None:
+        assert self.pidfd is not None, "it has been read"
+        asyncio.get_running_loop().remove_reader(self.pidfd)
+        self.exit_status = self._process.wait()
+        os.close(self.pidfd)
+        self.pidfd = None
+        self.ended.set_result(self.exit_status)
+
+
+def socket_pairs(stack: ExitStack, count: int) -> list[tuple[socket.socket, socket.socket]]:
+    """Make pairs of stream sockets, of which the first is CP's; `stack` closes all of them."""
+    pairs = [socket.socketpair() for _ in range(count)]
+    for pair in pairs:
+        for each in pair:
+            stack.enter_context(each)
+    return pairs
