@@ -18,8 +18,11 @@ MAX_NAME_CHARACTERS = 8
 MAX_GUESTS = 99_999  # of one system; more than Linux gives processes by default
 MAX_SEGMENTS_CHARACTERS = 399  # DCSSBLK_PARM_LEN of drivers/s390/block/dcssblk.c, less the NUL
 VERBS = ("map", "read", "load", "exec")
-_EXEC_OPTIONS = ("background", "environment", "strace")
-_RUN_PROGRAMS = frozenset({"s390x"})
+_KNOW_OPTION: Mapping[str, tuple[str, ...]] = {
+    "background": ("s390x", "linux"),
+    "environment": ("s390x", "linux"),
+    "strace": ("s390x",),
+}
 _LISTED_DEVICES = 8
 _OPTIONS_OF: Mapping[MountType, tuple[re.Pattern[str], frozenset[str], str]] = {
     "ext2": (EXT2, IN_PLACE, "ro, xip or noatime"),
@@ -151,13 +154,14 @@ def _steps(draft: Draft, at: Location, guest: GuestModel) -> Iterator[FieldProbl
         if len(given) != 1:
             yield FieldProblem(here, " and ".join(given) or "no step", "exactly one of " + ", ".join(VERBS))
             continue
-        options = [key for key in _EXEC_OPTIONS if getattr(step, key)]
+        options = [key for key in _KNOW_OPTION if getattr(step, key)]
         if step.exec is None:
             for key in options:
                 yield FieldProblem((*here, key), f"{key}: beside {given[0]}:", "it only beside exec:")
-        elif guest.engine not in _RUN_PROGRAMS:
-            for key in options:
-                yield FieldProblem((*here, key), f"{key}: in a guest of engine {guest.engine}", "engine: s390x")
+        for key in options if step.exec is not None else ():
+            if guest.engine not in _KNOW_OPTION[key]:
+                wanted = f"engine: {' or '.join(_KNOW_OPTION[key])}"
+                yield FieldProblem((*here, key), f"{key}: in a guest of engine {guest.engine}", wanted)
 
 
 def _storage(at: Location, guest: GuestModel, used: dict[str, Placement]) -> Iterator[FieldProblem]:

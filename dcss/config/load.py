@@ -15,6 +15,7 @@ from dcss.config.load_segments import absolute, segment_plans
 from dcss.config.models import (
     ClonedGuestModel,
     GuestModel,
+    KernelModel,
     LinuxGuestModel,
     ProcessGuestModel,
     S390xGuestModel,
@@ -34,6 +35,7 @@ from dcss.config.plan import (
     SystemPlan,
 )
 from dcss.config.problems import FieldProblem, Place, field_name, nearest_line
+from dcss.config.sources import DebianKernel, KernelFile, KernelSource
 from dcss.config.values import SYSTEM_NAME
 from dcss.errors import ConfigError
 
@@ -129,7 +131,7 @@ def _guests(guest: GuestModel, drafted: Draft, directory: Path, place: Place) ->
     if dcssblk is None:
         dcssblk = device_names(drafted.model.segments)
     devices = tuple(dcssblk)
-    settings = _settings(guest)
+    settings = _settings(guest, directory)
     mounts = tuple(
         MountPlan(mount.device or mount.type, mount.at, tuple(mount.options), mount.mode, mount.type)
         for mount in guest.mounts
@@ -161,16 +163,25 @@ def _guests(guest: GuestModel, drafted: Draft, directory: Path, place: Place) ->
     ]
 
 
-def _settings(guest: GuestModel) -> EngineSettings:
+def _settings(guest: GuestModel, directory: Path) -> EngineSettings:
     match guest:
         case S390xGuestModel():
             return S390xSettings(_boot(guest), guest.time_limit)
         case LinuxGuestModel():
-            return LinuxSettings()
+            return LinuxSettings(
+                _kernel(guest.kernel, directory), guest.arch, guest.cpus, guest.append, guest.time_limit
+            )
         case ProcessGuestModel():
             return ProcessSettings(_boot(guest))
         case _:
             raise AssertionError(f"a guest of engine {guest.engine}")
+
+
+def _kernel(kernel: KernelModel | None, directory: Path) -> KernelSource:
+    if kernel is not None and kernel.file is not None:
+        return KernelFile(absolute(directory, kernel.file))
+    debian = None if kernel is None else kernel.debian
+    return DebianKernel() if debian is None else DebianKernel(debian.suite, debian.package)
 
 
 def _boot(guest: ClonedGuestModel) -> Boot:

@@ -6,7 +6,7 @@ Only this package imports pydantic.
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError
+from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, ValidationError, model_validator
 from pydantic_core import ErrorDetails
 
 from dcss.config.plan import (
@@ -46,6 +46,7 @@ from dcss.config.values import (
 )
 
 DEFAULT_STORAGE_BYTES = 64 << 20
+DEFAULT_LINUX_STORAGE_BYTES = 256 << 20  # Debian's kernel comes up with half of it
 
 
 class Model(BaseModel):
@@ -191,8 +192,8 @@ class StepModel(Model):
 
 
 _ENGINE_DESCRIPTION = (
-    "process: a guest kernel with a small shell; s390x: the same kernel, and unmodified s390x programs; linux is not"
-    " built yet, and is rejected"
+    "process: a guest kernel with a small shell; s390x: the same kernel, and unmodified s390x programs; linux: a"
+    " virtual machine with an unmodified Linux kernel"
 )
 
 
@@ -250,10 +251,47 @@ class S390xGuestModel(ClonedGuestModel):
     time_limit: Seconds = Field(None, description="seconds that the `run:` list may take; the guest fails after them")
 
 
+class DebianKernelModel(Model):
+    """`debian:` of `kernel:`: a kernel package of Debian."""
+
+    suite: Annotated[Suite | None, GIVEN] = Field(
+        None, description="the release, such as trixie; this machine's own where that is Debian"
+    )
+    package: Annotated[PackageName | None, GIVEN] = Field(
+        None, description="the package, such as linux-image-s390x, which is the one for s390x"
+    )
+
+
+class KernelModel(Model):
+    """`kernel:`: a path, or a mapping with `debian`."""
+
+    model_config = ConfigDict(json_schema_extra={"type": ["string", "object"]})
+
+    file: Annotated[Text | None, GIVEN] = Field(
+        None, description="an image, or the directory of a kernel's build; `kernel: PATH` is the same"
+    )
+    debian: Annotated[DebianKernelModel | None, GIVEN] = Field(None, description="a kernel package of Debian")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_path(cls, found: object) -> object:
+        return {"file": found} if isinstance(found, str) else found
+
+
 class LinuxGuestModel(GuestModel):
     """A guest of engine linux."""
 
     engine: Literal["linux"] = Field(description=_ENGINE_DESCRIPTION)
+    kernel: Annotated[KernelModel | None, GIVEN] = Field(
+        None, description="the kernel: a file, the directory of a build, or a package; Debian's own by default"
+    )
+    arch: Literal["s390x"] = Field("s390x", description="the architecture")
+    cpus: Annotated[int, Field(ge=1, le=64)] = Field(1, description="the number of virtual CPUs")
+    append: str = Field("", description="more parameters for the kernel's command line")
+    storage: Storage = Field(
+        DEFAULT_LINUX_STORAGE_BYTES, description="real storage: what the kernel has beside segments"
+    )
+    time_limit: Seconds = Field(None, description="seconds from the start to the end of the `run:` list")
 
 
 _GUEST_MODELS: Mapping[EngineName, type[GuestModel]] = {
@@ -316,7 +354,7 @@ def known_keys(location: Location, data: Any) -> tuple[str, ...]:
     for key in location:
         data = data[key]
         if isinstance(key, str):
-            model = _MODELS[key]
+            model = DebianKernelModel if model is KernelModel else _MODELS[key]
     if model is GuestModel:
         model = _GUEST_MODELS[_engine_of(data)]
     return tuple(model.model_fields)
@@ -331,5 +369,6 @@ _MODELS: dict[str, type[BaseModel]] = {
     "guests": GuestModel,
     "mounts": MountModel,
     "disks": DiskModel,
+    "kernel": KernelModel,
     "run": StepModel,
 }

@@ -9,10 +9,11 @@ from dcss.abi.extmem import SegmentDefinition, SegmentType
 from dcss.abi.mount import IN_PLACE
 from dcss.config.names import joined_names
 from dcss.config.problems import Place
-from dcss.config.sources import ImageSource
+from dcss.config.sources import DEBIANS_OWN_KERNEL, ImageSource, KernelSource
 
 Boot = Literal["clone", "full"]
 EngineName = Literal["process", "s390x", "linux"]
+Arch = Literal["s390x"]
 DEFAULT_ENGINE: EngineName = "process"
 Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
@@ -120,9 +121,14 @@ class S390xSettings:
 
 @dataclass(frozen=True, slots=True)
 class LinuxSettings:
-    """`engine: linux`: a virtual machine with a Linux kernel."""
+    """`engine: linux`: a virtual machine with a Linux kernel; `append` is more of its command line."""
 
     engine: ClassVar[EngineName] = "linux"
+    kernel: KernelSource = DEBIANS_OWN_KERNEL
+    arch: Arch = "s390x"
+    cpus: int = 1
+    append: str = ""
+    time_limit_seconds: float | None = None
 
 
 EngineSettings = ProcessSettings | S390xSettings | LinuxSettings

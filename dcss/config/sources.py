@@ -68,5 +68,20 @@ class Ext2Source:
     offset: int = 0
 
 
+class KernelFile(NamedTuple):
+    """`kernel:` an image, or the directory of a kernel's build."""
+
+    path: Path
+
+
+class DebianKernel(NamedTuple):
+    """`kernel: {debian: …}`: a kernel package; None is the architecture's usual one, of the machine's own suite."""
+
+    suite: str | None = None
+    package: str | None = None
+
+
+KernelSource = KernelFile | DebianKernel
+DEBIANS_OWN_KERNEL = DebianKernel()
 TreeSource = FilesSource | DirectorySource | TarSource | DebianSource
 ImageSource = TreeSource | Ext2Source

@@ -6,4 +6,15 @@ from dcss.engines.base import Engine
 from dcss.engines.process.engine import ProcessEngine
 from dcss.engines.s390x.engine import S390xEngine
 
-ENGINES: Mapping[str, Callable[[], Engine]] = {engine.name: engine for engine in (ProcessEngine, S390xEngine)}
+
+def _linux() -> Engine:
+    from dcss.engines.linux.engine import LinuxEngine  # with what it takes to unpack kernels, for nobody else
+
+    return LinuxEngine()
+
+
+ENGINES: Mapping[str, Callable[[], Engine]] = {
+    ProcessEngine.name: ProcessEngine,
+    S390xEngine.name: S390xEngine,
+    "linux": _linux,
+}

@@ -15,10 +15,25 @@ CHUNK_BYTES = 4 << 20
 class GuestProcess(Protocol):
     """A guest's process: absolute address A lies at host address `window` + A. It ended if it has an `exit_status`."""
 
-    name: str
-    pid: int | None
-    pidfd: int | None
-    exit_status: int | None
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        ...
+
+    @property
+    def pid(self) -> int | None:
+        """Its process; None where it has none yet."""
+        ...
+
+    @property
+    def pidfd(self) -> int | None:
+        """A descriptor of its process while that lives."""
+        ...
+
+    @property
+    def exit_status(self) -> int | None:
+        """How its process ended; None while it lives."""
+        ...
 
     @property
     def window(self) -> int:

@@ -1,22 +1,26 @@
 """Engine `linux`: every guest is a QEMU with an unmodified Linux kernel, whose own dcssblk driver loads segments."""
 
 import asyncio
+import os
 import shutil
-from collections.abc import Sequence
-from contextlib import ExitStack
+import socket
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import NoReturn
 
-from dcss.config.plan import GuestPlan
+from dcss.config.plan import GuestPlan, LinuxSettings
 from dcss.config.problems import ConfigProblem
 from dcss.engines.base import GuestRefusedError, Port
-from dcss.engines.linux.instance import LinuxInstance
+from dcss.engines.linux.instance import LinuxInstance, Sockets
 from dcss.engines.linux.loads import SegmentStorage
-from dcss.engines.linux.qemu import FIRMWARE_BYTES, PACKAGES, PROGRAMS, Machine, QemuProcess, socket_pairs
+from dcss.engines.linux.qemu import FIRMWARE_BYTES, PACKAGES, PROGRAMS, Machine, QemuProcess
 from dcss.engines.linux.reach import segments_end
 from dcss.engines.linux.storage_object import StorageObject
-from dcss.errors import LaunchError, PublishError
+from dcss.errors import DcssError, LaunchError
 from dcss.host.aio import in_thread
 from dcss.host.mark import Mark
+from dcss.kernels.find import find_kernel
+from dcss.kernels.initramfs import initramfs
 
 _STEP_BYTES = 256 << 20  # storage ends at a multiple of this
 _LEAST_BYTES = 768 << 20  # of storage, for segments that no device of the plan has
@@ -48,6 +52,7 @@ class LinuxEngine:
 
     async def start(self, log: int, mark: Mark) -> None:
         """Remember whose processes the machines are."""
+        del log  # each machine has its guest's
         self._mark = mark
 
     async def serve(self) -> NoReturn:
@@ -59,23 +64,36 @@ class LinuxEngine:
         """Start a machine."""
         end = max(await segments_end(plan, port), plan.storage_bytes, _LEAST_BYTES)
         size_bytes = -(-(end + FIRMWARE_BYTES) // _STEP_BYTES) * _STEP_BYTES
-        kernel, initrd = await in_thread(kernel_files, plan)
+        settings = plan.settings
+        assert isinstance(settings, LinuxSettings), "the plan is this engine's"
         try:
+            kernel = await in_thread(find_kernel, settings.kernel, settings.arch)
+            archive = await in_thread(initramfs, kernel, settings.arch, plan)
             segments = SegmentStorage(self._shared_object(size_bytes))
-        except PublishError as error:
+        except DcssError as error:
             raise GuestRefusedError(str(error)) from error
-        machine = Machine(plan.name, segments.shared.path, size_bytes, plan.storage_bytes, 1, kernel, initrd, "")
+        machine = Machine(
+            plan.name,
+            segments.shared.path,
+            size_bytes,
+            plan.storage_bytes,
+            settings.cpus,
+            kernel.image,
+            settings.append,
+        )
         with ExitStack() as stack:
-            (gdb, their_gdb), (agent, their_agent) = socket_pairs(stack, 2)
-            command = machine.command(their_gdb.fileno(), their_agent.fileno())
-            try:
-                process = QemuProcess(command, (their_gdb, their_agent), log, self._mark)
-            except LaunchError as error:
-                raise GuestRefusedError(str(error)) from error
-            stack.pop_all()
+            (gdb, their_gdb), (agent, their_agent) = (_socket_pair(stack) for _ in range(2))
+            with _file_of(archive) as initrd:
+                command = machine.command(their_gdb.fileno(), their_agent.fileno(), initrd)
+                inherited = (their_gdb.fileno(), their_agent.fileno(), initrd)
+                try:
+                    process = QemuProcess(command, inherited, log, self._mark)
+                except LaunchError as error:
+                    raise GuestRefusedError(str(error)) from error
             their_gdb.close()
             their_agent.close()
-        instance = LinuxInstance(machine, process, segments, port, gdb, agent, log)
+            stack.pop_all()
+        instance = LinuxInstance(machine, process, segments, port, Sockets(gdb, agent), log=log)
         self._instances.add(instance)
         process.ended.add_done_callback(lambda _: self._ended(instance))
         return instance
@@ -113,3 +131,21 @@ class LinuxEngine:
         for each in [each for each in self._objects[:-1] if not self._users(each)]:
             self._objects.remove(each)
             each.close()
+
+
+def _socket_pair(stack: ExitStack) -> tuple[socket.socket, socket.socket]:
+    """Make a pair of stream sockets, of which the first is CP's; `stack` closes both."""
+    ours, theirs = socket.socketpair()
+    return stack.enter_context(ours), stack.enter_context(theirs)
+
+
+@contextmanager
+def _file_of(content: bytes) -> Iterator[int]:
+    """Have a file without a name that holds `content`."""
+    descriptor = os.memfd_create("dcss-initramfs")
+    try:
+        with open(descriptor, "wb", closefd=False) as file:
+            file.write(content)
+        yield descriptor
+    finally:
+        os.close(descriptor)

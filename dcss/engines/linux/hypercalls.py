@@ -35,6 +35,7 @@ class Hypercalls:
         segments: SegmentStorage,
         port: Port,
         sites: Mapping[int, Site],
+        *,
         log: Callable[[str], None],
     ) -> None:
         self._stub, self._storage, self._segments, self._port, self._log = stub, storage, segments, port, log

@@ -6,6 +6,7 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
 
 from dcss.abi.console import Counters, FileAccess, Start, Verdict
 from dcss.abi.timings import Span
@@ -26,8 +27,15 @@ from dcss.host.aio import start_task
 _ENTER_SECONDS = 300.0  # to the kernel's first C function; 6 s where nothing else runs
 
 
+class Sockets(NamedTuple):
+    """CP's ends of the sockets of a machine: to QEMU's gdb stub, and to the agent's port."""
+
+    gdb: socket.socket
+    agent: socket.socket
+
+
 class LinuxInstance:
-    """A machine whose QEMU has been started; see dcss.engines.base.Instance. `gdb` and `agent` are CP's ends."""
+    """A machine whose QEMU has been started; see dcss.engines.base.Instance."""
 
     no_counters_reason = None
 
@@ -37,8 +45,8 @@ class LinuxInstance:
         process: QemuProcess,
         segments: SegmentStorage,
         port: Port,
-        gdb: socket.socket,
-        agent: socket.socket,
+        sockets: Sockets,
+        *,
         log: int,
     ) -> None:
         self.name, self.segments = machine.name, segments
@@ -46,10 +54,10 @@ class LinuxInstance:
         self._log = os.dup(log)
         self._reason = ""
         self._storage: RealStorage | None = None
-        self._agent = AgentPort(agent, lambda: self._give_up("its agent sent what no agent sends"))
+        self._agent = AgentPort(sockets.agent, lambda: self._give_up("its agent sent what no agent sends"))
         self._console = GuestConsole(self.name, self._agent.packets, self.kill)
         self._console.start()
-        self._life = start_task(self._live(gdb), f"machine {self.name}")
+        self._life = start_task(self._live(sockets.gdb), f"machine {self.name}")
 
     @property
     def pid(self) -> int | None:
@@ -160,7 +168,7 @@ class LinuxInstance:
         except TimeoutError as error:
             raise LaunchError(f"its kernel did not come up within {_ENTER_SECONDS:g} s") from error
         self._note(f"kernel at {entered.virtual:#x}, real {entered.real:#x}, {len(entered.sites)} calls of CP")
-        calls = Hypercalls(stub, self._storage, self.segments, self._hypercall_port, entered.sites, self._note)
+        calls = Hypercalls(stub, self._storage, self.segments, self._hypercall_port, entered.sites, log=self._note)
         await calls.serve()
 
     def _note(self, line: str) -> None:

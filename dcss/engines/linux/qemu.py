@@ -4,10 +4,9 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from collections.abc import Sequence
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,8 +23,7 @@ FIRMWARE_BYTES = 2 << 20  # at the end of storage, where QEMU of s390x puts its 
 class Machine(NamedTuple):
     """A virtual machine with an s390x CPU, as QEMU is to make it.
 
-    Its storage is `storage_path` up to `storage_bytes`, of which the kernel may use the first `own_bytes`; `initrds`
-    follow one another in storage.
+    Its storage is `storage_path` up to `storage_bytes`, of which the kernel may use the first `own_bytes`.
     """
 
     name: str
@@ -34,11 +32,10 @@ class Machine(NamedTuple):
     own_bytes: int
     cpus: int
     kernel: Path
-    initrd: Path
     append: str
 
-    def command(self, gdb: int, agent: int) -> list[str]:
-        """Return QEMU's words; `gdb` and `agent` are the numbers of sockets that it inherits.
+    def command(self, gdb: int, agent: int, initrd: int) -> list[str]:
+        """Return QEMU's words, with the numbers of what it inherits: two sockets, and the initramfs.
 
         The machine does not run before its gdb stub is told to. Its console is standard output.
         """
@@ -60,20 +57,27 @@ class Machine(NamedTuple):
             *("-chardev", f"socket,id=gdb,fd={gdb}", "-gdb", "chardev:gdb"),
             *("-device", "virtio-serial-ccw", "-chardev", f"socket,id=agent,fd={agent}"),
             *("-device", "virtserialport,chardev=agent,name=dcss.agent"),
-            *("-kernel", str(self.kernel), "-initrd", str(self.initrd), "-append", " ".join(parameters).strip()),
+            *(
+                "-kernel",
+                str(self.kernel),
+                "-initrd",
+                f"/proc/self/fd/{initrd}",
+                "-append",
+                " ".join(parameters).strip(),
+            ),
         ]
 
 
 class QemuProcess:
-    """One QEMU, which ends when CP does. Its standard output and errors go to `log`. Raises LaunchError."""
+    """One QEMU, which ends when CP does; what it writes goes to `log`. Raises LaunchError."""
 
-    def __init__(self, command: Sequence[str], sockets: Sequence[socket.socket], log: int, mark: Mark) -> None:
+    def __init__(self, command: Sequence[str], inherited: Sequence[int], log: int, mark: Mark) -> None:
         if shutil.which(command[0]) is None:
             raise LaunchError(f"{command[0]} is not installed; Debian has it in {' or '.join(PACKAGES.values())}")
         try:
             self._process = subprocess.Popen(
                 launched(list(command)),
-                pass_fds=[sock.fileno() for sock in sockets],
+                pass_fds=inherited,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -108,12 +112,3 @@ class QemuProcess:
         os.close(self.pidfd)
         self.pidfd = None
         self.ended.set_result(self.exit_status)
-
-
-def socket_pairs(stack: ExitStack, count: int) -> list[tuple[socket.socket, socket.socket]]:
-    """Make pairs of stream sockets, of which the first is CP's; `stack` closes all of them."""
-    pairs = [socket.socketpair() for _ in range(count)]
-    for pair in pairs:
-        for each in pair:
-            stack.enter_context(each)
-    return pairs

@@ -21,7 +21,7 @@ _OPERAND, _OUTPUT = 0x2000, 0x3000  # any doublewords: nothing is stored there
 
 
 async def segments_end(plan: GuestPlan, port: Port) -> int:
-    """Return the absolute address behind the guest's highest segment, 0 where CP knows none, by asking CP as it would."""
+    """Ask CP, as the guest would, and return the address behind its highest segment; 0 where CP knows none."""
     end = 0
     for name in dict.fromkeys(name for device in plan.dcssblk for name in device_segments(device)):
         question = Qin64(FINDSEGA, bytes(3), 0, bytes(3), SegmentName(name).ebcdic, _OUTPUT, QOUT64_LINUX_SIZE_BYTES)

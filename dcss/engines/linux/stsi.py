@@ -1,6 +1,6 @@
 """STSI 3.2.2, by which a guest finds out what it runs under: QEMU says KVM, and here it is z/VM.
 
-Source: Principles of Operation, "STORE SYSTEM INFORMATION", and struct sysinfo_3_2_2 of arch/s390/include/asm/sysinfo.h.
+Sources: Principles of Operation, "STORE SYSTEM INFORMATION"; struct sysinfo_3_2_2 of Linux, arch/s390/include/asm.
 """
 
 from dcss.engines.linux.gdb_stub import GdbStub
