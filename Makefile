@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 
-.PHONY: s390x-programs demo test test-all lint bench bench-quick bench-baseline clean
+.PHONY: s390x-programs linux-agent demo test test-all lint bench bench-quick bench-baseline clean
 
 demo: $(STAMP)
 	$(BIN)/dcss run configs/demo.yaml
@@ -38,6 +38,10 @@ lint: $(STAMP)
 # The programs of configs/demo-s390x.yaml, anew from their source: Debian's gcc-s390x-linux-gnu 12 gives the same bytes.
 s390x-programs:
 	$(MAKE) -C configs/s390x-programs/source
+
+# The agent of engine linux, from its source; the built ones are kept. It needs both architectures' gcc.
+linux-agent:
+	$(MAKE) -C dcss/kernels/guest
 
 # Everything, in about 20 minutes; the documentation's tables and plots are written from it.
 bench: $(STAMP) $(PEERS)

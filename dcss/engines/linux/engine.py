@@ -38,16 +38,17 @@ class LinuxEngine:
         self._objects: list[StorageObject] = []  # the last one is for machines that are started now
 
     def check(self, guests: Sequence[GuestPlan]) -> Sequence[ConfigProblem]:
-        """Return a problem for all guests where QEMU is not installed."""
+        """Return a problem for each guest that asks for what a machine cannot have, and for all without QEMU."""
         program, package = PROGRAMS["s390x"], PACKAGES["s390x"]
+        by_entry = {guest.where: guest for guest in guests}  # those of one entry differ in their names alone
+        problems = [problem for guest in by_entry.values() for problem in _unsupported(guest)]
         if shutil.which(program) is not None:
-            return ()
-        fields = dict.fromkeys(guest.where for guest in guests)
-        return [
+            return problems
+        return problems + [
             ConfigProblem(
                 f"{where}: engine", f"linux, and no {program}", f"{program} in PATH", f"apt install {package}"
             )
-            for where in fields
+            for where in by_entry
         ]
 
     async def start(self, log: int, mark: Mark) -> None:
@@ -80,6 +81,7 @@ class LinuxEngine:
             settings.cpus,
             kernel.image,
             settings.append,
+            settings.time_limit_seconds,
         )
         with ExitStack() as stack:
             (gdb, their_gdb), (agent, their_agent) = (_socket_pair(stack) for _ in range(2))
@@ -131,6 +133,15 @@ class LinuxEngine:
         for each in [each for each in self._objects[:-1] if not self._users(each)]:
             self._objects.remove(each)
             each.close()
+
+
+def _unsupported(guest: GuestPlan) -> Iterator[ConfigProblem]:
+    if guest.disks:
+        yield ConfigProblem(f"{guest.where}: disks", "a disk", "none with engine linux", "use a segment")
+    for number, mount in enumerate(guest.mounts):
+        if mount.mode in {"ramdisk", "mtd"}:
+            where = f"{guest.where}: mounts[{number}].mode"
+            yield ConfigProblem(where, str(mount.mode), "xip or page-cache with engine linux", "use engine process")
 
 
 def _socket_pair(stack: ExitStack) -> tuple[socket.socket, socket.socket]:

@@ -4,11 +4,12 @@ Sources: arch/s390/mm/extmem.c, arch/s390/kernel/cpcmd.c and drivers/s390/block/
 than X'08' and X'64' are left to QEMU, whose specification exception the kernel's exception table handles.
 """
 
+import fcntl
 import os
 from collections.abc import Callable, Mapping
 
 from dcss.abi.diag08 import DIAGNOSE_08, LENGTH_MASK, MAX_COMMAND_BYTES, REQUEST_HEAD, RESPONSE_IN_BUFFER
-from dcss.abi.diag64 import DIAGNOSE_64, NAME_SIZE_BYTES, QIN64, ConditionCode, Diag64, Qin64
+from dcss.abi.diag64 import DIAGNOSE_64, NAME_SIZE_BYTES, QIN64, ConditionCode, Diag64, Qin64, ReturnCode
 from dcss.abi.hypercall import MAX_BLOCK_BYTES, Reply, Request
 from dcss.engines.base import Port
 from dcss.engines.linux.gdb_stub import GdbStub
@@ -22,7 +23,8 @@ from dcss.host.aio import in_thread
 _INSTRUCTION_BYTES = 4
 _PREFIXED_BYTES = 8192  # the first of real storage, which are elsewhere in absolute storage for each CPU
 _IUCV_REFUSED = 3  # condition code: there is no IUCV; the kernel's first call of it is its last then
-_LOADS = frozenset({Diag64.LOADSHR, Diag64.LOADNSHR, Diag64.LOADNOLY, Diag64.LOADSHRX, Diag64.LOADNSRX})
+_SHARED_LOADS = frozenset({Diag64.LOADSHR, Diag64.LOADNOLY, Diag64.LOADSHRX})
+_LOADS = _SHARED_LOADS | {Diag64.LOADNSHR, Diag64.LOADNSRX}
 
 
 class Hypercalls:
@@ -101,6 +103,10 @@ class Hypercalls:
         if block is None:
             return ConditionCode.UNSUPPORTED
         reply = await self._port(Request(DIAGNOSE_64, operand_at, function, block))
+        if function in _SHARED_LOADS and reply.descriptor is not None and _is_writable(reply.descriptor):
+            await self._port(Request(DIAGNOSE_64, operand_at, Diag64.PURGESEG, block))
+            self._log("machines cannot share what they write: SW and SN are for engines process and s390x")
+            reply = Reply(ConditionCode.FAILED, operand_at, ReturnCode.NOT_AUTHORIZED)
         name = (block[8:16] if extended else block).decode("cp037").strip()
         self._log(f"DIAG X'64' {function:02X} {name!r}: cc {reply.condition_code}, {reply.rx:#x}, {reply.ry:#x}")
         if extended and reply.block:
@@ -128,3 +134,7 @@ class Hypercalls:
     def _write(self, address: int, content: bytes) -> None:
         if address >= _PREFIXED_BYTES:
             self._storage.write(address, content)
+
+
+def _is_writable(descriptor: int) -> bool:
+    return fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY

@@ -22,7 +22,7 @@ from dcss.engines.linux.qemu import Machine, QemuProcess
 from dcss.engines.linux.real_storage import RealStorage
 from dcss.engines.storage import dump_storage
 from dcss.errors import LaunchError
-from dcss.host.aio import start_task
+from dcss.host.aio import cancel, start_task
 
 _ENTER_SECONDS = 300.0  # to the kernel's first C function; 6 s where nothing else runs
 
@@ -132,19 +132,26 @@ class LinuxInstance:
         """Serve the machine from its first instruction to its end."""
         passing = asyncio.create_task(self._agent.serve())
         calls = asyncio.create_task(self._answer_calls(gdb))
+        limit = asyncio.create_task(self._keep_time())
         try:
             status = await self._process.ended
             await passing
             await calls
         finally:
-            for task in (passing, calls):
-                task.cancel()
-            await asyncio.gather(passing, calls, return_exceptions=True)
+            await cancel(passing, calls, limit)
             if self._storage is not None:
                 self._storage.close()
             os.close(self._log)
         self._console.end(status)
         return End(status, self._reason)
+
+    async def _keep_time(self) -> None:
+        if self._machine.time_limit_seconds is not None:
+            try:
+                async with asyncio.timeout(self._machine.time_limit_seconds):
+                    await self._console.verdict()
+            except TimeoutError:
+                self._give_up(f"its `run:` list took longer than {self._machine.time_limit_seconds:g} s")
 
     async def _answer_calls(self, gdb: socket.socket) -> None:
         try:

@@ -16,7 +16,7 @@ from dcss.host.mark import VARIABLE, Mark
 from dcss.host.rlimits import explain_fork
 
 PROGRAMS = {"s390x": "qemu-system-s390x", "x86_64": "qemu-system-x86_64"}
-PACKAGES = {"s390x": "qemu-system-misc", "x86_64": "qemu-system-x86"}  # Debian's
+PACKAGES = {"s390x": "qemu-system-misc or qemu-system-s390x", "x86_64": "qemu-system-x86"}  # Debian 12 or newer
 FIRMWARE_BYTES = 2 << 20  # at the end of storage, where QEMU of s390x puts its own programs
 
 
@@ -33,6 +33,7 @@ class Machine(NamedTuple):
     cpus: int
     kernel: Path
     append: str
+    time_limit_seconds: float | None = None  # for the guest's `run:` list
 
     def command(self, gdb: int, agent: int, initrd: int) -> list[str]:
         """Return QEMU's words, with the numbers of what it inherits: two sockets, and the initramfs.
@@ -73,7 +74,7 @@ class QemuProcess:
 
     def __init__(self, command: Sequence[str], inherited: Sequence[int], log: int, mark: Mark) -> None:
         if shutil.which(command[0]) is None:
-            raise LaunchError(f"{command[0]} is not installed; Debian has it in {' or '.join(PACKAGES.values())}")
+            raise LaunchError(f"{command[0]} is not installed; install {PACKAGES['s390x']}")
         try:
             self._process = subprocess.Popen(
                 launched(list(command)),

@@ -8,10 +8,13 @@ import pytest
 
 from dcss.config.models import (
     AtLeastModel,
+    DebianKernelModel,
     DebianModel,
     DiskModel,
     GuestModel,
     ImageModel,
+    KernelModel,
+    LinuxGuestModel,
     Model,
     MountModel,
     S390xGuestModel,
@@ -29,6 +32,8 @@ SECTIONS: dict[str, type[Model]] = {
     "`at_least:`": AtLeastModel,
     "`debian:`": DebianModel,
     "`guests:`": S390xGuestModel,
+    "`kernel:`": KernelModel,
+    "`debian:` of `kernel:`": DebianKernelModel,
     "`mounts:`": MountModel,
     "`disks:`": DiskModel,
     "`run:`": StepModel,
@@ -51,6 +56,11 @@ def test_every_key_is_documented_in_the_models_order_and_no_other(section: str) 
 def test_required_keys_are_called_required(section: str) -> None:
     required = {key for key, field in SECTIONS[section].model_fields.items() if field.is_required()} - {"engine"}
     assert {key for key, default in documented(section) if default == "required"} == required
+
+
+def test_the_keys_of_engine_linux_are_documented() -> None:
+    own = [key for key in LinuxGuestModel.model_fields if key not in S390xGuestModel.model_fields]
+    assert [key for key, _ in documented("Engine `linux`")] == own
 
 
 def test_no_model_is_left_out() -> None:

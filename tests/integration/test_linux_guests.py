@@ -1,0 +1,85 @@
+"""Virtual machines with Debian's s390x kernel: its own dcssblk driver loads a segment, and the agent answers."""
+
+import hashlib
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+from cli_support import Dcss, made_user
+from needs_support import needs
+
+pytestmark = [pytest.mark.slow, needs("debian_archive", "qemu-system-s390x"), pytest.mark.timeout(600)]
+
+KERNEL = "engine: linux, kernel: {debian: {suite: bookworm}}"
+MOUNT = "mounts: [{device: dcssblk0, at: /mnt, options: [ro, xip]}]"
+SECONDS = 400
+
+
+@pytest.fixture(scope="module")
+def dcss() -> Iterator[Dcss]:
+    with made_user() as made:
+        made.environment["XDG_CACHE_HOME"] = os.environ.get("XDG_CACHE_HOME", f"{os.environ['HOME']}/.cache")
+        (made.home / "tree/usr/lib/big.so").write_bytes(random.Random(1).randbytes(3_000_000))
+        segment = "  - {name: LIB, at: 0x10000000, image: {directory: tree}}"
+        guests = (f"name: L, count: 2, {KERNEL}, {MOUNT}, run: [{{map: /mnt/usr/lib/**/*.so*}}]",)
+        made("up", made.config(*guests, segment=segment), "-d", timeout_seconds=SECONDS)
+        yield made
+        made("down", timeout_seconds=60)
+        made.assert_nothing_left()
+
+
+def test_their_kernel_is_a_guest_of_zvm_and_reads_the_segments_bytes(dcss: Dcss) -> None:
+    assert dcss.states() == {"L01": "ready", "L02": "ready"}
+    for name in ("L01", "L02"):
+        log = dcss("logs", name).stdout
+        assert "Linux is running as a z/VM guest operating system" in log
+        assert "DCSS LIB of range 0000000010000000" in log
+        assert "DIAG X'64' 20 'LIB': cc 0" in log
+
+
+def test_a_query_of_cp_counts_them_as_users(dcss: Dcss) -> None:
+    told = dcss("cp", "QUERY NSS USERS", "--system", dcss.system).stdout
+    assert told.splitlines()[1].split() == ["0001", "LIB", "DCSS", "A", "00002"]
+
+
+def test_programs_read_the_segments_bytes_in_place(dcss: Dcss) -> None:
+    wanted = hashlib.sha256((dcss.home / "tree/usr/lib/big.so").read_bytes()).hexdigest()
+    for name in ("L01", "L02"):
+        told = dcss("exec", name, "--", "sha256sum", "/mnt/usr/lib/big.so").stdout
+        assert told.split()[0] == wanted
+    mounted = dcss("exec", "L01", "--", "grep", "/mnt", "/proc/mounts").stdout
+    assert ",dax" in mounted
+    (guest, _) = dcss.json("measure", dcss.system)["guests"]
+    assert [(mount["at"], mount["wanted"], mount["mode"]) for mount in guest["mounts"]] == [("/mnt", "dax", "dax")]
+
+
+def test_a_command_s_streams_and_status_come_back(dcss: Dcss) -> None:
+    done = dcss("exec", "L02", "--", "sh", "-c", "echo out; echo err >&2; exit 7", status=7)
+    assert (done.stdout, done.stderr) == ("out\n", "err\n")
+    assert dcss("exec", "L02", "--", "sh", "-c", "kill -TERM $$", status=143).stdout == ""
+    assert "not found" in dcss("exec", "L02", "--", "nosuch", status=127).stderr
+    large = dcss("exec", "L02", "--", "sh", "-c", "yes 0123456789 | head -c 300000").stdout
+    assert large == ("0123456789\n" * 30_000)[:300_000]
+
+
+def test_a_segment_that_is_not_there_is_the_driver_s_error(dcss: Dcss) -> None:
+    refused = dcss("exec", "L01", "--", "sh", "-c", "echo NOSUCH > /sys/devices/dcssblk/add", status=1)
+    assert "No such file or directory" in refused.stderr
+    assert "DIAG X'64' 38 'NOSUCH': cc 2" in dcss("logs", "L01").stdout
+
+
+def test_what_one_machine_writes_when_it_has_a_segment_alone_is_its_own(dcss: Dcss) -> None:
+    """The driver loads it non-shared; the next shared load gets what was saved, also in this machine."""
+    alone = (
+        "umount /mnt; cd /sys/devices/dcssblk/LIB; echo 0 > shared; dd if=/dev/zero of=/dev/dcssblk0 bs=4096 count=4"
+    )
+    unmap = "for p in $(pidof agent); do tr '\\0' ' ' < /proc/$p/cmdline | grep -q map && kill $p; done"
+    told = dcss("exec", "L02", "--", "sh", "-c", f"{unmap}; sleep 1; {alone} && cat shared", status=None)
+    assert told.stdout == "0\n", told.stderr
+    wanted = hashlib.sha256((dcss.home / "tree/usr/lib/big.so").read_bytes()).hexdigest()
+    assert dcss("exec", "L01", "--", "sha256sum", "/mnt/usr/lib/big.so").stdout.split()[0] == wanted
+    again = "cd /; echo 1 > /sys/devices/dcssblk/LIB/shared && mount -t ext2 -o ro,dax /dev/dcssblk0 /mnt"
+    dcss("exec", "L02", "--", "sh", "-c", again)
+    assert "changed pages at 0x10000000 were restored" in dcss("logs", "L02").stdout
+    assert dcss("exec", "L02", "--", "sha256sum", "/mnt/usr/lib/big.so").stdout.split()[0] == wanted

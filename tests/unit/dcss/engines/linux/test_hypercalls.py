@@ -1,0 +1,189 @@
+"""A machine's DIAGNOSE: registers and storage become CP's request, and its reply goes back into them."""
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import cast
+
+import pytest
+from gdb_support import FakeStub
+from loop_support import in_event_loop
+
+from dcss.abi.diag08 import DIAGNOSE_08, REQUEST_HEAD, RESPONSE_IN_BUFFER
+from dcss.abi.diag64 import DIAGNOSE_64, QIN64, Diag64, Qin64
+from dcss.abi.hypercall import Reply, Request
+from dcss.engines.linux.gdb_stub import GdbStub, MachineEndedError
+from dcss.engines.linux.hypercalls import Hypercalls
+from dcss.engines.linux.instructions import Site
+from dcss.engines.linux.loads import SegmentStorage
+from dcss.engines.linux.real_storage import RealStorage
+
+CC = 44
+NAME = "LIB     ".encode("cp037")
+
+
+class Storage:
+    """Real storage in a bytearray."""
+
+    def __init__(self) -> None:
+        self.bytes = bytearray(1 << 16)
+
+    def read(self, address: int, size_bytes: int) -> bytes:
+        return bytes(self.bytes[address : address + size_bytes])
+
+    def write(self, address: int, content: bytes) -> None:
+        self.bytes[address : address + len(content)] = content
+
+
+class Loads:
+    """What was brought in."""
+
+    def __init__(self) -> None:
+        self.loads: list[tuple[int, int]] = []
+
+    def load(self, _storage: object, _content: int, start: int, size_bytes: int) -> str:
+        self.loads.append((start, size_bytes))
+        return ""
+
+
+class Machine:
+    """One machine that stops at one instruction, and the CP that answers it."""
+
+    def __init__(self, code: str, registers: dict[int, int], reply: Reply) -> None:
+        self.fake = FakeStub(registers={2 + number: value for number, value in registers.items()}, stops=[(0x1000, "")])
+        self.fake.registers[0] = 3 << CC | 1
+        self.site = Site(0x1000, bytes.fromhex(code))
+        self.storage, self.loads = Storage(), Loads()
+        self.requests: list[Request] = []
+        self.log: list[str] = []
+        self.reply = reply
+
+    async def port(self, request: Request) -> Reply:
+        self.requests.append(request)
+        return self.reply
+
+    async def run(self) -> None:
+        ours, theirs = socket.socketpair()
+        serving = asyncio.create_task(self.fake.serve(theirs))
+        stub = await GdbStub.connect(ours)
+        calls = Hypercalls(
+            stub,
+            cast(RealStorage, self.storage),
+            cast(SegmentStorage, self.loads),
+            self.port,
+            {0x1000: self.site},
+            log=self.log.append,
+        )
+        with pytest.raises(MachineEndedError):
+            await calls.serve()
+        stub.close()
+        await serving
+
+    @property
+    def condition_code(self) -> int:
+        return self.fake.registers[0] >> CC & 3
+
+    def general(self, number: int) -> int:
+        return self.fake.registers[2 + number]
+
+
+@pytest.fixture
+def segment(tmp_path: Path) -> Iterator[int]:
+    path = tmp_path / "segment"
+    path.write_bytes(bytes(8192))
+    descriptor = os.open(path, os.O_RDONLY)
+    yield descriptor
+    os.close(descriptor)
+
+
+@in_event_loop
+async def test_a_load_passes_the_name_and_leaves_the_segments_ends(segment: int) -> None:
+    machine = Machine("83240064", {2: 0x4000, 4: Diag64.LOADSHRX}, Reply(0, 0x10000000, 0x10001FFF, descriptor=segment))
+    machine.storage.write(0x4000, NAME)
+    await machine.run()
+    assert machine.requests == [Request(DIAGNOSE_64, 0x4000, Diag64.LOADSHRX, NAME)]
+    assert (machine.condition_code, machine.general(2), machine.general(4)) == (0, 0x10000000, 0x10001FFF)
+    assert machine.fake.registers[1] == 0x1004
+    assert machine.fake.registers[0] & 1, "the rest of the mask is as it was"
+    assert machine.loads.loads == [(0x10000000, 0x2000)]
+    assert machine.log == ["DIAG X'64' 20 'LIB': cc 0, 0x10000000, 0x10001fff"]
+
+
+@in_event_loop
+async def test_segext_stores_its_output_where_the_operand_says() -> None:
+    operand = QIN64.pack(*Qin64(0xC, bytes(3), 0, bytes(3), NAME, 0x6000, 144))
+    machine = Machine("83130064", {1: 0x4000, 3: Diag64.SEGEXTX}, Reply(0, 0x4000, Diag64.SEGEXTX, b"answer"))
+    machine.storage.write(0x4000, operand)
+    await machine.run()
+    assert machine.requests[0].block == operand
+    assert machine.storage.read(0x6000, 8) == b"answer\0\0"
+
+
+@in_event_loop
+async def test_a_refusal_leaves_the_return_code() -> None:
+    machine = Machine("83240064", {2: 0x4000, 4: Diag64.LOADSHRX}, Reply(2, 0x4000, 44))
+    await machine.run()
+    assert (machine.condition_code, machine.general(4), machine.loads.loads) == (2, 44, [])
+
+
+@in_event_loop
+async def test_storage_that_machines_would_write_together_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sw").write_bytes(bytes(4096))
+    descriptor = os.open(tmp_path / "sw", os.O_RDWR)
+    machine = Machine(
+        "83240064", {2: 0x4000, 4: Diag64.LOADSHRX}, Reply(0, 0x10000000, 0x10000FFF, descriptor=descriptor)
+    )
+    machine.storage.write(0x4000, NAME)
+    await machine.run()
+    os.close(descriptor)
+    assert [request.ry for request in machine.requests] == [Diag64.LOADSHRX, Diag64.PURGESEG]
+    assert (machine.condition_code, machine.general(4), machine.loads.loads) == (2, 45, [])
+    assert "SW and SN" in machine.log[0]
+
+
+@in_event_loop
+async def test_a_command_s_response_goes_into_its_buffer() -> None:
+    command = "QUERY NSS".encode("cp037")
+    registers = {2: 0x4000, 3: 0x5000, 4: RESPONSE_IN_BUFFER | len(command), 5: 6}
+    machine = Machine("83240008", registers, Reply(1, 3, 0, b"response"))
+    machine.storage.write(0x4000, command)
+    await machine.run()
+    (request,) = machine.requests
+    assert (request.diagnose, request.ry) == (DIAGNOSE_08, RESPONSE_IN_BUFFER | len(command))
+    assert request.block == REQUEST_HEAD.pack(0x5000, 6) + command
+    assert machine.storage.read(0x5000, 8) == b"respon\0\0", "no more than there is room for"
+    assert (machine.condition_code, machine.general(4), machine.general(5)) == (1, 0, 3)
+
+
+@in_event_loop
+async def test_without_a_buffer_the_return_code_alone_comes_back() -> None:
+    command = "TERM CONMODE 3215".encode("cp037")
+    machine = Machine("83240008", {2: 0x4000, 4: len(command), 5: 77}, Reply(0, 0, 3, b""))
+    machine.storage.write(0x4000, command)
+    await machine.run()
+    assert (machine.condition_code, machine.general(4), machine.general(5)) == (0, 3, 77)
+
+
+@in_event_loop
+async def test_operands_that_are_elsewhere_for_each_cpu_are_refused() -> None:
+    machine = Machine("83240064", {2: 0x100, 4: Diag64.LOADSHRX}, Reply(0))
+    await machine.run()
+    assert (machine.condition_code, machine.requests) == (3, [])
+
+
+@in_event_loop
+async def test_iucv_is_refused_once() -> None:
+    machine = Machine("b2f01000", {}, Reply(0))
+    machine.fake.breakpoints.add(0x1000)
+    await machine.run()
+    assert (machine.condition_code, machine.fake.breakpoints, machine.requests) == (3, set(), [])
+
+
+@in_event_loop
+async def test_stsi_shows_zvm() -> None:
+    machine = Machine("b27d4000", {0: 0xFFFF_0000_3000_0002, 1: 0x2000_0002, 4: 0x900}, Reply(0))
+    await machine.run()
+    assert machine.fake.steps == 1
+    assert machine.fake.storage[0x900 + 56 : 0x900 + 72].decode("cp037") == "z/VM    7.3.0   "
