@@ -14,6 +14,7 @@ docs/api.md describes it. Each name is imported when it is used: guests and comm
 TYPE_CHECKING = False  # typing's; importing that would be the only import here
 if TYPE_CHECKING:
     from dcss import aio
+    from dcss.api.evidence import Evidence
     from dcss.api.guest import ExecResult, Guest
     from dcss.api.system import System
     from dcss.errors import (
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 # In the order of importance.
 __all__ = [  # noqa: RUF022
     "System",
+    "Evidence",
     "Guest",
     "VerifyResult",
     "MeasureResult",
@@ -80,6 +82,7 @@ __all__ = [  # noqa: RUF022
 # Where they are; the others are in dcss.errors.
 _MODULES = {
     "dcss.api.system": {"System"},
+    "dcss.api.evidence": {"Evidence"},
     "dcss.api.guest": {"Guest", "ExecResult"},
     "dcss.results": {"VerifyResult", "MeasureResult", "SystemStatus", "Claim", "FileProof", "GuestAccount", "Totals"}
     | {"SegmentAccount", "GuestStatus", "SegmentStatus"},

@@ -43,7 +43,7 @@ class Guest:
         cwd: str | None = None,
         check: bool = False,
         timeout_seconds: float | None = None,
-        on_output: Callable[[str, bytes], None] | None = None,
+        on_output: Callable[[str, bytes], object] | None = None,
     ) -> ExecResult:
         """Run a command, as dcss.Guest.exec does; `on_output` is called in a thread. Cancelled, it ends the command."""
         return await _call(
@@ -109,7 +109,11 @@ class System:
 
     async def start(self) -> Self:
         """Start it, as dcss.System.start does. Cancelled, it takes everything down."""
-        await _call(self._system.start)
+        try:
+            await _call(self._system.start)
+        except BaseException:
+            await self.close()  # it may have come up just when this was cancelled
+            raise
         return self
 
     async def close(self) -> None:
@@ -156,7 +160,7 @@ class System:
         return await _call(self._system.log)
 
     async def __aenter__(self) -> Self:
-        return await self.start()
+        return self if self._system.started else await self.start()
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:

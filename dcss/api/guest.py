@@ -56,7 +56,7 @@ class Guest:
         cwd: str | None = None,
         check: bool = False,
         timeout_seconds: float | None = None,
-        on_output: Callable[[str, bytes], None] | None = None,
+        on_output: Callable[[str, bytes], object] | None = None,
     ) -> ExecResult:
         """Run a command, a list of words, and return what it wrote and how it ended.
 

@@ -114,6 +114,11 @@ class System:
             client.take_down()
 
     @property
+    def started(self) -> bool:
+        """It has been started or attached to, and not closed."""
+        return self._name is not None
+
+    @property
     def name(self) -> str:
         """Return the system's name. Raises ConfigError where it is not up."""
         if self._name is None:
@@ -154,7 +159,7 @@ class System:
         return Path(self.status().log).read_bytes().decode(errors="surrogateescape")
 
     def __enter__(self) -> Self:
-        return self if self._name is not None else self.start()
+        return self if self.started else self.start()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         try:

@@ -69,6 +69,7 @@ class EvidenceFile(AbstractContextManager["EvidenceFile"]):
                 "segment",
                 segment=segment.name,
                 shm=segment.target.shm_name,
+                type=segment.target.type.name,
                 pages=segment.pages,
                 present=is_present(entries),
                 frames=frames,
@@ -76,6 +77,10 @@ class EvidenceFile(AbstractContextManager["EvidenceFile"]):
                 files=_files(segment),
                 joined=[name_of[shm] for shm in segment.target.joined],
             )
+
+    def denied(self, guest: str, reason: str) -> None:
+        """Add that the books of a guest could not be read."""
+        self.add("denied", guest=guest, reason=reason)
 
     def mappings(self, pid: int, role: str, segment: SegmentView, group: MappingGroup, found: ObjectPages) -> None:
         """Add one process's mappings of one segment: `role` is cp, other, or the guest's name."""
@@ -228,12 +233,14 @@ def _guest(guest: GuestTarget) -> dict[str, Any]:
         "window": bounds(guest.window),
         "user_area": bounds(guest.user_area),
         "in_place": guest.in_place,
+        "non_shared": sorted(guest.non_shared),
     }
 
 
 def _files(segment: SegmentView) -> list[dict[str, Any]]:
     files = segment.files
+    of_each = zip(files.paths, files.damage, files.starts.tolist(), files.counts.tolist(), strict=True)
     return [
-        {"path": path, "pages": files.pages[start : start + count]}
-        for path, start, count in zip(files.paths, files.starts.tolist(), files.counts.tolist(), strict=True)
+        {"path": path, "pages": files.pages[start : start + count]} | ({"damage": damage} if damage else {})
+        for path, damage, start, count in of_each
     ]

@@ -11,7 +11,7 @@ from dcss.account.accounts import Accounts
 from dcss.account.frames import hidden_because
 from dcss.account.scan import ended_processes_named, hold_system, not_held, scan
 from dcss.account.targets import AccountQuestion, SystemTarget
-from dcss.results import Claim, MeasureResult, Verdict, VerifyResult
+from dcss.results import Claim, MeasureResult, VerifyResult
 from dcss.verify.cache import ContentCache
 from dcss.verify.claims import baselines, books_close, no_copies, one_frame, protection
 from dcss.verify.evidence import EvidenceFile
@@ -19,6 +19,7 @@ from dcss.verify.files import file_proofs, file_tallies
 from dcss.verify.search.system_search import search_system
 from dcss.verify.segment_view import SegmentView
 from dcss.verify.snapshot import Snapshot, SnapshotBuilder
+from dcss.verify.verdict import verdict_of
 
 _LOOKS = 3
 _SETTLE_SECONDS = 0.02
@@ -138,11 +139,3 @@ def _result(
 def _damage(system: SystemTarget) -> list[str]:
     """Say which files of the segments' images could not be read: the list of files lacks them, in part or whole."""
     return [f"segment {segment.name}: {damage}" for segment in system.segments for damage in segment.damage]
-
-
-def verdict_of(claims: tuple[Claim, ...], *, guests: int) -> Verdict:
-    """Return the verdict over the claims that apply; a system without guests proves nothing."""
-    judged = [claim.holds for claim in claims if claim.applies]
-    if False in judged:
-        return "refuted"
-    return "verified" if guests and judged and all(judged) else "unproved"

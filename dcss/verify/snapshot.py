@@ -190,6 +190,8 @@ class SnapshotBuilder:
             reading.denied,
             [SegmentPages.of(segment.pages, by_page=target.in_place) for segment in self._segments],
         )
+        if reading.denied is not None and self._evidence is not None:
+            self._evidence.denied(target.name, reading.denied)
         for space in reading.spaces:
             layout = self._layout(space.map, target.window, target.user_area)
             found = self._count(space, target)

@@ -16,7 +16,9 @@ from evidence_support import books_close, one_frame_per_page, read
 from needs_support import needs
 from segment_support import ADDRESS, Stage, disk_directory, map_all, order, random_content
 
+from dcss import Evidence
 from dcss.abi.page import PAGE_SIZE
+from dcss.errors import ConfigError
 from dcss.results import VerifyResult
 from dcss.verify.examine import verify
 
@@ -28,8 +30,12 @@ def holds(result: VerifyResult) -> list[bool | None]:
 
 
 def recomputed(path: Path) -> list[bool]:
+    """Compute claims 1 and 3 again without this project's code, and with it: both ways say the same."""
     records = read(path)
-    return [one_frame_per_page(records), books_close(records)]
+    found = [one_frame_per_page(records), books_close(records)]
+    again = Evidence(path).recompute()
+    assert [again.claims[0].holds, again.claims[2].holds] == found
+    return found
 
 
 @pytest.mark.parametrize("name", ["evidence.json", "evidence.json.gz"])
@@ -43,6 +49,11 @@ def test_honest_system(tmp_path: Path, name: str) -> None:
         result = verify(stage.system, evidence_path=path)
     assert_verified(result)
     assert recomputed(path) == holds(result) == [True, True]
+    again = Evidence(path).recompute()
+    assert (again.verdict, again.files, again.evidence) == ("verified", result.files, "frames")
+    assert again.claims[0] == result.claims[0]
+    assert again.limits[-1].startswith("no-hidden-copies, protection-holds, baselines-copy: as recorded")
+    assert Evidence(path).recorded().claims == result.claims
     records = read(path)
     assert [guest["guest"] for guest in records["guest"]] == ["LINUX01", "LINUX02", "LINUX03"]
     assert {record["role"] for record in records["mappings"]} == {"cp", "LINUX01", "LINUX02"}
@@ -156,6 +167,9 @@ def test_copies_are_in_the_evidence(tmp_path: Path) -> None:
         stage.publish()
         stage.guest([*map_all(), order("hide", how="bytes", page=88, pages=1)])
         verify(stage.system, evidence_path=path)
+    again = Evidence(path).recompute()
+    assert again.claims[1].holds is False
+    assert "guest LINUX01: 1 page of LIB:/lib/three.so" in again.claims[1].detail
     (copy,) = read(path)["copy"]
     assert (copy["holder"], copy["path"], copy["pages"]) == ("guest LINUX01", "/lib/three.so", 1)
     assert all(json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines())
@@ -172,3 +186,42 @@ def test_looking_again_does_not_double_the_records(tmp_path: Path) -> None:
     assert result.claims[0].holds is False
     assert len(read(path)["segment"]) == 1
     assert len(read(path)["guest"]) == 1
+
+
+def test_a_verdict_that_was_written_by_hand_is_found_out(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json"
+    with Stage() as stage:
+        stage.publish()
+        stage.guest(
+            [*map_all(), order("replace", at=3, page=11, pages=2), order("hide", how="bytes", page=88, pages=1)]
+        )
+        verify(stage.system, evidence_path=path)
+    forged = path.read_text().replace('"holds": false', '"holds": true').replace('"refuted"', '"verified"')
+    path.write_text(forged)
+    evidence = Evidence(path)
+    assert evidence.recorded().verdict == "verified"
+    again = evidence.recompute()
+    assert again.verdict == "refuted"
+    assert [claim.holds for claim in again.claims[:3]] == [False, False, True]
+
+
+def test_what_is_no_evidence_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "evidence.json"
+    with Stage() as stage:
+        stage.publish()
+        stage.guest(map_all())
+        verify(stage.system, evidence_path=path)
+    whole = path.read_text()
+    cases = {
+        "missing": (None, "found No such file"),
+        "text": (b"hello\n", ":1: found b'hello"),
+        "cut": (whole.encode()[: whole.rindex('{"record": "verdict"')], "found no verdict"),
+        "half": (whole.encode()[:-5], "found b'"),
+        "compressed": (gzip.compress(whole.encode())[:-20], "wanted a file that dcss verify"),
+        "fields": (whole.replace('"frames"', '"frame"').encode(), "found a record without"),
+    }
+    for name, (content, message) in cases.items():
+        if content is not None:
+            (tmp_path / name).write_bytes(content)
+        with pytest.raises(ConfigError, match=message):
+            Evidence(tmp_path / name).recompute()

@@ -54,6 +54,7 @@ def test_how_it_begins_and_ends(tmp_path: Path, name: str, monkeypatch: pytest.M
             "record": "segment",
             "segment": "LOW",
             "shm": "/LOW",
+            "type": "SR",
             "pages": 4,
             "present": [1, 0, 1, 1],
             "frames": [100, 0, 102, 103],
@@ -64,6 +65,7 @@ def test_how_it_begins_and_ends(tmp_path: Path, name: str, monkeypatch: pytest.M
         high = {
             "segment": "HIGH",
             "shm": "/HIGH",
+            "type": "SR",
             "pages": 2,
             "present": [1, 1],
             "frames": [104, 105],
@@ -81,6 +83,7 @@ def test_how_it_begins_and_ends(tmp_path: Path, name: str, monkeypatch: pytest.M
                 "window": [WINDOW.start, WINDOW.end],
                 "user_area": [USER_AREA.start, USER_AREA.end],
                 "in_place": False,
+                "non_shared": [],
             },
             low,
             low | high,
