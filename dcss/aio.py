@@ -39,6 +39,7 @@ class Guest:
         self,
         command: Sequence[str | os.PathLike[str]],
         *,
+        input: bytes | str | None = None,  # noqa: A002 - as subprocess.run has it
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         check: bool = False,
@@ -49,6 +50,7 @@ class Guest:
         return await _call(
             self._guest.exec,
             command,
+            input=input,
             env=env,
             cwd=cwd,
             check=check,

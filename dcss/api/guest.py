@@ -1,7 +1,8 @@
 """A guest of a running system: run commands in it, look at it, stop and start it."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from dcss.api.calls import ask
 from dcss.documents import JsonObject, from_document
 from dcss.errors import ConfigError, ExecError
 from dcss.results import GuestStatus, Result, SystemStatus
+from dcss.rpc.program_input import ProgramInput
 from dcss.rpc.protocol import Output
 
 
@@ -52,6 +54,7 @@ class Guest:
         self,
         command: Sequence[str | os.PathLike[str]],
         *,
+        input: bytes | str | None = None,  # noqa: A002 - as subprocess.run has it
         env: Mapping[str, str] | None = None,
         cwd: str | None = None,
         check: bool = False,
@@ -60,10 +63,10 @@ class Guest:
     ) -> ExecResult:
         """Run a command, a list of words, and return what it wrote and how it ended.
 
-        `on_output` gets the stream's name and each piece of output as it arrives. `env` and `cwd` are for programs
-        (engine s390x). With `check`, raises ExecError where the exit status is not 0. Raises ConfigError for a command
-        that is none, LaunchError where the guest is not ready, or ends, or the time is over: then the command is
-        cancelled.
+        `on_output` gets the stream's name and each piece of output as it arrives. `input`, `env` and `cwd` are for
+        programs (engine s390x). With `check`, raises ExecError where the exit status is not 0. Raises ConfigError for
+        a command that is none, LaunchError where the guest is not ready, or ends, or the time is over: then the command
+        is cancelled.
         """
         if isinstance(command, str | bytes):
             raise ConfigError(f"exec: found {command!r:.60}, wanted a list of words, such as ['ls', '-l']")
@@ -75,16 +78,18 @@ class Guest:
                 on_output(output.stream, output.data)
 
         options: dict[str, Any] = {"environment": [f"{key}={value}" for key, value in (env or {}).items()]}
-        options["directory"] = cwd
-        answer = ask(
-            self.system,
-            "exec",
-            timeout_seconds=timeout_seconds,
-            on_output=take,
-            guest=self.name,
-            command=[os.fspath(word) for word in command],
-            **{name: value for name, value in options.items() if value},
-        )
+        options |= {"directory": cwd, "input": input is not None}
+        with _program_input(input) as speaker:
+            answer = ask(
+                self.system,
+                "exec",
+                timeout_seconds=timeout_seconds,
+                on_output=take,
+                speaker=speaker,
+                guest=self.name,
+                command=[os.fspath(word) for word in command],
+                **{name: value for name, value in options.items() if value},
+            )
         texts = {name: bytes(data).decode(errors="surrogateescape") for name, data in written.items()}
         result = ExecResult(self.name, int(answer["exit_status"]), **texts)
         return result.check() if check else result
@@ -115,3 +120,16 @@ class Guest:
 
     def __repr__(self) -> str:
         return f"<dcss.Guest {self.name} of {self.system}>"
+
+
+@contextmanager
+def _program_input(content: bytes | str | None) -> Iterator[ProgramInput | None]:
+    """Give what sends `content` to a program, None where there is none."""
+    if content is None:
+        yield None
+        return
+    data = content.encode(errors="surrogateescape") if isinstance(content, str) else content
+    with open(os.memfd_create("dcss-input", os.MFD_CLOEXEC), "w+b", buffering=0) as file:
+        file.write(data)
+        file.seek(0)
+        yield ProgramInput(file.fileno())

@@ -13,7 +13,7 @@ from dcss.cli.systems import chosen, guest_argument, system_option
 from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
-    from dcss.cli.program_input import ProgramInput
+    from dcss.cli.program_input import TerminalInput
     from dcss.rpc.client import Speaker
     from dcss.rpc.protocol import Output
 
@@ -108,14 +108,14 @@ def _show(output: "Output") -> None:
 
 
 @contextmanager
-def _speaker(options: dict[str, Any], interactive: bool, terminal: bool) -> "Iterator[ProgramInput | None]":
+def _speaker(options: dict[str, Any], interactive: bool, terminal: bool) -> "Iterator[TerminalInput | None]":
     """Give what speaks to the program, None where nothing does; add to the options what goes with a terminal."""
     if not interactive and not terminal:
         yield None
         return
-    from dcss.cli.program_input import ProgramInput, raw_terminal, terminal_size
+    from dcss.cli.program_input import TerminalInput, raw_terminal, terminal_size
 
-    speaker = ProgramInput(reads=interactive)
+    speaker = TerminalInput(reads=interactive)
     with ExitStack() as stack:
         if terminal:
             if interactive:  # else Ctrl-C ends this command, since no key reaches the program

@@ -9,47 +9,30 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from dcss.abi.programs import INPUT, INPUT_END, RESIZE, SIZE, WINDOW_BYTES, ProgramEvent, TerminalSize
+from dcss.abi.programs import RESIZE, SIZE, ProgramEvent, TerminalSize
 from dcss.errors import ConfigError
+from dcss.rpc.program_input import READ_BYTES, ProgramInput
 from dcss.rpc.protocol import event_line
 
-_READ_BYTES = 1 << 15
 
-
-class ProgramInput:
-    """Standard input as far as it is wanted (`reads`), and window sizes; see dcss.rpc.client.Speaker.
-
-    No more is read than the program takes: what it leaves is left to who reads the same terminal or file next.
-    """
+class TerminalInput(ProgramInput):
+    """Standard input as far as it is wanted (`reads`), and the sizes of the terminal's window."""
 
     def __init__(self, *, reads: bool) -> None:
-        self._standard_input = sys.stdin.fileno() if reads else None
-        self._room_bytes = WINDOW_BYTES
+        super().__init__(sys.stdin.fileno() if reads else None)
         self._resized: int | None = None
 
     def descriptors(self) -> Sequence[int]:
         """Return the descriptors that have something to say when they can be read."""
-        wanted = [] if self._standard_input is None or not self._room_bytes else [self._standard_input]
+        wanted = super().descriptors()
         return wanted if self._resized is None else [self._resized, *wanted]
 
     def read(self, descriptor: int) -> bytes:
         """Read one of them; return what is to be sent."""
         if descriptor == self._resized:
-            os.read(descriptor, _READ_BYTES)
+            os.read(descriptor, READ_BYTES)
             return event_line(ProgramEvent(RESIZE, SIZE.pack(*terminal_size())))
-        try:
-            data = os.read(descriptor, min(_READ_BYTES, self._room_bytes))
-        except OSError:  # the terminal has gone
-            data = b""
-        if not data:
-            self._standard_input = None
-            return event_line(ProgramEvent(INPUT_END))
-        self._room_bytes -= len(data)
-        return event_line(ProgramEvent(INPUT, data))
-
-    def taken(self, size_bytes: int) -> None:
-        """Note that the program has read so many bytes of its standard input."""
-        self._room_bytes += size_bytes
+        return super().read(descriptor)
 
     @contextmanager
     def watching_window(self) -> Iterator[None]:

@@ -21,7 +21,7 @@ from dcss.inspect.target import system_of
 from dcss.results import Claim, InspectResult, VerifyResult
 from dcss.verify.claims import baselines, no_copies, protection
 from dcss.verify.evidence import EvidenceFile
-from dcss.verify.examine import verdict_of
+from dcss.verify.verdict import verdict_of
 from dcss.verify.files import file_proofs, file_tallies
 from dcss.verify.search.page_contents import Contents
 from dcss.verify.search.results import SearchResult

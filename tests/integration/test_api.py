@@ -18,6 +18,7 @@ from cli_support import Dcss
 
 import dcss
 
+PROGRAMS = Path(__file__).parents[2] / "configs/s390x-programs/root"
 CONFIGURED = """
 system: {name}
 segments:
@@ -302,3 +303,16 @@ def test_a_program_in_a_directory_with_odd_modules_has_a_cp_of_the_package(home:
     Path("json.py").write_text("raise SystemExit('the wrong json')")
     with dcss.System(plan(home)) as system:
         assert system.status().state == "up"
+
+
+def test_programs_get_input_variables_and_a_directory(home: Dcss) -> None:
+    guest = {"name": "Z", "engine": "s390x", "mounts": SHARING["mounts"]}
+    segment = {**LIBRARIES, "image": {"directory": str(PROGRAMS)}}
+    with dcss.System(plan(home, guest, segments=[segment])) as system:
+        program = system.guests["Z"]
+        assert program.exec(["cat"], input="text é\udcff").stdout == "text é\udcff"
+        large = bytes(range(256)) * 4000
+        assert program.exec(["cat"], input=large).stdout.encode(errors="surrogateescape") == large
+        assert program.exec(["cat"], input=b"").exit_status == 0
+        assert "A=b\n" in program.exec(["env"], env={"A": "b"}).stdout
+        assert program.exec(["ls"], cwd="/bin", check=True).stdout == program.exec(["ls", "/bin"]).stdout

@@ -12,11 +12,11 @@ import pytest
 from loop_support import LIMIT_SECONDS, in_event_loop
 
 from dcss.abi.programs import INPUT, INPUT_END, RESIZE, SIGNAL, SIZE, STATUS, WINDOW_BYTES, ProgramEvent
-from dcss.cli.program_input import ProgramInput
 from dcss.errors import ConfigError
 from dcss.host.paths import runtime_directory
 from dcss.rpc.client import Client
 from dcss.rpc.connection import ClientConnection
+from dcss.rpc.program_input import ProgramInput
 from dcss.rpc.protocol import Arguments, ControlRequest, Output, event_line, read_event
 from dcss.rpc.server import ControlServer
 
@@ -145,14 +145,6 @@ async def test_a_handler_that_reads_no_events_is_cancelled_when_its_client_goes(
     await served.server.close()
 
 
-class Pipe(ProgramInput):
-    """Standard input that is a pipe of the test."""
-
-    def __init__(self, descriptor: int) -> None:
-        super().__init__(reads=False)
-        self._standard_input = descriptor
-
-
 def test_a_client_passes_on_more_than_a_window_of_input(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     content = os.urandom(3 * WINDOW_BYTES + 1)
@@ -160,7 +152,7 @@ def test_a_client_passes_on_more_than_a_window_of_input(tmp_path: Path, monkeypa
 
     def client(descriptor: int) -> Arguments:
         with Client("echo") as asking:
-            return asking.ask("exec", on_output=lambda each: output.extend(each.data), speaker=Pipe(descriptor))
+            return asking.ask("exec", on_output=lambda each: output.extend(each.data), speaker=ProgramInput(descriptor))
 
     async def main() -> Arguments:
         directory = runtime_directory() / "echo"
@@ -186,7 +178,7 @@ def test_a_client_passes_on_more_than_a_window_of_input(tmp_path: Path, monkeypa
 def test_no_more_is_read_than_the_program_takes() -> None:
     read_end, write_end = os.pipe()
     try:
-        speaker = Pipe(read_end)
+        speaker = ProgramInput(read_end)
         os.write(write_end, b"x" * 40_000)
         speaker._room_bytes = 10
         assert list(speaker.descriptors()) == [read_end]

@@ -1,0 +1,44 @@
+"""Every example of docs/api.md runs as it stands, in a directory with a demo.yaml."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from _pytest.mark import ParameterSet
+from cli_support import Dcss
+
+PAGE = Path(__file__).parents[2] / "docs/api.md"
+EXAMPLES = re.findall(r"^## (.+?)$|^```python\n(.*?)^```$", "## First\n" + PAGE.read_text(), re.MULTILINE | re.DOTALL)
+DEMO = """
+system: {system}
+segments:
+  - {{name: LIB, at: 0x20000000, image: {{directory: tree}}}}
+guests:
+  - {{name: LINUX, count: 2, mounts: [{{device: dcssblk0, at: /, options: [ro, xip]}}], run: [{{map: /usr/lib/*}}]}}
+  - {{name: BASE, expect: copies, mounts: [{{device: dcssblk0, at: /, options: [ro]}}], run: [{{read: /usr/lib/*}}]}}
+"""
+
+
+def examples() -> list[ParameterSet]:
+    title, found = "", []
+    for heading, example in EXAMPLES:
+        title = heading or title
+        if example and "pytest" not in example:
+            found.append(pytest.param(example, id=title))
+    return found
+
+
+@pytest.mark.parametrize("example", examples())
+def test_example(home: Dcss, example: str) -> None:
+    if "pandas" in example and importlib.util.find_spec("pandas") is None:
+        pytest.skip("needs pandas, which is no dependency")
+    Path("demo.yaml").write_text(DEMO.format(system=home.system))
+    Path("example.py").write_text(example)
+    command = [sys.executable, "-W", "error", "example.py"]
+    done = subprocess.run(command, check=False, env=home.environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout or "Evidence" in example
+    home.assert_nothing_left(seconds=0)
