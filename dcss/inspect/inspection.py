@@ -21,12 +21,12 @@ from dcss.inspect.target import system_of
 from dcss.results import Claim, InspectResult, VerifyResult
 from dcss.verify.claims import baselines, no_copies, protection
 from dcss.verify.evidence import EvidenceFile
-from dcss.verify.verdict import verdict_of
 from dcss.verify.files import file_proofs, file_tallies
 from dcss.verify.search.page_contents import Contents
 from dcss.verify.search.results import SearchResult
 from dcss.verify.search.searcher import Searcher
 from dcss.verify.search.system_search import search_system
+from dcss.verify.verdict import verdict_of
 from dcss.verify.wording import count, first_few
 
 _NOBODY_STARTED: Final = "these processes are nobody's guests: what they may write is their own affair"
