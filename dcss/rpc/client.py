@@ -206,6 +206,7 @@ class Client:
                 raise self._ended(request, error) from error
             else:
                 self._watch.heard()
+                self._check_time(request, deadline)  # what comes without end must not keep this going either
                 return part
 
     def _pass_on(self, speaker: Speaker, request: str, deadline: float | None) -> None:
@@ -228,9 +229,12 @@ class Client:
         return LaunchError(f"{self._cp} ended before it answered {request}: {error}")
 
     def _check(self, request: str, deadline: float | None) -> None:
+        self._check_time(request, deadline)
+        self._watch.check()
+
+    def _check_time(self, request: str, deadline: float | None) -> None:
         if deadline is not None and time.monotonic() >= deadline:
             raise self._watch.error(f"did not answer {request} within {self._limit_seconds:g} s")
-        self._watch.check()
 
     @property
     def _cp(self) -> str:
