@@ -67,6 +67,21 @@ class FileProof:
 
 
 @dataclass(frozen=True, slots=True)
+class Provenance:
+    """Where and when a result was found: the time in ISO 8601, in UTC; the machine; the versions that matter to it."""
+
+    time: str
+    host: str
+    kernel: str
+    architecture: str
+    cpus: int
+    memory_bytes: int
+    page_bytes: int
+    python: str
+    dcss: str
+
+
+@dataclass(frozen=True, slots=True)
 class VerifyResult(Result):
     """The verdict: verified if every claim that applies holds, refuted if one is refuted, unproved otherwise.
 
@@ -81,6 +96,7 @@ class VerifyResult(Result):
     limits: tuple[str, ...] = ()
     cpu_seconds: float = 0.0
     hints: tuple[str, ...] = ()
+    provenance: Provenance | None = None
 
     _TABLES = ("claims", "files")
 
@@ -221,6 +237,7 @@ class MeasureResult(Result):
     machine: MachineMemory | None = None
     limits: tuple[str, ...] = ()
     others: tuple[ProcessCosts, ...] = ()
+    provenance: Provenance | None = None
 
     _TABLES = ("guests", "segments", "others")
 

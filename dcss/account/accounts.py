@@ -20,6 +20,7 @@ from dcss.account.space import ProcessPages
 from dcss.account.targets import GuestTarget, Object, SegmentTarget, StatedCounters, SystemTarget
 from dcss.account.totals import SharingSum
 from dcss.errors import LaunchError, MeasurementDeniedError
+from dcss.host.provenance import provenance
 from dcss.results import GuestAccount, GuestCounters, HostCosts, MachineMemory, MeasureResult, SegmentAccount, Totals
 
 _PAGE_TABLES, _RESIDENT = frozenset({b"VmPTE"}), frozenset({b"Rss", b"Pss"})
@@ -136,6 +137,7 @@ class Accounts:
             None if free_before_bytes is None else MachineMemory(free_before_bytes, free_memory_bytes()),
             tuple(dict.fromkeys([*limits, *found])),
             own_processes(self._system),
+            provenance(),
         )
 
     def _segment_accounts(self) -> tuple[SegmentAccount, ...]:

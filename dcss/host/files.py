@@ -95,7 +95,7 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def write_durably(path: Path, write: Callable[[int], object], fault: FaultPoint) -> None:
+def write_durably(path: Path, write: Callable[[int], object], fault: FaultPoint = no_fault, mode: int = 0o600) -> None:
     """Create or replace `path` with what `write(descriptor)` writes. On any failure `path` is as it was.
 
     Raises WrongKindError if it is no regular file.
@@ -104,7 +104,7 @@ def write_durably(path: Path, write: Callable[[int], object], fault: FaultPoint)
     new = path.with_name(path.name + NEW_SUFFIX)
     kind = path.suffix[1:]
     try:
-        descriptor = create_new(new)
+        descriptor = create_new(new, mode)
         try:
             fault(f"{kind} created")
             write(descriptor)

@@ -42,4 +42,12 @@ def escaped(text: str, keep: str = "") -> str:
 
 
 def _escape(char: str) -> str:
-    return _SHORT.get(char) or "".join(f"\\{byte:03o}" for byte in os.fsencode(char))
+    return _SHORT.get(char) or "".join(f"\\{byte:03o}" for byte in _bytes_of(char))
+
+
+def _bytes_of(char: str) -> bytes:
+    """Return the bytes that a character came from; half of one, which JSON may have, came from none."""
+    try:
+        return os.fsencode(char)
+    except UnicodeEncodeError:
+        return char.encode(errors="surrogatepass")

@@ -32,10 +32,11 @@ def verdict_note(result: VerifyResult, who: Nouns = ("guest", "guests")) -> Note
         tone: Tone = "bad"
     else:
         tone = "doubtful" if result.hints else "good"
-    return Note(f"{result.system}: {_sentence(result, *who)}", verdict, tone, len(verdict) + 2)
+    return Note(f"{result.system}: {verdict_sentence(result, *who)}", verdict, tone, len(verdict) + 2)
 
 
-def _sentence(result: VerifyResult, one: str, many: str) -> str:
+def verdict_sentence(result: VerifyResult, one: str = "guest", many: str = "guests") -> str:
+    """Return what the verdict says of the system, or which claims keep it from being verified."""
     refuted = [claim.claim for claim in result.claims if claim.holds is False]
     if refuted:
         return f"{' and '.join(refuted)} {'does' if len(refuted) == 1 else 'do'} not hold"

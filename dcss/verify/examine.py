@@ -11,6 +11,7 @@ from dcss.account.accounts import Accounts
 from dcss.account.frames import hidden_because
 from dcss.account.scan import ended_processes_named, hold_system, not_held, scan
 from dcss.account.targets import AccountQuestion, SystemTarget
+from dcss.host.provenance import provenance
 from dcss.results import Claim, MeasureResult, VerifyResult
 from dcss.verify.cache import ContentCache
 from dcss.verify.claims import baselines, books_close, no_copies, one_frame, protection
@@ -133,6 +134,7 @@ def _result(
         tuple(files),
         tuple(dict.fromkeys([*limits, *_damage(system), *closed])),
         time.thread_time() - started,
+        provenance=provenance(),
     )
 
 
