@@ -37,7 +37,7 @@ def command(system: str | None, output: Path, evidence: Path | None, as_json: bo
     """Write what was proved and measured as one HTML file, which loads nothing from anywhere.
 
     \b
-    dcss report -o report.html                 prove and measure the running system
+    dcss report -o report.html      prove and measure what runs
     dcss run demo.yaml --json --evidence e.gz > result.json
     dcss report result.json --evidence e.gz -o report.html
 
