@@ -91,13 +91,18 @@ class ChangeableInode(Protocol):
 
 
 class InodeChange(NamedTuple):
-    """Permission bits, owners and times that an inode gets (struct iattr); None leaves one as it is."""
+    """Permission bits, owners and times that an inode gets (struct iattr); None leaves one as it is.
+
+    Times are in seconds; fractions are for file systems that keep them, which ext2 does not.
+    """
 
     mode: int | None = None
     uid: int | None = None
     gid: int | None = None
     atime: int | None = None
     mtime: int | None = None
+    atime_fraction_ns: int = 0
+    mtime_fraction_ns: int = 0
 
     def apply(self, inode: ChangeableInode) -> None:
         """Set them in memory, and the time of the inode's last change to now (setattr_copy)."""
@@ -105,8 +110,10 @@ class InodeChange(NamedTuple):
             inode.mode = S_IFMT(inode.mode) | self.mode & 0o7777
         inode.uid = inode.uid if self.uid is None else self.uid
         inode.gid = inode.gid if self.gid is None else self.gid
-        inode.atime = inode.atime if self.atime is None else self.atime
-        inode.mtime = inode.mtime if self.mtime is None else self.mtime
+        if self.atime is not None:
+            inode.atime = self.atime
+        if self.mtime is not None:
+            inode.mtime = self.mtime
         inode.ctime = int(time())
 
 

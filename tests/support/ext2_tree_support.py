@@ -228,7 +228,7 @@ class GuestSide:
         namei.symlink(self.vfs, target.encode(), path.encode(), self.start)
 
     def link(self, old: str, new: str) -> None:
-        namei.link(self.vfs, old.encode(), new.encode(), self.start)
+        namei.link(self.vfs, self._dentry(old, follow=False), new.encode(), self.start)
 
     def unlink(self, path: str) -> None:
         namei.unlink(self.vfs, path.encode(), self.start)

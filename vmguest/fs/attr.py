@@ -9,11 +9,13 @@ from dcss.errors import KernelError
 from dcss.ext2.inode import InodeChange
 from vmguest.credentials import MAY_READ, MAY_WRITE, Credentials
 from vmguest.fs import posix_acl
+from vmguest.fs.libfs import PreciseTimes
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs, writer_of
 from vmguest.fs.permission import access_list, check, check_owner, may
 
 XATTR_NAME_MAX = 255
+_DAY_SECONDS = 86_400
 
 
 def chmod(vfs: Vfs, dentry: Dentry, mode: int) -> None:
@@ -48,9 +50,10 @@ def utimens(
     atime: int | None,
     mtime: int | None,
     *,
+    fractions_ns: tuple[int, int] = (0, 0),
     now: bool = False,
 ) -> None:
-    """Set times, in seconds since 1970; None leaves one as it is. With `now` whoever may write may do it.
+    """Set times, in seconds since 1970 and fractions; None leaves one as it is. With `now` whoever may write may do it.
 
     Raises KernelError: EROFS, EACCES, EPERM.
     """
@@ -59,7 +62,7 @@ def utimens(
         if now and vfs.user.uid != dentry.inode.uid and not vfs.user.privileged:
             raise KernelError(EACCES, f"{os.fsdecode(dentry.path)}: user {vfs.user.uid} may not write it")
         check_owner(dentry, vfs.user)
-    writer.set_attributes(dentry.inode, InodeChange(atime=atime, mtime=mtime))
+    writer.set_attributes(dentry.inode, InodeChange(None, None, None, atime, mtime, *fractions_ns))
 
 
 def truncate(vfs: Vfs, dentry: Dentry, size_bytes: int) -> None:
@@ -166,7 +169,12 @@ def touch_atime(dentry: Dentry) -> None:
     if inode.is_dir and "nodiratime" in mount.flags:
         return
     now = int(time())
-    if (inode.atime <= inode.mtime or inode.atime <= inode.ctime or now - inode.atime >= 86_400) and inode.atime != now:
+    if isinstance(inode, PreciseTimes):
+        if inode.atime_ns <= max(inode.mtime_ns, inode.ctime_ns) or now - inode.atime >= _DAY_SECONDS:
+            writer.accessed(inode, now)
+        return
+    due = inode.atime <= max(inode.mtime, inode.ctime) or now - inode.atime >= _DAY_SECONDS
+    if due and inode.atime != now:
         writer.accessed(inode, now)
 
 

@@ -6,7 +6,7 @@ from errno import EBADF, EINVAL, EMFILE
 from dcss.errors import KernelError
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs
-from vmguest.fs.open import O_CLOEXEC, O_RDONLY, FileDescription, open_file
+from vmguest.fs.open import O_CLOEXEC, O_PATH, O_RDONLY, FileDescription, open_file
 
 NOFILE = 1024  # RLIMIT_NOFILE, as Linux sets it
 
@@ -40,7 +40,7 @@ class Descriptors:
         Raises KernelError: EMFILE, EBADF, and what `open_file` raises.
         """
         number = self._unused(0)
-        place = start if directory is None else self.get(directory).dentry
+        place = start if directory is None else self.get_any(directory).dentry
         self._put(number, open_file(self._vfs, path, flags, place, mode), close_on_exec=bool(flags & O_CLOEXEC))
         return number
 
@@ -55,7 +55,14 @@ class Descriptors:
         return number
 
     def get(self, number: int) -> FileDescription:
-        """Return the open file of a descriptor. Raises KernelError(EBADF)."""
+        """Return the open file of a descriptor (fdget). Raises KernelError(EBADF), also where it is only a place."""
+        opened = self.get_any(number)
+        if opened.flags & O_PATH:
+            raise KernelError(EBADF, f"descriptor {number}: opened with O_PATH")
+        return opened
+
+    def get_any(self, number: int) -> FileDescription:
+        """Return the open file of a descriptor, or the place that O_PATH opened. Raises KernelError(EBADF)."""
         opened = self._files.get(number)
         if opened is None:
             raise KernelError(EBADF, f"descriptor {number}: not open")
@@ -63,12 +70,12 @@ class Descriptors:
 
     def closes_on_exec(self, number: int) -> bool:
         """Return whether execve(2) closes a descriptor (F_GETFD). Raises KernelError(EBADF)."""
-        self.get(number)
+        self.get_any(number)
         return number in self._close_on_exec
 
     def set_close_on_exec(self, number: int, wanted: bool) -> None:
         """Say whether execve(2) closes a descriptor (F_SETFD). Raises KernelError(EBADF)."""
-        self.get(number)
+        self.get_any(number)
         (self._close_on_exec.add if wanted else self._close_on_exec.discard)(number)
 
     def dup(self, number: int, at_least: int = 0, *, close_on_exec: bool = False) -> int:
@@ -76,7 +83,7 @@ class Descriptors:
 
         EINVAL where `at_least` is no number that a descriptor can have (F_DUPFD, F_DUPFD_CLOEXEC).
         """
-        opened = self.get(number)
+        opened = self.get_any(number)
         if not 0 <= at_least < self.limit:
             raise KernelError(EINVAL, f"descriptor {at_least}: wanted 0 to {self.limit - 1}")
         new = self._unused(at_least)
@@ -86,7 +93,7 @@ class Descriptors:
     def dup2(self, number: int, new: int) -> int:
         """Have `new` mean what `number` means; what it meant is closed. Raises KernelError(EBADF)."""
         if new == number:
-            self.get(number)
+            self.get_any(number)
             return new
         return self.dup3(number, new)
 
@@ -96,7 +103,7 @@ class Descriptors:
             raise KernelError(EINVAL, f"dup3 of {number} to {new}, flags {flags:#o}: wanted another number, O_CLOEXEC")
         if not 0 <= new < self.limit:
             raise KernelError(EBADF, f"descriptor {new}: wanted 0 to {self.limit - 1}")
-        opened = self.get(number).hold()
+        opened = self.get_any(number).hold()
         if new in self._files:
             self.close(new)
         self._put(new, opened, close_on_exec=bool(flags))
@@ -104,7 +111,7 @@ class Descriptors:
 
     def close(self, number: int) -> None:
         """End a descriptor. Raises KernelError(EBADF)."""
-        opened = self.get(number)
+        opened = self.get_any(number)
         del self._files[number]
         self._close_on_exec.discard(number)
         if self._vfs.locks is not None:  # the process's locks on a file go with any of its descriptors

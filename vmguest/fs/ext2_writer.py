@@ -57,6 +57,11 @@ class Ext2Writer:
         """Make the node of a device, a FIFO or a socket."""
         return self.volume_writer.mknod(self._own(directory), name, mode, rdev, self._caller(caller, directory))
 
+    def make_unnamed(self, directory: VfsInode, mode: int, caller: Credentials, *, linkable: bool) -> Ext2Inode:
+        """Make an empty regular file without a name."""
+        own = self._own(directory)
+        return self.volume_writer.make_unnamed(own, mode, self._caller(caller, directory), linkable=linkable)
+
     def link(self, inode: VfsInode, directory: VfsInode, name: bytes) -> None:
         """Give a file one more name."""
         self.volume_writer.link(self._own(inode), self._own(directory), name)

@@ -126,8 +126,15 @@ class Writer(Protocol):
         """Make the node of a device, a FIFO or a socket; `mode` has its type."""
         ...
 
+    def make_unnamed(self, directory: VfsInode, mode: int, caller: Credentials, *, linkable: bool) -> VfsInode:
+        """Make an empty regular file without a name, near a directory; it goes with its last open.
+
+        Where it is `linkable`, `link` may give it one.
+        """
+        ...
+
     def link(self, inode: VfsInode, directory: VfsInode, name: bytes) -> None:
-        """Give a file one more name. Raises KernelError(EMLINK)."""
+        """Give a file one more name. Raises KernelError: EMLINK, ENOENT its last name was removed."""
         ...
 
     def unlink(self, directory: VfsInode, name: bytes) -> None:

@@ -34,6 +34,15 @@ class ModeMixin:
         return stat.S_ISREG(self.mode)
 
 
+class PreciseTimes:
+    """An inode whose times are kept to the nanosecond; others have seconds, as ext2 has."""
+
+    __slots__ = ()
+    atime_ns: int
+    mtime_ns: int
+    ctime_ns: int
+
+
 @dataclass(frozen=True, slots=True)
 class SimpleInode(ModeMixin):
     """An inode that nothing keeps: number, type and permissions; its times and owners are 0."""

@@ -222,21 +222,20 @@ def _made(vfs: Vfs, directory: Dentry, name: bytes, mode: int, make: Callable[[i
     return inode
 
 
-def link(vfs: Vfs, old: bytes, path: bytes, start: Dentry | None = None, *, follow: bool = False) -> None:
-    """Give a file one more name.
+def link(vfs: Vfs, source: Dentry, path: bytes, start: Dentry | None = None) -> None:
+    """Give a file one more name, or its first one, if it was made without.
 
     A user who may not read and write a file, and does not own it, gives it none (protected_hardlinks, which
     distributions turn on). Raises KernelError: EXDEV on another mount, EPERM, also for a directory, EEXIST, EMLINK,
     EROFS, EACCES.
     """
-    source = vfs.resolve(old, follow=follow, start=start)
     directory, name, writer = _new_place(vfs, path, start)
     if source.mount is not directory.mount:
-        raise KernelError(EXDEV, f"link {os.fsdecode(path)}: {os.fsdecode(old)} is on another mount")
+        raise KernelError(EXDEV, f"link {os.fsdecode(path)}: {os.fsdecode(source.path)} is on another mount")
     check_link_source(source, vfs.user)
     check_new_name(directory, vfs.user)
     if source.inode.is_dir:
-        raise KernelError(EPERM, f"link {os.fsdecode(path)}: {os.fsdecode(old)} is a directory")
+        raise KernelError(EPERM, f"link {os.fsdecode(path)}: {os.fsdecode(source.path)} is a directory")
     writer.link(source.inode, directory.inode, name)
 
 

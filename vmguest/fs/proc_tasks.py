@@ -147,7 +147,7 @@ class ProcTasks:
             if descriptor not in set(process.files):
                 raise _gone(place)
             marked = process.files.closes_on_exec(descriptor)
-            return text.descriptor(process.files.get(descriptor), self._source.vfs, close_on_exec=marked)
+            return text.descriptor(process.files.get_any(descriptor), self._source.vfs, close_on_exec=marked)
         return self._files[self._name(place)](place.process)
 
     def _place(self, number: int) -> _Place | None:
@@ -169,7 +169,7 @@ class ProcTasks:
             descriptor = place.entry - 1
             if descriptor not in set(place.process.files):
                 raise _gone(place)
-            return place.process.files.get(descriptor).dentry
+            return place.process.files.get_any(descriptor).dentry
         target = self._links[self._name(place)](place.process)
         if target is None:
             raise _gone(place)

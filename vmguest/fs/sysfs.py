@@ -119,7 +119,8 @@ class SysFileSystem(SimpleFileSystem):
     def _refuse(self, *_names: object, **_named: object) -> NoReturn:
         raise KernelError(EPERM, "in sysfs, names are made and removed by drivers")
 
-    create = mkdir = mknod = symlink = link = unlink = rmdir = rename = set_attributes = set_xattr = _refuse
+    create = make_unnamed = mkdir = mknod = symlink = link = unlink = rmdir = rename = _refuse
+    set_attributes = set_xattr = _refuse
 
     def act_for(self, caller: Credentials) -> None:
         """Do nothing: nothing is allocated."""

@@ -6,7 +6,7 @@ Its data is page cache, as in Linux, and there is no other copy. Names and inode
 import stat
 from collections.abc import Iterator, Sequence
 from errno import EEXIST, EINVAL, EISDIR, ENODATA, ENOENT, ENOSPC, ENOTDIR, ENOTEMPTY, EOPNOTSUPP
-from time import time
+from time import time_ns
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
@@ -102,9 +102,9 @@ class TmpfsFileSystem:
 
     def set_all_times(self) -> None:
         """Have everything in it look made just now."""
-        now = int(time())
+        now_ns = time_ns()
         for inode in self._inodes.values():
-            inode.atime = inode.mtime = inode.ctime = now
+            inode.set_times(now_ns)
 
     def statfs(self) -> StatFs:
         """Return what its files take, and what real storage has left for everybody."""
@@ -145,13 +145,24 @@ class TmpfsFileSystem:
         inode.rdev = rdev
         return inode
 
+    def make_unnamed(self, directory: VfsInode, mode: int, caller: Credentials, *, linkable: bool) -> TmpfsInode:
+        """Make an empty regular file without a name."""
+        self._check_alive(self._own(directory), b"a file without a name")
+        inode = self._new_owned(self._own(directory), stat.S_IFREG | mode, caller)
+        inode.data = FrameMap(self._storage)
+        inode.links_count, inode.linkable = 0, linkable
+        return inode
+
     def link(self, inode: VfsInode, directory: VfsInode, name: bytes) -> None:
         """Give a file one more name."""
         own, parent = self._own(inode), self._own(directory)
         self._check_alive(parent, name)
+        if own.links_count == 0 and not own.linkable:
+            raise KernelError(ENOENT, f"inode {own.number}: was removed")
         parent.children[name] = own.number
         own.links_count += 1
-        own.ctime = parent.mtime = parent.ctime = int(time())
+        own.linkable = False
+        own.ctime_ns = parent.mtime_ns = parent.ctime_ns = time_ns()
 
     def rename(self, old_directory: VfsInode, old_name: bytes, new_directory: VfsInode, new_name: bytes) -> None:
         """Move a name, over what the new one names, if anything. Raises KernelError: ENOTDIR, EISDIR, ENOTEMPTY."""
@@ -173,7 +184,7 @@ class TmpfsFileSystem:
                 self.unlink(target, new_name)
         self._remove(source, old_name)
         target.children[new_name] = moved.number
-        moved.ctime = target.mtime = target.ctime = int(time())
+        moved.ctime_ns = target.mtime_ns = target.ctime_ns = time_ns()
         if moved.is_dir:
             source.links_count -= 1
             target.links_count += 1
@@ -201,11 +212,15 @@ class TmpfsFileSystem:
 
     def set_attributes(self, inode: VfsInode, change: InodeChange) -> None:
         """Set permission bits, owners and times."""
-        change.apply(self._own(inode))
+        own = self._own(inode)
+        change.apply(own)
+        own.ctime_ns = time_ns()
+        own.atime_ns += change.atime_fraction_ns
+        own.mtime_ns += change.mtime_fraction_ns
 
-    def accessed(self, inode: VfsInode, now: int) -> None:
+    def accessed(self, inode: VfsInode, now: int) -> None:  # noqa: ARG002 - it is kept more exactly
         """Set the time of the last read."""
-        self._own(inode).atime = now
+        self._own(inode).atime_ns = time_ns()
 
     def xattrs(self, inode: VfsInode) -> dict[bytes, bytes]:
         """Return the extended attributes of an inode."""
@@ -257,8 +272,8 @@ class TmpfsFileSystem:
         if limit is not None and len(self._inodes) >= limit:
             raise KernelError(ENOSPC, f"tmpfs: it has {limit} files, as many as nr_inodes= says")
         self._last_number += 1
-        now = int(time())
-        inode = TmpfsInode(self._last_number, mode, atime=now, mtime=now, ctime=now)
+        inode = TmpfsInode(self._last_number, mode)
+        inode.set_times(time_ns())
         self._inodes[inode.number] = inode
         return inode
 
@@ -270,19 +285,23 @@ class TmpfsFileSystem:
     def _add(self, directory: VfsInode, name: bytes, mode: int, caller: Credentials) -> TmpfsInode:
         own = self._own(directory)
         self._check_alive(own, name)
+        inode = self._new_owned(own, mode, caller)
+        own.children[name] = inode.number
+        own.mtime_ns = own.ctime_ns = inode.mtime_ns
+        return inode
+
+    def _new_owned(self, directory: TmpfsInode, mode: int, caller: Credentials) -> TmpfsInode:
         inode = self._new(mode)
         inode.uid, inode.gid = caller.uid, caller.gid
-        if own.mode & stat.S_ISGID:  # handed on, as by inode_init_owner
-            inode.gid = own.gid
+        if directory.mode & stat.S_ISGID:  # handed on, as by inode_init_owner
+            inode.gid = directory.gid
             inode.mode |= stat.S_ISGID if inode.is_dir else 0
-        own.children[name] = inode.number
-        own.mtime = own.ctime = inode.mtime
         return inode
 
     def _remove(self, directory: VfsInode, name: bytes) -> None:
         own = self._own(directory)
         del own.children[name]
-        own.mtime = own.ctime = int(time())
+        own.mtime_ns = own.ctime_ns = time_ns()
 
     def _forget_unused(self, inode: TmpfsInode) -> None:
         if inode.links_count == 0 and inode.opens == 0:

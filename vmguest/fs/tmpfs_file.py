@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from errno import EINVAL, ENOMEM, ENOSPC
-from time import time
+from time import time_ns
 
 from dcss.abi.ext2 import SECTOR_SIZE
 from dcss.abi.page import PAGE_SIZE
@@ -11,12 +11,14 @@ from dcss.errors import KernelError
 from vmguest import hostmem
 from vmguest.frames import FrameMap
 from vmguest.fs.file import FileMappings, StoredFile, copy_into_runs
-from vmguest.fs.libfs import ModeMixin
+from vmguest.fs.libfs import ModeMixin, PreciseTimes
 from vmguest.storage import RealStorage, StorageRun
+
+SECOND_NS = 1_000_000_000
 
 
 @dataclass(slots=True, eq=False)
-class TmpfsInode(ModeMixin):
+class TmpfsInode(ModeMixin, PreciseTimes):
     """A file, a directory with its `children`, or a symbolic link with its `target`."""
 
     number: int
@@ -26,15 +28,47 @@ class TmpfsInode(ModeMixin):
     rdev: tuple[int, int] = (0, 0)
     uid: int = 0
     gid: int = 0
-    atime: int = 0
-    mtime: int = 0
-    ctime: int = 0
+    atime_ns: int = 0
+    mtime_ns: int = 0
+    ctime_ns: int = 0
     opens: int = 0
+    linkable: bool = False  # it was made without a name, and may get one
     children: dict[bytes, int] = field(default_factory=dict)
     target: bytes = b""
     data: FrameMap | None = None
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
     mappings: FileMappings = field(default_factory=FileMappings)
+
+    def set_times(self, now_ns: int) -> None:
+        """Have it look made at a time."""
+        self.atime_ns = self.mtime_ns = self.ctime_ns = now_ns
+
+    @property
+    def atime(self) -> int:
+        """Last read, in seconds."""
+        return self.atime_ns // SECOND_NS
+
+    @atime.setter
+    def atime(self, seconds: int) -> None:
+        self.atime_ns = seconds * SECOND_NS
+
+    @property
+    def mtime(self) -> int:
+        """Last change of its data, in seconds."""
+        return self.mtime_ns // SECOND_NS
+
+    @mtime.setter
+    def mtime(self, seconds: int) -> None:
+        self.mtime_ns = seconds * SECOND_NS
+
+    @property
+    def ctime(self) -> int:
+        """Last change of the inode, in seconds."""
+        return self.ctime_ns // SECOND_NS
+
+    @ctime.setter
+    def ctime(self, seconds: int) -> None:
+        self.ctime_ns = seconds * SECOND_NS
 
     @property
     def pages(self) -> int:
@@ -94,7 +128,7 @@ class TmpfsFile(StoredFile):
 
     def _set_size(self, size_bytes: int) -> None:
         self._inode.size_bytes = size_bytes
-        self._inode.mtime = self._inode.ctime = int(time())
+        self._inode.mtime_ns = self._inode.ctime_ns = time_ns()
 
     def _runs(self, first_page: int, pages: int, *, for_write: bool) -> Iterator[StorageRun]:
         """Yield the file's own frames, and its holes."""

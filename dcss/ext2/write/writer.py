@@ -69,6 +69,7 @@ class VolumeWriter:
         self.attributes = AttributeWriter(volume.tables, self._allocator)
         self._evicted = evicted
         self._orphans: dict[int, Inode] = {}
+        self._linkable: set[int] = set()  # inodes that were made without a name and may get one
         block = info.superblock
         self._state = block.s_state
         info.superblock = block._replace(
@@ -142,15 +143,32 @@ class VolumeWriter:
         self._tables.inodes.mark_dirty(directory)
         return inode
 
+    def make_unnamed(self, directory: Inode, mode: int, caller: Caller = ROOT, *, linkable: bool = True) -> Inode:
+        """Make an empty regular file without a name (ext2_tmpfile), which its last `release` frees.
+
+        `link` gives it a name where it is `linkable`. Raises KernelError: ENOENT, ENOSPC.
+        """
+        self._check_alive(directory, b"a file without a name")
+        number = self._numbers.allocate(directory.number, mode)
+        inode = _new_inode(number, directory, S_IFREG | mode & 0o7777, caller)
+        inode.links_count = 0
+        self._tables.inodes.add(inode)
+        self._orphans[number] = inode
+        if linkable:
+            self._linkable.add(number)
+        return inode
+
     def link(self, inode: Inode, directory: Inode, name: bytes) -> None:
         """Give a file one more name. Raises KernelError: EEXIST, EMLINK, ENOENT, ENOSPC."""
         self._check_new(directory, name)
-        if inode.links_count == 0:
+        if inode.links_count == 0 and inode.number not in self._linkable:
             raise KernelError(ENOENT, f"inode {inode.number}: was removed")
         if inode.links_count >= LINK_MAX:
             raise KernelError(EMLINK, f"inode {inode.number}: has {inode.links_count} links")
         self._directories.add(directory, name, inode.number, inode.mode)
         inode.links_count += 1
+        self._linkable.discard(inode.number)
+        self._orphans.pop(inode.number, None)
         self._changed(inode)
 
     def unlink(self, directory: Inode, name: bytes) -> None:
@@ -243,6 +261,7 @@ class VolumeWriter:
     def _evict(self, inode: Inode) -> None:
         """Free an inode without names, and all that it has (ext2_evict_inode)."""
         self._orphans.pop(inode.number, None)
+        self._linkable.discard(inode.number)
         inode.dtime = int(time()) & 0xFFFFFFFF
         inode.size_bytes = 0
         self.attributes.drop(inode)
@@ -285,12 +304,16 @@ class VolumeWriter:
     def _check_new(self, directory: Inode, name: bytes) -> None:
         if not directory.is_dir:
             raise KernelError(ENOTDIR, f"inode {directory.number}: not a directory")
-        if directory.links_count == 0:  # it is still somebody's working directory (IS_DEADDIR)
-            raise KernelError(ENOENT, f"{name!r}: the directory was removed")
+        self._check_alive(directory, name)
         if len(name) > NAME_LEN:
             raise KernelError(ENAMETOOLONG, f"a name of {len(name)} bytes, wanted at most {NAME_LEN}")
         if self._tables.lookup(directory, name) is not None:
             raise KernelError(EEXIST, f"{name!r}: is there")
+
+    @staticmethod
+    def _check_alive(directory: Inode, name: bytes) -> None:
+        if directory.links_count == 0:  # it is still somebody's working directory (IS_DEADDIR)
+            raise KernelError(ENOENT, f"{name!r}: the directory was removed")
 
     def _check_empty(self, directory: Inode) -> None:
         if not self._directories.is_empty(directory):

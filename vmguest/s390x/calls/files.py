@@ -5,7 +5,9 @@ from errno import EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE
 from time import monotonic
 
 from dcss.errors import KernelError
-from vmguest.fs.open import O_APPEND, O_CLOEXEC, O_NONBLOCK, FileDescription, open_file
+from vmguest.fs.mount import Dentry
+from vmguest.fs.open import O_APPEND, O_CLOEXEC, O_NONBLOCK, O_PATH, FileDescription, open_file
+from vmguest.fs.open_special import TMPFILE_BIT, open_path, open_unnamed
 from vmguest.fs.pipe import make_pipe
 from vmguest.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT
 from vmguest.fs.unix_socket import SOCK_STREAM, UnixSocket
@@ -22,12 +24,12 @@ CALLS = CallGroup()
 MOST_BYTES = 0x7FFF_F000  # of one read or write: MAX_RW_COUNT
 _MOST_BUFFERS = 1024
 _CHUNK_BYTES = 1 << 20
-_O_TMPFILE = 0o20000000
 _WRITABLE_FLAGS = O_APPEND | O_NONBLOCK
 
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL = range(5)
 _F_SETOWN, _F_GETOWN = 8, 9
 _F_DUPFD_CLOEXEC, _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1030, 1031, 1032
+_OF_DESCRIPTORS = frozenset({F_DUPFD, _F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL})
 _PIPE_BYTES = 65536
 O_LARGEFILE = 0o100000
 
@@ -46,15 +48,21 @@ def openat(system: System, thread: Thread, directory: int, path: int, flags: int
     """Open a file."""
     process = thread.process
     name = process.space.string(path)
-    if flags & _O_TMPFILE:
-        raise KernelError(EINVAL, "O_TMPFILE")
     start = place_of(process, directory, name)
-    opened = thread.opening or open_file(system.vfs, name, flags & ~O_LARGEFILE, start, mode)
+    opened = thread.opening or _open(system, name, flags & ~O_LARGEFILE, start, mode)
     thread.opening = None
     if opened.open_pending and not flags & O_NONBLOCK:  # a FIFO, until its other end is open
         thread.opening = opened
         raise WaitError(lambda: not opened.open_pending)
     return process.files.install(opened, close_on_exec=bool(flags & O_CLOEXEC))
+
+
+def _open(system: System, name: bytes, flags: int, start: Dentry, mode: int) -> FileDescription:
+    if flags & O_PATH:
+        return open_path(system.vfs, name, flags, start)
+    if flags & TMPFILE_BIT:
+        return open_unnamed(system.vfs, name, flags, start, mode)
+    return open_file(system.vfs, name, flags, start, mode)
 
 
 @CALLS.add("path", "open", "mode", name="open")
@@ -231,8 +239,10 @@ def fcntl(  # noqa: PLR0911 - one for each command
 ) -> int:
     """Change what a descriptor or its open file is."""
     process = thread.process
-    files, file = process.files, process.files.get(number)
+    files, file = process.files, process.files.get_any(number)
     argument_int = argument & 0xFFFF_FFFF
+    if file.flags & O_PATH and command not in _OF_DESCRIPTORS:
+        raise KernelError(EBADF, f"fcntl {command} of descriptor {number}: opened with O_PATH")
     if command in {F_DUPFD, _F_DUPFD_CLOEXEC}:
         return files.dup(number, argument_int, close_on_exec=command == _F_DUPFD_CLOEXEC)
     if command == F_GETFD:
@@ -241,7 +251,7 @@ def fcntl(  # noqa: PLR0911 - one for each command
         files.set_close_on_exec(number, bool(argument & 1))
         return 0
     if command == F_GETFL:
-        return file.flags | (O_LARGEFILE if file.file.seekable else 0)
+        return file.flags | (O_LARGEFILE if file.file.seekable and not file.flags & O_PATH else 0)
     if command == F_SETFL:
         file.flags = file.flags & ~_WRITABLE_FLAGS | argument_int & _WRITABLE_FLAGS
         return 0

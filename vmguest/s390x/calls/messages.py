@@ -180,7 +180,7 @@ def _ancillary(system: System, process: Process, packed: bytes) -> _Ancillary:
                 raise KernelError(EINVAL, f"{len(numbers)} descriptors, wanted at most {_MOST_FILES}")
             if any(number < 0 for number in numbers):
                 raise KernelError(EBADF, f"descriptors {numbers}")
-            files += [process.files.get(number) for number in numbers]
+            files += [process.files.get_any(number) for number in numbers]
         elif kind == _SCM_CREDENTIALS:
             sender = _credentials(system, process, content)
         else:

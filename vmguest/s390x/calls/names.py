@@ -4,6 +4,7 @@ import os
 import stat as modes
 from collections.abc import Iterator
 from errno import EACCES, EEXIST, EINVAL, ENODATA, ENOTDIR, ERANGE
+from time import time_ns
 
 from dcss.errors import KernelError
 from vmguest.credentials import MAY_EXEC, MAY_READ, MAY_WRITE
@@ -29,6 +30,7 @@ CALLS = CallGroup()
 _UTIME_NOW, _UTIME_OMIT = 0x3FFFFFFF, 0x3FFFFFFE
 _RENAME_NOREPLACE = 1
 _ON_MOUNT = frozenset({modes.S_IFREG, modes.S_IFDIR, modes.S_IFLNK})  # what a read-only mount keeps from being written
+_SECOND_NS = 1_000_000_000
 _KEEP = 0xFFFF_FFFF  # of chown: leave it as it is
 
 
@@ -64,7 +66,7 @@ def lstat(system: System, thread: Thread, path: int, buffer: int) -> int:
 @CALLS.add("fd", "address")
 def fstat(_system: System, thread: Thread, number: int, buffer: int) -> int:
     """Tell what is open."""
-    thread.process.space.write(buffer, pack_stat(thread.process.files.get(number).dentry))
+    thread.process.space.write(buffer, pack_stat(thread.process.files.get_any(number).dentry))
     return 0
 
 
@@ -152,7 +154,7 @@ def chdir(system: System, thread: Thread, path: int) -> int:
 @CALLS.add("fd")
 def fchdir(system: System, thread: Thread, number: int) -> int:
     """Change the working directory to an open one."""
-    return _change_directory(system, thread, thread.process.files.get(number).dentry)
+    return _change_directory(system, thread, thread.process.files.get_any(number).dentry)
 
 
 @CALLS.add("fd", "buffer", "uint")
@@ -279,9 +281,13 @@ def linkat(
     system: System, thread: Thread, old_directory: int, old: int, new_directory: int, new: int, flags: int
 ) -> int:
     """Give a file one more name."""
-    source = _absolute(thread, old_directory, _name(thread, old))
-    target = _absolute(thread, new_directory, _name(thread, new))
-    namei.link(system.vfs, source, target, follow=bool(flags & AT_SYMLINK_FOLLOW))
+    if flags & ~(AT_SYMLINK_FOLLOW | AT_EMPTY_PATH):
+        raise KernelError(EINVAL, f"linkat: flags {flags:#x}")
+    process = thread.process
+    walk = flags & AT_EMPTY_PATH | (0 if flags & AT_SYMLINK_FOLLOW else AT_SYMLINK_NOFOLLOW)
+    source = resolve(system.vfs, process, old_directory, _name(thread, old), walk)
+    name = _name(thread, new)
+    namei.link(system.vfs, source, name, place_of(process, new_directory, name))
     return 0
 
 
@@ -361,28 +367,34 @@ def fchown(system: System, thread: Thread, number: int, uid: int, gid: int) -> i
 
 @CALLS.add("at", "path", "address", "flags")
 def utimensat(system: System, thread: Thread, directory: int, path: int, times: int, flags: int) -> int:
-    """Set times, to the second."""
+    """Set times, as exactly as the file system keeps them."""
     process = thread.process
     if path:
         dentry = resolve(system.vfs, process, directory, process.space.string(path), flags)
     else:
         dentry = _open_place(thread, directory)
-    now = int(system.now())
-    atime: int | None = now
-    mtime: int | None = now
+    now_ns = time_ns()
+    moments: list[int | None] = [now_ns, now_ns]
     if times:
         pairs = TIMESPEC.iter_unpack(process.space.read(times, 2 * TIMESPEC.size))
-        atime, mtime = (_time(seconds, nanoseconds, now) for seconds, nanoseconds in pairs)
-        if atime is None and mtime is None:
+        moments = [_moment_ns(seconds, nanoseconds, now_ns) for seconds, nanoseconds in pairs]
+        if moments == [None, None]:
             return 0
-    attr.utimens(system.vfs, dentry, atime, mtime, now=not times)
+    seconds = [None if each is None else each // _SECOND_NS for each in moments]
+    fractions = [0 if each is None else each % _SECOND_NS for each in moments]
+    attr.utimens(system.vfs, dentry, *seconds, fractions_ns=(fractions[0], fractions[1]), now=not times)
     return 0
 
 
-def _time(seconds: int, nanoseconds: int, now: int) -> int | None:
+def _moment_ns(seconds: int, nanoseconds: int, now_ns: int) -> int | None:
+    """Return a time in nanoseconds, None to leave it as it is. Raises KernelError(EINVAL)."""
     if nanoseconds == _UTIME_OMIT:
         return None
-    return now if nanoseconds == _UTIME_NOW else seconds
+    if nanoseconds == _UTIME_NOW:
+        return now_ns
+    if not 0 <= nanoseconds < _SECOND_NS:
+        raise KernelError(EINVAL, f"time of {nanoseconds} nanoseconds")
+    return seconds * _SECOND_NS + nanoseconds
 
 
 @CALLS.add("path", "long")
@@ -408,7 +420,7 @@ def statfs(system: System, thread: Thread, path: int, buffer: int) -> int:
 @CALLS.add("fd", "address")
 def fstatfs(_system: System, thread: Thread, number: int, buffer: int) -> int:
     """Tell how full the file system of an open file is."""
-    return _statfs(thread, thread.process.files.get(number).dentry, buffer)
+    return _statfs(thread, thread.process.files.get_any(number).dentry, buffer)
 
 
 @CALLS.add("path", "size", "address")

@@ -5,7 +5,8 @@ import struct
 from typing import NamedTuple
 
 from dcss.abi.page import PAGE_SIZE
-from vmguest.fs.filesystem import StatFs
+from vmguest.fs.filesystem import StatFs, VfsInode
+from vmguest.fs.libfs import PreciseTimes
 from vmguest.fs.mount import Dentry, Mount
 
 INT = struct.Struct(">i")
@@ -53,6 +54,13 @@ def device_of(mount: Mount) -> tuple[int, int]:
     return mount.file_system.device_number
 
 
+def _times(inode: VfsInode) -> tuple[tuple[int, int], ...]:
+    """Return the times of the last read, change of data, and change of the inode, as seconds and nanoseconds."""
+    if isinstance(inode, PreciseTimes):
+        return tuple(divmod(each, 1_000_000_000) for each in (inode.atime_ns, inode.mtime_ns, inode.ctime_ns))
+    return (inode.atime, 0), (inode.mtime, 0), (inode.ctime, 0)
+
+
 def pack_stat(dentry: Dentry) -> bytes:
     """Return struct stat, 144 bytes."""
     inode = dentry.inode
@@ -66,7 +74,7 @@ def pack_stat(dentry: Dentry) -> bytes:
         0,
         device(*inode.rdev),
         inode.size_bytes,
-        *(part for seconds in (inode.atime, inode.mtime, inode.ctime) for part in (seconds, 0)),
+        *(part for moment in _times(inode) for part in moment),
         PAGE_SIZE,
         inode.blocks_512,
     )
@@ -89,7 +97,8 @@ def pack_statx(dentry: Dentry) -> bytes:
         inode.blocks_512,
         0,
     )
-    times = b"".join(_STATX_TIME.pack(seconds, 0, 0) for seconds in (inode.atime, 0, inode.ctime, inode.mtime))
+    atime, mtime, ctime = _times(inode)
+    times = b"".join(_STATX_TIME.pack(*moment, 0) for moment in (atime, (0, 0), ctime, mtime))
     return (head + times + _STATX_TAIL.pack(*inode.rdev, *device_of(dentry.mount))).ljust(_STATX_BYTES, b"\0")
 
 

@@ -242,7 +242,7 @@ def ln(context: Context) -> None:
         if "s" in given:
             namei.symlink(context.kernel.vfs, target, name, context.directory)
         else:
-            namei.link(context.kernel.vfs, target, name, context.directory)
+            namei.link(context.kernel.vfs, context.dentry(target, follow=False), name, context.directory)
 
 
 def readlink(context: Context) -> None:

@@ -1,7 +1,8 @@
 """ext2 on a segment that can be written: by commands and calls, in place and through the page cache; e2fsck agrees."""
 
+import stat
 from collections.abc import Callable, Iterator
-from errno import EACCES, EBUSY, EINVAL, ENOTEMPTY, EPERM, EXDEV
+from errno import EACCES, EBUSY, EINVAL, ENOENT, ENOTEMPTY, EPERM, EXDEV
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,8 @@ from vmguest.block.dcssblk import DcssblkDevice
 from vmguest.credentials import ROOT, Credentials
 from vmguest.fs import attr, namei
 from vmguest.fs.ext2_files import WritableXipFile
-from vmguest.fs.open import O_APPEND, O_CREAT, O_RDWR, O_WRONLY, open_file
+from vmguest.fs.open import O_APPEND, O_CREAT, O_EXCL, O_RDWR, O_WRONLY, open_file
+from vmguest.fs.open_special import O_TMPFILE, open_unnamed
 from vmguest.kernel import Kernel
 from vmguest.mm_area import PROT_READ, PROT_WRITE, BusError
 from vmguest.printk import KernelPanicError
@@ -72,6 +74,20 @@ def disk(request: pytest.FixtureRequest, control_program: BlockingCp, tmp_path: 
     with guest_kernel(control_program) as kernel:
         kernel.dcssblk.load_module("RW")
         yield Disk(kernel, tmp_path / "after", tuple(request.param.split(",")))
+
+
+def test_a_file_without_a_name_gets_one_or_goes(disk: Disk) -> None:
+    flags = O_TMPFILE | O_RDWR
+    with open_unnamed(disk.vfs, b"/mnt", flags, mode=0o666) as named, open_unnamed(disk.vfs, b"/mnt", flags) as lost:
+        named.write(b"named")
+        lost.write(b"x" * 3 * PAGE_SIZE)
+        assert (named.dentry.inode.links_count, named.dentry.inode.mode) == (0, stat.S_IFREG | 0o644)
+        namei.link(disk.vfs, named.dentry, b"/mnt/name")
+    with open_unnamed(disk.vfs, b"/mnt", flags | O_EXCL) as never:
+        assert errno_of(lambda: namei.link(disk.vfs, never.dentry, b"/mnt/never")) == ENOENT
+    assert disk.content(b"/mnt/name") == b"named"
+    assert disk.vfs.resolve(b"/mnt/name").inode.links_count == 1
+    disk.check()
 
 
 def errno_of(call: Callable[[], object]) -> int | None:
