@@ -53,8 +53,7 @@ class CodePages:
         """
         for frame in part:
             self._look(frame, code, offset + (frame - part.start) * PAGE_SIZE)
-            if frame < self._first_lasting:
-                self.execute(frame << PAGE_SHIFT)
+            self.execute(frame << PAGE_SHIFT)
         if part.start >= self._first_lasting:
             self._known.update(part)
         return [frame for frame in part if frame in self._killing]
@@ -78,7 +77,9 @@ class CodePages:
             self._patched[copy] = self._patched[source]
 
     def execute(self, address: int) -> None:
-        """Note that a page of real storage may be executed from now on as it is."""
+        """Note that a page may be executed from now on as it is; those of segments do not change."""
+        if address >> PAGE_SHIFT >= self._first_lasting:
+            return
         content = hash(bytes(self._memory[address : address + PAGE_SIZE]))
         before = self._executed.get(address, content)
         if before != content:
@@ -87,15 +88,15 @@ class CodePages:
         self._executed[address] = content
 
     def store(self, address: int) -> None:
-        """Note that a page will be stored into by the program, which the CPU sees."""
+        """Note that a page will be stored into: the CPU sees it, or does not execute the page before `execute`."""
         if address in self._executed:
             self._executed[address] = None
 
     def store_unseen(self, address: int) -> None:
-        """Note that the guest kernel will store into a page, which the CPU does not see."""
+        """Note that the guest kernel will store into a page that may be executed, which the CPU does not see."""
         if address in self._executed:
             self._forget_translations()
-            self._executed.clear()
+            self._executed = {address: None}
 
     def is_patched(self, address: int) -> bool:
         """Return whether the instruction at an absolute address was taken out."""

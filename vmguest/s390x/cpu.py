@@ -26,7 +26,7 @@ _PSW_TRANSLATION = 1 << 58
 _FPC_ROUNDING = 7
 _FPC_INVALID = 0x0303_0088  # bits that are no part of the register (its layout, with floating-point extension)
 _NO_ROUNDING = frozenset({4, 5, 6})
-_CR0 = 0x60000  # the additional floating-point and the vector registers may be used
+_CR0 = 0x160000  # pages can be protected from execution; additional floating-point and vector registers may be used
 SUPERVISOR_CALL, _PROGRAM_CHECK = 2, 3  # numbers of Unicorn's interruptions
 OPERATION, DATA, FIXED_POINT_DIVIDE = 0x01, 0x07, 0x09  # program interruption codes
 TRANSLATIONS = frozenset({0x04, 0x10, 0x11, 0x38, 0x39, 0x3A, 0x3B})  # those with a failing address: protection, …
@@ -100,6 +100,7 @@ class Cpu:
         self.on_call: Callable[[], bool] = lambda: False
         self.on_check: Callable[[int], bool] = lambda _: False
         self._uc = Uc(UC_ARCH_S390X, UC_MODE_BIG_ENDIAN)
+        self._uc.ctl_set_cpu_model(registers.UC_CPU_S390X_MAX)  # the one that has execution protection
         self._uc.mem_map_ptr(0, absolute_bytes, UC_PROT_ALL, window)
         self._uc.reg_write(_CR0_ID, _CR0)
         self._uc.reg_write(_PSWM, PSW_MASK)

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dcss.abi.page import PAGE_SIZE
 from vmguest.s390x.page_frames import PageFrames
 
-INVALID, PROTECT = 0x400, 0x200  # of a page-table entry
+INVALID, PROTECT, NO_EXECUTE = 0x400, 0x200, 0x100  # of a page-table entry
 OWNED = 0x01  # ours: the frame belongs to the program, and not to a file
 ADDRESS_BITS = -PAGE_SIZE
 PAGES_OF_TABLE = 256

@@ -3,6 +3,9 @@
 A file's pages enter the tables as the absolute addresses where they lie: a segment's own frames, executed in place. A
 private page that is written becomes a frame of real storage that belongs to the program; after a fork both have it, and
 whoever writes first copies it. Pages enter the tables when they are mapped or first touched, never by being read.
+
+Programs may execute what they can read, as on a z13. Still, pages that are not mapped for that are protected from it
+until they are first executed: to those that cannot be executed the CPU stores several times as fast.
 """
 
 from array import array
@@ -20,7 +23,7 @@ from vmguest.s390x import elf
 from vmguest.s390x.areas import Areas
 from vmguest.s390x.code_pages import CodePages
 from vmguest.s390x.page_frames import PageFrames
-from vmguest.s390x.page_tables import ADDRESS_BITS, INVALID, OWNED, PROTECT, PageTables
+from vmguest.s390x.page_tables import ADDRESS_BITS, INVALID, NO_EXECUTE, OWNED, PROTECT, PageTables
 from vmguest.storage import StorageKind, StorageRun
 
 TASK_SIZE = 1 << 42  # Linux gives a program 4 TiB
@@ -265,13 +268,16 @@ class UserSpace:
 
     def _fault_load(self, area: MemoryArea, page: int) -> bool:
         entry = self._tables.get(page)
-        if entry & OWNED:
-            if area.protection & PROT_EXEC:
+        if entry & OWNED or not entry & INVALID:
+            if area.protection & PROT_EXEC or not entry & INVALID:  # what can be loaded fails as an instruction only
                 self._code.execute(entry & ADDRESS_BITS)
-            self._tables.set(page, entry & ~INVALID | PROTECT)
+                if not entry & PROTECT:
+                    self._code.store(entry & ADDRESS_BITS)
+                entry &= ~NO_EXECUTE
+            self._tables.set(page, entry & ~INVALID)
             return True
         if area.file is None:
-            self._tables.set(page, self._frames.zeros | PROTECT)
+            self._tables.set(page, self._frames.zeros | PROTECT | _execution(area))
             return True
         first = max(area.first_page, page - page % _AROUND_PAGES)
         pages = min(area.end, page - page % _AROUND_PAGES + _AROUND_PAGES) - first
@@ -281,10 +287,10 @@ class UserSpace:
     def _fault_store(self, area: MemoryArea, page: int) -> bool:
         found = self._store_shared(area, page) if area.shared else self._store_private(area, page)
         if found:
-            frame = self._tables.get(page) & ADDRESS_BITS
-            if area.protection & PROT_EXEC:
-                self._code.execute(frame)
-            self._code.store(frame)
+            entry = self._tables.get(page)
+            if area.protection & PROT_EXEC or entry & (OWNED | NO_EXECUTE) == OWNED:
+                self._code.execute(entry & ADDRESS_BITS)
+            self._code.store(entry & ADDRESS_BITS)
         return found
 
     def _store_private(self, area: MemoryArea, page: int) -> bool:
@@ -298,26 +304,34 @@ class UserSpace:
                 self._code.copied(frame, copied)
                 frames.drop([frame])
                 frame = copied
-            tables.set(page, frame | OWNED)
+                self._forget_executed(entry)
+            tables.set(page, frame | OWNED | entry & NO_EXECUTE)
             return True
+        if not entry & INVALID:
+            self._forget_executed(entry)
         source = entry & ADDRESS_BITS if not entry & INVALID else self._source(area, page)
         if source is None:
             return False
         if source == frames.zeros:
             self._fill(area, page)
             return True
-        tables.set(page, frames.copy_of(source) | OWNED)
+        tables.set(page, frames.copy_of(source) | OWNED | _execution(area))
         return True
+
+    def _forget_executed(self, entry: int) -> None:
+        """Have the CPU purge what it knows of a page that gets another frame, if it may have executed it."""
+        if not entry & NO_EXECUTE:
+            self.stale = True
 
     def _fill(self, area: MemoryArea, page: int) -> None:
         """Give a page of zeros a frame, and those behind it that are likely to be written next."""
-        self._tables.set(page, self._frames.new() | OWNED)
+        self._tables.set(page, self._frames.new() | OWNED | _execution(area))
         if area.file is not None:
             return
         with suppress(KernelError):  # those behind it can do without
             for each in range(page + 1, min(page - page % _FILL_PAGES + _FILL_PAGES, area.end)):
                 if self._tables.get(each) == INVALID:
-                    self._tables.set(each, self._frames.new() | OWNED)
+                    self._tables.set(each, self._frames.new() | OWNED | _execution(area))
 
     def _store_shared(self, area: MemoryArea, page: int) -> bool:
         assert area.file is not None, "shared anonymous memory is a file of its own"
@@ -345,14 +359,14 @@ class UserSpace:
             if area.protection & PROT_EXEC and run.kind is not StorageKind.HOLE:
                 self._show_code(area, page, run, fetched=fetched)
             else:
-                self._enter(page, run)
+                self._enter(page, run, _execution(area))
 
     def _show_code(self, area: MemoryArea, page: int, run: StorageRun, *, fetched: bool) -> None:
         for part, known in self._code.parts(run.page_frame, run.pages):
             if not known and not fetched:
                 continue  # it is not read before the program touches it
             start = page + part.start - run.page_frame
-            self._enter(start, StorageRun(0, part.start, len(part), run.kind))
+            self._enter(start, StorageRun(0, part.start, len(part), run.kind), _execution(area))
             if known:
                 continue
             offset = (run.file_page + part.start - run.page_frame) << PAGE_SHIFT
@@ -367,13 +381,13 @@ class UserSpace:
         self._code.patch(copied, frame)
         self._tables.set(page, copied | OWNED | PROTECT)
 
-    def _enter(self, page: int, run: StorageRun) -> None:
+    def _enter(self, page: int, run: StorageRun, execution: int) -> None:
         """Enter a run of a file's pages where there are no entries yet."""
         first = self._frames.zeros if run.kind is StorageKind.HOLE else run.page_frame << PAGE_SHIFT
         step = 0 if run.kind is StorageKind.HOLE else PAGE_SIZE
         patched = self._code.patched_in(run.page_frame, run.pages) if run.kind is not StorageKind.HOLE else ()
         for start, count in self._missing(page, run.pages):
-            entry = (first + (start - page) * step) | PROTECT
+            entry = (first + (start - page) * step) | PROTECT | execution
             if step:
                 self._tables.set_run(start, count, entry)
             else:
@@ -481,7 +495,9 @@ class UserSpace:
                 raise FaultError(fault)
             self.stale = self.stale or store
             entry = self._tables.get(page)
-        if store:
+        if store and entry & NO_EXECUTE:
+            self._code.store(entry & ADDRESS_BITS)
+        elif store:
             self._code.store_unseen(entry & ADDRESS_BITS)
         return entry & ADDRESS_BITS | address & (PAGE_SIZE - 1)
 
@@ -565,3 +581,8 @@ class UserSpace:
             parts.append(piece)
             address, left = address + count, left - count
         raise KernelError(EINVAL, f"string of more than {most_bytes} bytes")
+
+
+def _execution(area: MemoryArea) -> int:
+    """Return the bit of an entry that protects a page from execution until that is tried, or 0."""
+    return 0 if area.protection & PROT_EXEC else NO_EXECUTE

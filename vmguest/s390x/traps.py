@@ -129,6 +129,7 @@ class Traps:
             access = system.cpu.failing_access
             fault = space.fault(access.address, store=access.store)
             if fault is None:
+                system.scheduler.purge_if_stale(thread)
                 return True
             self._signal(thread, fault.signal, fault.code, fault.address)
             return False
