@@ -30,6 +30,7 @@ from dcss.verify.verdict import verdict_of
 from dcss.verify.wording import count, first_few
 
 _NOBODY_STARTED: Final = "these processes are nobody's guests: what they may write is their own affair"
+_OTHERS_MOVE: Final = "the kernel counts other mappings than were found: of processes that are hidden, or come and go"
 _NO_BASELINE: Final = "no process is expected to copy"
 
 _Records = list[tuple[str, dict[str, Any]]]
@@ -63,7 +64,7 @@ class _Inspection:
         evidence = self._evidence(evidence_path)
         chosen = self._selection.chosen
         states = [_state_of(each.opened.descriptor) for each in chosen]
-        tables = PageTables(self._processes.all, chosen, evidence, self._hidden)
+        tables = PageTables(self._processes.all, chosen, evidence, self._hidden, named=self._selection.named)
         measured = tables.account().result(self._limits(), None)
         look, agreed = until_two_agree(tables.look, PageLook.facts)
         copies, search = self._search(look, evidence)
@@ -91,7 +92,7 @@ class _Inspection:
     def _evidence(self, path: Path | None) -> EvidenceFile | None:
         if path is None:
             return None
-        system = system_of(self._processes.all, [], [], [])
+        system = system_of(self._processes.all, [], [], named=self._selection.named)
         return self._stack.enter_context(EvidenceFile(path, system, frames=self._hidden is None))
 
     def _limits(self) -> list[str]:
@@ -171,7 +172,8 @@ def _listed(look: PageLook) -> Claim:
     also = f"; besides those named, {count(len(named), 'process', 'processes')}: {others}" if named else ""
     if claim.holds is True:
         return replace(claim, detail=claim.detail + also)
-    return replace(claim, holds=None, applies=False, detail=f"other mappers refute nothing here: {claim.detail}{also}")
+    why = claim.detail if claim.holds is None else _OTHERS_MOVE
+    return replace(claim, holds=None, applies=False, detail=f"{why}{also}")
 
 
 def _state_of(descriptor: int) -> tuple[int, int]:

@@ -63,13 +63,16 @@ class PageTables:
         chosen: Sequence[Chosen],
         evidence: EvidenceFile | None,
         hidden: str | None,
+        *,
+        named: bool,
     ) -> None:
-        self._processes, self._chosen = processes, chosen
+        self._processes, self._chosen, self._named = processes, chosen, named
         self._evidence, self._hidden = evidence, hidden
 
     def account(self) -> Accounts:
         """Account for the processes; nothing should be mapped here yet, since that counts. Errors as `look`."""
-        system = system_of(self._processes, self._chosen, (), used_pages(self._processes, self._chosen))
+        pages = used_pages(self._processes, self._chosen)
+        system = system_of(self._processes, self._chosen, pages, named=self._named)
         users = {each.label: len(each.pids) for each in self._chosen}
         unstated = dict.fromkeys((guest.name for guest in system.guests), None)
         accounts = Accounts(system, unstated, users, hidden=self._hidden)
@@ -84,7 +87,7 @@ class PageTables:
         pages = used_pages(self._processes, self._chosen)
         populate(self._chosen, pages)
         bystanders = sorted({pid for found in others.values() for pid in found})
-        system = system_of(self._processes, self._chosen, bystanders, pages)
+        system = system_of(self._processes, self._chosen, pages, bystanders=bystanders, named=self._named)
         segments = [SegmentView.of(segment) for segment in system.segments]
         builder = SnapshotBuilder(
             system, segments, frames=self._hidden is None, evidence=self._evidence, populated=True

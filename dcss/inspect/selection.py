@@ -44,8 +44,12 @@ class Chosen(NamedTuple):
 
 @dataclass(slots=True)
 class Selection:
-    """The objects to look at, and why others that were asked for, or are in common, cannot be: by their names."""
+    """The objects to look at, and why others that were asked for, or are in common, cannot be: by their names.
 
+    `named` says whether they were asked for by name.
+    """
+
+    named: bool
     chosen: list[Chosen] = field(default_factory=list)
     unread: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
@@ -66,8 +70,8 @@ class Selection:
 def select(maps: dict[int, list[Vma]], wanted: Wanted, questions: FileQuestions, stack: ExitStack) -> Selection:
     """Open what is looked at; `stack` closes it. Raises ConfigError where something of that name is not there."""
     found = mapped_objects(maps)
-    selection = Selection()
-    if not wanted.files and not wanted.objects:
+    selection = Selection(named=wanted != IN_COMMON)
+    if not selection.named:
         _select_common(selection, found, questions, stack)
         return selection
     by_object = {each.object: each for each in found}

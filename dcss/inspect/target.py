@@ -38,10 +38,18 @@ class _WholeFile:
 
 
 def system_of(
-    processes: Sequence[NamedProcess], chosen: Sequence[Chosen], bystanders: Iterable[int], used_pages: Sequence[Pages]
+    processes: Sequence[NamedProcess],
+    chosen: Sequence[Chosen],
+    used_pages: Sequence[Pages],
+    *,
+    bystanders: Iterable[int] = (),
+    named: bool,
 ) -> SystemTarget:
-    """Return processes and objects as a system; `used_pages` are the pages of each object that processes have."""
-    guests = tuple(_guest(process) for process in processes)
+    """Return processes and objects as a system; `used_pages` are the pages of each object that processes have.
+
+    Of objects that were `named` each page counts, of those that are in common what each process uses.
+    """
+    guests = tuple(_guest(process, in_place=not named) for process in processes)
     segments = tuple(_segment(each, pages) for each, pages in zip(chosen, used_pages, strict=True))
     return SystemTarget(
         SYSTEM, os.getpid(), (), guests, segments, bystanders=tuple(bystanders), held=False, terms=PROCESSES
@@ -72,7 +80,7 @@ def populate(chosen: Sequence[Chosen], pages: Sequence[Pages]) -> None:
         each.opened.populate(runs_of(inside))
 
 
-def _guest(process: NamedProcess) -> GuestTarget:
+def _guest(process: NamedProcess, *, in_place: bool) -> GuestTarget:
     try:
         storage_bytes = read_status(process.pid, _VIRTUAL).get("VmSize", 0)
     except (MeasurementDeniedError, ProcessGoneError):
@@ -85,6 +93,7 @@ def _guest(process: NamedProcess) -> GuestTarget:
         storage_bytes,
         _NOWHERE,
         _EVERYWHERE,
+        in_place=in_place,
         standalone=True,
     )
 

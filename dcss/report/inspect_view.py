@@ -60,7 +60,7 @@ def meanings_note(indent: int) -> Note:
 def _object_row(result: InspectResult, each: InspectedObject) -> Row:
     proof = next((file for file in result.verify.files if file.path == each.path), None)
     return (
-        Mark(None if proof is None else proof.shared),
+        Mark(None if proof is None or not proof.checked_pages else proof.shared),
         bytes_cell(each.bytes),
         _count_of(proof, "pages"),
         _count_of(proof, "checked_pages"),

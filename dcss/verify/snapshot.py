@@ -198,7 +198,8 @@ class SnapshotBuilder:
             if not target.standalone:
                 self._look_for_strangers(view, space, layout, [pages for pages, _ in found])
             for index, segment in enumerate(self._segments):
-                view.segments[index].mapped |= layout.mapped[index]
+                if not (target.standalone and target.in_place):
+                    view.segments[index].mapped |= layout.mapped[index]
                 if target.loads_privately(segment.target) and layout.groups[index].vmas:
                     view.private_loads.add(index)
                 self._judge(view, index, *found[index])
@@ -288,8 +289,9 @@ class SnapshotBuilder:
             device &= is_file(found.entries)  # pages that the guest wrote are its own, by type or access mode
         user = _within(found.pages, view.target.user_area)
         if view.target.in_place:
-            pages.mapped[found.object_pages[device]] = True
             user |= device
+            in_use = user if view.target.standalone else device
+            pages.mapped[found.object_pages[in_use]] = True
         pages.proved[found.object_pages[user & holds]] = True
         wrong = user & ~holds
         if wrong.any():

@@ -137,6 +137,10 @@ def _virtual_machines() -> str | None:
     return None
 
 
+def _postgresql() -> str | None:
+    return None if list(Path("/usr/lib/postgresql").glob("*/bin/postgres")) else "Debian's PostgreSQL"
+
+
 def _debian_archive() -> str | None:
     """Fetch one small package by the machine's apt, into the cache that is this user's in any case."""
     try:
@@ -167,6 +171,7 @@ _CHECKS: dict[str, Callable[[], str | None]] = {
     "ksm": _ksm,
     "kvm": _kvm,
     "virtual_machines": _virtual_machines,
+    "postgresql": _postgresql,
     "large_memory": _large_memory,
     "pagemap_scan": _pagemap_scan,
     "memory_group": _no_memory_group_because,
