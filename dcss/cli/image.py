@@ -10,6 +10,7 @@ import click
 
 from dcss.cli.groups import CommandGroup
 from dcss.cli.options import EXIT_REFUTED, json_begins, json_option, print_json, print_page
+from dcss.cli.sizes import SizeType
 from dcss.errors import ConfigError, ImageError
 
 if TYPE_CHECKING:
@@ -17,22 +18,6 @@ if TYPE_CHECKING:
     from dcss.ext2.volume import Volume
 
 _SHOWN_FILES = 20
-
-
-class SizeType(click.ParamType[int]):
-    """A size or address such as 64M or 0x20000000, in bytes."""
-
-    name = "size"
-
-    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """Return the bytes. Fails as click does."""
-        from dcss.config.problems import WrongValueError
-        from dcss.config.size import parse_size
-
-        try:
-            return parse_size(value)
-        except WrongValueError as error:
-            self.fail(f"found {value!r}, wanted {error.wanted}", param, ctx)
 
 
 _path = click.Path(path_type=Path)

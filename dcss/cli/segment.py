@@ -10,9 +10,9 @@ import click
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.cli.groups import CommandGroup
-from dcss.cli.image import SizeType
 from dcss.cli.operator import exit_status, operator_of, perform, response_document, shell_hints, system_option
 from dcss.cli.options import json_option, print_json
+from dcss.cli.sizes import SizeType
 from dcss.cli.spools import command as spools
 
 if TYPE_CHECKING:

@@ -79,14 +79,17 @@ def plan_image(source: ImageSource, *, address: int = 0, size_bytes: int | None 
     `size_bytes` the file system covers that size, and ImageError tells the size needed where it is too small.
     Raises ImageError for a source that cannot be read, or that ext2 cannot hold.
     """
-    for name, value in (("address", address), ("size", size_bytes or 0)):
-        if value < 0 or value % BLOCK_SIZE_BYTES:
-            raise ImageError(f"{name} {value:#x}: wanted a multiple of {BLOCK_SIZE_BYTES}")
+    _check_geometry(address, size_bytes)
     if isinstance(source, Ext2Source):
         from dcss.image.sources.ready import read_ready_image
 
         return _plan_ready(read_ready_image(source), size_bytes)
-    tree = read_tree(source)
+    return plan_tree(read_tree(source), address=address, size_bytes=size_bytes)
+
+
+def plan_tree(tree: Tree, *, address: int = 0, size_bytes: int | None = None) -> ImagePlan:
+    """Return the plan of an image that holds `tree`; `plan_image` says what the rest means. Raises ImageError."""
+    _check_geometry(address, size_bytes)
     placed = place(tree, address, size_bytes)
     return ImagePlan(
         size_bytes=size_bytes or placed.size_bytes,
@@ -98,6 +101,12 @@ def plan_image(source: ImageSource, *, address: int = 0, size_bytes: int | None 
         _image=placed,
         tree=tree,
     )
+
+
+def _check_geometry(address: int, size_bytes: int | None) -> None:
+    for name, value in (("address", address), ("size", size_bytes or 0)):
+        if value < 0 or value % BLOCK_SIZE_BYTES:
+            raise ImageError(f"{name} {value:#x}: wanted a multiple of {BLOCK_SIZE_BYTES}")
 
 
 def _plan_ready(image: "ReadyImage", size_bytes: int | None) -> ImagePlan:

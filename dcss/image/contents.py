@@ -15,16 +15,21 @@ _WILDCARDS = frozenset("*?[")
 class MatchedFiles:
     """Regular files, each inode once, and their bytes."""
 
-    files: int = 0
-    size_bytes: int = 0
-    _seen: set[int] = field(default_factory=set, repr=False)
+    nodes: dict[TreeFile, None] = field(default_factory=dict, repr=False)
+
+    @property
+    def files(self) -> int:
+        """How many there are."""
+        return len(self.nodes)
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes they have."""
+        return sum(node.size_bytes for node in self.nodes)
 
     def add(self, file: TreeFile) -> None:
         """Count a file that was not counted before."""
-        if id(file) not in self._seen:
-            self._seen.add(id(file))
-            self.files += 1
-            self.size_bytes += file.size_bytes
+        self.nodes.setdefault(file)
 
 
 def matched_files(tree: Tree, pattern: str) -> MatchedFiles:

@@ -4,7 +4,6 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from pathlib import PurePosixPath
 
 from dcss.config.names import mounted_segments
 from dcss.config.plan import GuestPlan, MountPlan, Step, SystemPlan, image_groups
@@ -12,15 +11,12 @@ from dcss.config.sources import DebianSource, DirectorySource, Ext2Source, Files
 from dcss.cp.spool.definitions import saved_definitions
 from dcss.engines.registry import ENGINES
 from dcss.errors import ConfigError
-from dcss.ext2.mkfs.tree import Tree
 from dcss.image.build import ImagePlan
-from dcss.image.contents import MatchedFiles, matched_files
 from dcss.progress import Progress
 from dcss.system.address_layout import check_address_layout
+from dcss.system.matching import matches, trees_of
 from dcss.system.planned import PlannedSegment, plan_segments
 from dcss.system.system import make_engines
-
-_GUESTS_OWN = frozenset({"dev", "proc", "sys", "tmp"})  # directories of / over which every guest mounts its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +80,8 @@ class SystemPreview:
     warnings: tuple[str, ...]
 
 
-def preview(plan: SystemPlan, progress: Progress) -> SystemPreview:
-    """Return what `plan` would start. Raises ConfigError with all that `dcss run` would refuse before it publishes."""
+def plan_system(plan: SystemPlan, progress: Progress) -> dict[str, PlannedSegment]:
+    """Return every segment of `plan` by name. Raises ConfigError with all that `dcss run` would refuse."""
     findings: list[str] = []
     try:
         make_engines(plan, ENGINES)
@@ -103,6 +99,12 @@ def preview(plan: SystemPlan, progress: Progress) -> SystemPreview:
         check_address_layout({each.definition.name: each.definition for each in planned.values()}, plan.guests)
     if findings:
         raise ConfigError(*findings)
+    return planned
+
+
+def preview(plan: SystemPlan, progress: Progress) -> SystemPreview:
+    """Return what `plan` would start. Raises ConfigError with all that `dcss run` would refuse before it publishes."""
+    planned = plan_system(plan, progress)
     entries = [list(guests) for _, guests in groupby(plan.guests, key=lambda guest: guest.where)]
     shown = tuple(_guests(guests, planned) for guests in entries)
     return SystemPreview(
@@ -192,28 +194,6 @@ def _mount_text(mount: MountPlan) -> str:
 def _step(step: Step, guest: GuestPlan, planned: Mapping[str, PlannedSegment]) -> StepPreview:
     if not isinstance(step.argument, str):
         return StepPreview(f"{step.verb} {shlex.join(step.argument)}", None, None)
-    found = _matches(step.argument, guest, planned)
+    found = matches(step.argument, guest, trees_of(planned))
     text = f"{step.verb} {step.argument}"
     return StepPreview(text, None, None) if found is None else StepPreview(text, found.files, found.size_bytes)
-
-
-def _matches(pattern: str, guest: GuestPlan, planned: Mapping[str, PlannedSegment]) -> MatchedFiles | None:
-    """Return what the pattern matches in the file system that it begins in, or None where that is not known."""
-    mount = max(
-        (mount for mount in guest.mounts if PurePosixPath(pattern).is_relative_to(mount.at)),
-        key=lambda mount: len(PurePosixPath(mount.at).parts),
-        default=None,
-    )
-    tree = None if mount is None else _mounted_tree(mounted_segments(guest.dcssblk, mount.device), planned)
-    if mount is None or tree is None or _GUESTS_OWN.intersection(pattern.split("/")[1:2]):
-        return None
-    return matched_files(tree, f"/{PurePosixPath(pattern).relative_to(mount.at)}")
-
-
-def _mounted_tree(segments: Sequence[str], planned: Mapping[str, PlannedSegment]) -> Tree | None:
-    """Return what the image holds that lies over exactly these segments, or None where that is not known."""
-    images = [planned[name].image for name in segments if name in planned]
-    trees = [image.tree for image in images if image is not None]
-    if not trees or len(trees) != len(segments) or any(tree is not trees[0] for tree in trees):
-        return None
-    return trees[0]

@@ -115,7 +115,9 @@ def place(tree: Tree, address_bytes: int, limit_bytes: int | None) -> PlacedImag
     numbering = number_inodes(tree)
     contents = [_content(inode, numbering) for inode in numbering.inodes]
     files = [
-        (inode, inode.node, _extents(inode.node.data)) for inode in numbering.inodes if isinstance(inode.node, TreeFile)
+        (inode, inode.node, extents_of(inode.node.data))
+        for inode in numbering.inodes
+        if isinstance(inode.node, TreeFile)
     ]
     for inode, file, _ in files:
         check_file_size(inode.path, file.size_bytes)
@@ -158,7 +160,7 @@ def _content(inode: InodePlan, numbering: Numbering) -> bytes:
     return node.target
 
 
-def _extents(data: Sequence[DataRun]) -> tuple[BlockExtent, ...]:
+def extents_of(data: Sequence[DataRun]) -> tuple[BlockExtent, ...]:
     """Return which blocks hold data: those that any byte of it touches."""
     if len(data) == 1 and not data[0].file_offset:
         return (BlockExtent(0, -(-data[0].length_bytes // BLOCK_SIZE_BYTES)),)

@@ -10,6 +10,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from glob import escape
 from typing import NamedTuple, Self
 
 from dcss.errors import ImageError
@@ -46,6 +47,11 @@ def match_patterns(patterns: Sequence[str]) -> list[Matches | ImageError]:
             found.append(error)
     _Walk(searches).run()
     return found
+
+
+def literal_pattern(path: bytes) -> str:
+    """Return the pattern that matches this path alone; of bytes that are no text, each is any character."""
+    return "".join("?" if 0xDC80 <= ord(character) <= 0xDCFF else character for character in escape(os.fsdecode(path)))
 
 
 class PathPattern:
