@@ -10,8 +10,10 @@ from dataclasses import dataclass
 
 from dcss.account.maps import Vma, parse_line
 from dcss.account.proc import read_proc
+from dcss.errors import LaunchError, MeasurementDeniedError
 
 _KB = 1024
+_PRIVATE = frozenset({b"Private_Clean", b"Private_Dirty"})
 _HEAD = re.compile(rb"^[0-9a-f]+-[0-9a-f]+ .*$", re.MULTILINE)
 # VmFlags, THPeligible and ProtectionKey have no unit: they are no amounts. Some kernels put tabs behind a name.
 _AMOUNT = re.compile(rb"^([^:\n]+):[ \t]*([0-9]+)[ \t]+kB[ \t]*$", re.MULTILINE)
@@ -77,6 +79,15 @@ def read_smaps(pid: int) -> list[MappingFields]:
 def read_rollup(pid: int, wanted: frozenset[bytes] | None = None) -> dict[str, int]:
     """Read the sums over all mappings of process `pid` (Linux 4.14 and later), or those `wanted`, in bytes."""
     return parse_fields(read_proc(pid, "smaps_rollup"), wanted)
+
+
+def private_bytes(pid: int) -> int | None:
+    """Return how much memory only process `pid` maps; None where it has ended, or this user may not see it."""
+    try:
+        rollup = read_rollup(pid, _PRIVATE)
+        return rollup["Private_Clean"] + rollup["Private_Dirty"]
+    except (LaunchError, MeasurementDeniedError, KeyError):
+        return None
 
 
 def read_status(pid: int, wanted: frozenset[bytes] | None = None) -> dict[str, int]:

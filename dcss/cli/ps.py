@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from dcss.cli.options import json_option, print_json, print_page
+from dcss.cli.options import echo_error, json_option, print_json, print_page
 from dcss.cli.systems import for_each, system_argument
 from dcss.cli.watch import watch, watch_option
 from dcss.errors import ConfigError, LaunchError
@@ -114,17 +114,14 @@ class _Look(NamedTuple):
 
 
 def _status(found: "FoundSystem", *, may_be_gone: bool) -> "SystemStatus | NotRunning | None":
-    """Ask a system for its status; None if it has ended since it was found, and may be gone."""
-    from dcss.documents import from_document
-    from dcss.results import SystemStatus
-    from dcss.rpc.client import Client, Life
+    """Return a system's status; None if it has ended since it was found, and may be gone."""
+    from dcss.rpc.client import Life
     from dcss.rpc.watch import NotAnsweringError
 
     if found.life is not Life.UP:
         return NotRunning({"system": found.name, "state": found.life.value, "pid": found.pid}, _not_running(found))
     try:
-        with Client(found.name) as client:
-            return from_document(SystemStatus, client.ask("ps"))
+        return _running_status(found)
     except NotAnsweringError as error:
         document = {"system": found.name, "state": "not answering", "pid": found.pid, "reason": str(error)}
         return NotRunning(document, f"{found.name}: not answering: {str(error).removeprefix(f'system {found.name}: ')}")
@@ -134,21 +131,34 @@ def _status(found: "FoundSystem", *, may_be_gone: bool) -> "SystemStatus | NotRu
         return None
 
 
+def _running_status(found: "FoundSystem") -> "SystemStatus":
+    """Read a system's status from its statistics area; ask CP where that cannot be read, or CP stands still."""
+    from dcss.documents import from_document
+    from dcss.host.process import is_stopped
+    from dcss.results import SystemStatus
+    from dcss.rpc.area_files import StatisticsError
+    from dcss.rpc.client import Client
+    from dcss.rpc.statistics import StatisticsReader, status_of
+
+    problem = None
+    if found.pid is not None and not is_stopped(found.pid):
+        try:
+            with StatisticsReader(found.name, found.pid) as reader:
+                return status_of(reader.read(), found.directory)
+        except StatisticsError as error:
+            problem = error
+    with Client(found.name) as client:
+        status = from_document(SystemStatus, client.ask("ps"))
+    if problem is not None:
+        echo_error(f"dcss: warning: {problem}; its CP was asked instead")
+    return status
+
+
 def _private_bytes(status: "SystemStatus") -> dict[str, int | None]:
     """Return each living guest's private memory; this process reads it, so that CP need not."""
-    from dcss.account.smaps import read_rollup
-    from dcss.errors import MeasurementDeniedError
+    from dcss.account.smaps import private_bytes
 
-    sizes: dict[str, int | None] = {}
-    for guest in status.guests:
-        if guest.pid is None:
-            continue
-        try:
-            rollup = read_rollup(guest.pid)
-            sizes[guest.name] = rollup["Private_Clean"] + rollup["Private_Dirty"]
-        except (LaunchError, MeasurementDeniedError, KeyError):
-            sizes[guest.name] = None
-    return sizes
+    return {guest.name: private_bytes(guest.pid) for guest in status.guests if guest.pid is not None}
 
 
 def _not_running(found: "FoundSystem") -> str:

@@ -48,6 +48,7 @@ class ControlProgram:
             self._directory = SegmentDirectory(self._objects)
             self._machines: dict[str, RegisteredMachine] = {}
             self._findings = Findings()
+            self._on_hypercall: Callable[[str, Request, Reply], None] = lambda *_: None
             self.saved = SavedSegments(self._directory, spool, self._findings)
             self._host = Host(system, self._directory, self.saved, self._findings, self._machines)
             self._closing = stack.pop_all()
@@ -60,6 +61,18 @@ class ControlProgram:
     def report_findings(self, report: Callable[[str], None]) -> None:
         """Call `report` with each of `findings`, those of now and those to come, and with loads that fail."""
         self._findings.report_to(report)
+
+    def observe(
+        self,
+        on_hypercall: Callable[[str, Request, Reply], None],
+        on_segment: Callable[[Segment, RegisteredMachine | None], None],
+    ) -> None:
+        """Have `on_hypercall` called with each hypercall of a machine that was answered, by the machine's name.
+
+        `on_segment` is called as SegmentDirectory.on_changed is.
+        """
+        self._on_hypercall = on_hypercall
+        self._directory.on_changed = on_segment
 
     @property
     def available(self) -> Mapping[SegmentName, Segment]:
@@ -142,6 +155,11 @@ class ControlProgram:
         machine = self._machines.get(name)
         if machine is None:  # its process lives a little longer than that, while a system is taken down
             return Reply(ConditionCode.UNSUPPORTED, request.rx, request.ry)
+        reply = await self._answer(machine, request)
+        self._on_hypercall(name, request, reply)
+        return reply
+
+    async def _answer(self, machine: RegisteredMachine, request: Request) -> Reply:
         if request.diagnose == DIAGNOSE_64:
             return await diagnose_64(self._host, machine, request)
         if request.diagnose == DIAGNOSE_08:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 FaultPoint = Callable[[str], None]  # called after each step, with its name; a test kills the process there
 NEW_SUFFIX = ".new"
+LOG_TAIL_BYTES = 4096
 
 
 _KINDS = {
@@ -148,3 +149,13 @@ def set_aside(path: Path, directory: Path) -> Path:
     sync_directory(directory)
     sync_directory(path.parent)
     return target
+
+
+def log_tail(path: Path) -> str:
+    """Return the end of a guest's log, or why it cannot be read."""
+    try:
+        with path.open("rb") as log:
+            log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
+            return log.read().decode(errors="replace").strip()
+    except OSError as error:
+        return f"its log cannot be read: {error}"

@@ -1,6 +1,7 @@
 """Named POSIX shared memory objects: what ours are called, and whether there is room for more.
 
 Names are ``/dcss.SYSTEM.LABEL.NUMBER``; LABEL has no dot, so that names of systems `a` and `a.b` are never confused.
+CP's statistics area is ``/dcss.SYSTEM.stats``, with a number only where another system has that name.
 """
 
 import os
@@ -12,24 +13,27 @@ from dcss.errors import PublishError
 
 SHM_DIRECTORY = Path("/dev/shm")
 MAX_SAME_NAME = 10_000
-_OBJECT_FILE = re.compile(r"dcss\.(?P<system>.+)\.(?P<label>[A-Za-z0-9@#$_-]+)\.(?P<number>[0-9]+)", re.ASCII)
+STATISTICS = "stats"
+_OBJECT_FILE = re.compile(
+    rf"dcss\.(?P<system>.+)\.(?:(?P<label>[A-Za-z0-9@#$_-]+)\.(?P<number>[0-9]+)|{STATISTICS})", re.ASCII
+)
 
 
 class ObjectName(NamedTuple):
-    """The parts of an object's name."""
+    """The parts of an object's name; `number` is 0 where the name has none."""
 
     system: str
     label: str
     number: int
 
     def __str__(self) -> str:
-        return f"/dcss.{self.system}.{self.label}.{self.number}"
+        return f"/dcss.{self.system}.{self.label}" + (f".{self.number}" if self.number else "")
 
     @classmethod
     def parse(cls, file_name: str) -> Self | None:
         """Read the name of a file in /dev/shm; None if it is not one of ours."""
         match = _OBJECT_FILE.fullmatch(file_name)
-        return cls(match["system"], match["label"], int(match["number"])) if match else None
+        return cls(match["system"], match["label"] or STATISTICS, int(match["number"] or 0)) if match else None
 
 
 def check_space(what: str, size_bytes: int) -> None:

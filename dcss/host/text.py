@@ -2,6 +2,8 @@
 
 import codecs
 import os
+from datetime import UTC, datetime
+from functools import lru_cache
 
 ESCAPE_SURROGATES = "dcss.escape"  # for errors= of str.encode and of streams
 
@@ -12,6 +14,12 @@ def is_encodable(text: str) -> bool:
         return b"\0" not in os.fsencode(text)
     except UnicodeEncodeError:
         return False
+
+
+@lru_cache(maxsize=1 << 12)  # guests start together, and each look at a system shows the same times again
+def iso_utc(seconds: int) -> str:
+    """Return an instant of the wall clock as ISO 8601 writes it, in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -14,6 +14,7 @@ from typing import Any, Protocol, Self
 from dcss.errors import ConfigError, LaunchError
 from dcss.host.paths import check_system_name, runtime_directory
 from dcss.rpc.address import connected, peer_of
+from dcss.rpc.area_files import has_area
 from dcss.rpc.protocol import LINE_END, Arguments, ControlRequest, Output, Taken, read_answer
 from dcss.rpc.watch import LOOK_SECONDS, SILENT_SECONDS, AnswerWatch
 from dcss.suggest import suggestion
@@ -55,6 +56,8 @@ def find_systems() -> list[FoundSystem]:
 
 
 def _life(directory: Path) -> Life:
+    if _is_locked(directory) and has_area(directory.name, _pid_in(directory)):
+        return Life.UP  # it has taken clients since before it announced its area, and is not bothered
     try:
         connected(directory).close()
     except BlockingIOError:

@@ -106,6 +106,11 @@ class Guest:
             return self.reason
         return self.instance.failure().removeprefix(f"{self.name}: ")
 
+    @property
+    def run_status(self) -> int:
+        """The exit status of `outcome`, which reads the end of its log, too."""
+        return EX_OSERR if self.reason or self.instance is None else self.instance.run_status
+
     def outcome(self) -> GuestOutcome:
         """Return how its last start ended, or why there was none."""
         if self.reason or self.instance is None:

@@ -1,7 +1,6 @@
 """One run of a guest as CP sees it: what its engine started, what it reported, and how it ended."""
 
 import asyncio
-import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,10 +12,9 @@ from dcss.abi.console import Counters, Verdict
 from dcss.config.plan import GuestPlan
 from dcss.engines.base import End, ExecOptions, Instance, OutputSink
 from dcss.errors import LaunchError
+from dcss.host.files import log_tail
 from dcss.host.process import how_ended
 from dcss.results import Boot, GuestOutcome, MountAccess
-
-LOG_TAIL_BYTES = 4096
 
 
 @dataclass(slots=True, eq=False)
@@ -102,16 +100,20 @@ class GuestInstance:
         if self.running is not None:
             self.running.kill()
 
-    def outcome(self) -> GuestOutcome:
-        """Return how its run ended; where it died without a verdict, that is its signal or status."""
+    @property
+    def run_status(self) -> int:
+        """How its run ended: what it stated, or the signal or status that it died by; -1 where that is not known."""
         stated = self.verdict.exit_status if self.verdict is not None else None
         status = stated if stated is not None and self.exit_status in {None, stated} else self.exit_status
-        log = self._log_tail() if status != 0 else ""
+        return -1 if status is None else status
+
+    def outcome(self) -> GuestOutcome:
+        """Return how its run ended."""
+        status = self.run_status
+        log = log_tail(self.log_path) if status != 0 else ""
         start = None if self.running is None else self.running.boot
         boot: Boot | None = None if start is None else "clone" if start.cloned else "full"
-        return GuestOutcome(
-            self.name, -1 if status is None else status, self.seconds, log, boot, "" if start is None else start.reason
-        )
+        return GuestOutcome(self.name, status, self.seconds, log, boot, "" if start is None else start.reason)
 
     def failure(self) -> str:
         """Return why it ended, which no guest does that is well."""
@@ -134,14 +136,6 @@ class GuestInstance:
             state = "it has ended" if self.end is not None else "its `run:` list has not ended well (yet)"
             raise LaunchError(f"guest {self.name}: {what} needs a guest that is ready; {state}")
         return self.running
-
-    def _log_tail(self) -> str:
-        try:
-            with self.log_path.open("rb") as log:
-                log.seek(max(0, log.seek(0, os.SEEK_END) - LOG_TAIL_BYTES))
-                return log.read().decode(errors="replace").strip()
-        except OSError as error:
-            return f"its log cannot be read: {error}"
 
 
 def signal_name(number: int) -> str:

@@ -112,6 +112,7 @@ class Prover:
                     )
                 if verdict.verdict == "verified" or cp.changes == changes_before:
                     break
+        self._system.statistics.judged(verdict)
         return self._with_hints(verdict), account, target
 
     def prepare(self) -> None:

@@ -35,7 +35,7 @@ class Requests:
 
     def handlers(self) -> Mapping[str, Handler]:
         """Return the handlers by the request's name."""
-        return {
+        handlers: dict[str, Handler] = {
             "ping": self._ping,
             "ps": self._ps,
             "verify": self._verify,
@@ -45,6 +45,14 @@ class Requests:
             "down": self._down,
             **operator_handlers(self._system.cp, self._system.tasks),
         }
+        return {name: self._counted(handler) for name, handler in handlers.items()}
+
+    def _counted(self, handler: Handler) -> Handler:
+        async def counted(client: ClientConnection, arguments: Arguments) -> Arguments:
+            self._system.statistics.requested()
+            return await handler(client, arguments)
+
+        return counted
 
     async def _ping(self, _client: ClientConnection, _: Arguments) -> Arguments:
         return {"system": self._system.plan.name, "pid": os.getpid()}
@@ -70,7 +78,7 @@ class Requests:
     async def _refresh_counters(self, sleeping: frozenset[str]) -> list[str]:
         """Have all guests that are ready and do not sleep send their counters; return a line for each that is late."""
         asked: dict[asyncio.Task[bool], GuestInstance] = {
-            self._system.tasks.start(_refresh(guest), f"counters of {guest.name}"): guest
+            self._system.tasks.start(self._refresh(guest), f"counters of {guest.name}"): guest
             for guest in self._system.guests.values()
             if guest.ready and guest.name not in sleeping
         }
@@ -81,6 +89,15 @@ class Requests:
             for task, guest in asked.items()
             if guest.ready and not (task.done() and task.result())
         ]
+
+    async def _refresh(self, guest: GuestInstance) -> bool:
+        """Have a guest send its counters; return False where it cannot be asked now."""
+        try:
+            await guest.refresh_counters()
+        except LaunchError:  # a command is running in it, or it has not read what it was asked before
+            return False
+        self._system.statistics.counters_changed(guest)
+        return True
 
     async def _exec(self, client: ClientConnection, arguments: Arguments) -> Arguments:
         guest, words = self._find(arguments), arguments.get("command")
@@ -133,12 +150,3 @@ class Requests:
             near = suggestion(str(name), guests)
             raise ConfigError(f"guest: found {name!r}, wanted one of system {self._system.plan.name}: {shown}{near}")
         return guest
-
-
-async def _refresh(guest: GuestInstance) -> bool:
-    """Have a guest send its counters; return False where it cannot be asked now."""
-    try:
-        await guest.refresh_counters()
-    except LaunchError:  # a command is running in it, or it has not read what it was asked before
-        return False
-    return True

@@ -10,6 +10,7 @@ from dcss.engines.base import Engine
 from dcss.host.aio import TaskSet
 from dcss.system.instance import GuestInstance
 from dcss.system.log import SystemLog
+from dcss.system.statistics import StatisticsRecorder
 from dcss.system.supervisor import Supervisor
 
 Phase = Literal["publishing", "starting", "up"]
@@ -24,6 +25,7 @@ class SystemState:
     cp: ControlProgram
     log: SystemLog
     supervisor: Supervisor
+    statistics: StatisticsRecorder
     started_at: str
 
     def __init__(self, plan: SystemPlan, engines: Mapping[str, Engine]) -> None:

@@ -1,13 +1,11 @@
 """The status of a running system, which `dcss ps` shows."""
 
 import os
-from datetime import UTC, datetime
-from functools import lru_cache
 
+from dcss.host.text import iso_utc
 from dcss.results import GuestStatus, SegmentStatus, SystemStatus
 from dcss.system.guest import FAILED_STATES, Guest
 from dcss.system.state import SystemState
-from dcss.system.targets import version_name
 
 
 def system_status(system: SystemState) -> SystemStatus:
@@ -22,7 +20,7 @@ def system_status(system: SystemState) -> SystemStatus:
         guests=tuple(guest_status(system, guest) for guest in system.supervisor.guests.values()),
         segments=tuple(
             SegmentStatus(
-                name=version_name(segment),
+                name=segment.version_name,
                 file=segment.spid,
                 file_class=segment.file_class.value,
                 shm=segment.stored.name,
@@ -44,7 +42,7 @@ def guest_status(system: SystemState, guest: Guest) -> GuestStatus:
         name=guest.name,
         engine=guest.plan.engine,
         state=guest.state.value,
-        since=_iso(int(guest.since_seconds)),
+        since=iso_utc(int(guest.since_seconds)),
         pid=pids[0] if pids else None,
         segments=_loaded(system, guest.name),
         restarts=guest.restarts,
@@ -57,9 +55,4 @@ def guest_status(system: SystemState, guest: Guest) -> GuestStatus:
 def _loaded(system: SystemState, guest: str) -> tuple[str, ...]:
     if guest not in system.cp.machines:
         return ()
-    return tuple(version_name(load.segment) for load in system.cp.loaded(guest).values())
-
-
-@lru_cache(maxsize=1 << 12)  # guests start together, and each `dcss ps` shows the same times again
-def _iso(seconds: int) -> str:
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    return tuple(load.segment.version_name for load in system.cp.loaded(guest).values())

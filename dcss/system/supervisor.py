@@ -23,7 +23,8 @@ _EXIT_SECONDS = 2.0  # for so long a guest may live on that reported that it fai
 class Supervisor:
     """All guests of one plan. `on_settled` is called with each guest once, when its first start has settled.
 
-    That is so when it is ready, or has failed and is not soon started again.
+    That is so when it is ready, or has failed and is not soon started again. `on_state` is called with a guest whenever
+    it has entered a state.
     """
 
     def __init__(
@@ -35,10 +36,11 @@ class Supervisor:
         tasks: TaskSet,
         log: SystemLog,
         on_settled: Callable[[Guest], None],
+        on_state: Callable[[Guest], None] = lambda _: None,
     ) -> None:
         self.guests = {guest.name: Guest(guest) for guest in plan.guests}
         self._cp, self._engines, self._tasks, self._log = cp, engines, tasks, log
-        self._on_settled = on_settled
+        self._on_settled, self._on_state = on_settled, on_state
         self._slots = asyncio.Semaphore(STARTS_AT_ONCE)
         self._unsettled = set(self.guests)
         self._all_settled = asyncio.Event()
@@ -192,6 +194,7 @@ class Supervisor:
 
     def _enter(self, guest: Guest, state: State) -> None:
         guest.enter(state)
+        self._on_state(guest)
         if guest.settled and guest.name in self._unsettled:
             self._unsettled.remove(guest.name)
             self._on_settled(guest)

@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 from dcss.account.machine import free_memory_bytes
 from dcss.config.plan import SystemPlan
 from dcss.cp.program import ControlProgram
+from dcss.cp.statistics import StatisticsArea
 from dcss.engines.base import Engine
 from dcss.engines.registry import ENGINES
 from dcss.errors import ConfigError, LaunchError
@@ -24,7 +25,8 @@ from dcss.system.log import Echo, SystemLog, utc_now
 from dcss.system.proof import Prover
 from dcss.system.publish import publish_segments
 from dcss.system.requests import Requests
-from dcss.system.state import SystemState
+from dcss.system.state import Phase, SystemState
+from dcss.system.statistics import StatisticsRecorder
 from dcss.system.supervisor import Supervisor
 
 Answer = TypeVar("Answer")
@@ -94,6 +96,7 @@ class System(SystemState):
         stack.push_async_callback(self.tasks.close)
         for engine in self.engines.values():
             self.tasks.start(engine.serve(), f"engine {engine.name}")
+        self._open_statistics(stack)
         self.supervisor = Supervisor(
             self.plan,
             cp=self.cp,
@@ -101,12 +104,30 @@ class System(SystemState):
             tasks=self.tasks,
             log=self.log,
             on_settled=lambda _: self._progress.advance(),
+            on_state=self.statistics.guest_changed,
         )
+        for guest in self.supervisor.guests.values():
+            self.statistics.guest_changed(guest)
         self.prover = Prover(self)
         handlers = Requests(self, self.prover, self.take_down).handlers()
         server = ControlServer(self.cp.lock.directory, handlers, self.log.note)
         stack.push_async_callback(server.close)
         server.start()
+        self._enter_phase("publishing")
+        self._area.announce()
+
+    def _open_statistics(self, stack: AsyncExitStack) -> None:
+        self._area = StatisticsArea(self.plan.name, len(self.plan.guests))
+        stack.callback(self._area.close)
+        if self._area.problem:
+            self._warn(f"{self._area.problem}; dcss ps asks CP instead")
+        self.statistics = StatisticsRecorder(self.plan, self.cp, self._area)
+        self.cp.observe(self.statistics.hypercall, self.statistics.segment_changed)
+
+    def _enter_phase(self, phase: Phase) -> None:
+        self.phase = phase
+        helpers = [pid for engine in self.engines.values() for pid in engine.pids]
+        self.statistics.system_changed(phase, self.started_at, helpers)
 
     async def publish(self) -> None:
         """Put every segment of the plan into shared memory.
@@ -119,13 +140,13 @@ class System(SystemState):
         """Start every guest of the plan, a few at a time."""
         self.free_before_bytes = free_memory_bytes()
         self._progress.phase("start guests", len(self.plan.guests), "guests")
-        self.phase = "starting"
+        self._enter_phase("starting")
         self.supervisor.launch()
 
     async def wait(self) -> None:
         """Wait until each guest's `run:` list has ended, well or not. Raises TakenDownError, LaunchError."""
         await self._until_end(self.supervisor.wait_settled())
-        self.phase = "up"
+        self._enter_phase("up")
 
     async def serve(self) -> None:
         """Serve guests and clients until one of these has the system taken down. Raises LaunchError."""

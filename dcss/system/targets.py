@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from dcss.account.targets import GuestTarget, SegmentTarget, StatedCounters, SystemTarget
 from dcss.cp.program import ControlProgram
-from dcss.cp.segments.segment import FileClass, Segment
+from dcss.cp.segments.segment import Segment
 from dcss.cp.segments.shm import SharedObject
 from dcss.system.instance import GuestInstance
 from dcss.system.state import SystemState
@@ -46,13 +46,6 @@ def objects_of(cp: ControlProgram) -> dict[str, SharedObject]:
     return {stored.name: stored for segment in cp.files.values() for _, stored in _objects(segment)}
 
 
-def version_name(segment: Segment) -> str:
-    """Return what reports call a version: the segment's name; with its file number where it was replaced or purged."""
-    if segment.file_class is FileClass.PENDING_PURGE:
-        return f"{segment.name}.{segment.spid:04d}"
-    return segment.name
-
-
 def segment_users(system: SystemState) -> dict[str, int]:
     """Return how many guests have each version in storage loaded, by the name that `target_of` gives it."""
     descriptors = Counter(load.descriptor for machine in system.cp.machines.values() for load in machine.loads.values())
@@ -65,7 +58,7 @@ def segment_users(system: SystemState) -> dict[str, int]:
 
 def _objects(segment: Segment) -> Iterator[tuple[str, SharedObject]]:
     """Yield what a version has in storage: its object and, of one that guests may change, the saved content."""
-    name = version_name(segment)
+    name = segment.version_name
     if segment.stored is not None:
         yield name, segment.stored
     if segment.pristine is not None:

@@ -156,7 +156,7 @@ def test_what_each_guest_must_do_itself_runs_in_each(dcss: Dcss) -> None:
 def test_a_new_version_is_booted_in_full_and_leaves_a_template_for_the_next(dcss: Dcss) -> None:
     with up(dcss, dcss.guests(4)):
         (old,) = templates(dcss)
-        (name,) = dcss.objects()
+        (name,) = dcss.segment_objects()
         pages = (Path("/dev/shm") / name).stat().st_size // PAGE_SIZE
         dcss("segment", "define", "LIB", f"20000-{0x20000 + pages - 1:X} SR", "--system", dcss.system)
         dcss("segment", "save", "LIB", "--image", dcss.home / "tree", "--system", dcss.system)

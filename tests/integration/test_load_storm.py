@@ -15,7 +15,7 @@ from statistics import mean
 from typing import NamedTuple
 
 import pytest
-from cli_support import GUEST, MAP, SHARED_MEMORY, Dcss, made_user
+from cli_support import GUEST, MAP, Dcss, made_user
 from storm_support import SEGMENT_BYTES, SYSFS, Operator, StormGuest, StormSystem, Worker, storm_segments
 
 from dcss.account.smaps import read_rollup
@@ -79,7 +79,7 @@ def measure(user: Dcss, sample: list[StormGuest]) -> Figures:
     cp, server = processes["dcss:cp"], processes["dcss:forkserver"]
     return Figures(
         {name: len(os.listdir(f"/proc/{pid}/fd")) for name, pid in processes.items()},  # noqa: PTH208
-        Counter(path.name.split(".")[-2] for path in SHARED_MEMORY.glob(f"dcss.{user.system}.*")),
+        Counter(name.split(".")[-2] for name in user.segment_objects()),
         read_rollup(cp)["Anonymous"],
         read_rollup(server)["Anonymous"],
         {guest.name: read_rollup(guest.pid)["Private_Dirty"] for guest in sample},

@@ -133,7 +133,7 @@ def test_a_segment_is_replaced_under_its_guests(dcss: Dcss) -> None:
     dcss("guest", "restart", "G02")
     assert users(dcss) == {2: ("A", ["G01", "G02"])}
     assert libraries(dcss, "G02") == after
-    assert len(dcss.objects()) == 1
+    assert len(dcss.segment_objects()) == 1
     assert dcss.json("verify")["verdict"] == "verified"
     dcss("down", dcss.system)
     assert [row.split()[0] for row in segment(dcss, "query")[1:]] == ["0002"]
@@ -146,9 +146,9 @@ def test_import_load_export_and_refusals_at_a_running_cp(dcss: Dcss) -> None:
     assert segment(dcss, "import", "lib.img", "--name", "COPY", "--at", "1G") == [
         "HCPNSS440I Saved segment COPY was successfully saved in fileid 0002."
     ]
-    assert len(dcss.objects()) == 1
+    assert len(dcss.segment_objects()) == 1
     assert segment(dcss, "load", "COPY") == ["COPY: file 0002, 2.0 MiB, content as saved"]
-    assert len(dcss.objects()) == 2
+    assert len(dcss.segment_objects()) == 2
     assert segment(dcss, "save", "NOSUCH", status=1)[0].startswith("HCPDCS9002E")
     assert segment(dcss, "load", "NOSUCH", status=1)[0].startswith("HCPDCS9003E")
     with image.open("r+b") as file:
@@ -168,7 +168,7 @@ def test_guests_see_at_once_what_cp_writes(dcss: Dcss) -> None:
         dcss.config(SHARERS, segment='  - {name: LIB, define: ["20000-201FF SC"], image: {directory: tree}}'),
         "-d",
     )
-    (object_,) = dcss.objects()
+    (object_,) = dcss.segment_objects()
     library = (dcss.home / "tree/usr/lib/lib00.so").read_bytes()
     address = 0x20000000 + Path("/dev/shm", object_).read_bytes().index(library)
     words = ("exec", "G02", "--", "head", "-c", "7", "/usr/lib/lib00.so")
@@ -191,7 +191,7 @@ def test_what_cp_writes_begins_as_zeros_without_an_image(dcss: Dcss) -> None:
     """FACTS 1.1, SC: data saved: no. What an operator defines and saves to replace it takes its place."""
     config = dcss.config("name: G, expect: nothing", segment='  - {name: MON, define: ["20000-200FF SC"]}')
     dcss("up", config, "-d")
-    (object_,) = dcss.objects()
+    (object_,) = dcss.segment_objects()
     assert not any(Path("/dev/shm", object_).read_bytes())
     assert users(dcss) == {1: ("A", ["G"])}
     segment(dcss, "define", "MON", "20000-200FF SC")

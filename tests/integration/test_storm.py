@@ -5,7 +5,6 @@ import random
 import signal
 import subprocess
 import time
-from pathlib import Path
 
 import pytest
 from cli_support import Dcss
@@ -109,7 +108,7 @@ def weather(dcss: Dcss, seconds: float) -> Storm:
     assert {claim["claim"]: claim["holds"] for claim in verdict["claims"]}["books-close"] in {True, None}
     assert dcss.ps()["segments"][0]["guests"] == GUESTS
     assert storm.descriptors() == fresh
-    assert len(list(Path("/dev/shm").glob(f"dcss.{dcss.system}.*"))) == 1
+    assert len(dcss.segment_objects()) == 1
     dcss("down")
     assert dcss.left() == []
     return storm

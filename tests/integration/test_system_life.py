@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from needs_support import needs
-from system_support import COPIED, SYSTEM, RunningSystem, alive, guest, objects, system_plan, wait_gone
+from system_support import COPIED, SYSTEM, RunningSystem, alive, guest, objects, segment_objects, system_plan, wait_gone
 
 from dcss.abi.hypercall import Request
 from dcss.config.plan import GuestPlan, LinuxSettings, MountPlan, SystemPlan
@@ -40,7 +40,7 @@ def test_guests_become_ready_and_leave_nothing(tmp_path: Path) -> None:
         base = system.guests["BASE"].verdict
         assert base is not None
         assert base.page_cache_bytes == (250 + 52 + 1) * 4096
-        assert objects(SYSTEM) == [f"dcss.{SYSTEM}.LIB.1"]
+        assert segment_objects(SYSTEM) == [f"dcss.{SYSTEM}.LIB.1"]
         pids = [system.pid_of(name) for name in system.guests] + [system.fork_server_pid]
         names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in pids]
         assert names == ["dcss:LINUX00", "dcss:LINUX01", "dcss:LINUX02", "dcss:LINUX03", "dcss:BASE", "dcss:forkserver"]
@@ -141,8 +141,8 @@ def test_second_cp_of_a_system_is_refused_and_another_system_is_not(tmp_path: Pa
             pass
         with start(system_plan(tmp_path, guest("A", MAP_ALL), name=f"{SYSTEM}-other")) as second:
             second.bring_up()
-            assert len(objects(SYSTEM)) == len(objects(f"{SYSTEM}-other")) == 1
-        assert len(objects(SYSTEM)) == 1
+            assert len(segment_objects(SYSTEM)) == len(segment_objects(f"{SYSTEM}-other")) == 1
+        assert len(segment_objects(SYSTEM)) == 1
 
 
 def test_an_engine_that_is_not_built_is_refused_before_anything_starts(tmp_path: Path) -> None:
@@ -186,9 +186,9 @@ def test_a_killed_cp_takes_its_guests_along_and_the_next_start_cleans_up(tmp_pat
         assert all(alive(pid) for pid in pids)
         process.kill()
     wait_gone(*pids)
-    assert objects(SYSTEM) == [f"dcss.{SYSTEM}.LIB.1"]  # nobody was left to unlink it
+    assert segment_objects(SYSTEM) == [f"dcss.{SYSTEM}.LIB.1"]  # nobody was left to unlink it
     with start(system_plan(tmp_path, guest("A", MAP_ALL))) as system:
-        assert objects(SYSTEM) == []
+        assert segment_objects(SYSTEM) == []
         assert any(f"dcss.{SYSTEM}.LIB.1" in name for name in system.cp.swept)
 
 

@@ -148,6 +148,10 @@ class Dcss:
         """Return what its systems have in /dev/shm; their names begin with the system's."""
         return sorted(path.name for path in SHARED_MEMORY.glob(f"dcss.{self.system}*"))
 
+    def segment_objects(self) -> list[str]:
+        """Return the segments that its systems have in /dev/shm."""
+        return [name for name in self.objects() if not name.endswith(".stats")]
+
     def left(self) -> list[str]:
         """Return everything of its systems that there is: processes, objects, files."""
         files = [str(path) for path in (self.runtime / "dcss").rglob("*")] if self.runtime.exists() else []

@@ -81,6 +81,11 @@ def objects(system: str) -> list[str]:
     return [name for name in os.listdir("/dev/shm") if name.startswith(f"dcss.{system}.")]  # noqa: PTH208
 
 
+def segment_objects(system: str) -> list[str]:
+    """Return the segments that a system has in /dev/shm."""
+    return [name for name in objects(system) if not name.endswith(".stats")]
+
+
 class RunningSystem:
     """A real system for tests that are no coroutines: its event loop runs while one of the calls here does."""
 

@@ -18,17 +18,23 @@ from dcss.errors import DcssError, SpoolError
 MAX_SPID = 9999  # file numbers have four digits
 
 
+def _nobody_looks(segment: Segment, machine: RegisteredMachine | None) -> None:
+    """Stand for `on_changed` until someone looks."""
+
+
 class SegmentDirectory:
     """All system data files of one CP: by file number (`files`), by name those that can be loaded (`available`), and by
     name those that are defined and not saved (`skeletons`).
 
     `changes` counts loads, unloads, files taken away and writes of CP. `on_damaged(segment, reason)` is awaited with a
     segment that turned out not to be what was saved; it purges it. `files_settled()` returns when the files on disk are
-    those that the directory has.
+    those that the directory has. `on_changed` is called with a segment that came, went, was brought into storage,
+    loaded or unloaded, and with the machine that did that, None where it was none.
     """
 
     on_damaged: Callable[[Segment, str], Awaitable[None]]  # set by whoever keeps the segments on disk
     files_settled: Callable[[], Awaitable[None]]  # as above
+    on_changed: Callable[[Segment, RegisteredMachine | None], None] = staticmethod(_nobody_looks)
 
     def __init__(self, objects: SegmentObjects) -> None:
         self.files: dict[int, Segment] = {}
@@ -64,6 +70,7 @@ class SegmentDirectory:
         self._last_spid = max(self._last_spid, segment.spid)
         if older is not None:
             self._retire(older)
+        self.on_changed(segment, None)
         return older
 
     def purge(self, segment: Segment) -> None:
@@ -79,8 +86,10 @@ class SegmentDirectory:
         self.changes += 1
         segment.file_class = FileClass.PENDING_PURGE
         if segment.users:
+            self.on_changed(segment, None)
             return
         del self.files[segment.spid]
+        self.on_changed(segment, None)
         if self._pins:
             self._unpinned_drops.append(segment)
         else:
@@ -129,6 +138,7 @@ class SegmentDirectory:
             segment = self.available[name]
             async with self.exclusive(segment):
                 if await self._prepared(segment, partial(self._objects.bring_in, segment)):
+                    self.on_changed(segment, None)
                     return segment
 
     async def set_aside(self, segment: Segment, reason: str) -> None:
@@ -196,6 +206,7 @@ class SegmentDirectory:
         self.changes += 1
         segment.users.add(machine.name)
         machine.loads[segment.name] = load
+        self.on_changed(segment, machine)
         return load
 
     async def _prepared(self, segment: Segment, prepare: Callable[[], Awaitable[object]]) -> bool:
@@ -221,6 +232,7 @@ class SegmentDirectory:
         segment.users.discard(machine.name)
         if segment.file_class is FileClass.PENDING_PURGE:
             self._retire(segment)
+        self.on_changed(segment, machine)
 
 
 def _overlapped(machine: RegisteredMachine, segment: Segment) -> list[SegmentName]:

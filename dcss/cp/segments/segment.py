@@ -63,6 +63,13 @@ class Segment:
         return self.definition.name
 
     @property
+    def version_name(self) -> str:
+        """What reports call this version: the name; with its file number where it was replaced or purged."""
+        if self.file_class is FileClass.PENDING_PURGE:
+            return f"{self.name}.{self.spid:04d}"
+        return self.name
+
+    @property
     def object(self) -> SharedObject:
         """The segment in storage. Raises LookupError before it was brought in, which the first load does."""
         if self.stored is None:

@@ -12,6 +12,7 @@ from client_support import connected_client
 from cp_support import define, filler, private_directories, unique_system
 from engine_support import READY, FakeEngine
 from loop_support import in_event_loop
+from statistics_support import unread_recorder
 from system_support import guest
 
 from dcss.config.plan import GuestPlan, SystemPlan
@@ -44,6 +45,7 @@ class Stage(SystemState):
         super().__init__(SystemPlan("SYS", (), guests, directory / "sys.yaml"), {"process": self.engine})
         self.cp = ControlProgram(unique_system())
         self.log = SystemLog(directory)
+        self.statistics = unread_recorder(self.plan, self.cp)
         self.started_at = "2026-01-02T03:04:05Z"
         self.supervisor = Supervisor(
             self.plan,

@@ -12,8 +12,9 @@ from dcss.abi.console import FileAccess, Verdict
 from dcss.abi.hypercall import Reply, Request
 from dcss.engines.base import End
 from dcss.errors import LaunchError
+from dcss.host.files import LOG_TAIL_BYTES
 from dcss.results import MountAccess
-from dcss.system.instance import LOG_TAIL_BYTES, GuestInstance, signal_name
+from dcss.system.instance import GuestInstance, signal_name
 
 FAILED = Verdict(2, 0.1, 0, 0, 0, 0, "no such file")
 

@@ -11,6 +11,7 @@ import pytest
 from client_support import connected_client
 from cp_support import private_directories, unique_system
 from loop_support import in_event_loop
+from statistics_support import unread_recorder
 from system_support import guest as guest_plan
 
 from dcss.config.plan import SystemPlan
@@ -37,6 +38,7 @@ class ListedSystem(SystemState):
         self._resources.enter_context(private_directories())
         self.cp = self._resources.enter_context(closing(ControlProgram(unique_system())))
         self.log = self._resources.enter_context(closing(SystemLog(self.cp.lock.directory)))
+        self.statistics = unread_recorder(self.plan, self.cp)
         self._guests = {guest.name: guest for guest in guests}
 
     async def close(self) -> None:
