@@ -270,7 +270,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(home: Dcss, number: signal
     path.write_text(f"import dcss\ndcss.System({plan(home, slow)!r}).start()\n")
     with subprocess.Popen([sys.executable, str(path)], cwd=home.home, env=home.environment) as started:
         end = time.monotonic() + 20
-        while not home.objects():
+        while not home.segment_objects():
             assert time.monotonic() < end
             time.sleep(0.01)
         started.send_signal(number)

@@ -64,7 +64,7 @@ def test_a_start_that_is_cancelled_leaves_nothing(home: Dcss) -> None:
 
     async def main() -> None:
         starting = asyncio.create_task(dcss.aio.System(plan(home)).start())
-        while not home.objects():  # an event of another process: its segment is there
+        while not home.segment_objects():  # an event of another process: its segment is there
             await asyncio.sleep(0.01)
         starting.cancel()
         with pytest.raises(asyncio.CancelledError):
