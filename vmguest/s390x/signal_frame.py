@@ -8,7 +8,7 @@ from vmguest.s390x.cpu import PSW_MASK, Registers
 # Save area of the calling convention, the instruction to return by, siginfo, ucontext; in all:
 FRAME_BYTES = 1320
 _RETURN_AT, INFO_AT, CONTEXT_AT = 160, 168, 296
-_RETURN = b"\x0a\xad"  # SVC 173, rt_sigreturn
+LEAVE_HANDLER = b"\x0a\xad"  # SVC 173, rt_sigreturn
 CONTEXT_BYTES = FRAME_BYTES - CONTEXT_AT
 _VECTOR_STATE = 2  # uc_flags: UC_VXRS
 _HEAD = struct.Struct(">QQQiiQ")  # flags, link, alternate stack: address, flags, pad, size
@@ -51,7 +51,7 @@ def pack_frame(state: Registers, info: bytes, blocked: int, stack: AlternateStac
         )
     ).ljust(CONTEXT_BYTES, b"\0")
     save_area = struct.pack(">Q", state.general[15]).ljust(_RETURN_AT, b"\0")
-    return save_area + _RETURN.ljust(INFO_AT - _RETURN_AT, b"\0") + info + context
+    return save_area + LEAVE_HANDLER.ljust(INFO_AT - _RETURN_AT, b"\0") + info + context
 
 
 def unpack_context(context: bytes) -> tuple[Registers, int, AlternateStack]:

@@ -11,13 +11,14 @@ from vmguest.s390x.calls.numbers import NAMES
 from vmguest.s390x.calls.registry import DONE
 from vmguest.s390x.cpu import DATA, OPERATION, TRANSLATIONS
 from vmguest.s390x.process import Thread, WaitError
+from vmguest.s390x.signal_frame import LEAVE_HANDLER
 from vmguest.s390x.signals import SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SignalInfo
 from vmguest.s390x.space import FaultError
 from vmguest.s390x.strace import trace_line
 from vmguest.s390x.system import System
 
 _CALL_BYTES = 2
-_VECTOR = 0x1B
+_PROTECTION, _VECTOR = 0x04, 0x1B
 # Interruption codes: the signal, and its si_code from <asm-generic/siginfo.h>.
 _SIGNALS: dict[int, tuple[int, int]] = {
     0x01: (SIGILL, 1),  # operation: ILL_ILLOPC
@@ -127,6 +128,8 @@ class Traps:
         space = thread.process.space
         if code in TRANSLATIONS:
             access = system.cpu.failing_access
+            if code == _PROTECTION and not access.store and self._leaves_handler(thread):
+                return self._supervisor_call()
             fault = space.fault(access.address, store=access.store)
             if fault is None:
                 system.scheduler.purge_if_stale(thread)
@@ -145,6 +148,17 @@ class Traps:
         with suppress(FaultError):
             system.cpu.address = address + instruction_bytes(space.read(address, 1)[0])
         return False
+
+    def _leaves_handler(self, thread: Thread) -> bool:
+        """Return whether an instruction is the one on the stack that ends a signal's handler.
+
+        It is done without being executed: the stack page would be code from then on, and stores to it slow.
+        """
+        try:
+            place = thread.process.space.absolute(self.system.cpu.address)
+        except FaultError:
+            return False
+        return self.system.frames.memory[place : place + _CALL_BYTES] == LEAVE_HANDLER
 
     def _emulate(self, thread: Thread, address: int) -> bool:
         """Do an instruction that was taken out of a page; return whether it was one."""

@@ -111,10 +111,35 @@ def test_code_from_a_file_is_read_into_a_page_that_was_executed(guest: Guest390)
 
 def test_only_what_is_mapped_for_it_or_was_tried_can_be_executed(guest: Guest390) -> None:
     source = PLACES["anonymous memory"] + STORE_AND_CALL + "lay %r3, -8192(%r15)\nmvi 0(%r3), 1\nsys pause" + FUNCTION
-    process = guest.start(guest.put("waits", assemble(source)))
-    guest.programs.run(lambda: all(thread.waiting is not None for thread in process.threads))
-    entries = [entry for _, found in process.space._tables.all_entries() for entry in found if not entry & INVALID]
-    owned = [entry for entry in entries if entry & OWNED]
+    owned = own_entries(guest, source)
     assert sum(not entry & NO_EXECUTE for entry in owned) == 1
     assert sum(bool(entry & NO_EXECUTE) for entry in owned) >= 1
+
+
+def test_the_end_of_a_signal_handler_makes_no_code_of_the_stack(guest: Guest390) -> None:
+    """Else stores to it would be slow, and each of the guest kernel's would have all code translated anew."""
+    source = """
+        handle 10
+        send 10
+        send 10
+        lgrl %r2, count
+        cghi %r2, 2
+        je 1f
+        leave 1
+1:      sys pause
+handler:
+        larl %r1, count
+        agsi 0(%r1), 1
+        br %r14
+    """
+    assert all(entry & NO_EXECUTE for entry in own_entries(guest, source))
+
+
+def own_entries(guest: Guest390, source: str) -> list[int]:
+    """Run a program until it waits; return the entries of the pages that are its own."""
+    process = guest.start(guest.put("waits", assemble(source)))
+    guest.programs.run(lambda: all(thread.waiting is not None for thread in process.threads))
+    assert process.threads, process.exit_status
+    entries = [entry for _, found in process.space._tables.all_entries() for entry in found if entry & OWNED]
     guest.programs.end(process)
+    return [entry for entry in entries if not entry & INVALID]
