@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/shm.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -115,12 +116,9 @@ static void shared_file(void)
 
 static void ends_of_files(void)
 {
-	struct sigaction action = { .sa_sigaction = faulted, .sa_flags = SA_SIGINFO };
 	int file = open("end", O_RDWR | O_CREAT, 0600);
 	char *shown, text[16] = "";
 
-	sigaction(SIGBUS, &action, NULL);
-	sigaction(SIGSEGV, &action, NULL);
 	say("write", write(file, "0123456789", 10));
 	shown = map(file, PROT_READ | PROT_WRITE, MAP_SHARED, 0);
 	shown[20] = 'x';
@@ -153,8 +151,65 @@ static void ends_of_files(void)
 	munmap(shown, 2 * PAGE);
 }
 
+static void segments(void)
+{
+	int number = shmget(IPC_PRIVATE, 2 * PAGE + 1, IPC_CREAT | 0600), keyed, again;
+	struct shmid_ds found;
+	char *first, *second, *reading;
+
+	say("made", number >= 0);
+	first = shmat(number, NULL, 0);
+	second = shmat(number, NULL, 0);
+	reading = shmat(number, NULL, SHM_RDONLY);
+	say("mapped", first != (char *)-1 && second != (char *)-1 && reading != (char *)-1 && first != second);
+	strcpy(first, "shared");
+	show("second", second);
+	if (!fork()) {
+		strcpy(second, "child");
+		_exit(shmdt(first));
+	}
+	wait(NULL);
+	show("from the child", first);
+	say("stat", shmctl(number, IPC_STAT, &found));
+	printf("size %d mappings %d creator %d last %d owner %d times %d %d\n", (int)found.shm_segsz,
+	       (int)found.shm_nattch, found.shm_cpid == getpid(), found.shm_lpid != getpid(),
+	       found.shm_perm.uid == getuid(), found.shm_atime > 0, found.shm_ctime > 0);
+	if (!sigsetjmp(back, 1))
+		reading[0] = 1;
+	say("unmap", shmdt(reading));
+	say("unmap again", shmdt(reading));
+	say("unmap the middle", shmdt(first + PAGE));
+	say("within a page", shmat(number, first + 100, 0) == (void *)-1 ? -1 : 0);
+	say("occupied", shmat(number, first, 0) == (void *)-1 ? -1 : 0);
+	say("in its place", shmat(number, first, SHM_REMAP) == first);
+	show("still", first);
+	found.shm_perm.mode = 0640;
+	say("set", shmctl(number, IPC_SET, &found));
+	say("remove", shmctl(number, IPC_RMID, NULL));
+	say("stat", shmctl(number, IPC_STAT, &found));
+	printf("mappings %d\n", (int)found.shm_nattch);
+	say("unmap", shmdt(first));
+	show("still there", second);
+	say("unmap", shmdt(second));
+	say("gone", shmat(number, NULL, 0) == (void *)-1 ? -1 : 0);
+	keyed = shmget(0x5eed0000 + getpid(), PAGE, IPC_CREAT | IPC_EXCL | 0600);
+	again = shmget(0x5eed0000 + getpid(), PAGE, 0600);
+	say("the same", keyed >= 0 && keyed == again);
+	say("is there", shmget(0x5eed0000 + getpid(), PAGE, IPC_CREAT | IPC_EXCL | 0600));
+	say("larger", shmget(0x5eed0000 + getpid(), PAGE + 1, 0600));
+	say("remove", shmctl(keyed, IPC_RMID, NULL));
+	say("none", shmget(0x5eed0000 + getpid(), PAGE, 0600));
+	say("nothing", shmget(IPC_PRIVATE, 0, 0600));
+	say("no such id", shmctl(keyed, IPC_STAT, &found));
+}
+
 int main(void)
 {
+	struct sigaction action = { .sa_sigaction = faulted, .sa_flags = SA_SIGINFO };
+
+	sigaction(SIGBUS, &action, NULL);
+	sigaction(SIGSEGV, &action, NULL);
+	segments();
 	shared_file();
 	ends_of_files();
 	return 0;

@@ -158,6 +158,8 @@ class Life:
         if old_executable is not None:
             old_executable.release()
         process.files.close_marked()
+        for number in [each for each in process.timers if each >= 0]:  # those of timer_create; interval timers stay
+            process.timers.pop(number).timer.set(0, 0)
         process.actions = {
             number: Action(SIG_IGN) for number, action in process.actions.items() if action.handler == SIG_IGN
         }

@@ -81,7 +81,7 @@ class Programs:
     def run(self, until: Callable[[], bool], host_events: Mapping[int, Callable[[], None]] = _NO_EVENTS) -> None:
         """Run programs until `until()` is true; `host_events[descriptor]()` is called when that can be read.
 
-        Raises StalledError where nothing can happen any more, CpuError where the emulator fails.
+        Raises StalledError where nothing can happen any more.
         """
         self._system.scheduler.run(until, host_events)
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from time import monotonic
 
 from dcss.errors import DcssError
-from vmguest.s390x.cpu import Cpu
+from vmguest.s390x.cpu import Cpu, CpuError
 from vmguest.s390x.process import Thread
 from vmguest.s390x.signals import SIGCONT, SIGKILL, bit
 from vmguest.s390x.timers import Timers
@@ -25,12 +25,22 @@ class StalledError(DcssError):
 
 
 class Scheduler:
-    """Runs threads in turn. `resume(thread)` prepares a loaded one, and says whether the CPU is to run it."""
+    """Runs threads in turn. `resume(thread)` prepares a loaded one, and says whether the CPU is to run it.
 
-    def __init__(self, cpu: Cpu, timers: Timers, resume: Callable[[Thread], bool]) -> None:
+    `failed(thread, error)` is called where the emulator cannot go on with a thread, which it ends.
+    """
+
+    def __init__(
+        self,
+        cpu: Cpu,
+        timers: Timers,
+        resume: Callable[[Thread], bool],
+        failed: Callable[[Thread, CpuError], None],
+    ) -> None:
         self._cpu = cpu
         self._timers = timers
         self._resume = resume
+        self._failed = failed
         self._ready: deque[Thread] = deque()
         self._waiting: dict[Thread, None] = {}
         self._loaded: Thread | None = None
@@ -122,12 +132,19 @@ class Scheduler:
             one = debugger is not None and debugger.steps(thread)
             begin = monotonic()
             if not (one and waited):  # else the call that it waited in was the one instruction
-                self._cpu.run(one=one)
+                self._run_cpu(thread, one=one)
             thread.process.user_seconds += monotonic() - begin
         if debugger is not None:
             debugger.paused(thread)
         self.current = None
         self._put_back(thread)
+
+    def _run_cpu(self, thread: Thread, *, one: bool) -> None:
+        try:
+            self._cpu.run(one=one)
+        except CpuError as error:  # of this program alone: the others have their own state
+            self._failed(thread, error)
+            self._loaded = None
 
     def _put_back(self, thread: Thread) -> None:
         if thread.ended:

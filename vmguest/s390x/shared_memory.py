@@ -16,7 +16,7 @@ class SharedMemory:
         self.pages = pages
         self._storage = storage
         self._frames = FrameMap(storage)
-        self._holders = 1
+        self.holders = 1
 
     def translate(self, first_page: int, pages: int, *, for_write: bool = False) -> Iterator[StorageRun]:
         """Yield where pages lie; with `for_write` they get frames first. Raises KernelError(ENOMEM)."""
@@ -39,11 +39,11 @@ class SharedMemory:
 
     def hold(self) -> Self:
         """Count one more mapping."""
-        self._holders += 1
+        self.holders += 1
         return self
 
     def close(self) -> None:
         """Count one mapping less; the last one gives the frames back."""
-        self._holders -= 1
-        if not self._holders:
+        self.holders -= 1
+        if not self.holders:
             self._frames.truncate(0)

@@ -9,7 +9,7 @@ from vmguest.s390x import crash
 from vmguest.s390x.calls.all import CALLS
 from vmguest.s390x.calls.numbers import NAMES
 from vmguest.s390x.calls.registry import DONE
-from vmguest.s390x.cpu import DATA, OPERATION, TRANSLATIONS
+from vmguest.s390x.cpu import DATA, OPERATION, TRANSLATIONS, CpuError
 from vmguest.s390x.process import Thread, WaitError
 from vmguest.s390x.signal_frame import LEAVE_HANDLER
 from vmguest.s390x.signals import SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SignalInfo
@@ -44,7 +44,7 @@ class Traps:
     """The guest kernel's side of the CPU."""
 
     def __init__(self, kernel: Kernel) -> None:
-        self.system = System(kernel, self.resume, self._crashed)
+        self.system = System(kernel, self.resume, self._crashed, self._failed)
         self._kernel = kernel
         cpu = self.system.cpu
         cpu.on_call, cpu.on_check = self._supervisor_call, self._program_check
@@ -114,10 +114,7 @@ class Traps:
             thread.blocked, thread.restored_mask = thread.restored_mask, None
 
     def _unknown(self, number: int) -> int:
-        if number not in self.system.unknown_calls:
-            self.system.unknown_calls.add(number)
-            self._kernel.log.log("info", f"system call {NAMES.get(number, 'of no name')} ({number}) is not implemented")
-        return -ENOSYS
+        return self.system.unknown(f"system call {NAMES.get(number, 'of no name')} ({number})")
 
     # -- program checks --------------------------------------------------------------------------------------------
 
@@ -183,6 +180,16 @@ class Traps:
         self.system.delivery.force(thread, SignalInfo.fault(number, code, address))
         if thread.process.debugger is not None:
             thread.process.debugger.stop(thread, number)
+
+    def _failed(self, thread: Thread, error: CpuError) -> None:
+        """End a program with which the emulator cannot go on, as one with an instruction that there is not."""
+        system, process = self.system, thread.process
+        name = process.name.decode(errors="replace")
+        self._kernel.log.log("err", f"{name}[{process.pid}]: the emulator failed: {error.strerror}")
+        self._last_fault = process.threads[0], SIGILL
+        system.life.kill(process, SIGILL)
+        system.cpu.forget_code()
+        system.cpu.purge()
 
     def _crashed(self, thread: Thread, number: int) -> None:
         """Log why a program is ended by a fault."""

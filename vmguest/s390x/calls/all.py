@@ -11,6 +11,7 @@ from vmguest.s390x.calls import (
     names,
     polling,
     processes,
+    shared_segments,
     signal_calls,
     socketcall,
     sockets,
@@ -20,6 +21,6 @@ from vmguest.s390x.calls.registry import SystemCall
 
 _GROUPS = (
     *(events, files, information, locks, memory, messages, mounts, names),
-    *(polling, processes, signal_calls, socketcall, sockets, times),
+    *(polling, processes, shared_segments, signal_calls, socketcall, sockets, times),
 )
 CALLS: dict[int, SystemCall] = {call.number: call for group in _GROUPS for call in group.CALLS.calls}

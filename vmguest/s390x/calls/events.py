@@ -1,4 +1,4 @@
-"""System calls on epoll, eventfd and timerfd."""
+"""System calls on epoll, eventfd, timerfd and signalfd."""
 
 import struct
 from errno import EINVAL
@@ -7,12 +7,15 @@ from time import monotonic
 from dcss.errors import KernelError
 from vmguest.fs.epoll import EPOLL_CTL_DEL, EPOLL_EVENT, Epoll, new_epoll
 from vmguest.fs.eventfd import new_eventfd
-from vmguest.fs.open import O_CLOEXEC, FileDescription
+from vmguest.fs.open import O_CLOEXEC, O_NONBLOCK, FileDescription
 from vmguest.fs.timerfd import TimerFile, TimerSetting, new_timerfd
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.signal_calls import set_mask
+from vmguest.s390x.calls.structures import ULONG
 from vmguest.s390x.calls.times import deadline_in, is_over, read_timeout
 from vmguest.s390x.process import Thread, WaitError
+from vmguest.s390x.signal_file import SignalFile, new_signal_file
+from vmguest.s390x.signals import blockable
 from vmguest.s390x.system import System
 
 CALLS = CallGroup()
@@ -146,6 +149,31 @@ def timerfd_gettime(_system: System, thread: Thread, number: int, buffer: int) -
     """Tell when a timer ends."""
     thread.process.space.write(buffer, _pack(_timer(thread, number).get()))
     return 0
+
+
+# -- signalfd ----------------------------------------------------------------------------------------------------------
+
+
+@CALLS.add("fd", "address", "size", "open")
+def signalfd4(system: System, thread: Thread, number: int, mask: int, size_bytes: int, flags: int) -> int:
+    """Make a file from which pending signals are read, or change which ones."""
+    if size_bytes != ULONG.size:
+        raise KernelError(EINVAL, f"a set of {size_bytes} bytes")
+    (wanted,) = ULONG.unpack(thread.process.space.read(mask, ULONG.size))
+    if number == -1:
+        opened = new_signal_file(system.vfs, wanted, flags & ~O_CLOEXEC, lambda: system.scheduler.current)
+        return _install(thread, opened, flags)
+    file = thread.process.files.get(number).file
+    if not isinstance(file, SignalFile) or flags & ~(O_CLOEXEC | O_NONBLOCK):
+        raise KernelError(EINVAL, f"descriptor {number}: no signalfd, or flags {flags:#o}")
+    file.mask = blockable(wanted)
+    return number
+
+
+@CALLS.add("fd", "address", "size")
+def signalfd(system: System, thread: Thread, number: int, mask: int, size_bytes: int) -> int:
+    """Make a file from which pending signals are read, or change which ones."""
+    return signalfd4(system, thread, number, mask, size_bytes, 0) or 0
 
 
 def _timer(thread: Thread, number: int) -> TimerFile:

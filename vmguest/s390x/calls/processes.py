@@ -12,11 +12,13 @@ from vmguest.s390x.life import CLONE_THREAD, CLONE_VFORK, wait_for_exec
 from vmguest.s390x.process import DEFAULT_NPROC, RLIMIT_NPROC, Process, Thread, WaitError
 from vmguest.s390x.program import MOST_ARGUMENT_BYTES
 from vmguest.s390x.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SIGCHLD, SIGCONT, SignalInfo
-from vmguest.s390x.space import STACK_BYTES
+from vmguest.s390x.space import STACK_BYTES, UserSpace
 from vmguest.s390x.system import System
 
 CALLS = CallGroup()
 WNOHANG, WUNTRACED, WEXITED, WCONTINUED, WNOWAIT = 1, 2, 4, 8, 0x1000000
+_WNOTHREAD, _WALL, _WCLONE = 0x2000_0000, 0x4000_0000, -0x8000_0000
+_WAITID_OPTIONS = WNOHANG | WUNTRACED | WEXITED | WCONTINUED | WNOWAIT | _WNOTHREAD | _WALL | _WCLONE
 _P_ALL, _P_PID, _P_PGID = 0, 1, 2
 _CONTINUED_STATUS = 0xFFFF
 _STOPPED_STATUS = 0x7F
@@ -39,6 +41,7 @@ _PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS, _PR_CAPBSET_READ, _PR_SET_DUMPABLE =
 _COMM_BYTES = 16
 _MOST_FILES = 1 << 20  # fs.nr_open
 _MOST_WORDS = 0x10000
+_MOST_ARGUMENT_BYTES = 131_072  # MAX_ARG_STRLEN: 32 pages, with the zero byte
 _KEEP = 0xFFFF_FFFF
 _SIGINFO_BYTES = 128
 
@@ -91,12 +94,22 @@ def _strings(thread: Thread, address: int) -> list[bytes]:
     found: list[bytes] = []
     total = 0
     while address and (pointer := ULONG.unpack(space.read(address, ULONG.size))[0]):
-        found.append(space.string(pointer))
+        found.append(_argument(space, pointer))
         total += len(found[-1]) + 1 + ULONG.size
         if total > MOST_ARGUMENT_BYTES or len(found) > _MOST_WORDS:
             raise KernelError(E2BIG, f"arguments of more than {MOST_ARGUMENT_BYTES} bytes")
         address += ULONG.size
     return found
+
+
+def _argument(space: UserSpace, address: int) -> bytes:
+    """Read one string. Raises FaultError, KernelError(E2BIG) where it is longer than MAX_ARG_STRLEN."""
+    try:
+        return space.string(address, _MOST_ARGUMENT_BYTES)
+    except KernelError as error:
+        if error.errno != EINVAL:
+            raise
+        raise KernelError(E2BIG, f"an argument of {_MOST_ARGUMENT_BYTES} bytes or more") from error
 
 
 @CALLS.add("int")
@@ -190,7 +203,8 @@ def wait4(system: System, thread: Thread, pid: int, status: int, options: int, u
 def waitid(system: System, thread: Thread, kind: int, number: int, info: int, options: int, _usage: int) -> int:
     """Wait for a child to end, stop or go on, and tell more of it."""
     process = thread.process
-    if kind not in {_P_ALL, _P_PID, _P_PGID} or not options & (WEXITED | WUNTRACED | WCONTINUED):
+    wanted = options & (WEXITED | WUNTRACED | WCONTINUED)
+    if kind not in {_P_ALL, _P_PID, _P_PGID} or not wanted or options & ~_WAITID_OPTIONS:
         raise KernelError(EINVAL, f"waitid of kind {kind}, options {options:#x}")
     change = _wait(system, thread, kind, number or process.group if kind == _P_PGID else number, options)
     if info:

@@ -142,15 +142,18 @@ def clock_nanosleep(_system: System, thread: Thread, clock: int, flags: int, wan
 class IntervalTimer:
     """A timer that sends a process a signal, perhaps again and again."""
 
-    def __init__(self, system: System, process: Process, fire: Callable[[], None]) -> None:
-        self._system, self._process, self._fire = system, process, fire
+    def __init__(self, system: System, process: Process, fire: Callable[[], None], *, silent: bool = False) -> None:
+        """`silent` says that `fire` does nothing: nobody notices when exactly it is due."""
+        self._system, self._process, self._fire, self._silent = system, process, fire, silent
         self._timer: Timer | None = None
         self.interval_seconds = 0.0
 
     @property
     def left_seconds(self) -> float:
         """In how many seconds it is due; 0 where it is not set."""
-        return 0.0 if self._timer is None or self._timer.call is None else max(1e-6, self._timer.due - monotonic())
+        if self._timer is None or self._timer.call is None:
+            return 0.0
+        return max(0.0 if self._silent else 1e-9, self._timer.due - monotonic())
 
     def set(self, seconds: float, interval_seconds: float) -> None:
         """Set it anew; with 0 seconds it is off."""
@@ -167,6 +170,9 @@ class IntervalTimer:
             self._fire()
             if self.interval_seconds:
                 self.set(self.interval_seconds, self.interval_seconds)
+
+
+_SIGEV_NONE = 1
 
 
 class _PosixTimer(NamedTuple):
@@ -197,7 +203,10 @@ def alarm(system: System, thread: Thread, seconds: int) -> int:
 
 def _itimerval(thread: Thread, address: int) -> tuple[float, float]:
     packed = thread.process.space.read(address, 2 * TIMEVAL.size)
-    interval, value = (seconds + microseconds / 1e6 for seconds, microseconds in TIMEVAL.iter_unpack(packed))
+    parts = list(TIMEVAL.iter_unpack(packed))
+    if any(seconds < 0 or not 0 <= microseconds < 1_000_000 for seconds, microseconds in parts):
+        raise KernelError(EINVAL, f"interval timer of {parts} seconds and microseconds")
+    interval, value = (seconds + microseconds / 1e6 for seconds, microseconds in parts)
     return value, interval
 
 
@@ -234,12 +243,12 @@ def timer_create(system: System, thread: Thread, clock: int, event: int, identit
     info = SignalInfo(signal, -2, number.to_bytes(4, "big") + bytes(4) + value)  # SI_TIMER
 
     def fire() -> None:
-        if kind == 1:  # SIGEV_NONE
+        if kind == _SIGEV_NONE:
             return
         receiver = system.table.threads.get(target) if kind & 4 else None  # SIGEV_THREAD_ID
         system.delivery.send(process, info, receiver)
 
-    process.timers[number] = _PosixTimer(clock, IntervalTimer(system, process, fire))
+    process.timers[number] = _PosixTimer(clock, IntervalTimer(system, process, fire, silent=kind == _SIGEV_NONE))
     space.write(identity, number.to_bytes(4, "big"))
     return 0
 
@@ -256,7 +265,10 @@ def timer_settime(system: System, thread: Thread, number: int, flags: int, new: 
     """Set a timer."""
     found = _posix_timer(thread, number)
     packed = thread.process.space.read(new, 2 * TIMESPEC.size)
-    interval, value = (seconds + nanoseconds / 1e9 for seconds, nanoseconds in TIMESPEC.iter_unpack(packed))
+    parts = list(TIMESPEC.iter_unpack(packed))
+    if any(seconds < 0 or not 0 <= nanoseconds < 1_000_000_000 for seconds, nanoseconds in parts):
+        raise KernelError(EINVAL, f"timer of {parts} seconds and nanoseconds")
+    interval, value = (seconds + nanoseconds / 1e9 for seconds, nanoseconds in parts)
     if old:
         timer_gettime(system, thread, number, old)
     if value and flags & _TIMER_ABSTIME:
