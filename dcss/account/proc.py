@@ -49,13 +49,20 @@ class _ProcErrors:
         if error.errno in (EACCES, EPERM):
             if _ended(pid):  # the books of what has no memory any more belong to root
                 raise ProcessGoneError(pid, book) from error
-            reason = f"/proc/{pid}/{book}: {error.strerror}; the kernel shows it to the process's own user or to root"
+            reason = f"/proc/{pid}/{book}: {error.strerror}; the kernel shows it to {_allowed(book)}"
             raise MeasurementDeniedError(reason) from error
 
 
 def proc_errors(pid: int, book: str) -> _ProcErrors:
     """Return a context that turns an OSError at /proc/PID/`book` into ProcessGoneError or MeasurementDeniedError."""
     return _ProcErrors(pid, book)
+
+
+def _allowed(book: str) -> str:
+    """Say who may read a file of a process. Source: ptrace(2), "Ptrace access mode checking", and Yama."""
+    if book == "mem":
+        return "the process's ancestors of its own user or to CAP_SYS_PTRACE (root)"
+    return "the process's own user or to CAP_SYS_PTRACE (root)"
 
 
 def _ended(pid: int) -> bool:

@@ -24,7 +24,9 @@ def inspected_objects(look: PageLook, selection: Selection) -> tuple[InspectedOb
 
 def inspected_processes(look: PageLook, measured: MeasureResult) -> tuple[InspectedProcess, ...]:
     """Return a row for each process."""
-    return tuple(_process(account, look.snapshot.search.guests.get(account.name)) for account in measured.guests)
+    denied = {guest.target.name for guest in look.snapshot.guests if guest.denied is not None}
+    found = {name: each for name, each in look.snapshot.search.guests.items() if name not in denied and not each.denied}
+    return tuple(_process(account, found.get(account.name)) for account in measured.guests)
 
 
 def _object(look: PageLook, place: int, chosen: Chosen) -> InspectedObject:
@@ -47,10 +49,11 @@ def _object(look: PageLook, place: int, chosen: Chosen) -> InspectedObject:
 
 
 def _process(account: GuestAccount, found: MemoryFindings | None) -> InspectedProcess:
+    """Return the row of a process; `found` is what was found in its memory, if that could be read."""
     host = account.host
     shared_bytes = None if host.rss_bytes is None or host.uss_bytes is None else host.rss_bytes - host.uss_bytes
     copied = merged = None
-    if found is not None and not found.denied:
+    if found is not None:
         # What a kernel keeps of a file system itself is no copy of a file.
         copies = [copy for copy in found.copies if copy.path is not None]
         copied = sum(copy.pages for copy in copies) * PAGE_SIZE

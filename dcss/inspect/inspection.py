@@ -12,6 +12,7 @@ from dcss.account.frames import hidden_because
 from dcss.account.proc import ProcessGoneError
 from dcss.errors import LaunchError
 from dcss.host.file_questions import FileQuestions
+from dcss.host.provenance import provenance
 from dcss.inspect.common import read_all_maps
 from dcss.inspect.findings import inspected_objects, inspected_processes
 from dcss.inspect.looks import PageLook, PageTables, until_two_agree
@@ -84,6 +85,8 @@ class _Inspection:
         look.snapshot.search = search
         verify = self._verify_result(look, claims, [*self._limits(), *changed], started)
         if evidence is not None:
+            for claim in (each for each in claims[:2] if each.holds is None):
+                evidence.add("open", claim=claim.claim, reason=claim.detail)
             evidence.finish(verify)
         return InspectResult(
             verify, measured, inspected_objects(look, self._selection), inspected_processes(look, measured)
@@ -150,6 +153,7 @@ class _Inspection:
             tuple(file_proofs(look.snapshot, file_tallies(look.snapshot))),
             tuple(dict.fromkeys([*limits, *closed])),
             time.thread_time() - started,
+            provenance=provenance(),
         )
 
 

@@ -75,6 +75,7 @@ class EvidenceFile(AbstractContextManager["EvidenceFile"]):
                 frames=frames,
                 map_counts=map_counts(frames) if self._frames else None,
                 files=_files(segment),
+                own_runs=segment.target.own_runs,
                 joined=[name_of[shm] for shm in segment.target.joined],
             )
 
@@ -233,6 +234,7 @@ def _guest(guest: GuestTarget) -> dict[str, Any]:
         "window": bounds(guest.window),
         "user_area": bounds(guest.user_area),
         "in_place": guest.in_place,
+        "standalone": guest.standalone,
         "non_shared": sorted(guest.non_shared),
     }
 

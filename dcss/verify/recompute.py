@@ -5,7 +5,6 @@ from typing import Any
 
 import numpy as np
 
-from dcss.abi.extmem import SegmentType
 from dcss.errors import ConfigError
 from dcss.results import Claim, VerifyResult
 from dcss.verify.claims import books_close, no_copies, one_frame
@@ -33,6 +32,7 @@ def recompute(records: Iterable[Mapping[str, Any]]) -> VerifyResult:
         no_copies.NAME: _no_copies(system, recorded),
         books_close.NAME: _books_close(system),
     }
+    computed |= {name: Claim(name, None, reason) for name, reason in system.open.items()}
     claims = tuple(computed.get(claim.claim) or claim for claim in recorded)
     kept = [claim.claim for claim in claims if claim in recorded and computed.get(claim.claim) is None]
     limits = [*system.verdict["limits"]]
@@ -52,12 +52,12 @@ def _no_copies(system: RecordedSystem, recorded: tuple[Claim, ...]) -> Claim | N
     """Judge the copies that were found. None where none refutes: whether all was searched is as recorded."""
     sharing = {guest.target.name for guest in system.snapshot.sharing}
     baselines = {guest.target.name for guest in system.snapshot.guests} - sharing
-    writable = {view.name for view in system.snapshot.segments if view.target.type in {SegmentType.SW, SegmentType.SN}}
+    buffered = no_copies.buffered(system.snapshot)
     refuting = [
         f"{copy['holder']}: {count(copy['pages'], 'page')} of {copy['segment']}:{copy['path']} in {copy['where']}"
         for copy in system.copies
-        if copy["origin"] == "kernel"
-        and not (copy["path"] is None and copy["segment"] in writable)
+        if copy["origin"] in no_copies.REFUTING
+        and not (copy["path"] is None and copy["segment"] in buffered)
         and copy["holder"].removeprefix("guest ") not in baselines
     ]
     if sharing and refuting:
@@ -88,6 +88,8 @@ def _books_close(system: RecordedSystem) -> Claim | None:
             findings.append(
                 f"segment {segment.name}: {count(differing, 'page')} mapped more or less often than counted"
             )
+    if findings and any(guest.target.standalone for guest in snapshot.guests):
+        return None  # others may map what is somebody else's
     if findings:
         return Claim(books_close.NAME, False, first_few(findings))
     entries = sum(int(ours.sum()) for ours in snapshot.pte_counts)

@@ -14,7 +14,7 @@ from dcss.abi.page import PAGE_SHIFT
 from dcss.abi.pagemap import PM_FILE, PM_PRESENT
 from dcss.account.maps import Vma
 from dcss.account.pagemap import Entries, Flags, Pages
-from dcss.account.targets import AddressRange, GuestTarget, SegmentTarget
+from dcss.account.targets import GUESTS, PROCESSES, AddressRange, GuestTarget, SegmentTarget
 from dcss.verify.private_pages import PrivatePages
 from dcss.verify.segment_content import SegmentContent
 from dcss.verify.segment_view import NO_FILE, SegmentFiles, SegmentView
@@ -45,6 +45,7 @@ class RecordedSystem:
         self.claims: list[Record] = []
         self.copies: list[Record] = []
         self.searched: set[str] = set()
+        self.open: dict[str, str] = {}
         self.verdict: Record | None = None
         self.map_counts: list[Pages | None] = []
         self._guests: dict[str, GuestView] = {}
@@ -70,6 +71,8 @@ class RecordedSystem:
                 self.searched.add(record["role"])
             case "copy":
                 self.copies.append(record)
+            case "open":
+                self.open[record["claim"]] = record["reason"]
             case "claim":
                 self.claims.append(record)
             case "verdict":
@@ -87,7 +90,9 @@ class RecordedSystem:
             ]
             counts = [np.zeros(segment.pages, np.int64) for segment in segments]
             seen = [np.zeros(segment.pages, np.bool_) for segment in segments]
-            self._snapshot = Snapshot(self.frames, segments, entries, counts, seen, [*self._guests.values()])
+            guests = [*self._guests.values()]
+            terms = PROCESSES if any(guest.target.standalone for guest in guests) else GUESTS
+            self._snapshot = Snapshot(self.frames, segments, entries, counts, seen, guests, terms=terms)
             for guest in self._guests.values():
                 guest.segments += [
                     SegmentPages.of(segment.pages, by_page=guest.target.in_place) for segment in segments
@@ -120,12 +125,13 @@ class RecordedSystem:
             guest.private_loads.add(index)
         there: Flags = present | (frames != 0)
         in_area = _within(pages, target.user_area)
-        found.mapped[segment_pages[in_area]] = True
+        if not (target.standalone and target.in_place):
+            found.mapped[segment_pages[in_area]] = True
         device = _within(pages, target.window) & (present if private else there)
         user = in_area & there
         if target.in_place:
-            found.mapped[segment_pages[device]] = True
             user |= device
+            found.mapped[segment_pages[user if target.standalone else device]] = True
         found.proved[segment_pages[user & holds]] = True
         wrong = user & ~holds
         if wrong.any():
@@ -165,6 +171,7 @@ def _guest_target(record: Record) -> GuestTarget:
         AddressRange(*record["user_area"]),
         non_shared=frozenset(record.get("non_shared", ())),
         in_place=record.get("in_place", False),
+        standalone=record.get("standalone", False),
     )
 
 
@@ -179,6 +186,7 @@ def _segment_view(record: Record, segments: Mapping[str, Record]) -> SegmentView
         pages << PAGE_SHIFT,
         None,
         joined=tuple(segments[name]["shm"] for name in record["joined"]),
+        own_runs=tuple((first, count) for first, count in record.get("own_runs", ())),
     )
     return SegmentView(target, (0, 0), _RecordedContent(pages), _files(record["files"], pages))
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from claim_support import ONE_FRAME
 from needs_support import needs
-from peers_support import Peer, peers
+from peers_support import Peer, forking_peer, peers
 
 from dcss.errors import ConfigError
 from dcss.inspect.inspection import inspect
@@ -102,7 +102,7 @@ def test_a_file_that_was_deleted(tmp_path: Path) -> None:
 
 @needs("root")
 def test_memory_that_a_server_shares_with_what_it_forked() -> None:
-    with peers_that_fork(3) as (server, children):
+    with forking_peer(3) as (server, children):
         result = inspect([server.pid, *children])
     shared = [row for row in result.objects if row.path.startswith("/dev/zero")]
     assert [(row.pids, row.bytes) for row in shared] == [((server.pid, *children), 64 * mmap.PAGESIZE)]
@@ -110,24 +110,10 @@ def test_memory_that_a_server_shares_with_what_it_forked() -> None:
     assert (proof.checked_pages, proof.shared) == (64, True)
 
 
-@contextmanager
-def peers_that_fork(children: int) -> Iterator[tuple[Peer, list[int]]]:
-    server = Peer([f"fork={children}"])
-    pids = []
-    try:
-        pids = list(map(int, server.line().split()))
-        server.wait_ready()
-        yield server, pids
-    finally:
-        for pid in pids:
-            os.kill(pid, 9)
-        server.kill()
-
-
 def test_children_are_not_looked_at_unless_they_are_named(tmp_path: Path) -> None:
     path = tmp_path / "shared"
     path.write_bytes(CONTENT)
-    with peers_that_fork(1) as (server, children), peers(f"map={path}") as (other,):
+    with forking_peer(1) as (server, children), peers(f"map={path}") as (other,):
         result = inspect([server.pid, other.pid], Wanted((str(path),)))
     assert [guest.pids for guest in result.measure.guests] == [(server.pid,), (other.pid,)]
     assert children[0] not in {pid for guest in result.measure.guests for pid in guest.pids}

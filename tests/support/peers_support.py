@@ -1,5 +1,7 @@
 """Plain processes that share files as other people's do: nothing of this project runs in them."""
 
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -140,3 +142,18 @@ def peers(*words: str | Sequence[str], **options: Any) -> Iterator[list[Peer]]:
         for peer in found:
             peer.wait_ready()
         yield found
+
+
+@contextmanager
+def forking_peer(children: int) -> Iterator[tuple[Peer, list[int]]]:
+    """Run a process that shares memory without a name with so many that it forked; yield it, and their ids."""
+    server = Peer([f"fork={children}"])
+    pids: list[int] = []
+    try:
+        pids = list(map(int, server.line().split()))
+        server.wait_ready()
+        yield server, pids
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGKILL)
+        server.kill()

@@ -12,7 +12,7 @@ from dcss.verify.wording import count, first_few
 NAME: Final = "no-hidden-copies"
 _BUFFERS: Final = "buffers of a segment that can be written"
 _BUFFERS_OF_IMAGES: Final = "blocks of a file system itself, which whatever kernel mounts it keeps in buffers"
-_REFUTING: Final[frozenset[Origin]] = frozenset({"kernel", "process"})
+REFUTING: Final[frozenset[Origin]] = frozenset({"kernel", "process"})
 
 
 def judge(snapshot: Snapshot) -> Claim:
@@ -28,11 +28,9 @@ def judge(snapshot: Snapshot) -> Claim:
     search = snapshot.search
     findings = [*search.others, *(search.guests[guest.target.name] for guest in guests)]
     copies = [copy for one in findings for copy in one.copies]
-    buffered = {
-        segment.name for segment in snapshot.segments if segment.target.type.shared_writable or segment.target.own_runs
-    }
-    buffers = [copy for copy in copies if copy.path is None and copy.segment in buffered]
-    refuting = [str(copy) for copy in copies if copy.origin in _REFUTING and copy not in buffers]
+    kept = buffered(snapshot)
+    buffers = [copy for copy in copies if copy.path is None and copy.segment in kept]
+    refuting = [str(copy) for copy in copies if copy.origin in REFUTING and copy not in buffers]
     if refuting:
         return Claim(NAME, False, first_few(refuting))
     unsearched = denied_reasons(guests)
@@ -51,6 +49,13 @@ def judge(snapshot: Snapshot) -> Claim:
     if search.others:
         holders += f" and {_servers(len(search.others))}"
     return Claim(NAME, True, f"{count(searched, 'private page')} of {holders}: {_holds(copies, buffers, terms)}")
+
+
+def buffered(snapshot: Snapshot) -> set[str]:
+    """Return the segments of which a kernel keeps the file system's own blocks in buffers, and rightly so."""
+    return {
+        segment.name for segment in snapshot.segments if segment.target.type.shared_writable or segment.target.own_runs
+    }
 
 
 def _servers(processes: int) -> str:
