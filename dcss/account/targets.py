@@ -115,6 +115,7 @@ class GuestTarget:
     are files of this machine, by device and inode, that it was given as disks. With `in_place` its programs use files
     where segments lie in the window: a page that is present there is in use. What is `standalone` is one process of
     somebody else's, without its children: it may map what it likes, where it likes, and writes its private mappings.
+    A kernel that is `buffering` has the blocks of a file system itself in buffers of its own.
     """
 
     name: str
@@ -129,6 +130,7 @@ class GuestTarget:
     disks: frozenset[tuple[int, int]] = frozenset()
     in_place: bool = False
     standalone: bool = False
+    buffering: bool = False
 
     @property
     def label(self) -> str:

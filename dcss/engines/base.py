@@ -59,7 +59,8 @@ class MemoryLayout(NamedTuple):
     Absolute address A of the guest lies at `window.start` + A: real storage at the bottom, loaded segments above. Files
     are mapped at user level in `user_area`. `origins` are the ranges whose copies the guest's kernel did not make,
     `disks` the files of this machine, by device and inode, that the guest has as disks and may map in both. With
-    `in_place`, programs use files where segments lie in the window, too: what is present there is used.
+    `in_place`, programs use files where segments lie in the window, too: what is present there is used. A kernel that
+    is `buffering` has the blocks of a file system itself in buffers of its own, as Linux does.
     """
 
     window: AddressRange
@@ -67,6 +68,7 @@ class MemoryLayout(NamedTuple):
     origins: tuple[tuple[AddressRange, Origin], ...] = ()
     disks: frozenset[tuple[int, int]] = frozenset()
     in_place: bool = False
+    buffering: bool = False
 
 
 class GuestRefusedError(LaunchError):

@@ -90,6 +90,7 @@ def _guest(system: SystemState, guest: GuestInstance) -> GuestTarget:
         origins=memory.origins,
         disks=memory.disks,
         in_place=memory.in_place,
+        buffering=memory.buffering,
         non_shared=frozenset(
             stored.name
             for load in system.cp.loaded(guest.name).values()

@@ -15,7 +15,6 @@ class FakeStub:
     stops: list[tuple[int, str]] = field(default_factory=list)
     breakpoints: set[int] = field(default_factory=set)
     watched: list[str] = field(default_factory=list)
-    real: Mapping[int, int] = field(default_factory=dict)
     steps: int = 0
     ends_at: str = ""  # a packet that it does not answer
     before_stop: list[Mapping[int, int]] = field(default_factory=list)  # registers that the machine changes until then
@@ -37,9 +36,6 @@ class FakeStub:
                 writer.write(b"$%b#%02x" % (content, sum(content) & 0xFF))
 
     def answers(self, packet: str) -> list[str]:
-        if packet.startswith("qRcmd,"):
-            words = bytes.fromhex(packet[6:]).decode().split()
-            return ["O" + f"gpa: {self.real.get(int(words[1], 16), 0):#x}\n".encode().hex(), "OK"]
         return [self.answer(packet)]
 
     def answer(self, packet: str) -> str:

@@ -1,26 +1,28 @@
 """Engine `linux`: every guest is a QEMU with an unmodified Linux kernel, whose own dcssblk driver loads segments."""
 
 import asyncio
+import importlib.util
 import os
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from dcss.config.plan import GuestPlan, LinuxSettings
 from dcss.config.problems import ConfigProblem
 from dcss.engines.base import GuestRefusedError, Port
-from dcss.engines.linux.instance import LinuxInstance, Sockets
-from dcss.engines.linux.loads import SegmentStorage
 from dcss.engines.linux.qemu import FIRMWARE_BYTES, PACKAGES, PROGRAMS, Machine, QemuProcess
 from dcss.engines.linux.reach import segments_end
-from dcss.engines.linux.storage_object import StorageObject
 from dcss.errors import DcssError, LaunchError
 from dcss.host.aio import in_thread
 from dcss.host.mark import Mark
+from dcss.host.ptrace import unsupported_because
 from dcss.kernels.find import find_kernel
 from dcss.kernels.initramfs import initramfs
+
+if TYPE_CHECKING:
+    from dcss.engines.linux.instance import LinuxInstance
 
 _STEP_BYTES = 256 << 20  # storage ends at a multiple of this
 _LEAST_BYTES = 768 << 20  # of storage, for segments that no device of the plan has
@@ -35,13 +37,20 @@ class LinuxEngine:
 
     def __init__(self) -> None:
         self._instances: set[LinuxInstance] = set()
-        self._objects: list[StorageObject] = []  # the last one is for machines that are started now
 
     def check(self, guests: Sequence[GuestPlan]) -> Sequence[ConfigProblem]:
         """Return a problem for each guest that asks for what a machine cannot have, and for all without QEMU."""
         program, package = PROGRAMS["s390x"], PACKAGES["s390x"]
         by_entry = {guest.where: guest for guest in guests}  # those of one entry differ in their names alone
         problems = [problem for guest in by_entry.values() for problem in _unsupported(guest)]
+        reason = unsupported_because()
+        if reason is not None:
+            problems += [
+                ConfigProblem(f"{where}: engine", f"linux, and {reason}", "another engine") for where in by_entry
+            ]
+        if importlib.util.find_spec("qemu") is None:
+            found, mend = "linux, which needs qemu.qmp, and none installed", "pip install 'dcss-emulator[linux]'"
+            problems += [ConfigProblem(f"{where}: engine", found, "qemu.qmp", mend) for where in by_entry]
         if shutil.which(program) is not None:
             return problems
         return problems + [
@@ -61,8 +70,10 @@ class LinuxEngine:
         await asyncio.get_running_loop().create_future()
         raise AssertionError("nobody ends this future")
 
-    async def spawn(self, plan: GuestPlan, port: Port, log: int) -> LinuxInstance:
+    async def spawn(self, plan: GuestPlan, port: Port, log: int) -> "LinuxInstance":
         """Start a machine."""
+        from dcss.engines.linux.instance import LinuxInstance, Sockets  # with qemu.qmp, of the extra
+
         end = max(await segments_end(plan, port), plan.storage_bytes, _LEAST_BYTES)
         size_bytes = -(-(end + FIRMWARE_BYTES) // _STEP_BYTES) * _STEP_BYTES
         settings = plan.settings
@@ -70,12 +81,10 @@ class LinuxEngine:
         try:
             kernel = await in_thread(find_kernel, settings.kernel, settings.arch)
             archive = await in_thread(initramfs, kernel, settings.arch, plan)
-            segments = SegmentStorage(self._shared_object(size_bytes))
         except DcssError as error:
             raise GuestRefusedError(str(error)) from error
         machine = Machine(
             plan.name,
-            segments.shared.path,
             size_bytes,
             plan.storage_bytes,
             settings.cpus,
@@ -84,55 +93,29 @@ class LinuxEngine:
             settings.time_limit_seconds,
         )
         with ExitStack() as stack:
-            (gdb, their_gdb), (agent, their_agent) = (_socket_pair(stack) for _ in range(2))
+            ours, theirs = zip(*(_socket_pair(stack) for _ in range(len(Sockets._fields))), strict=True)
             with _file_of(archive) as initrd:
-                command = machine.command(their_gdb.fileno(), their_agent.fileno(), initrd)
-                inherited = (their_gdb.fileno(), their_agent.fileno(), initrd)
+                inherited = (*(sock.fileno() for sock in theirs), initrd)
+                command = machine.command(*inherited)
                 try:
                     process = QemuProcess(command, inherited, log, self._mark)
                 except LaunchError as error:
                     raise GuestRefusedError(str(error)) from error
-            their_gdb.close()
-            their_agent.close()
+            for sock in theirs:
+                sock.close()
             stack.pop_all()
-        instance = LinuxInstance(machine, process, segments, port, Sockets(gdb, agent), log=log)
+        instance = LinuxInstance(machine, process, port, Sockets(*ours), log=log)
         self._instances.add(instance)
-        process.ended.add_done_callback(lambda _: self._ended(instance))
+        process.ended.add_done_callback(lambda _: self._instances.discard(instance))
         return instance
 
     async def close(self) -> None:
-        """End every machine, and give up their storage."""
+        """End every machine."""
         left = list(self._instances)
         for instance in left:
             instance.kill()
         for instance in left:
             await instance.ended()
-        for each in self._objects:
-            each.close()
-        self._objects.clear()
-
-    def _shared_object(self, size_bytes: int) -> StorageObject:
-        """Return the object for a machine that is started now: one in which its loads get what they ask for."""
-        current = self._objects[-1] if self._objects else None
-        if current is None or any(each.segments.outdated for each in self._users(current)):
-            current = StorageObject(self._mark.system, size_bytes)
-            self._objects.append(current)
-            self._drop_unused()
-        current.grow(size_bytes)
-        return current
-
-    def _users(self, storage: StorageObject) -> list[LinuxInstance]:
-        return [instance for instance in self._instances if instance.segments.shared is storage]
-
-    def _ended(self, instance: LinuxInstance) -> None:
-        self._instances.discard(instance)
-        self._drop_unused()
-
-    def _drop_unused(self) -> None:
-        """Close the objects that no machine uses, but for the last one."""
-        for each in [each for each in self._objects[:-1] if not self._users(each)]:
-            self._objects.remove(each)
-            each.close()
 
 
 def _unsupported(guest: GuestPlan) -> Iterator[ConfigProblem]:

@@ -5,18 +5,13 @@ Addresses are virtual ones of the CPU that stopped; real storage is read from ou
 """
 
 import asyncio
-import re
 import socket
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from dcss.errors import LaunchError
+from dcss.engines.linux.ended import MachineEndedError
 
 _PIECE_BYTES = 1024  # of storage in one packet: the stub takes 4 KiB, in hexadecimal
-
-
-class MachineEndedError(Exception):
-    """QEMU has ended, or is about to."""
 
 
 class Stop(NamedTuple):
@@ -92,22 +87,6 @@ class GdbStub:
     async def unwatch_writes(self, address: int, size_bytes: int) -> None:
         """Undo `watch_writes`."""
         await self._order(f"z2,{address:x},{size_bytes:x}")
-
-    async def monitor(self, command: str) -> str:
-        """Return what QEMU's monitor prints for a command."""
-        printed, answer = "", await self._ask(f"qRcmd,{command.encode().hex()}")
-        while answer.startswith("O") and answer != "OK":
-            printed += bytes.fromhex(answer[1:]).decode("utf-8", "replace")
-            answer = await self._next()
-        return printed
-
-    async def real_address(self, address: int) -> int:
-        """Return the real address of a virtual one. Raises LaunchError where it has none."""
-        answer = await self.monitor(f"gva2gpa {address:#x}")
-        found = re.search(r"gpa: (0x[0-9a-f]+)", answer)
-        if found is None:
-            raise LaunchError(f"QEMU's monitor: gva2gpa {address:#x}: found {answer.strip()!r}, wanted an address")
-        return int(found[1], 16)
 
     async def _order(self, packet: str) -> None:
         answer = await self._ask(packet)

@@ -7,14 +7,15 @@ than X'08' and X'64' are left to QEMU, whose specification exception the kernel'
 import fcntl
 import os
 from collections.abc import Callable, Mapping
+from functools import partial
 
 from dcss.abi.diag08 import DIAGNOSE_08, LENGTH_MASK, MAX_COMMAND_BYTES, REQUEST_HEAD, RESPONSE_IN_BUFFER
-from dcss.abi.diag64 import DIAGNOSE_64, NAME_SIZE_BYTES, QIN64, ConditionCode, Diag64, Qin64, ReturnCode
-from dcss.abi.hypercall import MAX_BLOCK_BYTES, Reply, Request
+from dcss.abi.diag64 import DIAGNOSE_64, NAME_SIZE_BYTES, QIN64, ConditionCode, Diag64, Qin64
+from dcss.abi.hypercall import MAX_BLOCK_BYTES, Request
 from dcss.engines.base import Port
 from dcss.engines.linux.gdb_stub import GdbStub
 from dcss.engines.linux.instructions import Call, Site
-from dcss.engines.linux.loads import SegmentStorage
+from dcss.engines.linux.monitor import Monitor
 from dcss.engines.linux.real_storage import RealStorage
 from dcss.engines.linux.registers import CONDITION_CODE_SHIFT, GPR0, PSW_ADDRESS, PSW_MASK
 from dcss.engines.linux.stsi import show_zvm
@@ -23,8 +24,7 @@ from dcss.host.aio import in_thread
 _INSTRUCTION_BYTES = 4
 _PREFIXED_BYTES = 8192  # the first of real storage, which are elsewhere in absolute storage for each CPU
 _IUCV_REFUSED = 3  # condition code: there is no IUCV; the kernel's first call of it is its last then
-_SHARED_LOADS = frozenset({Diag64.LOADSHR, Diag64.LOADNOLY, Diag64.LOADSHRX})
-_LOADS = _SHARED_LOADS | {Diag64.LOADNSHR, Diag64.LOADNSRX}
+_LOADS = frozenset({Diag64.LOADSHR, Diag64.LOADNSHR, Diag64.LOADNOLY, Diag64.LOADSHRX, Diag64.LOADNSRX})
 
 
 class Hypercalls:
@@ -34,14 +34,15 @@ class Hypercalls:
         self,
         stub: GdbStub,
         storage: RealStorage,
-        segments: SegmentStorage,
+        monitor: Monitor,
         port: Port,
         sites: Mapping[int, Site],
         *,
         log: Callable[[str], None],
     ) -> None:
-        self._stub, self._storage, self._segments, self._port, self._log = stub, storage, segments, port, log
+        self._stub, self._storage, self._monitor, self._port, self._log = stub, storage, monitor, port, log
         self._sites = dict(sites)
+        self._loaded: dict[str, tuple[int, int]] = {}  # absolute address and bytes, by the segment's name
 
     async def serve(self) -> None:
         """Let the machine run and answer its calls until it ends. Raises MachineEndedError, LaunchError, OSError."""
@@ -103,30 +104,28 @@ class Hypercalls:
         if block is None:
             return ConditionCode.UNSUPPORTED
         reply = await self._port(Request(DIAGNOSE_64, operand_at, function, block))
-        if function in _SHARED_LOADS and reply.descriptor is not None and _is_writable(reply.descriptor):
-            await self._port(Request(DIAGNOSE_64, operand_at, Diag64.PURGESEG, block))
-            self._log("machines cannot share what they write: SW and SN are for engines process and s390x")
-            reply = Reply(ConditionCode.FAILED, operand_at, ReturnCode.NOT_AUTHORIZED)
         name = (block[8:16] if extended else block).decode("cp037").strip()
         self._log(f"DIAG X'64' {function:02X} {name!r}: cc {reply.condition_code}, {reply.rx:#x}, {reply.ry:#x}")
         if extended and reply.block:
             self._write(Qin64._make(QIN64.unpack(block)).qoutptr, reply.block[:MAX_BLOCK_BYTES])
         if function in _LOADS and reply.descriptor is not None:
-            await self._bring_in(reply)
+            self._loaded[name] = await self._map(reply.descriptor, reply.rx, reply.ry + 1 - reply.rx)
+        elif function == Diag64.PURGESEG and reply.condition_code == ConditionCode.DONE and name in self._loaded:
+            await in_thread(self._storage.unmap, *self._loaded.pop(name))
         await self._stub.set_register(rx, reply.rx)
         await self._stub.set_register(ry, reply.ry)
         return reply.condition_code
 
-    async def _bring_in(self, reply: Reply) -> None:
-        """Have a loaded segment's content in storage before the machine goes on."""
-        assert reply.descriptor is not None, "CP passed its storage"
-        content = os.dup(reply.descriptor)  # CP's own may be closed meanwhile
+    async def _map(self, descriptor: int, start: int, size_bytes: int) -> tuple[int, int]:
+        """Have a loaded segment in the machine's storage before that goes on, as CP passed it."""
+        content = os.dup(descriptor)  # CP's own may be closed meanwhile
         try:
-            note = await in_thread(self._segments.load, self._storage, content, reply.rx, reply.ry + 1 - reply.rx)
+            passed = await self._monitor.pass_descriptor(content)
+            await in_thread(partial(self._storage.map, start, size_bytes, passed.number, shared=_is_writable(content)))
+            await self._monitor.close_descriptor(passed)
         finally:
             os.close(content)
-        if note:
-            self._log(note)
+        return start, size_bytes
 
     def _read(self, address: int, size_bytes: int) -> bytes | None:
         return None if address < _PREFIXED_BYTES else self._storage.read(address, size_bytes)

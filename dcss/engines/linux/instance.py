@@ -14,10 +14,11 @@ from dcss.account.targets import AddressRange
 from dcss.engines.base import End, ExecOptions, MemoryLayout, OutputSink, Port
 from dcss.engines.forked.console import GuestConsole
 from dcss.engines.linux.agent_port import AgentPort
-from dcss.engines.linux.gdb_stub import GdbStub, MachineEndedError
+from dcss.engines.linux.ended import MachineEndedError
+from dcss.engines.linux.gdb_stub import GdbStub
 from dcss.engines.linux.hypercalls import Hypercalls
 from dcss.engines.linux.kernel_entry import enter_kernel
-from dcss.engines.linux.loads import SegmentStorage
+from dcss.engines.linux.monitor import Monitor
 from dcss.engines.linux.qemu import Machine, QemuProcess
 from dcss.engines.linux.real_storage import RealStorage
 from dcss.engines.storage import dump_storage
@@ -28,9 +29,10 @@ _ENTER_SECONDS = 300.0  # to the kernel's first C function; 6 s where nothing el
 
 
 class Sockets(NamedTuple):
-    """CP's ends of the sockets of a machine: to QEMU's gdb stub, and to the agent's port."""
+    """CP's ends of the sockets of a machine: to QEMU's gdb stub and its monitor, and to the agent's port."""
 
     gdb: socket.socket
+    monitor: socket.socket
     agent: socket.socket
 
 
@@ -43,13 +45,12 @@ class LinuxInstance:
         self,
         machine: Machine,
         process: QemuProcess,
-        segments: SegmentStorage,
         port: Port,
         sockets: Sockets,
         *,
         log: int,
     ) -> None:
-        self.name, self.segments = machine.name, segments
+        self.name = machine.name
         self._machine, self._process, self._hypercall_port = machine, process, port
         self._log = os.dup(log)
         self._reason = ""
@@ -57,7 +58,7 @@ class LinuxInstance:
         self._agent = AgentPort(sockets.agent, lambda: self._give_up("its agent sent what no agent sends"))
         self._console = GuestConsole(self.name, self._agent.packets, self.kill)
         self._console.start()
-        self._life = start_task(self._live(sockets.gdb), f"machine {self.name}")
+        self._life = start_task(self._live(sockets), f"machine {self.name}")
 
     @property
     def pid(self) -> int | None:
@@ -126,12 +127,12 @@ class LinuxInstance:
     def memory(self) -> MemoryLayout:
         """Return where QEMU has the guest's storage; files are used where segments lie."""
         window = AddressRange(self.window, self.window + self._machine.storage_bytes)
-        return MemoryLayout(window, AddressRange(0, 0), in_place=True)
+        return MemoryLayout(window, AddressRange(0, 0), in_place=True, buffering=True)
 
-    async def _live(self, gdb: socket.socket) -> End:
+    async def _live(self, sockets: Sockets) -> End:
         """Serve the machine from its first instruction to its end."""
         passing = asyncio.create_task(self._agent.serve())
-        calls = asyncio.create_task(self._answer_calls(gdb))
+        calls = asyncio.create_task(self._answer_calls(sockets))
         limit = asyncio.create_task(self._keep_time())
         try:
             status = await self._process.ended
@@ -153,29 +154,31 @@ class LinuxInstance:
             except TimeoutError:
                 self._give_up(f"its `run:` list took longer than {self._machine.time_limit_seconds:g} s")
 
-    async def _answer_calls(self, gdb: socket.socket) -> None:
+    async def _answer_calls(self, sockets: Sockets) -> None:
         try:
-            stub = await GdbStub.connect(gdb)
+            stub = await GdbStub.connect(sockets.gdb)
+            monitor = await Monitor.connect(self.name, sockets.monitor)
             try:
-                await self._run(stub)
+                await self._run(stub, monitor)
             finally:
                 stub.close()
+                await monitor.close()
         except MachineEndedError:
             pass
         except (LaunchError, OSError, ValueError) as error:
             if self.exit_status is None:
                 self._give_up(f"the machine cannot go on: {error}")
 
-    async def _run(self, stub: GdbStub) -> None:
-        self._storage = RealStorage.of(self._process.pid, self.segments.shared.object)
+    async def _run(self, stub: GdbStub, monitor: Monitor) -> None:
+        self._storage = RealStorage(self._process.pid, await monitor.host_address(0))
         image_bytes = Path(self._machine.kernel).stat().st_size
         try:
             async with asyncio.timeout(_ENTER_SECONDS):
-                entered = await enter_kernel(stub, self._storage, image_bytes, self._machine.own_bytes)
+                entered = await enter_kernel(stub, monitor, self._storage, image_bytes, self._machine.own_bytes)
         except TimeoutError as error:
             raise LaunchError(f"its kernel did not come up within {_ENTER_SECONDS:g} s") from error
         self._note(f"kernel at {entered.virtual:#x}, real {entered.real:#x}, {len(entered.sites)} calls of CP")
-        calls = Hypercalls(stub, self._storage, self.segments, self._hypercall_port, entered.sites, log=self._note)
+        calls = Hypercalls(stub, self._storage, monitor, self._hypercall_port, entered.sites, log=self._note)
         await calls.serve()
 
     def _note(self, line: str) -> None:

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from dcss.engines.linux.gdb_stub import GdbStub
 from dcss.engines.linux.instructions import Call, Site, find_sites
+from dcss.engines.linux.monitor import Monitor
 from dcss.engines.linux.real_storage import RealStorage
 from dcss.engines.linux.registers import PSW_ADDRESS
 from dcss.engines.linux.stsi import show_zvm
@@ -29,7 +30,9 @@ class EnteredKernel(NamedTuple):
     sites: Mapping[int, Site]
 
 
-async def enter_kernel(stub: GdbStub, storage: RealStorage, image_bytes: int, own_bytes: int) -> EnteredKernel:
+async def enter_kernel(
+    stub: GdbStub, monitor: Monitor, storage: RealStorage, image_bytes: int, own_bytes: int
+) -> EnteredKernel:
     """Run a machine that has not begun until its kernel proper is there. Raises MachineEndedError, LaunchError."""
     image = storage.read(0, image_bytes)
     early = {site.address: site for site in find_sites(image, 0, Call.STSI)}  # newer decompressors have one
@@ -44,7 +47,7 @@ async def enter_kernel(stub: GdbStub, storage: RealStorage, image_bytes: int, ow
             break
     await stub.unwatch_writes(_PROGRAM_NEW_PSW, _PSW_BYTES)
     await stub.remove_breakpoints(early)
-    real = await stub.real_address(address)
+    real = await monitor.real_address(address)
     start = max(0, real - _BEFORE_BYTES)
     text = storage.read(start, min(real + _AFTER_BYTES, own_bytes) - start)
     sites = {}

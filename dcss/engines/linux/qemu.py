@@ -23,11 +23,10 @@ FIRMWARE_BYTES = 2 << 20  # at the end of storage, where QEMU of s390x puts its 
 class Machine(NamedTuple):
     """A virtual machine with an s390x CPU, as QEMU is to make it.
 
-    Its storage is `storage_path` up to `storage_bytes`, of which the kernel may use the first `own_bytes`.
+    Of its `storage_bytes` the kernel may use the first `own_bytes`; segments lie above.
     """
 
     name: str
-    storage_path: str
     storage_bytes: int
     own_bytes: int
     cpus: int
@@ -35,12 +34,12 @@ class Machine(NamedTuple):
     append: str
     time_limit_seconds: float | None = None  # for the guest's `run:` list
 
-    def command(self, gdb: int, agent: int, initrd: int) -> list[str]:
-        """Return QEMU's words, with the numbers of what it inherits: two sockets, and the initramfs.
+    def command(self, gdb: int, monitor: int, agent: int, initrd: int) -> list[str]:
+        """Return QEMU's words, with the numbers of what it inherits: three sockets, and the initramfs.
 
         The machine does not run before its gdb stub is told to. Its console is standard output.
         """
-        backing = f"memory-backend-file,id=storage,size={self.storage_bytes},mem-path={self.storage_path},share=off"
+        backing = f"memory-backend-ram,id=storage,size={self.storage_bytes},share=off,merge=off"
         parameters = [
             f"mem={self.own_bytes >> 20}M",
             "console=ttysclp0",  # as a guest of z/VM, the kernel would take the line mode, which QEMU prints wrongly
@@ -56,6 +55,7 @@ class Machine(NamedTuple):
             *("-smp", str(self.cpus), "-m", f"{self.storage_bytes >> 20}M", "-object", backing),
             *("-chardev", "stdio,id=console,signal=off", "-device", "sclpconsole,chardev=console"),
             *("-chardev", f"socket,id=gdb,fd={gdb}", "-gdb", "chardev:gdb"),
+            *("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"),
             *("-device", "virtio-serial-ccw", "-chardev", f"socket,id=agent,fd={agent}"),
             *("-device", "virtserialport,chardev=agent,name=dcss.agent"),
             *(

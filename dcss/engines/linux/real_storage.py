@@ -1,33 +1,32 @@
-"""A virtual machine's real storage, read and written from outside: QEMU has it mapped from the storage object."""
+"""A virtual machine's real storage, read and written from outside, and segments mapped into it.
 
+QEMU has all of absolute storage in one mapping of its own. A segment that is loaded is mapped over a part of that, from
+the object that CP has published: QEMU is made to execute mmap(2), as a debugger would, so that the machine uses the
+very frames that every other guest uses.
+"""
+
+import mmap
 import os
-from typing import Self
 
-import numpy as np
-
-from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.maps import read_maps
-from dcss.account.pagemap import Pagemap, is_file, populated_of, runs_of
 from dcss.errors import LaunchError
+from dcss.host.ptrace import StoppedProcess, syscall_instruction, unsupported_because
+
+_SYS_MMAP = 9  # of x86_64
+_MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
+_NO_DESCRIPTOR = 0xFFFF_FFFF_FFFF_FFFF
 
 
 class RealStorage:
     """Storage of the QEMU process `pid`, whose real address 0 lies at its address `start`.
 
-    Reading and writing raise OSError where the process has ended.
+    Methods raise OSError where the process has ended.
     """
 
     def __init__(self, pid: int, start: int) -> None:
         self._pid, self.start = pid, start
         self._memory = os.open(f"/proc/{pid}/mem", os.O_RDWR | os.O_CLOEXEC)
-
-    @classmethod
-    def of(cls, pid: int, storage_object: tuple[int, int]) -> Self:
-        """Find where process `pid` has mapped the object (device and inode). Raises LaunchError, OSError."""
-        starts = [vma.start for vma in read_maps(pid) if vma.object == storage_object and not vma.offset_bytes]
-        if len(starts) != 1:
-            raise LaunchError(f"QEMU: found {len(starts)} mappings of its storage, wanted one")
-        return cls(pid, starts[0])
+        self._code: int | None = None
 
     def close(self) -> None:
         """Close the descriptor of its memory."""
@@ -41,28 +40,39 @@ class RealStorage:
         return content
 
     def write(self, address: int, content: bytes | memoryview) -> None:
-        """Store bytes from real `address` on; the pages become the machine's own."""
+        """Store bytes from real `address` on."""
         view = memoryview(content)
         while view:
             done_bytes = os.pwrite(self._memory, view, self.start + address)
             view, address = view[done_bytes:], address + done_bytes
 
-    def own_pages(self, address: int, size_bytes: int) -> list[tuple[int, int]]:
-        """Return the runs (page in the range, pages) that the machine has written and no longer shares."""
-        with Pagemap(self._pid) as pagemap:
-            entries = pagemap.read((self.start + address) >> PAGE_SHIFT, size_bytes >> PAGE_SHIFT)
-        populated = populated_of(entries)
-        return runs_of(populated[~is_file(entries[populated])])
+    def map(self, address: int, size_bytes: int, number: int, *, shared: bool) -> None:
+        """Map an object, open in QEMU as descriptor `number`, at absolute `address`.
 
-    def restore(self, address: int, content: int, runs: list[tuple[int, int]]) -> int:
-        """Store pages of the file `content`, which belongs at `address`; return how many of them differed."""
-        changed = 0
-        for first, count in runs:
-            wanted = np.frombuffer(os.pread(content, count * PAGE_SIZE, first * PAGE_SIZE), np.uint8)
-            found = np.frombuffer(self.read(address + first * PAGE_SIZE, len(wanted)), np.uint8)
-            differs = np.flatnonzero((wanted != found).reshape(-1, PAGE_SIZE).any(axis=1))
-            for start, pages in runs_of(differs):
-                part = wanted[start * PAGE_SIZE : (start + pages) * PAGE_SIZE]
-                self.write(address + (first + start) * PAGE_SIZE, part.data)
-            changed += len(differs)
-        return changed
+        What the machine writes there goes into the object where it is `shared`; else it becomes its own. The machine
+        must stand still. Raises LaunchError where this machine of ours cannot do that.
+        """
+        self._mmap(address, size_bytes, mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE, number)
+
+    def unmap(self, address: int, size_bytes: int) -> None:
+        """Have storage of the machine's own at `address`, which reads as zeros."""
+        self._mmap(address, size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, _NO_DESCRIPTOR)
+
+    def _mmap(self, address: int, size_bytes: int, kind: int, number: int) -> None:
+        reason = unsupported_because()
+        if reason is not None:
+            raise LaunchError(f"segments cannot be mapped into QEMU: {reason}")
+        if self._code is None:
+            self._code = self._syscall_instruction()
+        protection = mmap.PROT_READ | mmap.PROT_WRITE
+        flags = kind | _MAP_FIXED | _MAP_NORESERVE
+        with StoppedProcess(self._pid, self._code) as process:
+            process.call(_SYS_MMAP, self.start + address, size_bytes, protection, flags, number, 0)
+
+    def _syscall_instruction(self) -> int:
+        for vma in read_maps(self._pid):
+            if vma.permissions.startswith("r-x") and not vma.path.startswith(b"[vsyscall"):
+                found = syscall_instruction(self._memory, vma.start, vma.end)
+                if found is not None:
+                    return found
+        raise LaunchError(f"process {self._pid}: found no instruction syscall in its text, wanted one")

@@ -12,7 +12,7 @@
 
 enum {
 	PACKET_BYTES = 65535, OUTPUT_BYTES = 60 << 10, WORDS = 4096, FILES = 65536,
-	CANNOT_EXECUTE = 126, NOT_FOUND = 127,
+	CANNOT_EXECUTE = 126, PAGE_BYTES = 4096, NOT_FOUND = 127,
 };
 
 static unsigned char packet[4 + PACKET_BYTES + 1];
@@ -340,6 +340,18 @@ static int serve(const char *path, const char *root, const char *access, int sta
 
 static struct { uint64_t device, inode; } known[FILES];
 
+/* The guest's page tables are not enough: the host's have a page of a segment once the guest's CPU has used it. */
+static long map_and_touch(long descriptor, uint64_t size)
+{
+	long address = system_call(SYS_mmap, 0, (long)size, PROT_READ, MAP_SHARED, descriptor, 0);
+
+	if (address < 0 && address >= -4095)
+		return address;
+	for (uint64_t at = 0; at < size; at += PAGE_BYTES)
+		(void)*(volatile const char *)(address + (long)at);
+	return 1;
+}
+
 /* Map one file unless it is mapped already. Return 1 for a file, 0 for what is none or is mapped, below 0 where it fails. */
 static long map_file(const char *path, long *files)
 {
@@ -358,9 +370,7 @@ static long map_file(const char *path, long *files)
 			known[each].device = device;
 			known[each].inode = found.inode;
 			++*files;
-			result = found.size ? system_call(SYS_mmap, 0, (long)found.size, PROT_READ, MAP_SHARED | MAP_POPULATE, descriptor, 0) : 1;
-			if (result > 0 || result < -4095)
-				result = 1;
+			result = found.size ? map_and_touch(descriptor, found.size) : 1;
 		}
 	}
 	call3(SYS_close, descriptor, 0, 0);

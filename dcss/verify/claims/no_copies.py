@@ -11,7 +11,7 @@ from dcss.verify.wording import count, first_few
 
 NAME: Final = "no-hidden-copies"
 _BUFFERS: Final = "buffers of a segment that can be written"
-_BUFFERS_OF_IMAGES: Final = "blocks of a file system itself, which whatever kernel mounts it keeps in buffers"
+_BUFFERS_OF_LINUX: Final = "blocks of a file system itself, which whatever kernel mounts it keeps in buffers"
 REFUTING: Final[frozenset[Origin]] = frozenset({"kernel", "process"})
 
 
@@ -19,7 +19,7 @@ def judge(snapshot: Snapshot) -> Claim:
     """Judge the claim from the search of memory: copies of a guest kernel refute, all others are listed.
 
     Buffers do not refute: what is mounted read-write has its metadata, and never its files, in the guest kernel's own
-    memory, as on a real machine. So has an image of somebody else's, which Linux mounts.
+    memory, as on a real machine. So has what Linux itself mounts, in a virtual machine or as somebody else's image.
     """
     guests = snapshot.sharing
     terms = snapshot.terms
@@ -29,7 +29,8 @@ def judge(snapshot: Snapshot) -> Claim:
     findings = [*search.others, *(search.guests[guest.target.name] for guest in guests)]
     copies = [copy for one in findings for copy in one.copies]
     kept = buffered(snapshot)
-    buffers = [copy for copy in copies if copy.path is None and copy.segment in kept]
+    buffering = {guest.target.label for guest in guests if guest.target.buffering}
+    buffers = [copy for copy in copies if copy.path is None and (copy.segment in kept or copy.holder in buffering)]
     refuting = [str(copy) for copy in copies if copy.origin in REFUTING and copy not in buffers]
     if refuting:
         return Claim(NAME, False, first_few(refuting))
@@ -48,7 +49,9 @@ def judge(snapshot: Snapshot) -> Claim:
     holders = count(len(guests), terms.guest, terms.guests)
     if search.others:
         holders += f" and {_servers(len(search.others))}"
-    return Claim(NAME, True, f"{count(searched, 'private page')} of {holders}: {_holds(copies, buffers, terms)}")
+    by_linux = bool(buffering) or terms is not GUESTS
+    held = _holds(copies, buffers, terms, by_linux=by_linux)
+    return Claim(NAME, True, f"{count(searched, 'private page')} of {holders}: {held}")
 
 
 def buffered(snapshot: Snapshot) -> set[str]:
@@ -63,13 +66,13 @@ def _servers(processes: int) -> str:
     return "the fork server" if processes <= 1 else f"the {processes} processes that guests are forked from"
 
 
-def _holds(copies: list[Copies], buffers: list[Copies], terms: Terms) -> str:
+def _holds(copies: list[Copies], buffers: list[Copies], terms: Terms, *, by_linux: bool) -> str:
     modules = [str(copy) for copy in copies if copy.origin == "modules"]
     others = [str(copy) for copy in copies if copy not in buffers and copy.origin != "modules"]
     also = f"; not the guest kernels' own: {first_few(others)}" if others else ""
     if modules:
         also += f"; the kernel and its modules, which are always copied: {first_few(modules)}"
     if buffers:
-        what = _BUFFERS if terms is GUESTS else _BUFFERS_OF_IMAGES
+        what = _BUFFERS_OF_LINUX if by_linux else _BUFFERS
         also += f"; {what}: {first_few([str(copy) for copy in buffers])}"
     return f"none holds a page of {'a segment' if terms is GUESTS else 'an object'}, at any byte offset{also}"

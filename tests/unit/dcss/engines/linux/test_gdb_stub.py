@@ -9,8 +9,8 @@ import pytest
 from gdb_support import FakeStub
 from loop_support import in_event_loop
 
-from dcss.engines.linux.gdb_stub import GdbStub, MachineEndedError, Stop
-from dcss.errors import LaunchError
+from dcss.engines.linux.ended import MachineEndedError
+from dcss.engines.linux.gdb_stub import GdbStub, Stop
 
 
 @asynccontextmanager
@@ -50,23 +50,6 @@ async def test_it_stops_at_breakpoints_and_watchpoints_and_ends() -> None:
             await stub.resume()
     assert fake.breakpoints == {0x80}
     assert fake.watched == ["Z2,1d0,10"]
-
-
-@in_event_loop
-async def test_the_monitor_gives_real_addresses() -> None:
-    async with connected(FakeStub(real={0x3FF: 0x1F1D000})) as stub:
-        assert await stub.real_address(0x3FF) == 0x1F1D000
-
-
-@in_event_loop
-async def test_an_address_that_the_machine_does_not_have_is_named() -> None:
-    class Unmapped(FakeStub):
-        def answers(self, packet: str) -> list[str]:
-            return ["O" + b"Unmapped\n".hex(), "OK"] if packet.startswith("qRcmd") else super().answers(packet)
-
-    async with connected(Unmapped()) as stub:
-        with pytest.raises(LaunchError, match="gva2gpa 0x10: found 'Unmapped', wanted an address"):
-            await stub.real_address(0x10)
 
 
 @in_event_loop

@@ -14,10 +14,12 @@ from loop_support import in_event_loop
 from dcss.abi.diag08 import DIAGNOSE_08, REQUEST_HEAD, RESPONSE_IN_BUFFER
 from dcss.abi.diag64 import DIAGNOSE_64, QIN64, Diag64, Qin64
 from dcss.abi.hypercall import Reply, Request
-from dcss.engines.linux.gdb_stub import GdbStub, MachineEndedError
+from dcss.engines.linux.ended import MachineEndedError
+from dcss.engines.linux.gdb_stub import GdbStub
 from dcss.engines.linux.hypercalls import Hypercalls
 from dcss.engines.linux.instructions import Site
-from dcss.engines.linux.loads import SegmentStorage
+from dcss.engines.linux.monitor import Monitor as QemuMonitor
+from dcss.engines.linux.monitor import PassedDescriptor
 from dcss.engines.linux.real_storage import RealStorage
 
 CC = 44
@@ -29,6 +31,7 @@ class Storage:
 
     def __init__(self) -> None:
         self.bytes = bytearray(1 << 16)
+        self.mapped: list[tuple[object, ...]] = []
 
     def read(self, address: int, size_bytes: int) -> bytes:
         return bytes(self.bytes[address : address + size_bytes])
@@ -36,16 +39,25 @@ class Storage:
     def write(self, address: int, content: bytes) -> None:
         self.bytes[address : address + len(content)] = content
 
+    def map(self, address: int, size_bytes: int, number: int, *, shared: bool) -> None:
+        self.mapped.append((address, size_bytes, number, shared))
 
-class Loads:
-    """What was brought in."""
+    def unmap(self, address: int, size_bytes: int) -> None:
+        self.mapped.append((address, size_bytes))
+
+
+class Monitor:
+    """A QEMU that takes descriptors over."""
 
     def __init__(self) -> None:
-        self.loads: list[tuple[int, int]] = []
+        self.held = 0
 
-    def load(self, _storage: object, _content: int, start: int, size_bytes: int) -> str:
-        self.loads.append((start, size_bytes))
-        return ""
+    async def pass_descriptor(self, _descriptor: int) -> PassedDescriptor:
+        self.held += 1
+        return PassedDescriptor(33, 1)
+
+    async def close_descriptor(self, _passed: PassedDescriptor) -> None:
+        self.held -= 1
 
 
 class Machine:
@@ -55,14 +67,15 @@ class Machine:
         self.fake = FakeStub(registers={2 + number: value for number, value in registers.items()}, stops=[(0x1000, "")])
         self.fake.registers[0] = 3 << CC | 1
         self.site = Site(0x1000, bytes.fromhex(code))
-        self.storage, self.loads = Storage(), Loads()
+        self.storage, self.monitor = Storage(), Monitor()
         self.requests: list[Request] = []
         self.log: list[str] = []
         self.reply = reply
+        self.replies: list[Reply] = []  # where there is more than one
 
     async def port(self, request: Request) -> Reply:
         self.requests.append(request)
-        return self.reply
+        return self.replies.pop(0) if self.replies else self.reply
 
     async def run(self) -> None:
         ours, theirs = socket.socketpair()
@@ -71,7 +84,7 @@ class Machine:
         calls = Hypercalls(
             stub,
             cast(RealStorage, self.storage),
-            cast(SegmentStorage, self.loads),
+            cast(QemuMonitor, self.monitor),
             self.port,
             {0x1000: self.site},
             log=self.log.append,
@@ -107,7 +120,8 @@ async def test_a_load_passes_the_name_and_leaves_the_segments_ends(segment: int)
     assert (machine.condition_code, machine.general(2), machine.general(4)) == (0, 0x10000000, 0x10001FFF)
     assert machine.fake.registers[1] == 0x1004
     assert machine.fake.registers[0] & 1, "the rest of the mask is as it was"
-    assert machine.loads.loads == [(0x10000000, 0x2000)]
+    assert machine.storage.mapped == [(0x10000000, 0x2000, 33, False)]
+    assert not machine.monitor.held, "QEMU keeps the mapping, and no descriptor"
     assert machine.log == ["DIAG X'64' 20 'LIB': cc 0, 0x10000000, 0x10001fff"]
 
 
@@ -125,22 +139,30 @@ async def test_segext_stores_its_output_where_the_operand_says() -> None:
 async def test_a_refusal_leaves_the_return_code() -> None:
     machine = Machine("83240064", {2: 0x4000, 4: Diag64.LOADSHRX}, Reply(2, 0x4000, 44))
     await machine.run()
-    assert (machine.condition_code, machine.general(4), machine.loads.loads) == (2, 44, [])
+    assert (machine.condition_code, machine.general(4), machine.storage.mapped) == (2, 44, [])
 
 
 @in_event_loop
-async def test_storage_that_machines_would_write_together_is_refused(tmp_path: Path) -> None:
+async def test_what_machines_write_together_is_mapped_shared(tmp_path: Path) -> None:
     (tmp_path / "sw").write_bytes(bytes(4096))
     descriptor = os.open(tmp_path / "sw", os.O_RDWR)
-    machine = Machine(
-        "83240064", {2: 0x4000, 4: Diag64.LOADSHRX}, Reply(0, 0x10000000, 0x10000FFF, descriptor=descriptor)
-    )
+    reply = Reply(0, 0x10000000, 0x10000FFF, descriptor=descriptor)
+    machine = Machine("83240064", {2: 0x4000, 4: Diag64.LOADSHRX}, reply)
     machine.storage.write(0x4000, NAME)
     await machine.run()
     os.close(descriptor)
-    assert [request.ry for request in machine.requests] == [Diag64.LOADSHRX, Diag64.PURGESEG]
-    assert (machine.condition_code, machine.general(4), machine.loads.loads) == (2, 45, [])
-    assert "SW and SN" in machine.log[0]
+    assert machine.storage.mapped == [(0x10000000, 0x1000, 33, True)]
+
+
+@in_event_loop
+async def test_a_purge_takes_away_what_was_loaded(segment: int) -> None:
+    machine = Machine("83240064", {2: 0x4000, 4: Diag64.LOADSHRX}, Reply(0, 0x10000000, 0x10001FFF, descriptor=segment))
+    machine.storage.write(0x4000, NAME)
+    machine.fake.stops.append((0x1000, ""))
+    machine.fake.before_stop = [{}, {4: 0x4000, 6: Diag64.PURGESEG}]
+    machine.replies = [machine.reply, Reply(0, 0x4000, Diag64.PURGESEG)]
+    await machine.run()
+    assert machine.storage.mapped == [(0x10000000, 0x2000, 33, False), (0x10000000, 0x2000)]
 
 
 @in_event_loop
