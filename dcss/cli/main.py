@@ -45,6 +45,7 @@ COMMANDS: dict[str, CommandEntry] = {
         "dcss.cli.inspect", "Prove what anybody's processes share, and show what each of them costs."
     ),
     "report": CommandEntry("dcss.cli.report", "Write what was proved and measured as one HTML file."),
+    "metrics": CommandEntry("dcss.cli.metrics", "Show a running system as metrics for Prometheus."),
     "exec": CommandEntry("dcss.cli.exec", "Run a command in a guest that is ready, and end with its exit status."),
     "logs": CommandEntry("dcss.cli.logs", "Show the log of a guest, over all its starts, or of CP."),
     "guest": CommandEntry("dcss.cli.guest", "Start, stop or restart one guest of a running system."),

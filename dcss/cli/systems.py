@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from dcss.errors import DcssError
+from dcss.errors import DcssError, LaunchError
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
+
+    from dcss.rpc.look import LiveSystem
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -90,6 +92,21 @@ def chosen(system: str | None) -> str:
     from dcss.rpc.running import only_running
 
     return only_running()
+
+
+def live_system(system: str) -> "LiveSystem":
+    """Attach to the statistics area of a running system. Raises ConfigError and LaunchError."""
+    from dcss.rpc.client import Client, Life, find_systems
+    from dcss.rpc.look import LiveSystem
+
+    found = next((found for found in find_systems() if found.name == system), None)
+    if found is None or found.life is not Life.UP or found.pid is None:
+        Client(system).close()  # raises what is wrong
+        raise LaunchError(f"system {system}: its CP has just started; try again")
+    try:
+        return LiveSystem(system, found.pid)
+    except ProcessLookupError as error:
+        raise LaunchError(f"system {system}: its CP (process {found.pid}) has just ended") from error
 
 
 def ask(system: str | None, request: str, **arguments: Any) -> dict[str, Any]:
