@@ -234,6 +234,7 @@ def _guest(guest: GuestTarget) -> dict[str, Any]:
         "window": bounds(guest.window),
         "user_area": bounds(guest.user_area),
         "in_place": guest.in_place,
+        "buffering": guest.buffering,
         "standalone": guest.standalone,
         "non_shared": sorted(guest.non_shared),
     }

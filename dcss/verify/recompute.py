@@ -52,12 +52,12 @@ def _no_copies(system: RecordedSystem, recorded: tuple[Claim, ...]) -> Claim | N
     """Judge the copies that were found. None where none refutes: whether all was searched is as recorded."""
     sharing = {guest.target.name for guest in system.snapshot.sharing}
     baselines = {guest.target.name for guest in system.snapshot.guests} - sharing
-    buffered = no_copies.buffered(system.snapshot)
+    own = no_copies.Buffers.of(system.snapshot)
     refuting = [
         f"{copy['holder']}: {count(copy['pages'], 'page')} of {copy['segment']}:{copy['path']} in {copy['where']}"
         for copy in system.copies
         if copy["origin"] in no_copies.REFUTING
-        and not (copy["path"] is None and copy["segment"] in buffered)
+        and not own.hold(copy["holder"], copy["segment"], copy["path"])
         and copy["holder"].removeprefix("guest ") not in baselines
     ]
     if sharing and refuting:

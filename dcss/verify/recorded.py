@@ -171,6 +171,7 @@ def _guest_target(record: Record) -> GuestTarget:
         AddressRange(*record["user_area"]),
         non_shared=frozenset(record.get("non_shared", ())),
         in_place=record.get("in_place", False),
+        buffering=record.get("buffering", False),
         standalone=record.get("standalone", False),
     )
 

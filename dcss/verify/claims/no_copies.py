@@ -1,6 +1,6 @@
 """Claim 2, no-hidden-copies: no guest that shares keeps a page of a segment in memory of its own."""
 
-from typing import Final
+from typing import Final, NamedTuple, Self
 
 from dcss.account.targets import GUESTS, Origin, Terms
 from dcss.results import Claim
@@ -28,9 +28,8 @@ def judge(snapshot: Snapshot) -> Claim:
     search = snapshot.search
     findings = [*search.others, *(search.guests[guest.target.name] for guest in guests)]
     copies = [copy for one in findings for copy in one.copies]
-    kept = buffered(snapshot)
-    buffering = {guest.target.label for guest in guests if guest.target.buffering}
-    buffers = [copy for copy in copies if copy.path is None and (copy.segment in kept or copy.holder in buffering)]
+    own = Buffers.of(snapshot)
+    buffers = [copy for copy in copies if own.hold(copy.holder, copy.segment, copy.path)]
     refuting = [str(copy) for copy in copies if copy.origin in REFUTING and copy not in buffers]
     if refuting:
         return Claim(NAME, False, first_few(refuting))
@@ -49,16 +48,32 @@ def judge(snapshot: Snapshot) -> Claim:
     holders = count(len(guests), terms.guest, terms.guests)
     if search.others:
         holders += f" and {_servers(len(search.others))}"
-    by_linux = bool(buffering) or terms is not GUESTS
+    by_linux = bool(own.holders) or terms is not GUESTS
     held = _holds(copies, buffers, terms, by_linux=by_linux)
     return Claim(NAME, True, f"{count(searched, 'private page')} of {holders}: {held}")
 
 
-def buffered(snapshot: Snapshot) -> set[str]:
-    """Return the segments of which a kernel keeps the file system's own blocks in buffers, and rightly so."""
-    return {
-        segment.name for segment in snapshot.segments if segment.target.type.shared_writable or segment.target.own_runs
-    }
+class Buffers(NamedTuple):
+    """Where a kernel keeps a file system's own blocks in buffers, and rightly so: of which segments, and which kernels.
+
+    Both are names, those of kernels as reports have them.
+    """
+
+    segments: frozenset[str]
+    holders: frozenset[str]
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> Self:
+        """Return those of a system."""
+        targets = [segment.target for segment in snapshot.segments]
+        return cls(
+            frozenset(target.name for target in targets if target.type.shared_writable or target.own_runs),
+            frozenset(guest.target.label for guest in snapshot.guests if guest.target.buffering),
+        )
+
+    def hold(self, holder: str, segment: str, path: str | None) -> bool:
+        """Say whether a copy is no more than that; those of files, which have a path, never are."""
+        return path is None and (segment in self.segments or holder in self.holders)
 
 
 def _servers(processes: int) -> str:

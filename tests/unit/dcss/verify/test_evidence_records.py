@@ -83,6 +83,8 @@ def test_how_it_begins_and_ends(tmp_path: Path, name: str, monkeypatch: pytest.M
                 "window": [WINDOW.start, WINDOW.end],
                 "user_area": [USER_AREA.start, USER_AREA.end],
                 "in_place": False,
+                "buffering": False,
+                "standalone": False,
                 "non_shared": [],
             },
             low,

@@ -1,5 +1,7 @@
 """Claim 2, on made-up findings: which copies refute it, which are listed, and what leaves it open."""
 
+from dataclasses import replace
+
 import pytest
 from verdict_support import guest, segment, snapshot
 
@@ -81,6 +83,21 @@ def test_metadata_of_a_segment_that_guests_write_is_in_buffers() -> None:
     for copy in (copies("kernel"), copies("kernel", None, "OTHER")):  # files, and another segment's metadata
         claim = no_copies.judge(searched(buffers, copy, kind=SegmentType.SW))
         assert claim == Claim("no-hidden-copies", False, str(copy))
+
+
+def test_a_real_kernel_keeps_metadata_in_buffers_and_files_nowhere() -> None:
+    metadata = copies("kernel", None)
+    taken = searched(metadata)
+    taken.guests[0].target = replace(taken.guests[0].target, buffering=True)
+    claim = no_copies.judge(taken)
+    own = "blocks of a file system itself, which whatever kernel mounts it keeps in buffers"
+    assert claim == Claim("no-hidden-copies", True, f"{HELD}; {own}: {metadata}")
+    taken.search.guests["ONE"].copies.append(copies("kernel"))
+    assert no_copies.judge(taken).holds is False
+    taken.guests[0].target = replace(taken.guests[0].target, buffering=False)
+    taken.guests[1].target = replace(taken.guests[1].target, buffering=True)
+    taken.search.guests["ONE"].copies = [metadata]
+    assert no_copies.judge(taken).holds is False, "another guest's kernel"
 
 
 @pytest.mark.parametrize("kind", ["denied", "unsearched", "kernel_held"])
