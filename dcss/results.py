@@ -180,6 +180,14 @@ class GuestAccount:
     written_segment_bytes: int | None = None
     mounts: tuple[MountAccess, ...] = ()
 
+    @property
+    def copies_bytes(self) -> int | None:
+        """What it holds of files in its page cache, buffers and modules: a part of `host.uss_bytes`."""
+        guest = self.guest
+        if guest.page_cache_bytes is None or guest.buffer_bytes is None:
+            return None
+        return guest.page_cache_bytes + guest.buffer_bytes + (guest.module_bytes or 0)
+
 
 @dataclass(frozen=True, slots=True)
 class ProcessCosts:
@@ -309,6 +317,55 @@ class RunResult(Result):
     timings: RunTimings | None = None
 
     _TABLES = ("guests",)
+
+
+@dataclass(frozen=True, slots=True)
+class WayGuest:
+    """What one guest pays for one way to file bytes: medians over the rounds.
+
+    `seconds` is from its start to the end of its `run:` list, `cpu_seconds` what its processes took for that.
+    """
+
+    name: str
+    seconds: float
+    cpu_seconds: float | None
+    private_bytes: int | None
+    copies_bytes: int | None
+    shared_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class WayResult:
+    """One workload by one way to file bytes: xip, mtd, page-cache, ramdisk, or ksm, which is page-cache and merging.
+
+    `reason` says why it was not run; the figures are null then. `ready_seconds` is until all guests' lists have ended,
+    `cpu_seconds` what all guests took, for ksm with ksmd. `memory_bytes` is what the machine pays: private memory of
+    all guests, the segments, and for ksm the frames that it merged into.
+    """
+
+    way: str
+    verdict: Verdict | None
+    reason: str | None
+    ready_seconds: float | None
+    cpu_seconds: float | None
+    private_bytes: int | None
+    segment_bytes: int | None
+    merged_bytes: int | None
+    memory_bytes: int | None
+    guests: tuple[WayGuest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparisonResult(Result):
+    """One workload by every way to file bytes, each in so many rounds, in turn."""
+
+    system: str
+    rounds: int
+    ways: tuple[WayResult, ...]
+    limits: tuple[str, ...] = ()
+    provenance: Provenance | None = None
+
+    _TABLES = ("ways",)
 
 
 @dataclass(frozen=True, slots=True)

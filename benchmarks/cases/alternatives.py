@@ -8,13 +8,14 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks.framework import ksm
-from benchmarks.framework.kernel_books import MIB, PAGE_BYTES, cpu_seconds, total_memory, tree_of
+from benchmarks.framework.kernel_books import MIB, PAGE_BYTES, total_memory, tree_of
 from benchmarks.framework.libraries import LibraryImage, config_of, library_image
 from benchmarks.framework.loop_mounts import mounts_command
 from benchmarks.framework.results import Row, RowSpec
 from benchmarks.framework.rounds import Sample, Unavailable, compare
 from benchmarks.framework.served import Served
 from benchmarks.framework.session import Session
+from dcss.account.cpu import cpu_seconds
 
 MERGED_SHARE = 0.99
 MOST_SECONDS = 300

@@ -5,12 +5,13 @@ import statistics
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.framework.kernel_books import KIB, MIB, cpu_seconds, memory_of, tree_of
+from benchmarks.framework.kernel_books import KIB, MIB, memory_of, tree_of
 from benchmarks.framework.libraries import config_of, library_image
 from benchmarks.framework.results import Row, RowSpec
 from benchmarks.framework.rounds import Sample, compare
 from benchmarks.framework.served import Served
 from benchmarks.framework.session import Session
+from dcss.account.cpu import cpu_seconds
 
 Found = dict[str | tuple[str, str], float]
 BARE = "bare forks"

@@ -51,14 +51,6 @@ def tree_of(pid: int) -> list[int]:
     return [pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))]
 
 
-def cpu_seconds(pid: int) -> float:
-    """Return the CPU time of a process and all its threads, in the scheduler's nanoseconds."""
-    total = 0
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        total += int((task / "schedstat").read_text().split()[0])
-    return total / 1e9
-
-
 def cpu_seconds_with_ended(pid: int) -> float:
     """Return the CPU time of a process, its ended threads and the children it has waited for, in whole ticks."""
     words = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()

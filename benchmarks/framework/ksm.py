@@ -1,57 +1,29 @@
-"""Kernel samepage merging: its settings, which are always restored, and what it merged of our own processes."""
+"""Kernel samepage merging for benchmarks: what it notes of our own processes, and how long it takes."""
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import psutil
-
-from benchmarks.framework.kernel_books import cpu_seconds
 from benchmarks.framework.rounds import Unavailable
+from dcss.account.cpu import cpu_seconds
+from dcss.host import ksm
+from dcss.host.ksm import DEFAULTS, FAST, Pace, merged_pages
 
-SETTINGS = Path("/sys/kernel/mm/ksm")
+__all__ = ["DEFAULTS", "FAST", "Pace", "bookkeeping_bytes", "ksmd_cpu_seconds", "merging", "wait_until_merged"]
+
 RMAP_ITEM_BYTES = 64  # struct ksm_rmap_item on 64-bit machines
 LOOK_SECONDS = 0.05
 
 
-class Pace(NamedTuple):
-    """How fast ksmd scans."""
-
-    pages_to_scan: int
-    sleep_milliseconds: int
-
-
-DEFAULTS = Pace(100, 20)  # the kernel's own
-FAST = Pace(10_000, 20)
-
-
 @contextlib.contextmanager
 def merging(pace: Pace) -> Iterator[None]:
-    """Let ksmd run at a pace for the length of a block; afterwards all settings are as before.
-
-    Raises Unavailable where the kernel has no KSM, or this user may not start it.
-    """
-    if os.geteuid() != 0 or not SETTINGS.exists():
-        raise Unavailable("needs root and a kernel with KSM")
-    wanted = {"pages_to_scan": str(pace.pages_to_scan), "sleep_millisecs": str(pace.sleep_milliseconds), "run": "1"}
-    if (SETTINGS / "advisor_mode").exists():
-        wanted = {"advisor_mode": "none"} | wanted  # an advisor would set the pace itself
-    before = {name: _selected((SETTINGS / name).read_text()) for name in wanted}
-    try:
-        for name, value in wanted.items():
-            (SETTINGS / name).write_text(value)
+    """Let ksmd run for the length of a block. Raises Unavailable where it cannot be started."""
+    reason = ksm.unusable_because()
+    if reason is not None:
+        raise Unavailable(f"needs KSM: {reason}")
+    with ksm.merging(pace):
         yield
-    finally:
-        for name, value in reversed(before.items()):
-            (SETTINGS / name).write_text(value)
-
-
-def merged_pages(pids: Sequence[int]) -> int:
-    """Return how many pages of processes are in frames of KSM; other processes of the machine do not count."""
-    return sum(int(Path(f"/proc/{pid}/ksm_merging_pages").read_text()) for pid in pids)
 
 
 def bookkeeping_bytes(pids: Sequence[int]) -> int:
@@ -62,8 +34,7 @@ def bookkeeping_bytes(pids: Sequence[int]) -> int:
 
 def ksmd_cpu_seconds() -> float:
     """Return the CPU time of the kernel's daemon so far."""
-    pids = (process.pid for process in psutil.process_iter(["name"]) if process.info["name"] == "ksmd")
-    return sum(map(cpu_seconds, pids))
+    return sum(map(cpu_seconds, ksm.daemon_pids()))
 
 
 def wait_until_merged(pids: Sequence[int], pages: int, share: float, most_seconds: float) -> float:
@@ -74,9 +45,3 @@ def wait_until_merged(pids: Sequence[int], pages: int, share: float, most_second
             raise Unavailable(f"had merged {merged / pages:.0%} of the pages after {most_seconds:.0f} s")
         time.sleep(LOOK_SECONDS)
     return time.monotonic() - began
-
-
-def _selected(value: str) -> str:
-    """Return the setting in force: `[none] scan-time` shows all that there are."""
-    words = value.split()
-    return next((word.strip("[]") for word in words if word.startswith("[")), words[0])

@@ -53,11 +53,7 @@ class Share(NamedTuple):
 
 def share_of(account: GuestAccount) -> Share:
     """Return a guest's share: uss_bytes; segment pages in its mappings; copies of files, which are private."""
-    guest = account.guest
-    known = guest.page_cache_bytes is not None and guest.buffer_bytes is not None
-    copied = (guest.page_cache_bytes, guest.buffer_bytes, guest.module_bytes)
-    copies_bytes = sum(size_bytes or 0 for size_bytes in copied) if known else None
-    return Share(account.host.uss_bytes, guest.xip_bytes, copies_bytes)
+    return Share(account.host.uss_bytes, account.guest.xip_bytes, account.copies_bytes)
 
 
 def guest_blocks(
