@@ -61,11 +61,16 @@ def command(
     if evidence is not None:
         raise click.UsageError("found both --evidence and --watch, wanted one of them.")
 
+    from dcss.inspect.inspection import inspect_processes
+    from dcss.inspect.processes import NamedProcesses
+    from dcss.inspect.selection import Wanted
+
     def look(rows: int | None, first: bool) -> "Frame":
-        result = _inspect(pids, files, objects, None)
+        result = inspect_processes(processes, Wanted(files, objects))
         return _frame(result, rows, first=first, as_json=as_json, verbose=verbose)
 
-    watch(watch_seconds, look, plain=as_json)
+    with NamedProcesses(pids) as processes:
+        watch(watch_seconds, look, plain=as_json)
     return 0
 
 
@@ -80,7 +85,10 @@ def _once(
 ) -> int:
     if evidence is not None:
         check_written_path("--evidence", evidence)
-    result = _inspect(pids, files, objects, evidence)
+    from dcss.inspect.inspection import inspect
+    from dcss.inspect.selection import Wanted
+
+    result = inspect(pids, Wanted(files, objects), evidence_path=evidence)
     if as_json:
         from dcss.documents import to_document
 
@@ -90,15 +98,6 @@ def _once(
 
         print_page(inspect_page(result, show_all=verbose))
     return 0 if result.verify.verdict == "verified" else EXIT_REFUTED
-
-
-def _inspect(
-    pids: tuple[int, ...], files: tuple[str, ...], objects: tuple[str, ...], evidence: Path | None
-) -> "InspectResult":
-    from dcss.inspect.inspection import inspect
-    from dcss.inspect.selection import Wanted
-
-    return inspect(pids, Wanted(files, objects), evidence_path=evidence)
 
 
 def _frame(result: "InspectResult", rows: int | None, *, first: bool, as_json: bool, verbose: bool) -> "Frame":

@@ -42,8 +42,17 @@ def inspect(pids: Sequence[int], wanted: Wanted = IN_COMMON, *, evidence_path: P
 
     Raises ConfigError where a process or an object is not there, LaunchError where a process ends meanwhile.
     """
+    with NamedProcesses(pids) as processes:
+        return inspect_processes(processes, wanted, evidence_path=evidence_path)
+
+
+def inspect_processes(
+    processes: NamedProcesses, wanted: Wanted = IN_COMMON, *, evidence_path: Path | None = None
+) -> InspectResult:
+    """Do the same for processes that were found already: looked at again and again, they stay the same ones."""
     started = time.thread_time()
-    with NamedProcesses(pids) as processes, FileQuestions() as questions, ExitStack() as stack:
+    processes.check_alive()
+    with FileQuestions() as questions, ExitStack() as stack:
         try:
             maps, denied = read_all_maps(processes.all)
             selection = select(maps, wanted, questions, stack)
