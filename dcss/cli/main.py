@@ -56,6 +56,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "image": CommandEntry("dcss.cli.image", "Build, list, read and check ext2 images."),
     "config": CommandEntry("dcss.cli.config", "Check a configuration and show what it would start."),
     "advise": CommandEntry("dcss.cli.advise", "Say what belongs into a segment, and forecast what sharing it saves."),
+    "export": CommandEntry(
+        "dcss.cli.export", "Write what a real z/VM, QEMU, libvirt or other system takes of segments."
+    ),
     "init": CommandEntry("dcss.cli.init", "Write an example system to the current directory."),
     "schema": CommandEntry("dcss.cli.schema", "Print the JSON Schema of the YAML, for editors."),
     "doctor": CommandEntry("dcss.cli.doctor", "Show what this machine lacks or limits, and how to fix it."),

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from errno import EINVAL
 from pathlib import Path
 
@@ -122,6 +122,20 @@ def write_durably(path: Path, write: Callable[[int], object], fault: FaultPoint 
         with contextlib.suppress(FileNotFoundError, IsADirectoryError):
             new.unlink()
         raise
+
+
+@contextlib.contextmanager
+def appearing_whole(path: Path, mode: int = 0o666) -> Iterator[int]:
+    """Yield a descriptor of a new file that replaces `path` on success and is removed on failure; make directories."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
+    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
+    try:
+        yield descriptor
+        partial.replace(path)
+    finally:
+        os.close(descriptor)
+        partial.unlink(missing_ok=True)
 
 
 def write_all(descriptor: int, data: bytes) -> None:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from dcss.config.sources import Choice, DirectorySource, ImageSource, TarSource
 from dcss.errors import ConfigError, ImageError
+from dcss.host.files import appearing_whole
 from dcss.image.build import plan_image
 from dcss.image.problems import segment_errors
 from dcss.image.sources.kind import source_of
@@ -116,7 +117,7 @@ def make_image(wanted: WantedImage, progress: Progress) -> MadeImage:
     if wanted.path.exists() and not wanted.path.is_file():
         raise ImageError(f"{wanted.path}: found no regular file, wanted one or none: nothing else is written over")
     try:
-        with _appearing_whole(wanted.path) as descriptor:
+        with appearing_whole(wanted.path) as descriptor:
             plan.write(descriptor, progress.advance)
     except OSError as error:
         raise ImageError(f"{wanted.path} cannot be written: {error.strerror}") from error
@@ -155,17 +156,3 @@ def standard_input(choice: Choice) -> Iterator[ImageSource]:
         copyfileobj(piped, kept, 1 << 20)
         kept.flush()
         yield _chosen(source_of(Path(f"/proc/self/fd/{kept.fileno()}"), _PIPED), choice, _PIPED)
-
-
-@contextmanager
-def _appearing_whole(path: Path) -> Iterator[int]:
-    """Yield a descriptor of a new file that replaces `path` on success and is removed on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.urandom(4).hex()}")
-    descriptor = os.open(partial, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        yield descriptor
-        partial.replace(path)
-    finally:
-        os.close(descriptor)
-        partial.unlink(missing_ok=True)

@@ -12,7 +12,7 @@ import yaml
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import ConfigError, ImageError
-from dcss.host.files import write_all
+from dcss.host.files import appearing_whole, write_all
 from dcss.plan.advise import Plan
 from dcss.plan.forecast import GuestKind, guests_of_kinds
 from dcss.plan.tree import chosen_tree, map_patterns
@@ -61,30 +61,17 @@ def _system_name(path: Path) -> str:
 def _write_image(plan: Plan, path: Path, progress: Progress) -> None:
     image = plan.selection.image
     progress.phase(f"build {path.name}", image.content_bytes, "bytes")
-    new = path.with_name(path.name + ".new")
     try:
-        descriptor = os.open(new, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
+        with appearing_whole(path) as descriptor:
             image.write(descriptor, progress.advance)
-        finally:
-            os.close(descriptor)
-        new.replace(path)
     except OSError as error:
         raise ImageError(f"{path} cannot be written: {error.strerror}") from error
-    finally:
-        with suppress(OSError):
-            new.unlink()
 
 
 def _replace(path: Path, content: bytes) -> None:
-    new = path.with_name(path.name + ".new")
     try:
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
+        with appearing_whole(path) as descriptor:
             write_all(descriptor, content)
-        finally:
-            os.close(descriptor)
-        new.replace(path)
     except OSError as error:
         raise ConfigError(f"-o: {path} cannot be written: {error.strerror}") from error
 

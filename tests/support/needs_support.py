@@ -24,7 +24,7 @@ TOOLS = (
     *("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux", "gcc", "ldd", "groff", "make", "umoci", "skopeo"),
     *("qemu-system-s390x", "cpio"),
     *("ldconfig", "tar", "apt-get", "dpkg-deb", "prometheus", "promtool", "gpg", "qemu-s390x", "qemu-s390x-static"),
-    *("s390x-linux-gnu-as", "s390x-linux-gnu-gcc", "nginx", "gdb-multiarch", "chromium"),
+    *("s390x-linux-gnu-as", "s390x-linux-gnu-gcc", "nginx", "gdb-multiarch", "chromium", "virt-xml-validate"),
 )
 
 

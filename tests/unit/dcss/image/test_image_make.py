@@ -11,7 +11,7 @@ from tar_support import info, make_tar
 
 from dcss.config.sources import Choice, DirectorySource, TarSource
 from dcss.errors import ConfigError, ImageError
-from dcss.image import make
+from dcss.host.files import appearing_whole
 from dcss.image.make import WantedImage, make_image, standard_input, wanted_images
 from dcss.progress import SilentProgress
 
@@ -114,10 +114,10 @@ def test_a_build_that_fails_leaves_what_was_there(tree: Path, tmp_path: Path) ->
     (too_small,) = wanted(tree, output, size_bytes=4096)
     with pytest.raises(ImageError, match="needs"):
         make_image(too_small, SilentProgress())
-    with pytest.raises(ZeroDivisionError), make._appearing_whole(output):
+    with pytest.raises(ZeroDivisionError), appearing_whole(output):
         raise ZeroDivisionError
     assert output.read_bytes() == b"before"
-    with make._appearing_whole(tmp_path / "new/dir/y.img") as descriptor:
+    with appearing_whole(tmp_path / "new/dir/y.img") as descriptor:
         os.write(descriptor, b"whole")
     assert (tmp_path / "new/dir/y.img").read_bytes() == b"whole"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "tree", "x.img"]
