@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, settings
 from needs_support import may_skip, missing
 from signals_support import reset_signals
 
-pytest_plugins = ["fixtures_support", "api_support"]
+pytest_plugins = ["fixtures_support", "api_support", "pytester"]
 
 SLOW_TIMEOUT_SECONDS = 900  # of a test marked slow, and of every test with the long profile
 

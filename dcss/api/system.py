@@ -191,6 +191,11 @@ class _Warnings(SilentProgress):
         _logger.warning("%s", text)
 
 
+def is_text(config: str | os.PathLike[str]) -> bool:
+    """Return True for YAML text, False for a path."""
+    return isinstance(config, str) and ("\n" in config or config.lstrip().startswith("{"))
+
+
 def _request(config: Config, name: str | None, directory: str | os.PathLike[str] | None) -> Mapping[str, str | None]:
     """Return the request of dcss.api.child that stands for a configuration."""
     base = Path.cwd() if directory is None else Path(os.path.abspath(directory))  # noqa: PTH100 - links stay links
@@ -203,6 +208,6 @@ def _request(config: Config, name: str | None, directory: str | os.PathLike[str]
                 f"configuration: found what YAML cannot hold, wanted dicts, lists, texts: {error}"
             ) from error
         return {"file": str(base / "configuration"), "text": text, "name": name, "default_name": unique}
-    if isinstance(config, str) and ("\n" in config or config.lstrip().startswith("{")):
-        return {"file": str(base / "configuration"), "text": config, "name": name, "default_name": unique}
+    if is_text(config):
+        return {"file": str(base / "configuration"), "text": str(config), "name": name, "default_name": unique}
     return {"file": str(base / Path(config)), "text": None, "name": name, "default_name": unique}
