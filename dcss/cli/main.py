@@ -60,7 +60,9 @@ COMMANDS: dict[str, CommandEntry] = {
         "dcss.cli.export", "Write what a real z/VM, QEMU, libvirt or other system takes of segments."
     ),
     "init": CommandEntry("dcss.cli.init", "Write an example system to the current directory."),
-    "schema": CommandEntry("dcss.cli.schema", "Print the JSON Schema of the YAML, for editors."),
+    "schema": CommandEntry(
+        "dcss.cli.schema", "Print the JSON Schema of the YAML, for editors, or of a command's document."
+    ),
     "doctor": CommandEntry("dcss.cli.doctor", "Show what this machine lacks or limits, and how to fix it."),
     "docs": CommandEntry("dcss.cli.docs", "Show a page of the documentation, or list the pages."),
     "completion": CommandEntry(

@@ -1,0 +1,56 @@
+"""The JSON documents of all commands by name: the words of the command, or what else a document is called."""
+
+from collections.abc import Mapping
+from importlib import import_module
+from types import MappingProxyType
+from typing import Any
+
+from dcss.errors import ConfigError
+from dcss.schemas.generate import schema_of
+from dcss.suggest import suggestion
+
+_SEGMENT = "dcss.schemas.shapes:SegmentAnswer"
+_GUEST = "dcss.results:GuestStatus"
+# The class that each document is made of.
+DOCUMENTS: Mapping[str, str] = MappingProxyType(
+    {
+        "run": "dcss.results:RunResult",
+        "up": "dcss.results:SystemStatus",
+        "ps": "dcss.schemas.shapes:Systems",
+        "verify": "dcss.results:VerifyResult",
+        "measure": "dcss.results:MeasureResult",
+        "inspect": "dcss.results:InspectResult",
+        "report": "dcss.schemas.shapes:ReportWritten",
+        "exec": "dcss.schemas.shapes:Executed",
+        "logs": "dcss.schemas.shapes:Log",
+        "guest start": _GUEST,
+        "guest stop": _GUEST,
+        "guest restart": _GUEST,
+        "down": "dcss.schemas.shapes:SystemsTakenDown",
+        **{f"segment {each}": _SEGMENT for each in ("define", "save", "load", "query", "purge", "import", "export")},
+        "segment spools": "dcss.schemas.shapes:Spools",
+        "cp": "dcss.schemas.shapes:ConsoleAnswer",
+        "image build": "dcss.schemas.shapes:BuiltImages",
+        "image ls": "dcss.schemas.shapes:ImageListing",
+        "image cat": "dcss.schemas.shapes:ImageContent",
+        "image check": "dcss.schemas.shapes:ImageCheck",
+        "image map": "dcss.schemas.shapes:ImageLayout",
+        "config": "dcss.system.preview:SystemPreview",
+        "advise": "dcss.plan.results:Advice",
+        "init": "dcss.schemas.shapes:Written",
+        "doctor": "dcss.schemas.shapes:Findings",
+        "docs": "dcss.schemas.shapes:Pages",
+        "completion": "dcss.schemas.shapes:CompletionScript",
+        "error": "dcss.schemas.shapes:Failure",
+    }
+)
+
+
+def document_schema(name: str) -> dict[str, Any]:
+    """Return the schema of a document. Raises ConfigError where there is none of that name."""
+    if name not in DOCUMENTS:
+        near = suggestion(name, DOCUMENTS)
+        raise ConfigError(f"dcss schema: found no document {name!r}, wanted one that dcss schema --list names{near}")
+    module, attribute = DOCUMENTS[name].split(":")
+    title = "an error of any command" if name == "error" else f"dcss {name} --json"
+    return schema_of(getattr(import_module(module), attribute), title)

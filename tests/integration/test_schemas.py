@@ -1,0 +1,110 @@
+"""What the commands print with --json is what their schemas say, of one system and one image."""
+
+import json
+import os
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_support import GUEST, MAP, Dcss, made_user
+from jsonschema import Draft202012Validator
+
+from dcss.schemas.registry import DOCUMENTS, document_schema
+
+SAVED = "segment", "--system", "saved"
+
+
+@cache
+def validator(name: str) -> Draft202012Validator:
+    return Draft202012Validator(document_schema(name))
+
+
+def validate(name: str, document: Any) -> None:
+    """Fail where a document is not what the schema says, or has a field that it does not name."""
+    errors = [f"{error.json_path}: {error.message}" for error in validator(name).iter_errors(document)]
+    assert errors == [], name
+    unknown = set(document) - set(document_schema(name)["properties"])
+    assert unknown == set(), f"dcss {name}: not in the schema: {unknown}"
+
+
+@pytest.fixture(scope="module")
+def dcss() -> Iterator[Dcss]:
+    with made_user() as user:
+        user.config(
+            f"name: G, count: 2, {GUEST}, {MAP}",
+            f"name: C, expect: copies, {GUEST.replace(', xip', '')}, run: [{{read: /usr/lib/lib00.so}}]",
+        )
+        up = json.loads(user("up", "system.yaml", "-d", "--json").stdout)
+        validate("up", up)
+        yield user
+        user("down", "--all")
+
+
+# The commands' words in an order in which they can be run; `{pid}` is a guest's process.
+LINES: list[tuple[str, list[str], int]] = [
+    ("ps", [], 0),
+    ("verify", [], 0),
+    ("measure", [], 0),
+    ("inspect", ["{pid}", "{other}"], 1),
+    ("exec", ["G01", "--json", "--", "ls", "/usr/lib"], 0),
+    ("logs", ["G01"], 0),
+    ("logs", [], 0),
+    ("report", ["-o", "report.html"], 0),
+    ("guest stop", ["G02"], 0),
+    ("guest start", ["G02"], 0),
+    ("guest restart", ["G02"], 0),
+    ("cp", ["QUERY", "NSS"], 0),
+    ("segment define", ["SEG", "30000-301FF", "SR", "--system", "saved"], 0),
+    ("segment save", ["SEG", "--image", "tree", "--system", "saved"], 0),
+    ("segment query", ["--system", "saved"], 0),
+    ("segment load", ["LIB", "--system", "{system}"], 0),
+    ("segment export", ["SEG", "exported", "--system", "saved"], 0),
+    ("segment purge", ["SEG", "--system", "saved"], 0),
+    ("segment import", ["exported", "--system", "saved"], 0),
+    ("segment spools", [], 0),
+    ("image build", ["tree", "-o", "tree.img"], 0),
+    ("image ls", ["tree.img", "/usr/lib"], 0),
+    ("image cat", ["tree.img", "/usr/lib/lib00.so"], 0),
+    ("image check", ["tree.img"], 0),
+    ("image map", ["tree.img"], 0),
+    ("config", ["system.yaml"], 0),
+    ("advise", ["tree", "tree"], 0),
+    ("init", ["demo", "-o", "new.yaml"], 0),
+    ("init", ["--list"], 0),
+    ("doctor", [], 0),
+    ("docs", [], 0),
+    ("docs", ["commands"], 0),
+    ("completion", ["bash"], 0),
+    ("run", ["other.yaml", "--timings"], 0),
+    ("error", ["ps", "no-such-system"], 2),
+    ("down", ["no-such-system"], 0),
+]
+
+
+@pytest.mark.parametrize(("name", "words", "status"), LINES, ids=[f"{name} {words[:1]}" for name, words, _ in LINES])
+def test_a_document_is_what_its_schema_says(dcss: Dcss, name: str, words: list[str], status: int) -> None:
+    if name == "report":
+        pytest.importorskip("jinja2", reason="the report is an extra")
+    if name == "run":
+        dcss.config(f"name: R, count: 2, {GUEST}, {MAP}", name=f"{dcss.system}-run", path="other.yaml")
+    places = {"pid": os.getpid(), "other": os.getppid(), "system": dcss.system}
+    if name == "inspect":
+        places |= {"pid": dcss.pid_of("G01"), "other": dcss.pid_of("G02")}
+    command = [*([] if name == "error" else name.split()), *(word.format(**places) for word in words)]
+    if "--json" not in command:
+        command.append("--json")
+    done = dcss(*command, status=None)
+    assert done.returncode in {status, 0}, done.stderr
+    validate(name, json.loads(done.stdout))
+
+
+def test_every_document_was_looked_at() -> None:
+    assert {name for name, _, _ in LINES} | {"up"} == set(DOCUMENTS)
+
+
+def test_what_was_taken_down_is_what_the_schema_says(tmp_path: Path) -> None:
+    with made_user() as user:
+        user("up", user.guests(1), "-d")
+        validate("down", user.json("down"))

@@ -1,0 +1,58 @@
+"""Each command speaks JSON, and each document that one prints has a schema, or a reason why not."""
+
+from collections.abc import Iterator
+
+import click
+import pytest
+from jsonschema import Draft202012Validator
+
+from dcss.cli.main import cli
+from dcss.errors import ConfigError
+from dcss.schemas.registry import DOCUMENTS, document_schema
+
+# What has no schema of its own, and why.
+WITHOUT = {
+    "schema": "prints a JSON Schema, which the draft itself describes",
+}
+WITHOUT_JSON: dict[str, str] = {}
+
+
+def leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
+    """Yield each command that does something, by its words."""
+    if not isinstance(command, click.Group):
+        yield path, command
+        return
+    context = click.Context(command)
+    for name in command.list_commands(context):
+        below = command.get_command(context, name)
+        assert below is not None
+        yield from leaves(below, f"{path} {name}".strip())
+
+
+COMMANDS = dict(leaves(cli))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_speaks_json_and_has_a_schema(name: str) -> None:
+    if name not in WITHOUT_JSON:
+        assert any("--json" in parameter.opts for parameter in COMMANDS[name].params), f"dcss {name} has no --json"
+        assert name in WITHOUT or name in DOCUMENTS, f"dcss/schemas/registry.py has no document of dcss {name}"
+
+
+def test_no_schema_and_no_reason_is_about_a_command_that_is_not_there() -> None:
+    assert {*DOCUMENTS, *WITHOUT, *WITHOUT_JSON} - {"error"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_every_schema_is_one(name: str) -> None:
+    schema = document_schema(name)
+    Draft202012Validator.check_schema(schema)
+    assert schema["type"] == "object"
+    assert not Draft202012Validator(schema).is_valid([])
+    for definition in (schema, *schema.get("$defs", {}).values()):
+        assert set(definition["required"]) <= set(definition["properties"])
+
+
+def test_an_unknown_document_is_named_with_what_is_near() -> None:
+    with pytest.raises(ConfigError, match=r"found no document 'verfy', wanted one .* \(did you mean verify\?\)"):
+        document_schema("verfy")
