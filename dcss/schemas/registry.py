@@ -20,6 +20,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "verify": "dcss.results:VerifyResult",
         "measure": "dcss.results:MeasureResult",
         "inspect": "dcss.results:InspectResult",
+        "metrics": "dcss.schemas.shapes:Metrics",
         "report": "dcss.schemas.shapes:ReportWritten",
         "exec": "dcss.schemas.shapes:Executed",
         "logs": "dcss.schemas.shapes:Log",

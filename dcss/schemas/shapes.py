@@ -85,6 +85,32 @@ class ReportWritten(TypedDict):
     bytes: int
 
 
+class Sample(TypedDict):
+    """One sample of a metric."""
+
+    name: str
+    labels: dict[str, str]
+    value: float
+
+
+class Metric(TypedDict):
+    """A metric with its samples."""
+
+    name: str
+    type: str
+    help: str
+    samples: list[Sample]
+
+
+class Metrics(TypedDict):
+    """The metrics of a system; with --textfile or --listen, where they are."""
+
+    system: str
+    metrics: NotRequired[list[Metric]]
+    file: NotRequired[str]
+    url: NotRequired[str]
+
+
 class PageRange(TypedDict):
     """A range of a segment: its first and last page frame, and its type."""
 

@@ -51,6 +51,7 @@ LINES: list[tuple[str, list[str], int]] = [
     ("exec", ["G01", "--json", "--", "ls", "/usr/lib"], 0),
     ("logs", ["G01"], 0),
     ("logs", [], 0),
+    ("metrics", [], 0),
     ("report", ["-o", "report.html"], 0),
     ("guest stop", ["G02"], 0),
     ("guest start", ["G02"], 0),
