@@ -214,7 +214,7 @@ class _GuestRun:
 
     def _fail(self, exit_status: int, message: str) -> int:
         os.write(sys.stderr.fileno(), f"{message}\n".encode(errors="replace"))
-        self._report(Verdict(exit_status, monotonic() - self._started, 0, 0, 0, 0, message))
+        self._report(Verdict(exit_status, monotonic() - self._started, 0, 0, 0, message=message))
         return exit_status
 
 

@@ -55,7 +55,8 @@ class Kernel:
         types = builtin_types(self.machine, self.log, self.devices, self._sysfs_tree, self)
         self.vfs = Vfs(types, self.devices, self._populate)
         self.access: list[FileAccess] = []  # of what was mounted at boot
-        self.program_bytes: Callable[[], int] | None = None  # what programs have of their own, where there are any
+        # What programs have of their own, and what they use in place of segments, in guests that have some.
+        self.program_bytes: Callable[[], tuple[int, int]] = lambda: (0, 0)
         self._modules: Modules | None = None  # most guests load none
         self.processes: Mapping[int, ProcessView] = {}  # that programs are, in guests that have some
         self.current_pid: int | None = None  # of who makes a system call
@@ -130,12 +131,13 @@ class Kernel:
         """Return the guest's own account."""
         systems = self.vfs.file_systems
         ramdisk_pages = sum(disk.own_pages for disk in self.block_devices)
+        own_bytes, in_place_bytes = self.program_bytes()
         return Counters(
             sum(system.page_cache_bytes for system in systems),
             sum(system.buffer_bytes for system in systems) + (self.devices.buffer_pages + ramdisk_pages) * PAGE_SIZE,
-            sum(task.mm.anonymous_pages for task in self.tasks) * PAGE_SIZE
-            + (0 if self.program_bytes is None else self.program_bytes()),
+            sum(task.mm.anonymous_pages for task in self.tasks) * PAGE_SIZE + own_bytes,
             0 if self._modules is None else self._modules.pages * PAGE_SIZE,
+            in_place_bytes,
         )
 
     def _sysfs_tree(self) -> "SysfsDirectory":

@@ -25,17 +25,22 @@ PAGE_CACHE = "page-cache"
 CANCEL_REQUEST = b"cancel\0"  # end the command that runs; nothing happens where it has ended
 
 EXIT_STATUS = Struct("<i")
-_COUNTERS = Struct("<QQQQ")
-_VERDICT = Struct("<idQQQQ")
+_COUNTERS = Struct("<QQQQQ")
+_VERDICT = Struct("<idQQQQQ")
 
 
 class Counters(NamedTuple):
-    """What a guest instantiated, in bytes, by its own count; `module_bytes` are the kernel and modules it loaded."""
+    """What a guest instantiated, in bytes, by its own count.
+
+    `module_bytes` are the kernel and modules that it loaded; `in_place_bytes` are distinct pages of segments that only
+    the page tables of its programs have, which the host does not see.
+    """
 
     page_cache_bytes: int
     buffer_bytes: int
     anonymous_bytes: int
     module_bytes: int = 0
+    in_place_bytes: int = 0
 
     def pack(self) -> bytes:
         """Return the books as the data of one B packet."""
@@ -103,6 +108,7 @@ class Verdict(NamedTuple):
     buffer_bytes: int
     anonymous_bytes: int
     module_bytes: int = 0
+    in_place_bytes: int = 0
     message: str = ""
 
     def pack(self) -> bytes:
@@ -113,7 +119,7 @@ class Verdict(NamedTuple):
     @staticmethod
     def pack_idle(seconds: float) -> bytes:
         """Return what `pack` makes of a guest's whose list ended well and that counts nothing."""
-        return _VERDICT.pack(0, seconds, 0, 0, 0, 0)
+        return _VERDICT.pack(0, seconds, *Counters(0, 0, 0))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Verdict":
@@ -127,7 +133,7 @@ class Verdict(NamedTuple):
     @property
     def counters(self) -> Counters:
         """The books as they were when the list had ended."""
-        return Counters(self.page_cache_bytes, self.buffer_bytes, self.anonymous_bytes, self.module_bytes)
+        return Counters._make(self[2:-1])
 
 
 def pack_exec(words: Sequence[bytes]) -> bytes:

@@ -103,9 +103,12 @@ class Accounts:
             row.limits = row.limits or [reading.denied or ""]
             return GuestSeen(row, None, ())
         mapped = np.zeros(self._segment_pages, np.bool_)
-        written_pages = sum(self._mark_mapped(mapped, space, reading.guest) for space in reading.spaces)
+        # What is present where a segment lies may be there since its neighbours are: which of it programs have in their
+        # page tables, the guest says.
+        user = np.zeros_like(mapped) if reading.guest.in_place else mapped
+        written_pages = sum(self._mark_mapped(mapped, user, space, reading.guest) for space in reading.spaces)
         row.written_bytes = written_pages * PAGE_SIZE
-        row.xip_bytes = int(np.count_nonzero(mapped)) * PAGE_SIZE
+        row.xip_bytes = int(np.count_nonzero(user)) * PAGE_SIZE
         self._note_own_frames(row, reading.spaces)
         return GuestSeen(row, mapped, tuple(self._loaded(reading.spaces)))
 
@@ -205,8 +208,11 @@ class Accounts:
             reading.guest, reading.pids, HostCosts(rss_bytes, pss_bytes, None, page_table_bytes), limits=limits
         )
 
-    def _mark_mapped(self, mapped: Flags, space: ProcessPages, guest: GuestTarget) -> int:
-        """Mark the segment pages that a process uses in place, and return how many it has copied by writing."""
+    def _mark_mapped(self, mapped: Flags, user: Flags, space: ProcessPages, guest: GuestTarget) -> int:
+        """Mark the segment pages that a process uses in place, and return how many it has copied by writing.
+
+        `user` gets those at user addresses alone, and those of segments that are loaded privately.
+        """
         written_pages = 0
         for segment, (wanted, first_page) in zip(self._system.segments, self._first_pages.items(), strict=True):
             # A file of a segment that is loaded privately is used where the segment lies, not at a user address.
@@ -217,7 +223,10 @@ class Accounts:
                 found = space.of_object(wanted, area)
                 # A written private copy of a page is the guest's own, no longer the segment's.
                 of_segment = is_file(found.entries)
-                mapped[found.object_pages[is_present(found.entries) & of_segment] + first_page] = True
+                pages = found.object_pages[is_present(found.entries) & of_segment] + first_page
+                mapped[pages] = True
+                if private or area is guest.user_area:
+                    user[pages] = True
                 written_pages += int(np.count_nonzero(~of_segment)) if private or guest.standalone else 0
         return written_pages
 
@@ -244,9 +253,11 @@ class Accounts:
             stated = self._counters[row.guest.name]
             if stated is None or isinstance(stated, str):
                 row.limits += [] if stated is None else [stated]
-                books = GuestCounters(row.xip_bytes, None, None, None)
+                books = GuestCounters(None if row.guest.in_place else row.xip_bytes, None, None, None)
             else:
-                books = GuestCounters(row.xip_bytes, *stated)
+                *counted, in_place_bytes = stated
+                xip_bytes = None if row.xip_bytes is None else row.xip_bytes + in_place_bytes
+                books = GuestCounters(xip_bytes, *counted)
             guest = row.guest
             accounts.append(
                 GuestAccount(

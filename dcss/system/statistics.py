@@ -87,7 +87,7 @@ class StatisticsRecorder:
             guest.restarts,
             exit_status,
             guest.plan.storage_bytes,
-            *(counters or (0, 0, 0, 0)),
+            *((0, 0, 0, 0) if counters is None else counters[:4]),
             *areas,
             segments,
             reason,

@@ -62,7 +62,7 @@ def test_a_program_runs_in_place_and_the_verdict_says_so(dcss: Dcss) -> None:
     assert all(file["shared"] and len(file["guests"]) == 3 for file in result["verify"]["files"])
     for guest in result["measure"]["guests"]:
         assert guest["engine"] == "s390x"
-        assert guest["guest"]["xip_bytes"] >= 4096
+        assert guest["guest"]["xip_bytes"] == 0  # no program runs any more
         assert guest["guest"]["page_cache_bytes"] == 0
 
 
@@ -73,6 +73,16 @@ def test_programs_that_wait_in_the_background_are_proved_while_they_run(up: Dcss
     assert (pause["guests"], pause["shared"]) == (["Z01", "Z02"], True)
     # It has one page of code, so both programs' instruction addresses are in it; it stands in one frame.
     assert (pause["pages"], pause["checked_pages"], pause["distinct_frames"]) == (1, 1, 1 if is_root() else None)
+
+
+def test_the_guests_own_account_has_the_pages_that_programs_have_in_their_tables(up: Dcss, dcss: Dcss) -> None:
+    """Others are present beside them, which the machine brought in, and those are no part of it."""
+    accounts = [account["guest"] for account in up.json("measure")["guests"]]
+    assert [account["xip_bytes"] for account in accounts] == [4096, 4096]  # pause is one page
+    name = f"{dcss.system}-m"
+    mapped = z(", run: [{map: /bin/hello}, {map: /bin/pause}, {exec: [pause], background: true}]")
+    (account,) = dcss.json("run", config(dcss, mapped, name=name))["measure"]["guests"]
+    assert account["guest"]["xip_bytes"] == 2 * 4096  # what is mapped and executed counts once
 
 
 def test_guests_of_both_engines_share_one_segment(dcss: Dcss) -> None:

@@ -89,7 +89,7 @@ class ProgramLevel:
         if self._programs is None:
             programs = self._programs = Programs(kernel)
             self._host.cpu_made()
-            kernel.program_bytes = lambda: programs.anonymous_bytes
+            kernel.program_bytes = lambda: (programs.anonymous_bytes, programs.in_place_bytes)
         return self._programs
 
     def _note_background(self, kernel: Kernel) -> bool:

@@ -6,7 +6,7 @@ from errno import ENOENT, ENOTDIR
 from types import MappingProxyType
 from typing import NamedTuple
 
-from dcss.abi.page import PAGE_SIZE
+from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.namei import existing
@@ -14,6 +14,7 @@ from vmguest.fs.open import FileDescription
 from vmguest.fs.program_files import add_program_files
 from vmguest.kernel import Kernel
 from vmguest.s390x.debugger import Debugger
+from vmguest.s390x.in_place import pages_in_place
 from vmguest.s390x.jobs import GuestJobs
 from vmguest.s390x.process import Process
 from vmguest.s390x.process_view import ProcessViews
@@ -111,6 +112,13 @@ class Programs:
     def anonymous_bytes(self) -> int:
         """Real storage that programs have of their own; page tables are the guest kernel's."""
         return self._system.frames.used_pages * PAGE_SIZE
+
+    @property
+    def in_place_bytes(self) -> int:
+        """Distinct pages of segments that programs have in their tables, without those that `map:` steps mapped."""
+        spaces = (process.space for process in self.running)
+        first_frame = self._kernel.machine.storage.size_bytes >> PAGE_SHIFT
+        return pages_in_place(spaces, first_frame, (task.mm for task in self._kernel.tasks)) * PAGE_SIZE
 
     def _session_of(self, process: Process) -> Iterable[Process]:
         """Return a process, its descendants, and others of its session, which may have lost their parents."""

@@ -476,6 +476,11 @@ class UserSpace:
                         self._tables.set(page + index, entry | PROTECT)
                         self.stale = True
 
+    def present_frames(self) -> Iterator[int]:
+        """Yield the frame of each page that is in the tables."""
+        for _, entries in self._tables.all_entries():
+            yield from (entry >> PAGE_SHIFT for entry in entries if not entry & INVALID)
+
     @property
     def present_pages(self) -> int:
         """Pages that are in the tables."""

@@ -16,7 +16,7 @@ from dcss.host.files import LOG_TAIL_BYTES
 from dcss.results import MountAccess
 from dcss.system.instance import GuestInstance, signal_name
 
-FAILED = Verdict(2, 0.1, 0, 0, 0, 0, "no such file")
+FAILED = Verdict(2, 0.1, 0, 0, 0, message="no such file")
 
 
 def run(tmp_path: Path, *, verdict: Verdict | None = None, end: End | None = None) -> GuestInstance:

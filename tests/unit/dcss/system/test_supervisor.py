@@ -103,7 +103,7 @@ async def test_a_guest_that_reports_a_failure_and_lives_on_is_killed(
     async with stage_of(tmp_path, guest("G")) as stage:
         stage.supervisor.launch()
         await until(stage.guest(), State.RUNNING)
-        stage.engine.instances[0].report(Verdict(1, 0.1, 0, 0, 0, 0, "no such file"))
+        stage.engine.instances[0].report(Verdict(1, 0.1, 0, 0, 0, message="no such file"))
         await stage.supervisor.wait_settled()
         assert (stage.guest().state, stage.engine.instances[0].kills) == (State.FAILED, 1)
         assert "guest G: no such file" in stage.log.path.read_text()
