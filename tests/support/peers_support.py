@@ -99,9 +99,9 @@ sys.stdin.read()
 class Peer:
     """A process that has done what its words say, and waits."""
 
-    def __init__(self, words: Sequence[str], **options: Any) -> None:
+    def __init__(self, words: Sequence[str], *, prefix: Sequence[str] = (), **options: Any) -> None:
         self._process: subprocess.Popen[str] = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _PROGRAM, *words],
+            [*prefix, sys.executable, "-I", "-S", "-c", _PROGRAM, *words],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,

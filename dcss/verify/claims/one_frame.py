@@ -48,7 +48,7 @@ def judge(snapshot: Snapshot) -> Claim:
 
 def _nothing_mapped(snapshot: Snapshot) -> str:
     if any(guest.target.standalone for guest in snapshot.guests):
-        return "nothing was mapped: no process has a page of what was looked for mapped"
+        return "nothing was mapped: no process maps a page of what was looked for"
     return "nothing was mapped: no guest that shares has a page of a segment's file mapped"
 
 
