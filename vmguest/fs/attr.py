@@ -13,6 +13,7 @@ from vmguest.fs.libfs import PreciseTimes
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs, writer_of
 from vmguest.fs.permission import access_list, check, check_owner, may
+from vmguest.fs.watch_events import IN_ACCESS, IN_ATTRIB, IN_MODIFY
 
 XATTR_NAME_MAX = 255
 _DAY_SECONDS = 86_400
@@ -28,6 +29,7 @@ def chmod(vfs: Vfs, dentry: Dentry, mode: int) -> None:
     acl = access_list(dentry, posix_acl.ACCESS)
     if acl:
         writer.set_xattr(dentry.inode, posix_acl.ACCESS, posix_acl.pack(posix_acl.with_mode(acl, mode)))
+    vfs.notify(IN_ATTRIB, dentry)
 
 
 def chown(vfs: Vfs, dentry: Dentry, uid: int | None, gid: int | None) -> None:
@@ -42,6 +44,7 @@ def chown(vfs: Vfs, dentry: Dentry, uid: int | None, gid: int | None) -> None:
     if cleared is not None:
         check_owner(dentry, user)
     writer.set_attributes(inode, InodeChange(uid=uid, gid=gid, mode=cleared))
+    vfs.notify(IN_ATTRIB, dentry)
 
 
 def utimens(
@@ -63,6 +66,7 @@ def utimens(
             raise KernelError(EACCES, f"{os.fsdecode(dentry.path)}: user {vfs.user.uid} may not write it")
         check_owner(dentry, vfs.user)
     writer.set_attributes(dentry.inode, InodeChange(None, None, None, atime, mtime, *fractions_ns))
+    vfs.notify(IN_MODIFY if atime is None else IN_ACCESS if mtime is None else IN_ATTRIB, dentry)
 
 
 def truncate(vfs: Vfs, dentry: Dentry, size_bytes: int) -> None:
@@ -76,6 +80,7 @@ def truncate(vfs: Vfs, dentry: Dentry, size_bytes: int) -> None:
     opened = writer.open_writable(dentry.inode)
     try:
         opened.truncate(size_bytes)
+        vfs.notify(IN_MODIFY, dentry)
     finally:
         dentry.mount.file_system.release(dentry.inode)
 
@@ -117,6 +122,7 @@ def set_xattr(
             check_owner(dentry, user)
     if name in {posix_acl.ACCESS, posix_acl.DEFAULT}:
         _set_acl(dentry, user, name, value)
+        vfs.notify(IN_ATTRIB, dentry)
         return
     if not name.startswith(b"security."):
         check(dentry, user, MAY_WRITE)
@@ -125,6 +131,7 @@ def set_xattr(
     if name in {b"user.", b"trusted.", b"security."}:
         raise KernelError(EINVAL, f"{os.fsdecode(dentry.path)}: attribute {name!r}: nothing follows the prefix")
     writer.set_xattr(inode, name, value, flags)
+    vfs.notify(IN_ATTRIB, dentry)
 
 
 def _set_acl(dentry: Dentry, user: Credentials, name: bytes, value: bytes | None) -> None:

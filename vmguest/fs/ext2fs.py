@@ -282,6 +282,10 @@ class Ext2FileSystem:
         else:
             self._writer.volume_writer.release(own)
 
+    def is_held(self, inode: VfsInode) -> bool:
+        """Return whether somebody has an inode open, or holds it."""
+        return self.volume.tables.is_held(inode.number)
+
     def xattrs(self, inode: VfsInode) -> dict[bytes, bytes]:
         """Return the extended attributes of an inode."""
         return self.volume.xattrs(self._own(inode))

@@ -240,6 +240,10 @@ class FileSystem(Protocol):
         """End one open of a regular file, or one hold."""
         ...
 
+    def is_held(self, inode: VfsInode) -> bool:
+        """Return whether somebody has an inode open, or holds it."""
+        ...
+
     def xattrs(self, inode: VfsInode) -> dict[bytes, bytes]:
         """Return the extended attributes of an inode by their full names."""
         ...

@@ -76,6 +76,10 @@ class SimpleFileSystem:
     def release(self, inode: VfsInode) -> None:
         """Nothing is held for one open file."""
 
+    def is_held(self, inode: VfsInode) -> bool:  # noqa: ARG002
+        """Return False: nothing is."""
+        return False
+
     def xattrs(self, inode: VfsInode) -> dict[bytes, bytes]:  # noqa: ARG002
         """Return none: there are none here."""
         return {}

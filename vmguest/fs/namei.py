@@ -17,6 +17,7 @@ from errno import (
     EROFS,
     EXDEV,
 )
+from itertools import count
 from typing import Protocol
 
 from dcss.abi.ext2 import NAME_LEN
@@ -24,15 +25,24 @@ from dcss.errors import KernelError
 from vmguest.credentials import MAY_EXEC, MAY_WRITE, ROOT, Credentials
 from vmguest.fs import posix_acl
 from vmguest.fs.devices import DeviceFile, Devices
-from vmguest.fs.filesystem import VfsInode, Writer
+from vmguest.fs.filesystem import FileSystem, VfsInode, Writer
 from vmguest.fs.filesystem_types import FileSystemTypes
 from vmguest.fs.mount import Dentry, MagicLink, root_of
 from vmguest.fs.namespace import MountNamespace
 from vmguest.fs.permission import access_list, check, check_link_source, check_new_name, check_removal
+from vmguest.fs.watch_events import (
+    IN_ATTRIB,
+    IN_CREATE,
+    IN_DELETE,
+    IN_MOVE_SELF,
+    IN_MOVED_FROM,
+    IN_MOVED_TO,
+)
 
 MAX_SYMLINKS = 40
 PATH_MAX = 4096
 ON_DEMAND = frozenset({b"dev", b"proc", b"sys", b"tmp"})  # in /, mounted when a path first leads to one of them
+_COOKIES = count(1)  # of renames
 _DOTS_IN_UNLINK = {b"": EISDIR, b".": EISDIR, b"..": EISDIR}
 _DOTS_IN_RMDIR = {b"": EBUSY, b".": EINVAL, b"..": ENOTEMPTY}
 
@@ -53,6 +63,18 @@ class LockKeeper(Protocol):
         ...
 
 
+class Watcher(Protocol):
+    """Is told what is done to files; a guest in which nobody watches has none."""
+
+    def notify(self, mask: int, place: Dentry, *, itself: bool, parent: bool, cookie: int = 0) -> None:
+        """Tell who watches an inode itself, and with its name who watches the directory that it is in."""
+        ...
+
+    def gone(self, file_system: FileSystem, inode: VfsInode) -> None:
+        """Tell that an inode is no more."""
+        ...
+
+
 class Vfs(MountNamespace):
     """The names of a guest: its mounts and the paths through them. `devices` opens what device nodes stand for.
 
@@ -64,7 +86,13 @@ class Vfs(MountNamespace):
         self.devices = devices
         self.fifos: FifoOpener | None = None
         self.locks: LockKeeper | None = None
+        self.watches: Watcher | None = None
         self.user = ROOT
+
+    def notify(self, mask: int, place: Dentry, *, itself: bool = True, parent: bool = True) -> None:
+        """Tell who watches what is at a place, or the directory that it is in (fsnotify)."""
+        if self.watches is not None:
+            self.watches.notify(mask, place, itself=itself, parent=parent)
 
     def resolve(self, path: bytes, *, follow: bool = True, start: Dentry | None = None) -> Dentry:
         """Walk a path, through symbolic links and mounts; a relative one begins at `start`, or the root.
@@ -166,7 +194,8 @@ def symlink(vfs: Vfs, target: bytes, path: bytes, start: Dentry | None = None) -
         raise KernelError(ENAMETOOLONG, f"symbolic link: target of {len(target)} bytes, wanted less than {PATH_MAX}")
     directory, name, writer = _new_place(vfs, path, start)
     check_new_name(directory, vfs.user)
-    writer.symlink(directory.inode, name, target, vfs.user)
+    inode = writer.symlink(directory.inode, name, target, vfs.user)
+    vfs.notify(IN_CREATE, Dentry(directory.mount, inode, name, directory), itself=False)
 
 
 def mknod(vfs: Vfs, path: bytes, mode: int, rdev: tuple[int, int], start: Dentry | None = None) -> None:
@@ -206,6 +235,12 @@ def _made(vfs: Vfs, directory: Dentry, name: bytes, mode: int, make: Callable[[i
 
     Where there is a default list, the umask plays no part (posix_acl_create). What gets no list is removed again.
     """
+    inode = _made_with_lists(vfs, directory, name, mode, make)
+    vfs.notify(IN_CREATE, Dentry(directory.mount, inode, name, directory), itself=False)
+    return inode
+
+
+def _made_with_lists(vfs: Vfs, directory: Dentry, name: bytes, mode: int, make: Callable[[int], VfsInode]) -> VfsInode:
     default = access_list(directory, posix_acl.DEFAULT)
     if not default:
         return make(_new_mode(directory, mode, vfs.user))
@@ -237,6 +272,8 @@ def link(vfs: Vfs, source: Dentry, path: bytes, start: Dentry | None = None) -> 
     if source.inode.is_dir:
         raise KernelError(EPERM, f"link {os.fsdecode(path)}: {os.fsdecode(source.path)} is a directory")
     writer.link(source.inode, directory.inode, name)
+    vfs.notify(IN_ATTRIB, source, parent=False)
+    vfs.notify(IN_CREATE, Dentry(directory.mount, source.inode, name, directory), itself=False)
 
 
 def rename(vfs: Vfs, old: bytes, new: bytes, start: Dentry | None = None) -> None:
@@ -269,6 +306,21 @@ def rename(vfs: Vfs, old: bytes, new: bytes, start: Dentry | None = None) -> Non
         if dentry is not None:
             _check_not_mounted(vfs, dentry)
     writer.rename(old_directory.inode, old_name, new_directory.inode, new_name)
+    if vfs.watches is not None:
+        moved = Dentry(new_directory.mount, source.inode, new_name, new_directory)
+        _tell_renamed(vfs, vfs.watches, source, moved, target)
+
+
+def _tell_renamed(vfs: Vfs, watches: Watcher, source: Dentry, moved: Dentry, target: Dentry | None) -> None:
+    """Tell both directories of a move by one cookie, and what was moved or replaced (fsnotify_move)."""
+    cookie = next(_COOKIES)
+    watches.notify(IN_MOVED_FROM, source, itself=False, parent=True, cookie=cookie)
+    watches.notify(IN_MOVED_TO, moved, itself=False, parent=True, cookie=cookie)
+    if target is not None:
+        vfs.notify(IN_ATTRIB, target, parent=False)
+    vfs.notify(IN_MOVE_SELF, moved, parent=False)
+    if target is not None and target.inode.links_count == 0 and not target.mount.file_system.is_held(target.inode):
+        watches.gone(target.mount.file_system, target.inode)
 
 
 def _check_target(vfs: Vfs, directory: Dentry, source: Dentry, target: Dentry | None) -> None:
@@ -304,6 +356,9 @@ def unlink(vfs: Vfs, path: bytes, start: Dentry | None = None) -> None:
         raise KernelError(EISDIR, f"{os.fsdecode(path)}: is a directory")
     _check_not_mounted(vfs, dentry)
     writer.unlink(directory.inode, name)
+    if vfs.watches is not None:
+        vfs.notify(IN_ATTRIB, dentry, parent=False)
+        _tell_removed(vfs, dentry)
 
 
 def rmdir(vfs: Vfs, path: bytes, start: Dentry | None = None) -> None:
@@ -315,6 +370,16 @@ def rmdir(vfs: Vfs, path: bytes, start: Dentry | None = None) -> None:
         raise KernelError(ENOTDIR, f"{os.fsdecode(path)}: not a directory")
     _check_not_mounted(vfs, dentry)
     writer.rmdir(directory.inode, name)
+    if vfs.watches is not None:
+        _tell_removed(vfs, dentry)
+
+
+def _tell_removed(vfs: Vfs, place: Dentry) -> None:
+    """Tell that a name was removed, and first that its inode is gone, unless it is open still."""
+    file_system, inode = place.mount.file_system, place.inode
+    if vfs.watches is not None and inode.links_count == 0 and not file_system.is_held(inode):
+        vfs.watches.gone(file_system, inode)
+    vfs.notify(IN_DELETE, place, itself=False)
 
 
 def existing(vfs: Vfs, path: bytes, *, follow: bool = True, start: Dentry | None = None) -> Dentry | None:

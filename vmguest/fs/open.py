@@ -24,6 +24,7 @@ from vmguest.fs.ioctls import FIONBIO, FIONREAD, INT
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs, create, existing, parent_of, writer_of
 from vmguest.fs.permission import check
+from vmguest.fs.watch_events import IN_ACCESS, IN_CLOSE_NOWRITE, IN_CLOSE_WRITE, IN_MODIFY, IN_OPEN
 from vmguest.storage import StorageRun
 
 # asm-generic/fcntl.h, which s390 uses
@@ -91,8 +92,18 @@ class FileDescription:
                 self.dentry.release()
                 if self._device is not None:
                     self._device.close()
-                elif self.dentry.inode.is_regular:
-                    self.dentry.mount.file_system.release(self.dentry.inode)
+                    return
+                if self._vfs.watches is not None:
+                    event = IN_CLOSE_NOWRITE if self.flags & O_ACCMODE == O_RDONLY else IN_CLOSE_WRITE
+                    self._vfs.notify(event, self.dentry)
+                if self.dentry.inode.is_regular:
+                    self._release_inode()
+
+    def _release_inode(self) -> None:
+        file_system, inode = self.dentry.mount.file_system, self.dentry.inode
+        file_system.release(inode)
+        if self._vfs.watches is not None and inode.links_count == 0 and not file_system.is_held(inode):
+            self._vfs.watches.gone(file_system, inode)
 
     def read(self, buffer: memoryview) -> int:
         """Copy bytes from the position on, and move it; return how many. Raises KernelError: EBADF, EISDIR, EAGAIN."""
@@ -111,6 +122,8 @@ class FileDescription:
         count = self.file.read(position, buffer)
         if self._device is None:
             touch_atime(self.dentry)
+            if count:
+                self._vfs.notify(IN_ACCESS, self.dentry)
         return count
 
     def sendfile(self, target: int, count: int) -> int:
@@ -208,13 +221,18 @@ class FileDescription:
         self._check_seekable()
         target = self._writable()
         self._before_change()
-        return target.write(target.size_bytes if self.flags & O_APPEND else position, data)
+        done = target.write(target.size_bytes if self.flags & O_APPEND else position, data)
+        if done and self._device is None:
+            self._vfs.notify(IN_MODIFY, self.dentry)
+        return done
 
     def truncate(self, size_bytes: int) -> None:
         """Cut the file or let it grow by a hole. Raises KernelError(EINVAL): not open for writing, a size below 0."""
         target = self._writable(EINVAL)
         self._before_change()
         target.truncate(size_bytes)
+        if self._device is None:
+            self._vfs.notify(IN_MODIFY, self.dentry)
 
     def fsync(self) -> None:
         """Write what was changed to the device: this file's data, and all metadata (fsync(2)).
@@ -370,12 +388,16 @@ def _opened(vfs: Vfs, dentry: Dentry, flags: int) -> FileDescription:
         raise KernelError(ENOTDIR, f"{os.fsdecode(dentry.path)}: not a directory")
     if kind == stat.S_IFREG:
         if not changing:
+            vfs.notify(IN_OPEN, dentry)
             return FileDescription(vfs, dentry, dentry.mount.file_system.open(inode), flags)
         target = writer_of(dentry).open_writable(inode)
+        vfs.notify(IN_OPEN, dentry)
         if flags & O_TRUNC:
             target.truncate(0)
+            vfs.notify(IN_MODIFY, dentry)
         return FileDescription(vfs, dentry, target, flags, target=target if writing else None)
     if kind == stat.S_IFDIR:
+        vfs.notify(IN_OPEN, dentry)
         return FileDescription(vfs, dentry, DirectoryFile(), flags)
     if kind == stat.S_IFIFO and vfs.fifos is not None:
         device = vfs.fifos.open(dentry, flags)

@@ -100,6 +100,10 @@ class TmpfsFileSystem:
         own.opens -= 1
         self._forget_unused(own)
 
+    def is_held(self, inode: VfsInode) -> bool:
+        """Return whether somebody has an inode open, or holds it."""
+        return self._own(inode).opens > 0
+
     def set_all_times(self) -> None:
         """Have everything in it look made just now."""
         now_ns = time_ns()

@@ -1,14 +1,18 @@
-"""System calls on epoll, eventfd, timerfd and signalfd."""
+"""System calls on epoll, eventfd, timerfd, signalfd and inotify."""
 
 import struct
-from errno import EINVAL
+from errno import EINVAL, ENOTDIR
 from time import monotonic
 
 from dcss.errors import KernelError
+from vmguest.credentials import MAY_READ
 from vmguest.fs.epoll import EPOLL_CTL_DEL, EPOLL_EVENT, Epoll, new_epoll
 from vmguest.fs.eventfd import new_eventfd
+from vmguest.fs.inotify import Inotify, new_inotify
 from vmguest.fs.open import O_CLOEXEC, O_NONBLOCK, FileDescription
+from vmguest.fs.permission import check
 from vmguest.fs.timerfd import TimerFile, TimerSetting, new_timerfd
+from vmguest.s390x.calls.paths import AT_FDCWD, AT_SYMLINK_NOFOLLOW, resolve
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.signal_calls import set_mask
 from vmguest.s390x.calls.structures import ULONG
@@ -22,6 +26,7 @@ CALLS = CallGroup()
 _ITIMERSPEC = struct.Struct(">4q")  # interval and value, each in seconds and nanoseconds
 _NANOSECONDS = 1_000_000_000
 _MOST_EVENTS = 1 << 20
+_IN_ONLYDIR, _IN_DONT_FOLLOW = 0x0100_0000, 0x0200_0000
 
 
 def _install(thread: Thread, opened: FileDescription, flags: int) -> int:
@@ -174,6 +179,47 @@ def signalfd4(system: System, thread: Thread, number: int, mask: int, size_bytes
 def signalfd(system: System, thread: Thread, number: int, mask: int, size_bytes: int) -> int:
     """Make a file from which pending signals are read, or change which ones."""
     return signalfd4(system, thread, number, mask, size_bytes, 0) or 0
+
+
+# -- inotify -----------------------------------------------------------------------------------------------------------
+
+
+@CALLS.add("open")
+def inotify_init1(system: System, thread: Thread, flags: int) -> int:
+    """Make a file from which is read what is done to others."""
+    return _install(thread, new_inotify(system.vfs, flags & ~O_CLOEXEC), flags)
+
+
+@CALLS.add()
+def inotify_init(system: System, thread: Thread) -> int:
+    """Make a file from which is read what is done to others."""
+    return inotify_init1(system, thread, 0) or 0
+
+
+@CALLS.add("fd", "path", "uint")
+def inotify_add_watch(system: System, thread: Thread, number: int, path: int, mask: int) -> int:
+    """Watch a file or directory."""
+    inotify, process = _inotify(thread, number), thread.process
+    flags = AT_SYMLINK_NOFOLLOW if mask & _IN_DONT_FOLLOW else 0
+    place = resolve(system.vfs, process, AT_FDCWD, process.space.string(path), flags)
+    if mask & _IN_ONLYDIR and not place.inode.is_dir:
+        raise KernelError(ENOTDIR, "inotify_add_watch: no directory")
+    check(place, system.vfs.user, MAY_READ)
+    return inotify.watch(place, mask)
+
+
+@CALLS.add("fd", "int")
+def inotify_rm_watch(_system: System, thread: Thread, number: int, watch: int) -> int:
+    """Watch a file no longer."""
+    _inotify(thread, number).unwatch(watch)
+    return 0
+
+
+def _inotify(thread: Thread, number: int) -> Inotify:
+    file = thread.process.files.get(number).file
+    if not isinstance(file, Inotify):
+        raise KernelError(EINVAL, f"descriptor {number}: no inotify")
+    return file
 
 
 def _timer(thread: Thread, number: int) -> TimerFile:

@@ -11,6 +11,7 @@ from vmguest.credentials import MAY_EXEC, MAY_READ, MAY_WRITE
 from vmguest.fs import attr, namei
 from vmguest.fs.mount import Dentry
 from vmguest.fs.permission import check
+from vmguest.fs.watch_events import IN_ACCESS
 from vmguest.s390x.calls.file_size import check_new_size
 from vmguest.s390x.calls.paths import (
     AT_EMPTY_PATH,
@@ -176,6 +177,7 @@ def getdents64(system: System, thread: Thread, number: int, buffer: int, size_by
         position += 1
     thread.process.space.write(buffer, packed)
     file.position = position
+    system.vfs.notify(IN_ACCESS, file.dentry)
     return len(packed)
 
 
