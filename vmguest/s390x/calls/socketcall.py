@@ -1,6 +1,6 @@
 """socketcall(2), by which glibc makes all calls on sockets on s390x."""
 
-from errno import EINVAL, EOPNOTSUPP
+from errno import EINVAL
 from typing import Final
 
 from dcss.errors import KernelError
@@ -43,7 +43,9 @@ def socketcall(system: System, thread: Thread, number: int, parameters: int) -> 
     """Make a call on sockets by its number among them; the parameters are doublewords in memory."""
     name = _BY_NUMBER.get(number)
     if name is None:
-        raise KernelError(EOPNOTSUPP if 1 <= number <= _LAST_NUMBER else EINVAL, f"socketcall {number}")
+        if 1 <= number <= _LAST_NUMBER:
+            return system.unknown(f"system call socketcall (102) with number {number}")
+        raise KernelError(EINVAL, f"socketcall {number}")
     call = _CALLS_BY_NAME[name]
     count = _SHORT.get(number, len(call.kinds))
     packed = thread.process.space.read(parameters, count * ULONG.size)

@@ -34,6 +34,7 @@ SOL_SOCKET: Final = 1
 _SO_TYPE, _SO_ERROR, _SO_SNDBUF, _SO_RCVBUF, _SO_PASSCRED, _SO_PEERCRED, _SO_ACCEPTCONN = 3, 4, 7, 8, 16, 17, 30
 _SO_PROTOCOL, _SO_DOMAIN = 38, 39
 UCRED = struct.Struct(">iII")
+_NOBODY: Final = 0xFFFF_FFFF  # the user of who made no connection yet
 FAMILY = struct.Struct(">H")
 
 
@@ -194,9 +195,6 @@ def _option(found: UnixSocket, option: int) -> bytes | None:
     if option == _SO_ERROR:
         return INT.pack(found.take_error())
     return INT.pack(numbers[option]) if option in numbers else None
-
-
-_NOBODY: Final = 0xFFFF_FFFF
 
 
 @CALLS.add("fd", "int", "int", "address", "address")
