@@ -38,6 +38,8 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "image map": "dcss.schemas.shapes:ImageLayout",
         "config": "dcss.system.preview:SystemPreview",
         "advise": "dcss.plan.results:Advice",
+        "compare": "dcss.results:ComparisonResult",
+        "export": "dcss.plan.export.write:ExportResult",
         "init": "dcss.schemas.shapes:Written",
         "doctor": "dcss.schemas.shapes:Findings",
         "docs": "dcss.schemas.shapes:Pages",

@@ -13,7 +13,18 @@ from jsonschema import Draft202012Validator
 
 from dcss.schemas.registry import DOCUMENTS, document_schema
 
-SAVED = "segment", "--system", "saved"
+DEFINE = "segment define SEG 30000-301FF SR"
+SAVE = "segment save SEG --image tree"
+EXPORT = "segment export SEG exported"
+# What must have been done before: each test of a segment has a spool of its own.
+BEFORE = {
+    "segment save": [DEFINE],
+    "segment query": [DEFINE, SAVE],
+    "segment export": [DEFINE, SAVE],
+    "segment purge": [DEFINE, SAVE],
+    "segment import": [DEFINE, SAVE, EXPORT, "segment purge SEG"],
+    **{f"image {each}": ["image build tree -o tree.img"] for each in ("ls", "cat", "check", "map")},
+}
 
 
 @cache
@@ -42,7 +53,8 @@ def dcss() -> Iterator[Dcss]:
         user("down", "--all")
 
 
-# The commands' words in an order in which they can be run; `{pid}` is a guest's process.
+# Words of each command.
+SLOW = {"compare"}
 LINES: list[tuple[str, list[str], int]] = [
     ("ps", [], 0),
     ("verify", [], 0),
@@ -57,13 +69,13 @@ LINES: list[tuple[str, list[str], int]] = [
     ("guest start", ["G02"], 0),
     ("guest restart", ["G02"], 0),
     ("cp", ["QUERY", "NSS"], 0),
-    ("segment define", ["SEG", "30000-301FF", "SR", "--system", "saved"], 0),
-    ("segment save", ["SEG", "--image", "tree", "--system", "saved"], 0),
-    ("segment query", ["--system", "saved"], 0),
+    ("segment define", ["SEG", "30000-301FF", "SR", "--system", "{spool}"], 0),
+    ("segment save", ["SEG", "--image", "tree", "--system", "{spool}"], 0),
+    ("segment query", ["--system", "{spool}"], 0),
     ("segment load", ["LIB", "--system", "{system}"], 0),
-    ("segment export", ["SEG", "exported", "--system", "saved"], 0),
-    ("segment purge", ["SEG", "--system", "saved"], 0),
-    ("segment import", ["exported", "--system", "saved"], 0),
+    ("segment export", ["SEG", "exported", "--system", "{spool}"], 0),
+    ("segment purge", ["SEG", "--system", "{spool}"], 0),
+    ("segment import", ["exported", "--system", "{spool}"], 0),
     ("segment spools", [], 0),
     ("image build", ["tree", "-o", "tree.img"], 0),
     ("image ls", ["tree.img", "/usr/lib"], 0),
@@ -72,6 +84,8 @@ LINES: list[tuple[str, list[str], int]] = [
     ("image map", ["tree.img"], 0),
     ("config", ["system.yaml"], 0),
     ("advise", ["tree", "tree"], 0),
+    ("export", ["qemu", "tree"], 0),
+    ("compare", ["other.yaml", "--rounds", "1"], 0),
     ("init", ["demo", "-o", "new.yaml"], 0),
     ("init", ["--list"], 0),
     ("doctor", [], 0),
@@ -84,13 +98,22 @@ LINES: list[tuple[str, list[str], int]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "words", "status"), LINES, ids=[f"{name} {words[:1]}" for name, words, _ in LINES])
+@pytest.mark.parametrize(
+    ("name", "words", "status"),
+    [
+        pytest.param(*line, id=" ".join([line[0], *line[1][:1]]), marks=[pytest.mark.slow] if line[0] in SLOW else [])
+        for line in LINES
+    ],
+)
 def test_a_document_is_what_its_schema_says(dcss: Dcss, name: str, words: list[str], status: int) -> None:
     if name == "report":
         pytest.importorskip("jinja2", reason="the report is an extra")
-    if name == "run":
+    if name in {"run", "compare"}:
         dcss.config(f"name: R, count: 2, {GUEST}, {MAP}", name=f"{dcss.system}-run", path="other.yaml")
-    places = {"pid": os.getpid(), "other": os.getppid(), "system": dcss.system}
+    places: dict[str, object] = {"pid": os.getpid(), "other": os.getppid(), "system": dcss.system}
+    places["spool"] = f"spool-{name.replace(' ', '-')}"
+    for line in BEFORE.get(name, []):
+        dcss(*line.split(), *(["--system", str(places["spool"])] if name.startswith("segment") else []))
     if name == "inspect":
         places |= {"pid": dcss.pid_of("G01"), "other": dcss.pid_of("G02")}
     command = [*([] if name == "error" else name.split()), *(word.format(**places) for word in words)]
