@@ -84,12 +84,14 @@ class Row:
     cells: tuple[str, ...]
 
 
-def verdict(result: VerifyResult | None) -> Verdict:
+def verdict(source: ReportSource) -> Verdict:
     """Return the verdict, or that the result has none."""
+    result = source.verify
     if result is None:
         return Verdict("not judged", "–", "neutral", "This result has no verdict: it comes from dcss measure alone.")
     mark, tone = _VERDICTS[result.verdict]
-    sentence = escaped(verdict_sentence(result))
+    who = ("process", "processes") if source.about_processes else ("guest", "guests")
+    sentence = escaped(verdict_sentence(result, *who))
     return Verdict(result.verdict, mark, tone, sentence[0].upper() + sentence[1:] + ".")
 
 

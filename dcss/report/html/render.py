@@ -48,7 +48,8 @@ def render_report(source: ReportSource, evidence: EvidencePages | None = None) -
 def _facts(source: ReportSource, evidence: EvidencePages | None) -> dict[str, Any]:
     program = None if evidence is None else PROGRAM.replace("EVIDENCE", escaped(evidence.name).replace('"', "_"))
     return {
-        "verdict": facts.verdict(source.verify),
+        "verdict": facts.verdict(source),
+        "about_processes": source.about_processes,
         "figures": list(facts.figures(source)),
         "bars": facts.saving_bars(source.measure),
         "claims": facts.claims(source.verify, evidence),

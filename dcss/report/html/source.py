@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     _Result = TypeVar("_Result", bound=DataclassInstance)
 
 STDIN = "-"
-_WANTED = "what dcss run, verify or measure print with --json"
+_WANTED = "what dcss run, verify, measure or inspect print with --json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,12 @@ class RunFacts:
 
 @dataclass(frozen=True, slots=True)
 class ReportSource:
-    """Results to report; None is what the document does not have."""
+    """Results to report; None is what the document does not have. `about_processes` if inspect made it."""
 
     verify: VerifyResult | None
     measure: MeasureResult | None
     run: RunFacts | None = None
+    about_processes: bool = False
 
     @property
     def system(self) -> str:
@@ -75,7 +76,10 @@ def source_of(document: object, where: str) -> ReportSource:
         keys = ", ".join(sorted(map(str, document))[:8]) or "no field"
         raise ConfigError(f"{where}: found an object with {keys}, wanted {_WANTED}")
     return ReportSource(
-        _parsed(VerifyResult, verify, where), _parsed(MeasureResult, measure, where), _run_facts(document, where)
+        _parsed(VerifyResult, verify, where),
+        _parsed(MeasureResult, measure, where),
+        _run_facts(document, where),
+        about_processes="processes" in document,
     )
 
 

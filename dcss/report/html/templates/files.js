@@ -18,7 +18,7 @@ function fileTable(place, rows, sets, pageBytes, onfile) {
   const saved = (row) => (row.shared === 1 ? Math.max(0, guests(row) - 1) * row.pages * pageBytes : 0);
   const number = (title, value, text = whole) => ({ title, number: true, value, cell: (cell, row) => cell.append(text(value(row))) });
   const columns = [
-    { title: "File", first: true, class: "path-cell", value: (row) => row.directory + row.name, cell: (cell, row) => {
+    { title: "File", first: true, wide: true, class: "path-cell", value: (row) => row.directory + row.name, cell: (cell, row) => {
       const base = onfile && row.runs > 0
         ? element("button", { type: "button", title: "Show its pages", onclick: () => onfile(row) }, row.name)
         : element("span", { class: "base" }, row.name);

@@ -34,7 +34,7 @@ class RowTable {
     const attributes = { scope: "col", class: column.number ? "number" : null };
     if (!column.value) return element("th", attributes, element("span", { class: "plain-head" }, column.title));
     const arrow = element("span", { class: "arrow", "aria-hidden": "true" });
-    const button = element("button", { type: "button", onclick: () => this.sortBy(index) }, column.title, arrow);
+    const button = element("button", { type: "button", class: column.wide ? "wide-head" : null, onclick: () => this.sortBy(index) }, column.title, arrow);
     return element("th", { ...attributes, "aria-sort": "none" }, button);
   }
 

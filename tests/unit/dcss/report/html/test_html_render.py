@@ -10,10 +10,11 @@ import pytest
 from report_support import evidence_of, large_report, made_up_source
 from results_support import made_up_run
 
+from dcss.documents import to_document
 from dcss.errors import ConfigError
 from dcss.report.html import render
 from dcss.report.html.render import render_report
-from dcss.report.html.source import ReportSource
+from dcss.report.html.source import ReportSource, source_of
 from dcss.results import VerifyResult
 
 HOSTILE = "/usr/lib/</script><script>alert(1)</script><!--&\u2028\u202e.so"
@@ -119,6 +120,14 @@ def test_a_missing_library_is_named_with_what_installs_it(monkeypatch: pytest.Mo
     monkeypatch.setattr(render, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"found no jinja2.*pip install 'dcss-emulator\[report\]'"):
         render_report(made_up_source())
+
+
+def test_processes_of_inspect_are_called_processes() -> None:
+    document = to_document(made_up_run())
+    found = source_of({"verify": document["verify"], "measure": document["measure"], "processes": []}, "x")
+    text = Elements(render_report(found)).text
+    assert "8 processes share 6 files" in text
+    assert "each stands here as a guest" in text
 
 
 def test_a_result_without_figures_is_a_page_too() -> None:

@@ -32,7 +32,7 @@ def test_each_part_alone_is_enough(part: str) -> None:
     [
         ([], "found list, wanted an object"),
         ({}, "found an object with no field"),
-        ({"systems": []}, "found an object with systems, wanted what dcss run, verify or measure print"),
+        ({"systems": []}, "found an object with systems, wanted what dcss run, verify, measure or inspect print"),
         ({"error": {"lines": ["demo.yaml: no"], "exit_status": 2}}, "command that failed (demo.yaml: no)"),
         ({"claims": []}, "VerifyResult.system: found nothing"),
         ({"verify": 5}, "found 5, wanted VerifyResult"),
