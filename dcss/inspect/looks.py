@@ -94,4 +94,10 @@ class PageTables:
         )
         scan(system, [builder])
         snapshot = builder.snapshot
-        return PageLook(system, snapshot, one_frame.judge(snapshot), books_close.judge(snapshot), others)
+        return PageLook(system, snapshot, one_frame.judge(snapshot), self._books_close(snapshot), others)
+
+    def _books_close(self, snapshot: Snapshot) -> Claim:
+        """Judge who maps the objects; files have no shares to add up, so without frames nothing can be said."""
+        if self._hidden is None:
+            return books_close.judge(snapshot)
+        return Claim(books_close.NAME, None, f"how often each frame is mapped cannot be seen: {self._hidden}")

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from claim_support import NO_COPIES, ONE_FRAME, detail
+from claim_support import COUNTERS, NO_COPIES, ONE_FRAME, detail
 from cli_support import NOBODY, made_user
 from needs_support import needs
 from peers_support import Peer, forking_peer, peers
@@ -51,6 +51,7 @@ def test_own_processes_are_verified_by_mappings(file: Path) -> None:
     assert (proof.checked_pages, proof.distinct_frames, proof.shared) == (PAGES, None, True)
     assert [row.one_frame_pages for row in result.objects] == [None]
     assert any("CAP_SYS_ADMIN" in limit for limit in result.verify.limits)
+    assert "CAP_SYS_ADMIN" in detail(result.verify, COUNTERS)
 
 
 def test_copies_of_own_processes_refute(file: Path) -> None:
