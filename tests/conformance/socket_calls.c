@@ -93,7 +93,7 @@ static int receive(const char *what, int socket, size_t size, size_t room, int f
 
 static void files_of_kind(int kind)
 {
-	int ends[2], file = open("passed", O_RDWR | O_CREAT | O_TRUNC, 0600), got, pair[2], many[3], wrong = 99, status;
+	int ends[2], file = open("passed", O_RDWR | O_CREAT | O_TRUNC, 0600), got, pair[2], many[3], wrong = 99, status, sent;
 	char text[16] = "";
 
 	printf("kind %d\n", kind);
@@ -140,8 +140,9 @@ static void files_of_kind(int kind)
 		_exit(0);
 	}
 	got = receive("from the child", ends[1], 10, 100, 0);
-	say("to the child", write(got, "to child", 8));
+	sent = write(got, "to child", 8);
 	wait(&status);
+	say("to the child", sent);
 	close(got);
 	close(ends[1]);
 	say("nobody reads", send_files(ends[0], "x", 1, &file, 1, MSG_NOSIGNAL));

@@ -43,12 +43,19 @@ class RecordLock(NamedTuple):
         return self.owner is not other.owner and F_WRLCK in {self.kind, other.kind} and self.overlaps(other)
 
 
+class WholeLock(NamedTuple):
+    """A lock of a file as a whole, and which process took it."""
+
+    exclusive: bool
+    pid: int
+
+
 @dataclass(slots=True)
 class _FileLocks:
     """The locks of one inode: records by their first bytes, and who has it locked as a whole."""
 
     records: list[RecordLock] = field(default_factory=list)
-    whole: dict[object, bool] = field(default_factory=dict)  # by open file: whether the lock is exclusive
+    whole: dict[object, WholeLock] = field(default_factory=dict)  # by open file
 
 
 class Locks:
@@ -71,24 +78,25 @@ class Locks:
         locks.records = sorted(_joined(_changed(locks.records, wanted)), key=lambda lock: lock.start)
         self._forget_if_unlocked(file)
 
-    def set_whole(self, file: Dentry, owner: object, *, exclusive: bool) -> None:
+    def set_whole(self, file: Dentry, owner: object, wanted: WholeLock) -> None:
         """Lock a file as a whole; the lock that its open file had before is gone then, whatever comes of it.
 
         Raises KernelError(EAGAIN) where another open file's lock is in the way.
         """
         locks = self._locks_of(file)
-        if locks.whole.get(owner) is exclusive:
+        before = locks.whole.get(owner)
+        if before is not None and before.exclusive is wanted.exclusive:
             return
         locks.whole.pop(owner, None)
-        if self.whole_conflict(file, owner, exclusive=exclusive):
+        if self.whole_conflict(file, owner, wanted):
             raise KernelError(EAGAIN, "another open file has it locked")
-        locks.whole[owner] = exclusive
+        locks.whole[owner] = wanted
 
-    def whole_conflict(self, file: Dentry, owner: object, *, exclusive: bool) -> bool:
+    def whole_conflict(self, file: Dentry, owner: object, wanted: WholeLock) -> bool:
         """Return whether a lock of the file as a whole keeps another one out."""
         found = self._files.get(_key(file))
         others = {} if found is None else found.whole
-        return any(other is not owner and (exclusive or is_exclusive) for other, is_exclusive in others.items())
+        return any(other is not owner and (wanted.exclusive or lock.exclusive) for other, lock in others.items())
 
     def clear_whole(self, file: Dentry, owner: object) -> None:
         """End an open file's lock of a file as a whole, if it has one."""
@@ -104,6 +112,20 @@ class Locks:
             found.records = [lock for lock in found.records if lock.owner is not owner]
             found.whole.pop(owner, None)
             self._forget_if_unlocked(file)
+
+    def text(self) -> str:
+        """Return what /proc/locks shows (lock_get_status); waits are not in it."""
+        lines: list[str] = []
+        for (file_system, number), locks in self._files.items():
+            major, minor = file_system.device_number
+            place = f"{major:02x}:{minor:02x}:{number}"
+            for lock in locks.records:
+                kind = "OFDLCK" if lock.pid == NO_PROCESS else "POSIX "
+                end = "EOF" if lock.end == TO_END else lock.end
+                lines.append(f"{kind} ADVISORY  {_access(lock.kind == F_WRLCK)} {lock.pid} {place} {lock.start} {end}")
+            for whole in locks.whole.values():
+                lines.append(f"FLOCK  ADVISORY  {_access(whole.exclusive)} {whole.pid} {place} 0 EOF")
+        return "".join(f"{number}: {line}\n" for number, line in enumerate(lines, 1))
 
     def begin_wait(self, waiter: object, file: Dentry, wanted: RecordLock) -> None:
         """Note that a thread waits for a record lock, until `end_wait`.
@@ -136,6 +158,10 @@ class Locks:
         found = self._files[_key(file)]
         if not found.records and not found.whole:
             del self._files[_key(file)]
+
+
+def _access(exclusive: bool) -> str:
+    return "WRITE" if exclusive else "READ "
 
 
 def _key(file: Dentry) -> _Key:

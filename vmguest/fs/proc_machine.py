@@ -9,6 +9,7 @@ from uuid import UUID
 
 from vmguest import utsname
 from vmguest.fs.libfs import SimpleInode
+from vmguest.fs.locks import locks_of
 from vmguest.fs.proc_task_text import TICKS_PER_SECOND
 from vmguest.fs.process_view import ProcessView
 from vmguest.fs.procfs import ROOT, ProcSource, meminfo_text, memory
@@ -110,6 +111,7 @@ class ProcMachine:
         return {
             b"cpuinfo": lambda: _CPUINFO,
             b"loadavg": self._loadavg,
+            b"locks": lambda: locks_of(self._kernel.vfs).text(),
             b"meminfo": self._meminfo,
             b"stat": self._stat,
             b"swaps": lambda: "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n",

@@ -5,7 +5,7 @@ from errno import EAGAIN, EBADF, EINVAL, EOVERFLOW
 from typing import Final
 
 from dcss.errors import KernelError
-from vmguest.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, NO_PROCESS, TO_END, RecordLock, locks_of
+from vmguest.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, NO_PROCESS, TO_END, RecordLock, WholeLock, locks_of
 from vmguest.fs.open import O_ACCMODE, O_RDONLY, O_WRONLY, SEEK_CUR, SEEK_END, SEEK_SET, FileDescription
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.process import Thread, WaitError
@@ -33,13 +33,13 @@ def flock(system: System, thread: Thread, number: int, operation: int) -> int:
         return 0
     if kind not in {_LOCK_SH, _LOCK_EX}:
         raise KernelError(EINVAL, f"flock {operation}: wanted LOCK_SH, LOCK_EX or LOCK_UN")
-    exclusive = kind == _LOCK_EX
+    wanted = WholeLock(kind == _LOCK_EX, thread.process.pid)
     try:
-        locks.set_whole(file, opened, exclusive=exclusive)
+        locks.set_whole(file, opened, wanted)
     except KernelError as error:
         if operation & _LOCK_NB:
             raise
-        raise WaitError(lambda: not locks.whole_conflict(file, opened, exclusive=exclusive)) from error
+        raise WaitError(lambda: not locks.whole_conflict(file, opened, wanted)) from error
     return 0
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dcss.errors import KernelError
 from vmguest.fs.anonymous import InternalFileSystem
 from vmguest.fs.libfs import SimpleInode
-from vmguest.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, TO_END, Locks, RecordLock
+from vmguest.fs.locks import F_RDLCK, F_UNLCK, F_WRLCK, NO_PROCESS, TO_END, Locks, RecordLock, WholeLock
 from vmguest.fs.mount import Dentry, Mount
 
 BYTES = 12
@@ -83,11 +83,23 @@ def test_three_that_would_wait_for_each_other_are_found() -> None:
     locks.begin_wait("thread of C", file, closing)
 
 
+def test_proc_shows_them() -> None:
+    locks, file = Locks(), new_file(77)
+    locks.set_record(file, RecordLock("A", F_WRLCK, 5, TO_END, 101))
+    locks.set_record(file, RecordLock("B", F_RDLCK, 0, 4, NO_PROCESS))
+    locks.set_whole(file, "B", WholeLock(True, 102))
+    assert locks.text() == (
+        "1: OFDLCK ADVISORY  READ  -1 00:09:77 0 4\n"
+        "2: POSIX  ADVISORY  WRITE 101 00:09:77 5 EOF\n"
+        "3: FLOCK  ADVISORY  WRITE 102 00:09:77 0 EOF\n"
+    )
+
+
 def test_a_lock_of_the_whole_file_that_is_refused_a_change_is_gone() -> None:
     locks, file = Locks(), new_file()
-    locks.set_whole(file, "A", exclusive=False)
-    locks.set_whole(file, "B", exclusive=False)
+    locks.set_whole(file, "A", WholeLock(False, 1))
+    locks.set_whole(file, "B", WholeLock(False, 2))
     with suppress(KernelError):
-        locks.set_whole(file, "A", exclusive=True)
-    locks.set_whole(file, "B", exclusive=True)
-    assert locks.whole_conflict(file, "A", exclusive=False)
+        locks.set_whole(file, "A", WholeLock(True, 1))
+    locks.set_whole(file, "B", WholeLock(True, 2))
+    assert locks.whole_conflict(file, "A", WholeLock(False, 1))
