@@ -21,7 +21,7 @@ from dcss.errors import KernelError
 from vmguest.s390x.exact_stops import ExactStops
 
 PSW_MASK = 0x0705_0001_8000_0000  # translation on, problem state, 64-bit addresses: as Linux runs programs
-PSW_CONDITION_CODE = 3 << 44  # the bits of the mask that a program may set by itself
+PSW_OWN = 0x3F << 40  # the bits of the mask that a program may set by itself: condition code and program mask
 _PSW_TRANSLATION = 1 << 58
 _FPC_ROUNDING = 7
 _FPC_INVALID = 0x0303_0088  # bits that are no part of the register (its layout, with floating-point extension)
@@ -33,6 +33,7 @@ TRANSLATIONS = frozenset({0x04, 0x10, 0x11, 0x38, 0x39, 0x3A, 0x3B})  # those wi
 _TRANSLATION_EXCEPTION_ID = 0xA8  # absolute address of that, as the architecture has it
 _FAILING_PAGE, _ACCESS_KIND, _STORE, _FETCH = ~0xFFF, 0xC00, 0x400, 0x800
 _PAGE_BYTES = 4096
+_FETCHED_BYTES = 2  # the length that Unicorn gives for an instruction that it could not fetch
 _LOAD_FPC_AT = 0x400  # absolute address, in the part of the lowest pages that the architecture leaves to the kernel
 _LOAD_FPC = bytes.fromhex("b3840000 0a00")  # sfpc %r0; svc 0
 _NOWHERE = 1  # no instruction lies at an odd address: the CPU runs until it is stopped
@@ -116,6 +117,7 @@ class Cpu:
         ctypes.memmove(window + _LOAD_FPC_AT, _LOAD_FPC, len(_LOAD_FPC))
         self.stops = ExactStops(self._uc, self._blank.size)
         self.running = False
+        self._started_at = 0
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -129,7 +131,8 @@ class Cpu:
         self.running = True
         try:
             with self.stops.anywhere() if one else nullcontext():
-                self._uc.emu_start(self._uc.reg_read(_PC), _NOWHERE, count=int(one))
+                self._started_at = self._uc.reg_read(_PC)
+                self._uc.emu_start(self._started_at, _NOWHERE, count=int(one))
         except UcError as error:
             raise CpuError(f"the CPU stopped at {self.address:#x}: {error}") from error
         finally:
@@ -161,11 +164,17 @@ class Cpu:
     def _interruption_code(self) -> int:
         """Return why a program was interrupted.
 
-        An instruction that there is not, at the start of a block, makes Unicorn fetch from address 0.
+        Where Unicorn starts at an instruction that there is not, it fetches an instruction from address 0. The length
+        that it gives tells that from an instruction that loads from there.
         """
         uclib.uc_context_save(self._handle, self._scratch.context)
-        code = self._code_offset.read(self._scratch)
-        if code in TRANSLATIONS and self.failing_access == (0, False, True) and self.address >= _PAGE_BYTES:
+        code, size_bytes = self._code_offset.read(self._scratch)
+        if (
+            code in TRANSLATIONS
+            and size_bytes == _FETCHED_BYTES
+            and self.failing_access == (0, False, True)
+            and self.address == self._started_at >= _PAGE_BYTES
+        ):
             return OPERATION
         return code
 
@@ -267,12 +276,12 @@ class Cpu:
         )
 
     def set_registers(self, state: Registers) -> None:
-        """Load what a signal frame holds; of the PSW's mask a program can set the condition code only.
+        """Load what a signal frame holds; of the PSW's mask only what a program may set.
 
         A floating-point control register that cannot be loaded becomes 0, as in Linux (fpu_lfpc_safe).
         """
         write = self._uc.reg_write
-        write(_PSWM, PSW_MASK | state.psw_mask & PSW_CONDITION_CODE)
+        write(_PSWM, PSW_MASK | state.psw_mask & PSW_OWN)
         for ids, values in (
             (_GENERAL, state.general),
             (_ACCESS, state.access),
@@ -305,28 +314,30 @@ class Cpu:
 
 
 class _CodeOffset:
-    """Where a saved context has the program interruption code, which no register gives.
+    """Where a saved context has the program interruption code and the length of the instruction.
 
-    It lies eight doublewords behind the PSW's mask (env.psw.mask, .addr, .cc_src, .cc_dst, .cc_vr, .ex_value,
-    __excp_addr, psa, int_pgm_code); `vmguest.s390x.self_test` proves it.
+    No register gives them. The code lies eight doublewords behind the PSW's mask (env.psw.mask, .addr, .cc_src,
+    .cc_dst, .cc_vr, .ex_value, __excp_addr, psa, int_pgm_code), the length behind it; `vmguest.s390x.self_test` proves
+    it.
     """
 
     def __init__(self, size_bytes: int) -> None:
         self._size_bytes = size_bytes
         self._offset: int | None = None
 
-    def read(self, context: UcContext) -> int:
+    def read(self, context: UcContext) -> tuple[int, int]:
         address = ctypes.cast(context.context, ctypes.c_void_p).value
         assert address is not None
         if self._offset is None:
             self._offset = _find_mask(ctypes.string_at(address, self._size_bytes)) + 64
-        return ctypes.c_uint32.from_address(address + self._offset).value
+        code, size_bytes = (ctypes.c_uint32 * 2).from_address(address + self._offset)
+        return code, size_bytes
 
 
 def _find_mask(raw: bytes) -> int:
     """Return where a saved context has the PSW's mask. Raises CpuError where it is not found."""
     for offset in range(0, len(raw) - 72, 8):
         (value,) = struct.unpack_from("=Q", raw, offset)
-        if value & ~PSW_CONDITION_CODE == PSW_MASK:
+        if value & ~PSW_OWN == PSW_MASK:
             return offset
     raise CpuError("a saved context of Unicorn has no PSW; wanted Unicorn 2.1.4")

@@ -36,8 +36,10 @@ _SIGNALS: dict[int, tuple[int, int]] = {
     0x15: (SIGILL, 2),  # operand
     0x1D: (SIGFPE, 7),  # hexadecimal square root: FPE_FLTINV
 }
-# Data-exception codes of IEEE operations, and the si_code of SIGFPE.
+# Data-exception codes of IEEE operations, whose lowest two bits are zero, and the si_code of SIGFPE.
 _IEEE_CODES = ((0x80, 7), (0x40, 3), (0x20, 4), (0x10, 5), (0x08, 6))
+_NOT_IEEE = 3
+_VECTOR_CODES = (0, 7, 3, 4, 5, 6)  # si_code by the right half of a vector-exception code
 
 
 class Traps:
@@ -169,10 +171,14 @@ class Traps:
         return True
 
     def _signal_of(self, code: int) -> tuple[int, int]:
-        if code in {DATA, _VECTOR}:
-            reason = self.system.cpu.data_exception_code
-            found = next((si_code for bit, si_code in _IEEE_CODES if reason & bit), None)
-            return (SIGILL, 2) if found is None else (SIGFPE, found)
+        reason = self.system.cpu.data_exception_code
+        if code == _VECTOR:
+            return SIGFPE, dict(enumerate(_VECTOR_CODES)).get(reason & 0xF, 0)
+        if code == DATA and reason:  # COMPARE AND TRAP has one, too: all bits
+            found = (si_code for bit, si_code in _IEEE_CODES if reason & bit and not reason & _NOT_IEEE)
+            return SIGFPE, next(found, 0)
+        if code == DATA:
+            return SIGILL, 2
         return _SIGNALS.get(code, (SIGSEGV, 0))
 
     def _signal(self, thread: Thread, number: int, code: int, address: int) -> None:

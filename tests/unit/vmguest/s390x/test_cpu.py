@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from unicorn import s390x_const
 
 from vmguest.s390x import self_test
-from vmguest.s390x.cpu import FIXED_POINT_DIVIDE, OPERATION, PSW_CONDITION_CODE, PSW_MASK, Cpu, Registers
+from vmguest.s390x.cpu import FIXED_POINT_DIVIDE, OPERATION, PSW_MASK, PSW_OWN, Cpu, Registers
 
 ABSOLUTE_BYTES = self_test._ABSOLUTE_BYTES
 
@@ -66,9 +66,9 @@ def test_a_saved_state_comes_back_whole(
 
 
 @given(state=states, mask=doublewords)
-def test_a_program_can_set_the_condition_code_of_the_mask_only(cpu: Cpu, state: Registers, mask: int) -> None:
+def test_a_program_can_set_its_own_bits_of_the_mask_only(cpu: Cpu, state: Registers, mask: int) -> None:
     cpu.set_registers(state._replace(psw_mask=mask))
-    assert cpu.registers().psw_mask == PSW_MASK | mask & PSW_CONDITION_CODE
+    assert cpu.registers().psw_mask == PSW_MASK | mask & PSW_OWN
 
 
 @given(state=states, stack=doublewords, pointer=doublewords)

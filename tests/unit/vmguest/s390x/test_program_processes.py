@@ -195,6 +195,13 @@ def test_a_thread_whose_code_is_unmapped_while_it_waits_gets_sigsegv(guest: Gues
         (".short 0", 128 + SIGILL),
         ("lghi %r3, 0; dsgr %r2, %r3", 128 + SIGFPE),
         ("lghi %r3, 0; mvi 0(%r3), 1", 128 + SIGSEGV),
+        ("lghi %r3, 0; lg %r2, 0(%r3)", 128 + SIGSEGV),
+        ("lghi %r3, 0; j 0f; 0: lg %r2, 8(%r3)", 128 + SIGSEGV),
+        ("lghi %r3, 0; clc 0(4,%r3), 0(%r3)", 128 + SIGSEGV),
+        ("lghi %r2, 0; lghi %r3, 8; lgr %r4, %r2; lgr %r5, %r3; clcl %r2, %r4", 128 + SIGSEGV),
+        ("lghi %r3, 0; ex %r0, 0(%r3)", 128 + SIGSEGV),
+        ("handle 10; send 10; leave 77; handler: .short 0", 128 + SIGILL),
+        ("lghi %r3, 1; cgrt %r3, %r3, 8", 128 + SIGFPE),
         ("larl %r3, _start; mvi 0(%r3), 1", 128 + SIGSEGV),
         ("lghi %r15, 0; br %r15", 128 + SIGSEGV),
         ("send 15", 128 + SIGTERM),
@@ -222,6 +229,46 @@ handler:
         br %r14
     """
     assert run(guest, source).status == 1
+
+
+@pytest.mark.parametrize(
+    ("instruction", "code"),
+    [
+        ("lghi %r3, 1; cgrt %r3, %r3, 8", 0),  # a data exception whose code is no IEEE exception's
+        ("lghi %r3, 1; lghi %r2, 0; dsgr %r2, %r2", 1),
+        ("llilh %r3, 0x8000; sfpc %r3; lzdr %f0; lzdr %f2; ddbr %f0, %f2; ddbr %f2, %f2", 7),
+        ("llilh %r3, 0x4000; sfpc %r3; lghi %r3, 1; lzdr %f0; cdgbr %f2, %r3; ddbr %f2, %f0", 3),
+    ],
+)
+def test_a_handler_learns_why_sigfpe_came(guest: Guest390, instruction: str, code: int) -> None:
+    source = f"""
+        handle 8, 4
+        {instruction}
+        leave 77
+handler:
+        llgf %r2, 8(%r3)
+        svc exit_group
+    """
+    assert run(guest, source.replace(";", "\n")).status == code
+
+
+def test_a_handler_returns_to_the_program_mask(guest: Guest390) -> None:
+    source = """
+        handle 10
+        llilh %r2, 0x2a00
+        spm %r2
+        send 10
+        lghi %r2, 0
+        ipm %r2
+        srlg %r2, %r2, 24
+        nill %r2, 0xf
+        svc exit_group
+handler:
+        lghi %r2, 0
+        spm %r2
+        br %r14
+    """
+    assert run(guest, source).status == 0xA
 
 
 def test_a_handler_learns_the_code_and_the_address_of_a_fault(guest: Guest390) -> None:
