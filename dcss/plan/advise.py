@@ -77,8 +77,9 @@ def advise(consumers: Sequence[Consumer], wishes: Wishes, notes: Sequence[str] =
     candidates = claim_paths(common, counts, said)
     if not candidates:
         raise ConfigError(
-            f"{_named(consumers)}: found {len(common)} files in common, none of which {guests[0]} guests would touch"
-            " enough of to pay for its place, wanted at least one; give --guests more"
+            f"{_named(consumers)}: found {len(common)} files in common, none of which {guests[0]}"
+            f" guest{'s' * (guests[0] > 1)} would touch enough of to pay for its place, wanted at least one; give"
+            " --guests more"
         )
     address = -(-wishes.storage_bytes // ADDRESS_UNIT) * ADDRESS_UNIT
     selection = select(candidates, consumers, counts, address=address, budget_bytes=wishes.budget_bytes)
