@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING
 import click
 
 from dcss.cli.groups import CommandGroup
-from dcss.cli.options import EXIT_REFUTED, json_begins, json_option, print_json, print_page
+from dcss.cli.options import (
+    EXIT_REFUTED,
+    csv_option,
+    json_begins,
+    json_option,
+    only_one,
+    print_json,
+    print_page,
+    print_rows,
+)
 from dcss.cli.sizes import SizeType
 from dcss.errors import ConfigError, ImageError
 
@@ -116,8 +125,17 @@ def build(
 @click.option("-l", "as_long", is_flag=True, help="Show type, mode, links, owner, size and time too.")
 @click.option("-R", "recursive", is_flag=True, help="List everything below too, by path.")
 @json_option
+@csv_option("entries")
 def ls(
-    image: Path, path: str, *, offset: int, system: str | None, as_long: bool, recursive: bool, as_json: bool
+    image: Path,
+    path: str,
+    *,
+    offset: int,
+    system: str | None,
+    as_long: bool,
+    recursive: bool,
+    as_json: bool,
+    csv_table: str | None,
 ) -> None:
     """List a directory of an image, or name a file in it.
 
@@ -128,11 +146,15 @@ def ls(
     from dcss.report.listing_view import long_lines, plain_name
     from dcss.report.quoting import quoted_name
 
+    only_one(json=as_json, csv=csv_table)
     with opened_input(image, offset, system) as opened:
         inode = _find(opened.volume, image, path, follow=not as_long)
         entries = listed(opened.volume, os.fsencode(path), inode, recursive=recursive)
         if as_json:
             print_json({"image": str(image), "path": path, "entries": [entry_document(entry) for entry in entries]})
+            return
+        if csv_table is not None:
+            print_rows([entry_document(entry) for entry in entries])
             return
         form = quoted_name if sys.stdout.isatty() else plain_name
         lines = long_lines(list(entries), form) if as_long else (form(os.fsdecode(entry.name)) for entry in entries)

@@ -11,7 +11,7 @@ import click
 from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dcss.report.blocks import Page
 
@@ -28,6 +28,46 @@ evidence_option = click.option(
     metavar="FILE",
     help="Write pages, frames, counts and processes to FILE, to compute the verdict again from them.",
 )
+
+
+def csv_option(*tables: str) -> "Callable[[Callable[..., Any]], Callable[..., Any]]":
+    """Let a command print one of its tables as CSV: the first one where --csv names none."""
+    if len(tables) == 1:
+        return click.option("--csv", "csv_table", flag_value=tables[0], help=f"Print the {tables[0]} as CSV.")
+    return click.option(
+        "--csv",
+        "csv_table",
+        type=click.Choice(tables),
+        is_flag=False,
+        flag_value=tables[0],
+        metavar="[TABLE]",
+        help=f"Print a table as CSV: {', '.join(tables)}; the first if none is named.",
+    )
+
+
+def only_one(**given: object) -> None:
+    """Raise UsageError where more than one of these options was given."""
+    names = [f"--{name}" for name, value in given.items() if value is not None and value is not False]
+    if len(names) > 1:
+        raise click.UsageError(f"found {' and '.join(names)}, wanted one of them.")
+
+
+def print_rows(rows: "Sequence[Mapping[str, Any]]") -> None:
+    """Write rows to stdout as CSV; bytes of file names pass through."""
+    from io import StringIO
+
+    from dcss.report.csv_rows import print_csv
+
+    text = StringIO()
+    print_csv(rows, text)
+    print_bytes(text.getvalue())
+
+
+def print_bytes(text: str) -> None:
+    """Write text to stdout; a byte that is not UTF-8, decoded as os.fsdecode does, passes through."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
+    sys.stdout.buffer.flush()
 
 
 _printed: list[bool] = []  # one entry for each document of this process

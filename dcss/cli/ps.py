@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
-from dcss.cli.options import echo_error, json_option, print_json, print_page
+from dcss.cli.options import csv_option, echo_error, json_option, only_one, print_json, print_page, print_rows
 from dcss.cli.systems import for_each, system_argument
 from dcss.cli.watch import watch, watch_option
 from dcss.errors import ConfigError, LaunchError
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 @system_argument
 @json_option
 @watch_option
-def command(system: str | None, as_json: bool, watch_seconds: float | None) -> None:
+@csv_option("guests", "segments")
+def command(system: str | None, *, as_json: bool, watch_seconds: float | None, csv_table: str | None) -> None:
     """Show the running systems and their guests.
 
     \b
@@ -38,12 +39,17 @@ def command(system: str | None, as_json: bool, watch_seconds: float | None) -> N
 
     Without SYSTEM, all systems of this user are shown. If none runs, the exit status is 0.
     """
+    only_one(json=as_json, csv=csv_table)
+    only_one(watch=watch_seconds, csv=csv_table)
     if watch_seconds is not None:
         watch(watch_seconds, partial(_frame, system, as_json=as_json), plain=as_json)
         return
     look = _look(system)
     if as_json:
         print_json(look.document())
+    elif csv_table is not None:
+        systems = look.document()["systems"]
+        print_rows([{"system": each["system"], **row} for each in systems for row in each.get(csv_table, ())])
     else:
         print_page(look.page())
 

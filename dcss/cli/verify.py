@@ -5,7 +5,17 @@ from pathlib import Path
 
 import click
 
-from dcss.cli.options import EXIT_REFUTED, check_written_path, evidence_option, json_option, print_json, print_page
+from dcss.cli.options import (
+    EXIT_REFUTED,
+    check_written_path,
+    csv_option,
+    evidence_option,
+    json_option,
+    only_one,
+    print_json,
+    print_page,
+    print_rows,
+)
 from dcss.cli.systems import ask, system_argument
 
 
@@ -13,19 +23,22 @@ from dcss.cli.systems import ask, system_argument
 @system_argument
 @json_option
 @evidence_option
+@csv_option("claims", "files")
 @click.option("-v", "--verbose", is_flag=True, help="Show every file.")
-def command(system: str | None, as_json: bool, evidence: Path | None, verbose: bool) -> int:
+def command(system: str | None, *, as_json: bool, evidence: Path | None, csv_table: str | None, verbose: bool) -> int:
     """Prove that the guests of a running system share its segments.
 
     \b
     dcss verify
     dcss verify demo --json
     dcss verify --evidence frames.json.gz
+    dcss verify demo --csv files > files.csv
 
     Each guest is stopped while its memory is examined: a few seconds in all for a hundred guests.
 
     Exit status: 0 verified; 1 refuted.
     """
+    only_one(json=as_json, csv=csv_table)
     if evidence is not None:
         check_written_path("--evidence", evidence)
         evidence = Path(os.path.abspath(evidence))  # noqa: PTH100 - CP writes it, and works elsewhere
@@ -34,8 +47,13 @@ def command(system: str | None, as_json: bool, evidence: Path | None, verbose: b
         print_json(document)
     else:
         from dcss.documents import from_document
-        from dcss.report.pages import verify_page
         from dcss.results import VerifyResult
 
-        print_page(verify_page(from_document(VerifyResult, document), show_all=verbose))
+        result = from_document(VerifyResult, document)
+        if csv_table is not None:
+            print_rows(result.rows(csv_table))
+        else:
+            from dcss.report.pages import verify_page
+
+            print_page(verify_page(result, show_all=verbose))
     return 0 if document["verdict"] == "verified" else EXIT_REFUTED

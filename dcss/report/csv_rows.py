@@ -1,6 +1,7 @@
 """Rows as CSV, for spreadsheets."""
 
 import csv
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
@@ -22,4 +23,6 @@ def _cell(value: object) -> object:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return _SEPARATOR.join(map(str, value)) if isinstance(value, list) else value
+    if isinstance(value, dict):
+        return json.dumps(value)
+    return _SEPARATOR.join(str(_cell(item)) for item in value) if isinstance(value, list) else value
