@@ -44,7 +44,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "inspect": CommandEntry(
         "dcss.cli.inspect", "Prove what anybody's processes share, and show what each of them costs."
     ),
-    "compare": CommandEntry("dcss.cli.compare", "Run one workload by every way to file bytes, and compare the costs."),
+    "compare": CommandEntry(
+        "dcss.cli.compare", "Run one workload by every way to file bytes, and show what each costs."
+    ),
     "report": CommandEntry("dcss.cli.report", "Write what was proved and measured as one HTML file."),
     "metrics": CommandEntry("dcss.cli.metrics", "Show a running system as metrics for Prometheus."),
     "exec": CommandEntry("dcss.cli.exec", "Run a command in a guest that is ready, and end with its exit status."),
