@@ -17,6 +17,8 @@ BENCHMARKS = {
     "modes": "benchmarks.cases.modes",
     "image": "benchmarks.cases.image.build",
     "ext2": "benchmarks.cases.ext2.case",
+    "programs": "benchmarks.cases.programs",
+    "debian-programs": "benchmarks.cases.debian_programs",
     "growth-guests": "benchmarks.cases.growth.guests",
     "growth-segment": "benchmarks.cases.growth.segment",
     "growth-files": "benchmarks.cases.growth.files",
