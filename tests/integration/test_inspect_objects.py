@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from claim_support import ONE_FRAME
+from claim_support import NO_COPIES, ONE_FRAME, detail
 from needs_support import needs
 from peers_support import Peer, forking_peer, peers
 
@@ -77,6 +77,19 @@ def test_a_memfd_that_nobody_keeps_open(name: str) -> None:
         words = f"descriptor={descriptor}"
         with peers(words, words, pass_fds=[descriptor]) as found:
             assert_whole(inspected(found, name))
+
+
+@needs("root")
+def test_a_copy_in_shared_memory_that_a_process_reaches_refutes(tmp_path: Path) -> None:
+    path = tmp_path / "shared"
+    path.write_bytes(CONTENT)
+    with memory_file("guest-memory") as descriptor:
+        words = [f"map={path}", f"descriptor={descriptor}"]
+        with peers(f"map={path}") as plain, peers(words, pass_fds=[descriptor]) as machine:
+            result = inspected([*plain, *machine], files=[path])
+    assert [claim.claim for claim in result.verify.claims if claim.holds is False] == [NO_COPIES]
+    assert f"{PAGES} pages of {path} in shared memory /memfd:guest-memory" in detail(result.verify, NO_COPIES)
+    assert [row.copied_bytes for row in result.processes] == [0, len(CONTENT)]
 
 
 @needs("root")
