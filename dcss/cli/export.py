@@ -45,12 +45,12 @@ def command(
     kernel: str | None,
     as_json: bool,
 ) -> None:
-    """Write what a real system takes, of the segments of CONFIG or of images.
+    """Write what a real z/VM, QEMU, libvirt or other system takes, of the segments of CONFIG or of images.
 
     \b
-    dcss export zvm shared.yaml -o shared       CP's commands, and scripts for Linux
-    dcss export qemu lib.img -o machines        a script that starts QEMU with virtio-pmem
-    dcss export libvirt lib.img                 the domain, on stdout
+    dcss export zvm shared.yaml -o shared   CP's commands, scripts for Linux
+    dcss export qemu lib.img -o machines    a script that starts QEMU
+    dcss export libvirt lib.img             the domain, on stdout
     dcss export firecracker a.img b.img -o fc
     dcss export cloud-hypervisor shared.yaml -o ch
 

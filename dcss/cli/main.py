@@ -58,9 +58,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "image": CommandEntry("dcss.cli.image", "Build, list, read and check ext2 images."),
     "config": CommandEntry("dcss.cli.config", "Check a configuration and show what it would start."),
     "advise": CommandEntry("dcss.cli.advise", "Say what belongs into a segment, and forecast what sharing it saves."),
-    "export": CommandEntry(
-        "dcss.cli.export", "Write what a real z/VM, QEMU, libvirt or other system takes of segments."
-    ),
+    "export": CommandEntry("dcss.cli.export", "Write what a real z/VM, QEMU, libvirt or other system takes."),
     "init": CommandEntry("dcss.cli.init", "Write an example system to the current directory."),
     "schema": CommandEntry(
         "dcss.cli.schema", "Print the JSON Schema of the YAML, for editors, or of a command's document."

@@ -11,7 +11,7 @@ from dcss.errors import ConfigError
 @click.option("--list", "list_only", is_flag=True, help="List the names.")
 @json_option
 def command(name: tuple[str, ...], list_only: bool, as_json: bool) -> None:
-    """Print the JSON Schema of the YAML or, of a command, that of the document that it prints with --json.
+    """Print the JSON Schema of the YAML, for editors, or of a command's document, which it prints with --json.
 
     \b
     dcss schema > dcss.schema.json      the YAML, for editors
