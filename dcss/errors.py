@@ -23,7 +23,14 @@ class ImageError(DcssError):
 
 
 class ImageSizeError(ImageError):
-    """An image does not fit into the size that it is given."""
+    """An image does not fit into the size that it is given; `needed_bytes` would do."""
+
+    def __init__(self, message: str, needed_bytes: int) -> None:
+        super().__init__(message)
+        self.needed_bytes = needed_bytes
+
+    def __reduce__(self) -> tuple[type, tuple[str, int]]:
+        return type(self), (str(self), self.needed_bytes)
 
 
 class PublishError(DcssError, OSError):

@@ -113,7 +113,8 @@ def _plan_ready(image: "ReadyImage", size_bytes: int | None) -> ImagePlan:
     needed_bytes = -(-image.size_bytes // BLOCK_SIZE_BYTES) * BLOCK_SIZE_BYTES
     if size_bytes is not None and size_bytes < needed_bytes:
         raise ImageSizeError(
-            f"{os.fsdecode(image.store.path)} needs {needed_bytes} bytes, given are {size_bytes}; give it more"
+            f"{os.fsdecode(image.store.path)} needs {needed_bytes} bytes, given are {size_bytes}; give it more",
+            needed_bytes,
         )
     content_bytes = sum(run.length_bytes for run in image.data)
     return ImagePlan(size_bytes or needed_bytes, needed_bytes, None, 0, content_bytes, (), _CopiedImage(image))

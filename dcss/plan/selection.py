@@ -92,10 +92,11 @@ def select(
             raise _too_small(candidates, items, budget_bytes)
         try:
             return _selection(candidates, consumers, filling, address, budget_bytes)
-        except ImageSizeError:
-            # Metadata grows with what goes in: leave room for it and choose again.
+        except ImageSizeError as error:
+            # Metadata grows with what goes in: leave room for that of this choice, and choose again.
+            lacking_pages = -(-(error.needed_bytes - budget_bytes) // PAGE_SIZE)
             used_pages = sum(items[number].pages for number in filling.chosen)
-            capacity_pages = min(capacity_pages, used_pages) - 1
+            capacity_pages = min(capacity_pages, used_pages) - max(lacking_pages, 1)
 
 
 @cache

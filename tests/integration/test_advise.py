@@ -100,7 +100,7 @@ def test_a_container_archive_and_an_image_share_with_a_directory(dcss: Dcss, web
         archive.add(web, "")
     output = dcss.home / "mixed.yaml"
     advice = dcss.json("advise", dcss.home / "web.tar.gz", dcss.home / "db.img", web, "--guests", "9", "-o", output)
-    assert [each["kind"] for each in advice["inputs"]] == ["container", "image", "directory"]
+    assert [each["kind"] for each in advice["inputs"]] == ["archive", "image", "directory"]
     assert "/usr/bin/web" in _paths(advice)
     assert "/usr/bin/db" not in _paths(advice)
     _check_forecast(dcss, advice, output)

@@ -89,7 +89,8 @@ def lay_out(demand: Demand, address_block: int, limit_blocks: int | None) -> Lay
     needed_blocks = min(smallest.blocks, *(_smallest(demand, address_block, rules).blocks for rules in anyhow))
     raise ImageSizeError(
         f"the image needs {needed_blocks * BLOCK_SIZE_BYTES} bytes, given are {limit_blocks * BLOCK_SIZE_BYTES}; "
-        f"give it more or leave files out (in pages: {needed_blocks} and {limit_blocks})"
+        f"give it more or leave files out (in pages: {needed_blocks} and {limit_blocks})",
+        needed_blocks * BLOCK_SIZE_BYTES,
     )
 
 

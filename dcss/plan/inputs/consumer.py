@@ -7,7 +7,7 @@ from typing import Final, Literal
 from dcss.abi.page import PAGE_SIZE
 from dcss.ext2.mkfs.tree import Tree, TreeFile, walk
 
-InputKind = Literal["process", "directory", "container", "image", "guest"]
+InputKind = Literal["process", "directory", "archive", "image", "guest"]
 
 GUESTS_OWN: Final = frozenset({b"dev", b"proc", b"sys", b"tmp"})
 """Directories of / over which every guest mounts its own."""

@@ -35,7 +35,7 @@ def tree_consumer(path: Path, choice: Choice = Choice()) -> Consumer:  # noqa: B
             tree, kind = tree_of_image(source.path, source.offset), "image"
         case TarSource():
             chosen = TarSource(source.path, choice.platform, choice.tag, source.label)
-            tree, kind = read_tree(chosen), "container"
+            tree, kind = read_tree(chosen), "archive"
         case _:
             raise AssertionError(f"{path}: a source of files")
     return tree_as_consumer(tree, path.absolute().name or "root", kind, str(path))

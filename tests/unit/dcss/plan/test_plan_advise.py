@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,10 +13,12 @@ from plan_support import candidates_in, consumer_of, file_of, write_files
 from dcss.abi.page import PAGE_SIZE
 from dcss.config.load import load_plan
 from dcss.errors import ConfigError, MeasurementDeniedError
+from dcss.plan import selection
 from dcss.plan.advise import PlacedSegment, Wishes, advise
 from dcss.plan.candidates import candidates_of
 from dcss.plan.inputs.processes import process_consumers
 from dcss.plan.inputs.trees import tree_consumer
+from dcss.plan.knapsack import Filling, Item, fill
 from dcss.plan.output import write_plan
 from dcss.plan.selection import claim_paths
 from dcss.plan.tree import chosen_tree
@@ -123,3 +126,18 @@ def test_a_process_of_another_user_says_what_it_takes() -> None:
         finally:
             os._exit(1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def test_many_small_files_fill_a_budget_in_few_tries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tree = write_files(tmp_path / "a", {f"file{number:04}": 1 for number in range(800)})
+    tries: list[int] = []
+
+    def counted(items: Sequence[Item], capacity_pages: int) -> Filling:
+        tries.append(capacity_pages)
+        return fill(items, capacity_pages)
+
+    monkeypatch.setattr(selection, "fill", counted)
+    plan = advise([tree_consumer(tree)], Wishes(budget_bytes=600 * PAGE_SIZE, guests=(4,)))
+    assert 560 < plan.advice.segment.files < 600
+    assert plan.selection.image.size_bytes <= 600 * PAGE_SIZE
+    assert len(tries) <= 4
