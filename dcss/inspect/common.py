@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,16 +40,13 @@ class MappedObject:
         return os.fsencode(name) in {self.name, shown, *short}
 
 
-def read_all_maps(processes: Sequence[NamedProcess]) -> tuple[dict[int, list[Vma]], dict[int, str]]:
-    """Return the mappings of each process, by its id, and why those of some are not shown."""
+def read_all_maps(processes: Sequence[NamedProcess]) -> dict[int, list[Vma]]:
+    """Return the mappings of each process, by its id; those that are not shown are left out, as the claims say."""
     found: dict[int, list[Vma]] = {}
-    denied: dict[int, str] = {}
     for process in processes:
-        try:
+        with suppress(MeasurementDeniedError):
             found[process.pid] = read_maps(process.pid)
-        except MeasurementDeniedError as error:
-            denied[process.pid] = str(error)
-    return found, denied
+    return found
 
 
 def mapped_objects(maps: Mapping[int, Iterable[Vma]]) -> list[MappedObject]:

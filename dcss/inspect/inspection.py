@@ -54,19 +54,16 @@ def inspect_processes(
     processes.check_alive()
     with FileQuestions() as questions, ExitStack() as stack:
         try:
-            maps, denied = read_all_maps(processes.all)
-            selection = select(maps, wanted, questions, stack)
-            return _Inspection(processes, selection, denied, stack).result(evidence_path, started)
+            selection = select(read_all_maps(processes.all), wanted, questions, stack)
+            return _Inspection(processes, selection, stack).result(evidence_path, started)
         except ProcessGoneError as error:
             processes.check_alive()
             raise LaunchError(f"process {error.pid} ended while it was looked at") from error
 
 
 class _Inspection:
-    def __init__(
-        self, processes: NamedProcesses, selection: Selection, denied: dict[int, str], stack: ExitStack
-    ) -> None:
-        self._processes, self._selection, self._denied, self._stack = processes, selection, denied, stack
+    def __init__(self, processes: NamedProcesses, selection: Selection, stack: ExitStack) -> None:
+        self._processes, self._selection, self._stack = processes, selection, stack
         self._hidden = hidden_because()
 
     def result(self, evidence_path: Path | None, started: float) -> InspectResult:
@@ -77,6 +74,7 @@ class _Inspection:
         tables = PageTables(self._processes.all, chosen, evidence, self._hidden, named=self._selection.named)
         measured = tables.account().result(self._limits(), None)
         look, agreed = until_two_agree(tables.look, PageLook.facts)
+        one_frame = look.one_frame if agreed else _disagreed(look.one_frame)
         copies, search = self._search(look, evidence)
         self._processes.check_alive()
         changed = [
@@ -85,8 +83,8 @@ class _Inspection:
             if _state_of(each.opened.descriptor) != state
         ]
         claims = (
-            self._settled(look.one_frame, agreed=agreed),
-            self._settled(copies, changed, agreed=True),
+            _settled(one_frame, self._unread(), seen=look.wrong_pages > 0),
+            _settled(copies, [*self._unread(), *changed], seen=True),
             _listed(look),
             Claim(protection.NAME, None, _NOBODY_STARTED, applies=False),
             Claim(baselines.NAME, None, _NO_BASELINE, applies=False),
@@ -139,16 +137,6 @@ class _Inspection:
             evidence.add(name, **fields)
         return (claim if agreed else _disagreed(claim)), found
 
-    def _settled(self, claim: Claim, open_because: Sequence[str] = (), *, agreed: bool) -> Claim:
-        """Leave a claim open where two looks did not agree, or not all could be read."""
-        if not agreed:
-            return _disagreed(claim)
-        reasons = [*self._unread(), *open_because]
-        nothing_to_judge = bool(self._unread()) and not self._selection.chosen
-        if reasons and (claim.holds is not False or nothing_to_judge):
-            return replace(claim, holds=None, detail=first_few(reasons))
-        return claim
-
     def _verify_result(
         self, look: PageLook, claims: tuple[Claim, ...], limits: list[str], started: float
     ) -> VerifyResult:
@@ -171,6 +159,13 @@ def _copies_found(search: tuple[Claim, SearchResult, _Records]) -> tuple[object,
     claim, found, _ = search
     held = {(copy.holder, copy.path) for each in found.guests.values() for copy in each.copies}
     return claim.holds, held
+
+
+def _settled(claim: Claim, open_because: Sequence[str], *, seen: bool) -> Claim:
+    """Leave a claim open where not all could be read; a refutation stays if it rests on what was `seen`."""
+    if open_because and not (claim.holds is False and seen):
+        return replace(claim, holds=None, detail=first_few(open_because))
+    return claim
 
 
 def _disagreed(claim: Claim) -> Claim:

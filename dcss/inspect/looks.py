@@ -34,6 +34,11 @@ class PageLook:
     books_close: Claim
     others: dict[Object, dict[int, str]]
 
+    @property
+    def wrong_pages(self) -> int:
+        """How many pages of processes stand in another frame than they should."""
+        return sum(int(np.count_nonzero(pages.wrong)) for guest in self.snapshot.guests for pages in guest.segments)
+
     def facts(self) -> tuple[object, ...]:
         """Return what two looks must agree about: the judgement, and each page that stands in another frame."""
         return self.one_frame.holds, *(_facts(guest) for guest in self.snapshot.guests)

@@ -15,7 +15,10 @@ from peers_support import Peer, forking_peer, peers
 from segment_support import without_privilege
 
 from dcss.errors import ConfigError
+from dcss.host.file_questions import FileQuestions
+from dcss.inspect import selection
 from dcss.inspect.inspection import inspect
+from dcss.inspect.opening import OpenedObject, UnreadableError, open_path
 from dcss.inspect.selection import Wanted
 from dcss.results import InspectResult
 
@@ -118,6 +121,22 @@ def test_a_file_that_may_not_be_read_is_unknown(file: Path) -> None:
     assert "UNPROVED" in done.stdout
     assert "Permission denied" in done.stdout
     assert "CAP_DAC_READ_SEARCH" in done.stdout
+
+
+def test_what_cannot_be_read_is_not_taken_for_absent(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    secret = file.with_name("secret")
+    secret.write_bytes(file.read_bytes()[::-1])
+
+    def opened(path: str, questions: FileQuestions) -> OpenedObject:
+        if path == str(secret):
+            raise UnreadableError("Permission denied; it takes more")
+        return open_path(path, questions)
+
+    monkeypatch.setattr(selection, "open_path", opened)
+    with peers(f"map={file}", f"map={secret}") as found:
+        result = inspect([peer.pid for peer in found], Wanted((str(file), str(secret)))).verify
+    assert (result.verdict, [claim.claim for claim in result.claims if claim.holds is False]) == ("unproved", [])
+    assert "it takes more" in detail(result, ONE_FRAME)
 
 
 def test_nothing_to_look_at_is_said(file: Path) -> None:
