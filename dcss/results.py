@@ -397,6 +397,54 @@ class SegmentStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class GuestActivity:
+    """One guest in one look of `dcss top`; what is by the second is None at the first look, and after a new start."""
+
+    name: str
+    engine: str
+    state: str
+    pid: int | None
+    private_bytes: int | None
+    growth_bytes_per_second: float | None
+    hypercalls: int
+    hypercalls_per_second: float | None
+    restarts: int
+    segments: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentActivity:
+    """One version of a segment in one look of `dcss top`."""
+
+    name: str
+    bytes: int
+    resident_bytes: int | None
+    guests: int
+
+
+@dataclass(frozen=True, slots=True)
+class CpActivity:
+    """What CP itself costs; `cpu_percent` is of one processor, since the look before."""
+
+    pid: int
+    cpu_percent: float | None
+    private_bytes: int | None
+    requests: int
+
+
+@dataclass(frozen=True, slots=True)
+class SystemActivity(Result):
+    """One look of `dcss top` at a running system; `time` is an instant in ISO 8601, in UTC."""
+
+    system: str
+    time: str
+    state: str
+    cp: CpActivity
+    guests: tuple[GuestActivity, ...]
+    segments: tuple[SegmentActivity, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class SystemStatus(Result):
     """A running system now: its CP, its guests and its segments. `since` is an instant in ISO 8601, in UTC."""
 

@@ -48,6 +48,7 @@ COMMANDS: dict[str, CommandEntry] = {
         "dcss.cli.compare", "Run one workload by every way to file bytes, and show what each costs."
     ),
     "report": CommandEntry("dcss.cli.report", "Write what was proved and measured as one HTML file."),
+    "top": CommandEntry("dcss.cli.top", "Show a running system live: guests, segments, hypercalls, CP."),
     "metrics": CommandEntry("dcss.cli.metrics", "Show a running system as metrics for Prometheus."),
     "exec": CommandEntry("dcss.cli.exec", "Run a command in a guest that is ready, and end with its exit status."),
     "logs": CommandEntry("dcss.cli.logs", "Show the log of a guest, over all its starts, or of CP."),

@@ -15,7 +15,7 @@ _SECONDS = 2.0
 _MOST_SECONDS = 86400.0
 
 
-class _Seconds(click.FloatRange):
+class Seconds(click.FloatRange):
     """A number of seconds. Not a number compares with no bound, and would pass both."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
@@ -29,7 +29,7 @@ class _Seconds(click.FloatRange):
 watch_option = click.option(
     "--watch",
     "watch_seconds",
-    type=_Seconds(min=0.1, max=_MOST_SECONDS),
+    type=Seconds(min=0.1, max=_MOST_SECONDS),
     is_flag=False,
     flag_value=_SECONDS,
     metavar="[SECONDS]",

@@ -56,7 +56,7 @@ def sweep_all(only: str | None = None) -> dict[str, tuple[str, ...]]:
 
 
 def _our_objects() -> Iterator[tuple[ObjectName, Path]]:
-    for path in SHM_DIRECTORY.iterdir():
+    for path in sorted(SHM_DIRECTORY.iterdir()):
         name = ObjectName.parse(path.name)
         try:
             if name is not None and path.lstat().st_uid == os.geteuid():

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from dcss.abi import statistics as abi
 from dcss.abi.page import PAGE_SHIFT
-from dcss.account.smaps import private_bytes
+from dcss.account.private_memory import PrivateMemory
 from dcss.account.targets import AddressRange
 from dcss.host.shm import SHM_DIRECTORY
 from dcss.rpc.statistics import GuestStatistics, Statistics, StatisticsReader
@@ -41,6 +41,7 @@ class LiveSystem:
 
     def __init__(self, system: str, pid: int) -> None:
         self.pid = pid
+        self._memory = PrivateMemory()
         self._pidfd = os.pidfd_open(pid)
         try:
             self._reader = StatisticsReader(system, pid)
@@ -60,13 +61,14 @@ class LiveSystem:
     def look(self) -> SystemLook:
         """Take a look. Raises StatisticsError."""
         statistics = self._reader.read()
+        private = self._memory.sample([self.pid, *(guest.pid for guest in statistics.guests if guest.pid is not None)])
         return SystemLook(
             time.monotonic(),
             statistics,
-            {guest.name: private_bytes(guest.pid) for guest in statistics.guests if guest.pid is not None},
+            {guest.name: private[guest.pid] for guest in statistics.guests if guest.pid is not None},
             dict(filter(None, map(_resident_bytes, statistics.segments))),
             _cpu_seconds(self.pid),
-            private_bytes(self.pid),
+            private[self.pid],
         )
 
     def close(self) -> None:

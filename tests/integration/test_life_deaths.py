@@ -86,7 +86,8 @@ def test_a_killed_cp_takes_its_guests_along_and_the_next_start_cleans_up(dcss: D
     os.kill(dcss.ps()["pid"], signal.SIGKILL)
     shutil.rmtree(dcss.directory)
     (removed,) = dcss.json("down", dcss.system)["systems"]
-    assert (removed["was"], removed["removed"]) == ("dead", [f"/dcss.{dcss.system}.LIB.1"])
+    left = [f"/dcss.{dcss.system}.{name}" for name in ("LIB.1", "stats")]
+    assert (removed["was"], removed["removed"]) == ("dead", left)
     assert dcss.json("down", dcss.system)["systems"] == []
     dcss("down", other)
     dcss.assert_nothing_left()
