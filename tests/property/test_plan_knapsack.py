@@ -4,14 +4,15 @@ from collections.abc import Sequence
 from itertools import combinations
 from unittest.mock import patch
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dcss.plan import knapsack
 from dcss.plan.guests import deal
 from dcss.plan.knapsack import Filling, Item, fill
 
-_items = st.lists(st.builds(Item, st.integers(1, 40), st.integers(1, 60)), max_size=9)
+# Small numbers, so that choices differ by little and the densest files are often not the best ones.
+_items = st.lists(st.builds(Item, st.integers(1, 9), st.integers(1, 9)), max_size=9)
 
 
 def _best(items: Sequence[Item], capacity_pages: int) -> int:
@@ -26,7 +27,8 @@ def _check_fits(filling: Filling, items: Sequence[Item], capacity_pages: int) ->
     assert sum(items[number].worth for number in filling.chosen) == filling.worth
 
 
-@given(_items, st.integers(0, 150))
+@settings(max_examples=500)
+@given(_items, st.integers(0, 30))
 def test_no_choice_of_files_saves_more(items: list[Item], capacity_pages: int) -> None:
     filling = fill(items, capacity_pages)
     _check_fits(filling, items, capacity_pages)
@@ -34,7 +36,8 @@ def test_no_choice_of_files_saves_more(items: list[Item], capacity_pages: int) -
     assert filling.worth == filling.bound == _best(items, capacity_pages)
 
 
-@given(_items, st.integers(0, 150), st.integers(1, 400))
+@settings(max_examples=500)
+@given(_items, st.integers(0, 30), st.integers(1, 200))
 def test_a_choice_in_larger_units_fits_and_says_what_the_best_one_could_be(
     items: list[Item], capacity_pages: int, most_cells: int
 ) -> None:
