@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -140,6 +141,9 @@ static void limits_and_times(void)
 	SHOW("getitimer", getitimer(ITIMER_REAL, &left), left.it_interval);
 	printf("left %d\n", left.it_value.tv_sec == 999 && left.it_value.tv_usec < 1000000);
 	setitimer(ITIMER_REAL, &(struct itimerval){ 0 }, NULL);
+	for (int policy = -1; policy < 8; policy++)
+		if (policy != 7) /* newer kernels have it */
+			printf("policy %d: %d to %d\n", policy, sched_get_priority_min(policy), sched_get_priority_max(policy));
 	SHOW("clock_getres", syscall(SYS_clock_getres, CLOCK_MONOTONIC, &resolution), resolution);
 	gettimeofday(&now, NULL);
 	printf("time %d\n", now.tv_sec > 1700000000 && now.tv_usec < 1000000);

@@ -10,6 +10,7 @@ from vmguest.s390x.calls import (
     mounts,
     names,
     polling,
+    priorities,
     processes,
     shared_segments,
     signal_calls,
@@ -21,6 +22,6 @@ from vmguest.s390x.calls.registry import SystemCall
 
 _GROUPS = (
     *(events, files, information, locks, memory, messages, mounts, names),
-    *(polling, processes, shared_segments, signal_calls, socketcall, sockets, times),
+    *(polling, priorities, processes, shared_segments, signal_calls, socketcall, sockets, times),
 )
 CALLS: dict[int, SystemCall] = {call.number: call for group in _GROUPS for call in group.CALLS.calls}
