@@ -17,11 +17,15 @@ _DELETED = b" (deleted)"
 
 @dataclass(slots=True)
 class MappedObject:
-    """A file or shared memory object that processes map: what maps call it, and the first mapping of each process."""
+    """A file or shared memory object that processes map: what maps call it, and the first mapping of each process.
+
+    It is `written` if any of them writes it by a shared mapping.
+    """
 
     object: Object
     name: bytes
     mappings: dict[int, Vma] = field(default_factory=dict)
+    written: bool = False
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -55,7 +59,9 @@ def mapped_objects(maps: Mapping[int, Iterable[Vma]]) -> list[MappedObject]:
     for pid, vmas in maps.items():
         for vma in vmas:
             if vma.inode:
-                objects.setdefault(vma.object, MappedObject(vma.object, vma.path)).mappings.setdefault(pid, vma)
+                mapped = objects.setdefault(vma.object, MappedObject(vma.object, vma.path))
+                mapped.mappings.setdefault(pid, vma)
+                mapped.written |= vma.shared and vma.writable
     return list(objects.values())
 
 

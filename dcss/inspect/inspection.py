@@ -17,7 +17,7 @@ from dcss.inspect.common import read_all_maps
 from dcss.inspect.findings import inspected_objects, inspected_processes
 from dcss.inspect.looks import PageLook, PageTables, until_two_agree
 from dcss.inspect.processes import NamedProcesses
-from dcss.inspect.selection import IN_COMMON, Selection, Wanted, select
+from dcss.inspect.selection import IN_COMMON, Chosen, Selection, Wanted, select
 from dcss.inspect.target import system_of
 from dcss.results import Claim, InspectResult, VerifyResult
 from dcss.verify.claims import baselines, no_copies, protection
@@ -70,7 +70,7 @@ class _Inspection:
         """Look, judge, and account."""
         evidence = self._evidence(evidence_path)
         chosen = self._selection.chosen
-        states = [_state_of(each.opened.descriptor) for each in chosen]
+        states = [_state_of(each) for each in chosen]
         tables = PageTables(self._processes.all, chosen, evidence, self._hidden, named=self._selection.named)
         measured = tables.account().result(self._limits(), None)
         look, agreed = until_two_agree(tables.look, PageLook.facts)
@@ -80,7 +80,7 @@ class _Inspection:
         changed = [
             f"{each.label} changed while it was looked at"
             for each, state in zip(chosen, states, strict=True)
-            if _state_of(each.opened.descriptor) != state
+            if _state_of(each) != state
         ]
         claims = (
             _settled(one_frame, self._unread(), seen=look.wrong_pages > 0),
@@ -184,7 +184,7 @@ def _listed(look: PageLook) -> Claim:
     return replace(claim, holds=None, applies=False, detail=f"{why}{also}")
 
 
-def _state_of(descriptor: int) -> tuple[int, int]:
-    """Return what changes when the content of a file does: its size, and its time of modification."""
-    status = os.fstat(descriptor)
-    return status.st_size, status.st_mtime_ns
+def _state_of(chosen: Chosen) -> tuple[int, int]:
+    """Return what shows that content was changed: the size, and the time unless the processes write all the time."""
+    status = os.fstat(chosen.opened.descriptor)
+    return status.st_size, 0 if chosen.written else status.st_mtime_ns

@@ -33,13 +33,15 @@ IN_COMMON = Wanted()
 class Chosen(NamedTuple):
     """An object to look at: what reports call it, what is open here, and which processes map it.
 
-    `own_runs` are the pages that a file system in it keeps for itself, if it is an image of one.
+    `own_runs` are the pages that a file system in it keeps for itself, if it is an image of one;
+    `written` says whether the processes write it as they go.
     """
 
     label: str
     opened: OpenedObject
     pids: tuple[int, ...]
     own_runs: tuple[tuple[int, int], ...]
+    written: bool = False
 
 
 @dataclass(slots=True)
@@ -54,7 +56,7 @@ class Selection:
     unread: dict[str, str] = field(default_factory=dict)
     passed_over: dict[str, str] = field(default_factory=dict)
 
-    def add(self, label: str, opened: OpenedObject, pids: tuple[int, ...]) -> None:
+    def add(self, label: str, opened: OpenedObject, mapped: MappedObject | None) -> None:
         """Add an object, once however often it was named, by a label that no other has."""
         if any(each.opened.object == opened.object for each in self.chosen):
             return
@@ -64,7 +66,8 @@ class Selection:
         while unique in taken:
             unique, number = f"{label} ({number})", number + 1
         own = own_runs(opened.descriptor, -(-opened.size_bytes // PAGE_SIZE))
-        self.chosen.append(Chosen(unique, opened, pids, own))
+        pids, written = ((), False) if mapped is None else (mapped.pids, mapped.written)
+        self.chosen.append(Chosen(unique, opened, pids, own, written))
 
 
 def select(maps: dict[int, list[Vma]], wanted: Wanted, questions: FileQuestions, stack: ExitStack) -> Selection:
@@ -94,7 +97,7 @@ def _select_common(
         if opened.size_bytes > MOST_COMMON_BYTES:
             selection.passed_over[each.label] = f"{opened.size_bytes:,} bytes; name it to have it looked at"
         else:
-            selection.add(each.label, opened, each.pids)
+            selection.add(each.label, opened, each)
 
 
 def _select_file(
@@ -111,7 +114,7 @@ def _select_file(
         selection.unread[label] = str(error)
         return
     mapped = by_object.get(opened.object)
-    selection.add(label, opened, () if mapped is None else mapped.pids)
+    selection.add(label, opened, mapped)
 
 
 def _select_named(
@@ -121,7 +124,7 @@ def _select_named(
     for each in called:
         opened = _open(selection, each, questions, stack)
         if opened is not None:
-            selection.add(each.label, opened, each.pids)
+            selection.add(each.label, opened, each)
     if called:
         return
     # Nobody maps it, but copies of it may be found.

@@ -134,3 +134,10 @@ def test_looks_that_never_agree_leave_the_claim_open(monkeypatch: pytest.MonkeyP
         result = inspected(found, file)
     assert result.verdict == "unproved"
     assert "two looks did not see the same" in detail(result, ONE_FRAME)
+
+
+def test_memory_that_the_processes_write_is_judged_all_the_same(monkeypatch: pytest.MonkeyPatch, file: Path) -> None:
+    with peers(f"map={file}", f"write={file}") as found:
+        before_each(monkeypatch, inspection, "search_system", lambda _: os.utime(file))
+        result = inspected(found, file)
+    assert result.verdict == "verified", result.claims
