@@ -1,0 +1,186 @@
+"""Run checks in a kernel: a virtual machine with segments of its own, started again after each check that it lost."""
+
+import hashlib
+import random
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from dcss.api.guest import Guest
+from dcss.api.system import System
+from dcss.config.sources import DebianKernel, KernelFile, KernelSource
+from dcss.errors import ConfigError, DcssError, GuestFailedError, ImageError, LaunchError
+from dcss.kernel_test.checks import Check, prelude
+from dcss.kernel_test.results import CheckResult, KernelResult, Outcome
+from dcss.kernels.find import find_kernel
+from dcss.kernels.kernel import Kernel
+
+ARCH: Final = "s390x"
+_SKIPPED: Final = 77
+_HUNG: Final = 124
+_SPARE_SECONDS: Final = 30.0  # of the host, beside a check's own limit
+_BOOT_SECONDS: Final = 180
+_LOG_BYTES: Final = 8192
+_DEBIAN: Final = "debian:"
+# Runs the check beside itself: a script in the kernel's hands cannot be killed, and is left behind.
+_WRAPPER: Final = """
+cat >/tmp/check <<'END-OF-CHECK'
+{script}
+END-OF-CHECK
+sh /tmp/check >/tmp/output 2>&1 </dev/null &
+check=$!
+(sleep {limit}; : >/tmp/late) &
+timer=$!
+while [ -d /proc/$check ] && ! grep -q '^State:.Z' /proc/$check/status 2>/dev/null; do
+	if [ -e /tmp/late ]; then
+		cat /tmp/output
+		echo "--- stacks of what did not end"
+		for task in $check $(pidof sh sleep dd mount umount); do
+			echo "process $task: $(tr '\\0' ' ' </proc/$task/cmdline)"; cat /proc/$task/stack
+		done 2>/dev/null
+		echo w >/proc/sysrq-trigger
+		dmesg | tail -n 60
+		exit 124
+	fi
+	sleep 0.1
+done
+kill $timer 2>/dev/null
+wait $check
+status=$?
+cat /tmp/output
+umount /mnt 2>/dev/null
+for name in /sys/devices/dcssblk/*/shared; do
+	name=${{name%/shared}}; [ -d "$name" ] && echo ${{name##*/}} >/sys/devices/dcssblk/remove
+done 2>/dev/null
+exit $status
+"""
+
+
+def kernel_source(text: str) -> KernelSource:
+    """Read KERNEL of the command line: a path, debian:SUITE, or debian:SUITE:PACKAGE. Raises ConfigError."""
+    if not text.startswith(_DEBIAN):
+        path = Path(text).resolve()
+        if not path.exists():
+            raise ConfigError(f"KERNEL: found no {text}, wanted a file, a directory of a build, or debian:SUITE")
+        return KernelFile(path)
+    suite, _, package = text.removeprefix(_DEBIAN).partition(":")
+    if not suite:
+        raise ConfigError("KERNEL: found 'debian:', wanted debian:SUITE, such as debian:trixie")
+    return DebianKernel(suite, package or None)
+
+
+def test_kernel(
+    text: str, checks: Sequence[Check], on_check: Callable[[CheckResult], None] = lambda _: None
+) -> KernelResult:
+    """Run checks in a kernel and return what they found. Raises ConfigError; what else fails is in the result."""
+    source = kernel_source(text)
+    release, untested = "", ""
+    results: list[CheckResult] = []
+    try:
+        kernel = find_kernel(source, ARCH)
+        release = kernel.label
+        with _segments(kernel) as directory:
+            # What checks save is theirs alone.
+            environment = {"XDG_STATE_HOME": str(directory / "state")}
+            with System(_config(source, directory), directory=directory, environment=environment) as system:
+                for result in _results(system.guests["TEST"], checks):
+                    results.append(result)
+                    on_check(result)
+    except (ImageError, LaunchError, GuestFailedError) as error:
+        untested = str(error)
+    return KernelResult(text, release, tuple(results), untested)
+
+
+def _results(guest: Guest, checks: Sequence[Check]) -> Iterator[CheckResult]:
+    """Run checks, one after the other. Raises LaunchError where the machine does not come up again."""
+    for check in checks:
+        if guest.status().state != "ready" and guest.restart().state != "ready":
+            raise LaunchError(f"after {check.name}, the machine did not come up again:\n{_tail(guest)}")
+        result = _result(guest, check)
+        yield result
+        if result.outcome in {"hung", "lost"}:
+            guest.stop()
+
+
+def _result(guest: Guest, check: Check) -> CheckResult:
+    began = time.monotonic()
+    script = _WRAPPER.format(script=f"{prelude()}\n{check.script}", limit=check.limit_seconds)
+
+    def made(outcome: Outcome, message: str = "", details: str = "") -> CheckResult:
+        return CheckResult(check.name, check.title, outcome, time.monotonic() - began, message, details)
+
+    try:
+        done = guest.exec(["sh", "-c", script], timeout_seconds=check.limit_seconds + _SPARE_SECONDS)
+    except DcssError as error:
+        lost = guest.status().state != "ready"
+        return made("lost" if lost else "hung", str(error), _tail(guest))
+    output = (done.stdout + done.stderr).strip()
+    message = output.partition("\n")[0]
+    if guest.status().state != "ready":
+        return made("lost", message or "the machine ended", _tail(guest))
+    if done.exit_status == 0:
+        return made("ok")
+    if done.exit_status == _SKIPPED:
+        return made("skipped", message)
+    if done.exit_status == _HUNG:
+        return made("hung", f"it did not end within {check.limit_seconds} s", f"{output}\n{_tail(guest)}")
+    return made("failed", output.rpartition("\n")[2] or f"status {done.exit_status}", f"{output}\n{_tail(guest)}")
+
+
+def _tail(guest: Guest) -> str:
+    return guest.log()[-_LOG_BYTES:]
+
+
+def _config(source: KernelSource, directory: Path) -> dict[str, Any]:
+    """Return the system: one machine, and segments at the addresses that the checks know."""
+    image = {"directory": str(directory / "tree")}
+    kernel: object = (
+        str(source.path)
+        if isinstance(source, KernelFile)
+        else {"debian": {key: value for key, value in source._asdict().items() if value is not None}}
+    )
+
+    def segment(name: str, pages: str, kind: str = "SR") -> dict[str, Any]:
+        return {"name": name, "define": [f"{pages} {kind}"], "image": image}
+
+    return {
+        "segments": [
+            segment("LIB", "10000-10FFF"),
+            segment("LOW", "12000-127FF"),
+            segment("HIGH", "12800-12FFF"),
+            segment("ONLYER", "14000-147FF", "ER"),
+            segment("BOTHSW", "15000-157FF", "SW"),
+            segment("SCRATCH", "16000-167FF"),
+        ],
+        "guests": [
+            {
+                "name": "TEST",
+                "engine": "linux",
+                "kernel": kernel,
+                "privilege": "EG",
+                "dcssblk": [],
+                "expect": "nothing",
+                "time_limit": _BOOT_SECONDS,
+            }
+        ],
+    }
+
+
+@contextmanager
+def _segments(kernel: Kernel) -> Iterator[Path]:
+    """Make a directory with what segments hold: a program, a file, and the file's digest."""
+    with tempfile.TemporaryDirectory(prefix="dcss-kernel-") as name:
+        directory = Path(name)
+        tree = directory / "tree"
+        tree.mkdir()
+        (directory / "state").mkdir()
+        content = random.Random(1).randbytes(300_000)
+        (tree / "file").write_bytes(content)
+        (tree / "digest").write_text(hashlib.md5(content, usedforsecurity=False).hexdigest(), "ascii")
+        shutil.copy(kernel.busybox, tree / "busybox")
+        (tree / "busybox").chmod(0o755)
+        yield directory

@@ -1,0 +1,138 @@
+"""The bench of kernel tests without a kernel: its checks, and the forms of its results."""
+
+import subprocess
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from click.testing import CliRunner
+
+from dcss.cli import kernel_test as cli
+from dcss.config.sources import DebianKernel, KernelFile
+from dcss.errors import ConfigError
+from dcss.kernel_test import bench
+from dcss.kernel_test.bench import kernel_source
+from dcss.kernel_test.checks import DEFAULT_LIMIT_SECONDS, all_checks, check_of, chosen, prelude
+from dcss.kernel_test.results import CheckResult, KernelResult, KernelTestResult, junit_xml, tap_lines
+
+RESULT = KernelTestResult(
+    (
+        KernelResult(
+            "one",
+            "6.1",
+            (
+                CheckResult("add", "is added", "ok", 1.0),
+                CheckResult("busy", "is busy", "failed", 2.0, "found 'x', wanted 'y'", "console\x01 <of it>"),
+                CheckResult("dax", "has dax", "skipped", 0.5, "no dax"),
+                CheckResult("race", "is right", "hung", 30.0, "it did not end within 30 s"),
+            ),
+        ),
+        KernelResult("two", "", (), "no such package"),
+    )
+)
+
+
+def test_each_check_says_what_should_hold_and_is_a_script() -> None:
+    checks = all_checks()
+    assert len(checks) >= 20
+    assert len({check.name for check in checks}) == len(checks)
+    for check in checks:
+        assert check.title
+        assert check.title != check.script
+        parsed = subprocess.run(["sh", "-n"], input=f"{prelude()}\n{check.script}", text=True, check=False)
+        assert parsed.returncode == 0, check.name
+
+
+def test_a_check_has_the_limit_that_it_asks_for() -> None:
+    assert check_of("x", "# A title\ntrue\n").limit_seconds == DEFAULT_LIMIT_SECONDS
+    assert check_of("x", "# A title\n# limit: 120\ntrue\n").limit_seconds == 120
+
+
+def test_checks_are_chosen_by_name() -> None:
+    assert [check.name for check in chosen(("save", "add"))] == ["add", "save"]
+    with pytest.raises(ConfigError, match=r"--check: found 'ad', wanted one of .*did you mean"):
+        chosen(("ad",))
+
+
+@pytest.mark.parametrize(
+    ("script", "status", "message"),
+    [
+        ("want size 4 4", 0, ""),
+        ("want size 4 5", 1, "size: found '5', wanted '4'"),
+        ("works true", 0, ""),
+        ("works cat /nosuch", 1, "cat /nosuch: found 'No such file or directory', wanted success"),
+        ("fails 'No such file or directory' cat /nosuch", 0, ""),
+        ("fails 'Device or resource busy' true", 1, "true: found success, wanted 'Device or resource busy'"),
+        ("skip 'no such thing'", 77, "no such thing"),
+    ],
+)
+def test_what_checks_say_of_what_they_find(script: str, status: int, message: str, tmp_path: Path) -> None:
+    text = prelude().replace("mkdir -p /mnt", "").replace("dmesg", "printf ''")
+    done = subprocess.run(["sh"], input=f"{text}\n{script}", text=True, capture_output=True, cwd=tmp_path, check=False)
+    assert (done.returncode, done.stdout.strip()) == (status, message)
+
+
+def test_kernels_are_paths_or_suites(tmp_path: Path) -> None:
+    assert kernel_source("debian:trixie") == DebianKernel("trixie", None)
+    assert kernel_source("debian:sid:linux-image-7.2-s390x") == DebianKernel("sid", "linux-image-7.2-s390x")
+    assert kernel_source(str(tmp_path)) == KernelFile(tmp_path)
+    with pytest.raises(ConfigError, match="KERNEL: found no /nosuch, wanted a file, a directory of a build"):
+        kernel_source("/nosuch")
+    with pytest.raises(ConfigError, match="wanted debian:SUITE"):
+        kernel_source("debian:")
+
+
+def test_tap_has_a_subtest_for_each_kernel() -> None:
+    assert list(tap_lines(RESULT)) == [
+        "TAP version 14",
+        "1..2",
+        "# Subtest: one",
+        "    1..4",
+        "    ok 1 - add",
+        "    not ok 2 - busy",
+        "    # failed: found 'x', wanted 'y'",
+        "    ok 3 - dax # SKIP no dax",
+        "    not ok 4 - race",
+        "    # hung: it did not end within 30 s",
+        "not ok 1 - one",
+        "# Subtest: two",
+        "    1..0",
+        "not ok 2 - two # no such package",
+    ]
+
+
+def test_junit_has_a_suite_for_each_kernel() -> None:
+    suites = ElementTree.fromstring(junit_xml(RESULT))
+    one, two = suites
+    assert one.attrib == {"name": "one", "tests": "4", "failures": "2", "skipped": "1", "errors": "0"}
+    failure = one.find("testcase[@name='busy']/failure")
+    assert failure is not None
+    assert (failure.get("message"), failure.text) == ("found 'x', wanted 'y'", "console <of it>")
+    assert two.get("errors") == "1"
+
+
+@pytest.mark.parametrize(
+    ("result", "words", "status"),
+    [
+        (RESULT.kernels[0], (), 1),
+        (RESULT.kernels[0], ("--bisect",), 1),
+        (RESULT.kernels[1], (), 3),
+        (RESULT.kernels[1], ("--bisect",), 125),
+        (KernelResult("good", "7.2", RESULT.kernels[0].checks[:1]), ("--bisect",), 0),
+        (KernelResult("good", "7.2", RESULT.kernels[0].checks[:1]), ("--tap",), 0),
+    ],
+)
+def test_the_exit_status_says_how_it_came_out(
+    result: KernelResult, words: tuple[str, ...], status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bench, "test_kernel", lambda *_: result)
+    done = CliRunner().invoke(cli.command, ["debian:sid", *words])
+    assert done.exit_code == status, done.output
+    assert result.kernel in done.output
+
+
+def test_a_failing_row_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(bench, "test_kernel", lambda *_: RESULT.kernels[0])
+    told = CliRunner().invoke(cli.command, ["debian:sid"]).output
+    assert "one: busy failed: found 'x', wanted 'y'" in told
+    assert "again: dcss kernel-test one --check busy" in told
