@@ -60,7 +60,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "config": CommandEntry("dcss.cli.config", "Check a configuration and show what it would start."),
     "advise": CommandEntry("dcss.cli.advise", "Say what belongs into a segment, and forecast what sharing it saves."),
     "export": CommandEntry("dcss.cli.export", "Write what a real z/VM, QEMU, libvirt or other system takes."),
-    "kernel-test": CommandEntry("dcss.cli.kernel_test", "Run checks of dcssblk and extmem in s390x kernels."),
+    "kernel-test": CommandEntry("dcss.cli.kernel_test", "Run checks of the dcssblk driver and its segments in s390x kernels."),
     "init": CommandEntry("dcss.cli.init", "Write an example system to the current directory."),
     "schema": CommandEntry(
         "dcss.cli.schema", "Print the JSON Schema of the YAML, for editors, or of a command's document."

@@ -36,6 +36,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "image cat": "dcss.schemas.shapes:ImageContent",
         "image check": "dcss.schemas.shapes:ImageCheck",
         "image map": "dcss.schemas.shapes:ImageLayout",
+        "kernel-test": "dcss.kernel_test.results:KernelTestResult",
         "config": "dcss.system.preview:SystemPreview",
         "advise": "dcss.plan.results:Advice",
         "compare": "dcss.results:ComparisonResult",
