@@ -48,7 +48,7 @@ COMMANDS: dict[str, CommandEntry] = {
         "dcss.cli.compare", "Run one workload by every way to file bytes, and show what each costs."
     ),
     "report": CommandEntry("dcss.cli.report", "Write what was proved and measured as one HTML file."),
-    "top": CommandEntry("dcss.cli.top", "Show a running system live: guests, segments, hypercalls, CP."),
+    "top": CommandEntry("dcss.cli.top", "Show a running system live: guests, segments, hypercalls, and what CP costs."),
     "metrics": CommandEntry("dcss.cli.metrics", "Show a running system as metrics for Prometheus."),
     "exec": CommandEntry("dcss.cli.exec", "Run a command in a guest that is ready, and end with its exit status."),
     "logs": CommandEntry("dcss.cli.logs", "Show the log of a guest, over all its starts, or of CP."),
@@ -60,7 +60,9 @@ COMMANDS: dict[str, CommandEntry] = {
     "config": CommandEntry("dcss.cli.config", "Check a configuration and show what it would start."),
     "advise": CommandEntry("dcss.cli.advise", "Say what belongs into a segment, and forecast what sharing it saves."),
     "export": CommandEntry("dcss.cli.export", "Write what a real z/VM, QEMU, libvirt or other system takes."),
-    "kernel-test": CommandEntry("dcss.cli.kernel_test", "Run checks of the dcssblk driver and its segments in s390x kernels."),
+    "kernel-test": CommandEntry(
+        "dcss.cli.kernel_test", "Run checks of the dcssblk driver and its segments in s390x kernels."
+    ),
     "init": CommandEntry("dcss.cli.init", "Write an example system to the current directory."),
     "schema": CommandEntry(
         "dcss.cli.schema", "Print the JSON Schema of the YAML, for editors, or of a command's document."

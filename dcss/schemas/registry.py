@@ -17,6 +17,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "run": "dcss.results:RunResult",
         "up": "dcss.results:SystemStatus",
         "ps": "dcss.schemas.shapes:Systems",
+        "top": "dcss.results:SystemActivity",
         "verify": "dcss.results:VerifyResult",
         "measure": "dcss.results:MeasureResult",
         "inspect": "dcss.results:InspectResult",

@@ -12,7 +12,7 @@
 
 enum {
 	PACKET_BYTES = 65535, OUTPUT_BYTES = 60 << 10, WORDS = 4096, FILES = 65536,
-	CANNOT_EXECUTE = 126, PAGE_BYTES = 4096, NOT_FOUND = 127,
+	COUNTERS = 5, VERDICT_BYTES = 4 + 8 + 8 * COUNTERS, CANNOT_EXECUTE = 126, PAGE_BYTES = 4096, NOT_FOUND = 127,
 };
 
 static unsigned char packet[4 + PACKET_BYTES + 1];
@@ -121,8 +121,9 @@ static uint64_t number_after(const char *text, const char *label)
 	return 0;
 }
 
-/* What the guest counts of itself, in bytes: file pages, buffers, anonymous memory, modules. */
-static void count_memory(uint64_t counters[4])
+/* What the guest counts of itself, in bytes: file pages, buffers, anonymous memory, modules, pages in place (the host
+   sees these). */
+static void count_memory(uint64_t counters[COUNTERS])
 {
 	static char text[16384];
 	long descriptor = call3(SYS_open, (long)"/proc/meminfo", O_RDONLY, 0), size = 0, done;
@@ -138,17 +139,17 @@ static void count_memory(uint64_t counters[4])
 	counters[0] = (files > buffers ? files - buffers : 0) << 10; /* of block devices, buffers are among the files */
 	counters[1] = buffers << 10;
 	counters[2] = number_after(text, "\nAnonPages:") << 10;
-	counters[3] = 0;
+	counters[3] = counters[4] = 0;
 }
 
 static int send_counters(int port)
 {
-	uint64_t counters[4];
+	uint64_t counters[COUNTERS];
 
 	count_memory(counters);
-	for (int each = 0; each < 4; each++)
+	for (int each = 0; each < COUNTERS; each++)
 		put_number(output + 5 + 8 * each, counters[each], 8);
-	return send_output(port, 'B', 32);
+	return send_output(port, 'B', 8 * COUNTERS);
 }
 
 static int send_status(int port, int status)
@@ -287,22 +288,22 @@ static int send_access(int port, const char *path)
 static int send_verdict(int port, int status, const char *message)
 {
 	struct timespec now = { 0, 0 };
-	uint64_t counters[4], seconds_bits;
+	uint64_t counters[COUNTERS], seconds_bits;
 	double seconds;
 	size_t size = length_of(message);
 
-	if (size > OUTPUT_BYTES - 44)
-		size = OUTPUT_BYTES - 44;
+	if (size > OUTPUT_BYTES - VERDICT_BYTES)
+		size = OUTPUT_BYTES - VERDICT_BYTES;
 	call3(SYS_clock_gettime, CLOCK_MONOTONIC, (long)&now, 0);
 	seconds = (double)now.seconds + (double)now.nanoseconds / 1e9;
 	memcpy(&seconds_bits, &seconds, sizeof seconds);
 	count_memory(counters);
 	put_number(output + 5, (uint64_t)(uint32_t)status, 4);
 	put_number(output + 9, seconds_bits, 8);
-	for (int each = 0; each < 4; each++)
+	for (int each = 0; each < COUNTERS; each++)
 		put_number(output + 17 + 8 * each, counters[each], 8);
-	memcpy(output + 49, message, size);
-	return send_output(port, 'V', 44 + size);
+	memcpy(output + 5 + VERDICT_BYTES, message, size);
+	return send_output(port, 'V', VERDICT_BYTES + size);
 }
 
 static int serve(const char *path, const char *root, const char *access, int status, const char *message)
