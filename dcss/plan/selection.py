@@ -89,7 +89,8 @@ def select(
     while True:
         filling = fill(items, max(capacity_pages, 0))
         if not filling.chosen:
-            raise _too_small(candidates, items, budget_bytes)
+            smallest = min(range(len(items)), key=lambda number: items[number].pages)
+            raise _too_small(candidates[smallest], consumers, address, budget_bytes)
         try:
             return _selection(candidates, consumers, filling, address, budget_bytes)
         except ImageSizeError as error:
@@ -105,10 +106,13 @@ def _empty_pages() -> int:
     return plan_tree(Tree(default_directory())).size_bytes // PAGE_SIZE
 
 
-def _too_small(candidates: Sequence[Candidate], items: Sequence[Item], budget_bytes: int) -> ConfigError:
-    smallest = min(range(len(items)), key=lambda number: items[number].pages)
-    wanted_bytes = (items[smallest].pages + _empty_pages()) * PAGE_SIZE
-    path = candidates[smallest].path.decode(errors="replace")
+def _too_small(smallest: Candidate, consumers: Sequence[Consumer], address: int, budget_bytes: int) -> ConfigError:
+    wanted_bytes = PAGE_SIZE
+    try:
+        _image((smallest,), consumers, _patterns((smallest,)), address, wanted_bytes)
+    except ImageSizeError as error:
+        wanted_bytes = error.needed_bytes
+    path = smallest.path.decode(errors="replace")
     return ConfigError(
         f"--size: found {budget_bytes} bytes, wanted at least {wanted_bytes}: the smallest file that saves anything,"
         f" {path}, needs so many, metadata included"
@@ -127,14 +131,18 @@ def _selection(
     limit_bytes: int | None,
 ) -> Selection:
     chosen = tuple(candidates[number] for number in filling.chosen)
-    patterns: tuple[str, ...] = ()
-    if all(candidate.on_host for candidate in chosen):
-        paths = sorted(path for candidate in chosen for path in candidate.paths)
-        patterns = tuple(literal_pattern(path) for path in paths)
+    patterns = _patterns(chosen)
     image = _image(chosen, consumers, patterns, address, None)
     if limit_bytes is not None and image.size_bytes > limit_bytes:  # alignment gives way first
         image = _image(chosen, consumers, patterns, address, limit_bytes // PAGE_SIZE * PAGE_SIZE)
     return Selection(chosen, filling, image, patterns)
+
+
+def _patterns(chosen: Sequence[Candidate]) -> tuple[str, ...]:
+    """Return patterns for the files where all are this machine's own, else nothing."""
+    if not all(candidate.on_host for candidate in chosen):
+        return ()
+    return tuple(literal_pattern(path) for path in sorted(path for candidate in chosen for path in candidate.paths))
 
 
 def _image(

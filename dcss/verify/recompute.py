@@ -32,6 +32,12 @@ def recompute(records: Iterable[Mapping[str, Any]]) -> VerifyResult:
         no_copies.NAME: _no_copies(system, recorded),
         books_close.NAME: _books_close(system),
     }
+    # What was left open for a reason that no record has is not proved by the others.
+    computed |= {
+        claim.claim: claim
+        for claim in recorded
+        if claim.holds is None and (again := computed.get(claim.claim)) is not None and again.holds
+    }
     computed |= {name: Claim(name, None, reason) for name, reason in system.open.items()}
     claims = tuple(computed.get(claim.claim) or claim for claim in recorded)
     kept = [claim.claim for claim in claims if claim in recorded and computed.get(claim.claim) is None]

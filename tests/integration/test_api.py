@@ -79,6 +79,7 @@ def test_a_refuted_and_an_unproved_verdict_are_raised_as_what_they_are(home: Dcs
         verdict.raise_unless_verified()
 
 
+@pytest.mark.slow
 def test_a_path_yaml_text_and_a_dict_say_the_same(home: Dcss) -> None:
     text = CONFIGURED.format(name="named-in-it")
     Path("demo.yaml").write_text(text)
@@ -291,6 +292,7 @@ def test_a_cp_that_is_killed_is_missed_and_swept(home: Dcss) -> None:
     home.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_a_cp_that_was_stopped_is_taken_down(home: Dcss) -> None:
     with dcss.System(plan(home)) as system:
         os.kill(system.status().pid, signal.SIGSTOP)

@@ -31,6 +31,7 @@ def examples() -> list[ParameterSet]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("example", examples())
 def test_example(home: Dcss, example: str) -> None:
     if "pandas" in example and importlib.util.find_spec("pandas") is None:

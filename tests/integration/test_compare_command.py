@@ -5,6 +5,7 @@ from io import StringIO
 from pathlib import Path
 from random import Random
 
+import pytest
 from cli_support import Dcss
 from needs_support import needs
 
@@ -44,12 +45,14 @@ def test_ways_that_copy_pay_for_each_file_and_ways_in_place_do_not(dcss: Dcss) -
     dcss.assert_nothing_left()
 
 
+@pytest.mark.slow
 def test_csv_alone_goes_to_stdout(dcss: Dcss) -> None:
     table = dcss("compare", config(dcss), "--rounds", "1", "--csv", "-", timeout_seconds=110).stdout
     assert table.startswith("way,guest,verdict,seconds,")
     assert "found - beside --json" in dcss("compare", config(dcss), "--csv", "-", "--json", status=2).stderr
 
 
+@pytest.mark.slow
 def test_a_guest_that_fails_is_named_and_the_other_ways_are_not_run_again(dcss: Dcss) -> None:
     path = dcss.config('name: G, mounts: [{device: dcssblk0, at: /, options: [ro]}], run: [{map: "/no/such"}]')
     done = dcss("compare", path, "--rounds", "2", status=3, timeout_seconds=110)
@@ -58,6 +61,7 @@ def test_a_guest_that_fails_is_named_and_the_other_ways_are_not_run_again(dcss: 
     dcss.assert_nothing_left()
 
 
+@pytest.mark.slow
 @needs("ksm")
 def test_merging_is_compared_where_it_was_asked_for_and_settings_are_restored(dcss: Dcss) -> None:
     before = Path("/sys/kernel/mm/ksm/run").read_text()

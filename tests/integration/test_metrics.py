@@ -183,6 +183,7 @@ def test_the_dashboard_asks_for_what_is_served(up: Dcss) -> None:
     assert len({panel["id"] for panel in dashboard["panels"]}) == len(dashboard["panels"])
 
 
+@pytest.mark.slow
 @needs("prometheus")
 def test_a_real_prometheus_scrapes_it_and_answers_every_query_of_the_dashboard(up: Dcss, tmp_path: Path) -> None:
     up("verify", up.system)

@@ -44,6 +44,7 @@ def tests(run: pytest.Pytester, home: Dcss, limits: str = "", *guests: dict[str,
     run.makepyfile(TESTS.format(system=plan(home, *guests), limits=limits))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [[], ["-n", "2"]], ids=["alone", "xdist"])
 def test_limits_that_are_kept_and_a_table(run: pytest.Pytester, home: Dcss, options: list[str]) -> None:
     tests(run, home, "max_private='64 MiB', max_copies=0, max_resident='2M', min_saved=1, verified=True")
@@ -60,6 +61,7 @@ def test_limits_that_are_kept_and_a_table(run: pytest.Pytester, home: Dcss, opti
     home.assert_nothing_left(seconds=0)
 
 
+@pytest.mark.slow
 def test_a_limit_that_is_not_kept_fails_the_test(run: pytest.Pytester, home: Dcss) -> None:
     limits = "max_private=1, max_copies='4K', max_resident='64 KiB', min_saved='1 GiB', verified=True"
     tests(run, home, limits, {**COPYING, "count": 1, "expect": "shared"})
@@ -96,6 +98,7 @@ def test_what_could_not_be_seen_keeps_no_limit() -> None:
     assert list(Limits.of({}).findings(verdict, account)) == []
 
 
+@pytest.mark.slow
 def test_a_test_that_fails_or_closes_its_system_says_so_itself(run: pytest.Pytester, home: Dcss) -> None:
     run.makepyfile(
         f"""

@@ -13,7 +13,9 @@ from system_support import COPIED, SYSTEM, RunningSystem, alive, guest, objects,
 
 from dcss.abi.hypercall import Request
 from dcss.config.plan import GuestPlan, LinuxSettings, MountPlan, SystemPlan
+from dcss.engines.process.engine import ProcessEngine
 from dcss.errors import ConfigError, LaunchError, SystemBusyError
+from dcss.system.system import make_engines
 
 pytestmark = needs("mke2fs")
 MAP_ALL = ("map", "/usr/lib/**/*.so*")
@@ -146,8 +148,9 @@ def test_second_cp_of_a_system_is_refused_and_another_system_is_not(tmp_path: Pa
 
 
 def test_an_engine_that_is_not_built_is_refused_before_anything_starts(tmp_path: Path) -> None:
+    plan = system_plan(tmp_path, guest("A", MAP_ALL, settings=LinuxSettings()))
     with pytest.raises(ConfigError, match=r"test\.yaml:2: engine: found linux"):
-        start(system_plan(tmp_path, guest("A", MAP_ALL, settings=LinuxSettings())))
+        make_engines(plan, {"process": ProcessEngine})
 
 
 PROGRAM = """

@@ -193,7 +193,7 @@ def test_a_tools_version_is_its_own_first_line(tmp_path: Path, monkeypatch: pyte
 
 def test_every_check_runs_on_this_host() -> None:
     findings = examine(DoctorHost())
-    assert len(findings) == len(CHECKS) + 1 == len({diagnosis.name for diagnosis in findings})
+    assert len(findings) == len(CHECKS) + 2 == len({diagnosis.name for diagnosis in findings})
     for diagnosis in findings:
         assert diagnosis.state in {"ok", "limit", "missing"}
         assert (diagnosis.limits is None) == (diagnosis.mend is None) == (diagnosis.state == "ok")

@@ -60,6 +60,7 @@ def test_how_it_begins_and_ends(tmp_path: Path, name: str, monkeypatch: pytest.M
             "frames": [100, 0, 102, 103],
             "map_counts": [101, 1, 103, 104] if frames else None,
             "files": [{"path": "/one", "pages": [1, 2]}, {"path": "/two", "pages": [3]}],
+            "own_runs": [],
             "joined": ["LOW", "HIGH"],
         }
         high = {
