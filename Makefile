@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
 
-.PHONY: s390x-programs linux-agent demo test test-all lint bench bench-quick bench-baseline clean
+.PHONY: s390x-programs linux-agent docs demo test test-all lint bench bench-quick bench-baseline clean
 
 demo: $(STAMP)
 	$(BIN)/dcss run configs/demo.yaml
@@ -42,6 +42,11 @@ s390x-programs:
 # The agent of engine linux, from its source; the built ones are kept. It needs both architectures' gcc.
 linux-agent:
 	$(MAKE) -C dcss/kernels/guest
+
+# The documentation as a site, in build/site.
+docs: $(STAMP)
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet -f site/mkdocs.yml
 
 # Everything, in about 20 minutes; the documentation's tables and plots are written from it.
 bench: $(STAMP) $(PEERS)
