@@ -211,6 +211,7 @@ def test_what_cannot_be_advised_is_one_line(dcss: Dcss, web: Path) -> None:
 def test_a_file_that_is_there_is_kept(dcss: Dcss, web: Path) -> None:
     output = dcss.home / "kept.yaml"
     output.write_text("mine\n")
+    dcss.own(output)
     assert "--force" in _refused(dcss, web, "-o", output)
     assert output.read_text() == "mine\n"
     assert not output.with_suffix(".img").exists()

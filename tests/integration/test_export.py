@@ -221,6 +221,7 @@ def test_nothing_is_written_over_unasked(dcss: Dcss, image: Path) -> None:
     directory = dcss.home / "there"
     directory.mkdir()
     (directory / "LIB.img").write_text("mine")
+    dcss.own(directory, directory / "LIB.img")
     assert "--force" in _refused(dcss, "qemu", image, "-o", directory)
     assert [path.name for path in directory.iterdir()] == ["LIB.img"]
     assert (directory / "LIB.img").read_text() == "mine"

@@ -81,6 +81,12 @@ class Dcss:
         """Return what subprocess needs to start a process as this user."""
         return {} if self.uid is None else {"user": self.uid, "group": self.uid, "extra_groups": []}
 
+    def own(self, *paths: Path) -> None:
+        """Give this user files that the test has written."""
+        if self.uid is not None:
+            for path in paths:
+                os.chown(path, self.uid, self.uid)
+
     def become(self) -> None:
         """Become this user, in a process that was just forked."""
         if self.uid is not None:
