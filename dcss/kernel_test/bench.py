@@ -28,12 +28,13 @@ _LOG_BYTES: Final = 8192
 _DEBIAN: Final = "debian:"
 # Runs the check beside itself: a script in the kernel's hands cannot be killed, and is left behind.
 _WRAPPER: Final = """
+rm -f /tmp/late
 cat >/tmp/check <<'END-OF-CHECK'
 {script}
 END-OF-CHECK
 sh /tmp/check >/tmp/output 2>&1 </dev/null &
 check=$!
-(sleep {limit}; : >/tmp/late) &
+(sleep {limit}; : >/tmp/late) >/dev/null 2>&1 &
 timer=$!
 while [ -d /proc/$check ] && ! grep -q '^State:.Z' /proc/$check/status 2>/dev/null; do
 	if [ -e /tmp/late ]; then
