@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from benchmarks.framework.stats import Spread, exponent, ratios, upper_range
 
-Kind = Literal["time", "cpu", "memory", "count"]
+Kind = Literal["time", "cpu", "memory", "count", "layout"]  # layout: a count that the files of this machine decide
 LINEAR_EXPONENT = 1.2  # 1, the logarithm of sorting over a decade of sizes, and noise
 FORMAT = 1
 NOTHING = "nothing"

@@ -41,7 +41,7 @@ def layout_rows(session: Session, images: Mapping[str, Path]) -> list[Row]:
         RowSpec("runs", "blocks", "count", f"runs of contiguous blocks of all files, {of}"),
         RowSpec("mappings", "mmap calls", "count", f"mmap calls that map every file, {of}"),
         RowSpec("mappings of large files", "mmap calls", "count", f"mmap calls for the files of 1 MiB and more, {of}"),
-        RowSpec("not huge", "%", "count", f"file data that no page of 2 MiB can map, {of}"),
+        RowSpec("not huge", "%", "layout", f"file data that no page of 2 MiB can map, {of}"),
         RowSpec("metadata", "MiB", "memory", f"blocks that hold no file data, {of}"),
     ]
     counts = {name: partial(_layout, session, image) for name, image in images.items()}
@@ -62,7 +62,7 @@ def huge_page_rows(session: Session, images: Mapping[str, Path], directory: Path
             "time",
             "a byte of each page of the files of 1 MiB and more read once, on a tmpfs with huge=always",
         ),
-        RowSpec("page faults, huge pages", "faults", "count", "page faults for that"),
+        RowSpec("page faults, huge pages", "faults", "layout", "page faults for that"),
     ]
     subjects = {name: partial(_touch_huge, session, image, directory) for name, image in images.items()}
     return compare("image", specs, subjects, rounds=session.pick(quick=2, full=ROUNDS))
