@@ -4,25 +4,22 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 
-from dcss.abi.console import Counters, FileAccess, Start, Verdict
-from dcss.abi.timings import Span
 from dcss.account.targets import AddressRange
-from dcss.engines.base import End, ExecOptions, MemoryLayout, OutputSink, Port
+from dcss.engines.base import End, MemoryLayout, Port
 from dcss.engines.forked.console import GuestConsole
 from dcss.engines.forked.disks import OpenDisks
 from dcss.engines.forked.port import HypercallSocket
 from dcss.engines.storage import dump_storage
+from dcss.engines.told import ToldByConsole
 from vmguest.hostmem import Reservation
 
 
-class ForkedInstance:
+class ForkedInstance(ToldByConsole):
     """A guest from the request for its process on. `window` is the host address of its absolute address 0."""
 
     console_type: type[GuestConsole] = GuestConsole
-    no_counters_reason = None
 
     def __init__(
         self,
@@ -57,21 +54,6 @@ class ForkedInstance:
         """Its process while it lives."""
         return () if self.pid is None or self.exit_status is not None else (self.pid,)
 
-    @property
-    def access(self) -> tuple[FileAccess, ...]:
-        """How files of its mounts are reached, by its own word."""
-        return self._console.access
-
-    @property
-    def boot(self) -> Start | None:
-        """How it was started, by its own word."""
-        return self._console.boot
-
-    @property
-    def spans(self) -> Sequence[Span]:
-        """Where its start went, by its own word."""
-        return self._console.spans
-
     def serve(self) -> None:
         """Serve its hypercalls and read its console from now on, unless it has ended already."""
         if self.exit_status is None:
@@ -88,10 +70,6 @@ class ForkedInstance:
             self.pidfd = None
         self._ended.set_result(End(status, self._reason))
 
-    async def verdict(self) -> Verdict | None:
-        """Wait until the guest's `run:` list has ended; None where the guest ended before that."""
-        return await self._console.verdict()
-
     async def ended(self) -> End:
         """Wait until its process has ended."""
         return await asyncio.shield(self._ended)
@@ -105,14 +83,6 @@ class ForkedInstance:
     def shut_down(self) -> bool:
         """Have a guest that writes to files of this machine end in order; return False if it does not, or is busy."""
         return self._disks.writable and self.exit_status is None and self._console.hang_up()
-
-    async def exec(self, command: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
-        """Run a command in the guest and return its exit status."""
-        return await self._console.exec(command, output, options)
-
-    async def counters(self) -> Counters | None:
-        """Return what the guest kernel counts of itself."""
-        return await self._console.counters()
 
     def read_storage(self, write_fd: int, address: int, size_bytes: int) -> None:
         """Write absolute storage to a file that reads as zeros."""

@@ -3,15 +3,12 @@
 import asyncio
 import os
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from dcss.abi.console import Counters, FileAccess, Start, Verdict
-from dcss.abi.timings import Span
 from dcss.account.targets import AddressRange
-from dcss.engines.base import End, ExecOptions, MemoryLayout, OutputSink, Port
+from dcss.engines.base import End, MemoryLayout, Port
 from dcss.engines.forked.console import GuestConsole
 from dcss.engines.linux.agent_port import AgentPort
 from dcss.engines.linux.ended import MachineEndedError
@@ -22,6 +19,7 @@ from dcss.engines.linux.monitor import Monitor
 from dcss.engines.linux.qemu import Machine, QemuProcess
 from dcss.engines.linux.real_storage import RealStorage
 from dcss.engines.storage import dump_storage
+from dcss.engines.told import ToldByConsole
 from dcss.errors import LaunchError
 from dcss.host.aio import cancel, start_task
 
@@ -36,10 +34,8 @@ class Sockets(NamedTuple):
     agent: socket.socket
 
 
-class LinuxInstance:
+class LinuxInstance(ToldByConsole):
     """A machine whose QEMU has been started; see dcss.engines.base.Instance."""
-
-    no_counters_reason = None
 
     def __init__(
         self,
@@ -85,25 +81,6 @@ class LinuxInstance:
         """QEMU's process while it lives."""
         return () if self.exit_status is not None else (self._process.pid,)
 
-    @property
-    def access(self) -> tuple[FileAccess, ...]:
-        """How files of its mounts are reached, by its own word."""
-        return self._console.access
-
-    @property
-    def boot(self) -> Start | None:
-        """How it was started, by its own word."""
-        return self._console.boot
-
-    @property
-    def spans(self) -> Sequence[Span]:
-        """Where its start went, by its own word."""
-        return self._console.spans
-
-    async def verdict(self) -> Verdict | None:
-        """Wait until the guest's `run:` list has ended; None where the guest ended before that."""
-        return await self._console.verdict()
-
     async def ended(self) -> End:
         """Wait until QEMU has ended and all that the guest sent has been read."""
         return await asyncio.shield(self._life)
@@ -111,14 +88,6 @@ class LinuxInstance:
     def kill(self) -> None:
         """End QEMU at once."""
         self._process.kill()
-
-    async def exec(self, command: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
-        """Run a command in the guest and return its exit status."""
-        return await self._console.exec(command, output, options)
-
-    async def counters(self) -> Counters | None:
-        """Return what the guest counts of itself."""
-        return await self._console.counters()
 
     def read_storage(self, write_fd: int, address: int, size_bytes: int) -> None:
         """Write absolute storage to a file that reads as zeros."""

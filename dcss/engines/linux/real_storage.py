@@ -10,7 +10,7 @@ import os
 
 from dcss.account.maps import read_maps
 from dcss.errors import LaunchError
-from dcss.host.ptrace import StoppedProcess, syscall_instruction, unsupported_because
+from dcss.host.ptrace import StoppedProcess, syscall_instruction
 
 _SYS_MMAP = 9  # of x86_64
 _MAP_FIXED, _MAP_NORESERVE = 0x10, 0x4000
@@ -50,7 +50,7 @@ class RealStorage:
         """Map an object, open in QEMU as descriptor `number`, at absolute `address`.
 
         What the machine writes there goes into the object where it is `shared`; else it becomes its own. The machine
-        must stand still. Raises LaunchError where this machine of ours cannot do that.
+        must stand still. Raises LaunchError where QEMU has no instruction that makes a system call.
         """
         self._mmap(address, size_bytes, mmap.MAP_SHARED if shared else mmap.MAP_PRIVATE, number)
 
@@ -59,9 +59,6 @@ class RealStorage:
         self._mmap(address, size_bytes, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS, _NO_DESCRIPTOR)
 
     def _mmap(self, address: int, size_bytes: int, kind: int, number: int) -> None:
-        reason = unsupported_because()
-        if reason is not None:
-            raise LaunchError(f"segments cannot be mapped into QEMU: {reason}")
         if self._code is None:
             self._code = self._syscall_instruction()
         protection = mmap.PROT_READ | mmap.PROT_WRITE
