@@ -1,24 +1,22 @@
-"""Which pages of code hold an instruction that would end the emulator, and what the program runs in their place.
+"""Which pages of code hold an instruction that the emulator gets wrong, and what the program runs in their place.
 
-Unicorn 2.1.4 dies while it translates SQXBR (square root of an extended number, B316 in hexadecimal), which the C
-library's long double functions have. Pages that may be executed are looked through when a program first touches them,
+Pages that may be executed are looked through when a program first touches them,
 each frame once for all programs, but only where the file has instructions: data that looks like one must stay as it is.
-A page that has the two bytes is given to the program as a copy in which they are
-zero: that raises an operation exception, at which the instruction is done in software.
+A page that has such an instruction (vmguest.s390x.wrong_instructions) is given to the program as a copy in which its
+first two bytes are zero: that raises an operation exception, at which it is done in software.
 
 Unicorn knows what it has translated by absolute address, and sees what programs store there, but not what the guest
 kernel does. A frame of real storage that is executed again with other content makes it forget all translations.
 """
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from vmguest.s390x.page_frames import PageFrames
+from vmguest.s390x.wrong_instructions import find_wrong
 
-_SQXBR = b"\xb3\x16"
-_SQXBR_PLACES = re.compile(re.escape(_SQXBR))
-_INSTRUCTION_BYTES = 4
+_TAKEN_BYTES = 2
+_BEFORE_BYTES = 128  # of the page before, from which on instructions are followed
 _GROUP_PAGES = 16
 
 
@@ -35,8 +33,8 @@ class CodePages:
         # What lies in segments stays as it is while they are loaded; frames of real storage are used again.
         self._first_lasting = frames.machine.storage.size_bytes >> PAGE_SHIFT
         self._known: set[int] = set()
-        self._killing: dict[int, tuple[int, ...]] = {}  # a frame, and where in it the instruction may be
-        self._patched: dict[int, tuple[int, ...]] = {}  # by the absolute address of a copy
+        self._wrong: dict[int, tuple[int, ...]] = {}  # a frame, and where in it the instructions may be
+        self._patched: dict[int, dict[int, bytes]] = {}  # by the absolute address of a copy: what was taken out, where
 
     def parts(self, first: int, count: int) -> Iterator[tuple[range, bool]]:
         """Yield frames in parts, and whether each was looked through already."""
@@ -47,28 +45,31 @@ class CodePages:
             first = stop
 
     def examine(self, part: range, code: Sequence[range], offset: int) -> list[int]:
-        """Look frames through; return those that have the instruction.
+        """Look frames through; return those that have such an instruction.
 
         `code` has the file's ranges of instructions, `offset` is where in the file the first frame lies, in bytes.
         """
         for frame in part:
-            self._look(frame, code, offset + (frame - part.start) * PAGE_SIZE)
+            at = offset + (frame - part.start) * PAGE_SIZE
+            self._look(frame, code, at, before_bytes=_BEFORE_BYTES if frame > part.start else 0)
             self.execute(frame << PAGE_SHIFT)
         if part.start >= self._first_lasting:
             self._known.update(part)
-        return [frame for frame in part if frame in self._killing]
+        return [frame for frame in part if frame in self._wrong]
 
     def patched_in(self, first: int, count: int) -> Iterable[int]:
-        """Return the frames among some that are known to have the instruction."""
-        if not self._killing:
+        """Return the frames among some that are known to have such an instruction."""
+        if not self._wrong:
             return ()
-        return [frame for frame in self._killing if first <= frame < first + count]
+        return [frame for frame in self._wrong if first <= frame < first + count]
 
     def patch(self, copy: int, frame: int) -> None:
-        """Take the instruction out of a copy of a frame."""
-        for offset in self._killing[frame]:
-            self._memory[copy + offset : copy + offset + 2] = b"\0\0"
-        self._patched[copy] = self._killing[frame]
+        """Take the instructions out of a copy of a frame."""
+        taken = self._patched[copy] = {}
+        for offset in self._wrong[frame]:
+            place = slice(copy + offset, copy + offset + _TAKEN_BYTES)
+            taken[offset] = bytes(self._memory[place])
+            self._memory[place] = bytes(_TAKEN_BYTES)
         self.execute(copy)
 
     def copied(self, source: int, copy: int) -> None:
@@ -98,10 +99,9 @@ class CodePages:
             self._forget_translations()
             self._executed = {address: None}
 
-    def is_patched(self, address: int) -> bool:
-        """Return whether the instruction at an absolute address was taken out."""
-        offsets = self._patched.get(address & -PAGE_SIZE)
-        return offsets is not None and address % PAGE_SIZE in offsets
+    def taken_out(self, address: int) -> bytes | None:
+        """Return the first two bytes of the instruction at an absolute address, if they were taken out."""
+        return self._patched.get(address & -PAGE_SIZE, {}).get(address % PAGE_SIZE)
 
     def forget(self, copies: Iterable[int]) -> None:
         """Forget copies that are given back."""
@@ -109,26 +109,12 @@ class CodePages:
             for copy in copies:
                 self._patched.pop(copy, None)
 
-    def _look(self, frame: int, code: Sequence[range], offset: int) -> None:
-        start = frame << PAGE_SHIFT
+    def _look(self, frame: int, code: Sequence[range], offset: int, before_bytes: int) -> None:
+        start = (frame << PAGE_SHIFT) - before_bytes
         # Looked at in place, so that no copy is left; and no further, since the next page may be nobody's.
-        page = self._memory[start : start + PAGE_SIZE]
-        offsets = [
-            at
-            for at in (found.start() for found in _SQXBR_PLACES.finditer(page))
-            if at % 2 == 0
-            and is_square_root(bytes(page[at : at + _INSTRUCTION_BYTES]))
-            and any(offset + at in each for each in code)
-        ]
+        found = find_wrong(self._memory[start : start + before_bytes + PAGE_SIZE], before_bytes)
+        offsets = tuple(at - before_bytes for at in found if any(offset + at - before_bytes in each for each in code))
         if offsets:
-            self._killing[frame] = tuple(offsets)
+            self._wrong[frame] = offsets
         else:
-            self._killing.pop(frame, None)
-
-
-def is_square_root(instruction: bytes) -> bool:
-    """Return whether bytes are SQXBR: its third byte is unused, and each operand a pair of registers."""
-    if len(instruction) < _INSTRUCTION_BYTES:
-        return instruction.startswith(_SQXBR)
-    operands = (instruction[3] >> 4, instruction[3] & 15)
-    return instruction.startswith(_SQXBR + b"\0") and not any(number & 2 for number in operands)
+            self._wrong.pop(frame, None)

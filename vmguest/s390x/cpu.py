@@ -23,6 +23,7 @@ from vmguest.s390x.exact_stops import ExactStops
 PSW_MASK = 0x0705_0001_8000_0000  # translation on, problem state, 64-bit addresses: as Linux runs programs
 PSW_OWN = 0x3F << 40  # the bits of the mask that a program may set by itself: condition code and program mask
 _PSW_TRANSLATION = 1 << 58
+_CONDITION_SHIFT = 44  # of the condition code in the mask
 _FPC_ROUNDING = 7
 _FPC_INVALID = 0x0303_0088  # bits that are no part of the register (its layout, with floating-point extension)
 _NO_ROUNDING = frozenset({4, 5, 6})
@@ -256,6 +257,20 @@ class Cpu:
         batch = self._returning
         batch.values[0], batch.values[1] = address & _MASK, value & _MASK
         uclib.uc_reg_write_batch(self._handle, batch.ids, batch.pointers, batch.count)
+
+    @property
+    def floating_control(self) -> int:
+        """The floating-point control register; setting it leaves the rounding mode as it is."""
+        return self._uc.reg_read(_FPC)
+
+    @floating_control.setter
+    def floating_control(self, value: int) -> None:
+        self._uc.reg_write(_FPC, value)
+
+    def set_condition(self, code: int) -> None:
+        """Set the condition code."""
+        mask = self._uc.reg_read(_PSWM) & ~(3 << _CONDITION_SHIFT)
+        self._uc.reg_write(_PSWM, mask | code << _CONDITION_SHIFT)
 
     @property
     def data_exception_code(self) -> int:

@@ -13,9 +13,11 @@ from vmguest.s390x.cpu import DATA, OPERATION, TRANSLATIONS, CpuError
 from vmguest.s390x.process import Thread, WaitError
 from vmguest.s390x.signal_frame import LEAVE_HANDLER
 from vmguest.s390x.signals import SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SignalInfo
+from vmguest.s390x.software import perform
 from vmguest.s390x.space import FaultError
 from vmguest.s390x.strace import trace_line
 from vmguest.s390x.system import System
+from vmguest.s390x.wrong_instructions import instruction_bytes
 
 _CALL_BYTES = 2
 _PROTECTION, _VECTOR = 0x04, 0x1B
@@ -140,13 +142,19 @@ class Traps:
         if code == OPERATION and debugger is not None and debugger.is_breakpoint(address):
             debugger.stop(thread, SIGTRAP)
             return False
-        if code == OPERATION and self._emulate(thread, address):
-            return True
+        if code == OPERATION:
+            taken = system.code.taken_out(space.absolute(address))
+            if taken is not None:
+                return self._perform(thread, address, taken)
+        self._fail(thread, code, address)
+        return False
+
+    def _fail(self, thread: Thread, code: int, address: int) -> None:
+        """Send the signal of an instruction that failed; the program goes on behind it, if it does."""
         number, signal_code = self._signal_of(code)
         self._signal(thread, number, signal_code, address)
         with suppress(FaultError):
-            system.cpu.address = address + instruction_bytes(space.read(address, 1)[0])
-        return False
+            self.system.cpu.address = address + instruction_bytes(thread.process.space.read(address, 1)[0])
 
     def _leaves_handler(self, thread: Thread) -> bool:
         """Return whether an instruction is the one on the stack that ends a signal's handler.
@@ -159,16 +167,20 @@ class Traps:
             return False
         return self.system.frames.memory[place : place + _CALL_BYTES] == LEAVE_HANDLER
 
-    def _emulate(self, thread: Thread, address: int) -> bool:
-        """Do an instruction that was taken out of a page; return whether it was one."""
-        system = self.system
-        if not system.code.is_patched(thread.process.space.absolute(address)):
+    def _perform(self, thread: Thread, address: int, taken: bytes) -> bool:
+        """Do an instruction whose first bytes were taken out of its page; return whether the program goes on."""
+        cpu, space = self.system.cpu, thread.process.space
+        length_bytes = instruction_bytes(taken[0])
+        try:
+            rest = space.read(address + len(taken), length_bytes - len(taken))
+            code = perform(cpu, space, address, taken + rest)
+        except FaultError as error:
+            self._signal(thread, error.fault.signal, error.fault.code, error.fault.address)
             return False
-        from vmguest.s390x.sqxbr import square_root  # few programs have it
-
-        square_root(system.cpu, thread.process.space.read(address, 4))
-        system.cpu.address = address + 4
-        return True
+        if code:
+            self._fail(thread, code, address)
+        cpu.address = address + length_bytes
+        return not code
 
     def _signal_of(self, code: int) -> tuple[int, int]:
         reason = self.system.cpu.data_exception_code
@@ -202,8 +214,3 @@ class Traps:
         if self._last_fault == (thread, number):
             for line in crash.report(thread, number, self.system.cpu):
                 self._kernel.log.log("info", line)
-
-
-def instruction_bytes(first: int) -> int:
-    """Return the length of an instruction by its first byte."""
-    return (2, 4, 4, 6)[first >> 6]

@@ -22,8 +22,7 @@ from vmguest.spec import GuestSpec
 def preload() -> None:
     """Import what guests import late, so that they share these modules: in isolation none can be loaded."""
     import vmguest.fs.ext2_files
-    import vmguest.fs.ext2_writer
-    import vmguest.s390x.sqxbr  # noqa: F401
+    import vmguest.fs.ext2_writer  # noqa: F401
 
     preload_kernel()
     with suppress(CpuError):  # each guest says so in its log
