@@ -1,9 +1,11 @@
 """`dcss advise`: say what belongs into a segment, forecast what it saves, and write a system that shares it."""
 
 import re
+import shlex
+import shutil
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
@@ -21,6 +23,14 @@ _MOST_GUESTS = 9999  # four digits of a guest's name
 _MOST_PROCESSES = 1 << 22  # PID_MAX_LIMIT of Linux
 
 
+class _Asked(NamedTuple):
+    """What stands for guests: files and directories, processes by their ids, and commands to run."""
+
+    sources: tuple[Path, ...]
+    pids: tuple[int, ...]
+    runs: tuple[tuple[str, ...], ...]
+
+
 class _GuestNumbers(click.ParamType[tuple[int, ...]]):
     """Numbers of guests: one, or several with commas."""
 
@@ -35,6 +45,22 @@ class _GuestNumbers(click.ParamType[tuple[int, ...]]):
         return numbers
 
 
+class _CommandType(click.ParamType[tuple[str, ...]]):
+    """A command and its arguments in one word, quoted as for a shell."""
+
+    name = "command"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """Return the command's words. Fails as click does."""
+        try:
+            words = tuple(shlex.split(str(value)))
+        except ValueError as error:
+            self.fail(f"found {value!r}: {error}, wanted a command as a shell takes it", param, ctx)
+        if not words or shutil.which(words[0]) is None:
+            self.fail(f"found {value!r}, wanted a command whose program is in PATH, or its path", param, ctx)
+        return words
+
+
 @click.command("advise")
 @click.argument("sources", metavar="[SOURCE]...", nargs=-1, type=click.Path(path_type=Path))
 @click.option(
@@ -44,6 +70,14 @@ class _GuestNumbers(click.ParamType[tuple[int, ...]]):
     multiple=True,
     type=click.IntRange(1, _MOST_PROCESSES),
     help="Ask about this running process; may be given several times.",
+)
+@click.option(
+    "-r",
+    "--run",
+    "runs",
+    multiple=True,
+    type=_CommandType(),
+    help="Run this command and ask about what it touches; may be given several times.",
 )
 @click.option(
     "--size", "budget_bytes", type=SizeType(), metavar="SIZE", help="The segment may take so much, such as 64M."
@@ -79,6 +113,7 @@ class _GuestNumbers(click.ParamType[tuple[int, ...]]):
 def command(
     sources: tuple[Path, ...],
     pids: tuple[int, ...],
+    runs: tuple[tuple[str, ...], ...],
     *,
     budget_bytes: int | None,
     guests: tuple[tuple[int, ...], ...],
@@ -97,18 +132,22 @@ def command(
 
     \b
     dcss advise --pid 4711 --pid 4712 --size 64M
+    dcss advise --run "nginx -t" --run "python3 -m http.server --help"
     dcss advise web.tar db.tar --guests 100 -o shared.yaml
     dcss advise /usr/lib/python3 --guests 10,100,1000
     dcss advise system.yaml
 
     SOURCE is a directory, a container archive (docker save, OCI), an ext2 image, or a YAML file, of which each guest
     counts. Files that two or more of these would use are advised, those first that save most. Contents are compared,
-    so a file may have several names. Of processes, only what they have touched counts. With --size, the files that
-    save most together are chosen.
+    so a file may have several names. Of processes and runs, only what they have touched counts. With --size, the files
+    that save most together are chosen.
+
+    --run traces a command and all that it starts, until these have ended; Ctrl-C ends a server. No shell is involved.
 
     -o writes a YAML that `dcss run` takes, with the segment above the guests' storage.
 
-    Exit status: 0 done; 2 nothing to advise, or wrong options.
+    Exit status: 0 done; 2 nothing to advise, or wrong options; 3 what is asked about
+    cannot be looked at.
     """
     from dcss.abi.extmem import SegmentName
     from dcss.config.sources import Choice
@@ -116,8 +155,8 @@ def command(
     from dcss.progress import SilentProgress
     from dcss.report.progress import progress_for
 
-    if not sources and not pids:
-        raise click.UsageError("found neither SOURCE nor --pid, wanted one at least.")
+    if not sources and not pids and not runs:
+        raise click.UsageError("found no SOURCE, --pid or --run, wanted one at least.")
     if as_csv and as_json:
         raise click.UsageError("found both --csv and --json, wanted one of them.")
     try:
@@ -131,7 +170,7 @@ def command(
     progress = progress_for(sys.stderr) if sys.stderr.isatty() else SilentProgress(sys.stderr)
     notes: list[str] = []
     try:
-        consumers, found_bytes = _consumers(sources, pids, Choice(platform, tag), notes, progress)
+        consumers, found_bytes = _consumers(_Asked(sources, pids, runs), Choice(platform, tag), notes, progress)
         wishes = Wishes(
             budget_bytes=budget_bytes,
             guests=tuple(number for numbers in guests for number in numbers),
@@ -160,12 +199,12 @@ def command(
 
 
 def _consumers(
-    sources: tuple[Path, ...], pids: tuple[int, ...], choice: "Choice", notes: list[str], progress: "Progress"
+    asked: "_Asked", choice: "Choice", notes: list[str], progress: "Progress"
 ) -> "tuple[list[Consumer], int]":
     """Return all that is asked about, and the largest storage of a guest of it, 0 if that is not known."""
     consumers: list[Consumer] = []
     storage_bytes = 0
-    for source in sources:
+    for source in asked.sources:
         progress.phase(f"read {source}")
         if source.suffix in _CONFIG_SUFFIXES and source.is_file():
             from dcss.plan.inputs.yaml_guests import guest_consumers
@@ -177,9 +216,14 @@ def _consumers(
             from dcss.plan.inputs.trees import tree_consumer
 
             consumers.append(tree_consumer(source, choice))
-    if pids:
+    if asked.pids:
         from dcss.plan.inputs.processes import process_consumers
 
         progress.phase("read page tables")
-        consumers += process_consumers(pids, notes)
+        consumers += process_consumers(asked.pids, notes)
+    for command in asked.runs:
+        from dcss.plan.inputs.runs import run_consumer
+
+        progress.close()  # the terminal is the command's
+        consumers.append(run_consumer(command, notes))
     return consumers, storage_bytes

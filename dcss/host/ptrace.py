@@ -12,9 +12,9 @@ from contextlib import suppress
 from types import TracebackType
 from typing import Final, Self
 
-_SEIZE, _INTERRUPT, _DETACH, _SINGLESTEP, _GETREGSET, _SETREGSET = 0x4206, 0x4207, 17, 9, 0x4204, 0x4205
+SEIZE, INTERRUPT, _DETACH, _SINGLESTEP, _GETREGSET, _SETREGSET = 0x4206, 0x4207, 17, 9, 0x4204, 0x4205
 _NT_PRSTATUS: Final = 1
-_WALL: Final = 0x40000000
+WALL: Final = 0x40000000
 _SYSCALL: Final = b"\x0f\x05"
 _REGISTERS: Final = (
     *(
@@ -69,9 +69,9 @@ class StoppedProcess:
         self._pid, self._code = pid, code
 
     def __enter__(self) -> Self:
-        _request(_SEIZE, self._pid)
+        request(SEIZE, self._pid)
         try:
-            _request(_INTERRUPT, self._pid)
+            request(INTERRUPT, self._pid)
             self._wait()
         except OSError:
             self._detach()
@@ -104,7 +104,7 @@ class StoppedProcess:
         """Execute one instruction; a signal that comes meanwhile is passed on once it goes on."""
         pending: list[int] = []
         while True:
-            _request(_SINGLESTEP, self._pid)
+            request(_SINGLESTEP, self._pid)
             number = self._wait()
             if number == signal.SIGTRAP:
                 break
@@ -114,7 +114,7 @@ class StoppedProcess:
 
     def _wait(self) -> int:
         """Wait until it has stopped, and return the signal that this is about. Raises ProcessLookupError at its end."""
-        _, status = os.waitpid(self._pid, _WALL)
+        _, status = os.waitpid(self._pid, WALL)
         if not os.WIFSTOPPED(status):
             raise ProcessLookupError(f"process {self._pid} has ended")
         return os.WSTOPSIG(status)
@@ -122,16 +122,16 @@ class StoppedProcess:
     def _registers(self) -> _Registers:
         registers = _Registers()
         buffer = _Buffer(ctypes.addressof(registers), ctypes.sizeof(registers))
-        _request(_GETREGSET, self._pid, _NT_PRSTATUS, ctypes.addressof(buffer))
+        request(_GETREGSET, self._pid, _NT_PRSTATUS, ctypes.addressof(buffer))
         return registers
 
     def _set_registers(self, registers: _Registers) -> None:
         buffer = _Buffer(ctypes.addressof(registers), ctypes.sizeof(registers))
-        _request(_SETREGSET, self._pid, _NT_PRSTATUS, ctypes.addressof(buffer))
+        request(_SETREGSET, self._pid, _NT_PRSTATUS, ctypes.addressof(buffer))
 
     def _detach(self) -> None:
         with suppress(ProcessLookupError):  # it has ended, or was killed
-            _request(_DETACH, self._pid)
+            request(_DETACH, self._pid)
 
 
 def syscall_instruction(memory: int, start: int, end: int) -> int | None:
@@ -148,7 +148,10 @@ def syscall_instruction(memory: int, start: int, end: int) -> int | None:
     return None
 
 
-def _request(request: int, pid: int, address: int = 0, data: int = 0) -> None:
-    if _ptrace(request, pid, address, data) < 0:
+def request(number: int, pid: int, address: int = 0, data: int = 0) -> int:
+    """Make a request of ptrace(2) and return its result. Raises OSError."""
+    result: int = _ptrace(number, pid, address, data)
+    if result < 0:
         errno = ctypes.get_errno()
         raise OSError(errno, f"ptrace of process {pid}: {os.strerror(errno)}")
+    return result

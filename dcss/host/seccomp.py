@@ -11,14 +11,15 @@ _PR_SET_SECCOMP, _SECCOMP_MODE_FILTER = 22, 2
 _CLONE_THREAD = 0x10000
 
 # <linux/bpf_common.h>, <linux/seccomp.h>
-_LOAD, _JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_SET, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-_ALLOW, _KILL_PROCESS, _ERRNO = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
-_NUMBER, _ARCH, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
+LOAD, JUMP_EQUAL, _JUMP_GREATER_EQUAL, _JUMP_SET, RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
+ALLOW, _KILL_PROCESS, _ERRNO = 0x7FFF_0000, 0x8000_0000, 0x0005_0000
+NUMBER, ARCH, _ARGUMENTS = 0, 4, 16  # offsets in struct seccomp_data
 _X32_BIT = 0x4000_0000
 _INSTRUCTION = Struct("=HBBI")  # struct sock_filter
+Instruction = tuple[int, int, int, int]
 
 
-_ARCHES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}  # AUDIT_ARCH_* of <linux/audit.h>
+ARCHES = {"x86_64": 0xC000_003E, "aarch64": 0xC000_00B7}  # AUDIT_ARCH_* of <linux/audit.h>
 # The numbers of system calls on these, None where there is none of that name: all that a process needs whose files are
 # open and whose code is loaded.
 # fmt: off
@@ -42,7 +43,7 @@ _CLONE, _CLONE3, _PRCTL, _TGKILL = (56, 220), (435, 435), (157, 167), (234, 131)
 
 
 _NO_PID = 0xFFFF_FFFF  # stands for that of the process that the filter is applied to
-_OWN_PID = (_JUMP_EQUAL, 0, 1, _NO_PID)
+_OWN_PID = (JUMP_EQUAL, 0, 1, _NO_PID)
 _OPERAND = 4  # its offset in struct sock_filter
 _PID = Struct("=I")
 _call = ctypes.CDLL(None, use_errno=True).prctl
@@ -52,6 +53,14 @@ class _Program(ctypes.Structure):
     """struct sock_fprog."""
 
     _fields_ = (("length", ctypes.c_ushort), ("instructions", ctypes.c_void_p))
+
+
+def apply_filter(instructions: Sequence[Instruction]) -> None:
+    """Apply a filter to this process for good. `forbid_new_privileges` comes first. Raises OSError."""
+    code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
+    text = ctypes.create_string_buffer(code, len(code))
+    program = _Program(len(instructions), ctypes.addressof(text))
+    _prctl(_PR_SET_SECCOMP, _SECCOMP_MODE_FILTER, ctypes.byref(program))
 
 
 def forbid_new_privileges() -> None:
@@ -70,7 +79,7 @@ class CallFilter:
         machine = os.uname().machine
         self._code = bytearray()
         self._text = f"no seccomp: the numbers of system calls of {machine} are not known here"
-        if machine in _ARCHES:
+        if machine in ARCHES:
             instructions = _filter(machine)
             self._code += b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
             self._text = f"seccomp: {len(_CALLS)} system calls are allowed"
@@ -93,32 +102,32 @@ class CallFilter:
         return self._text
 
 
-def _filter(machine: str) -> list[tuple[int, int, int, int]]:
+def _filter(machine: str) -> list[Instruction]:
     """Return the filter's instructions: code, jumps where true and where false, operand."""
-    column = list(_ARCHES).index(machine)
-    allow = (_RETURN, 0, 0, _ALLOW)
-    refuse = (_RETURN, 0, 0, _ERRNO | EPERM)
+    column = list(ARCHES).index(machine)
+    allow = (RETURN, 0, 0, ALLOW)
+    refuse = (RETURN, 0, 0, _ERRNO | EPERM)
     instructions = [
-        (_LOAD, 0, 0, _ARCH),
-        (_JUMP_EQUAL, 1, 0, _ARCHES[machine]),
-        (_RETURN, 0, 0, _KILL_PROCESS),
-        (_LOAD, 0, 0, _NUMBER),
+        (LOAD, 0, 0, ARCH),
+        (JUMP_EQUAL, 1, 0, ARCHES[machine]),
+        (RETURN, 0, 0, _KILL_PROCESS),
+        (LOAD, 0, 0, NUMBER),
         (_JUMP_GREATER_EQUAL, 0, 1, _X32_BIT),
         refuse,
     ]
     for numbers in _CALLS.values():
         if (number := numbers[column]) is not None:
-            instructions += [(_JUMP_EQUAL, 0, 1, number), allow]
+            instructions += [(JUMP_EQUAL, 0, 1, number), allow]
     # glibc then uses clone, whose flags can be looked at here.
-    instructions += [(_JUMP_EQUAL, 0, 1, _CLONE3[column]), (_RETURN, 0, 0, _ERRNO | ENOSYS)]
+    instructions += [(JUMP_EQUAL, 0, 1, _CLONE3[column]), (RETURN, 0, 0, _ERRNO | ENOSYS)]
     for call, jump, wanted in (
         (_CLONE, _JUMP_SET, _CLONE_THREAD),
-        (_PRCTL, _JUMP_EQUAL, _PR_SET_NAME),
-        (_TGKILL, _JUMP_EQUAL, _NO_PID),
+        (_PRCTL, JUMP_EQUAL, _PR_SET_NAME),
+        (_TGKILL, JUMP_EQUAL, _NO_PID),
     ):
         instructions += [
-            (_JUMP_EQUAL, 0, 4, call[column]),
-            (_LOAD, 0, 0, _ARGUMENTS),
+            (JUMP_EQUAL, 0, 4, call[column]),
+            (LOAD, 0, 0, _ARGUMENTS),
             (jump, 0, 1, wanted),
             allow,
             refuse,

@@ -13,7 +13,7 @@ Method = Literal["everything", "dynamic programming", "dynamic programming in un
 
 @dataclass(frozen=True, slots=True)
 class AdviceInput:
-    """A process, directory, archive, ext2 image or guest: its files, and what of these was touched.
+    """A process, run, directory, archive, ext2 image or guest: its files, and what of these was touched.
 
     `referenced_bytes` is what the processor used since smaps' mark was last cleared. `guests` says for how many guests
     it stands.

@@ -1,23 +1,28 @@
 """`dcss advise`: what it finds in common, and that `dcss run` of what it wrote finds what was forecast."""
 
+import argparse
 import csv
 import io
 import json
 import os
+import pickletools
 import re
+import signal
 import subprocess
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_support import Dcss
+from container_support import docker_archive, oci_archive
 from plan_support import write_files
 
 from dcss.abi.page import PAGE_SIZE
 
 _TOLERANCE = 0.02
+_STREAMS: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
 _WEB = {"usr/lib/libc.so": 300, "usr/lib/libssl.so": 90, "usr/bin/web": 40}
 _DATABASE = {"usr/lib/libc.so": 300, "usr/lib/libicu.so": 700, "usr/bin/db": 120}
 
@@ -104,6 +109,58 @@ def test_a_container_archive_and_an_image_share_with_a_directory(dcss: Dcss, web
     assert "/usr/bin/web" in _paths(advice)
     assert "/usr/bin/db" not in _paths(advice)
     _check_forecast(dcss, advice, output)
+
+
+@pytest.mark.parametrize("write", [docker_archive, oci_archive])
+def test_container_images_share_what_their_layers_have(
+    dcss: Dcss, web: Path, database: Path, write: Callable[..., Path]
+) -> None:
+    hidden = write_files(dcss.home / "hidden", {"usr/bin/web": 40}, seed="lower")
+    images = [write(dcss.home / "web.tar", hidden, web), write(dcss.home / "db.tar", database)]
+    output = dcss.home / "containers.yaml"
+    advice = dcss.json("advise", *images, "--guests", "4", "-o", output)
+    assert [(each["kind"], each["files"]) for each in advice["inputs"]] == [("archive", 3), ("archive", 4)]
+    assert _paths(advice) == ["/usr/lib/libc.so", "/usr/lib/libssl-of-db.so", "/usr/lib/libssl.so"]
+    _check_forecast(dcss, advice, output)
+
+
+def test_what_runs_touch_is_advised(dcss: Dcss) -> None:
+    read = f"{dcss.command()[0]} -S -c \"open('{{}}', 'rb', 0).readinto(bytearray(10 << 12))\""
+    common, single = pickletools.__file__, argparse.__file__  # neither does Python itself read
+    words = [word for path in (common, common, single) for word in ("--run", read.format(path))]
+    output = dcss.home / "runs.yaml"
+    advice = dcss.json("advise", *words, "--guests", "9", "-o", output)
+    assert [each["kind"] for each in advice["inputs"]] == ["run"] * 3
+    (shared,) = [file for file in advice["files"] if file["path"] == common]
+    assert shared["touched_bytes"] == 10 * PAGE_SIZE
+    assert shared["touched_bytes"] + shared["untouched_bytes"] == shared["bytes"]
+    assert shared["guests"] == 6
+    assert single not in _paths(advice)
+    _check_forecast(dcss, advice, output)
+
+
+def test_a_run_may_be_a_server_that_is_interrupted(dcss: Dcss) -> None:
+    server = f"{dcss.command()[0]} -c \"import os, signal; os.write(2, b'ready'); signal.pause()\""
+    with dcss.start("advise", "--run", server, "--json", **_STREAMS) as process:
+        assert process.stderr is not None
+        assert process.stderr.read(5) == "ready"
+        process.send_signal(signal.SIGINT)
+        advice = json.loads(process.communicate(timeout=60)[0])
+    assert process.returncode == 0
+    assert any("interrupted" in note for note in advice["notes"])
+    assert any("libc" in path for path in _paths(advice))
+    dcss.assert_nothing_left()
+
+
+def test_a_run_that_is_terminated_leaves_nothing(dcss: Dcss) -> None:
+    server = "sh -c 'echo ready >&2; sleep 100 & wait'"
+    with dcss.start("advise", "--run", server, **_STREAMS) as process:
+        assert process.stderr is not None
+        assert process.stderr.read(5) == "ready"
+        process.terminate()
+        assert process.communicate(timeout=60)[0] == ""
+    assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
+    dcss.assert_nothing_left()
 
 
 def test_guests_of_a_configuration_are_asked_about(dcss: Dcss) -> None:
@@ -196,6 +253,13 @@ def _refused(dcss: Dcss, *arguments: str | Path, status: int = 2) -> str:
     return line
 
 
+def _no_program(dcss: Dcss) -> str:
+    path = dcss.home / "no-program"
+    path.write_bytes(b"\0neither a script nor machine code")
+    path.chmod(0o755)
+    return str(path)
+
+
 def test_what_cannot_be_advised_is_one_line(dcss: Dcss, web: Path) -> None:
     other = write_files(dcss.home / "other", {"else": 5})
     assert "--min-users 1" in _refused(dcss, web, other)
@@ -206,6 +270,9 @@ def test_what_cannot_be_advised_is_one_line(dcss: Dcss, web: Path) -> None:
     assert "No such file or directory" in _refused(dcss, dcss.home / "nowhere")
     assert "4194304" in _refused(dcss, "--pid", str(1 << 22))
     assert "wanted one at least" in _refused(dcss)
+    assert "found 'no-such-program -x'" in _refused(dcss, "--run", "no-such-program -x")
+    assert "No closing quotation" in _refused(dcss, "--run", "sh -c 'x")
+    assert "Exec format error" in _refused(dcss, "--run", _no_program(dcss), status=3)
 
 
 def test_a_file_that_is_there_is_kept(dcss: Dcss, web: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Final, Literal
 from dcss.abi.page import PAGE_SIZE
 from dcss.ext2.mkfs.tree import Tree, TreeFile, walk
 
-InputKind = Literal["process", "directory", "archive", "image", "guest"]
+InputKind = Literal["process", "run", "directory", "archive", "image", "guest"]
 
 GUESTS_OWN: Final = frozenset({b"dev", b"proc", b"sys", b"tmp"})
 """Directories of / over which every guest mounts its own."""
@@ -29,7 +29,7 @@ class UsedFile:
 
 @dataclass(slots=True)
 class Consumer:
-    """A process, a directory, a container image, an ext2 image or a guest of a YAML file.
+    """A process, a traced run, a directory, a container image, an ext2 image or a guest of a YAML file.
 
     `guests` says for how many guests of a system it stands; `links` has the symbolic links of its tree, by path.
     """

@@ -2,14 +2,13 @@
 
 import base64
 import gzip
-import hashlib
-import io
 import json
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import pytest
+from container_support import Layout, config_of, digest_of, layer_tar, platform, unpacked
 from image_support import Read, build
 from tar_support import WriteMode, content, info, make_tar
 
@@ -19,35 +18,11 @@ from dcss.image.sources.kind import source_of
 from dcss.image.sources.tar import read_tar
 
 
-def layer_tar(members: list[tuple[tarfile.TarInfo, bytes]], mode: WriteMode) -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode="w:") as tar:
-        for member, data in members:
-            member.size = len(data)
-            tar.addfile(member, io.BytesIO(data))
-    # tarfile's own gzip has the time in it: a layer would have another digest a second later.
-    return gzip.compress(out.getvalue(), mtime=0) if mode == "w:gz" else out.getvalue()
-
-
 def layers(mode: WriteMode) -> list[bytes]:
     return [
         layer_tar([(info("etc/a"), b"lower a"), (info("etc/b"), b"lower b"), (info("bin/sh"), content(9000, 5))], mode),
         layer_tar([(info("etc/.wh.a"), b""), (info("etc/b"), b"upper b")], mode),
     ]
-
-
-def digest_of(content: bytes, algorithm: str = "sha256") -> str:
-    return f"{algorithm}:{hashlib.new(algorithm, content).hexdigest()}"
-
-
-def unpacked(layer: bytes) -> bytes:
-    return gzip.decompress(layer) if layer.startswith(b"\x1f\x8b") else layer
-
-
-def config_of(*layers: bytes) -> bytes:
-    return json.dumps(
-        {"rootfs": {"type": "layers", "diff_ids": [digest_of(unpacked(each)) for each in layers]}}
-    ).encode()
 
 
 def docker_save(mode: WriteMode) -> list[tuple[tarfile.TarInfo, bytes]]:
@@ -60,38 +35,6 @@ def docker_save(mode: WriteMode) -> list[tuple[tarfile.TarInfo, bytes]]:
         (info("c.json"), config_of(first, second)),
         (info("manifest.json"), json.dumps(manifest).encode()),
     ]
-
-
-class Layout:
-    """An OCI image layout: blobs by their digest, and an index."""
-
-    def __init__(self, algorithm: str = "sha256") -> None:
-        self.algorithm = algorithm
-        self.blobs: dict[str, bytes] = {}
-
-    def add(self, content: bytes | object, **more: Any) -> dict[str, Any]:
-        """Keep a blob, JSON where it is no bytes, and return its descriptor."""
-        raw = content if isinstance(content, bytes) else json.dumps(content).encode()
-        name = digest_of(raw, self.algorithm)
-        self.blobs[name] = raw
-        return {"digest": name, "size": len(raw), **more}
-
-    def image(self, *stored: bytes, **more: Any) -> dict[str, Any]:
-        """Keep an image of these layers, and return its descriptor."""
-        manifest = {"config": self.add(config_of(*stored)), "layers": [self.add(each) for each in stored]}
-        return self.add(manifest, **more)
-
-    def members(self, *manifests: dict[str, Any]) -> list[tuple[tarfile.TarInfo, bytes]]:
-        """Return the members of a tar with an index of `manifests`."""
-        return [
-            (info("oci-layout"), b'{"imageLayoutVersion": "1.0.0"}'),
-            (info("index.json"), json.dumps({"manifests": manifests}).encode()),
-            *((info(f"blobs/{name.replace(':', '/')}"), content) for name, content in self.blobs.items()),
-        ]
-
-
-def platform(architecture: str, system: str = "linux") -> dict[str, Any]:
-    return {"platform": {"architecture": architecture, "os": system}}
 
 
 def oci_layout(mode: WriteMode, *, extra: list[dict[str, Any]] | None = None) -> list[tuple[tarfile.TarInfo, bytes]]:
