@@ -139,6 +139,8 @@ class Delivery:
             elif default is Default.STOP:
                 process.stopped_by = number
                 self._tell_parent(process, CLD_STOPPED, number)
+        if thread.restored_mask is not None and not thread.in_call:  # no handler will do it
+            thread.blocked, thread.restored_mask = thread.restored_mask, None
         return not thread.ended and not process.stopped_by and thread.waiting is None
 
     def _call_handler(self, thread: Thread, info: SignalInfo) -> None:

@@ -15,16 +15,24 @@ ANY = 0xFFFF_FFFF
 
 
 class Futexes:
-    """Who waits where: a private word belongs to an address space, a shared one to its place in storage."""
+    """Who waits where: a private word belongs to an address space, a shared one to its file."""
 
     def __init__(self) -> None:
         self._queues: dict[Hashable, list[tuple[Thread, int]]] = {}
 
     def key(self, space: UserSpace, address: int, *, private: bool) -> Hashable:
-        """Return what stands for a word. Raises FaultError."""
-        place = space.absolute(address)
-        area = space.areas.find(address // PAGE_SIZE)
-        return place if not private and area is not None and area.shared else (id(space), address)
+        """Return what stands for a word. Raises FaultError where a word that may be shared is in no memory.
+
+        A shared word is known by its file: the page that it lies in may be another one once it was stored into.
+        """
+        if private:
+            return space, address
+        space.absolute(address)
+        page, offset = divmod(address, PAGE_SIZE)
+        area = space.areas.find(page)
+        if area is None or not area.shared or area.file is None:
+            return space, address
+        return area.file.mappings, area.file_page + page - area.first_page, offset
 
     def wait(
         self, thread: Thread, address: int, value: int, deadline: float | None, *, private: bool, bits: int = ANY

@@ -16,6 +16,7 @@ from vmguest.s390x.futexes import Futexes
 from vmguest.s390x.process import Directory, ExitStatus, Process, Thread, WaitError
 from vmguest.s390x.process_table import ProcessTable
 from vmguest.s390x.program import LoadedProgram, ProgramLoader
+from vmguest.s390x.robust_list import give_up_locks
 from vmguest.s390x.scheduler import Scheduler
 from vmguest.s390x.signals import (
     CLD_EXITED,
@@ -149,6 +150,7 @@ class Life:
             del self._table.threads[thread.tid]
             thread.tid = process.pid
             self._table.threads[thread.tid] = thread
+        give_up_locks(thread, self._futexes)
         old_space, old_executable = process.space, process.executable
         process.space, process.executable = program.space, program.executable
         process.exec_done = True
@@ -233,6 +235,7 @@ class Life:
     def _remove_thread(self, thread: Thread) -> None:
         thread.ended = True
         thread.leave_call()
+        give_up_locks(thread, self._futexes)
         space = thread.process.space
         if thread.clear_tid:
             self._clear_tid(thread, space)

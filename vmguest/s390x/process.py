@@ -10,7 +10,7 @@ from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mount import Dentry
 from vmguest.fs.open import FileDescription
 from vmguest.s390x.signal_frame import AlternateStack
-from vmguest.s390x.signals import DEFAULT_ACTION, Action, Pending, SignalInfo
+from vmguest.s390x.signals import DEFAULT_ACTION, SIGKILL, Action, Pending, SignalInfo, bit
 from vmguest.s390x.space import UserSpace
 
 if TYPE_CHECKING:
@@ -26,20 +26,35 @@ RLIMIT_NPROC, DEFAULT_NPROC = 6, 1024
 class Waiting(NamedTuple):
     """What a system call waits for: it is tried again when `ready()` is true or `deadline` (monotonic) has come.
 
+    `alarm()` tells in how many seconds time alone may make it ready, None if never: others may change that meanwhile.
     `restart` says whether it goes on after a signal handler with SA_RESTART.
     """
 
     ready: Callable[[], bool]
     deadline: float | None = None
     restart: bool = True
+    alarm: Callable[[], float | None] | None = None
+
+    def due(self, now: float) -> float | None:
+        """Return when to ask again at the latest, though nothing else happens."""
+        seconds = None if self.alarm is None else self.alarm()
+        dues = (self.deadline, None if seconds is None else now + seconds)
+        return min((due for due in dues if due is not None), default=None)
 
 
 class WaitError(Exception):
     """A system call cannot go on now."""
 
-    def __init__(self, ready: Callable[[], bool], deadline: float | None = None, *, restart: bool = True) -> None:
+    def __init__(
+        self,
+        ready: Callable[[], bool],
+        deadline: float | None = None,
+        *,
+        restart: bool = True,
+        alarm: Callable[[], float | None] | None = None,
+    ) -> None:
         super().__init__("would wait")
-        self.waiting = Waiting(ready, deadline, restart)
+        self.waiting = Waiting(ready, deadline, restart, alarm)
 
 
 @dataclass(slots=True, eq=False)
@@ -201,8 +216,9 @@ class Thread:
 
     @property
     def deliverable(self) -> int:
-        """The signals that are pending for it and not blocked."""
-        return (self.pending.mask | self.process.pending.mask) & ~self.blocked
+        """The signals that are pending for it and not blocked; while it waits for a child of vfork, SIGKILL only."""
+        found = (self.pending.mask | self.process.pending.mask) & ~self.blocked
+        return found if self.vfork_child is None else found & bit(SIGKILL)
 
     def leave_call(self) -> None:
         """Forget what a call that waits has done so far: it is not gone on with."""
@@ -217,5 +233,5 @@ class Thread:
 
     def take_signal(self) -> SignalInfo | None:
         """Take the next signal to deliver: its own before the process's."""
-        wanted = ~self.blocked
+        wanted = self.deliverable
         return self.pending.take(wanted) or self.process.pending.take(wanted)

@@ -18,6 +18,7 @@ from vmguest.s390x.timers import Timers
 
 SLICE_SECONDS = 0.01
 _LOOK_SECONDS = 0.002  # between looks at the host, while programs run
+_LONGEST_WAIT_SECONDS = 3600.0  # at once: poll(2) takes no more than 24 days
 
 
 class StalledError(DcssError):
@@ -164,15 +165,23 @@ class Scheduler:
         """Wait for the host where no thread is ready, and do what has come."""
         timeout: float | None = 0.0
         if not self._ready:
-            dues = [each.waiting.deadline for each in self._waiting if each.waiting is not None]
-            times = [due for due in (*dues, self._timers.next_due) if due is not None]
-            timeout = max(0.0, min(times) - monotonic()) * 1000 + 1 if times else None
-            if timeout is None and not host_events:
+            due = self._next_due(now := monotonic())
+            if due is None and not host_events:
                 raise StalledError("all programs wait, and nothing that they wait for can happen")
+            timeout = None if due is None else min(max(0.0, due - now), _LONGEST_WAIT_SECONDS) * 1000 + 1
         elif not host_events:
             return
         for descriptor, _ in poll.poll(timeout):
             host_events[descriptor]()
+
+    def _next_due(self, now: float) -> float | None:
+        """Return when time alone may wake a thread or a timer is due; those that stand still have no time."""
+        dues = [
+            each.waiting.due(now)
+            for each in self._waiting
+            if each.waiting is not None and not each.held and not each.process.stopped_by
+        ]
+        return min((due for due in (*dues, self._timers.next_due) if due is not None), default=None)
 
 
 def _is_awake(thread: Thread, now: float) -> bool:

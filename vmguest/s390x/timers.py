@@ -41,9 +41,11 @@ class Timers:
         return self._heap[0][0] if self._heap else None
 
     def fire(self) -> None:
-        """Make the calls that are due."""
-        while (due := self.next_due) is not None and due <= monotonic():
-            timer = heapq.heappop(self._heap)[2]
+        """Make the calls that are due now; those that they ask for are made the next time, though due already."""
+        now, timers = monotonic(), []
+        while self._heap and self._heap[0][0] <= now:
+            timers.append(heapq.heappop(self._heap)[2])
+        for timer in timers:
             call, timer.call = timer.call, None
             if call is not None:
                 call()

@@ -2,7 +2,6 @@
 
 import struct
 from errno import EINVAL, ENOTDIR
-from time import monotonic
 
 from dcss.errors import KernelError
 from vmguest.credentials import MAY_READ
@@ -106,9 +105,7 @@ def _wait(thread: Thread, number: int, buffer: int, limit: int, seconds: float |
     deadline = deadline_in(thread, seconds)
     found = epoll.ready(limit)
     if not found and not is_over(deadline):
-        alarm = epoll.alarm_seconds()
-        dues = [due for due in (deadline, None if alarm is None else monotonic() + alarm) if due is not None]
-        raise WaitError(lambda: bool(epoll.poll()), min(dues, default=None), restart=False)
+        raise WaitError(lambda: bool(epoll.poll()), deadline, restart=False, alarm=epoll.alarm_seconds)
     thread.process.space.write(buffer, b"".join(EPOLL_EVENT.pack(events, data) for events, data in found))
     return len(found)
 

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from errno import EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE
-from time import monotonic
 
 from dcss.errors import KernelError
 from vmguest.fs.mount import Dentry
@@ -38,9 +37,11 @@ def or_wait(error: KernelError, file: FileDescription, events: int) -> Exception
     """Return what to raise for an error of a file: EAGAIN is a wait for events, unless the file does not wait."""
     if error.errno != EAGAIN or file.flags & O_NONBLOCK:
         return error
-    seconds = file.alarm_seconds()
-    deadline = None if seconds is None else monotonic() + seconds
-    return WaitError(lambda: bool(file.poll() & (events | POLLERR | POLLHUP)), deadline)
+
+    def ready() -> bool:
+        return bool(file.poll() & (events | POLLERR | POLLHUP)) or file.alarm_seconds() == 0
+
+    return WaitError(ready, alarm=file.alarm_seconds)
 
 
 @CALLS.add("at", "path", "open", "mode")

@@ -49,15 +49,11 @@ def _ready(process: Process, wanted: Iterable[tuple[int, int]]) -> list[int]:
     return found
 
 
-def _alarm(process: Process, numbers: Iterable[int], deadline: float | None) -> float | None:
-    """Return when to look again: at the deadline, or when a file can do something by time alone."""
-    dues = [] if deadline is None else [deadline]
-    for number in numbers:
-        file = _file(process, number)
-        seconds = None if file is None else file.alarm_seconds()
-        if seconds is not None:
-            dues.append(monotonic() + seconds)
-    return min(dues, default=None)
+def _alarm(process: Process, wanted: Iterable[tuple[int, int]]) -> float | None:
+    """Return in how many seconds time alone may make a file ready."""
+    files = (_file(process, number) for number, _ in wanted)
+    alarms = (None if file is None else file.alarm_seconds() for file in files)
+    return min((seconds for seconds in alarms if seconds is not None), default=None)
 
 
 def _file(process: Process, number: int) -> FileDescription | None:
@@ -77,9 +73,7 @@ def _poll(thread: Thread, address: int, count: int, seconds: float | None) -> in
     found = _ready(process, wanted)
     if not any(found) and not is_over(deadline):
         raise WaitError(
-            lambda: any(_ready(process, wanted)),
-            _alarm(process, (number for number, _ in wanted), deadline),
-            restart=False,
+            lambda: any(_ready(process, wanted)), deadline, restart=False, alarm=lambda: _alarm(process, wanted)
         )
     results = (
         POLLFD.pack(number, _short(events), _short(got)) for (number, events), got in zip(wanted, found, strict=True)
@@ -125,8 +119,9 @@ def _select(thread: Thread, count: int, sets: tuple[int, int, int], seconds: flo
     if not any(found) and not is_over(deadline):
         raise WaitError(
             lambda: any(got & events for got, (_, events) in zip(_ready(process, wanted), wanted, strict=True)),
-            _alarm(process, (number for number, _ in wanted), deadline),
+            deadline,
             restart=False,
+            alarm=lambda: _alarm(process, wanted),
         )
     ready = {(number, events) for (number, events), got in zip(wanted, found, strict=True) if got}
     for address, events in zip(sets, kinds, strict=True):
