@@ -167,6 +167,8 @@ class MountAccess:
 class GuestAccount:
     """One guest: what it uses by its own count, and what it costs the host.
 
+    `mapped_segment_bytes` are the distinct segment pages that it uses in place, as the host's page tables show them:
+    what totals and claims count. `guest.xip_bytes` differs where the guest kernel has page tables of its own.
     `written_segment_bytes` is what it wrote in segments that it loads privately (ER, EW, EN, non-shared): copies of its
     own, which `host.uss_bytes` counts.
     """
@@ -178,6 +180,7 @@ class GuestAccount:
     guest: GuestCounters
     host: HostCosts
     written_segment_bytes: int | None = None
+    mapped_segment_bytes: int | None = None
     mounts: tuple[MountAccess, ...] = ()
 
     @property

@@ -42,6 +42,7 @@ class _GuestRow:
     host: HostCosts
     xip_bytes: int | None = None
     written_bytes: int | None = None
+    mapped_bytes: int | None = None
     exclusive_pages: int = 0
     candidates: _Candidates | None = None
     limits: list[str] = field(default_factory=list)
@@ -108,6 +109,7 @@ class Accounts:
         user = np.zeros_like(mapped) if reading.guest.in_place else mapped
         written_pages = sum(self._mark_mapped(mapped, user, space, reading.guest) for space in reading.spaces)
         row.written_bytes = written_pages * PAGE_SIZE
+        row.mapped_bytes = int(np.count_nonzero(mapped)) * PAGE_SIZE
         row.xip_bytes = int(np.count_nonzero(user)) * PAGE_SIZE
         self._note_own_frames(row, reading.spaces)
         return GuestSeen(row, mapped, tuple(self._loaded(reading.spaces)))
@@ -261,7 +263,14 @@ class Accounts:
             guest = row.guest
             accounts.append(
                 GuestAccount(
-                    guest.name, guest.engine, row.pids, guest.storage_bytes, books, row.host, row.written_bytes
+                    guest.name,
+                    guest.engine,
+                    row.pids,
+                    guest.storage_bytes,
+                    books,
+                    row.host,
+                    row.written_bytes,
+                    row.mapped_bytes,
                 )
             )
         return accounts

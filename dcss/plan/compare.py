@@ -155,7 +155,7 @@ def _guest(name: str, rounds: Sequence[_Round]) -> WayGuest:
     cpu = [done.guest_cpu_seconds[name] for done in rounds if name in done.guest_cpu_seconds]
     merged = [done.merged_bytes.get(name, 0) for done in rounds]
     shared = [
-        None if account.guest.xip_bytes is None else account.guest.xip_bytes + more
+        None if account.mapped_segment_bytes is None else account.mapped_segment_bytes + more
         for account, more in zip(accounts, merged, strict=True)
     ]
     return WayGuest(

@@ -52,8 +52,8 @@ class Share(NamedTuple):
 
 
 def share_of(account: GuestAccount) -> Share:
-    """Return a guest's share: uss_bytes; segment pages in its mappings; copies of files, which are private."""
-    return Share(account.host.uss_bytes, account.guest.xip_bytes, account.copies_bytes)
+    """Return a guest's share: uss_bytes; segment pages that it maps; copies of files, which are private."""
+    return Share(account.host.uss_bytes, account.mapped_segment_bytes, account.copies_bytes)
 
 
 def guest_blocks(

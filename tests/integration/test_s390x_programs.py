@@ -63,7 +63,10 @@ def test_a_program_runs_in_place_and_the_verdict_says_so(dcss: Dcss) -> None:
     for guest in result["measure"]["guests"]:
         assert guest["engine"] == "s390x"
         assert guest["guest"]["xip_bytes"] == 0  # no program runs any more
+        assert guest["mapped_segment_bytes"] > 0  # what ran is mapped still
         assert guest["guest"]["page_cache_bytes"] == 0
+    mapped_bytes = sum(guest["mapped_segment_bytes"] for guest in result["measure"]["guests"])
+    assert mapped_bytes == result["measure"]["totals"]["without_sharing_bytes"]
 
 
 def test_programs_that_wait_in_the_background_are_proved_while_they_run(up: Dcss) -> None:

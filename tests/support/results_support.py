@@ -69,6 +69,7 @@ def _measure(names: tuple[str, ...], bases: tuple[str, ...], *, frames: bool) ->
             HostCosts(
                 118 << 20, 14 << 20, 1_900_000 // 4096 * 4096 + 4096 * (number % 7) if frames else None, 420 << 10
             ),
+            mapped_segment_bytes=mapped_bytes,
         )
         for number, name in enumerate(names)
     ]
@@ -80,6 +81,7 @@ def _measure(names: tuple[str, ...], bases: tuple[str, ...], *, frames: bool) ->
             256 << 20,
             GuestCounters(0, mapped_bytes, 1 << 20, 40960),
             HostCosts(118 << 20, 14 << 20, mapped_bytes + (3 << 20) if frames else None, 620 << 10),
+            mapped_segment_bytes=0,
         )
         for number, name in enumerate(bases)
     ]

@@ -95,7 +95,7 @@ def test_cells_keep_the_bytes_behind_their_text() -> None:
     table = guest_blocks(measure, show_all=False)[1]
     assert isinstance(table, Table)
     first, account = table.rows[0], measure.guests[0]
-    private_bytes, shared_bytes = account.host.uss_bytes, account.guest.xip_bytes
+    private_bytes, shared_bytes = account.host.uss_bytes, account.mapped_segment_bytes
     assert private_bytes is not None
     assert shared_bytes is not None
     values = ["LINUX01", "process", private_bytes, shared_bytes, private_bytes + shared_bytes, 12288]
