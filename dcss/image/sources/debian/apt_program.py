@@ -89,16 +89,30 @@ def prepare(directories: AptDirectories, setup: MachineSetup, sources: str, arch
     (state / "apt.conf").write_text("\n".join(lines) + "\n", "utf-8", "surrogateescape")
 
 
-def apt_get(directories: AptDirectories, *arguments: str) -> str:
-    """Return what apt-get prints. Raises AptError with what it complains of, ImageError where there is no apt."""
-    run = _run("apt-get", ["-q", "-y", *arguments], directories.state / "apt.conf")
+def apt_get(directories: AptDirectories, *arguments: str, within: Path | None = None) -> str:
+    """Return what apt-get prints. Raises AptError with what it complains of, ImageError where there is no apt.
+
+    It runs in the directory `within`, where `apt-get download` puts packages and looks for them.
+    """
+    return _printed("apt-get", directories, ("-q", "-y", *arguments), within)
+
+
+def apt_cache(directories: AptDirectories, *arguments: str) -> str:
+    """Return what apt-cache prints of the lists. Raises as `apt_get` does."""
+    return _printed("apt-cache", directories, arguments)
+
+
+def _printed(program: str, directories: AptDirectories, arguments: Sequence[str], within: Path | None = None) -> str:
+    run = _run(program, arguments, directories.state / "apt.conf", within)
     if run.returncode == 0:
         return run.stdout
     said = [*_UNMET.findall(run.stdout), *_SAYS.findall(run.stderr)]
     raise AptError("; ".join(" ".join(line.split()) for line in said) or f"it ended with status {run.returncode}")
 
 
-def _run(program: str, arguments: Sequence[str], configuration: Path | None) -> "subprocess.CompletedProcess[str]":
+def _run(
+    program: str, arguments: Sequence[str], configuration: Path | None, within: Path | None = None
+) -> "subprocess.CompletedProcess[str]":
     environment = {**os.environ, "LC_ALL": "C"}
     if configuration is not None:
         environment["APT_CONFIG"] = str(configuration)
@@ -106,7 +120,7 @@ def _run(program: str, arguments: Sequence[str], configuration: Path | None) -> 
     pipe, nothing = subprocess.PIPE, subprocess.DEVNULL
     try:
         process = subprocess.Popen(
-            command, stdin=nothing, stdout=pipe, stderr=pipe, text=True, errors="replace", env=environment
+            command, stdin=nothing, stdout=pipe, stderr=pipe, text=True, errors="replace", env=environment, cwd=within
         )
     except OSError as error:
         raise ImageError(

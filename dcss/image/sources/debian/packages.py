@@ -17,6 +17,7 @@ from dcss.host.cancellation import check_cancelled
 from dcss.host.paths import cache_directory
 from dcss.image.sources.debian.apt_program import AptDirectories, AptError, apt_get, machine_setup, prepare
 from dcss.image.sources.debian.apt_sources import sources_text
+from dcss.image.sources.debian.package_names import matching, with_related
 
 _FRESH_SECONDS: Final = 24 * 3600  # lists of packages are fetched again after a day
 _WAIT_SECONDS: Final = 0.2
@@ -51,18 +52,46 @@ class Packages(NamedTuple):
     notes: tuple[str, ...]
 
 
-def fetch_packages(source: DebianSource) -> Packages:
+def fetch_packages(source: DebianSource, only: re.Pattern[str] | None = None) -> Packages:
     """Return the packages of `source` with all that they depend on, downloaded if they are not in the cache.
 
-    Raises ImageError where there is no apt, no network, no such package, or a signature or digest is wrong.
+    With `only`, of what they depend on those whose names match. Raises ImageError where there is no apt, no network, no
+    such package, or a signature or digest is wrong.
     """
-    own_suite = _own_suite()
-    suite = source.suite or own_suite
+    with _archive(source) as (directories, what):
+        kept = _lists_age_seconds(directories)
+        notes = _refresh_lists(directories, what)
+        try:
+            listed = _obtain(directories, source.packages, only)
+        except AptError:
+            if kept is None or notes or not 0 <= kept < _FRESH_SECONDS:
+                raise
+            # An archive drops a package when a newer one replaces it; lists of the same day may still name it.
+            _fetch_lists(directories)
+            listed = _obtain(directories, source.packages, only)
+    return Packages(tuple(sorted((each.path for each in listed), key=lambda path: path.name)), tuple(notes))
+
+
+def find_packages(source: DebianSource, expression: str) -> list[str]:
+    """Return which packages of its suite and architecture have names that match, the newest version first.
+
+    Raises ImageError.
+    """
+    with _archive(source) as (directories, what):
+        _refresh_lists(directories, what)
+        return matching(directories, expression)
+
+
+@contextmanager
+def _archive(source: DebianSource) -> Iterator[tuple[AptDirectories, str]]:
+    """Have apt's directories for a suite and architecture, and what messages call them; AptError becomes ImageError."""
+    own = own_suite()
+    suite = source.suite or own
     if suite is None:
         raise ImageError("this machine is not Debian: give suite: with the name of a release, such as bookworm")
     what = f"packages of {suite} for {source.arch}"
     setup = machine_setup()
-    sources = sources_text(source, suite, setup.sources, own_suite)
+    sources = sources_text(source, suite, setup.sources, own)
     key = hashlib.sha256(f"{source.arch}\n{sources}".encode("utf-8", "surrogateescape")).hexdigest()[:16]
     try:
         top = cache_directory() / "debian"
@@ -70,16 +99,7 @@ def fetch_packages(source: DebianSource) -> Packages:
         directories = AptDirectories(top / key, top / "packages")
         with _locked(top / "lock"):
             prepare(directories, setup, sources, source.arch)
-            kept = _lists_age_seconds(directories)
-            notes = _refresh_lists(directories, what)
-            try:
-                listed = _obtain(directories, source.packages)
-            except AptError:
-                if kept is None or notes or not 0 <= kept < _FRESH_SECONDS:
-                    raise
-                # An archive drops a package when a newer one replaces it; lists of the same day may still name it.
-                _fetch_lists(directories)
-                listed = _obtain(directories, source.packages)
+            yield directories, what
     except AptError as error:
         hint = f" (is it in {suite}, and for {source.arch}?)" if "Unable to locate package" in str(error) else ""
         raise ImageError(f"{what}: apt-get says: {error}{hint}") from error
@@ -89,10 +109,9 @@ def fetch_packages(source: DebianSource) -> Packages:
         raise
     except DcssError as error:
         raise ImageError(f"{what}: {error}") from error
-    return Packages(tuple(sorted((each.path for each in listed), key=lambda path: path.name)), tuple(notes))
 
 
-def _own_suite() -> str | None:
+def own_suite() -> str | None:
     """Return the release of this machine, or None where it is not Debian."""
     try:
         text = _OS_RELEASE.read_text("utf-8")
@@ -145,18 +164,32 @@ def _fetch_lists(directories: AptDirectories) -> None:
     (directories.state / "fetched").touch()
 
 
-def _obtain(directories: AptDirectories, packages: Sequence[str]) -> list[_Listed]:
+def _obtain(directories: AptDirectories, packages: Sequence[str], only: re.Pattern[str] | None) -> list[_Listed]:
     """Return what the packages are, once all of it is there."""
-    listed = _resolve(directories, packages)
-    _download(directories, packages, listed)
+    listed = _resolve(directories, packages, only)
+    missing = [each for each in listed if not each.is_whole()]
+    if missing:
+        for each in missing:
+            if each.path.parent == directories.packages:
+                each.path.unlink(missing_ok=True)  # apt-get looks at the size alone
+        apt_get(directories, "--download-only", *_command(directories, packages, only), within=directories.packages)
+    for each in missing:
+        if not each.is_whole():
+            raise AptError(f"{each.path}: found another content than the archive's list names; fetch it again")
     return listed
 
 
-def _resolve(directories: AptDirectories, packages: Sequence[str]) -> list[_Listed]:
-    """Return everything that is to be installed on a machine that has nothing."""
-    printed = _printed(directories, packages)
+def _command(directories: AptDirectories, packages: Sequence[str], only: re.Pattern[str] | None) -> list[str]:
+    """Return apt-get's words for the packages: all that a machine needs that has nothing, or those that match."""
+    if only is None:
+        return ["install", *packages]
+    return ["download", *with_related(directories, packages, only)]
+
+
+def _resolve(directories: AptDirectories, packages: Sequence[str], only: re.Pattern[str] | None) -> list[_Listed]:
+    """Return where each package is that is wanted."""
     listed = []
-    for found in _LISTED.finditer(printed):
+    for found in _LISTED.finditer(_printed(directories, packages, only)):
         local = re.match(r"(?:file|copy):(?://)?(/.*)", found["uri"])
         path = Path(unquote(local[1])) if local else directories.packages / found["file"]
         listed.append(_Listed(path, int(found["bytes"]), found["digest"]))
@@ -165,27 +198,16 @@ def _resolve(directories: AptDirectories, packages: Sequence[str]) -> list[_List
     return listed
 
 
-def _printed(directories: AptDirectories, packages: Sequence[str]) -> str:
+def _printed(directories: AptDirectories, packages: Sequence[str], only: re.Pattern[str] | None) -> str:
     """Return what apt-get lists for the packages; it takes seconds, and is kept for as long as the lists are."""
     age = f"{(directories.state / 'fetched').stat().st_mtime_ns}\n"
-    kept = directories.state / f"install-{hashlib.sha256(' '.join(packages).encode()).hexdigest()[:16]}"
+    asked = " ".join((*packages, *((only.pattern,) if only is not None else ())))
+    kept = directories.state / f"install-{hashlib.sha256(asked.encode()).hexdigest()[:16]}"
     text = kept.read_text() if kept.exists() else ""
     if text.startswith(age):
         return text.removeprefix(age)
-    nothing_cached = f"Dir::Cache::archives={directories.state}/none/"
-    printed = apt_get(directories, "--print-uris", "-o", nothing_cached, "install", *packages)
+    empty = directories.state / "none"  # what is there already, apt-get does not list
+    words = ("--print-uris", "-o", f"Dir::Cache::archives={empty}/", *_command(directories, packages, only))
+    printed = apt_get(directories, *words, within=empty)
     kept.write_text(age + printed)
     return printed
-
-
-def _download(directories: AptDirectories, packages: Sequence[str], listed: Sequence[_Listed]) -> None:
-    missing = [each for each in listed if not each.is_whole()]
-    if not missing:
-        return
-    for each in missing:
-        if each.path.parent == directories.packages:
-            each.path.unlink(missing_ok=True)  # apt-get looks at the size alone
-    apt_get(directories, "--download-only", "install", *packages)
-    for each in missing:
-        if not each.is_whole():
-            raise AptError(f"{each.path}: found another content than the archive's list names; fetch it again")
