@@ -36,7 +36,7 @@ _AGAINST_MODE: Mapping[str, frozenset[str]] = {
 }
 
 
-def check_guests(draft: Draft) -> Iterator[FieldProblem]:
+def check_guests(draft: Draft, max_guests: int = MAX_GUESTS) -> Iterator[FieldProblem]:
     """Yield what is wrong with the guests."""
     segments = draft.model.segments
     unsound = {segment.name for index, segment in enumerate(segments) if not draft.sound("segments", index, "name")}
@@ -55,7 +55,7 @@ def check_guests(draft: Draft) -> Iterator[FieldProblem]:
             if _share_megabyte(used[lower], used[upper]) and (lower, upper) not in reported:
                 reported.add((lower, upper))
                 yield _overlap(draft, lower, upper, guest)
-    yield from _names(draft)
+    yield from _names(draft, max_guests)
     yield from _order(draft)
 
 
@@ -189,7 +189,7 @@ def _overlap(draft: Draft, lower: str, upper: str, guest: GuestModel) -> FieldPr
     return FieldProblem(("segments", index, "at" if segment.at is not None else "define"), found, wanted)
 
 
-def _names(draft: Draft) -> Iterator[FieldProblem]:
+def _names(draft: Draft, max_guests: int) -> Iterator[FieldProblem]:
     guests = draft.model.guests
     for index, guest in enumerate(guests):
         last = guest.name if guest.count is None else guest_name(guest.name, guest.count, guest.count)
@@ -197,8 +197,8 @@ def _names(draft: Draft) -> Iterator[FieldProblem]:
             found = f"{last}, {len(last)} characters with its number"
             yield FieldProblem(("guests", index, "name"), found, f"at most {MAX_NAME_CHARACTERS}")
     total = sum(guest.count or 1 for guest in guests)
-    if total > MAX_GUESTS:
-        yield FieldProblem(("guests",), f"{total} guests in all", f"at most {MAX_GUESTS}")
+    if total > max_guests:
+        yield FieldProblem(("guests",), f"{total} guests in all", f"at most {max_guests}")
         return
     owner: dict[str, int] = {}
     for index, guest in enumerate(guests):

@@ -44,20 +44,20 @@ class Draft:
         return not any(location[:length] in self.broken for length in range(1, len(location) + 1))
 
 
-def draft(document: Document) -> tuple[Draft | None, list[FieldProblem]]:
+def draft(document: Document, kind: type[SystemModel] = SystemModel) -> tuple[Draft | None, list[FieldProblem]]:
     """Return the models of a document without its broken parts, or None if nothing is left, and what is wrong."""
     problems = list(document.problems)
     if document.data is None or document.data == {}:
         return None, [*problems, FieldProblem((), "an empty file", "a mapping with system:, segments: and guests:")]
-    model, errors = validate(document.data)
+    model, errors = validate(document.data, kind)
     reported = {problem.location for problem in problems}
-    problems += [_problem(document, error) for error in errors if error["loc"] not in reported]
+    problems += [_problem(document, error, kind) for error in errors if error["loc"] not in reported]
     if model is not None:
         return Draft(model), problems
     if not isinstance(document.data, dict):
         return None, problems
     broken = frozenset(_place(error["loc"]) for error in errors)
-    model, errors = validate(_mend(document.data, "", (), broken))
+    model, errors = validate(_mend(document.data, "", (), broken), kind)
     return (None if model is None else Draft(model, broken)), problems
 
 
@@ -83,10 +83,10 @@ def _mend(entry: object, key: str, location: Location, broken: frozenset[Locatio
     return _STAND_INS[key] | kept
 
 
-def _problem(document: Document, error: "ErrorDetails") -> FieldProblem:
+def _problem(document: Document, error: "ErrorDetails", kind_of_model: type[SystemModel]) -> FieldProblem:
     location, kind, value = error["loc"], error["type"], error["input"]
     if kind == "extra_forbidden":
-        known = known_keys(location[:-1], document.data)
+        known = known_keys(location[:-1], document.data, kind_of_model)
         mends = did_you_mean(str(location[-1]), known)
         return FieldProblem(location, "an unknown key", "one of " + ", ".join(known), mends)
     if kind == "missing":

@@ -66,12 +66,12 @@ def plan_of(document: Document, path: Path, name: str | None = None) -> SystemPl
         elif re.fullmatch(SYSTEM_NAME, name) is None:
             problems.append(FieldProblem(("system",), repr(name), f"a name that matches {SYSTEM_NAME}"))
     if problems or drafted is None:
-        raise ConfigError(*_findings(document, problems))
+        raise ConfigError(*findings(document, problems))
     plan = _plan(document, drafted, directory, path)
     return plan if name is None else replace(plan, name=name)
 
 
-def _findings(document: Document, problems: list[FieldProblem]) -> list[str]:
+def findings(document: Document, problems: list[FieldProblem]) -> list[str]:
     """Return one line per problem, in the order of the file."""
     lines = [problem.line or document.line(problem.location) for problem in problems]
     ordered = sorted(range(len(problems)), key=lines.__getitem__)

@@ -18,6 +18,7 @@ from dcss.config.plan import (
     HugePages,
     MountMode,
     MountType,
+    PlacementRule,
 )
 from dcss.config.problems import Location
 from dcss.config.values import (
@@ -27,6 +28,8 @@ from dcss.config.values import (
     DiskName,
     Environment,
     GuestPath,
+    HostName,
+    HostNames,
     Mirror,
     Name,
     Option,
@@ -326,10 +329,44 @@ class SystemModel(Model):
     guests: list[AnyGuestModel] = Field([], description="the guests")
 
 
-def validate(data: object) -> tuple[SystemModel | None, list[ErrorDetails]]:
+class HostModel(Model):
+    """One entry of `hosts:`: a name, or a mapping with `name`."""
+
+    model_config = ConfigDict(json_schema_extra={"type": ["string", "object"]})
+
+    name: HostName = Field(description="the host's name: that of its Dask worker; `- NAME` is the same")
+    count: Annotated[Annotated[int, Field(ge=1, le=1_000_000)] | None, GIVEN] = Field(
+        None, description="the number of hosts alike; their names end with numbers from 1"
+    )
+    memory: Annotated[Size | None, GIVEN] = Field(
+        None, description="the most memory that the fleet may use there; without it, what is free"
+    )
+    guests: Annotated[Annotated[int, Field(ge=1)] | None, GIVEN] = Field(
+        None, description="the most guests that the host gets"
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_name(cls, found: object) -> object:
+        return {"name": found} if isinstance(found, str) else found
+
+
+class FleetModel(SystemModel):
+    """One system whose guests run on several hosts."""
+
+    hosts: Annotated[list[HostModel], HostNames] = Field(
+        [], description="the hosts that the guests run on; all: those of all Dask workers"
+    )
+    placement: PlacementRule = Field(
+        "pack",
+        description="pack: on as few hosts as have the memory; spread: as many guests on each host as on the others",
+    )
+
+
+def validate(data: object, kind: type[SystemModel] = SystemModel) -> tuple[SystemModel | None, list[ErrorDetails]]:
     """Return the model of `data`, or None and every error that pydantic found, at the place that the file has."""
     try:
-        return SystemModel.model_validate(data), []
+        return kind.model_validate(data), []
     except ValidationError as error:
         return None, [_without_tag(each) for each in error.errors(include_url=False)]
 
@@ -348,9 +385,9 @@ def _without_tag(error: ErrorDetails) -> ErrorDetails:
     return error
 
 
-def known_keys(location: Location, data: Any) -> tuple[str, ...]:
-    """Return the keys that the mapping at `location` of the document `data` may have."""
-    model: type[BaseModel] = SystemModel
+def known_keys(location: Location, data: Any, kind: type[SystemModel] = SystemModel) -> tuple[str, ...]:
+    """Return the keys that the mapping at `location` of the document `data`, a system of this kind, may have."""
+    model: type[BaseModel] = kind
     for key in location:
         data = data[key]
         if isinstance(key, str):
@@ -371,4 +408,5 @@ _MODELS: dict[str, type[BaseModel]] = {
     "disks": DiskModel,
     "kernel": KernelModel,
     "run": StepModel,
+    "hosts": HostModel,
 }

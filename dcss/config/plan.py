@@ -20,6 +20,7 @@ Restart = Literal["no", "on-failure"]
 HugePages = Literal["auto", "never", "require"]
 MountMode = Literal["xip", "page-cache", "ramdisk", "mtd"]
 MountType = Literal["ext2", "tmpfs"]
+PlacementRule = Literal["pack", "spread"]
 MAX_DISKS = 26  # of one guest: as many as vda to vdz
 
 

@@ -13,6 +13,7 @@ from dcss.config.problems import WrongValueError
 from dcss.config.size import parse_size
 
 SYSTEM_NAME = r"[a-z0-9][a-z0-9-]{0,30}"  # it goes into the names of shared memory, directories and sockets
+HOST_NAME = r"[A-Za-z0-9][A-Za-z0-9._:/-]{0,99}"  # Dask calls a worker by its address where nobody names it
 DISK_NAME = "[a-z][a-z0-9_-]{0,30}"  # DISK_NAME_LEN of Linux, with the NUL
 _DRIVERS_NAMES = r"null|(dcssblk|ram|mtdblock)\d*"
 PACKAGE = r"[a-z0-9][a-z0-9.+-]*[a-z0-9+](=[A-Za-z0-9.+:~-]+)?"
@@ -127,6 +128,14 @@ def _seconds(value: object) -> float:
     return float(value)
 
 
+def _host_names(value: object) -> object:
+    if value == "all":
+        return []
+    if value == []:
+        raise WrongValueError("all, or at least one host")
+    return value
+
+
 def _matcher(pattern: str, wanted: str) -> Callable[[str], str]:
     """Return the check that a text matches a pattern as a whole; messages call that `wanted`."""
 
@@ -191,6 +200,12 @@ Name = Annotated[str, AfterValidator(_name), WithJsonSchema(_NAME_SCHEMA)]
 SystemName = Annotated[
     str, AfterValidator(_system_name), WithJsonSchema({"type": "string", "pattern": f"^{SYSTEM_NAME}$"})
 ]
+HostName = Annotated[
+    str,
+    AfterValidator(_matcher(HOST_NAME, "a name of letters, digits and . _ : / -, such as host1")),
+    WithJsonSchema({"type": "string", "pattern": f"^{HOST_NAME}$"}),
+]
+HostNames = BeforeValidator(_host_names)
 DiskName = Annotated[str, AfterValidator(_disk_name), WithJsonSchema({"type": "string", "pattern": f"^{DISK_NAME}$"})]
 Privilege = Annotated[
     str, AfterValidator(_privilege), WithJsonSchema({"type": "string", "pattern": f"^{PRIVILEGE}$", "default": "G"})

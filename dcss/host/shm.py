@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from dcss.errors import PublishError
+from dcss.host.memory import available_memory_bytes
 
 SHM_DIRECTORY = Path("/dev/shm")
 MAX_SAME_NAME = 10_000
@@ -46,17 +47,12 @@ def check_space(what: str, size_bytes: int) -> None:
             f" available of {_mebibytes(total_bytes)}; enlarge it: mount -o remount,size=SIZE /dev/shm, or docker run"
             " --shm-size=SIZE (Docker's default is 64 MiB)"
         )
-    memory_bytes = _available_memory_bytes()
+    memory_bytes = available_memory_bytes()
     if size_bytes > memory_bytes:
         raise PublishError(
             f"{what}: needs {_mebibytes(size_bytes)} of memory, found {_mebibytes(memory_bytes)} available"
             " (MemAvailable and SwapFree of /proc/meminfo)"
         )
-
-
-def _available_memory_bytes() -> int:
-    fields = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines())
-    return sum(int(fields[name].split()[0]) << 10 for name in ("MemAvailable", "SwapFree"))
 
 
 def _mebibytes(size_bytes: int) -> str:

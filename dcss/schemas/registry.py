@@ -42,6 +42,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "advise": "dcss.plan.results:Advice",
         "compare": "dcss.results:ComparisonResult",
         "export": "dcss.plan.export.write:ExportResult",
+        "fleet plan": "dcss.fleet.results:FleetPlanResult",
         "init": "dcss.schemas.shapes:Written",
         "doctor": "dcss.schemas.shapes:Findings",
         "docs": "dcss.schemas.shapes:Pages",

@@ -12,6 +12,7 @@ from dcss.config.models import (
     DebianModel,
     DiskModel,
     GuestModel,
+    HostModel,
     ImageModel,
     KernelModel,
     LinuxGuestModel,
@@ -37,6 +38,7 @@ SECTIONS: dict[str, type[Model]] = {
     "`mounts:`": MountModel,
     "`disks:`": DiskModel,
     "`run:`": StepModel,
+    "`hosts:`": HostModel,
 }
 
 

@@ -1,0 +1,88 @@
+"""What the commands of a fleet find, as plain data."""
+
+from dataclasses import dataclass
+
+from dcss.config.plan import PlacementRule
+from dcss.results import Result
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedGuests:
+    """Guests of one entry on one host: how many, and the names of the first and the last."""
+
+    entry: str
+    guests: int
+    first: str
+    last: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostLoad:
+    """What one host gets. `needed_bytes` is private memory, the segments and what CP costs, all of them together."""
+
+    host: str
+    guests: int
+    placed: tuple[PlacedGuests, ...]
+    segments: tuple[str, ...]
+    private_bytes: int
+    segment_bytes: int
+    needed_bytes: int
+    free_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shortage:
+    """What a host lacks to take one more guest of an entry of which not all are placed.
+
+    `lacks_bytes` is None where its limit of guests is reached, and memory is not what is missing.
+    """
+
+    host: str
+    entry: str
+    guests: int
+    needed_bytes: int
+    free_bytes: int
+    lacks_bytes: int | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSegment:
+    """A segment: its size, and on how many hosts it is in memory, each time once."""
+
+    name: str
+    bytes: int
+    hosts: int
+
+
+@dataclass(frozen=True, slots=True)
+class GrowthStep:
+    """A fleet with a part of the guests: what it takes, and how long planning it took."""
+
+    guests: int
+    hosts: int
+    private_bytes: int
+    segment_bytes: int
+    needed_bytes: int
+    fits: bool
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class FleetPlanResult(Result):
+    """Where a fleet's guests would run. `estimates` says which figures were not measured, and where they are from."""
+
+    system: str
+    config: str
+    placement: PlacementRule
+    fits: bool
+    guests: int
+    hosts: tuple[HostLoad, ...]
+    segments: tuple[FleetSegment, ...]
+    unplaced_guests: int
+    lacks: tuple[Shortage, ...]
+    estimates: tuple[str, ...]
+    growth: tuple[GrowthStep, ...]
+    seconds: float
+
+    _TABLES = ("hosts", "segments", "lacks", "growth")
