@@ -199,6 +199,8 @@ class Life:
         process.ended, process.exec_done, process.stopped_by = status, True, 0
         for thread in tuple(process.threads):
             self._remove_thread(thread)
+        for each in process.at_end:
+            each()
         process.files.close_all()
         process.directory.close()
         process.space.release()

@@ -161,6 +161,7 @@ class Process:
     trace: Callable[[bytes], None] | None = None
     timers: dict[int, Any] = field(default_factory=dict)  # of timer_create by number; interval timers below 0
     debugger: ProcessDebugger | None = None
+    at_end: list[Callable[[], None]] = field(default_factory=list)  # what is called when it ends
     exec_done: bool = False  # it has begun another program, or ended: whoever made it by vfork(2) goes on
 
     @property

@@ -12,12 +12,14 @@ from vmguest.s390x.code_pages import CodePages
 from vmguest.s390x.cpu import Cpu, CpuError
 from vmguest.s390x.futexes import Futexes
 from vmguest.s390x.life import Life
+from vmguest.s390x.message_queues import MessageQueues
 from vmguest.s390x.page_frames import PageFrames
 from vmguest.s390x.process import Thread
 from vmguest.s390x.process_table import ProcessTable
 from vmguest.s390x.program import ProgramLoader
 from vmguest.s390x.scheduler import Scheduler
 from vmguest.s390x.self_test import stops_are_exact
+from vmguest.s390x.semaphores import Semaphores
 from vmguest.s390x.shared_segments import SharedSegments
 from vmguest.s390x.timers import Timers
 
@@ -51,6 +53,8 @@ class System:
         self.booted = monotonic()
         self.sockets = SocketNames()
         self.segments = SharedSegments(kernel.machine.storage)
+        self.semaphores = Semaphores()
+        self.queues = MessageQueues(kernel.machine.storage.size_bytes)
         self._unknown: set[str] = set()
         # The entries of directories that are being read, as they were when that began.
         self.listings: WeakKeyDictionary[FileDescription, list[tuple[int, int, bytes]]] = WeakKeyDictionary()

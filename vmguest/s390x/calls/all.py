@@ -4,14 +4,17 @@ from vmguest.s390x.calls import (
     events,
     files,
     information,
+    ipc,
     locks,
     memory,
+    message_queues,
     messages,
     mounts,
     names,
     polling,
     priorities,
     processes,
+    semaphores,
     shared_segments,
     signal_calls,
     socketcall,
@@ -21,7 +24,7 @@ from vmguest.s390x.calls import (
 from vmguest.s390x.calls.registry import SystemCall
 
 _GROUPS = (
-    *(events, files, information, locks, memory, messages, mounts, names),
-    *(polling, priorities, processes, shared_segments, signal_calls, socketcall, sockets, times),
+    *(events, files, information, ipc, locks, memory, message_queues, messages, mounts, names),
+    *(polling, priorities, processes, semaphores, shared_segments, signal_calls, socketcall, sockets, times),
 )
 CALLS: dict[int, SystemCall] = {call.number: call for group in _GROUPS for call in group.CALLS.calls}

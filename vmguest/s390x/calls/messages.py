@@ -13,12 +13,14 @@ from vmguest.s390x.calls.files import MOST_BYTES, or_wait
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.sockets import FAMILY, SOL_SOCKET, UCRED, read_name, sender_of, socket_of
 from vmguest.s390x.calls.structures import INT, IOVEC, UINT
+from vmguest.s390x.calls.times import deadline_in, is_over, read_timeout
 from vmguest.s390x.process import Process, Thread, WaitError
 from vmguest.s390x.signals import SIGPIPE, SignalInfo
 from vmguest.s390x.system import System
 
 CALLS = CallGroup()
 _MSG_OOB, _MSG_PEEK, _MSG_CTRUNC, _MSG_TRUNC = 0x1, 0x2, 0x8, 0x20
+_MSG_WAITFORONE: Final = 0x10000
 _MSG_DONTWAIT, _MSG_WAITALL, _MSG_NOSIGNAL, _MSG_CMSG_CLOEXEC = 0x40, 0x100, 0x4000, 0x4000_0000
 _SCM_RIGHTS, _SCM_CREDENTIALS = 1, 2
 _MSGHDR = struct.Struct(">Qi4xQQQQi4x")  # name and its size, vector and its count, ancillary data and its size, flags
@@ -271,6 +273,29 @@ def recvmsg(_system: System, thread: Thread, number: int, message: int, flags: i
     shown |= _MSG_CTRUNC if truncated else 0
     space.write(message, _MSGHDR.pack(*head._replace(name_bytes=len(name), ancillary_bytes=len(beside), flags=shown)))
     return _result(socket, received, flags)
+
+
+@CALLS.add("fd", "address", "uint", "flags", "address")
+def recvmmsg(system: System, thread: Thread, number: int, messages: int, count: int, flags: int, timeout: int) -> int:
+    """Receive several messages; return how many there were before one would have to wait, or failed."""
+    space, deadline = thread.process.space, deadline_in(thread, read_timeout(thread, timeout))
+    done = thread.written_bytes  # messages that this call has received before it waited
+    try:
+        while done < min(count, _MOST_VECTORS) and not (done and is_over(deadline)):
+            address = messages + done * _MMSGHDR_BYTES
+            blocks = not done or not flags & _MSG_WAITFORONE
+            got = recvmsg(system, thread, number, address, flags & ~_MSG_WAITFORONE | (0 if blocks else _MSG_DONTWAIT))
+            space.write(address + _MSGHDR.size, UINT.pack(got or 0))
+            done += 1
+    except KernelError:
+        if not done:
+            raise
+    except WaitError:
+        if not (done and thread.deliverable):
+            thread.written_bytes = done
+            raise
+    thread.written_bytes = 0
+    return done
 
 
 def _take_beside(

@@ -1,4 +1,4 @@
-"""System calls on shared memory of System V, by ipc(2) or by numbers of their own; semaphores and messages lack."""
+"""System calls on shared memory of System V."""
 
 import struct
 from errno import EINVAL
@@ -8,18 +8,29 @@ from typing import Final
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.mm_area import PROT_EXEC, PROT_READ, PROT_WRITE
+from vmguest.s390x.calls.ipc_structures import (
+    IPC_64,
+    IPC_INFO,
+    IPC_RMID,
+    IPC_SET,
+    IPC_STAT,
+    pack_permission,
+    read_permission,
+)
 from vmguest.s390x.calls.registry import CallGroup
-from vmguest.s390x.calls.structures import ULONG
+from vmguest.s390x.ipc_objects import MAY_READ
 from vmguest.s390x.process import Thread
 from vmguest.s390x.shared_segments import SHM_DEST, SharedSegment
 from vmguest.s390x.system import System
 
 CALLS = CallGroup()
 _SHM_RDONLY, _SHM_RND, _SHM_REMAP, _SHM_EXEC = 0o10000, 0o20000, 0o40000, 0o100000
-_IPC_RMID, _IPC_SET, _IPC_STAT, _SHM_LOCK, _SHM_UNLOCK = 0, 1, 2, 11, 12
-_IPC_64: Final = 0x100  # of a command: the structures that s390x has anyway
-# struct shmid64_ds: key, owner, creator, mode, number of uses; size; times; processes; mappings.
-_SHMID_DS = struct.Struct(">i4II2xH4x16xQqqqiiQ16x")
+_SHM_LOCK, _SHM_UNLOCK, _SHM_STAT, _SHM_INFO, _SHM_STAT_ANY = 11, 12, 13, 14, 15
+# struct shmid64_ds behind what all three kinds have: size; times; processes; mappings.
+_SHMID_DS: Final = struct.Struct(">QqqqiiQ16x")
+_SHMINFO: Final = struct.Struct(">5Q32x")  # most bytes of one, least, most ids, most of a process, most pages
+_SHM_INFO_STRUCT: Final = struct.Struct(">i4x5Q")  # ids; pages, those resident, those swapped; swap attempts
+_MOST_SEGMENTS: Final = 4096  # SHMMNI
 _READ, _WRITE, _EXECUTE = 4, 2, 1
 
 
@@ -69,53 +80,34 @@ def shmdt(system: System, thread: Thread, address: int) -> int:
 @CALLS.add("int", "int", "address")
 def shmctl(system: System, thread: Thread, number: int, command: int, buffer: int) -> int:
     """Tell what a segment is, change its owner and mode, or remove it."""
-    command &= ~_IPC_64
-    if command not in {_IPC_RMID, _IPC_SET, _IPC_STAT, _SHM_LOCK, _SHM_UNLOCK}:
+    command &= ~IPC_64
+    space, user, segments = thread.process.space, thread.process.credentials, system.segments
+    if command == IPC_INFO:
+        pages = system.kernel.machine.storage.size_bytes >> PAGE_SHIFT
+        space.write(buffer, _SHMINFO.pack(pages << PAGE_SHIFT, 1, _MOST_SEGMENTS, _MOST_SEGMENTS, pages))
+        return segments.highest
+    if command == _SHM_INFO:
+        pages = segments.pages
+        space.write(buffer, _SHM_INFO_STRUCT.pack(len(segments), pages, pages, 0, 0, 0))
+        return segments.highest
+    if command not in {IPC_RMID, IPC_SET, IPC_STAT, _SHM_LOCK, _SHM_UNLOCK, _SHM_STAT, _SHM_STAT_ANY}:
         raise KernelError(EINVAL, f"shmctl {command}")
-    segment, process = system.segments.find(number), thread.process
-    if command == _IPC_STAT:
-        segment.check(process.credentials, _READ)
-        process.space.write(buffer, _packed(segment))
-        return 0
+    segment = segments.find(number)
+    if command in {IPC_STAT, _SHM_STAT, _SHM_STAT_ANY}:
+        if command != _SHM_STAT_ANY:
+            segment.check(user, MAY_READ)
+        space.write(buffer, pack_permission(segment, SHM_DEST if segment.doomed else 0) + _packed(segment))
+        return 0 if command == IPC_STAT else number
     if command in {_SHM_LOCK, _SHM_UNLOCK}:
         return 0  # nothing is ever paged out
-    segment.check_owner(process.credentials)
-    if command == _IPC_RMID:
-        system.segments.remove(segment)
-        return 0
-    _, uid, gid, _, _, mode, *_ = _SHMID_DS.unpack(process.space.read(buffer, _SHMID_DS.size))
-    segment.owner = segment.owner._replace(uid=uid, gid=gid)
-    segment.mode, segment.changed = mode & 0o777, int(time())
+    segment.check_owner(user)
+    if command == IPC_RMID:
+        segments.remove(segment)
+    else:
+        segment.give(*read_permission(space, buffer))
     return 0
 
 
 def _packed(segment: SharedSegment) -> bytes:
-    owner, creator = segment.owner, segment.creator
-    mode = segment.mode | (SHM_DEST if segment.doomed else 0)
     times = segment.attached, segment.detached, segment.changed
-    return _SHMID_DS.pack(
-        *(segment.key, owner.uid, owner.gid, creator.uid, creator.gid, mode, 0, segment.size_bytes, *times),
-        *(segment.creator_pid, segment.last_pid, segment.mappings),
-    )
-
-
-_SHMAT, _SHMDT, _SHMGET, _SHMCTL = 21, 22, 23, 24
-_OTHERS: Final = frozenset({1, 2, 3, 4, 11, 12, 13, 14})  # semaphores and messages
-
-
-@CALLS.add("uint", "int", "ulong", "ulong", "address")
-def ipc(system: System, thread: Thread, call: int, first: int, second: int, third: int, pointer: int) -> int:
-    """Make a call of System V's by its number among them; s390 has five parameters."""
-    if call == _SHMGET:
-        return shmget(system, thread, first, second, third & 0xFFFF_FFFF) or 0
-    if call == _SHMAT:
-        place = shmat(system, thread, first, pointer, second & 0xFFFF_FFFF) or 0
-        thread.process.space.write(third, ULONG.pack(place))
-        return 0
-    if call == _SHMDT:
-        return shmdt(system, thread, pointer) or 0
-    if call == _SHMCTL:
-        return shmctl(system, thread, first, second & 0xFFFF_FFFF, pointer) or 0
-    if call in _OTHERS:
-        return system.unknown(f"system call ipc (117) with number {call}, of semaphores or messages,")
-    raise KernelError(EINVAL, f"ipc {call}")
+    return _SHMID_DS.pack(segment.size_bytes, *times, segment.creator_pid, segment.last_pid, segment.mappings)

@@ -31,10 +31,10 @@ _BY_NUMBER: Final = {
     16: "sendmsg",
     17: "recvmsg",
     18: "accept4",
+    19: "recvmmsg",
     20: "sendmmsg",
 }
 _SHORT: Final = {5: 3, 9: 4, 10: 4}  # those that have fewer parameters than the call that is made
-_LAST_NUMBER: Final = 20
 _CALLS_BY_NAME: Final = {call.name: call for group in (sockets, messages) for call in group.CALLS.calls}
 
 
@@ -43,8 +43,6 @@ def socketcall(system: System, thread: Thread, number: int, parameters: int) -> 
     """Make a call on sockets by its number among them; the parameters are doublewords in memory."""
     name = _BY_NUMBER.get(number)
     if name is None:
-        if 1 <= number <= _LAST_NUMBER:
-            return system.unknown(f"system call socketcall (102) with number {number}")
         raise KernelError(EINVAL, f"socketcall {number}")
     call = _CALLS_BY_NAME[name]
     count = _SHORT.get(number, len(call.kinds))
