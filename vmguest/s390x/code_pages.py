@@ -27,6 +27,7 @@ class CodePages:
     """
 
     def __init__(self, frames: PageFrames, forget_translations: Callable[[], None] = lambda: None) -> None:
+        self._frames = frames
         self._memory = frames.memory
         self._forget_translations = forget_translations
         self._executed: dict[int, int | None] = {}  # by address: the hash of what was executed, None for unknown
@@ -35,6 +36,7 @@ class CodePages:
         self._known: set[int] = set()
         self._wrong: dict[int, tuple[int, ...]] = {}  # a frame, and where in it the instructions may be
         self._patched: dict[int, dict[int, bytes]] = {}  # by the absolute address of a copy: what was taken out, where
+        self._common: dict[int, int] = {}  # copies that all programs have, by the frames of segments
 
     def parts(self, first: int, count: int) -> Iterator[tuple[range, bool]]:
         """Yield frames in parts, and whether each was looked through already."""
@@ -62,6 +64,19 @@ class CodePages:
         if not self._wrong:
             return ()
         return [frame for frame in self._wrong if first <= frame < first + count]
+
+    def common_copy(self, frame: int) -> int | None:
+        """Return the address of a copy of a segment's frame without the instructions, or None for other frames.
+
+        It is made once, and belongs to the guest kernel. Raises KernelError(ENOMEM).
+        """
+        if frame < self._first_lasting:
+            return None
+        copy = self._common.get(frame)
+        if copy is None:
+            copy = self._common[frame] = self._frames.kept_copy_of(frame << PAGE_SHIFT)
+            self.patch(copy, frame)
+        return copy
 
     def patch(self, copy: int, frame: int) -> None:
         """Take the instructions out of a copy of a frame."""

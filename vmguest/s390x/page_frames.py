@@ -41,6 +41,12 @@ class PageFrames:
         hostmem.copy(base + target, base + source, PAGE_SIZE)
         return target
 
+    def kept_copy_of(self, source: int) -> int:
+        """Return the address of a copy that no program has of its own, and that is never given back."""
+        target = self._storage.allocate(1) << PAGE_SHIFT
+        hostmem.copy(self._storage.base + target, self._storage.base + source, PAGE_SIZE)
+        return target
+
     def share(self, addresses: Iterable[int]) -> None:
         """Count one more holder of each frame."""
         more = self._more

@@ -315,7 +315,9 @@ class UserSpace:
         if source == frames.zeros:
             self._fill(area, page)
             return True
-        tables.set(page, frames.copy_of(source) | OWNED | _execution(area))
+        copied = frames.copy_of(source)
+        self._code.copied(source, copied)
+        tables.set(page, copied | OWNED | _execution(area))
         return True
 
     def _forget_executed(self, entry: int) -> None:
@@ -374,8 +376,12 @@ class UserSpace:
                 self._patch(page + frame - run.page_frame, frame)
 
     def _patch(self, page: int, frame: int) -> None:
-        """Give the program a copy of a page whose instructions would end the emulator, without them."""
+        """Give the program a copy of a page that has instructions done in software, without them."""
         if self._tables.get(page) & OWNED:
+            return
+        common = self._code.common_copy(frame)
+        if common is not None:
+            self._tables.set(page, common | PROTECT)
             return
         copied = self._frames.copy_of(frame << PAGE_SHIFT)
         self._code.patch(copied, frame)
