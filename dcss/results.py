@@ -12,6 +12,7 @@ from dcss.errors import ConfigError, RefutedError, UnprovedError
 Evidence = Literal["frames", "mappings"]
 Verdict = Literal["verified", "refuted", "unproved"]
 Boot = Literal["clone", "full"]
+Accelerator = Literal["kvm", "tcg"]  # of a virtual machine
 
 
 class Result:
@@ -170,7 +171,8 @@ class GuestAccount:
     `mapped_segment_bytes` are the distinct segment pages that it uses in place, as the host's page tables show them:
     what totals and claims count. `guest.xip_bytes` differs where the guest kernel has page tables of its own.
     `written_segment_bytes` is what it wrote in segments that it loads privately (ER, EW, EN, non-shared): copies of its
-    own, which `host.uss_bytes` counts.
+    own, which `host.uss_bytes` counts. A virtual machine has an `accelerator`, with the reason where that is tcg since
+    kvm failed.
     """
 
     name: str
@@ -182,6 +184,8 @@ class GuestAccount:
     written_segment_bytes: int | None = None
     mapped_segment_bytes: int | None = None
     mounts: tuple[MountAccess, ...] = ()
+    accelerator: Accelerator | None = None
+    accelerator_reason: str = ""
 
     @property
     def copies_bytes(self) -> int | None:

@@ -12,6 +12,7 @@ from pydantic_core import ErrorDetails
 from dcss.config.plan import (
     DEFAULT_ENGINE,
     MAX_DISKS,
+    Arch,
     Boot,
     EngineName,
     Expectation,
@@ -288,7 +289,9 @@ class LinuxGuestModel(GuestModel):
     kernel: Annotated[KernelModel | None, GIVEN] = Field(
         None, description="the kernel: a file, the directory of a build, or a package; Debian's own by default"
     )
-    arch: Literal["s390x"] = Field("s390x", description="the architecture")
+    arch: Arch = Field(
+        "s390x", description="the architecture; an x86_64 kernel has segments as read-only virtio-pmem devices"
+    )
     cpus: Annotated[int, Field(ge=1, le=64)] = Field(1, description="the number of virtual CPUs")
     append: str = Field("", description="more parameters for the kernel's command line")
     storage: Storage = Field(

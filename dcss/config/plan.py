@@ -13,7 +13,7 @@ from dcss.config.sources import DEBIANS_OWN_KERNEL, ImageSource, KernelSource
 
 Boot = Literal["clone", "full"]
 EngineName = Literal["process", "s390x", "linux"]
-Arch = Literal["s390x"]
+Arch = Literal["s390x", "x86_64"]
 DEFAULT_ENGINE: EngineName = "process"
 Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]

@@ -5,7 +5,7 @@ methods are called in CP's event loop, except `Instance.read_storage`.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import NamedTuple, NoReturn, Protocol
+from typing import Literal, NamedTuple, NoReturn, Protocol
 
 from dcss.abi.console import Counters, FileAccess, Start, Verdict
 from dcss.abi.hypercall import Reply, Request
@@ -53,6 +53,16 @@ class ExecOptions(NamedTuple):
     debugger: Callable[[bytes], Awaitable[None]] | None = None
 
 
+class Accelerator(NamedTuple):
+    """How a virtual machine's instructions are executed: by the host's CPU (kvm), or translated (tcg).
+
+    `downgraded_because` says why it is not the faster one of the two; empty where there is no other.
+    """
+
+    name: Literal["kvm", "tcg"]
+    downgraded_because: str = ""
+
+
 class MemoryLayout(NamedTuple):
     """Which host addresses of an instance's processes are what.
 
@@ -86,6 +96,11 @@ class Instance(Protocol):
     @property
     def no_counters_reason(self) -> str | None:
         """Why the guest counts nothing; None where `counters` can be asked."""
+        ...
+
+    @property
+    def accelerator(self) -> Accelerator | None:
+        """How its instructions are executed where it is a virtual machine; None for any other guest."""
         ...
 
     @property

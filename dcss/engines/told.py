@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from dcss.abi.console import Counters, FileAccess, Start, Verdict
 from dcss.abi.timings import Span
-from dcss.engines.base import ExecOptions, OutputSink
+from dcss.engines.base import Accelerator, ExecOptions, OutputSink
 from dcss.engines.forked.console import GuestConsole
 
 
@@ -12,6 +12,7 @@ class ToldByConsole:
     """The part of dcss.engines.base.Instance that a console answers."""
 
     no_counters_reason = None
+    accelerator: Accelerator | None = None
     _console: GuestConsole
 
     @property

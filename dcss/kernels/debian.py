@@ -20,7 +20,7 @@ from dcss.kernels.kernel import Kernel
 from dcss.kernels.modules import Modules
 
 ARCHITECTURES: Final = {"s390x": "s390x", "x86_64": "amd64"}  # Debian's names
-DEFAULT_PACKAGES: Final = {"s390x": "linux-image-s390x", "x86_64": "linux-image-cloud-amd64"}
+DEFAULT_PACKAGES: Final = {"s390x": "linux-image-s390x", "x86_64": "linux-image-amd64"}
 _BUSYBOX_PACKAGE: Final = "busybox-static"
 # A kernel's package by version; from 7.2 on, its image and modules are in packages of their own.
 _KERNEL_PACKAGES: Final = re.compile(r"linux-(?:image|binary|modules)-.+")

@@ -3,10 +3,12 @@
 import re
 import shlex
 from collections.abc import Iterator
+from typing import Final
 
-from dcss.config.plan import GuestPlan, MountPlan, Step
+from dcss.config.plan import GuestPlan, LinuxSettings, MountPlan, Step
 from dcss.errors import ConfigError
 
+FIRST_PMEM_SLOT: Final = 0x10  # of the PCI bus: where an x86_64 machine has the first of its virtio-pmem devices
 _WILDCARDS = re.compile(r"[*?\[]")
 _SPECIAL = re.compile(r"[.\\*^$\[]")  # in a basic regular expression (regex(7))
 
@@ -14,11 +16,17 @@ _SPECIAL = re.compile(r"[.\\*^$\[]")  # in a basic regular expression (regex(7))
 def plan_script(plan: GuestPlan) -> str:
     """Return the shell script that /init reads. Raises ConfigError for what no Linux guest can do."""
     lines = [
-        *(_call("device", device) for device in plan.dcssblk),
+        *_devices(plan),
         *(_mount(mount) for mount in plan.mounts),
         *(line for step in plan.run for line in _step(step, plan)),
     ]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _devices(plan: GuestPlan) -> Iterator[str]:
+    given = isinstance(plan.settings, LinuxSettings) and plan.settings.arch == "x86_64"  # else its kernel loads them
+    for number, device in enumerate(plan.dcssblk):
+        yield _call("pmem", f"{FIRST_PMEM_SLOT + number:x}", device, str(number)) if given else _call("device", device)
 
 
 def _call(*words: str) -> str:

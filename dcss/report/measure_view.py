@@ -75,7 +75,7 @@ def guest_blocks(
     rows.append(_sum_row("each counted alone", everyone))
     rows.append(_sum_row("shared counted once", _once(everyone, result.totals.saved_bytes)))
     title = Note("Memory of the guests, in MiB:")
-    notes = [*_written_note(result.guests), *_fallback_note(result.guests), *_others_note(result)]
+    notes = [note for notes_of in _GUEST_NOTES for note in notes_of(result.guests)] + _others_note(result)
     return [title, Table(_GUEST_COLUMNS, tuple(rows), ruled_rows=2), *notes]
 
 
@@ -116,6 +116,23 @@ def _fallback_note(accounts: Sequence[GuestAccount]) -> list[Note]:
         return []
     more = f" and {len(found) - _SHOWN_OF_FOLDED} more" if len(found) > _SHOWN_OF_FOLDED else ""
     return [Note(f"Not reached as was asked for: {', '.join(found[:_SHOWN_OF_FOLDED])}{more}")]
+
+
+def _accelerator_note(accounts: Sequence[GuestAccount]) -> list[Note]:
+    """Return how virtual machines are executed, and why not by the host's CPU."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for account in accounts:
+        if account.accelerator is not None:
+            found.setdefault((account.accelerator, account.accelerator_reason), []).append(account.name)
+    ways = (
+        f"{', '.join(names[:_SHOWN_OF_FOLDED])}{'…' if len(names) > _SHOWN_OF_FOLDED else ''} by {name}"
+        f"{f' ({reason})' if reason else ''}"
+        for (name, reason), names in found.items()
+    )
+    return [Note(f"Virtual machines are executed: {'; '.join(ways)}")] if found else []
+
+
+_GUEST_NOTES = (_written_note, _fallback_note, _accelerator_note)
 
 
 def _sort_key(account: GuestAccount, sort: SortKey) -> tuple[float, str]:

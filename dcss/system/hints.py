@@ -54,6 +54,18 @@ def fallbacks(guests: Iterable[GuestAccount]) -> tuple[str, ...]:
     )
 
 
+def downgrades(guests: Iterable[GuestAccount]) -> tuple[str, ...]:
+    """Return a line for each reason why virtual machines run without KVM, although it was tried."""
+    found: dict[str, list[str]] = {}
+    for guest in guests:
+        if guest.accelerator_reason:
+            found.setdefault(guest.accelerator_reason, []).append(guest.name)
+    return tuple(
+        f"{joined_names(names)}: executed by QEMU's translator (tcg), many times slower than with KVM: {reason}"
+        for reason, names in found.items()
+    )
+
+
 def joined_names(names: Sequence[str]) -> str:
     """Return `guest A`, `guests A and B`, or `guests A, B and 98 more`."""
     if len(names) <= 2:

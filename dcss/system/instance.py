@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from errno import ESRCH
 from pathlib import Path
 from time import monotonic
@@ -14,7 +14,7 @@ from dcss.engines.base import End, ExecOptions, Instance, OutputSink
 from dcss.errors import LaunchError
 from dcss.host.files import log_tail
 from dcss.host.process import how_ended
-from dcss.results import Boot, GuestOutcome, MountAccess
+from dcss.results import Boot, GuestAccount, GuestOutcome, MountAccess
 
 
 @dataclass(slots=True, eq=False)
@@ -62,6 +62,14 @@ class GuestInstance:
     def mounts(self) -> tuple[MountAccess, ...]:
         """How files of its mounts are reached, by its own word."""
         return () if self.running is None else tuple(MountAccess(*access) for access in self.running.access)
+
+    def described(self, account: GuestAccount) -> GuestAccount:
+        """Return its account with what it and its engine say of how it reaches files and how it is executed."""
+        accelerator = None if self.running is None else self.running.accelerator
+        if accelerator is None:
+            return replace(account, mounts=self.mounts)
+        name, reason = accelerator
+        return replace(account, mounts=self.mounts, accelerator=name, accelerator_reason=reason)
 
     async def wait_verdict(self) -> Verdict | None:
         """Wait until its `run:` list has ended, and record what it reports; None where it ended before that."""

@@ -62,7 +62,7 @@ class Prover:
         async with moving(progress):
             verdict, account, target = await self._examine(evidence_path, self._account_question, progress)
         assert account is not None, "it was asked for"
-        return verdict, self._with_mounts(_with_unmeasured(account, target, ()))
+        return verdict, self._as_told(_with_unmeasured(account, target, ()))
 
     async def measure(self, limits: Iterable[str] = ()) -> MeasureResult:
         """Return what the guests cost that have sent their own counters; `limits` say what the caller could not see.
@@ -73,7 +73,7 @@ class Prover:
             with self._system.cp.pinned_versions():
                 target = target_of(self._system)
                 result = await self._in_thread(_measure, target, self._account_question())
-        return self._with_mounts(_with_unmeasured(result, target, limits))
+        return self._as_told(_with_unmeasured(result, target, limits))
 
     async def sleeping(self) -> frozenset[str]:
         """Return the guests that have not run since `sample` saw them: what they said of themselves still holds."""
@@ -86,7 +86,7 @@ class Prover:
             with self._system.cp.pinned_versions():
                 target = target_of(self._system)
                 result = await self._in_thread(self._sample, target, self._account_question())
-        return self._with_mounts(_with_unmeasured(result, target, limits))
+        return self._as_told(_with_unmeasured(result, target, limits))
 
     async def _examine(
         self,
@@ -119,12 +119,13 @@ class Prover:
         """Import what proofs need, in a thread: CP waits for guests meanwhile, and no proof waits for it later."""
         self._system.tasks.start(in_thread(_import_proofs), "import of proofs")
 
-    def _with_mounts(self, result: MeasureResult) -> MeasureResult:
+    def _as_told(self, result: MeasureResult) -> MeasureResult:
+        """Add what guests and engines say themselves."""
         guests = self._system.guests
         return replace(
             result,
             guests=tuple(
-                replace(account, mounts=guests[account.name].mounts) if account.name in guests else account
+                guests[account.name].described(account) if account.name in guests else account
                 for account in result.guests
             ),
         )

@@ -11,7 +11,7 @@ from dcss.host.aio import in_thread
 from dcss.host.signals import run_interruptible
 from dcss.progress import Progress
 from dcss.results import RunResult
-from dcss.system.hints import fallbacks
+from dcss.system.hints import downgrades, fallbacks
 from dcss.system.system import System
 
 OnReady = Callable[[Mapping[str, Sequence[int]]], None]  # gets the processes of each guest
@@ -58,7 +58,7 @@ async def _run(
             await in_thread(partial(on_ready, {guest.name: guest.pids for guest in system.guests.values()}))
         verdict, account = await system.prover.examine(evidence_path, progress)
         outcomes = system.outcomes()
-        warnings = (*plan.warnings, *fallbacks(account.guests))
+        warnings = (*plan.warnings, *fallbacks(account.guests), *downgrades(account.guests))
         result = RunResult(verdict, account, outcomes, published - started, ready - published, warnings)
         if timings:
             from dcss.system.timings import Interval, Timeline

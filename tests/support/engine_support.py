@@ -10,7 +10,7 @@ from dcss.abi.timings import Span
 from dcss.account.targets import AddressRange
 from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
-from dcss.engines.base import End, ExecOptions, GuestRefusedError, MemoryLayout, OutputSink, Port
+from dcss.engines.base import Accelerator, End, ExecOptions, GuestRefusedError, MemoryLayout, OutputSink, Port
 from dcss.errors import LaunchError
 from dcss.host.mark import Mark
 
@@ -25,6 +25,7 @@ class FakeInstance:
         self.plan, self.port = plan, port
         self.pids: tuple[int, ...] = (pid,)
         self.no_counters_reason: str | None = "a fake counts nothing"
+        self.accelerator: Accelerator | None = None
         self.access: tuple[FileAccess, ...] = ()
         self.boot: Start | None = None
         self.spans: list[Span] = []

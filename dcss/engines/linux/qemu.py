@@ -74,7 +74,8 @@ class QemuProcess:
 
     def __init__(self, command: Sequence[str], inherited: Sequence[int], log: int, mark: Mark) -> None:
         if shutil.which(command[0]) is None:
-            raise LaunchError(f"{command[0]} is not installed; install {PACKAGES['s390x']}")
+            package = next(PACKAGES[arch] for arch, program in PROGRAMS.items() if program == command[0])
+            raise LaunchError(f"{command[0]} is not installed; install {package}")
         try:
             self._process = subprocess.Popen(
                 launched(list(command)),

@@ -9,7 +9,7 @@ from results_support import made_up_run
 
 from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, Step
 from dcss.results import MountAccess
-from dcss.system.hints import failure_hint, fallbacks, joined_names, plan_hints, reason_hints
+from dcss.system.hints import downgrades, failure_hint, fallbacks, joined_names, plan_hints, reason_hints
 
 
 def plan(*names: str, where: str = "a.yaml:3", **changes: Any) -> list[GuestPlan]:
@@ -121,3 +121,13 @@ def test_a_mount_that_fell_back_is_named_once_for_all_its_guests() -> None:
 def test_a_hint_about_a_mode_names_modes(mode: Any, expect: str, wanted: str) -> None:
     (hint,) = plan_hints(plan("A", expect=expect, mounts=(MountPlan("dcssblk0", "/", ("ro",), mode),)))
     assert wanted in hint
+
+
+def test_machines_without_kvm_are_named_once_for_each_reason() -> None:
+    account = made_up_run().measure.guests[0]
+    by_kvm = replace(account, name="K", accelerator="kvm")
+    slow = [replace(account, name=name, accelerator="tcg", accelerator_reason="no luck") for name in ("A", "B")]
+    assert downgrades([account, by_kvm]) == ()
+    (line,) = downgrades([by_kvm, *slow])
+    assert line.startswith("guests A and B: ")
+    assert line.endswith(": no luck")

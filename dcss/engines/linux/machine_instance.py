@@ -1,0 +1,128 @@
+"""One run of a Linux guest, whatever its architecture: its QEMU and the agent in it."""
+
+import asyncio
+import os
+import socket
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from contextlib import suppress
+
+from dcss.engines.base import Accelerator, End, MemoryLayout
+from dcss.engines.forked.console import GuestConsole
+from dcss.engines.linux.agent_port import AgentPort
+from dcss.engines.linux.ended import MachineEndedError
+from dcss.engines.linux.qemu import QemuProcess
+from dcss.engines.told import ToldByConsole
+from dcss.errors import LaunchError
+from dcss.host.aio import cancel, start_task
+
+
+class MachineInstance(ToldByConsole, ABC):
+    """A machine whose QEMU has been started, with CP's end of its agent's port; see dcss.engines.base.Instance."""
+
+    def __init__(
+        self,
+        name: str,
+        process: QemuProcess,
+        agent: socket.socket,
+        accelerator: Accelerator,
+        *,
+        log: int,
+        time_limit_seconds: float | None,
+    ) -> None:
+        self.name, self.accelerator = name, accelerator
+        self._process, self._time_limit_seconds = process, time_limit_seconds
+        self._log = os.dup(log)
+        self._reason = ""
+        self._agent = AgentPort(agent, lambda: self._give_up("its agent sent what no agent sends"))
+        self._console = GuestConsole(self.name, self._agent.packets, self.kill)
+        self._console.start()
+        self._life = start_task(self._live(), f"machine {self.name}")
+
+    @property
+    def pid(self) -> int | None:
+        """QEMU's process."""
+        return self._process.pid
+
+    @property
+    def pidfd(self) -> int | None:
+        """A descriptor of that process while it lives."""
+        return self._process.pidfd
+
+    @property
+    def exit_status(self) -> int | None:
+        """How QEMU ended; None while it runs."""
+        return self._process.exit_status
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """QEMU's process while it lives."""
+        return () if self.exit_status is not None else (self._process.pid,)
+
+    async def ended(self) -> End:
+        """Wait until QEMU has ended and all that the guest sent has been read."""
+        return await asyncio.shield(self._life)
+
+    def kill(self) -> None:
+        """End QEMU at once."""
+        self._process.kill()
+
+    @abstractmethod
+    def read_storage(self, write_fd: int, address: int, size_bytes: int) -> None:
+        """Write absolute storage to a file that reads as zeros."""
+
+    @abstractmethod
+    def memory(self) -> MemoryLayout:
+        """Return where QEMU has the guest's memory."""
+
+    def on_end(self, call: Callable[[], object]) -> None:
+        """Have `call` called once QEMU has ended."""
+        self._process.ended.add_done_callback(lambda _: call())
+
+    @abstractmethod
+    async def _attend(self) -> None:
+        """Do what the machine needs of CP while it runs. Raises MachineEndedError, LaunchError, OSError, ValueError."""
+
+    def _closed(self) -> None:
+        """Give back what is left, once QEMU has ended."""
+
+    async def _live(self) -> End:
+        """Serve the machine from its first instruction to its end."""
+        passing = asyncio.create_task(self._agent.serve())
+        attending = asyncio.create_task(self._attend_or_end())
+        limit = asyncio.create_task(self._keep_time())
+        try:
+            status = await self._process.ended
+            await passing
+            await attending
+        finally:
+            await cancel(passing, attending, limit)
+            self._closed()
+            os.close(self._log)
+        self._console.end(status)
+        return End(status, self._reason)
+
+    async def _attend_or_end(self) -> None:
+        try:
+            await self._attend()
+        except MachineEndedError:
+            pass
+        except (LaunchError, OSError, ValueError) as error:
+            if self.exit_status is None:
+                self._give_up(f"the machine cannot go on: {error}")
+
+    async def _keep_time(self) -> None:
+        if self._time_limit_seconds is not None:
+            try:
+                async with asyncio.timeout(self._time_limit_seconds):
+                    await self._console.verdict()
+            except TimeoutError:
+                self._give_up(f"its `run:` list took longer than {self._time_limit_seconds:g} s")
+
+    def _note(self, line: str) -> None:
+        with suppress(OSError):  # a full disk
+            os.write(self._log, f"cp: {line}\n".encode())
+
+    def _give_up(self, reason: str) -> None:
+        self._reason = self._reason or reason
+        self.kill()
