@@ -23,6 +23,7 @@ from dcss.config.models import (
 )
 from dcss.config.placement import device_names
 from dcss.config.plan import (
+    DEVICE_BYTES,
     Boot,
     DiskPlan,
     EngineSettings,
@@ -80,14 +81,19 @@ def findings(document: Document, problems: list[FieldProblem]) -> list[str]:
 
 def _plan(document: Document, drafted: Draft, directory: Path, path: Path) -> SystemPlan:
     model = drafted.model
+    guests = tuple(
+        plan
+        for index, guest in enumerate(model.guests)
+        for plan in _guests(guest, drafted, directory, document.place("guests", index))
+    )
+    devices = {device for guest in guests if guest.has_devices for device in guest.dcssblk}
     return SystemPlan(
         name=model.system or path.stem,
-        segments=tuple(segment_plans(model.segments, directory, document)),
-        guests=tuple(
-            plan
-            for index, guest in enumerate(model.guests)
-            for plan in _guests(guest, drafted, directory, document.place("guests", index))
+        segments=tuple(
+            replace(plan, multiple_bytes=DEVICE_BYTES) if plan.name in devices else plan
+            for plan in segment_plans(model.segments, directory, document)
         ),
+        guests=guests,
         path=directory / path.name,
         warnings=tuple(_warnings(document, drafted, directory)),
     )

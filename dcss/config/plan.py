@@ -14,6 +14,7 @@ from dcss.config.sources import DEBIANS_OWN_KERNEL, ImageSource, KernelSource
 Boot = Literal["clone", "full"]
 EngineName = Literal["process", "s390x", "linux"]
 Arch = Literal["s390x", "x86_64"]
+DEVICE_BYTES = 2 << 20  # a segment that is a device has a multiple of these: a subsection of Linux' sparse memory
 DEFAULT_ENGINE: EngineName = "process"
 Expectation = Literal["shared", "copies", "nothing"]
 Restart = Literal["no", "on-failure"]
@@ -31,6 +32,7 @@ class SegmentPlan:
     Either `definition` (from `define:`) or `start_address` and `type` (from `at:` and `type:`; the size is the
     image's own or `size_bytes`) is given; a saved segment, which has no `image`, may have neither. `save` is for one
     with an image. `huge_pages` says whether it gets them. `continues` names the segment whose image goes on here.
+    A size that is the image's own is rounded up to `multiple_bytes`.
     `where` is file:line for messages, `place` names fields of the file too.
     """
 
@@ -45,6 +47,7 @@ class SegmentPlan:
     place: Place | None = field(default=None, repr=False, compare=False)
     continues: str | None = None
     huge_pages: HugePages = "auto"
+    multiple_bytes: int = 1
 
 
 def image_groups(segments: Sequence[SegmentPlan]) -> list[tuple[SegmentPlan, ...]]:
@@ -153,6 +156,11 @@ class GuestPlan:
     privilege: str = "G"
     disks: tuple[DiskPlan, ...] = ()
     timings: bool = False  # it says where its start goes
+
+    @property
+    def has_devices(self) -> bool:
+        """Whether segments are devices of the guest's machine, rather than loaded by its kernel."""
+        return isinstance(self.settings, LinuxSettings) and self.settings.arch == "x86_64"
 
     @property
     def engine(self) -> EngineName:

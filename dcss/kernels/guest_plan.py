@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Iterator
 from typing import Final
 
-from dcss.config.plan import GuestPlan, LinuxSettings, MountPlan, Step
+from dcss.config.plan import GuestPlan, MountPlan, Step
 from dcss.errors import ConfigError
 
 FIRST_PMEM_SLOT: Final = 0x10  # of the PCI bus: where an x86_64 machine has the first of its virtio-pmem devices
@@ -24,9 +24,9 @@ def plan_script(plan: GuestPlan) -> str:
 
 
 def _devices(plan: GuestPlan) -> Iterator[str]:
-    given = isinstance(plan.settings, LinuxSettings) and plan.settings.arch == "x86_64"  # else its kernel loads them
     for number, device in enumerate(plan.dcssblk):
-        yield _call("pmem", f"{FIRST_PMEM_SLOT + number:x}", device, str(number)) if given else _call("device", device)
+        given = ("pmem", f"{FIRST_PMEM_SLOT + number:x}", device, str(number))
+        yield _call(*given) if plan.has_devices else _call("device", device)
 
 
 def _call(*words: str) -> str:

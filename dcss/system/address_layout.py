@@ -5,7 +5,7 @@ from itertools import combinations, pairwise
 
 from dcss.abi.extmem import SEGMENT_SIZE, SegmentDefinition, SegmentName, adjoining_types
 from dcss.config.names import device_segments
-from dcss.config.plan import GuestPlan
+from dcss.config.plan import DEVICE_BYTES, GuestPlan
 from dcss.errors import ConfigError
 
 
@@ -13,12 +13,14 @@ def check_address_layout(definitions: Mapping[SegmentName, SegmentDefinition], g
     """Raise ConfigError where a guest cannot load its segments.
 
     Its storage may not reach into one, two may not share a megabyte, and those of one device must adjoin and have types
-    that go together.
+    that go together. What is a device of its machine has a size that its kernel takes.
     """
     findings: list[str] = []
     for guest in {(guest.where, guest.dcssblk, guest.storage_bytes): guest for guest in guests}.values():
         for device in guest.dcssblk:
             findings += _check_device(definitions, guest, device)
+            if guest.has_devices:
+                findings += _check_size(definitions, guest, device)
         names = {SegmentName(name) for device in guest.dcssblk for name in device_segments(device)}
         used = sorted((definitions[name] for name in names & definitions.keys()), key=lambda found: found.start)
         if used and used[0].start < guest.storage_bytes:
@@ -34,6 +36,17 @@ def check_address_layout(definitions: Mapping[SegmentName, SegmentDefinition], g
                 )
     if findings:
         raise ConfigError(*findings)
+
+
+def _check_size(definitions: Mapping[SegmentName, SegmentDefinition], guest: GuestPlan, device: str) -> Iterator[str]:
+    """Yield why a segment cannot be a device of an x86_64 machine."""
+    for definition in (definitions[name] for name in map(SegmentName, device_segments(device)) if name in definitions):
+        if definition.size_bytes % DEVICE_BYTES:
+            yield (
+                f"{guest.where}: guest {guest.name}: found segment {definition.name} of {definition.size_bytes} bytes,"
+                f" wanted a multiple of {DEVICE_BYTES} (2 MiB), as x86_64 kernels take persistent memory (size: auto"
+                " gives it that)"
+            )
 
 
 def _check_device(definitions: Mapping[SegmentName, SegmentDefinition], guest: GuestPlan, device: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """Plan segments: find their definitions, and the images that go in, before anything is made."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dcss.abi.extmem import MAX_DCSS_BYTES, PageRange, SegmentDefinition, SegmentName
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
@@ -50,6 +50,8 @@ def _plan_group(
     given_bytes = None if last.size_bytes is None else before_bytes + last.size_bytes
     with segment_errors(plans):
         image = plan_image(first.image, address=first.start_address or 0, size_bytes=given_bytes)
+    if given_bytes is None:
+        image = replace(image, size_bytes=-(-image.size_bytes // last.multiple_bytes) * last.multiple_bytes)
     if image.file_system_bytes <= before_bytes:
         raise ConfigError(
             f"{_field(last, 'image', 'continues')}: segment {last.name}: found a file system of"

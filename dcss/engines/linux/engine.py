@@ -71,7 +71,7 @@ class LinuxEngine:
             archive = await in_thread(initramfs, kernel, settings.arch, plan)
         except DcssError as error:
             raise GuestRefusedError(str(error)) from error
-        spawn = self._spawn_pmem if settings.arch == "x86_64" else self._spawn_s390x
+        spawn = self._spawn_pmem if plan.has_devices else self._spawn_s390x
         instance = await spawn(plan, port, log, kernel.image, archive)
         self._instances.add(instance)
         instance.on_end(lambda: self._instances.discard(instance))
@@ -170,7 +170,7 @@ def _unsupported(guest: GuestPlan) -> Iterator[ConfigProblem]:
     if shutil.which(PROGRAMS[arch]) is None:
         found, wanted = f"linux, and no {PROGRAMS[arch]}", f"{PROGRAMS[arch]} in PATH"
         yield ConfigProblem(f"{guest.where}: engine", found, wanted, f"apt install {PACKAGES[arch]}")
-    if arch == "x86_64":
+    if guest.has_devices:
         yield from _unsupported_by_pmem(guest)
     else:
         reason = unsupported_because()

@@ -11,9 +11,8 @@ from typing import NamedTuple
 from dcss.abi.diag64 import DIAGNOSE_64, ConditionCode, Diag64
 from dcss.abi.extmem import SegmentName
 from dcss.abi.hypercall import Request
-from dcss.config.plan import GuestPlan
+from dcss.config.plan import DEVICE_BYTES, GuestPlan
 from dcss.engines.base import GuestRefusedError, Port
-from dcss.host.mapping import HUGE_PAGE_BYTES
 
 _OPERAND = 0x2000  # any doubleword: nothing is stored there
 
@@ -60,14 +59,6 @@ async def _load(plan: GuestPlan, port: Port, name: str) -> PmemDevice:
     if reply.condition_code == ConditionCode.FAILED or reply.descriptor is None:
         raise GuestRefusedError(f"{where}: cannot be loaded: CP answers with code {reply.ry}")
     size_bytes = reply.ry + 1 - reply.rx
-    if size_bytes % HUGE_PAGE_BYTES:
-        raise GuestRefusedError(f"{where}: {wrong_size(size_bytes)}")
+    if size_bytes % DEVICE_BYTES:
+        raise GuestRefusedError(f"{where}: found {size_bytes} bytes, wanted a multiple of {DEVICE_BYTES} (2 MiB)")
     return PmemDevice(name, os.open(f"/proc/self/fd/{reply.descriptor}", os.O_RDONLY | os.O_CLOEXEC), size_bytes)
-
-
-def wrong_size(size_bytes: int) -> str:
-    """Say that a segment cannot be a device."""
-    return (
-        f"found {size_bytes} bytes, wanted a multiple of {HUGE_PAGE_BYTES} (2 MiB), as x86_64 kernels take persistent"
-        " memory (size: auto gives it that)"
-    )

@@ -3,7 +3,7 @@
 import pytest
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName
-from dcss.config.plan import GuestPlan, ProcessSettings
+from dcss.config.plan import GuestPlan, LinuxSettings, ProcessSettings
 from dcss.errors import ConfigError
 from dcss.system.address_layout import check_address_layout
 
@@ -53,3 +53,14 @@ def test_a_device_may_mix_the_types_that_the_driver_mixes() -> None:
 
 def test_segments_that_no_guest_loads_together_may_overlap() -> None:
     check_address_layout(segments(A="4000-40FF SR", B="4080-41FF SR"), [guest("A"), guest("B")])
+
+
+def test_a_device_of_an_x86_64_machine_has_whole_two_mebibytes() -> None:
+    machine = GuestPlan("X", LinuxSettings(arch="x86_64"), 64 << 20, ("A", "B"), (), "shared", (), "demo.yaml:9")
+    sizes = segments(A="4000-41FF SR", B="4200-42FF SR")
+    with pytest.raises(
+        ConfigError, match="guest X: found segment B of 1048576 bytes, wanted a multiple of 2097152"
+    ) as caught:
+        check_address_layout(sizes, [machine])
+    assert len(caught.value.findings) == 1
+    check_address_layout(sizes, [guest("A", "B")])

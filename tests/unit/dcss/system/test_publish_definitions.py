@@ -14,6 +14,7 @@ from dcss.config.sources import Ext2Source
 from dcss.errors import ConfigError
 from dcss.progress import SilentProgress
 from dcss.system.extents import ExtentCache
+from dcss.system.planned import plan_segments
 from dcss.system.publish import publish_segments
 
 
@@ -53,3 +54,18 @@ def test_what_is_wrong_with_all_segments_comes_at_once(tmp_path: Path) -> None:
         f"{config}:2: segments[0].image.files[1]",
         f"{config}:3: segments[1].size",
     ]
+
+
+@pytest.mark.parametrize(("machine", "multiple_bytes"), [({}, 4096), ({"engine": "linux", "arch": "x86_64"}, 2 << 20)])
+def test_a_size_that_the_image_decides_fits_the_machines_that_have_it_as_a_device(
+    tmp_path: Path, machine: dict[str, str], multiple_bytes: int
+) -> None:
+    (tmp_path / "file").write_bytes(bytes(range(256)) * 4096)
+    path = tmp_path / "sized.yaml"
+    keys = "".join(f", {key}: {value}" for key, value in machine.items())
+    path.write_text(
+        f"segments: [{{name: A, at: 0x20000000, image: {{files: [{tmp_path}/file]}}}}]\nguests: [{{name: G{keys}}}]\n"
+    )
+    (planned,) = plan_segments(load_plan(path).segments, {}, "S")
+    assert planned.definition.size_bytes % multiple_bytes == 0
+    assert (planned.definition.size_bytes % (2 << 20) == 0) is (multiple_bytes == 2 << 20)
