@@ -1,7 +1,7 @@
 """The console of a guest that runs programs: what the host asks for, and what becomes of it (dcss.abi.programs)."""
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from socket import MSG_NOSIGNAL, socket
 
@@ -11,7 +11,7 @@ from dcss.abi.programs import ProgramPacket, ProgramRequest
 from dcss.errors import KernelError
 from vmguest.kernel import Kernel
 from vmguest.s390x.client import Client
-from vmguest.s390x.programs import Programs
+from vmguest.s390x.programs import NO_EVENTS, Programs
 
 
 class HostConsole:
@@ -23,10 +23,10 @@ class HostConsole:
         self._received: deque[bytes] = deque()  # while one program could not go on
         self._closed = False  # by the host: the guest is taken down
 
-    def serve(self) -> None:
-        """Run programs until the host closes its side."""
+    def serve(self, more_events: Mapping[int, Callable[[], None]] = NO_EVENTS) -> None:
+        """Run programs until the host closes its side; see `Programs.run` for `more_events`."""
         with suppress(ConnectionError):  # taken down while the guest wrote
-            self._programs.run(self._settle, {self._console.fileno(): self._receive})
+            self._programs.run(self._settle, {self._console.fileno(): self._receive, **more_events})
 
     def _settle(self) -> bool:
         """Send what has come to be sent since the last time; return whether the guest is taken down."""

@@ -4,7 +4,6 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from contextlib import suppress
 from socket import socket
 from time import monotonic
 from typing import Protocol
@@ -50,8 +49,7 @@ class ProgramLevel:
         if kernel.vfs.on_rootfs(kernel.vfs.root()):
             return  # its files, made when programs begin, have the guest's own name
         programs = self._programs_of(kernel)
-        with suppress(KernelError):  # such as a shell of another machine
-            warm(kernel, programs)
+        warm(kernel, programs)
         programs.rest()
 
     def run_step(self, kernel: Kernel, step: CommandStep) -> None:

@@ -24,7 +24,7 @@ from vmguest.terminal import Terminal
 
 DEFAULT_PATH = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 DEFAULT_ENVIRONMENT = (b"PATH=" + DEFAULT_PATH, b"HOME=/root", b"USER=root", b"LOGNAME=root", b"SHELL=/bin/sh")
-_NO_EVENTS: Mapping[int, Callable[[], None]] = MappingProxyType({})
+NO_EVENTS: Mapping[int, Callable[[], None]] = MappingProxyType({})
 
 
 class Command(NamedTuple):
@@ -79,7 +79,7 @@ class Programs:
         """Have a process that was started just now wait for gdb; `send` takes what goes to gdb."""
         return Debugger(self._system, process, send)
 
-    def run(self, until: Callable[[], bool], host_events: Mapping[int, Callable[[], None]] = _NO_EVENTS) -> None:
+    def run(self, until: Callable[[], bool], host_events: Mapping[int, Callable[[], None]] = NO_EVENTS) -> None:
         """Run programs until `until()` is true; `host_events[descriptor]()` is called when that can be read.
 
         Raises StalledError where nothing can happen any more.

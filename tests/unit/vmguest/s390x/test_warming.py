@@ -1,18 +1,20 @@
-"""A guest that will be cloned has its shell do nothing: it leaves no trace, and no thread that a fork would lose."""
+"""A guest that will be cloned has its shells run for nothing: no trace is left, no thread that a fork would lose."""
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from cp_support import BlockingCp
 from elf390_support import install, loop
 from guest_support import definition, fill_with, guest_kernel
 from image_support import build
+from programs_support import FakeProcess, FakePrograms
 
-from dcss.errors import KernelError
 from vmguest.kernel import Kernel
 from vmguest.s390x import warming
-from vmguest.s390x.programs import Programs
+from vmguest.s390x.programs import Command, Programs
 
 
 def boot(kernel: Kernel) -> None:
@@ -20,11 +22,9 @@ def boot(kernel: Kernel) -> None:
     kernel.mount("dcssblk0", "/", ("ro", "xip"))
 
 
-@pytest.mark.parametrize(
-    ("shell", "error"), [("hello", False), ("fail", False), ("loop", False), (None, False), ("text", True)]
-)
+@pytest.mark.parametrize("shell", ["hello", "fail", "loop", None, "text"])
 def test_it_leaves_the_guest_as_it_was(
-    control_program: BlockingCp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str | None, error: bool
+    control_program: BlockingCp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shell: str | None
 ) -> None:
     monkeypatch.setattr(warming, "_SECONDS", 0.1)
     install(tmp_path / "tree")
@@ -41,12 +41,30 @@ def test_it_leaves_the_guest_as_it_was(
         boot(kernel)
         made = Programs(kernel)
         before = kernel.counters(), threading.active_count()
-        if error:
-            with pytest.raises(KernelError):
-                warming.warm(kernel, made)
-        else:
-            warming.warm(kernel, made)
+        warming.warm(kernel, made)
         made.rest()
         assert made.running == ()
         assert made.anonymous_bytes == 0
         assert (kernel.counters(), threading.active_count()) == before
+
+
+def test_each_shell_and_then_the_tools(control_program: BlockingCp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs are asked for one after the other, as the host asks."""
+    commands: list[tuple[bytes, ...]] = []
+    monkeypatch.setattr(warming, "existing", lambda _, path: path)
+
+    class Noting(FakePrograms):
+        running = ()
+
+        def start(self, command: Command, *others: Any, **more: Any) -> FakeProcess:
+            commands.append(command.words)
+            return super().start(Command((b"fake",)), *others, **more)
+
+    def body(process: FakeProcess) -> Iterator[None]:
+        yield from process.write(b"out")
+
+    with guest_kernel(control_program) as kernel:
+        warming.warm(kernel, cast(Programs, Noting({b"fake": body})))
+    shells = [b"/bin/sh", b"/bin/bash"] * 3 + [b"/bin/bash"]
+    assert [words[:2] for words in commands] == [(shell, b"-c") for shell in shells]
+    assert b"| sort |" in commands[-1][2]
