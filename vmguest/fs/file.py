@@ -218,6 +218,8 @@ class StoredFile(FileDefaults, ABC):
 
     def _pieces(self, position: int, count: int) -> Iterator[memoryview]:
         end = clip(self, position, count)
+        if end == position:
+            return
         first = position >> PAGE_SHIFT
         for run in self._runs_to_read(first, hostmem.pages(end) - first):
             start = run.file_page << PAGE_SHIFT

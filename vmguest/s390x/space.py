@@ -443,7 +443,7 @@ class UserSpace:
                 elif area.protection & PROT_EXEC and not entry & INVALID:
                     changed.append(INVALID)  # to be looked through
                 else:
-                    changed.append((entry | PROTECT) if area.protection else INVALID)
+                    changed.append(entry | PROTECT if area.protection and not entry & INVALID else INVALID)
             self._tables.store(page, changed)
         self.stale = True
 
