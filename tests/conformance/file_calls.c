@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/mman.h>
@@ -190,6 +191,38 @@ static void times(void)
 	unlink("times");
 }
 
+static void in_memory(void)
+{
+	char link[64] = "", text[8] = "";
+	struct stat found;
+	int file = memfd_create("name", MFD_CLOEXEC), other;
+	char *mapped;
+
+	say("made", file >= 0);
+	fstat(file, &found);
+	printf("mode %o links %d size %d flags %d\n", found.st_mode, (int)found.st_nlink, (int)found.st_size,
+	       fcntl(file, F_GETFD));
+	say("write", write(file, "written", 7));
+	say("longer", ftruncate(file, 10000));
+	mapped = mmap(NULL, 10000, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
+	memcpy(mapped, "stored!", 7);
+	mapped[9999] = 'x';
+	say("read", pread(file, text, 7, 0));
+	say("read", pread(file, text + 7, 1, 9999));
+	printf("%.8s\n", text);
+	sprintf(text, "%d", file);
+	chdir("/proc/self/fd");
+	say("link", readlink(text, link, sizeof(link) - 1));
+	printf("%s\n", link);
+	other = open(text, O_RDWR);
+	say("opened again", pread(other, link, 3, 0));
+	chdir("/tmp");
+	say("give it a name", linkat(file, "", AT_FDCWD, "named", AT_EMPTY_PATH));
+	say("empty name", memfd_create("", 0) >= 0);
+	say("flags", memfd_create("x", 0x1000));
+	say("long name", memfd_create(memset(malloc(300), 'x', 299), 0));
+}
+
 int main(void)
 {
 	umask(022);
@@ -197,5 +230,6 @@ int main(void)
 	unnamed();
 	nameless();
 	times();
+	in_memory();
 	return 0;
 }

@@ -5,6 +5,7 @@
 
 #define _GNU_SOURCE
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
 #include <sched.h>
@@ -17,12 +18,14 @@
 #include <sys/epoll.h>
 #include <sys/file.h>
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysinfo.h>
 #include <sys/time.h>
 #include <sys/times.h>
 #include <sys/uio.h>
+#include <sys/un.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
@@ -182,6 +185,81 @@ static void descriptors(void)
 	SHOW("epoll", result, event);
 }
 
+static void show_message(const char *name, long result, struct msghdr *message, const void *beside)
+{
+	message->msg_name = message->msg_iov = message->msg_control = NULL; /* where they lie is not compared */
+	message->msg_flags &= ~MSG_CTRUNC;				     /* of which qemu-s390x knows nothing */
+	show(name, result, message, offsetof(struct msghdr, msg_flags) + sizeof message->msg_flags);
+	message->msg_control = (void *)beside;
+	for (struct cmsghdr *each = CMSG_FIRSTHDR(message); each; each = CMSG_NXTHDR(message, each)) {
+		if (each->cmsg_type == SCM_CREDENTIALS)
+			memset(CMSG_DATA(each), 0xee, sizeof(struct ucred)); /* see `sockets` */
+		show("beside", (char *)each - (char *)beside, each, each->cmsg_len);
+	}
+}
+
+static void sockets(void)
+{
+	struct sockaddr_un name = { AF_UNIX, "socket" }, found, abstract = { AF_UNIX, "\0abstract" };
+	struct ucred sender;
+	struct timeval time = { 3, 260000 }, kept[2];
+	union { struct cmsghdr head; char bytes[128]; } beside;
+	char text[8];
+	struct iovec part = { text, sizeof text };
+	struct msghdr message = { &found, sizeof found, &part, 1, &beside, sizeof beside, 0 };
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0), other = socket(AF_UNIX, SOCK_STREAM, 0), ends[2], one = 1, taken;
+	socklen_t size = sizeof found;
+
+	memset(&found, 0x55, sizeof found);
+	printf("bind %d\n", bind(listener, (void *)&name, sizeof name));
+	SHOW("getsockname", getsockname(listener, (void *)&found, &size), found);
+	printf("size %u, listen %d, bind %d\n", size, listen(listener, 5), bind(other, (void *)&abstract, 2 + 9));
+	printf("connect %d\n", connect(other, (void *)&name, sizeof name));
+	memset(&found, 0x55, sizeof found);
+	size = sizeof found;
+	taken = accept(listener, (void *)&found, &size);
+	SHOW("accept", size, found);
+	memset(&found, 0x55, sizeof found);
+	size = 4;
+	SHOW("getpeername", getpeername(other, (void *)&found, &size), found);
+	size = sizeof sender;
+	printf("peer %d: %d\n", getsockopt(other, SOL_SOCKET, SO_PEERCRED, &sender, &size), sender.pid == getpid());
+	hide(sender.pid, "processes are numbered");
+	hide(sender.uid, "programs of a guest are root");
+	hide(sender.gid, "programs of a guest are root");
+	SHOW("ucred", size, sender);
+	for (int each = SO_RCVTIMEO; each <= SO_SNDTIMEO; each++) {
+		size = sizeof kept;
+		memset(kept, 0x55, sizeof kept);
+		SHOW("no time", getsockopt(taken, SOL_SOCKET, each, kept, &size), kept);
+		printf("set %d\n", setsockopt(taken, SOL_SOCKET, each, &time, sizeof time));
+		SHOW("time", getsockopt(taken, SOL_SOCKET, each, kept, &size), kept);
+		printf("size %u, too short %d\n", size, setsockopt(taken, SOL_SOCKET, each, &time, 8));
+	}
+	socketpair(AF_UNIX, SOCK_DGRAM, 0, ends);
+	setsockopt(ends[0], SOL_SOCKET, SO_PASSCRED, &one, sizeof one);
+	beside.head = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+	*(int *)CMSG_DATA(&beside.head) = ends[0];
+	message = (struct msghdr){ NULL, 0, &part, 1, &beside, CMSG_SPACE(sizeof(int)), 0 };
+	memcpy(text, "message", 8);
+	printf("sendmsg %zd\n", sendmsg(ends[1], &message, 0));
+	memset(&beside, 0x55, sizeof beside);
+	message = (struct msghdr){ &found, sizeof found, &part, 1, &beside, sizeof beside, 0x55 };
+	long result = recvmsg(ends[0], &message, MSG_CMSG_CLOEXEC);
+	show_message("recvmsg", result, &message, &beside);
+	setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 0, 2000 }, sizeof time);
+	printf("in time %zd %d\n", recv(ends[0], text, 8, 0), errno == EAGAIN);
+	printf("in time %zd %d\n", read(ends[0], text, 8), errno == EAGAIN);
+	printf("bad time %d %d\n", setsockopt(ends[0], SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 0, 1000000 }, sizeof time),
+	       errno == EDOM);
+	setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &(struct timeval){ 0, 2000 }, sizeof time);
+	printf("accept %d %d\n", accept(listener, NULL, NULL), errno == EAGAIN);
+	setsockopt(ends[1], SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){ 0, 2000 }, sizeof time);
+	while (send(ends[1], text, 8, 0) == 8)
+		;
+	printf("send %d\n", errno == EAGAIN);
+}
+
 static siginfo_t told;
 static ucontext_t interrupted;
 static uint64_t skip;
@@ -202,7 +280,7 @@ static void show_signal(const char *name)
 	memset((char *)&told + 12, 0xee, 4); /* qemu-s390x does not fill what lies between */
 	if (told.si_signo == SIGCHLD)
 		memset((char *)&told + 28, 0xee, 4); /* nor what lies behind the status */
-	show(name, told.si_signo, &told, 32);
+	show(name, told.si_signo, &told, told.si_code == SI_QUEUE || told.si_signo == SIGCHLD ? 32 : 24);
 	printf("stack flags %d\n", interrupted.uc_stack.ss_flags);
 }
 
@@ -223,13 +301,13 @@ static void signals(void)
 	SHOW("sigaltstack", sigaltstack(&stack, &old), old.ss_flags);
 	skip = 4; /* a load's fault leaves the address at the instruction */
 	__asm__ volatile("lghi %%r1, 0\n	lghi %%r3, 0x77\n	l %%r2, 0(%%r1)" : : : "1", "2", "3", "cc");
-	show("SIGSEGV", told.si_signo, &told, 32);
+	show("SIGSEGV", told.si_signo, &told, 24);
 	show("registers", 0, &interrupted.uc_mcontext.gregs[1], 8);
 	show("registers", 0, &interrupted.uc_mcontext.gregs[3], 8);
 	skip = 0; /* a divide exception leaves it behind the instruction */
 	__asm__ volatile("lghi %%r3, 0\n	dsgr %%r4, %%r3" : : : "3", "4", "5", "cc");
 	told.si_addr = NULL;
-	show("SIGFPE", told.si_signo, &told, 32);
+	show("SIGFPE", told.si_signo, &told, 24);
 	kill(getpid(), SIGUSR1);
 	show_signal("SIGUSR1 of kill");
 	raise(SIGUSR1);
@@ -246,6 +324,27 @@ static void signals(void)
 	printf("waited for %d\n", sigwaitinfo(&waited, &told));
 	memset((char *)&told + 32, 0, sizeof told - 32); /* the times that it used */
 	show_signal("SIGCHLD");
+	sigprocmask(SIG_UNBLOCK, &waited, NULL);
+	struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1, .sigev_value = value };
+	struct itimerspec once = { { 0, 0 }, { 0, 1000000 } };
+	timer_t timer = 0;
+	sigemptyset(&waited);
+	sigaddset(&waited, SIGUSR1);
+	sigprocmask(SIG_BLOCK, &waited, NULL);
+	printf("timer_create %d\n", timer_create(CLOCK_MONOTONIC, &event, &timer));
+	timer_settime(timer, 0, &once, NULL);
+	printf("waited for %d\n", sigwaitinfo(&waited, &told));
+	memset((char *)&told + 12, 0xee, 4);
+	memset((char *)&told + 16, 0xee, 4); /* timers are numbered */
+	show("SIGUSR1 of a timer", told.si_signo, &told, 32);
+	event = (struct sigevent){ .sigev_notify = SIGEV_THREAD_ID, .sigev_signo = SIGUSR1, .sigev_value = value };
+	event._sigev_un._tid = 1 << 30;
+	printf("no such thread %d %d\n", timer_create(CLOCK_MONOTONIC, &event, &timer), errno == EINVAL);
+	event = (struct sigevent){ .sigev_notify = 77, .sigev_signo = SIGUSR1 };
+	printf("no such way %d %d\n", timer_create(CLOCK_MONOTONIC, &event, &timer), errno == EINVAL);
+	event = (struct sigevent){ .sigev_notify = SIGEV_SIGNAL, .sigev_signo = 99 };
+	printf("no such signal %d %d\n", timer_create(CLOCK_MONOTONIC, &event, &timer), errno == EINVAL);
+	printf("no such clock %d %d\n", timer_create(77, NULL, &timer), errno == EINVAL);
 	siginfo_t ended;
 	memset(&ended, 0x55, sizeof ended);
 	printf("waitid %d\n", waitid(P_ALL, 0, &ended, WEXITED));
@@ -260,6 +359,7 @@ int main(void)
 	files();
 	limits_and_times();
 	descriptors();
+	sockets();
 	signals();
 	return 0;
 }

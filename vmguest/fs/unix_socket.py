@@ -86,6 +86,7 @@ class UnixSocket(StreamFile):
         self.name = b""  # what follows the family in its address: a path with its zero byte, or zero and any bytes
         self.unbind: Callable[[], None] | None = None  # forgets the name
         self.wants_sender = False  # SO_PASSCRED
+        self._most_seconds: dict[int, float] = {}  # of a wait, by its events: SO_RCVTIMEO, SO_SNDTIMEO
         self.backlog: int | None = None  # how many connections may wait to be accepted; None where it does not listen
         self.accepted = True
         self._connections: deque[UnixSocket] = deque()
@@ -98,6 +99,17 @@ class UnixSocket(StreamFile):
         self._departures = 0  # of what it sent
 
     # -- connections -----------------------------------------------------------------------------------------------
+
+    def most_seconds(self, events: int) -> float | None:
+        """Return how long a call waits at most for POLLIN or POLLOUT, None where it waits without end."""
+        return self._most_seconds.get(events)
+
+    def limit_waits(self, events: int, seconds: float | None) -> None:
+        """Have calls wait for a time only."""
+        if seconds is None:
+            self._most_seconds.pop(events, None)
+        else:
+            self._most_seconds[events] = seconds
 
     @property
     def connected(self) -> bool:

@@ -1,9 +1,10 @@
 """System calls on descriptors: open, read, write and their kin."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from errno import EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE
 
 from dcss.errors import KernelError
+from vmguest.fs.memfd import MFD_CLOEXEC, new_memfd
 from vmguest.fs.mount import Dentry
 from vmguest.fs.open import O_APPEND, O_CLOEXEC, O_NONBLOCK, O_PATH, FileDescription, open_file
 from vmguest.fs.open_special import TMPFILE_BIT, open_path, open_unnamed
@@ -15,6 +16,7 @@ from vmguest.s390x.calls.locks import RECORD_LOCKS, record_lock
 from vmguest.s390x.calls.paths import AT_FDCWD, place_of
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.structures import INT, IOVEC
+from vmguest.s390x.calls.times import deadline_in, is_over
 from vmguest.s390x.process import Thread, WaitError
 from vmguest.s390x.signals import SIGPIPE, SignalInfo
 from vmguest.s390x.system import System
@@ -22,6 +24,7 @@ from vmguest.s390x.system import System
 CALLS = CallGroup()
 MOST_BYTES = 0x7FFF_F000  # of one read or write: MAX_RW_COUNT
 _MOST_BUFFERS = 1024
+_NOWHERE = memoryview(bytearray())  # where a read of no bytes goes, which tells errors all the same
 _CHUNK_BYTES = 1 << 20
 _WRITABLE_FLAGS = O_APPEND | O_NONBLOCK
 
@@ -33,15 +36,29 @@ _PIPE_BYTES = 65536
 O_LARGEFILE = 0o100000
 
 
-def or_wait(error: KernelError, file: FileDescription, events: int) -> Exception:
-    """Return what to raise for an error of a file: EAGAIN is a wait for events, unless the file does not wait."""
+def or_wait(
+    error: KernelError,
+    thread: Thread,
+    file: FileDescription,
+    events: int,
+    worth_trying: Callable[[], bool] | None = None,
+) -> Exception:
+    """Return what to raise for an error of a file: EAGAIN is a wait, unless the file does not wait.
+
+    It ends with one of some events, or when `worth_trying` says so, where that is given. Sockets may wait for a time
+    only, and a signal's handler ends that wait (sock_intr_errno).
+    """
     if error.errno != EAGAIN or file.flags & O_NONBLOCK:
+        return error
+    seconds = file.file.most_seconds(events) if isinstance(file.file, UnixSocket) else None
+    deadline = deadline_in(thread, seconds)
+    if is_over(deadline):
         return error
 
     def ready() -> bool:
         return bool(file.poll() & (events | POLLERR | POLLHUP)) or file.alarm_seconds() == 0
 
-    return WaitError(ready, alarm=file.alarm_seconds)
+    return WaitError(worth_trying or ready, deadline, restart=deadline is None, alarm=file.alarm_seconds)
 
 
 @CALLS.add("at", "path", "open", "mode")
@@ -64,6 +81,14 @@ def _open(system: System, name: bytes, flags: int, start: Dentry, mode: int) -> 
     if flags & TMPFILE_BIT:
         return open_unnamed(system.vfs, name, flags, start, mode)
     return open_file(system.vfs, name, flags, start, mode)
+
+
+@CALLS.add("path", "uint")
+def memfd_create(system: System, thread: Thread, name: int, flags: int) -> int:
+    """Make a file in storage that has no place in the tree."""
+    process = thread.process
+    opened = new_memfd(system.vfs, system.kernel.machine.storage, process.space.string(name), flags)
+    return process.files.install(opened, close_on_exec=bool(flags & MFD_CLOEXEC))
 
 
 @CALLS.add("path", "open", "mode", name="open")
@@ -161,7 +186,7 @@ def _read(thread: Thread, number: int, parts: Sequence[tuple[int, int]], positio
     done = 0
     try:
         if not any(size_bytes for _, size_bytes in parts):
-            return file.read(memoryview(b"")) if position is None else file.pread(memoryview(b""), position)
+            return file.read(_NOWHERE) if position is None else file.pread(_NOWHERE, position)
         for address, size_bytes in parts:
             for piece in space.buffers(address, size_bytes):
                 count = file.read(piece) if position is None else file.pread(piece, position + done)
@@ -173,7 +198,7 @@ def _read(thread: Thread, number: int, parts: Sequence[tuple[int, int]], positio
     except KernelError as error:
         if done:
             return done
-        raise or_wait(error, file, POLLIN) from error
+        raise or_wait(error, thread, file, POLLIN) from error
     return done
 
 
@@ -198,7 +223,7 @@ def _write(
             system.delivery.send(
                 thread.process, SignalInfo.sent(SIGPIPE, thread.process.pid, thread.process.credentials.uid), thread
             )
-        wait = or_wait(error, file, POLLOUT)
+        wait = or_wait(error, thread, file, POLLOUT)
         if isinstance(wait, WaitError) and not thread.deliverable:
             thread.written_bytes = done
             raise wait from error
@@ -278,7 +303,7 @@ def ioctl(_system: System, thread: Thread, number: int, request: int, argument: 
     try:
         return file.ioctl(request, argument, thread.process.space)
     except KernelError as error:  # EAGAIN: who is in the background is stopped before it changes a terminal
-        raise or_wait(error, file, 0) from error
+        raise or_wait(error, thread, file, 0) from error
 
 
 @CALLS.add("address", "open")
@@ -326,7 +351,7 @@ def sendfile(system: System, thread: Thread, out: int, source: int, offset: int,
             done += to_file.write(buffer[:room_bytes])
     except KernelError as error:
         if not done:
-            raise or_wait(error, to_file, POLLOUT) from error
+            raise or_wait(error, thread, to_file, POLLOUT) from error
     if offset:
         space.write(offset, (position + done).to_bytes(8, "big"))
     else:

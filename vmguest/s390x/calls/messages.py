@@ -93,7 +93,7 @@ def _send(
         if error.errno == EPIPE and socket.kind == SOCK_STREAM and not flags & _MSG_NOSIGNAL:
             process = thread.process
             system.delivery.send(process, SignalInfo.sent(SIGPIPE, process.pid, process.credentials.uid), thread)
-        refused = _unless_refused(error, opened, flags, _room_for(socket, to, len(data)))
+        refused = _unless_refused(error, thread, opened, flags, _room_for(socket, to, len(data)))
         if isinstance(refused, WaitError) and not thread.deliverable:
             thread.written_bytes = done
             raise refused from error
@@ -111,14 +111,17 @@ def _room_for(socket: UnixSocket, to: UnixSocket | None, size_bytes: int) -> Cal
 
 
 def _unless_refused(
-    error: KernelError, opened: FileDescription, flags: int, ready: Callable[[], bool] | None, events: int = POLLOUT
+    error: KernelError,
+    thread: Thread,
+    opened: FileDescription,
+    flags: int,
+    ready: Callable[[], bool] | None,
+    events: int = POLLOUT,
 ) -> Exception:
     """Return what to raise: a wait, unless the call or the socket says that it does not wait."""
     if error.errno == EAGAIN and flags & _MSG_DONTWAIT:
         return error
-    if error.errno == EAGAIN and ready is not None and not opened.flags & O_NONBLOCK:
-        return WaitError(ready)
-    return or_wait(error, opened, events)
+    return or_wait(error, thread, opened, events, ready)
 
 
 @CALLS.add("fd", "data", "size", "flags", "address", "int")
@@ -210,12 +213,13 @@ def _receive(thread: Thread, number: int, size_bytes: int, flags: int) -> tuple[
     size_bytes = min(size_bytes, _MOST_RECEIVED_BYTES)
     blocks = not (opened.flags & O_NONBLOCK or flags & (_MSG_DONTWAIT | _MSG_PEEK))
     takes_all = flags & _MSG_WAITALL and socket.kind == SOCK_STREAM and socket.connected
-    if takes_all and blocks and not socket.has_bytes(size_bytes):
-        raise WaitError(lambda: socket.has_bytes(size_bytes))
+    deadline = deadline_in(thread, socket.most_seconds(POLLIN))
+    if takes_all and blocks and not socket.has_bytes(size_bytes) and not is_over(deadline):
+        raise WaitError(lambda: socket.has_bytes(size_bytes), deadline, restart=deadline is None)
     try:
         return socket, socket.receive(size_bytes, peek=bool(flags & _MSG_PEEK))
     except KernelError as error:
-        raise _unless_refused(error, opened, flags, None, POLLIN) from error
+        raise _unless_refused(error, thread, opened, flags, None, POLLIN) from error
 
 
 def _result(socket: UnixSocket, received: Received, flags: int) -> int:

@@ -4,12 +4,12 @@ Programs make them by socketcall(2), as glibc does on s390x, or each by a number
 """
 
 import struct
-from errno import EAFNOSUPPORT, EAGAIN, EINVAL, ENOPROTOOPT, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPROTONOSUPPORT
+from errno import EAFNOSUPPORT, EAGAIN, EDOM, EINVAL, ENOPROTOOPT, ENOTCONN, ENOTSOCK, EOPNOTSUPP, EPROTONOSUPPORT
 from typing import Final
 
 from dcss.errors import KernelError
 from vmguest.fs.open import O_CLOEXEC, O_NONBLOCK, FileDescription
-from vmguest.fs.poll import POLLIN
+from vmguest.fs.poll import POLLIN, POLLOUT
 from vmguest.fs.socket_names import MOST_BYTES as MOST_NAME_BYTES
 from vmguest.fs.unix_socket import (
     CAPACITY_BYTES,
@@ -22,7 +22,8 @@ from vmguest.fs.unix_socket import (
 )
 from vmguest.s390x.calls.files import install_pair, or_wait
 from vmguest.s390x.calls.registry import CallGroup
-from vmguest.s390x.calls.structures import INT
+from vmguest.s390x.calls.structures import INT, TIMEVAL, timeval
+from vmguest.s390x.calls.times import deadline_in, is_over
 from vmguest.s390x.process import Thread, WaitError
 from vmguest.s390x.system import System
 
@@ -33,6 +34,9 @@ _KIND: Final = 0xF  # of the type of a socket; above it are O_NONBLOCK and O_CLO
 SOL_SOCKET: Final = 1
 _SO_TYPE, _SO_ERROR, _SO_SNDBUF, _SO_RCVBUF, _SO_PASSCRED, _SO_PEERCRED, _SO_ACCEPTCONN = 3, 4, 7, 8, 16, 17, 30
 _SO_PROTOCOL, _SO_DOMAIN = 38, 39
+_TICK_MICROSECONDS: Final = 10_000  # Linux counts such times in ticks, of which s390 has 100 a second
+# The events that a time is for. The second number of each is that of 32-bit programs' newer structure, the same here.
+_SO_TIMES: Final = {20: POLLIN, 66: POLLIN, 21: POLLOUT, 67: POLLOUT}  # SO_RCVTIMEO, SO_SNDTIMEO
 UCRED = struct.Struct(">iII")
 _NOBODY: Final = 0xFFFF_FFFF  # the user of who made no connection yet
 FAMILY = struct.Struct(">H")
@@ -129,9 +133,10 @@ def connect(system: System, thread: Thread, number: int, name: int, length: int)
     try:
         found.connect(other)
     except KernelError as error:
-        if error.errno != EAGAIN or opened.flags & O_NONBLOCK:
+        deadline = deadline_in(thread, found.most_seconds(POLLOUT))
+        if error.errno != EAGAIN or opened.flags & O_NONBLOCK or is_over(deadline):
             raise
-        raise WaitError(lambda: other.can_connect) from error
+        raise WaitError(lambda: other.can_connect, deadline, restart=deadline is None) from error
     return 0
 
 
@@ -144,7 +149,7 @@ def accept4(system: System, thread: Thread, number: int, name: int, length: int,
     try:
         found = listener.accept()
     except KernelError as error:
-        raise or_wait(error, opened, POLLIN) from error
+        raise or_wait(error, thread, opened, POLLIN) from error
     accepted = open_socket(system.vfs, found, flags & O_NONBLOCK)
     new = thread.process.files.install(accepted, close_on_exec=bool(flags & O_CLOEXEC))
     if name:
@@ -192,6 +197,8 @@ def _option(found: UnixSocket, option: int) -> bytes | None:
     if option == _SO_PEERCRED:
         sender = found.peer_sender
         return UCRED.pack(*sender) if sender.pid else UCRED.pack(0, _NOBODY, _NOBODY)
+    if option in _SO_TIMES:
+        return TIMEVAL.pack(*timeval(found.most_seconds(_SO_TIMES[option]) or 0))
     if option == _SO_ERROR:
         return INT.pack(found.take_error())
     return INT.pack(numbers[option]) if option in numbers else None
@@ -217,13 +224,26 @@ def getsockopt(_system: System, thread: Thread, number: int, level: int, option:
 
 @CALLS.add("fd", "int", "int", "address", "int")
 def setsockopt(_system: System, thread: Thread, number: int, level: int, option: int, value: int, length: int) -> int:
-    """Have a socket tell who sends (SO_PASSCRED); other options are taken, and change nothing here."""
+    """Have a socket tell who sends, or wait for a time only; other options are taken, and change nothing here."""
     _, found = socket_of(thread, number)
     if level != SOL_SOCKET:
         raise KernelError(EOPNOTSUPP, f"setsockopt of level {level}")
-    if length < INT.size:
+    if length < (TIMEVAL.size if option in _SO_TIMES else INT.size):
         raise KernelError(EINVAL, f"setsockopt of {length} bytes")
+    if option in _SO_TIMES:
+        found.limit_waits(_SO_TIMES[option], _read_time(thread, value))
+        return 0
     (wanted,) = INT.unpack(thread.process.space.read(value, INT.size))
     if option == _SO_PASSCRED:
         found.wants_sender = bool(wanted)
     return 0
+
+
+def _read_time(thread: Thread, address: int) -> float | None:
+    """Return how long a call may wait, None without end (sock_set_timeout). Raises KernelError: EDOM, EFAULT."""
+    seconds, microseconds = TIMEVAL.unpack(thread.process.space.read(address, TIMEVAL.size))
+    if not 0 <= microseconds < 1_000_000:
+        raise KernelError(EDOM, f"a time of {microseconds} microseconds")
+    if seconds < 0:
+        return 0.0
+    return -(-(seconds * 1_000_000 + microseconds) // _TICK_MICROSECONDS) * _TICK_MICROSECONDS / 1e6 or None

@@ -11,7 +11,7 @@ from dcss.errors import KernelError
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.structures import TIMESPEC, TIMEVAL, ULONG, timespec, timeval
 from vmguest.s390x.process import Process, Thread, WaitError
-from vmguest.s390x.signals import SIGALRM, SIGPROF, SIGVTALRM, SignalInfo
+from vmguest.s390x.signals import SIGALRM, SIGPROF, SIGRTMAX, SIGVTALRM, SignalInfo
 from vmguest.s390x.system import System
 from vmguest.s390x.timers import Timer
 
@@ -172,7 +172,8 @@ class IntervalTimer:
                 self.set(self.interval_seconds, self.interval_seconds)
 
 
-_SIGEV_NONE = 1
+_SIGEV_SIGNAL, _SIGEV_NONE, _SIGEV_THREAD, _SIGEV_THREAD_ID = 0, 1, 2, 4
+_SIGEV_KINDS = frozenset({_SIGEV_SIGNAL, _SIGEV_NONE, _SIGEV_THREAD, _SIGEV_THREAD_ID})
 
 
 class _PosixTimer(NamedTuple):
@@ -240,17 +241,27 @@ def timer_create(system: System, thread: Thread, clock: int, event: int, identit
         packed = space.read(event, 64)
         value = packed[:8]
         signal, kind, target = (int.from_bytes(packed[at : at + 4], "big", signed=True) for at in (8, 12, 16))
+        _check_event(system, process, signal, kind, target)
     info = SignalInfo(signal, -2, number.to_bytes(4, "big") + bytes(4) + value)  # SI_TIMER
 
     def fire() -> None:
         if kind == _SIGEV_NONE:
             return
-        receiver = system.table.threads.get(target) if kind & 4 else None  # SIGEV_THREAD_ID
+        receiver = system.table.threads.get(target) if kind & _SIGEV_THREAD_ID else None
         system.delivery.send(process, info, receiver)
 
     process.timers[number] = _PosixTimer(clock, IntervalTimer(system, process, fire, silent=kind == _SIGEV_NONE))
     space.write(identity, number.to_bytes(4, "big"))
     return 0
+
+
+def _check_event(system: System, process: Process, signal: int, kind: int, target: int) -> None:
+    """Raise KernelError(EINVAL) where a timer cannot tell a process as it asks for (good_sigevent)."""
+    if kind not in _SIGEV_KINDS or (kind != _SIGEV_NONE and not 1 <= signal <= SIGRTMAX):
+        raise KernelError(EINVAL, f"timer_create: event of kind {kind}, signal {signal}")
+    thread = system.table.threads.get(target)
+    if kind == _SIGEV_THREAD_ID and (thread is None or thread.process is not process):
+        raise KernelError(EINVAL, f"timer_create: thread {target} is none of the process")
 
 
 def _posix_timer(thread: Thread, number: int) -> _PosixTimer:
