@@ -81,7 +81,10 @@ class CpuError(KernelError):
 
 
 class _Batch:
-    """Registers that are read together by one call of the library."""
+    """Registers that are read or written together by one call of the library.
+
+    Those of 32 bits take the low half of their place.
+    """
 
     def __init__(self, ids: tuple[int, ...]) -> None:
         self.count = len(ids)
@@ -89,6 +92,16 @@ class _Batch:
         self.values = (ctypes.c_uint64 * self.count)()
         start = ctypes.addressof(self.values)
         self.pointers = (ctypes.c_void_p * self.count)(*(start + 8 * index for index in range(self.count)))
+
+    def read(self, handle: ctypes.c_void_p | None) -> list[int]:
+        """Return the registers of an object of the library."""
+        uclib.uc_reg_read_batch(handle, self.ids, self.pointers, self.count)
+        return self.values[:]
+
+    def write(self, handle: ctypes.c_void_p | None, values: list[ctypes.c_uint64 | int]) -> None:
+        """Set them."""
+        self.values[:] = values
+        uclib.uc_reg_write_batch(handle, self.ids, self.pointers, self.count)
 
 
 class Cpu:
@@ -109,9 +122,10 @@ class Cpu:
         self._handle = self._uc._uch
         self._uc.hook_add(UC_HOOK_INTR, self._interrupt)
         self._calling, self._returning = _Batch((_PC, *_GENERAL[1:8])), _Batch((_PC, _GENERAL[2]))
+        self._all = _Batch((_PSWM, _PC, _FPC, *_GENERAL, *_ACCESS, *_LEFT, *_RIGHT))
         self._blank: UcContext = self._uc.context_save()
         self._scratch: UcContext = self._uc.context_save()
-        self._code_offset = _CodeOffset(self._scratch.size)
+        self._interruption = _interruption_of(self._scratch)
         self._exception_id = ctypes.c_uint64.__ctype_be__.from_address(window + _TRANSLATION_EXCEPTION_ID)
         self._failure: BaseException | None = None
         self._rounds_otherwise = False  # than the floating-point control register says
@@ -169,7 +183,7 @@ class Cpu:
         that it gives tells that from an instruction that loads from there.
         """
         uclib.uc_context_save(self._handle, self._scratch.context)
-        code, size_bytes = self._code_offset.read(self._scratch)
+        code, size_bytes = self._interruption
         if (
             code in TRANSLATIONS
             and size_bytes == _FETCHED_BYTES
@@ -232,9 +246,7 @@ class Cpu:
 
     def call_registers(self) -> list[int]:
         """Return the instruction's address and the general registers 1 to 7: all that a system call needs."""
-        batch = self._calling
-        uclib.uc_reg_read_batch(self._handle, batch.ids, batch.pointers, batch.count)
-        return batch.values[:]
+        return self._calling.read(self._handle)
 
     def general(self, number: int) -> int:
         """Return a general register."""
@@ -254,9 +266,7 @@ class Cpu:
 
     def set_result(self, value: int, address: int) -> None:
         """Have a program go on behind a system call, with the result in register 2."""
-        batch = self._returning
-        batch.values[0], batch.values[1] = address & _MASK, value & _MASK
-        uclib.uc_reg_write_batch(self._handle, batch.ids, batch.pointers, batch.count)
+        self._returning.write(self._handle, [address & _MASK, value & _MASK])
 
     @property
     def floating_control(self) -> int:
@@ -279,36 +289,19 @@ class Cpu:
 
     def registers(self) -> Registers:
         """Return what a signal frame holds."""
-        read = self._uc.reg_read
-        return Registers(
-            read(_PSWM),
-            read(_PC),
-            tuple(map(read, _GENERAL)),
-            tuple(map(read, _ACCESS)),
-            read(_FPC),
-            tuple(map(read, _LEFT)),
-            tuple(map(read, _RIGHT)),
-        )
+        mask, address, fpc, *rest = self._all.read(self._handle)
+        return Registers(mask, address, tuple(rest[:16]), tuple(rest[16:32]), fpc, tuple(rest[32:64]), tuple(rest[64:]))
 
     def set_registers(self, state: Registers) -> None:
         """Load what a signal frame holds; of the PSW's mask only what a program may set.
 
         A floating-point control register that cannot be loaded becomes 0, as in Linux (fpu_lfpc_safe).
         """
-        write = self._uc.reg_write
-        write(_PSWM, PSW_MASK | state.psw_mask & PSW_OWN)
-        for ids, values in (
-            (_GENERAL, state.general),
-            (_ACCESS, state.access),
-            (_LEFT, state.left),
-            (_RIGHT, state.right),
-        ):
-            for register, value in zip(ids, values, strict=True):
-                write(register, value)
         fpc = 0 if state.fpc & _FPC_INVALID or state.fpc & _FPC_ROUNDING in _NO_ROUNDING else state.fpc
         self._rounds_otherwise |= (fpc ^ self._uc.reg_read(_FPC)) & _FPC_ROUNDING != 0
-        write(_FPC, fpc)
-        write(_PC, state.address)
+        mask = PSW_MASK | state.psw_mask & PSW_OWN
+        others = (*state.general, *state.access, *state.left, *state.right)
+        self._all.write(self._handle, [mask, state.address, fpc, *others])
 
     def _take_rounding(self) -> None:
         """Have the emulator round as the floating-point control register says, which it learns by SFPC only.
@@ -328,25 +321,17 @@ class Cpu:
                 self._uc.reg_write(each, value)
 
 
-class _CodeOffset:
-    """Where a saved context has the program interruption code and the length of the instruction.
+def _interruption_of(context: UcContext) -> "ctypes.Array[ctypes.c_uint32]":
+    """Return where a saved context has the program interruption code and the length of the instruction.
 
     No register gives them. The code lies eight doublewords behind the PSW's mask (env.psw.mask, .addr, .cc_src,
     .cc_dst, .cc_vr, .ex_value, __excp_addr, psa, int_pgm_code), the length behind it; `vmguest.s390x.self_test` proves
-    it.
+    it. Raises CpuError where there is no mask.
     """
-
-    def __init__(self, size_bytes: int) -> None:
-        self._size_bytes = size_bytes
-        self._offset: int | None = None
-
-    def read(self, context: UcContext) -> tuple[int, int]:
-        address = ctypes.cast(context.context, ctypes.c_void_p).value
-        assert address is not None
-        if self._offset is None:
-            self._offset = _find_mask(ctypes.string_at(address, self._size_bytes)) + 64
-        code, size_bytes = (ctypes.c_uint32 * 2).from_address(address + self._offset)
-        return code, size_bytes
+    address = ctypes.cast(context.context, ctypes.c_void_p).value
+    assert address is not None
+    offset = _find_mask(ctypes.string_at(address, context.size)) + 64
+    return (ctypes.c_uint32 * 2).from_address(address + offset)
 
 
 def _find_mask(raw: bytes) -> int:
