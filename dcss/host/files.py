@@ -1,6 +1,7 @@
 """Files whose names others choose, and files that are whole after a crash: written beside it, synced, renamed."""
 
 import contextlib
+import mmap
 import os
 import stat
 from collections.abc import Callable, Iterator
@@ -143,6 +144,12 @@ def write_all(descriptor: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(descriptor, view) :]
+
+
+def empty_file(descriptor: int) -> None:
+    """Have a file in memory hold zeros and no memory, also for those who map it; its size stays. Raises OSError."""
+    with mmap.mmap(descriptor, 0) as content:
+        content.madvise(mmap.MADV_REMOVE)
 
 
 def remove_durably(path: Path, fault: FaultPoint) -> None:

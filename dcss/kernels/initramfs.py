@@ -2,7 +2,7 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from dcss.config.plan import GuestPlan
 from dcss.errors import ImageError
@@ -20,10 +20,17 @@ _WANTED: Final = {
 }
 
 
-def initramfs(kernel: Kernel, arch: str, plan: GuestPlan) -> bytes:
-    """Return the archives for one guest. Raises ImageError, ConfigError."""
+class Initramfs(NamedTuple):
+    """The archives for one guest, and what those files hold that stay in its memory."""
+
+    archive: bytes
+    programs: tuple[bytes, ...]
+
+
+def initramfs(kernel: Kernel, arch: str, plan: GuestPlan) -> Initramfs:
+    """Return what one guest boots from, beside its kernel. Raises ImageError, ConfigError."""
     own = archive([regular("dcss/plan", plan_script(plan).encode())])
-    return _common(kernel, arch) + own
+    return Initramfs(_common(kernel, arch) + own, (_read(kernel.busybox), _agent(arch)))
 
 
 @lru_cache(8)
@@ -35,11 +42,15 @@ def _common(kernel: Kernel, arch: str) -> bytes:
         _CONSOLE,
         regular("init", (_GUEST / "init").read_bytes(), executable=True),
         regular("bin/busybox", _read(kernel.busybox), executable=True),
-        regular("bin/agent", (_GUEST / f"agent-{arch}").read_bytes(), executable=True),
+        regular("bin/agent", _agent(arch), executable=True),
         regular("dcss/modules", "".join(f"{name}.ko\n" for name in modules).encode()),
         *(regular(f"dcss/{name}.ko", kernel.modules.content(name)) for name in modules),
     ]
     return archive(entries)
+
+
+def _agent(arch: str) -> bytes:
+    return (_GUEST / f"agent-{arch}").read_bytes()
 
 
 def _read(path: Path) -> bytes:

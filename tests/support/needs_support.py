@@ -22,7 +22,7 @@ from dcss.image.sources.debian.packages import fetch_packages
 
 TOOLS = (
     *("mke2fs", "e2fsck", "debugfs", "dumpe2fs", "losetup", "tmux", "gcc", "ldd", "groff", "make", "umoci", "skopeo"),
-    *("qemu-system-s390x", "cpio"),
+    *("qemu-system-s390x", "qemu-system-x86_64", "cpio"),
     *("ldconfig", "tar", "apt-get", "dpkg-deb", "prometheus", "promtool", "gpg", "qemu-s390x", "qemu-s390x-static"),
     *("s390x-linux-gnu-as", "s390x-linux-gnu-gcc", "nginx", "gdb-multiarch", "chromium", "virt-xml-validate"),
 )

@@ -24,7 +24,7 @@ from dcss.host.aio import cancel, in_thread
 from dcss.host.mark import Mark
 from dcss.host.ptrace import unsupported_because
 from dcss.kernels.find import find_kernel
-from dcss.kernels.initramfs import initramfs
+from dcss.kernels.initramfs import Initramfs, initramfs
 
 if TYPE_CHECKING:
     from dcss.engines.linux.machine_instance import MachineInstance
@@ -68,18 +68,19 @@ class LinuxEngine:
         settings = _settings(plan)
         try:
             kernel = await in_thread(find_kernel, settings.kernel, settings.arch)
-            archive = await in_thread(initramfs, kernel, settings.arch, plan)
+            root = await in_thread(initramfs, kernel, settings.arch, plan)
         except DcssError as error:
             raise GuestRefusedError(str(error)) from error
         spawn = self._spawn_pmem if plan.has_devices else self._spawn_s390x
-        instance = await spawn(plan, port, log, kernel.image, archive)
+        instance = await spawn(plan, port, log, kernel.image, root)
         self._instances.add(instance)
         instance.on_end(lambda: self._instances.discard(instance))
         return instance
 
     async def _spawn_pmem(
-        self, plan: GuestPlan, port: Port, log: int, image: Path, archive: bytes
+        self, plan: GuestPlan, port: Port, log: int, image: Path, root: Initramfs
     ) -> "MachineInstance":
+        from dcss.engines.linux.machine_instance import GivenInitramfs
         from dcss.engines.linux.pmem_instance import PmemInstance, PmemSockets  # with qemu.qmp, of the extra
 
         settings = _settings(plan)
@@ -98,18 +99,17 @@ class LinuxEngine:
         devices = await load_devices(plan, port, lambda line: _write(log, f"cp: {line}\n"))
         try:
             objects = [device.object for device in devices]
-            with ExitStack() as stack:
+            with _file_of(root.archive) as initrd, ExitStack() as stack:
                 ours, theirs = _socket_pairs(stack, len(PmemSockets._fields))
-                with _file_of(archive) as initrd:
-                    monitor, agent = (sock.fileno() for sock in theirs)
-                    inherited = (monitor, agent, initrd, *(device.descriptor for device in devices))
-                    process = self._start_qemu(machine.command(monitor, agent, initrd, devices), inherited, log)
-                for sock in theirs:
-                    sock.close()
+                monitor, agent = (sock.fileno() for sock in theirs)
+                inherited = (monitor, agent, initrd, *(device.descriptor for device in devices))
+                process = self._start_qemu(machine.command(monitor, agent, initrd, devices), inherited, log)
+                _close(theirs)
                 stack.pop_all()
+                given = GivenInitramfs(initrd, root.programs)
+                return PmemInstance(machine, process, PmemSockets(*ours), objects, given, log=log)
         finally:
             close_devices(devices)
-        return PmemInstance(machine, process, PmemSockets(*ours), objects, log=log)
 
     async def _accelerator(self, kernel: Path) -> Accelerator:
         """Find out once for each kernel whether KVM runs it."""
@@ -124,9 +124,10 @@ class LinuxEngine:
             raise GuestRefusedError(str(error)) from error
 
     async def _spawn_s390x(
-        self, plan: GuestPlan, port: Port, log: int, image: Path, archive: bytes
+        self, plan: GuestPlan, port: Port, log: int, image: Path, root: Initramfs
     ) -> "MachineInstance":
         from dcss.engines.linux.instance import LinuxInstance, Sockets  # with qemu.qmp, of the extra
+        from dcss.engines.linux.machine_instance import GivenInitramfs
 
         settings = _settings(plan)
         end = max(await segments_end(plan, port), plan.storage_bytes, _LEAST_BYTES)
@@ -140,15 +141,14 @@ class LinuxEngine:
             settings.append,
             settings.time_limit_seconds,
         )
-        with ExitStack() as stack:
+        with _file_of(root.archive) as initrd, ExitStack() as stack:
             ours, theirs = _socket_pairs(stack, len(Sockets._fields))
-            with _file_of(archive) as initrd:
-                inherited = (*(sock.fileno() for sock in theirs), initrd)
-                process = self._start_qemu(machine.command(*inherited), inherited, log)
-            for sock in theirs:
-                sock.close()
+            inherited = (*(sock.fileno() for sock in theirs), initrd)
+            process = self._start_qemu(machine.command(*inherited), inherited, log)
+            _close(theirs)
             stack.pop_all()
-        return LinuxInstance(machine, process, port, Sockets(*ours), log=log)
+            given = GivenInitramfs(initrd, root.programs)
+            return LinuxInstance(machine, process, port, Sockets(*ours), given, log=log)
 
     async def close(self) -> None:
         """End every machine."""
@@ -204,6 +204,11 @@ def _unsupported_by_pmem(guest: GuestPlan) -> Iterator[ConfigProblem]:
 def _write(descriptor: int, line: str) -> None:
     with suppress(OSError):  # a full disk
         os.write(descriptor, line.encode())
+
+
+def _close(sockets: Sequence[socket.socket]) -> None:
+    for each in sockets:
+        each.close()
 
 
 def _socket_pairs(stack: ExitStack, pairs: int) -> tuple[list[socket.socket], list[socket.socket]]:

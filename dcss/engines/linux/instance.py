@@ -10,7 +10,7 @@ from dcss.engines.base import Accelerator, MemoryLayout, Port
 from dcss.engines.linux.gdb_stub import GdbStub
 from dcss.engines.linux.hypercalls import Hypercalls
 from dcss.engines.linux.kernel_entry import enter_kernel
-from dcss.engines.linux.machine_instance import MachineInstance
+from dcss.engines.linux.machine_instance import GivenInitramfs, MachineInstance
 from dcss.engines.linux.monitor import Monitor
 from dcss.engines.linux.qemu import Machine, QemuProcess
 from dcss.engines.linux.real_storage import RealStorage
@@ -31,7 +31,16 @@ class Sockets(NamedTuple):
 class LinuxInstance(MachineInstance):
     """An s390x machine, whose kernel makes its own calls of CP; `port` answers them."""
 
-    def __init__(self, machine: Machine, process: QemuProcess, port: Port, sockets: Sockets, *, log: int) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        process: QemuProcess,
+        port: Port,
+        sockets: Sockets,
+        initramfs: GivenInitramfs,
+        *,
+        log: int,
+    ) -> None:
         self._machine, self._hypercall_port, self._sockets = machine, port, sockets
         self._storage: RealStorage | None = None
         super().__init__(
@@ -39,6 +48,7 @@ class LinuxInstance(MachineInstance):
             process,
             sockets.agent,
             Accelerator("tcg"),
+            initramfs,
             log=log,
             time_limit_seconds=machine.time_limit_seconds,
         )
@@ -55,7 +65,11 @@ class LinuxInstance(MachineInstance):
     def memory(self) -> MemoryLayout:
         """Return where QEMU has the guest's storage; files are used where segments lie."""
         window = AddressRange(self.window, self.window + self._machine.storage_bytes)
-        return MemoryLayout(window, AddressRange(0, 0), in_place=True, buffering=True)
+        return MemoryLayout(window, AddressRange(0, 0), self._origins, in_place=True, buffering=True)
+
+    def _own_storage(self) -> AddressRange:
+        own_bytes = 0 if self._storage is None else self._machine.own_bytes
+        return AddressRange(self.window, self.window + own_bytes)
 
     async def _attend(self) -> None:
         stub = await GdbStub.connect(self._sockets.gdb)

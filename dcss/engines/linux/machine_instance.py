@@ -6,15 +6,28 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final, NamedTuple
 
+from dcss.abi.console import Verdict
+from dcss.account.targets import AddressRange, Origin
 from dcss.engines.base import Accelerator, End, MemoryLayout
 from dcss.engines.forked.console import GuestConsole
 from dcss.engines.linux.agent_port import AgentPort
 from dcss.engines.linux.ended import MachineEndedError
 from dcss.engines.linux.qemu import QemuProcess
 from dcss.engines.told import ToldByConsole
-from dcss.errors import LaunchError
-from dcss.host.aio import cancel, start_task
+from dcss.errors import DcssError, LaunchError
+from dcss.host.aio import cancel, in_thread, start_task
+from dcss.host.files import empty_file
+
+_ADDRESSES_END: Final = 1 << 64
+
+
+class GivenInitramfs(NamedTuple):
+    """The initramfs that a machine boots from: a descriptor of the archive, and the programs in it, unpacked."""
+
+    descriptor: int
+    programs: tuple[bytes, ...]
 
 
 class MachineInstance(ToldByConsole, ABC):
@@ -26,6 +39,7 @@ class MachineInstance(ToldByConsole, ABC):
         process: QemuProcess,
         agent: socket.socket,
         accelerator: Accelerator,
+        initramfs: GivenInitramfs,
         *,
         log: int,
         time_limit_seconds: float | None,
@@ -34,6 +48,9 @@ class MachineInstance(ToldByConsole, ABC):
         self._process, self._time_limit_seconds = process, time_limit_seconds
         self._log = os.dup(log)
         self._reason = ""
+        self._initramfs = initramfs._replace(descriptor=os.dup(initramfs.descriptor))
+        self._origins: tuple[tuple[AddressRange, Origin], ...] = ()
+        self._search: asyncio.Task[None] | None = None  # for `_origins`
         self._agent = AgentPort(agent, lambda: self._give_up("its agent sent what no agent sends"))
         self._console = GuestConsole(self.name, self._agent.packets, self.kill)
         self._console.start()
@@ -59,6 +76,25 @@ class MachineInstance(ToldByConsole, ABC):
         """QEMU's process while it lives."""
         return () if self.exit_status is not None else (self._process.pid,)
 
+    async def verdict(self) -> Verdict | None:
+        """Wait until the guest's `run:` list has ended, and it is known whose QEMU's memory is."""
+        verdict = await super().verdict()
+        if self._search is None:
+            self._search = start_task(self._settle_memory(), f"memory of {self.name}")
+        await asyncio.shield(self._search)
+        return verdict
+
+    async def _settle_memory(self) -> None:
+        """Give back the archive, which has been unpacked, and find out where the machine has its programs."""
+        from dcss.engines.linux.initramfs_pages import unpacked_ranges  # with numpy, which few need before a proof
+
+        storage = self._own_storage()
+        with suppress(OSError, DcssError):  # it has ended
+            empty_file(self._initramfs.descriptor)
+            programs = await in_thread(unpacked_ranges, self._process.pid, storage, self._initramfs.programs)
+            emulator = (AddressRange(0, storage.start), AddressRange(storage.end, _ADDRESSES_END))
+            self._origins = tuple((addresses, "engine") for addresses in (*emulator, *programs))
+
     async def ended(self) -> End:
         """Wait until QEMU has ended and all that the guest sent has been read."""
         return await asyncio.shield(self._life)
@@ -80,6 +116,10 @@ class MachineInstance(ToldByConsole, ABC):
         self._process.ended.add_done_callback(lambda _: call())
 
     @abstractmethod
+    def _own_storage(self) -> AddressRange:
+        """Return where QEMU has the memory that the kernel takes for its own; nothing while that is not known."""
+
+    @abstractmethod
     async def _attend(self) -> None:
         """Do what the machine needs of CP while it runs. Raises MachineEndedError, LaunchError, OSError, ValueError."""
 
@@ -98,6 +138,7 @@ class MachineInstance(ToldByConsole, ABC):
         finally:
             await cancel(passing, attending, limit)
             self._closed()
+            os.close(self._initramfs.descriptor)
             os.close(self._log)
         self._console.end(status)
         return End(status, self._reason)

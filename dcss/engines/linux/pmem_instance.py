@@ -8,7 +8,7 @@ from typing import NamedTuple
 from dcss.account.maps import read_maps
 from dcss.account.targets import AddressRange
 from dcss.engines.base import MemoryLayout
-from dcss.engines.linux.machine_instance import MachineInstance
+from dcss.engines.linux.machine_instance import GivenInitramfs, MachineInstance
 from dcss.engines.linux.monitor import Monitor
 from dcss.engines.linux.pmem_machine import PmemMachine
 from dcss.engines.linux.qemu import QemuProcess
@@ -34,14 +34,23 @@ class PmemInstance(MachineInstance):
         process: QemuProcess,
         sockets: PmemSockets,
         objects: Sequence[tuple[int, int]],
+        initramfs: GivenInitramfs,
         *,
         log: int,
     ) -> None:
         self._monitor, self._objects = sockets.monitor, frozenset(objects)
         self._devices = _NOWHERE
         limit_seconds = machine.time_limit_seconds
-        accelerator = machine.accelerator
-        super().__init__(machine.name, process, sockets.agent, accelerator, log=log, time_limit_seconds=limit_seconds)
+        self._storage, self._storage_bytes = _NOWHERE, machine.storage_bytes
+        super().__init__(
+            machine.name,
+            process,
+            sockets.agent,
+            machine.accelerator,
+            initramfs,
+            log=log,
+            time_limit_seconds=limit_seconds,
+        )
 
     def read_storage(self, write_fd: int, address: int, size_bytes: int) -> None:
         """Refuse: nothing in the machine calls CP, so nobody there saves a segment."""
@@ -50,12 +59,17 @@ class PmemInstance(MachineInstance):
 
     def memory(self) -> MemoryLayout:
         """Return where QEMU has the devices; files are used where segments lie."""
-        return MemoryLayout(self._devices, _NOWHERE, in_place=True, buffering=True)
+        return MemoryLayout(self._devices, _NOWHERE, self._origins, in_place=True, buffering=True)
+
+    def _own_storage(self) -> AddressRange:
+        return self._storage
 
     async def _attend(self) -> None:
-        """Note where QEMU has the devices; once its monitor answers, the whole machine is there."""
+        """Note where QEMU has memory and the devices; once its monitor answers, the whole machine is there."""
         monitor = await Monitor.connect(self.name, self._monitor)
         try:
+            start = await monitor.host_address(0)
+            self._storage = AddressRange(start, start + self._storage_bytes)
             self._devices = await in_thread(self._find_devices)
         finally:
             await monitor.close()

@@ -1,0 +1,123 @@
+"""One segment in guests of every engine and architecture: the same bytes, the same frames, one verdict, one account."""
+
+import hashlib
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from cli_support import Dcss, made_user
+from needs_support import needs
+
+pytestmark = [
+    pytest.mark.slow,
+    needs("debian_archive", "qemu-system-s390x", "qemu-system-x86_64"),
+    pytest.mark.timeout(900),
+]
+
+MOUNT = "mounts: [{device: dcssblk0, at: /mnt, options: [ro, xip]}], run: [{map: '/mnt/**'}]"
+KERNEL = "engine: linux, kernel: {debian: {suite: bookworm}}"
+GUESTS = ("P", "Z", "L", "X01", "X02")
+MACHINES = ("L", "X01", "X02")
+SECONDS = 700
+BIG_BYTES = 3_000_000
+AS_BEFORE = "mount -t ext2 -o ro,dax /dev/dcssblk0 /mnt"
+UNMAP = "for p in $(pidof agent); do tr '\\0' ' ' < /proc/$p/cmdline | grep -q map && kill $p; done"
+
+
+@pytest.fixture(scope="module")
+def dcss() -> Iterator[Dcss]:
+    with made_user() as made:
+        made.environment["XDG_CACHE_HOME"] = os.environ.get("XDG_CACHE_HOME", f"{os.environ['HOME']}/.cache")
+        (made.home / "tree/usr/lib/big.so").write_bytes(random.Random(1).randbytes(BIG_BYTES))
+        guests = (
+            f"name: P, {MOUNT}",
+            f"name: Z, engine: s390x, {MOUNT}",
+            f"name: L, {KERNEL}, {MOUNT}",
+            f"name: X, count: 2, arch: x86_64, {KERNEL}, {MOUNT}",
+        )
+        system = made.config(*guests, segment="  - {name: LIB, at: 0x10000000, image: {directory: tree}}")
+        made("up", system, "-d", timeout_seconds=SECONDS)
+        yield made
+        made("down", timeout_seconds=60)
+        made.assert_nothing_left()
+
+
+def accounts(dcss: Dcss) -> dict[str, Any]:
+    return {guest["name"]: guest for guest in dcss.json("measure", dcss.system)["guests"]}
+
+
+def big_file(verdict: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = next(file for file in verdict["files"] if file["path"] == "/usr/lib/big.so")
+    return found
+
+
+def test_cp_counts_every_guest_as_a_user(dcss: Dcss) -> None:
+    assert dcss.states() == dict.fromkeys(GUESTS, "ready")
+    told = dcss("cp", "QUERY NSS USERS", "--system", dcss.system).stdout
+    assert told.splitlines()[1].split() == ["0001", "LIB", "DCSS", "A", "00005"]
+    assert "DIAG X'64' 20 'LIB': virtio-pmem device 0" in dcss("logs", "X01").stdout
+
+
+@needs("frames")
+def test_one_verdict_says_that_all_use_the_same_frames(dcss: Dcss) -> None:
+    verdict = dcss.json("verify", dcss.system)
+    assert verdict["verdict"] == "verified", verdict["claims"]
+    claims = {claim["claim"]: claim["holds"] for claim in verdict["claims"] if claim["applies"]}
+    assert claims == dict.fromkeys(("one-frame-per-page", "no-hidden-copies", "books-close", "protection-holds"), True)
+    big = big_file(verdict)
+    assert sorted(big["guests"]) == sorted(GUESTS)
+    assert big["distinct_frames"] == big["pages"] == big["checked_pages"]
+
+
+def test_the_same_steps_give_the_same_bytes_and_rows_of_the_same_fields(dcss: Dcss) -> None:
+    wanted = hashlib.sha256((dcss.home / "tree/usr/lib/big.so").read_bytes()).hexdigest()
+    for name in MACHINES:
+        assert dcss("exec", name, "--", "sha256sum", "/mnt/usr/lib/big.so").stdout.split()[0] == wanted
+    # The small shell of engine process computes no digest.
+    command = dcss.command("exec", "P", "--", "cat", "/mnt/usr/lib/big.so")
+    options: dict[str, Any] = {"env": dcss.environment, **dcss.identity}
+    done = subprocess.run(command, cwd=dcss.home, stdout=subprocess.PIPE, check=True, timeout=60, **options)
+    assert hashlib.sha256(done.stdout).hexdigest() == wanted
+    rows = accounts(dcss)
+    assert tuple(rows) == GUESTS
+    assert len({tuple(row) for row in rows.values()}) == 1
+    assert len({(tuple(row["guest"]), tuple(row["host"])) for row in rows.values()}) == 1
+
+
+def test_each_machine_says_how_it_is_executed(dcss: Dcss) -> None:
+    rows = accounts(dcss)
+    assert [rows[name]["accelerator"] for name in ("P", "Z", "L")] == [None, None, "tcg"]
+    assert rows["X01"]["accelerator"] in {"kvm", "tcg"}
+    assert (rows["X01"]["accelerator"] == "tcg") is bool(rows["X01"]["accelerator_reason"])
+    assert f"X01, X02 by {rows['X01']['accelerator']}" in dcss("measure", dcss.system).stdout
+
+
+def test_a_machine_cannot_write_the_segment(dcss: Dcss) -> None:
+    refused = dcss("exec", "X01", "--", "dd", "if=/dev/zero", "of=/dev/pmem0", "bs=4096", "count=1", status=None)
+    assert refused.returncode != 0
+    with open(f"/proc/{dcss.pid_of('X01')}/maps", encoding="ascii", errors="replace") as maps:
+        found = [line.split()[1] for line in maps if f"dcss.{dcss.system}.LIB" in line]
+    assert found == ["r--s"]
+
+
+@needs("frames")
+def test_without_dax_the_page_cache_grows_and_refutes(dcss: Dcss) -> None:
+    """Last: the machine goes back to dax, and the verdict to what it was."""
+    before = accounts(dcss)["X02"]["guest"]["page_cache_bytes"]
+    dcss("exec", "X02", "--", "sh", "-c", "cat /mnt/usr/lib/big.so > /dev/null")
+    assert accounts(dcss)["X02"]["guest"]["page_cache_bytes"] - before < BIG_BYTES / 10
+    plain = "mount -t ext2 -o ro /dev/dcssblk0 /mnt && cat /mnt/usr/lib/big.so > /dev/null"
+    unmount = f"{UNMAP}; until umount /mnt 2>/dev/null; do sleep 0.1; done"
+    dcss("exec", "X02", "--", "sh", "-c", f"{unmount}; {plain}")
+    assert accounts(dcss)["X02"]["guest"]["page_cache_bytes"] - before >= BIG_BYTES
+    verdict = dcss.json("verify", dcss.system, status=1)
+    assert verdict["verdict"] == "refuted"
+    claims = {claim["claim"]: claim for claim in verdict["claims"]}
+    assert claims["no-hidden-copies"]["holds"] is False
+    pages = -(-BIG_BYTES // 4096)
+    assert f"guest X02 (kernel): {pages} pages of LIB:/usr/lib/big.so" in claims["no-hidden-copies"]["detail"]
+    assert claims["books-close"]["holds"] is True
+    dcss("exec", "X02", "--", "sh", "-c", f"umount /mnt && {AS_BEFORE}")
