@@ -1,13 +1,18 @@
 # Two commands matter: make demo, make test. Everything else is for those who work on the code.
 PYTHON ?= python3
-# Tests run in so many processes, each file in one of them.
-JOBS ?= 2
+# Tests run in so many processes, each file in one of them: one more than cores, since each waits for what it started.
+JOBS ?= 3
 # So many times the tolerances of the benchmarks' baseline are allowed.
 LENIENCE ?= 1
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 PEERS := $(VENV)/.peers
+# As pip does for what it copies: else each command compiles what has changed anew.
+COMPILE = $(BIN)/python -m compileall -q dcss vmguest
+
+# Compiled modules and tests are kept, whatever the environment says: each command that a test runs imports hundreds.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: s390x-programs linux-agent docs demo test test-all lint bench bench-quick bench-baseline clean
 
@@ -24,9 +29,11 @@ demo: $(STAMP)
 	@echo "$(BIN)/dcss docs lists the documentation."
 
 test: $(STAMP)
+	$(COMPILE)
 	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile
 
 test-all: $(STAMP)
+	$(COMPILE)
 	HYPOTHESIS_PROFILE=long $(BIN)/pytest
 
 lint: $(STAMP)
@@ -79,7 +86,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; name it with make PYTHON=..."; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
-	$(BIN)/python -m compileall -q dcss vmguest  # as pip does for what it copies: else each command may compile it anew
+	$(COMPILE)
 	touch $@
 
 # Other implementations, which only benchmarks use.
