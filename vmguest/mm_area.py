@@ -84,6 +84,11 @@ class MemoryArea:
         """The address of its first byte."""
         return self.first_page << PAGE_SHIFT
 
+    def copy(self) -> "MemoryArea":
+        """Return an area that is alike, which holds the file once more."""
+        file = None if self.file is None else self.file.hold()
+        return MemoryArea(self.first_page, self.pages, self.protection, file, self.file_page, shared=self.shared)
+
     def split(self, page: int) -> "MemoryArea":
         """Cut the area before a user page; return the rest, which holds the file once more."""
         kept = page - self.first_page

@@ -152,6 +152,10 @@ class RealStorage:
             frame = self._frames.allocate(1, from_page=first)
         return frame
 
+    def try_allocate_for_program(self, pages: int) -> int | None:
+        """Return the first of a run of zeroed page frames of that range; None where none is free."""
+        return self._frames.allocate(pages, from_page=program_range(self.size_bytes)[0] >> PAGE_SHIFT)
+
     def try_allocate(self, pages: int) -> int | None:
         """Return the first page frame of a contiguous zeroed run, None where there is none, free pages or not."""
         frame = self._frames.allocate(pages)

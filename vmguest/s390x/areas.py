@@ -46,6 +46,13 @@ class Areas:
             return
         self._areas.insert(index, area)
 
+    def copy_to(self, others: "Areas") -> None:
+        """Have an empty list get the same areas."""
+        for area in self._areas:
+            others._areas.append(area.copy())
+            if area.file is not None:
+                area.file.mappings.add(others._space)
+
     def isolate(self, first: int, end: int) -> list[MemoryArea]:
         """Cut areas at both ends of a range, and return those within it."""
         for page in (first, end):

@@ -3,7 +3,7 @@
 Addresses are absolute. A frame that several page tables have, after a fork, is counted here and goes with the last one.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from vmguest import hostmem
@@ -40,6 +40,18 @@ class PageFrames:
         base = self._storage.base
         hostmem.copy(base + target, base + source, PAGE_SIZE)
         return target
+
+    def copies_of(self, sources: Sequence[int]) -> list[int]:
+        """Return addresses of frames that hold what the pages at `sources` do; none where no such run is free."""
+        frame = self._storage.try_allocate_for_program(len(sources))
+        if frame is None:
+            return []
+        self.used_pages += len(sources)
+        first, base = frame << PAGE_SHIFT, self._storage.base
+        targets = list(range(first, first + len(sources) * PAGE_SIZE, PAGE_SIZE))
+        for target, source in zip(targets, sources, strict=True):
+            hostmem.copy(base + target, base + source, PAGE_SIZE)
+        return targets
 
     def kept_copy_of(self, source: int) -> int:
         """Return the address of a copy that no program has of its own, and that is never given back."""

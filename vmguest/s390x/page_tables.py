@@ -4,6 +4,7 @@ A region-third table has an entry for each 2 GiB, a segment table for each 1 MiB
 all, as Linux gives a program. The low byte of a page-table entry is left to software.
 """
 
+import re
 import struct
 import sys
 from array import array
@@ -23,6 +24,7 @@ _NO_REGIONS = struct.pack(">Q", _REGION_INVALID) * 2048
 _NO_SEGMENTS = struct.pack(">Q", _SEGMENT_INVALID) * 2048
 _NO_PAGES = struct.pack(">Q", INVALID) * PAGES_OF_TABLE
 _ENTRY = struct.Struct(">Q")
+_OWNED_BYTE = re.compile(re.escape(bytes([OWNED])))  # the low byte of such an entry
 _SWAPPED = sys.byteorder == "little"
 
 
@@ -69,9 +71,9 @@ class PageTables:
 
     def reserve(self, page: int, pages: int) -> None:
         """Make the tables of pages, so that their entries can be set without fail. Raises KernelError(ENOMEM)."""
-        for first, _ in self._parts(page, pages, all_of_them=True):
-            if first >> 8 not in self._segments:
-                self._new_table(first >> 8)
+        for segment in range(page >> 8, (page + pages + 255) >> 8):
+            if segment not in self._segments:
+                self._new_table(segment)
 
     def entries(self, page: int, pages: int) -> Iterator[tuple[int, "array[int]"]]:
         """Yield the entries of pages that have a table: the first page, and the entries from it on, as a copy."""
@@ -99,6 +101,15 @@ class PageTables:
         """Yield the entries of every table, as `entries` does."""
         for segment in sorted(self._segments):
             yield from self.entries(segment << 8, PAGES_OF_TABLE)
+
+    def owned_entries(self) -> Iterator[tuple[int, "array[int]", list[int]]]:
+        """Yield the entries of every table, as `entries` does, and the places of those with OWNED."""
+        for segment, table in sorted(self._segments.items()):
+            packed = bytes(self._memory[table : table + 8 * PAGES_OF_TABLE])
+            entries = array("Q", packed)
+            if _SWAPPED:
+                entries.byteswap()
+            yield segment << 8, entries, [found.start() for found in _OWNED_BYTE.finditer(packed[7::8])]
 
     def store(self, page: int, entries: "array[int]") -> None:
         """Set the entries of pages from `page` on; all of them are in one table."""

@@ -22,6 +22,7 @@ from vmguest.mm_area import PROT_EXEC, PROT_READ, PROT_WRITE, MappableFile, Memo
 from vmguest.s390x import elf
 from vmguest.s390x.areas import Areas
 from vmguest.s390x.code_pages import CodePages
+from vmguest.s390x.forking import Forks
 from vmguest.s390x.page_frames import PageFrames
 from vmguest.s390x.page_tables import ADDRESS_BITS, INVALID, NO_EXECUTE, OWNED, PROTECT, PageTables
 from vmguest.storage import StorageKind, StorageRun
@@ -73,6 +74,7 @@ class UserSpace:
         self.stale = False
         self.program_end = self.break_end = 0  # addresses: where the heap begins, and ends
         self._holders = 1
+        self.forks = Forks()
 
     @property
     def root(self) -> int:
@@ -88,8 +90,10 @@ class UserSpace:
         """Count one holder less; the last one gives everything back."""
         self._holders -= 1
         if self._holders == 0:
-            self.unmap_pages(0, TASK_SIZE >> PAGE_SHIFT)
+            owned = [entries[at] & ADDRESS_BITS for _, entries, places in self._tables.owned_entries() for at in places]
+            self._code.forget(self._frames.drop(owned))
             self._tables.free()
+            self._close(self.areas.remove(0, TASK_SIZE >> PAGE_SHIFT))
 
     # -- mapping ---------------------------------------------------------------------------------------------------
 
@@ -151,6 +155,10 @@ class UserSpace:
         gone = self.areas.remove(first, first + pages)
         for area in gone:
             self._clear(area.first_page, area.pages)
+        self._close(gone)
+
+    def _close(self, gone: list[MemoryArea]) -> None:
+        for area in gone:
             if area.file is not None:
                 area.file.mappings.remove(self)
                 area.file.close()
@@ -224,28 +232,15 @@ class UserSpace:
         """
         self.stale = True
         child = UserSpace(self._frames, self._code)
+        child.forks = self.forks.child()
+        child.program_end, child.break_end = self.program_end, self.break_end
         try:
-            self._copy_to(child)
+            self.areas.copy_to(child.areas)
+            self.forks.copy(self._tables, child._tables, self.areas, self._frames)
         except BaseException:
             child.release()
             raise
         return child
-
-    def _copy_to(self, child: "UserSpace") -> None:
-        child.program_end, child.break_end = self.program_end, self.break_end
-        for area in self.areas:
-            file = None if area.file is None else area.file.hold()
-            child.areas.add(
-                MemoryArea(area.first_page, area.pages, area.protection, file, area.file_page, shared=area.shared)
-            )
-        for page, entries in self._tables.all_entries():
-            owned = [index for index, entry in enumerate(entries) if entry & OWNED]
-            for index in owned:
-                entries[index] |= PROTECT
-            child._tables.store(page, entries)
-            if owned:
-                self._frames.share(entries[index] & ADDRESS_BITS for index in owned)
-                self._tables.store(page, entries)
 
     # -- faults ----------------------------------------------------------------------------------------------------
 
@@ -302,6 +297,7 @@ class UserSpace:
             if frames.is_shared(frame):
                 copied = frames.copy_of(frame)
                 self._code.copied(frame, copied)
+                self.forks.copied(page)
                 frames.drop([frame])
                 frame = copied
                 self._forget_executed(entry)
