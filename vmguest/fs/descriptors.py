@@ -22,6 +22,7 @@ class Descriptors:
         self._vfs = vfs
         self._files: dict[int, FileDescription] = {}
         self._close_on_exec: set[int] = set()
+        self._used_below = 0  # all numbers below are in use: the search for a free one begins here (next_fd)
 
     def __iter__(self) -> Iterator[int]:
         """Yield the numbers in use, ascending."""
@@ -113,6 +114,7 @@ class Descriptors:
         """End a descriptor. Raises KernelError(EBADF)."""
         opened = self.get_any(number)
         del self._files[number]
+        self._used_below = min(self._used_below, number)
         self._close_on_exec.discard(number)
         if self._vfs.locks is not None:  # the process's locks on a file go with any of its descriptors
             self._vfs.locks.release(opened.dentry, self)
@@ -123,6 +125,7 @@ class Descriptors:
         child = Descriptors(self._vfs, self.limit)
         child._files = {number: opened.hold() for number, opened in self._files.items()}
         child._close_on_exec = set(self._close_on_exec)
+        child._used_below = self._used_below
         return child
 
     def close_marked(self) -> None:
@@ -141,7 +144,10 @@ class Descriptors:
             self._close_on_exec.add(number)
 
     def _unused(self, at_least: int) -> int:
-        number = next((n for n in range(at_least, self.limit) if n not in self._files), None)
+        start = max(at_least, self._used_below)
+        number = next((n for n in range(start, self.limit) if n not in self._files), None)
         if number is None:
             raise KernelError(EMFILE, f"{len(self._files)} descriptors are open, wanted at most {self.limit}")
+        if at_least <= self._used_below:
+            self._used_below = number
         return number

@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Callable
-from errno import EAGAIN, EINVAL, ENOTTY, ENXIO, EPIPE
+from errno import EAGAIN, EINVAL, ENFILE, ENOTTY, ENXIO, EPIPE
 from typing import Protocol
 
 from dcss.errors import KernelError
@@ -18,6 +18,8 @@ from vmguest.fs.poll import POLLERR, POLLHUP, READABLE, WRITABLE
 
 CAPACITY_BYTES = 65_536
 PIPE_BUF = 4096  # as much is written as a whole or not at all
+MOST_BYTES = 64 << 20  # of all pipes with that capacity (fs.pipe-user-pages-soft); those beyond have PIPE_BUF
+MOST_PIPES = 32_768  # of a guest
 
 
 class Pipe:
@@ -26,7 +28,8 @@ class Pipe:
     Only an open of one that is `named`, a FIFO, waits for the other side.
     """
 
-    def __init__(self, *, named: bool = False) -> None:
+    def __init__(self, capacity_bytes: int = CAPACITY_BYTES, *, named: bool = False) -> None:
+        self.capacity_bytes = capacity_bytes
         self.named = named
         self.forget: Callable[[], None] | None = None
         self.content = bytearray()
@@ -40,7 +43,7 @@ class Pipe:
     @property
     def room_bytes(self) -> int:
         """How much can be written."""
-        return CAPACITY_BYTES - len(self.content)
+        return self.capacity_bytes - len(self.content)
 
     def open(self, flags: int) -> "PipeEnd":
         """Open an end, or both. Raises KernelError(ENXIO) for writing without a reader, with O_NONBLOCK."""
@@ -75,6 +78,11 @@ class PipeEnd(StreamFile):
         alone = alone and pipe.named
         self._awaited = self._partner_opens() if alone and not flags & O_NONBLOCK else None
         self._unwritten = pipe.writer_opens if alone and flags & O_NONBLOCK else None
+
+    @property
+    def capacity_bytes(self) -> int:
+        """How many bytes the pipe holds."""
+        return self._pipe.capacity_bytes
 
     @property
     def open_pending(self) -> bool:
@@ -152,9 +160,29 @@ class Fifos:
 
     def __init__(self) -> None:
         self._in_use: dict[tuple[FileSystem, int], Openable] = {}
+        self._pipes = 0  # how many there are, with and without a name
+        self._capacity_bytes = 0  # of all of them
+
+    def new_pipe(self, forget: Callable[[], None], *, named: bool = False) -> Pipe:
+        """Return a pipe, which has a small capacity where others take what there is. Raises KernelError(ENFILE)."""
+        if self._pipes >= MOST_PIPES:
+            raise KernelError(ENFILE, f"{MOST_PIPES} pipes are in use")
+        is_large = self._capacity_bytes + CAPACITY_BYTES <= MOST_BYTES
+        pipe = Pipe(CAPACITY_BYTES if is_large else PIPE_BUF, named=named)
+        self._count(pipe)
+
+        def forgotten() -> None:
+            self._uncount(pipe)
+            forget()
+
+        pipe.forget = forgotten
+        return pipe
 
     def open(self, dentry: Dentry, flags: int) -> DeviceFile:
-        """Open an end of a FIFO. Raises KernelError(ENXIO) for writing without a reader, with O_NONBLOCK."""
+        """Open an end of a FIFO.
+
+        Raises KernelError: ENXIO for writing without a reader, with O_NONBLOCK; ENFILE.
+        """
         system, inode = dentry.mount.file_system, dentry.inode
         found = self._in_use.get((system, inode.number))
         if found is not None:
@@ -164,12 +192,23 @@ class Fifos:
             self.remove(dentry)
             system.release(inode)
 
-        pipe = Pipe(named=True)
-        pipe.forget = forget
-        end = pipe.open(flags)
+        pipe = self.new_pipe(forget, named=True)
+        try:
+            end = pipe.open(flags)
+        except KernelError:
+            self._uncount(pipe)
+            raise
         self._in_use[system, inode.number] = pipe
         system.hold(inode)
         return end
+
+    def _count(self, pipe: Pipe) -> None:
+        self._pipes += 1
+        self._capacity_bytes += pipe.capacity_bytes
+
+    def _uncount(self, pipe: Pipe) -> None:
+        self._pipes -= 1
+        self._capacity_bytes -= pipe.capacity_bytes
 
     def add(self, dentry: Dentry, opened: Openable) -> None:
         """Have opens of an inode be opens of something that is in use already."""
@@ -183,14 +222,13 @@ class Fifos:
 def make_pipe(vfs: Vfs, flags: int = 0) -> tuple[FileDescription, FileDescription]:
     """Return the reading and the writing end of a new pipe; `flags` may be O_NONBLOCK (pipe2).
 
-    O_CLOEXEC is for who gives them numbers. Raises KernelError(EINVAL) for other flags.
+    O_CLOEXEC is for who gives them numbers. Raises KernelError: EINVAL for other flags, ENFILE.
     """
     if flags & ~O_NONBLOCK:
         raise KernelError(EINVAL, f"pipe with flags {flags:#o}: wanted none but O_NONBLOCK")
     dentry = anonymous_dentry(vfs, PIPEFS, stat.S_IFIFO | 0o600, "pipe:[%d]")
     fifos = fifos_of(vfs)
-    pipe = Pipe()
-    pipe.forget = lambda: fifos.remove(dentry)
+    pipe = fifos.new_pipe(lambda: fifos.remove(dentry))
     fifos.add(dentry, pipe)
     writing, reading = pipe.open(O_WRONLY), pipe.open(O_RDONLY)
     return (

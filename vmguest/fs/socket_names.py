@@ -11,16 +11,17 @@ from vmguest.fs.filesystem import FileSystem
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs, existing, mknod
 from vmguest.fs.permission import check
-from vmguest.fs.unix_socket import UnixSocket
+from vmguest.fs.unix_socket import SocketMemory, UnixSocket
 
 MOST_BYTES = 108  # of sun_path
 _MODE = 0o777
 
 
 class SocketNames:
-    """Which sockets of a guest have which names."""
+    """Which sockets of a guest have which names, and what they may have on its way."""
 
     def __init__(self) -> None:
+        self.memory = SocketMemory()
         self._abstract: dict[tuple[int, bytes], UnixSocket] = {}  # each kind of sockets has names of its own
         self._files: dict[tuple[FileSystem, int], UnixSocket] = {}
         self._numbers = count()

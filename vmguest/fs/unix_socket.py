@@ -10,6 +10,7 @@ from errno import (
     EINVAL,
     EISCONN,
     EMSGSIZE,
+    ENOBUFS,
     ENOTCONN,
     ENOTTY,
     EOPNOTSUPP,
@@ -31,6 +32,8 @@ from vmguest.fs.poll import POLLERR, POLLHUP, POLLRDHUP, POLLWRBAND, READABLE, W
 SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET = 1, 2, 3, 5
 SHUT_RD, SHUT_WR, SHUT_RDWR = range(3)
 CAPACITY_BYTES: Final = 212_992  # net.core.wmem_default
+MOST_QUEUED_BYTES: Final = 64 << 20  # in all sockets
+_MESSAGE_BYTES: Final = 512  # what a message takes beside its bytes
 MOST_BACKLOG: Final = 4096  # net.core.somaxconn
 _MOST_DATAGRAMS: Final = 10  # net.unix.max_dgram_qlen: of those that others than its own peer send
 _RECEIVES, _SENDS = 1, 2  # RCV_SHUTDOWN, SEND_SHUTDOWN
@@ -71,6 +74,24 @@ class Received(NamedTuple):
         close_all(self.files)
 
 
+class SocketMemory:
+    """What the messages on their way take of the guest kernel's own memory: a limit for all sockets together."""
+
+    def __init__(self, most_bytes: int = MOST_QUEUED_BYTES) -> None:
+        self._most_bytes = most_bytes
+        self.used_bytes = 0
+
+    def take(self, size_bytes: int) -> None:
+        """Take memory for one message. Raises KernelError(ENOBUFS)."""
+        if self.used_bytes + size_bytes + _MESSAGE_BYTES > self._most_bytes:
+            raise KernelError(ENOBUFS, f"messages have {self.used_bytes} bytes, wanted at most {self._most_bytes}")
+        self.used_bytes += size_bytes + _MESSAGE_BYTES
+
+    def give(self, size_bytes: int) -> None:
+        """Give back that of one message."""
+        self.used_bytes -= size_bytes + _MESSAGE_BYTES
+
+
 class UnixSocket(StreamFile):
     """One socket; `kind` is SOCK_STREAM, SOCK_DGRAM or SOCK_SEQPACKET. Its queue holds what it has not read.
 
@@ -78,9 +99,10 @@ class UnixSocket(StreamFile):
     the other side by an error, and its reader never. `caller` tells who makes a call.
     """
 
-    def __init__(self, kind: int, caller: Callable[[], Sender] = lambda: KERNEL) -> None:
+    def __init__(self, kind: int, caller: Callable[[], Sender], memory: SocketMemory) -> None:
         self.kind = kind
         self.caller = caller
+        self._memory = memory
         self.peer: UnixSocket | None = None  # None when datagrams found it gone
         self.peer_sender = UNKNOWN  # who made the connection, or listened for it
         self.name = b""  # what follows the family in its address: a path with its zero byte, or zero and any bytes
@@ -145,7 +167,7 @@ class UnixSocket(StreamFile):
             raise KernelError(EISCONN, "the socket is connected")
         if self.backlog is not None:
             raise KernelError(EINVAL, "the socket listens")
-        end = UnixSocket(self.kind, other.caller)
+        end = UnixSocket(self.kind, other.caller, other._memory)
         end.name, end.accepted, end.wants_sender = other.name, False, other.wants_sender
         end.peer, self.peer = self, end
         end.peer_sender, self.peer_sender = self.caller(), other.peer_sender
@@ -227,6 +249,7 @@ class UnixSocket(StreamFile):
             else:
                 self._take()
                 if rest := message.data[len(piece) :]:
+                    self._memory.take(len(rest))
                     self._messages.appendleft(message._replace(data=rest, files=()))
                     self._size_bytes += len(rest)
             if files or len(data) == size_bytes:
@@ -280,6 +303,7 @@ class UnixSocket(StreamFile):
         if sender is None:
             told = self.wants_sender or peer.wants_sender or not peer.accepted
             sender = self.caller() if told else UNKNOWN
+        peer._memory.take(len(data))
         peer._messages.append(Message(data, sender, tuple(each.hold() for each in files), self.name))
         peer._size_bytes += len(data)
         peer._arrivals += 1
@@ -369,6 +393,7 @@ class UnixSocket(StreamFile):
         self._messages.clear()
         self._size_bytes = 0
         for message in messages:
+            self._memory.give(len(message.data))
             close_all(message.files)
 
     def _raise_error(self) -> None:
@@ -379,6 +404,7 @@ class UnixSocket(StreamFile):
     def _take(self) -> Message:
         message = self._messages.popleft()
         self._size_bytes -= len(message.data)
+        self._memory.give(len(message.data))
         if self.peer is not None:
             self.peer._departures += 1
         return message
@@ -390,18 +416,23 @@ def close_all(files: Iterable[FileDescription]) -> None:
         each.close()
 
 
-def new_socket(kind: int, caller: Callable[[], Sender] = lambda: KERNEL) -> UnixSocket:
+def new_socket(kind: int, caller: Callable[[], Sender], memory: SocketMemory) -> UnixSocket:
     """Return a socket without a name or a connection. Raises KernelError(ESOCKTNOSUPPORT) for another kind."""
     if kind not in {SOCK_STREAM, SOCK_DGRAM, SOCK_RAW, SOCK_SEQPACKET}:
         raise KernelError(ESOCKTNOSUPPORT, f"socket of kind {kind}: wanted 1, 2, 3 or 5")
-    return UnixSocket(SOCK_DGRAM if kind == SOCK_RAW else kind, caller)
+    return UnixSocket(SOCK_DGRAM if kind == SOCK_RAW else kind, caller, memory)
 
 
 def make_socketpair(
-    vfs: Vfs, kind: int, flags: int = 0, caller: Callable[[], Sender] = lambda: KERNEL
+    vfs: Vfs,
+    kind: int,
+    flags: int = 0,
+    caller: Callable[[], Sender] = lambda: KERNEL,
+    memory: SocketMemory | None = None,
 ) -> tuple[FileDescription, FileDescription]:
     """Return two connected sockets; `flags` may be O_NONBLOCK. Raises KernelError: ESOCKTNOSUPPORT, EINVAL."""
-    one, other = new_socket(kind, caller), new_socket(kind, caller)
+    memory = memory or SocketMemory()
+    one, other = new_socket(kind, caller, memory), new_socket(kind, caller, memory)
     one.peer, other.peer = other, one
     one.peer_sender = other.peer_sender = caller()
     return open_socket(vfs, one, flags), open_socket(vfs, other, flags)

@@ -32,6 +32,8 @@ from vmguest.s390x.space import FaultError, UserSpace
 CLONE_VM, CLONE_FS, CLONE_FILES, CLONE_SIGHAND, CLONE_VFORK, CLONE_PARENT = 0x100, 0x200, 0x400, 0x800, 0x4000, 0x8000
 CLONE_THREAD, CLONE_SETTLS, CLONE_PARENT_SETTID = 0x10000, 0x80000, 0x100000
 CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID = 0x200000, 0x1000000
+# CLONE_PIDFD, CLONE_NEWNS, and the namespaces of control groups, names, System V, users, processes and networks
+_NOT_HERE = 0x1000 | 0x20000 | 0x7E000000
 _CALL_BYTES = 2
 _TID = struct.Struct(">i")
 
@@ -84,8 +86,7 @@ class Life:
 
         Raises KernelError: EINVAL, EAGAIN, ENOMEM.
         """
-        if flags & CLONE_THREAD and not flags & CLONE_VM:
-            raise KernelError(EINVAL, f"clone with flags {flags:#x}: a thread has the memory of its process")
+        _check_flags(flags)
         process = thread.process
         self._table.check_limits(process)
         tid = self._table.new_id()
@@ -251,6 +252,13 @@ class Life:
             space.write(thread.clear_tid, bytes(_TID.size))
             self._futexes.wake(self._futexes.key(space, thread.clear_tid, private=True), 1)
             self._futexes.wake(self._futexes.key(space, thread.clear_tid, private=False), 1)
+
+
+def _check_flags(flags: int) -> None:
+    """Raise KernelError(EINVAL) for what copy_process refuses, and for namespaces, of which a guest has one each."""
+    needed = {CLONE_THREAD: CLONE_SIGHAND, CLONE_SIGHAND: CLONE_VM}
+    if any(flags & each and not flags & other for each, other in needed.items()) or flags & _NOT_HERE:
+        raise KernelError(EINVAL, f"clone with flags {flags:#x}")
 
 
 def _tell(space: UserSpace, address: int, tid: int) -> None:

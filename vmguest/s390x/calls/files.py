@@ -8,7 +8,7 @@ from vmguest.fs.memfd import MFD_CLOEXEC, new_memfd
 from vmguest.fs.mount import Dentry
 from vmguest.fs.open import O_APPEND, O_CLOEXEC, O_NONBLOCK, O_PATH, FileDescription, open_file
 from vmguest.fs.open_special import TMPFILE_BIT, open_path, open_unnamed
-from vmguest.fs.pipe import make_pipe
+from vmguest.fs.pipe import PipeEnd, make_pipe
 from vmguest.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT
 from vmguest.fs.unix_socket import SOCK_STREAM, UnixSocket
 from vmguest.s390x.calls.file_size import check_new_size, writable_bytes
@@ -32,7 +32,6 @@ F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL = range(5)
 _F_SETOWN, _F_GETOWN = 8, 9
 _F_DUPFD_CLOEXEC, _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1030, 1031, 1032
 _OF_DESCRIPTORS = frozenset({F_DUPFD, _F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL})
-_PIPE_BYTES = 65536
 O_LARGEFILE = 0o100000
 
 
@@ -286,9 +285,9 @@ def fcntl(  # noqa: PLR0911 - one for each command
     if command in {_F_SETOWN, _F_GETOWN}:
         return 0
     if command in {_F_GETPIPE_SZ, _F_SETPIPE_SZ}:
-        if file.file.seekable:
+        if not isinstance(file.file, PipeEnd):
             raise KernelError(EBADF, f"descriptor {number}: no pipe")
-        return _PIPE_BYTES
+        return file.file.capacity_bytes
     raise KernelError(EINVAL, f"fcntl {command} of descriptor {number}")
 
 

@@ -86,7 +86,7 @@ def socket(system: System, thread: Thread, family: int, kind: int, protocol: int
         raise KernelError(EAFNOSUPPORT, f"socket of family {family}: a guest has no network")
     if protocol not in {0, AF_UNIX}:
         raise KernelError(EPROTONOSUPPORT, f"socket with protocol {protocol}")
-    made = new_socket(kind & _KIND, lambda: sender_of(system))
+    made = new_socket(kind & _KIND, lambda: sender_of(system), system.sockets.memory)
     opened = open_socket(system.vfs, made, kind & ~(_KIND | O_CLOEXEC))
     return thread.process.files.install(opened, close_on_exec=bool(kind & O_CLOEXEC))
 
@@ -99,7 +99,7 @@ def socketpair(system: System, thread: Thread, family: int, kind: int, protocol:
     if protocol not in {0, AF_UNIX}:
         raise KernelError(EPROTONOSUPPORT, f"socketpair with protocol {protocol}")
     flags = kind & ~(_KIND | O_CLOEXEC)
-    pair = make_socketpair(system.vfs, kind & _KIND, flags, lambda: sender_of(system))
+    pair = make_socketpair(system.vfs, kind & _KIND, flags, lambda: sender_of(system), system.sockets.memory)
     return install_pair(thread, pair, numbers, kind)
 
 

@@ -1,7 +1,7 @@
 """System calls on clocks, sleep and timers."""
 
 from collections.abc import Callable
-from errno import EFAULT, EINVAL, EPERM
+from errno import EAGAIN, EFAULT, EINVAL, EPERM
 from time import CLOCK_MONOTONIC, CLOCK_REALTIME, monotonic
 from time import clock_getres as host_resolution
 from time import clock_gettime as host_time
@@ -173,6 +173,7 @@ class IntervalTimer:
 
 
 _SIGEV_SIGNAL, _SIGEV_NONE, _SIGEV_THREAD, _SIGEV_THREAD_ID = 0, 1, 2, 4
+_MOST_TIMERS = 1024  # RLIMIT_SIGPENDING: each has its signal made beforehand
 _SIGEV_KINDS = frozenset({_SIGEV_SIGNAL, _SIGEV_NONE, _SIGEV_THREAD, _SIGEV_THREAD_ID})
 
 
@@ -235,6 +236,8 @@ def timer_create(system: System, thread: Thread, clock: int, event: int, identit
     """Make a timer that sends a signal."""
     process, space = thread.process, thread.process.space
     _now(thread, clock)
+    if len(process.timers) >= _MOST_TIMERS:
+        raise KernelError(EAGAIN, f"the process has {_MOST_TIMERS} timers")
     number = next(each for each in range(len(process.timers) + 1) if each not in process.timers)
     value, signal, kind, target = bytes(8), SIGALRM, 0, 0
     if event:
