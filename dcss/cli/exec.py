@@ -49,7 +49,7 @@ def command(  # noqa: PLR0917
     dcss exec LINUX01 -- sh -c 'free > /tmp/free; cat /tmp/free'
     dcss exec LINUX01 -- help
 
-    Guests of engine s390x run programs, which can be interactive:
+    Guests of engines s390x and linux run programs, which can be interactive:
 
     \b
     dcss exec -it Z01 -- bash

@@ -7,9 +7,11 @@ import subprocess
 from collections.abc import Iterator
 from typing import Any
 
+import pexpect
 import pytest
 from cli_support import Dcss, made_user
 from needs_support import needs
+from terminal_support import Terminal
 
 pytestmark = [
     pytest.mark.slow,
@@ -101,6 +103,42 @@ def test_a_machine_cannot_write_the_segment(dcss: Dcss) -> None:
     with open(f"/proc/{dcss.pid_of('X01')}/maps", encoding="ascii", errors="replace") as maps:
         found = [line.split()[1] for line in maps if f"dcss.{dcss.system}.LIB" in line]
     assert found == ["r--s"]
+
+
+@pytest.mark.parametrize("name", ["L", "X01"])
+def test_a_shell_in_a_machine_is_interactive(dcss: Dcss, name: str) -> None:
+    terminal = Terminal(dcss)
+    try:
+        child = terminal.start("exec", "-it", name, "--", "sh")
+        child.expect_exact("# ")
+        child.send("stty size; tty\r")
+        child.expect_exact("33 77")
+        child.expect_exact("/dev/pts/")
+        child.setwinsize(40, 120)
+        child.send("stty size\r")
+        child.expect_exact("40 120")
+        child.send("sleep 1000\r")
+        child.expect_exact("sleep 1000")
+        child.send("\x03")
+        child.expect_exact("# ")
+        child.send("echo status $?\r")
+        child.expect_exact("status 130")
+        child.send("exit 3\r")
+        child.expect(pexpect.EOF)
+        assert child.wait() == 3
+    finally:
+        terminal.close()
+
+
+def test_input_and_several_programs_at_once_reach_a_machine(dcss: Dcss) -> None:
+    waiting = dcss.start("exec", "-i", "X01", "--", "md5sum", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert (
+        dcss("exec", "X01", "--env", "A=b", "--workdir", "/proc", "--", "sh", "-c", "echo $A; pwd").stdout
+        == "b\n/proc\n"
+    )
+    told, _ = waiting.communicate("text\n" * 100_000, timeout=60)
+    assert told.split()[0] == hashlib.md5(b"text\n" * 100_000).hexdigest()
+    assert "for guests of engine s390x" in dcss("exec", "--strace", "X01", "--", "ls", status=2).stderr
 
 
 @needs("frames")

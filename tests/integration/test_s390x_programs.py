@@ -6,12 +6,12 @@ import subprocess
 import termios
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pexpect
 import pytest
 from cli_support import GUEST, Dcss, made_user
 from elf390_support import PROGRAMS, install
+from terminal_support import Terminal, is_raw
 
 # pexpect's pty forks without exec; by itself this process has no thread, a library's may.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -168,36 +168,10 @@ def test_a_program_deep_in_machine_code_ends_with_its_client_and_others_run_besi
 
 
 @pytest.fixture
-def terminal(up: Dcss) -> Iterator["Terminal"]:
+def terminal(up: Dcss) -> Iterator[Terminal]:
     made = Terminal(up)
     yield made
     made.close()
-
-
-class Terminal:
-    """Someone's terminal, on which commands are started."""
-
-    def __init__(self, dcss: Dcss) -> None:
-        self._dcss = dcss
-        self._children: list[pexpect.spawn[Any]] = []
-
-    def start(self, *arguments: str) -> "pexpect.spawn[Any]":
-        words = self._dcss.command(*arguments)
-        environment = {**self._dcss.environment, "TERM": "xterm"}
-        child = pexpect.spawn(
-            words[0], words[1:], env=environment, cwd=str(self._dcss.home), timeout=SECONDS, dimensions=(33, 77)
-        )
-        self._children.append(child)
-        return child
-
-    def close(self) -> None:
-        for child in self._children:
-            child.close(force=True)
-
-
-def is_raw(child: "pexpect.spawn[Any]") -> bool:
-    """Whether the terminal passes on keys as they are."""
-    return not termios.tcgetattr(child.child_fd)[3] & termios.ICANON
 
 
 def test_a_terminal_is_the_programs_and_what_it_was_afterwards(terminal: Terminal) -> None:
@@ -244,7 +218,7 @@ def test_guests_of_engine_process_refuse_what_programs_have(dcss: Dcss) -> None:
     try:
         for options in (["-i"], ["--strace"], ["--env", "A=b"], ["--workdir", "/tmp"]):
             done = dcss("exec", *options, "P", "--system", name, "--", "ls", status=2)
-            assert "guests of engine s390x do" in done.stderr
+            assert "guests of engines s390x and linux do" in done.stderr
     finally:
         dcss("down", name)
 

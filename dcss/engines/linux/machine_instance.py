@@ -4,19 +4,19 @@ import asyncio
 import os
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, NamedTuple
 
 from dcss.abi.console import Verdict
 from dcss.account.targets import AddressRange, Origin
-from dcss.engines.base import Accelerator, End, MemoryLayout
-from dcss.engines.forked.console import GuestConsole
+from dcss.engines.base import Accelerator, End, ExecOptions, MemoryLayout, OutputSink
+from dcss.engines.forked.program_console import ProgramConsole
 from dcss.engines.linux.agent_port import AgentPort
 from dcss.engines.linux.ended import MachineEndedError
 from dcss.engines.linux.qemu import QemuProcess
 from dcss.engines.told import ToldByConsole
-from dcss.errors import DcssError, LaunchError
+from dcss.errors import ConfigError, DcssError, LaunchError
 from dcss.host.aio import cancel, in_thread, start_task
 from dcss.host.files import empty_file
 
@@ -52,7 +52,7 @@ class MachineInstance(ToldByConsole, ABC):
         self._origins: tuple[tuple[AddressRange, Origin], ...] = ()
         self._search: asyncio.Task[None] | None = None  # for `_origins`
         self._agent = AgentPort(agent, lambda: self._give_up("its agent sent what no agent sends"))
-        self._console = GuestConsole(self.name, self._agent.packets, self.kill)
+        self._console = ProgramConsole(self.name, self._agent.packets, self.kill)
         self._console.start()
         self._life = start_task(self._live(), f"machine {self.name}")
 
@@ -94,6 +94,15 @@ class MachineInstance(ToldByConsole, ABC):
             programs = await in_thread(unpacked_ranges, self._process.pid, storage, self._initramfs.programs)
             emulator = (AddressRange(0, storage.start), AddressRange(storage.end, _ADDRESSES_END))
             self._origins = tuple((addresses, "engine") for addresses in (*emulator, *programs))
+
+    async def exec(self, command: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
+        """Run a program in the guest and return its exit status."""
+        if options is not None and (options.strace or options.debugger is not None):
+            raise ConfigError(
+                f"guest {self.name}: found --strace or --gdb, wanted neither: they are for guests of engine s390x, and"
+                " a machine's own kernel has strace and gdb where they are installed in it"
+            )
+        return await super().exec(command, output, options)
 
     async def ended(self) -> End:
         """Wait until QEMU has ended and all that the guest sent has been read."""

@@ -3,7 +3,7 @@
 from dcss.account.targets import AddressRange
 from dcss.engines.base import MemoryLayout
 from dcss.engines.forked.instance import ForkedInstance
-from dcss.engines.s390x.console import ProgramConsole
+from dcss.engines.forked.program_console import ProgramConsole
 from vmguest.storage import program_range
 
 

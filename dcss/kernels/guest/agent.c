@@ -3,104 +3,12 @@
    agent map                   map the regular files whose names standard input lists, each ended by NUL and each file
                                once, with all their pages, and leave a process that keeps them mapped
    agent serve PORT ROOT ACCESS STATUS MESSAGE
-                               tell the host by PORT how the guest's list of steps ended, then run in ROOT the commands
+                               tell the host by PORT how the guest's list of steps ended, then run in ROOT the programs
                                that it sends; ACCESS is a file with the words of its mounts
 
-   PORT is a virtio port. Each packet has its length before it, in four bytes, big-endian; dcss/abi/console.py of the
-   project describes the packets. */
-#include "system.h"
-
-enum {
-	PACKET_BYTES = 65535, OUTPUT_BYTES = 60 << 10, WORDS = 4096, FILES = 65536,
-	COUNTERS = 5, VERDICT_BYTES = 4 + 8 + 8 * COUNTERS, CANNOT_EXECUTE = 126, PAGE_BYTES = 4096, NOT_FOUND = 127,
-};
-
-static unsigned char packet[4 + PACKET_BYTES + 1];
-static unsigned char output[4 + 1 + OUTPUT_BYTES];
-static char *words[WORDS + 1];
-static char *const environment[] = {
-	"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/", "TERM=linux", NULL };
-
-static size_t length_of(const char *text)
-{
-	size_t length = 0;
-
-	while (text[length])
-		length++;
-	return length;
-}
-
-static int equal(const char *one, const char *other)
-{
-	while (*one && *one == *other)
-		one++, other++;
-	return *one == *other;
-}
-
-static int write_all(int descriptor, const void *bytes, size_t size)
-{
-	const char *from = bytes;
-
-	while (size) {
-		long done = call3(SYS_write, descriptor, (long)from, (long)size);
-
-		if (done == -EINTR)
-			continue;
-		if (done <= 0)
-			return -1;
-		from += done;
-		size -= (size_t)done;
-	}
-	return 0;
-}
-
-static int read_all(int descriptor, void *bytes, size_t size)
-{
-	char *to = bytes;
-
-	while (size) {
-		long done = call3(SYS_read, descriptor, (long)to, (long)size);
-
-		if (done == -EINTR)
-			continue;
-		if (done <= 0) /* nobody has the port's other end: the host is gone */
-			return -1;
-		to += done;
-		size -= (size_t)done;
-	}
-	return 0;
-}
-
-static void complain(const char *what, const char *which)
-{
-	write_all(2, "agent: ", 7);
-	write_all(2, what, length_of(what));
-	write_all(2, which, length_of(which));
-	write_all(2, "\n", 1);
-}
-
-static void put_length(unsigned char *head, size_t size)
-{
-	for (int place = 3; place >= 0; place--, size >>= 8)
-		head[place] = (unsigned char)size;
-}
-
-/* Little-endian, as the host's machine has them. */
-static void put_number(unsigned char *to, uint64_t value, int bytes)
-{
-	while (bytes--) {
-		*to++ = (unsigned char)value;
-		value >>= 8;
-	}
-}
-
-/* Send `size` bytes from output[5] on as a packet. */
-static int send_output(int port, char kind, size_t size)
-{
-	put_length(output, size + 1);
-	output[4] = (unsigned char)kind;
-	return write_all(port, output, size + 5);
-}
+   PORT is a virtio port. Each packet has its length before it, in four bytes, big-endian; dcss/abi/console.py and
+   programs.py of the project describe the packets. */
+#include "agent.h"
 
 static uint64_t number_after(const char *text, const char *label)
 {
@@ -142,7 +50,7 @@ static void count_memory(uint64_t counters[COUNTERS])
 	counters[3] = counters[4] = 0;
 }
 
-static int send_counters(int port)
+int send_counters(int port)
 {
 	uint64_t counters[COUNTERS];
 
@@ -152,52 +60,6 @@ static int send_counters(int port)
 	return send_output(port, 'B', 8 * COUNTERS);
 }
 
-static int send_status(int port, int status)
-{
-	put_number(output + 5, (uint64_t)(uint32_t)status, 4);
-	return send_output(port, 'X', 4);
-}
-
-_Noreturn static void run(const char *root, int out, int err)
-{
-	static const char *const places[] = { "/usr/local/sbin/", "/usr/local/bin/", "/usr/sbin/", "/usr/bin/", "/sbin/", "/bin/" };
-	static char path[4096];
-	long failure = -ENOENT;
-	long null;
-
-	call3(SYS_setsid, 0, 0, 0);
-	null = call3(SYS_open, (long)"/dev/null", O_RDONLY, 0);
-	if (call3(SYS_chroot, (long)root, 0, 0) < 0 || call3(SYS_chdir, (long)"/", 0, 0) < 0)
-		complain("cannot enter ", root);
-	call3(SYS_dup2, null, 0, 0);
-	call3(SYS_dup2, out, 1, 0);
-	call3(SYS_dup2, err, 2, 0);
-	for (const char *each = words[0]; *each; each++)
-		if (*each == '/') {
-			failure = call3(SYS_execve, (long)words[0], (long)words, (long)environment);
-			goto failed;
-		}
-	for (size_t place = 0; place < sizeof places / sizeof *places; place++) {
-		size_t size = length_of(places[place]);
-
-		if (size + length_of(words[0]) >= sizeof path)
-			continue;
-		memcpy(path, places[place], size);
-		memcpy(path + size, words[0], length_of(words[0]) + 1);
-		long now = call3(SYS_execve, (long)path, (long)words, (long)environment);
-		if (now != -ENOENT)
-			failure = now;
-	}
-failed:
-	write_all(2, words[0], length_of(words[0]));
-	if (failure == -ENOENT)
-		write_all(2, ": not found\n", 12);
-	else
-		write_all(2, ": cannot be executed\n", 21);
-	system_call(SYS_exit_group, failure == -ENOENT ? NOT_FOUND : CANNOT_EXECUTE, 0, 0, 0, 0, 0);
-	__builtin_unreachable();
-}
-
 static int number_in(const char *text)
 {
 	int number = 0;
@@ -205,71 +67,6 @@ static int number_in(const char *text)
 	while (*text >= '0' && *text <= '9')
 		number = number * 10 + *text++ - '0';
 	return number;
-}
-
-static int read_packet(int port, size_t *size)
-{
-	unsigned char head[4];
-
-	if (read_all(port, head, 4))
-		return -1;
-	*size = (size_t)head[0] << 24 | (size_t)head[1] << 16 | (size_t)head[2] << 8 | head[3];
-	if (!*size || *size > PACKET_BYTES || read_all(port, packet, *size))
-		return -1;
-	packet[*size] = 0;
-	return 0;
-}
-
-static int status_of(int waited)
-{
-	int number = waited & 0x7f;
-
-	return number ? 128 + number : waited >> 8 & 0xff;
-}
-
-/* Run a command, and send what it writes and how it ends. The host may cancel it meanwhile. */
-static int execute(int port, const char *root)
-{
-	enum { PORT, OUT, ERR };
-	int32_t out[2], err[2], waited = 0;
-	size_t size;
-	long child;
-
-	if (call3(SYS_pipe2, (long)out, O_CLOEXEC, 0) < 0 || call3(SYS_pipe2, (long)err, O_CLOEXEC, 0) < 0)
-		return send_status(port, CANNOT_EXECUTE);
-	child = call3(SYS_fork, 0, 0, 0);
-	if (!child)
-		run(root, out[1], err[1]);
-	call3(SYS_close, out[1], 0, 0);
-	call3(SYS_close, err[1], 0, 0);
-	struct pollfd polled[3] = { { port, POLLIN, 0 }, { out[0], POLLIN, 0 }, { err[0], POLLIN, 0 } };
-	while (polled[OUT].descriptor >= 0 || polled[ERR].descriptor >= 0) {
-		if (call3(SYS_poll, (long)polled, 3, -1) < 0)
-			continue;
-		if (polled[PORT].revents & POLLIN) {
-			if (read_packet(port, &size))
-				return -1;
-			if (equal((char *)packet, "cancel"))
-				call3(SYS_kill, -child, SIGKILL, 0);
-			else if (equal((char *)packet, "books") && send_counters(port))
-				return -1;
-		}
-		for (int each = OUT; each <= ERR; each++) {
-			if (!polled[each].revents || polled[each].descriptor < 0)
-				continue;
-			long done = call3(SYS_read, polled[each].descriptor, (long)output + 5, OUTPUT_BYTES);
-			if (done > 0) {
-				if (send_output(port, each == OUT ? 'O' : 'E', (size_t)done))
-					return -1;
-				continue;
-			}
-			call3(SYS_close, polled[each].descriptor, 0, 0);
-			polled[each].descriptor = -1;
-		}
-	}
-	while (system_call(SYS_wait4, child, (long)&waited, 0, 0, 0, 0) == -EINTR)
-		;
-	return send_status(port, status_of(waited));
 }
 
 /* Say how files of the mounts are reached: the words of a file, each ended by NUL. */
@@ -309,7 +106,6 @@ static int send_verdict(int port, int status, const char *message)
 static int serve(const char *path, const char *root, const char *access, int status, const char *message)
 {
 	int port = (int)call3(SYS_open, (long)path, O_RDWR | O_CLOEXEC, 0);
-	size_t size;
 
 	if (port < 0) {
 		complain("cannot open ", path);
@@ -320,23 +116,7 @@ static int serve(const char *path, const char *root, const char *access, int sta
 		complain("cannot send ", access);
 		return 1;
 	}
-	while (!read_packet(port, &size)) {
-		while (system_call(SYS_wait4, -1, 0, WNOHANG, 0, 0, 0) > 0) /* what init adopted */
-			;
-		if (equal((char *)packet, "books")) {
-			if (send_counters(port))
-				break;
-		} else if (size > 5 && equal((char *)packet, "exec")) {
-			int count = 0;
-
-			for (size_t at = 5; at < size && count < WORDS; at += length_of(words[count++]) + 1)
-				words[count] = (char *)packet + at;
-			words[count] = NULL;
-			if (execute(port, root))
-				break;
-		}
-	}
-	return 0;
+	return run_programs(port, root);
 }
 
 static struct { uint64_t device, inode; } known[FILES];

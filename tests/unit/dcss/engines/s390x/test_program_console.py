@@ -12,7 +12,7 @@ from dcss.abi import programs
 from dcss.abi.console import COUNTERS, COUNTERS_REQUEST, OUTPUT_BYTES, PACKET_BYTES, Counters
 from dcss.abi.programs import ProgramEvent, ProgramPacket, ProgramRequest, TerminalSize, head_of
 from dcss.engines.base import ExecOptions
-from dcss.engines.s390x.console import ProgramConsole
+from dcss.engines.forked.program_console import ProgramConsole
 from dcss.errors import LaunchError
 
 
