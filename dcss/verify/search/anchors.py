@@ -7,6 +7,7 @@ search has to look up. A piece that is rare in the segments is chosen, so that f
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple, Self
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy.typing as npt
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.pagemap import Flags, Pages
+from dcss.account.space import spread
 from dcss.verify.search.page_contents import Contents, Words
 from dcss.verify.segment_content import Bytes
 
@@ -30,6 +32,7 @@ _BATCH_PAGES = 512
 _PART_PAGES = 1 << 15
 _LOW_FACTOR = np.uint64(0x9E3779B97F4A7C15)
 _HIGH_FACTOR = np.uint64(0xC2B2AE3D27D4EB4F)
+_MATCHES_AT_ONCE = 1 << 15
 _LOOKED_UP_WORDS = 1 << 17  # a piece of this size and its scratch stay in the CPU's cache
 
 Scores = npt.NDArray[np.int32]
@@ -107,9 +110,11 @@ class Anchors:
         lows = np.searchsorted(self.keys, keys, side="left")
         counts = np.searchsorted(self.keys, keys, side="right") - lows
         # Pages that differ may have an anchor in common: one pair of words then stands for several pages.
-        while (alive := np.flatnonzero(counts)).size:
-            yield places[alive], lows[alive]
-            places, lows, counts = places[alive], lows[alive] + 1, counts[alive] - 1
+        parts = (np.cumsum(counts) - 1) // _MATCHES_AT_ONCE
+        last_part = int(parts[-1]) if len(parts) else -1
+        for start, end in pairwise(np.searchsorted(parts, np.arange(last_part + 2)).tolist()):
+            some = slice(start, end)
+            yield np.repeat(places[some], counts[some]), spread(lows[some], counts[some])
 
     @property
     def _shift(self) -> np.uint64:

@@ -54,6 +54,9 @@ class Contents:
         order = np.argsort(np.concatenate([none.astype(np.bool_), *in_no_file])[distinctive], kind="stable")
         rows = np.flatnonzero(distinctive)[order]
         _, first, content = np.unique(digests[rows], return_index=True, return_inverse=True)
+        # Numbered as their pages lie: then the bytes of neighbours are read by one call.
+        ascending = np.argsort(first)
+        first, content = first[ascending], np.argsort(ascending)[content]
         # A row is a page of all segments, one after the other.
         of_row = np.full(len(digests), LOW_ENTROPY)
         of_row[rows] = content

@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 from segment_support import File, random_content, unmapped
 
+import dcss.verify.search.anchors
 from dcss.abi.page import PAGE_SIZE
 from dcss.account.pagemap import Pages
 from dcss.verify.search.anchors import ALIGNMENTS, Anchors
 from dcss.verify.search.page_contents import LOW_ENTROPY, Contents
 from dcss.verify.search.searcher import Searcher
-from dcss.verify.segment_content import Bytes
+from dcss.verify.segment_content import Bytes, SegmentContent
 from dcss.verify.segment_view import NO_FILE, SegmentFiles
 
 
@@ -237,6 +238,40 @@ def test_rare_pieces_are_chosen() -> None:
     anchors = Anchors.of(Contents.of([unmapped(b"".join(pages))]))
     assert len(np.unique(anchors.keys)) > 0.9 * len(anchors.keys)
     assert ((anchors.offsets > 2056 - 16) & (anchors.offsets < 2064)).mean() > 0.9
+
+
+@pytest.mark.parametrize("matches_at_once", [1, 5, 1 << 15])
+def test_pages_that_have_their_anchors_in_common_are_looked_at_together(
+    monkeypatch: pytest.MonkeyPatch, matches_at_once: int
+) -> None:
+    # Alike but for the last byte, which is in no piece of seven alignments.
+    common = random_content(1)[:-1]
+    pages = [common + bytes([number]) for number in range(12)]
+    searcher = Searcher(Contents.of([unmapped(b"".join(pages))]))
+    monkeypatch.setattr(dcss.verify.search.anchors, "_MATCHES_AT_ONCE", matches_at_once)
+    shifted = bytes(3) + b"".join(pages) + bytes(5)
+    assert search(searcher, Memory(shifted)) == [(3 + page * PAGE_SIZE, page) for page in range(12)]
+    words = np.frombuffer(shifted + bytes(-len(shifted) % 8), np.uint64)
+    parts = list(Anchors.of(searcher.contents).look_up(words))
+    assert sum(len(places) for places, _ in parts) >= 12 * 12
+    assert max(len(places) for places, _ in parts) < matches_at_once + 12
+    assert matches_at_once < 144 or len(parts) == 1
+
+
+def test_contents_are_numbered_as_their_pages_lie(monkeypatch: pytest.MonkeyPatch) -> None:
+    segment = unmapped(random_content(40), [File(b"/a", ((0, 30, 5),))])
+    contents = Contents.of([segment])
+    assert contents.page.tolist() == [*range(30, 35), *range(30), *range(35, 40)]
+    calls: list[int] = []
+    read_into = SegmentContent.read_into
+
+    def counted(content: SegmentContent, rows: Bytes, first_page: int) -> None:
+        calls.append(first_page)
+        read_into(content, rows, first_page)
+
+    monkeypatch.setattr(SegmentContent, "read_into", counted)
+    Anchors.of(contents)
+    assert set(calls) == {0, 30, 35}
 
 
 def test_files_in_pages() -> None:
