@@ -61,10 +61,10 @@ class Delivery:
 
     # -- sending ---------------------------------------------------------------------------------------------------
 
-    def send(self, process: Process, info: SignalInfo, thread: Thread | None = None) -> None:
-        """Send a signal to a process, or to one thread of it."""
+    def send(self, process: Process, info: SignalInfo, thread: Thread | None = None) -> bool:
+        """Send a signal to a process, or to one thread of it; return False where too many of its kind wait."""
         if process.ended is not None:
-            return
+            return True
         number = info.number
         if number in {SIGCONT, SIGKILL}:
             self._forget(process, _STOP_BITS)
@@ -75,8 +75,8 @@ class Delivery:
         elif number in STOPS:
             self._forget(process, bit(SIGCONT))
         if self._is_ignored(process, number, thread):
-            return
-        (process if thread is None else thread).pending.add(info)
+            return True
+        return (process if thread is None else thread).pending.add(info)
 
     def send_group(self, group: int, info: SignalInfo) -> int:
         """Send a signal to every process of a group; return how many there are."""

@@ -102,7 +102,8 @@ class Life:
         child = Thread(tid, child_process, context, thread.blocked)
         if not flags & CLONE_VM or flags & CLONE_VFORK:
             child.stack = thread.stack
-        child.name = thread.name
+        child.name, child.io_priority = thread.name, thread.io_priority
+        child.scheduling = type(thread.scheduling)() if thread.scheduling.resets else thread.scheduling
         self._table.add_thread(child)
         if flags & CLONE_CHILD_SETTID:
             _tell(child_process.space, child_tid, tid)

@@ -42,6 +42,19 @@ class Waiting(NamedTuple):
         return min((due for due in dues if due is not None), default=None)
 
 
+class Scheduling(NamedTuple):
+    """What a thread's turns are said to go by (SCHED_OTHER and so on); they do not."""
+
+    policy: int = 0
+    priority: int = 0
+    resets: bool = False  # its children have the usual policy
+
+    @property
+    def told_policy(self) -> int:
+        """The policy as sched_getscheduler(2) tells it."""
+        return self.policy | (0x4000_0000 if self.resets else 0)
+
+
 class WaitError(Exception):
     """A system call cannot go on now."""
 
@@ -212,6 +225,8 @@ class Thread:
     clear_tid: int = 0  # a user address that becomes 0 when it ends
     robust_list: tuple[int, int] = (0, 0)
     name: bytes = b""
+    scheduling: Scheduling = field(default_factory=Scheduling)
+    io_priority: int = 0  # class and level; 0 where it has none of its own
     ended: bool = False
     held: bool = False  # a debugger has it stand still
 

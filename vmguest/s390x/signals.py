@@ -124,12 +124,13 @@ class Pending:
         self.mask = 0
         self._queue: list[SignalInfo] = []
 
-    def add(self, info: SignalInfo) -> None:
-        """Add a signal."""
+    def add(self, info: SignalInfo) -> bool:
+        """Add a signal; return False where there are too many to add one more."""
         if self.mask & bit(info.number) and (info.number < SIGRTMIN or len(self._queue) >= _MOST_PENDING):
-            return
+            return info.number < SIGRTMIN
         self._queue.append(info)
         self.mask |= bit(info.number)
+        return True
 
     def take(self, wanted: int) -> SignalInfo | None:
         """Take the first of a set, faults before others and lower numbers first (next_signal); None without any."""

@@ -11,9 +11,11 @@ from vmguest.s390x.calls import (
     messages,
     mounts,
     names,
+    pid_files,
     polling,
     priorities,
     processes,
+    processors,
     semaphores,
     shared_segments,
     signal_calls,
@@ -25,6 +27,7 @@ from vmguest.s390x.calls.registry import SystemCall
 
 _GROUPS = (
     *(events, files, information, ipc, locks, memory, message_queues, messages, mounts, names),
-    *(polling, priorities, processes, semaphores, shared_segments, signal_calls, socketcall, sockets, times),
+    *(pid_files, polling, priorities, processes, processors, semaphores, shared_segments, signal_calls),
+    *(socketcall, sockets, times),
 )
 CALLS: dict[int, SystemCall] = {call.number: call for group in _GROUPS for call in group.CALLS.calls}

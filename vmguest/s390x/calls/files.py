@@ -26,6 +26,7 @@ MOST_BYTES = 0x7FFF_F000  # of one read or write: MAX_RW_COUNT
 _MOST_BUFFERS = 1024
 _NOWHERE = memoryview(bytearray())  # where a read of no bytes goes, which tells errors all the same
 _CHUNK_BYTES = 1 << 20
+_RWF_HIPRI, _RWF_DSYNC, _RWF_SYNC = 1, 2, 4
 _WRITABLE_FLAGS = O_APPEND | O_NONBLOCK
 
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL = range(5)
@@ -171,11 +172,38 @@ def pwritev(system: System, thread: Thread, number: int, vector: int, count: int
     return _write(system, thread, number, _vector(thread, vector, count), position)
 
 
+@CALLS.add("fd", "address", "int", "long", "long", "flags")
+def preadv2(
+    _system: System, thread: Thread, number: int, vector: int, count: int, position: int, _high: int, flags: int
+) -> int:
+    """Read into several buffers from a position on, or from the descriptor's own."""
+    _check_flags(flags)
+    return _read(thread, number, _vector(thread, vector, count), None if position == -1 else position)
+
+
+@CALLS.add("fd", "address", "int", "long", "long", "flags")
+def pwritev2(
+    system: System, thread: Thread, number: int, vector: int, count: int, position: int, _high: int, flags: int
+) -> int:
+    """Write several buffers at a position, or at the descriptor's own."""
+    _check_flags(flags)
+    return _write(system, thread, number, _vector(thread, vector, count), None if position == -1 else position)
+
+
+def _check_flags(flags: int) -> None:
+    """Raise KernelError(EOPNOTSUPP) but for what is so anyway here: RWF_HIPRI, RWF_DSYNC and RWF_SYNC."""
+    if flags & ~(_RWF_HIPRI | _RWF_DSYNC | _RWF_SYNC):
+        raise KernelError(EOPNOTSUPP, f"a read or write with flags {flags:#x}")
+
+
 def _vector(thread: Thread, vector: int, count: int) -> list[tuple[int, int]]:
     if not 0 <= count <= _MOST_BUFFERS:
         raise KernelError(EINVAL, f"{count} buffers, wanted 0 to {_MOST_BUFFERS}")
     packed = thread.process.space.read(vector, count * IOVEC.size)
-    return [(address, size_bytes) for address, size_bytes in IOVEC.iter_unpack(packed)]
+    parts = [(address, size_bytes) for address, size_bytes in IOVEC.iter_unpack(packed)]
+    if any(size_bytes >= 1 << 63 for _, size_bytes in parts):
+        raise KernelError(EINVAL, "a buffer of less than no bytes")
+    return parts
 
 
 def _read(thread: Thread, number: int, parts: Sequence[tuple[int, int]], position: int | None = None) -> int:

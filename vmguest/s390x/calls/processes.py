@@ -1,14 +1,16 @@
 """System calls on processes and threads."""
 
 import struct
-from errno import E2BIG, ECHILD, EINVAL, ENOSYS, EPERM, ESRCH
+from errno import E2BIG, EAGAIN, ECHILD, EINVAL, ELOOP, ENOENT, ENOSYS, EPERM, ESRCH
 from typing import Any, NamedTuple
 
 from dcss.errors import KernelError
 from vmguest.credentials import Credentials
+from vmguest.s390x.calls.paths import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, place_of
 from vmguest.s390x.calls.registry import DONE, CallGroup
 from vmguest.s390x.calls.structures import INT, RLIMIT, ULONG, pack_rusage
 from vmguest.s390x.life import CLONE_THREAD, CLONE_VFORK, wait_for_exec
+from vmguest.s390x.pid_file import process_of
 from vmguest.s390x.process import DEFAULT_NPROC, RLIMIT_NPROC, Process, Thread, WaitError
 from vmguest.s390x.program import MOST_ARGUMENT_BYTES
 from vmguest.s390x.signals import CLD_CONTINUED, CLD_EXITED, CLD_KILLED, CLD_STOPPED, SIGCHLD, SIGCONT, SignalInfo
@@ -19,7 +21,7 @@ CALLS = CallGroup()
 WNOHANG, WUNTRACED, WEXITED, WCONTINUED, WNOWAIT = 1, 2, 4, 8, 0x1000000
 _WNOTHREAD, _WALL, _WCLONE = 0x2000_0000, 0x4000_0000, -0x8000_0000
 _WAITID_OPTIONS = WNOHANG | WUNTRACED | WEXITED | WCONTINUED | WNOWAIT | _WNOTHREAD | _WALL | _WCLONE
-_P_ALL, _P_PID, _P_PGID = 0, 1, 2
+_P_ALL, _P_PID, _P_PGID, _P_PIDFD = 0, 1, 2, 3
 _CONTINUED_STATUS = 0xFFFF
 _STOPPED_STATUS = 0x7F
 _INFINITY = (1 << 64) - 1
@@ -82,10 +84,34 @@ def vfork(system: System, thread: Thread) -> int:
 @CALLS.add("path", "address", "address")
 def execve(system: System, thread: Thread, path: int, words: int, environment: int) -> int | None:
     """Run another program in this process."""
-    space = thread.process.space
-    name = space.string(path)
+    name = thread.process.space.string(path)
+    return _execute(system, thread, name, words, environment)
+
+
+def _execute(system: System, thread: Thread, name: bytes, words: int, environment: int) -> int | None:
     system.life.execute(thread, name, *(_strings(thread, each) for each in (words, environment)))
     return DONE
+
+
+@CALLS.add("at", "path", "address", "address", "flags")
+def execveat(
+    system: System, thread: Thread, directory: int, path: int, words: int, environment: int, flags: int
+) -> int | None:
+    """Run another program in this process: an open file, or one whose path begins at a directory."""
+    process = thread.process
+    name = process.space.string(path)
+    if flags & ~(AT_EMPTY_PATH | AT_SYMLINK_NOFOLLOW):
+        raise KernelError(EINVAL, f"execveat with flags {flags:#x}")
+    if not name and not flags & AT_EMPTY_PATH:
+        raise KernelError(ENOENT, "execveat without a path")
+    if flags & AT_SYMLINK_NOFOLLOW and name:
+        place = system.vfs.resolve(name, follow=False, start=place_of(process, directory, name))
+        if place.inode.is_symlink:
+            raise KernelError(ELOOP, "execveat of a symbolic link")
+    if directory != AT_FDCWD and not name.startswith(b"/"):
+        process.files.get_any(directory)
+        name = b"/dev/fd/%d" % directory + (b"/" + name if name else b"")
+    return _execute(system, thread, name, words, environment)
 
 
 def _strings(thread: Thread, address: int) -> list[bytes]:
@@ -204,9 +230,19 @@ def waitid(system: System, thread: Thread, kind: int, number: int, info: int, op
     """Wait for a child to end, stop or go on, and tell more of it."""
     process = thread.process
     wanted = options & (WEXITED | WUNTRACED | WCONTINUED)
-    if kind not in {_P_ALL, _P_PID, _P_PGID} or not wanted or options & ~_WAITID_OPTIONS:
+    if kind not in {_P_ALL, _P_PID, _P_PGID, _P_PIDFD} or not wanted or options & ~_WAITID_OPTIONS:
         raise KernelError(EINVAL, f"waitid of kind {kind}, options {options:#x}")
+    if kind == _P_PIDFD:
+        meant, blocks = process_of(thread, number)
+        change = _wait(system, thread, _P_PID, meant.pid, options if blocks else options | WNOHANG)
+        if change is None and not blocks and not options & WNOHANG:
+            raise KernelError(EAGAIN, f"process {meant.pid}: has not changed")
+        return _tell_change(process, info, change)
     change = _wait(system, thread, kind, number or process.group if kind == _P_PGID else number, options)
+    return _tell_change(process, info, change)
+
+
+def _tell_change(process: Process, info: int, change: _Change | None) -> int:
     if info:
         packed = bytes(_SIGINFO_BYTES)
         if change is not None:
@@ -518,55 +554,6 @@ def prctl(  # noqa: PLR0911 - one for each option
     if option == _PR_CAPBSET_READ:
         return int(thread.process.credentials.privileged)
     raise KernelError(EINVAL, f"prctl {option}")
-
-
-@CALLS.add("pid", "uint", "address")
-def sched_getaffinity(_system: System, thread: Thread, _pid: int, size_bytes: int, buffer: int) -> int:
-    """Tell which CPUs may be used: the one that there is."""
-    if size_bytes < ULONG.size or size_bytes % ULONG.size:
-        raise KernelError(EINVAL, f"sched_getaffinity into {size_bytes} bytes")
-    thread.process.space.write(buffer, ULONG.pack(1))
-    return ULONG.size
-
-
-@CALLS.add("pid", "uint", "address")
-def sched_setaffinity(_system: System, thread: Thread, _pid: int, size_bytes: int, buffer: int) -> int:
-    """Say which CPUs may be used."""
-    (mask,) = ULONG.unpack(thread.process.space.read(buffer, min(size_bytes, ULONG.size)).ljust(ULONG.size, b"\0"))
-    if not mask & 1:
-        raise KernelError(EINVAL, "sched_setaffinity without the one CPU that there is")
-    return 0
-
-
-@CALLS.add()
-def sched_yield(system: System, _thread: Thread) -> int:
-    """Let others run."""
-    system.cpu.stop()
-    return 0
-
-
-@CALLS.add("address", "address", "address")
-def getcpu(_system: System, thread: Thread, cpu: int, node: int, _unused: int) -> int:
-    """Tell which CPU this runs on."""
-    for address in (cpu, node):
-        if address:
-            thread.process.space.write(address, bytes(4))
-    return 0
-
-
-@CALLS.add("pid")
-def sched_getscheduler(system: System, thread: Thread, pid: int) -> int:
-    """Tell how a process is scheduled: as usual."""
-    _process(system, thread, pid)
-    return 0
-
-
-@CALLS.add("pid", "address")
-def sched_getparam(system: System, thread: Thread, pid: int, buffer: int) -> int:
-    """Tell a process's real-time priority: none."""
-    _process(system, thread, pid)
-    thread.process.space.write(buffer, bytes(INT.size))
-    return 0
 
 
 @CALLS.add("ulong")

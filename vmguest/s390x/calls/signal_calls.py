@@ -35,7 +35,8 @@ _MINIMUM_STACK_BYTES = 4096  # MINSIGSTKSZ of s390
 _STACK_POINTER = 15
 
 
-def _check(number: int) -> None:
+def check_number(number: int) -> None:
+    """Raise KernelError(EINVAL) for what is neither a signal nor 0, which asks only whether one could be sent."""
     if not 0 <= number <= SIGRTMAX:
         raise KernelError(EINVAL, f"signal {number}")
 
@@ -159,7 +160,8 @@ def sigaltstack(system: System, thread: Thread, new: int, old: int) -> int:
     return 0
 
 
-def _may(thread: Thread, process: Process, number: int) -> bool:
+def may_signal(thread: Thread, process: Process, number: int) -> bool:
+    """Return whether a thread may send a process a signal (check_kill_permission)."""
     sender = thread.process.credentials
     same_session = number == SIGCONT and process.session == thread.process.session
     return sender.privileged or sender.uid == process.credentials.uid or same_session
@@ -168,7 +170,7 @@ def _may(thread: Thread, process: Process, number: int) -> bool:
 @CALLS.add("pid", "signal")
 def kill(system: System, thread: Thread, pid: int, number: int) -> int:
     """Send a signal to a process or a group."""
-    _check(number)
+    check_number(number)
     table, me = system.table, thread.process
     if pid > 0:
         found = table.processes.get(pid)
@@ -179,7 +181,7 @@ def kill(system: System, thread: Thread, pid: int, number: int) -> int:
         targets = list(table.group(-pid or me.group))
     if not targets:
         raise KernelError(ESRCH, f"kill {pid}: there is none")
-    allowed = [each for each in targets if _may(thread, each, number)]
+    allowed = [each for each in targets if may_signal(thread, each, number)]
     if not allowed:
         raise KernelError(EPERM, f"kill {pid}: not yours")
     if number:
@@ -191,11 +193,11 @@ def kill(system: System, thread: Thread, pid: int, number: int) -> int:
 @CALLS.add("pid", "pid", "signal")
 def tgkill(system: System, thread: Thread, group: int, tid: int, number: int) -> int:
     """Send a signal to a thread."""
-    _check(number)
+    check_number(number)
     found = system.table.threads.get(tid)
     if found is None or group not in {-1, found.process.pid}:
         raise KernelError(ESRCH, f"thread {tid}: there is none")
-    if not _may(thread, found.process, number):
+    if not may_signal(thread, found.process, number):
         raise KernelError(EPERM, f"thread {tid}: not yours")
     if number:
         me = thread.process
@@ -213,14 +215,35 @@ def tkill(system: System, thread: Thread, tid: int, number: int) -> int:
 @CALLS.add("pid", "signal", "address")
 def rt_sigqueueinfo(system: System, thread: Thread, pid: int, number: int, info: int) -> int:
     """Send a signal with a value."""
-    _check(number)
+    check_number(number)
     found = system.table.processes.get(pid)
     if found is None:
         raise KernelError(ESRCH, f"process {pid}: there is none")
-    packed = thread.process.space.read(info, 128)
-    (code,) = struct.unpack_from(">i", packed, 8)
-    if (code >= 0 or code == SI_TKILL) and found is not thread.process:
-        raise KernelError(EPERM, f"rt_sigqueueinfo with code {code}")
-    if number:
-        system.delivery.send(found, SignalInfo(number, code, packed[16:]))
+    sent = read_info(thread, found, number, info)
+    if number and not system.delivery.send(found, sent):
+        raise KernelError(EAGAIN, f"process {pid}: as many signals wait as may")
     return 0
+
+
+@CALLS.add("pid", "pid", "signal", "address")
+def rt_tgsigqueueinfo(system: System, thread: Thread, group: int, tid: int, number: int, info: int) -> int:
+    """Send a thread a signal with a value."""
+    check_number(number)
+    found = system.table.threads.get(tid)
+    if group <= 0 or tid <= 0:
+        raise KernelError(EINVAL, f"thread {tid} of process {group}")
+    if found is None or found.process.pid != group:
+        raise KernelError(ESRCH, f"thread {tid} of process {group}: there is none")
+    sent = read_info(thread, found.process, number, info)
+    if number and not system.delivery.send(found.process, sent, found):
+        raise KernelError(EAGAIN, f"thread {tid}: as many signals wait as may")
+    return 0
+
+
+def read_info(thread: Thread, to: Process, number: int, address: int) -> SignalInfo:
+    """Return what a program says of a signal to a process. Raises KernelError(EPERM): only the kernel says so."""
+    packed = thread.process.space.read(address, 128)
+    (code,) = struct.unpack_from(">i", packed, 8)
+    if (code >= 0 or code == SI_TKILL) and to is not thread.process:
+        raise KernelError(EPERM, f"a signal with code {code} for process {to.pid}")
+    return SignalInfo(number, code, packed[16:])

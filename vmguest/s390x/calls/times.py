@@ -142,7 +142,7 @@ def clock_nanosleep(_system: System, thread: Thread, clock: int, flags: int, wan
 class IntervalTimer:
     """A timer that sends a process a signal, perhaps again and again."""
 
-    def __init__(self, system: System, process: Process, fire: Callable[[], None], *, silent: bool = False) -> None:
+    def __init__(self, system: System, process: Process, fire: Callable[[], object], *, silent: bool = False) -> None:
         """`silent` says that `fire` does nothing: nobody notices when exactly it is due."""
         self._system, self._process, self._fire, self._silent = system, process, fire, silent
         self._timer: Timer | None = None
