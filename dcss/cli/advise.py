@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from dcss.cli.options import check_written_path, json_option, own_command, print_json, print_page
+from dcss.cli.options import (
+    check_written_path,
+    csv_option,
+    json_option,
+    only_one,
+    own_command,
+    print_json,
+    print_page,
+    print_rows,
+)
 from dcss.cli.sizes import SizeType
 from dcss.errors import ConfigError
 
@@ -107,7 +116,7 @@ class _CommandType(click.ParamType[tuple[str, ...]]):
     help="Write the system here.",
 )
 @click.option("--force", is_flag=True, help="Write over FILE.yaml, and the image beside it.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print the files as CSV.")
+@csv_option("files", "inputs", "forecasts")
 @click.option("-v", "--verbose", is_flag=True, help="Show every file and every input.")
 @json_option
 def command(
@@ -124,7 +133,7 @@ def command(
     tag: str | None,
     output: Path | None,
     force: bool,
-    as_csv: bool,
+    csv_table: str | None,
     verbose: bool,
     as_json: bool,
 ) -> None:
@@ -157,8 +166,7 @@ def command(
 
     if not sources and not pids and not runs:
         raise click.UsageError("found no SOURCE, --pid or --run, wanted one at least.")
-    if as_csv and as_json:
-        raise click.UsageError("found both --csv and --json, wanted one of them.")
+    only_one(json=as_json, csv=csv_table)
     try:
         SegmentName(segment)
     except ValueError as error:
@@ -188,10 +196,8 @@ def command(
         progress.close()
     if as_json:
         print_json(plan.advice.to_document())
-    elif as_csv:
-        from dcss.report.csv_rows import print_csv
-
-        print_csv(plan.advice.rows("files"), sys.stdout)
+    elif csv_table is not None:
+        print_rows(plan.advice.rows(csv_table))
     else:
         from dcss.report.advice_view import advice_page
 

@@ -5,13 +5,14 @@ from pathlib import Path
 
 import click
 
-from dcss.cli.options import json_option, print_json, print_page
+from dcss.cli.options import csv_option, json_option, only_one, print_json, print_page, print_rows
 
 
 @click.command("config")
 @click.argument("config", type=click.Path(path_type=Path, readable=False))
 @json_option
-def command(config: Path, as_json: bool) -> None:
+@csv_option("segments", "guests")
+def command(config: Path, as_json: bool, csv_table: str | None) -> None:
     """Check a configuration and show what it would start. Nothing is started or written.
 
     \b
@@ -28,6 +29,7 @@ def command(config: Path, as_json: bool) -> None:
     from dcss.report.progress import progress_for
     from dcss.system.preview import preview
 
+    only_one(json=as_json, csv=csv_table)
     plan = load_plan(config)
     progress = progress_for(sys.stderr) if sys.stderr.isatty() else SilentProgress()
     try:
@@ -35,10 +37,10 @@ def command(config: Path, as_json: bool) -> None:
     finally:
         progress.close()
     if as_json:
-        from dcss.documents import to_document
+        print_json(found.to_document())
+    elif csv_table is not None:
+        print_rows(found.rows(csv_table))
+    else:
+        from dcss.report.preview_view import preview_page
 
-        print_json(to_document(found))
-        return
-    from dcss.report.preview_view import preview_page
-
-    print_page(preview_page(found))
+        print_page(preview_page(found))

@@ -189,7 +189,8 @@ def cat(image: Path, path: str, *, offset: int, system: str | None, as_json: boo
 @_offset_option
 @_system_option
 @json_option
-def check(image: Path, *, offset: int, system: str | None, as_json: bool) -> int:
+@csv_option("findings")
+def check(image: Path, *, offset: int, system: str | None, as_json: bool, csv_table: str | None) -> int:
     """Check a whole image: blocks, directories, links, bitmaps, counts.
 
     Exit status: 0 clean; 1 damaged; 2 not readable as ext2. Nothing is repaired: use e2fsck for that.
@@ -202,14 +203,18 @@ def check(image: Path, *, offset: int, system: str | None, as_json: bool) -> int
     from dcss.report.quoting import escaped
     from dcss.report.units import fmt_count
 
+    only_one(json=as_json, csv=csv_table)
     with image_input(image, offset, system) as found:
         try:
             result = check_image(found.source)
         except ImageError as error:
             raise image_error(found.source, found.path, str(error)) from error
+    findings = [asdict(problem) for problem in result.problems]
     if as_json:
-        findings = [asdict(problem) for problem in result.problems]
         print_json({"image": str(image), "clean": result.clean, "findings": findings, "suppressed": result.suppressed})
+        return 0 if result.clean else EXIT_REFUTED
+    if csv_table is not None:
+        print_rows(findings)
         return 0 if result.clean else EXIT_REFUTED
     form = escaped if sys.stdout.isatty() else str
     for problem in result.problems:
@@ -230,8 +235,16 @@ def check(image: Path, *, offset: int, system: str | None, as_json: bool) -> int
 @_at_option
 @click.option("-a", "--all", "show_all", is_flag=True, help="List every file, not only the largest.")
 @json_option
+@csv_option("files")
 def map_command(
-    image: Path, *, offset: int, system: str | None, address: int | None, show_all: bool, as_json: bool
+    image: Path,
+    *,
+    offset: int,
+    system: str | None,
+    address: int | None,
+    show_all: bool,
+    as_json: bool,
+    csv_table: str | None,
 ) -> None:
     """Draw where files lie in an image, and count the mappings that each needs.
 
@@ -243,10 +256,14 @@ def map_command(
     from dcss.report.image_view import map_page
     from dcss.report.quoting import quoted_name
 
+    only_one(json=as_json, csv=csv_table)
     with image_input(image, offset, system) as found:
         mapped = map_image(found.source, found.path, found.address if address is None else address, found.borders)
     if as_json:
         print_json({"image": str(image), **map_document(mapped)})
+        return
+    if csv_table is not None:
+        print_rows(map_document(mapped)[csv_table])
         return
     form = quoted_name if sys.stdout.isatty() else str
     print_page(map_page(mapped, None if show_all else _SHOWN_FILES, form))

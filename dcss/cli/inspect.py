@@ -7,7 +7,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import EXIT_REFUTED, check_written_path, evidence_option, json_option, print_json, print_page
+from dcss.cli.options import (
+    EXIT_REFUTED,
+    check_written_path,
+    csv_option,
+    evidence_option,
+    json_option,
+    only_one,
+    print_json,
+    print_page,
+    print_rows,
+)
 from dcss.cli.watch import watch, watch_option
 
 if TYPE_CHECKING:
@@ -28,6 +38,7 @@ _MOST_PROCESSES = 1 << 22  # PID_MAX_LIMIT of Linux
     help="Look at this shared memory object, as maps call it; may be given several times.",
 )
 @json_option
+@csv_option("processes", "objects", "claims")
 @evidence_option
 @watch_option
 @click.option("-v", "--verbose", is_flag=True, help="Show every file and every other process.")
@@ -37,6 +48,7 @@ def command(
     objects: tuple[str, ...],
     *,
     as_json: bool,
+    csv_table: str | None,
     evidence: Path | None,
     watch_seconds: float | None,
     verbose: bool,
@@ -48,6 +60,7 @@ def command(
     dcss inspect 4711 4712 --file /srv/disk.img
     dcss inspect 4711 --object /my-shared-memory --json
     dcss inspect 4711 4712 --watch 5
+    dcss inspect 4711 4712 --csv processes
 
     Without --file and --object: all files and shared memory objects that two of them or more map. Nothing is
     stopped and nothing runs in the processes: they are looked at until two looks in a row see the same.
@@ -56,10 +69,12 @@ def command(
     """
     if len(set(pids)) == 1 and not files and not objects:
         raise click.UsageError("found one PID, wanted two or more, or --file or --object to look for.")
+    only_one(json=as_json, csv=csv_table)
+    only_one(watch=watch_seconds, csv=csv_table, evidence=evidence)
     if watch_seconds is None:
-        return _once(pids, files, objects, evidence, as_json=as_json, verbose=verbose)
-    if evidence is not None:
-        raise click.UsageError("found both --evidence and --watch, wanted one of them.")
+        result = _once(pids, files, objects, evidence)
+        _show(result, csv_table, as_json=as_json, verbose=verbose)
+        return 0 if result.verify.verdict == "verified" else EXIT_REFUTED
 
     from dcss.inspect.inspection import inspect_processes
     from dcss.inspect.processes import NamedProcesses
@@ -75,29 +90,25 @@ def command(
 
 
 def _once(
-    pids: tuple[int, ...],
-    files: tuple[str, ...],
-    objects: tuple[str, ...],
-    evidence: Path | None,
-    *,
-    as_json: bool,
-    verbose: bool,
-) -> int:
+    pids: tuple[int, ...], files: tuple[str, ...], objects: tuple[str, ...], evidence: Path | None
+) -> "InspectResult":
     if evidence is not None:
         check_written_path("--evidence", evidence)
     from dcss.inspect.inspection import inspect
     from dcss.inspect.selection import Wanted
 
-    result = inspect(pids, Wanted(files, objects), evidence_path=evidence)
-    if as_json:
-        from dcss.documents import to_document
+    return inspect(pids, Wanted(files, objects), evidence_path=evidence)
 
-        print_json(to_document(result))
+
+def _show(result: "InspectResult", csv_table: str | None, *, as_json: bool, verbose: bool) -> None:
+    if as_json:
+        print_json(result.to_document())
+    elif csv_table is not None:
+        print_rows(result.verify.rows("claims") if csv_table == "claims" else result.rows(csv_table))
     else:
         from dcss.report.pages import inspect_page
 
         print_page(inspect_page(result, show_all=verbose))
-    return 0 if result.verify.verdict == "verified" else EXIT_REFUTED
 
 
 def _frame(result: "InspectResult", rows: int | None, *, first: bool, as_json: bool, verbose: bool) -> "Frame":

@@ -3,11 +3,11 @@
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import click
 
-from dcss.cli.options import check_written_path, json_option, print_json
+from dcss.cli.options import check_written_path, csv_option, json_option, only_one, print_json, print_rows
 from dcss.errors import DcssError
 
 if TYPE_CHECKING:
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from dcss.kernel_test.results import CheckResult, KernelTestResult
 
+Form = Literal["json", "csv", "tap", "table"]
 _GOOD, _BAD, _FAILED = 0, 1, 3
 _CANNOT_TEST, _BROKEN = 125, 128  # what `git bisect run` takes for skip, and for stop
 _MARKS = {"ok": "✓", "failed": "✗", "hung": "✗", "lost": "✗", "skipped": "-"}
@@ -28,6 +29,7 @@ _MARKS = {"ok": "✓", "failed": "✗", "hung": "✗", "lost": "✗", "skipped":
 @click.option("--tap", is_flag=True, help="Print TAP (as KTAP has it) instead of the table.")
 @click.option("--bisect", is_flag=True, help="Exit as `git bisect run` wants it: 0, 1, 125 untestable, 128 broken.")
 @json_option
+@csv_option("checks")
 def command(
     kernels: tuple[str, ...],
     checks: tuple[str, ...],
@@ -37,6 +39,7 @@ def command(
     tap: bool,
     bisect: bool,
     as_json: bool,
+    csv_table: str | None,
 ) -> None:
     """Run checks of the dcssblk driver and its segments in s390x kernels.
 
@@ -49,7 +52,9 @@ def command(
 
     Exit status: 0 all checks hold; 1 some do not; 2 usage; 3 a kernel could not be tested.
     """
-    raise SystemExit(_run(kernels, checks, listing, junit, tap=tap, bisect=bisect, as_json=as_json))
+    only_one(json=as_json, csv=csv_table, tap=tap)
+    form: Form = "json" if as_json else "csv" if csv_table else "tap" if tap else "table"
+    raise SystemExit(_run(kernels, checks, listing, junit, form, bisect=bisect))
 
 
 def _run(
@@ -57,14 +62,13 @@ def _run(
     names: tuple[str, ...],
     listing: bool,
     junit: Path | None,
+    form: Form,
     *,
-    tap: bool,
     bisect: bool,
-    as_json: bool,
 ) -> int:
     from dcss.kernel_test.bench import kernel_source, test_kernel
     from dcss.kernel_test.checks import chosen
-    from dcss.kernel_test.results import KernelTestResult, junit_xml, tap_lines
+    from dcss.kernel_test.results import KernelTestResult, check_rows, junit_xml, tap_lines
 
     checks = chosen(names)
     if listing:
@@ -84,13 +88,16 @@ def _run(
         raise
     if junit is not None:
         junit.write_text(junit_xml(result), "utf-8")
-    if as_json:
-        print_json(result.to_document())
-    elif tap:
-        for line in tap_lines(result):
-            click.echo(line)
-    else:
-        _show(result)
+    match form:
+        case "json":
+            print_json(result.to_document())
+        case "csv":
+            print_rows(check_rows(result))
+        case "tap":
+            for line in tap_lines(result):
+                click.echo(line)
+        case "table":
+            _show(result)
     return _status(result, bisect=bisect)
 
 

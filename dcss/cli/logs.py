@@ -1,15 +1,15 @@
 """`dcss logs [GUEST]`: show the log of a guest's kernel and workload, or of CP."""
 
+import json
 import os
 import select
 import sys
-from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
-from dcss.cli.options import json_option, print_json
+from dcss.cli.options import json_begins, json_option, print_json
 from dcss.cli.systems import complete_guest, running_systems, system_option
 from dcss.errors import ConfigError
 from dcss.host.text import is_encodable
@@ -35,12 +35,11 @@ def command(guest: str | None, follow: bool, tail: int | None, system: str | Non
     \b
     dcss logs LINUX01
     dcss logs LINUX01 -f --system demo
+    dcss logs LINUX01 -f --json         a JSON document for each line
     dcss logs --tail 20
 
     Without GUEST, the log of CP is shown. If CP was killed, the logs stay until the system is started again.
     """
-    if follow and as_json:
-        raise ConfigError("dcss logs: found both --follow and --json, wanted one of them")
     if guest is not None and (not guest or "/" in guest or not is_encodable(guest)):
         raise ConfigError(f"dcss logs: GUEST: found {guest!r}, wanted the name of a guest, or none for CP's log")
     found = _found(system)
@@ -55,11 +54,14 @@ def command(guest: str | None, follow: bool, tail: int | None, system: str | Non
     with log:
         if tail is not None:
             _seek_last(log, tail)
-        if as_json:
+        if as_json and follow:
+            json_begins()
+            _copy(log, found.pid, _JsonLines(found.name, guest))
+        elif as_json:
             text = log.read().decode(errors="surrogateescape")
             print_json({"system": found.name, "guest": guest, "path": str(path), "log": text})
         else:
-            _copy(log, found.pid if follow else None)
+            _copy(log, found.pid if follow else None, _Text())
 
 
 def _seek_last(log: BinaryIO, lines: int) -> None:
@@ -81,26 +83,48 @@ def _seek_last(log: BinaryIO, lines: int) -> None:
     log.seek(0)
 
 
-def _terminal_writer() -> Callable[[bytes], object]:
-    """Return what writes a log to stdout: as it is or, to a terminal, without characters that the terminal obeys."""
-    if not sys.stdout.isatty():
-        return sys.stdout.buffer.write
-    from codecs import getincrementaldecoder
+class _Text:
+    """Writes a log to stdout: as it is or, to a terminal, without characters that the terminal obeys."""
 
-    from dcss.report.quoting import escaped
+    def __init__(self) -> None:
+        from codecs import getincrementaldecoder
 
-    decoder = getincrementaldecoder("utf-8")("surrogateescape")
+        self._decoder = getincrementaldecoder("utf-8")("surrogateescape") if sys.stdout.isatty() else None
 
-    def write(data: bytes) -> None:
-        sys.stdout.write(escaped(decoder.decode(data), keep="\n\t"))
-        sys.stdout.flush()
+    def write(self, data: bytes) -> None:
+        if self._decoder is None:
+            sys.stdout.buffer.write(data)
+        else:
+            from dcss.report.quoting import escaped
 
-    return write
+            sys.stdout.write(escaped(self._decoder.decode(data), keep="\n\t"))
+
+    def end(self) -> None:
+        """Do nothing more: all was written as it came."""
 
 
-def _copy(log: BinaryIO, pid: int | None) -> None:
+class _JsonLines:
+    """Writes each complete line of a log to stdout as a JSON document, and at the end what is left."""
+
+    def __init__(self, system: str, guest: str | None) -> None:
+        self._head = {"system": system, "guest": guest}
+        self._rest = b""
+
+    def write(self, data: bytes) -> None:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for line in lines:
+            self._write(line)
+
+    def end(self) -> None:
+        if self._rest:
+            self._write(self._rest)
+
+    def _write(self, line: bytes) -> None:
+        click.echo(json.dumps({**self._head, "line": line.decode(errors="surrogateescape")}))
+
+
+def _copy(log: BinaryIO, pid: int | None, form: _Text | _JsonLines) -> None:
     """Write a log to stdout; if CP's process is given, follow the log until that process ends."""
-    write = _terminal_writer()
     ended = True
     pidfd = -1
     poll = select.poll()
@@ -112,8 +136,10 @@ def _copy(log: BinaryIO, pid: int | None) -> None:
     try:
         while True:
             while data := log.read(_READ_BYTES):
-                write(data)
-            sys.stdout.buffer.flush()
+                form.write(data)
+            if ended:
+                form.end()
+            sys.stdout.flush()
             if ended:
                 return
             # After the end of CP, read once more: it wrote until then.

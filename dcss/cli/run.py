@@ -10,10 +10,13 @@ from dcss.cli.options import (
     EXIT_FAILED,
     EXIT_REFUTED,
     check_written_path,
+    csv_option,
     evidence_option,
     json_option,
+    only_one,
     print_json,
     print_page,
+    print_rows,
 )
 from dcss.errors import ConfigError
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 @click.command("run")
 @click.argument("config", type=click.Path(path_type=Path, readable=False))
 @json_option
+@csv_option("guests", "segments", "others", "claims", "files", "outcomes")
 @evidence_option
 @click.option(
     "--timings",
@@ -34,7 +38,9 @@ if TYPE_CHECKING:
     help="Show where the guests' starts go; FILE takes trace events for Perfetto.",
 )
 @click.option("-v", "--verbose", is_flag=True, help="Show every guest and every file.")
-def command(config: Path, as_json: bool, evidence: Path | None, timings: str | None, verbose: bool) -> int:
+def command(
+    config: Path, *, as_json: bool, csv_table: str | None, evidence: Path | None, timings: str | None, verbose: bool
+) -> int:
     """Start a system, run its workloads, verify, measure, and take it down.
 
     \b
@@ -50,11 +56,12 @@ def command(config: Path, as_json: bool, evidence: Path | None, timings: str | N
     from dcss.config.document import presumed_engines, read_document
     from dcss.engines.forked.server_process import servers_begun
 
+    only_one(json=as_json, csv=csv_table)
     document = read_document(config)
     # The servers of engines import what guests need, and the plan is made, beside this process's own imports.
     with servers_begun(*presumed_engines(document, config)), PlanBeside(document, config) as planning:
         result = _run(planning, evidence, timings)
-    _show(result, as_json=as_json, verbose=verbose)
+    _show(result, csv_table, as_json=as_json, verbose=verbose)
     if any(guest.exit_status for guest in result.guests):
         return EXIT_FAILED
     return 0 if result.verify.verdict == "verified" else EXIT_REFUTED
@@ -80,12 +87,19 @@ def _run(planning: "PlanBeside", evidence: Path | None, timings: str | None) -> 
         progress.close()
 
 
-def _show(result: "RunResult", *, as_json: bool, verbose: bool) -> None:
+def _show(result: "RunResult", csv_table: str | None, *, as_json: bool, verbose: bool) -> None:
     if as_json:
-        from dcss.documents import to_document
+        print_json(result.to_document())
+    elif csv_table is not None:
+        print_rows(_rows(result, csv_table))
+    else:
+        from dcss.report.pages import run_page
 
-        print_json(to_document(result))
-        return
-    from dcss.report.pages import run_page
+        print_page(run_page(result, show_all=verbose))
 
-    print_page(run_page(result, show_all=verbose))
+
+def _rows(result: "RunResult", table: str) -> "list[dict[str, Any]]":
+    """Return a table of one of the results: those of verify and measure have the names that these give them."""
+    if table == "outcomes":
+        return result.rows("guests")
+    return result.verify.rows(table) if table in {"claims", "files"} else result.measure.rows(table)

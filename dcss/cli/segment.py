@@ -11,7 +11,7 @@ import click
 from dcss.abi.page import PAGE_SIZE
 from dcss.cli.groups import CommandGroup
 from dcss.cli.operator import exit_status, operator_of, perform, response_document, shell_hints, system_option
-from dcss.cli.options import json_option, print_json
+from dcss.cli.options import csv_option, json_option, only_one, print_json, print_rows
 from dcss.cli.sizes import SizeType
 from dcss.cli.spools import command as spools
 
@@ -129,7 +129,8 @@ def load(name: str, system: str, as_json: bool) -> int:
 @click.option("--attributes", "form", flag_value="ATTRIBUTES", help="Show LOADNSHR, RSTD and SECURE.")
 @system_option
 @json_option
-def query(name: str | None, form: str | None, system: str, as_json: bool) -> int:
+@csv_option("segments")
+def query(name: str | None, form: str | None, system: str, *, as_json: bool, csv_table: str | None) -> int:
     """Show the segments, or those called NAME, as QUERY NSS does: pages, type, class and number of users.
 
     \b
@@ -138,9 +139,13 @@ def query(name: str | None, form: str | None, system: str, as_json: bool) -> int
     """
     from dcss.cp import requests
 
+    only_one(json=as_json, csv=csv_table)
     shown = requests.QueryForm(form or "MAP")
     with operator_of(system) as operator:
         response = perform(operator, lambda: requests.Query(_selection(name), shown))
+        if csv_table is not None and not response.return_code:
+            print_rows(response.data or [])
+            return exit_status(response)
         return _show(system, response, as_json=as_json)
 
 

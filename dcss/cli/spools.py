@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import click
 
-from dcss.cli.options import json_option, print_json, print_page
+from dcss.cli.options import csv_option, json_option, only_one, print_json, print_page, print_rows
 
 
 class FoundSpool(NamedTuple):
@@ -41,26 +41,30 @@ def _found(directory: Path) -> FoundSpool:
 
 @click.command("spools")
 @json_option
-def command(as_json: bool) -> None:
+@csv_option("spools")
+def command(as_json: bool, csv_table: str | None) -> None:
     """List the systems that have saved segments, whether they run or not.
 
     `dcss segment query --system SYSTEM` shows what a spool holds.
     """
+    only_one(json=as_json, csv=csv_table)
     found = find_spools()
+    rows = [
+        {"system": each.system, "directory": str(each.directory), "files": each.files, "bytes": each.disk_bytes}
+        for each in found
+    ]
     if as_json:
-        document = [
-            {"system": each.system, "directory": str(each.directory), "files": each.files, "bytes": each.disk_bytes}
-            for each in found
-        ]
-        print_json({"spools": document})
+        print_json({"spools": rows})
+    elif csv_table is not None:
+        print_rows(rows)
     elif not found:
         click.echo("no system has saved segments")
     else:
         from dcss.report.blocks import Column, Table, bytes_cell, count_cell, text_cell
 
         columns = (Column("SYSTEM"), Column("FILES", right=True), Column("ON DISK", right=True), Column("DIRECTORY"))
-        rows = tuple(
+        cells = tuple(
             (text_cell(system), count_cell(count), bytes_cell(size_bytes), text_cell(str(directory)))
             for system, directory, count, size_bytes in found
         )
-        print_page(((Table(columns, rows),),))
+        print_page(((Table(columns, cells),),))

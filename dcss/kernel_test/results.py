@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
+from dcss.documents import JsonObject
 from dcss.results import Result
 
 Outcome = Literal["ok", "failed", "hung", "skipped", "lost"]
@@ -46,6 +47,15 @@ class KernelTestResult(Result):
     """The results of all kernels: the document of `dcss kernel-test --json`."""
 
     kernels: tuple[KernelResult, ...]
+
+
+def check_rows(result: KernelTestResult) -> list[JsonObject]:
+    """Return a row for each check in each kernel."""
+    return [
+        {"kernel": kernel.kernel, "release": kernel.release, **check.to_document()}
+        for kernel in result.kernels
+        for check in kernel.checks
+    ]
 
 
 def tap_lines(result: KernelTestResult) -> Iterator[str]:

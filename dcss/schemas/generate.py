@@ -20,6 +20,8 @@ def schema_of(kind: Any, title: str) -> Schema:
     head: Schema = {"$schema": DRAFT, "title": title}
     if "$ref" in schema:
         schema = definitions.pop(kind.__name__)
+    elif "anyOf" in schema:
+        schema = {"type": "object", **schema}
     return {**head, **schema, **({"$defs": definitions} if definitions else {})}
 
 

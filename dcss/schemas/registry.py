@@ -25,6 +25,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "report": "dcss.schemas.shapes:ReportWritten",
         "exec": "dcss.schemas.shapes:Executed",
         "logs": "dcss.schemas.shapes:Log",
+        "logs --follow": "dcss.schemas.shapes:LogLine",
         "guest start": _GUEST,
         "guest stop": _GUEST,
         "guest restart": _GUEST,
@@ -48,8 +49,11 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "docs": "dcss.schemas.shapes:Pages",
         "completion": "dcss.schemas.shapes:CompletionScript",
         "error": "dcss.schemas.shapes:Failure",
+        "evidence": "dcss.schemas.evidence:EvidenceRecord",
     }
 )
+# What these stand for, which no command is called by.
+_TITLES = {"error": "an error of any command", "evidence": "a line of what --evidence writes"}
 
 
 def document_schema(name: str) -> dict[str, Any]:
@@ -58,5 +62,4 @@ def document_schema(name: str) -> dict[str, Any]:
         near = suggestion(name, DOCUMENTS)
         raise ConfigError(f"dcss schema: found no document {name!r}, wanted one that dcss schema --list names{near}")
     module, attribute = DOCUMENTS[name].split(":")
-    title = "an error of any command" if name == "error" else f"dcss {name} --json"
-    return schema_of(getattr(import_module(module), attribute), title)
+    return schema_of(getattr(import_module(module), attribute), _TITLES.get(name, f"dcss {name} --json"))

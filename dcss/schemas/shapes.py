@@ -76,6 +76,14 @@ class Log(TypedDict):
     log: str
 
 
+class LogLine(TypedDict):
+    """One line of the log of a guest, or of CP, as it was written."""
+
+    system: str
+    guest: str | None
+    line: str
+
+
 class ReportWritten(TypedDict):
     """The report that was written."""
 

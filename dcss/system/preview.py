@@ -13,6 +13,7 @@ from dcss.engines.registry import ENGINES
 from dcss.errors import ConfigError
 from dcss.image.build import ImagePlan
 from dcss.progress import Progress
+from dcss.results import Result
 from dcss.system.address_layout import check_address_layout
 from dcss.system.matching import matches, trees_of
 from dcss.system.planned import PlannedSegment, plan_segments
@@ -70,7 +71,7 @@ class GuestsPreview:
 
 
 @dataclass(frozen=True, slots=True)
-class SystemPreview:
+class SystemPreview(Result):
     """A system as it would be started."""
 
     system: str
@@ -78,6 +79,8 @@ class SystemPreview:
     segments: tuple[SegmentPreview, ...]
     guests: tuple[GuestsPreview, ...]
     warnings: tuple[str, ...]
+
+    _TABLES = ("segments", "guests")
 
 
 def plan_system(plan: SystemPlan, progress: Progress) -> dict[str, PlannedSegment]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import evidence_support
 import pytest
 from claim_support import NO_COPIES, ONE_FRAME
+from evidence_schema_support import check_evidence
 from needs_support import needs
 from peers_support import peers
 
@@ -37,6 +38,7 @@ def test_the_same_verdict_follows_from_the_evidence(tmp_path: Path, file: Path, 
     wanted = Wanted((str(file),)) if named else Wanted()
     with peers(f"map={file}", f"{second}={file}") as found:
         result = inspect([peer.pid for peer in found], wanted, evidence_path=path).verify
+    check_evidence(path)
     again = Evidence(path).recompute()
     assert judged(again) == judged(result)
     assert again.verdict == result.verdict
@@ -75,5 +77,6 @@ def test_what_was_left_open_stays_open(tmp_path: Path, file: Path, monkeypatch: 
     with peers(f"map={file}", f"map={file}") as found:
         result = inspect([peer.pid for peer in found], Wanted((str(file),)), evidence_path=path).verify
     assert result.verdict == "unproved"
+    assert "open" in check_evidence(path)
     again = judged(Evidence(path).recompute())
     assert (again[ONE_FRAME], again[NO_COPIES]) == (None, None)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import subprocess
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 from cli_support import GUEST, MAP, Dcss, made_user
+from evidence_schema_support import check_evidence
 from jsonschema import Draft202012Validator
 
 from dcss.schemas.registry import DOCUMENTS, document_schema
@@ -127,7 +129,32 @@ def test_a_document_is_what_its_schema_says(dcss: Dcss, name: str, words: list[s
 
 def test_every_document_was_looked_at() -> None:
     elsewhere = {"up", "kernel-test"}  # what starts a system in the background, and what boots a machine
+    elsewhere |= {"evidence", "logs --follow"}  # which are below
     assert {name for name, _, _ in LINES} | elsewhere == set(DOCUMENTS)
+
+
+@pytest.mark.parametrize("words", [["verify"], ["inspect", "{pid}", "{other}"]], ids=lambda words: words[0])
+def test_each_record_of_evidence_is_what_its_schema_says(dcss: Dcss, words: list[str]) -> None:
+    path = dcss.home / f"{words[0]}.json.gz"
+    pids = {"pid": dcss.pid_of("G01"), "other": dcss.pid_of("G02")}
+    dcss(*(word.format(**pids) for word in words), "--evidence", path, status=None)
+    kinds = check_evidence(path)
+    assert kinds >= {"system", "guest", "segment", "mappings", "claim", "verdict"}
+
+
+def test_each_line_of_a_log_is_what_its_schema_says(tmp_path: Path) -> None:
+    with made_user() as user:
+        user("up", user.guests(1), "-d")
+        with user.start("logs", "-f", "--json", stdout=subprocess.PIPE) as follower:
+            assert follower.stdout is not None
+            first = follower.stdout.readline()
+            user("down")
+            lines = [first, *follower.stdout]
+        documents = [json.loads(line) for line in lines]
+        for document in documents:
+            validate("logs --follow", document)
+        assert follower.returncode == 0
+    assert "up with 1 guest" in documents[0]["line"]
 
 
 def test_what_was_taken_down_is_what_the_schema_says(tmp_path: Path) -> None:

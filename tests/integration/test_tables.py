@@ -23,15 +23,15 @@ def dcss() -> Iterator[Dcss]:
         user("down")
 
 
-def output(dcss: Dcss, *words: str) -> str:
-    done = dcss(*words, text=False, stdout=subprocess.PIPE)
+def output(dcss: Dcss, *words: str, status: int | None = 0) -> str:
+    done = dcss(*words, text=False, stdout=subprocess.PIPE, status=status)
     content: object = done.stdout
     assert isinstance(content, bytes)
     return os.fsdecode(content)
 
 
-def rows(dcss: Dcss, *words: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(StringIO(output(dcss, *words))))
+def rows(dcss: Dcss, *words: str, status: int | None = 0) -> list[dict[str, str]]:
+    return list(csv.DictReader(StringIO(output(dcss, *words, status=status))))
 
 
 def test_accounts(dcss: Dcss) -> None:
@@ -60,6 +60,57 @@ def test_states_entries_and_findings(dcss: Dcss) -> None:
     assert {row["state"] for row in rows(dcss, "doctor", "--csv")} <= {"ok", "limit", "missing"}
 
 
+@pytest.mark.parametrize(
+    ("words", "table", "path"),
+    [
+        ("config system.yaml", None, ["segments"]),
+        ("config system.yaml", "guests", ["guests"]),
+        ("advise tree tree", None, ["files"]),
+        ("advise tree tree", "inputs", ["inputs"]),
+        ("advise tree tree", "forecasts", ["forecasts"]),
+        ("image map tree.img", None, ["files"]),
+        ("segment query --system {system}", None, ["segments"]),
+        ("segment spools", None, ["spools"]),
+        ("inspect {pids}", None, ["processes"]),
+        ("inspect {pids}", "objects", ["objects"]),
+        ("inspect {pids}", "claims", ["verify", "claims"]),
+    ],
+)
+def test_a_table_has_the_names_and_rows_of_the_document(
+    dcss: Dcss, words: str, table: str | None, path: list[str]
+) -> None:
+    if words.startswith("image"):
+        dcss("image", "build", "tree", "-o", "tree.img")
+    if words == "segment spools":
+        dcss("segment", "define", "SEG", "30000-301FF SR", "--system", f"{dcss.system}-spool")
+    pids = f"{dcss.pid_of('G01')} {dcss.pid_of('G02')}"
+    command = words.format(system=dcss.system, pids=pids).split()
+    document = dcss.json(*command, status=None)
+    for name in path:
+        document = document[name]
+    csv_words = ["--csv", *([] if table is None else [table])]
+    found = rows(dcss, *command, *csv_words, status=None)
+    assert len(found) == len(document) > 0
+    flat = [name for name, value in document[0].items() if not isinstance(value, dict)]
+    assert [name for name in found[0] if name in flat] == flat
+
+
+def test_a_run_has_the_tables_of_both_results(dcss: Dcss) -> None:
+    path = dcss.config(f"name: R, {GUEST}, run: [{{map: '/usr/lib/*'}}]", name=f"{dcss.system}-run", path="run.yaml")
+    outcomes = rows(dcss, "run", str(path), "--csv", "outcomes", status=None)
+    assert [(row["name"], row["exit_status"]) for row in outcomes] == [("R", "0")]
+    claims = rows(dcss, "run", str(path), "--csv", "claims", status=None)
+    assert {row["claim"] for row in claims} >= {"one-frame-per-page", "no-hidden-copies", "books-close"}
+
+
+def test_findings_of_a_damaged_image(dcss: Dcss) -> None:
+    dcss("image", "build", "tree", "-o", "damaged.img")
+    image = bytearray((dcss.home / "damaged.img").read_bytes())
+    image[1024 + 16 : 1024 + 20] = bytes(4)  # s_free_inodes_count
+    (dcss.home / "damaged.img").write_bytes(image)
+    assert [row["where"] for row in rows(dcss, "image", "check", "damaged.img", "--csv", status=1)] == ["superblock"]
+
+
 def test_folded_stacks(dcss: Dcss) -> None:
     stacks = [line.rpartition(" ")[::2] for line in output(dcss, "measure", "--folded").splitlines()]
     sizes = {tuple(stack.split(";")): int(size) for stack, size in stacks}
@@ -80,6 +131,8 @@ def test_folded_stacks(dcss: Dcss) -> None:
         ["measure", "--folded", "--watch"],
         ["verify", "--json", "--csv", "files"],
         ["ps", "--csv", "--watch"],
+        ["inspect", "1", "2", "--csv", "--watch"],
+        ["run", "system.yaml", "--csv", "--json"],
         ["measure", "--csv", "files"],
     ],
 )

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from claim_support import ONE_FRAME, assert_verified
+from evidence_schema_support import check_evidence
 from evidence_support import books_close, one_frame_per_page, read
 from needs_support import needs
 from segment_support import ADDRESS, Stage, disk_directory, map_all, order, random_content
@@ -31,6 +32,7 @@ def holds(result: VerifyResult) -> list[bool | None]:
 
 def recomputed(path: Path) -> list[bool]:
     """Compute claims 1 and 3 again without this project's code, and with it: both ways say the same."""
+    check_evidence(path)
     records = read(path)
     found = [one_frame_per_page(records), books_close(records)]
     again = Evidence(path).recompute()
@@ -135,6 +137,7 @@ def test_stranger_is_in_the_evidence(tmp_path: Path) -> None:
         result = verify(stage.system, evidence_path=path)
         assert [stranger["path"] for stranger in read(path)["stranger"]] == [str(directory / "copy")]
     assert recomputed(path) == holds(result) == [False, True]
+    assert "stranger" in check_evidence(path)
 
 
 def test_refuted_books_are_refuted_again(tmp_path: Path) -> None:
@@ -167,6 +170,7 @@ def test_copies_are_in_the_evidence(tmp_path: Path) -> None:
         stage.publish()
         stage.guest([*map_all(), order("hide", how="bytes", page=88, pages=1)])
         verify(stage.system, evidence_path=path)
+    assert "copy" in check_evidence(path)
     again = Evidence(path).recompute()
     assert again.claims[1].holds is False
     assert "guest LINUX01: 1 page of LIB:/lib/three.so" in again.claims[1].detail

@@ -1,6 +1,7 @@
 """`dcss logs`: where the last lines begin, and what a terminal gets."""
 
 import io
+import json
 import sys
 from pathlib import Path
 
@@ -31,10 +32,22 @@ def test_a_pipe_gets_the_bytes_and_a_terminal_what_it_can_show(
     monkeypatch.setattr(logs, "_READ_BYTES", 1)  # characters of several bytes come in pieces
     with path.open("rb") as log, open(1, "w", closefd=False, encoding="utf-8") as stdout:
         monkeypatch.setattr(sys, "stdout", stdout)
-        logs._copy(log, None)
+        logs._copy(log, None, logs._Text())
         assert capfdbinary.readouterr().out == HOSTILE
         log.seek(0)
         monkeypatch.setattr(stdout, "isatty", lambda: True)
-        logs._copy(log, None)
+        logs._copy(log, None, logs._Text())
         shown = rb"[1] \033[2J\033]0;t\a\342\200\256 " + "caf\u00e9\tb\\r\n".encode() + rb"\377" + b"\n"
         assert capfdbinary.readouterr().out == shown
+
+
+@pytest.mark.parametrize("block_bytes", [1, 3, 1 << 16])
+@pytest.mark.parametrize("text", [b"", b"one\n", b"one\ntwo", b"\n\n\xff \xc3\xa9 \x1b\n"])
+def test_each_line_is_a_document(
+    text: bytes, block_bytes: int, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(logs, "_READ_BYTES", block_bytes)
+    logs._copy(io.BytesIO(text), None, logs._JsonLines("demo", "G01"))
+    documents = [json.loads(line) for line in capfd.readouterr().out.splitlines()]
+    wanted = [line.decode(errors="surrogateescape") for line in text.splitlines()]
+    assert documents == [{"system": "demo", "guest": "G01", "line": line} for line in wanted]
