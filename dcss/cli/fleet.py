@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from dcss.cli.groups import CommandGroup
-from dcss.cli.options import EXIT_FAILED, json_option, print_json, print_page
+from dcss.cli.options import EXIT_FAILED, csv_option, json_option, only_one, print_json, print_page, print_rows
 
 
 @click.group("fleet", cls=CommandGroup)
@@ -37,8 +37,11 @@ verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show every 
 @measured_option
 @workers_option
 @json_option
+@csv_option("hosts", "segments", "lacks", "growth")
 @verbose_option
-def plan(config: Path, *, measured: Path | None, workers: int | None, as_json: bool, verbose: bool) -> int:
+def plan(
+    config: Path, *, measured: Path | None, workers: int | None, as_json: bool, csv_table: str | None, verbose: bool
+) -> int:
     """Show which host would run which guests, and what each needs. Nothing is started, and no host is asked.
 
     \b
@@ -54,6 +57,7 @@ def plan(config: Path, *, measured: Path | None, workers: int | None, as_json: b
     from dcss.fleet.planning import known_hosts, plan_fleet
     from dcss.host.memory import available_memory_bytes
 
+    only_one(json=as_json, csv=csv_table)
     fleet = load_fleet(config)
     free_bytes = available_memory_bytes()
     hosts = known_hosts(fleet, workers, free_bytes)
@@ -63,6 +67,8 @@ def plan(config: Path, *, measured: Path | None, workers: int | None, as_json: b
     result = plan_fleet(fleet, hosts, measured, notes)
     if as_json:
         print_json(result.to_document())
+    elif csv_table is not None:
+        print_rows(result.rows(csv_table))
     else:
         from dcss.report.fleet_view import plan_page
 
