@@ -22,9 +22,13 @@ CHECKS: tuple[Callable[[DoctorHost], Diagnosis], ...] = (
     tools.e2fsprogs,
     tools.apt,
 )
-_OF_ENGINES: dict[EngineName, Callable[[DoctorHost], Diagnosis]] = {"s390x": tools.unicorn_package, "linux": tools.qemu}
+_OF_ENGINES: dict[EngineName, tuple[Callable[[DoctorHost], Diagnosis], ...]] = {
+    "s390x": (tools.unicorn_package,),
+    "linux": (tools.qemu, tools.qmp_package, tools.kvm),
+}
 
 
 def examine(host: DoctorHost) -> list[Diagnosis]:
     """Return the diagnosis of each check; what an engine needs is of interest where this version has that engine."""
-    return [check(host) for check in (*CHECKS, *(check for name, check in _OF_ENGINES.items() if name in ENGINES))]
+    of_engines = (check for name, checks in _OF_ENGINES.items() if name in ENGINES for check in checks)
+    return [check(host) for check in (*CHECKS, *of_engines)]

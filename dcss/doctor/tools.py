@@ -26,6 +26,29 @@ def qemu(host: DoctorHost) -> Diagnosis:
     )
 
 
+def kvm(host: DoctorHost) -> Diagnosis:
+    """Check whether KVM may run x86_64 guests of engine linux; whether it can, the engine tries."""
+    reason = host.no_kvm_because()
+    if reason is None:
+        return Diagnosis("KVM", "ok", "/dev/kvm opens; engine linux tries whether it runs a kernel")
+    return Diagnosis(
+        "KVM",
+        "limit",
+        reason,
+        "the speed of x86_64 guests of engine linux: QEMU's translator runs them, many times slower",
+        "sudo usermod -aG kvm $USER, and log in again; in a container: --device /dev/kvm; in a virtual machine: let"
+        " its host allow nested ones",
+    )
+
+
+def qmp_package(host: DoctorHost) -> Diagnosis:
+    """Check for qemu.qmp, by which CP speaks to QEMU."""
+    version = host.package_version("qemu.qmp")
+    if version is None:
+        return Diagnosis("qemu.qmp", "missing", "not installed", "engine linux", "pip install 'dcss-emulator[linux]'")
+    return Diagnosis("qemu.qmp", "ok", version)
+
+
 def e2fsprogs(host: DoctorHost) -> Diagnosis:
     """Check for e2fsprogs, with which tests compare images."""
     return _programs(

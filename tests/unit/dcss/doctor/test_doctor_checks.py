@@ -193,7 +193,7 @@ def test_a_tools_version_is_its_own_first_line(tmp_path: Path, monkeypatch: pyte
 
 def test_every_check_runs_on_this_host() -> None:
     findings = examine(DoctorHost())
-    assert len(findings) == len(CHECKS) + 2 == len({diagnosis.name for diagnosis in findings})
+    assert len(findings) == len(CHECKS) + 4 == len({diagnosis.name for diagnosis in findings})
     for diagnosis in findings:
         assert diagnosis.state in {"ok", "limit", "missing"}
         assert (diagnosis.limits is None) == (diagnosis.mend is None) == (diagnosis.state == "ok")
@@ -210,3 +210,17 @@ def test_what_mends_a_setting_is_a_command_that_a_shell_reads(name: str, fake: F
     )
     mend = getattr(kernel, name)(host).mend
     assert shlex.split(mend)[0] in {"sudo", "echo"}
+
+
+def test_kvm(fake: FakeHost) -> None:
+    check(
+        tools.kvm(fake(no_kvm_because=lambda: None)),
+        "ok",
+        "/dev/kvm opens; engine linux tries whether it runs a kernel",
+    )
+    check(tools.kvm(fake(no_kvm_because=lambda: "no such luck")), "limit", "no such luck")
+
+
+@pytest.mark.parametrize(("version", "state"), [("0.0.6", "ok"), (None, "missing")])
+def test_the_package_that_speaks_to_qemu(fake: FakeHost, version: str | None, state: str) -> None:
+    check(tools.qmp_package(fake(package_version=lambda _: version)), state, version or "not installed")
