@@ -20,11 +20,12 @@ _OWN_COMMANDS = b"x=$(echo a | { read y; echo $y; }); for i in 1 2; do ( : ); do
 # What scripts run most; those that an image lacks are not found.
 _TOOLS = b"""\
 ls -l / | cat | sort | sed s/a/b/ | grep b | head -n 9 | tail -n 9 | cut -c 1-9 | tr a b | uniq | wc -l
-ls /; echo a | awk '{ print $1 }'; basename /a; dirname /a; date; env true
-expr 1 + 1; printf %s a; sleep 0; test a; uname
+ls /; echo a | awk '{ print $1 }'; echo a | gawk '{ print $1 }'; basename /a; dirname /a; date; env true
+expr 1 + 1; printf %s a; sleep 0; test a; uname; find / -maxdepth 0; busybox true; tar --version; gzip --version
+perl -e 1; python3 -I -B -c 1; sqlite3 :memory: 'select 1'
 """
 _RUNS = 3
-_SECONDS = 5.0  # for all of it
+_SECONDS = 10.0  # for all of it
 
 
 def warm(kernel: Kernel, programs: Programs) -> None:
