@@ -15,8 +15,18 @@ _DIRECTORIES: Final = ("bin", "dcss", "dev", "proc", "sys", "sysroot", "tmp", "e
 _CONSOLE: Final = Entry("dev/console", 0o020600, device=(5, 1))
 # What guests need of modules; what a kernel has built in, or has not, is left out.
 _WANTED: Final = {
-    "s390x": ("virtio_console", "crc32c_generic", "crc32c", "ext4", "ext2", "dcssblk"),
-    "x86_64": ("virtio_pci", "virtio_console", "crc32c_generic", "crc32c", "ext4", "ext2", "nd_pmem", "virtio_pmem"),
+    "s390x": ("virtio_balloon", "virtio_console", "crc32c_generic", "crc32c", "ext4", "ext2", "dcssblk"),
+    "x86_64": (
+        "virtio_pci",
+        "virtio_balloon",
+        "virtio_console",
+        "crc32c_generic",
+        "crc32c",
+        "ext4",
+        "ext2",
+        "nd_pmem",
+        "virtio_pmem",
+    ),
 }
 
 

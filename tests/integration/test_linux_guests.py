@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -67,6 +68,17 @@ def test_programs_read_the_segments_bytes_in_place(dcss: Dcss) -> None:
     guests = {guest["name"]: guest for guest in dcss.json("measure", dcss.system)["guests"]}
     mounts = [(mount["at"], mount["wanted"], mount["mode"]) for mount in guests["L01"]["mounts"]]
     assert mounts == [("/mnt", "dax", "dax")]
+
+
+def test_what_the_kernel_frees_goes_back_to_the_host(dcss: Dcss) -> None:
+    """It cleared all of its storage as it came up, and 64 MiB are more than half of what it has free."""
+    dcss("exec", "L01", "--", "sh", "-c", "head -c 67108864 /dev/zero > /tmp/large && rm /tmp/large")
+    end = time.monotonic() + 60
+    while True:  # the kernel reports free pages every other second
+        guest = next(each for each in dcss.json("measure", dcss.system)["guests"] if each["name"] == "L01")
+        if guest["host"]["uss_bytes"] < guest["storage_bytes"] * 3 // 4:
+            break
+        assert time.monotonic() < end, guest["host"]
 
 
 def test_a_command_s_streams_and_status_come_back(dcss: Dcss) -> None:

@@ -58,6 +58,7 @@ class Machine(NamedTuple):
             *("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"),
             *("-device", "virtio-serial-ccw", "-chardev", f"socket,id=agent,fd={agent}"),
             *("-device", "virtserialport,chardev=agent,name=dcss.agent"),
+            *("-device", "virtio-balloon-ccw,free-page-reporting=on"),  # what the kernel frees goes back to the host
             *(
                 "-kernel",
                 str(self.kernel),
