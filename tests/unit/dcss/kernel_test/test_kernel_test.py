@@ -136,3 +136,12 @@ def test_a_failing_row_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch)
     told = CliRunner().invoke(cli.command, ["debian:sid"]).output
     assert "one: busy failed: found 'x', wanted 'y'" in told
     assert "again: dcss kernel-test one --check busy" in told
+
+
+def test_checks_are_listed_without_a_kernel() -> None:
+    listed = CliRunner().invoke(cli.command, ["--list"])
+    assert listed.exit_code == 0
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == [check.name for check in all_checks()]
+    without = CliRunner().invoke(cli.command, [])
+    assert without.exit_code == 2
+    assert "found no KERNEL" in without.output
