@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from dcss.config.check_guests import guest_count
 from dcss.config.draft import Draft
 from dcss.config.problems import FieldProblem, Location
 
@@ -30,7 +31,7 @@ def shared_disks(draft: Draft, directory: Path) -> Iterator[FieldProblem]:
     for index, guest in enumerate(draft.model.guests):
         for number, disk in enumerate(guest.disks):
             path = os.path.realpath(directory / disk.file)
-            users[path] = users.get(path, 0) + (guest.count or 1)
+            users[path] = users.get(path, 0) + guest_count(guest)
             if disk.writable:
                 writable.setdefault(path, ("guests", index, "disks", number))
     for path, location in writable.items():

@@ -196,7 +196,8 @@ def _names(draft: Draft, max_guests: int) -> Iterator[FieldProblem]:
         if len(last) > MAX_NAME_CHARACTERS:
             found = f"{last}, {len(last)} characters with its number"
             yield FieldProblem(("guests", index, "name"), found, f"at most {MAX_NAME_CHARACTERS}")
-    total = sum(guest.count or 1 for guest in guests)
+        yield from _numbers(("guests", index, "numbers"), guest)
+    total = sum(guest_count(guest) for guest in guests)
     if total > max_guests:
         yield FieldProblem(("guests",), f"{total} guests in all", f"at most {max_guests}")
         return
@@ -210,6 +211,16 @@ def _names(draft: Draft, max_guests: int) -> Iterator[FieldProblem]:
             wanted = f"a name of its own (guests[{owner[taken]}] has it)"
             yield FieldProblem(("guests", index, "name"), f"'{taken}' again", wanted)
         owner |= dict.fromkeys(names, index)
+
+
+def _numbers(at: Location, guest: GuestModel) -> Iterator[FieldProblem]:
+    if guest.numbers is None:
+        return
+    first, last = guest.numbers
+    if guest.count is None:
+        yield FieldProblem(at, "numbers: without count:", "it only beside count:")
+    elif not 1 <= first <= last <= guest.count:
+        yield FieldProblem(at, f"{first} to {last}", f"the first and the last of 1 to {guest.count}")
 
 
 def _order(draft: Draft) -> Iterator[FieldProblem]:
@@ -251,4 +262,11 @@ def guest_names(guest: GuestModel) -> list[str]:
     """Return the names of the guests that an entry stands for."""
     if guest.count is None:
         return [guest.name]
-    return [guest_name(guest.name, number, guest.count) for number in range(1, guest.count + 1)]
+    first, last = guest.numbers or (1, guest.count)
+    return [guest_name(guest.name, number, guest.count) for number in range(first, last + 1)]
+
+
+def guest_count(guest: GuestModel) -> int:
+    """Return how many guests an entry stands for."""
+    first, last = guest.numbers or (1, guest.count or 1)
+    return last - first + 1

@@ -9,7 +9,7 @@ from pathlib import Path
 from dcss.abi.extmem import SegmentType
 from dcss.config.check_continued import check_continued
 from dcss.config.check_disks import check_disks
-from dcss.config.check_guests import check_guests, guest_names, segments_of
+from dcss.config.check_guests import check_guests, guest_count, segments_of
 from dcss.config.check_segments import check_segments
 from dcss.config.document import Document, read_document
 from dcss.config.draft import Draft, draft
@@ -116,6 +116,9 @@ def _check_fleet(drafted: Draft, path: Path) -> Iterator[FieldProblem]:
     assert isinstance(model, FleetModel)
     if model.system is None and drafted.sound("system") and re.fullmatch(SYSTEM_NAME, path.stem) is None:
         yield FieldProblem(("system",), "nothing", "a name, since the file's own cannot serve as one", "system: demo")
+    for index, guest in enumerate(model.guests):
+        if guest.numbers is not None:
+            yield FieldProblem(("guests", index, "numbers"), "numbers:", "none: a fleet deals the guests out itself")
     if not model.guests and drafted.sound("guests"):
         yield FieldProblem(("guests",), "no guest", "at least one, to place it on a host")
     if not drafted.sound("hosts"):
@@ -178,8 +181,4 @@ def _bound(drafted: Draft) -> Iterator[frozenset[int]]:
     for each in sets:
         touching = [other for other in joined if other & each]
         joined = [other for other in joined if not other & each] + [each.union(*touching)]
-    yield from (frozenset(each) for each in joined if len(each) > 1 or _count(guests[next(iter(each))]) > 1)
-
-
-def _count(guest: GuestModel) -> int:
-    return len(guest_names(guest)) if guest.count is not None else 1
+    yield from (frozenset(each) for each in joined if len(each) > 1 or guest_count(guests[next(iter(each))]) > 1)

@@ -209,6 +209,9 @@ class GuestModel(Model):
         None,
         description="the number of guests; their names end with numbers from 1; without it, one guest without a number",
     )
+    numbers: Annotated[Annotated[list[int], Field(min_length=2, max_length=2)] | None, GIVEN] = Field(
+        None, description="with count: the first and the last number of those guests of the entry that the system has"
+    )
     engine: EngineName = Field(DEFAULT_ENGINE, description=_ENGINE_DESCRIPTION)
     storage: Storage = Field(
         DEFAULT_STORAGE_BYTES, description="real storage: a limit for the copies that the guest makes"

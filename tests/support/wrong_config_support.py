@@ -34,8 +34,9 @@ WRONG_CONFIGS = (
         "misspelt-key-of-engine-s390x",
         _guest("{name: A, engine: s390x, stroage: 64M}"),
         (
-            "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, namesave,"
-            " privilege, dcssblk, mounts, disks, expect, run, after, restart, boot, time_limit (did you mean storage?)",
+            "6: guests[0].stroage: found an unknown key, wanted one of name, count, numbers, engine, storage,"
+            " namesave, privilege, dcssblk, mounts, disks, expect, run, after, restart, boot, time_limit (did you mean"
+            " storage?)",
         ),
     ),
     WrongConfig(
@@ -47,8 +48,8 @@ WRONG_CONFIGS = (
         "misspelt-key",
         _guest("{name: A, stroage: 64M}"),
         (
-            "6: guests[0].stroage: found an unknown key, wanted one of name, count, engine, storage, namesave,"
-            " privilege, dcssblk, mounts, disks, expect, run, after, restart, boot (did you mean storage?)",
+            "6: guests[0].stroage: found an unknown key, wanted one of name, count, numbers, engine, storage,"
+            " namesave, privilege, dcssblk, mounts, disks, expect, run, after, restart, boot (did you mean storage?)",
         ),
     ),
     WrongConfig(
@@ -485,8 +486,8 @@ WRONG_CONFIGS = (
         "time-limit-in-process",
         _guest("{name: A, time_limit: 5}"),
         (
-            "6: guests[0].time_limit: found an unknown key, wanted one of name, count, engine, storage, namesave,"
-            " privilege, dcssblk, mounts, disks, expect, run, after, restart, boot",
+            "6: guests[0].time_limit: found an unknown key, wanted one of name, count, numbers, engine, storage,"
+            " namesave, privilege, dcssblk, mounts, disks, expect, run, after, restart, boot",
         ),
     ),
     WrongConfig(
