@@ -54,9 +54,9 @@ class Terminal:
             self.inputs += 1
             self.discipline.receive(data)
 
-    def resize(self, rows: int, columns: int) -> None:
+    def resize(self, rows: int, columns: int, width_pixels: int = 0, height_pixels: int = 0) -> None:
         """Change the size of the window; the foreground gets SIGWINCH where it is another one."""
-        size = WindowSize(rows, columns)
+        size = WindowSize(rows, columns, width_pixels, height_pixels)
         if size != self.size:
             self.size = size
             self.job.signal_foreground(SIGWINCH)

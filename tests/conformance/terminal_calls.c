@@ -52,6 +52,28 @@ static void look(void)
 	printf("leads %d, foreground %d, session %d\n", getsid(0) == getpid(), tcgetpgrp(0) == getpgrp(), tcgetsid(0) == getsid(0));
 }
 
+static void structures(void)
+{
+	char settings[36], changed[36], pixels[8] = { 0, 30, 0, 90, 1, 2, 3, 4 };
+
+	memset(settings, 0x55, sizeof(settings));
+	say("settings", ioctl(0, TCGETS, settings));
+	show("bytes", settings, sizeof(settings));
+	memcpy(changed, settings, sizeof(settings));
+	changed[15] ^= 0x10; /* ECHOE */
+	changed[17 + VMIN] = 7;
+	say("set", ioctl(0, TCSETS, changed));
+	memset(changed, 0x55, sizeof(changed));
+	say("settings", ioctl(0, TCGETS, changed));
+	show("bytes", changed, sizeof(changed));
+	say("set back", ioctl(0, TCSETS, settings));
+	say("size", ioctl(0, TIOCSWINSZ, pixels));
+	memset(pixels, 0x55, sizeof(pixels));
+	say("size", ioctl(0, TIOCGWINSZ, pixels));
+	show("bytes", pixels, sizeof(pixels));
+	say("bad address", ioctl(0, TCGETS, (void *)8));
+}
+
 static void lines(void)
 {
 	char buffer[100];
@@ -134,6 +156,7 @@ int main(void)
 {
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	look();
+	structures();
 	lines();
 	keys();
 	signals();

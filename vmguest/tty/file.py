@@ -44,7 +44,7 @@ class TerminalSide(Protocol):
         """Return how much can be read at once."""
         ...
 
-    def resize(self, rows: int, columns: int) -> None:
+    def resize(self, rows: int, columns: int, width_pixels: int = 0, height_pixels: int = 0) -> None:
         """Change the size of the window."""
         ...
 

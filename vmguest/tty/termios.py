@@ -62,16 +62,18 @@ class Termios:
 
 
 class WindowSize(NamedTuple):
-    """The size of a window in characters; what it is in pixels nobody knows."""
+    """The size of a window in characters; that in pixels is what a program says it is."""
 
     rows: int = 0
     columns: int = 0
+    width_pixels: int = 0
+    height_pixels: int = 0
 
     def pack(self) -> bytes:
         """Return struct winsize."""
-        return WINDOW_SIZE.pack(self.rows, self.columns, 0, 0)
+        return WINDOW_SIZE.pack(*self)
 
     @classmethod
     def unpack(cls, data: bytes) -> "WindowSize":
         """Read struct winsize."""
-        return cls(*WINDOW_SIZE.unpack(data)[:2])
+        return cls(*WINDOW_SIZE.unpack(data))

@@ -225,8 +225,8 @@ def test_a_window_tells_its_size_and_when_that_changes(person: Person) -> None:
     person.terminal.resize(24, 80)
     assert person.signals == [(JOB, SIGWINCH)]
     assert ioctl(person.file, termios.TIOCGWINSZ)[:8] == bytes.fromhex("0018 0050 0000 0000")
-    ioctl(person.file, termios.TIOCSWINSZ, bytes.fromhex("0010 0020 0000 0000"))
-    assert person.terminal.size == (16, 32)
+    ioctl(person.file, termios.TIOCSWINSZ, bytes.fromhex("0010 0020 0100 0200"))
+    assert person.terminal.size == (16, 32, 256, 512)
     assert person.signals == [(JOB, SIGWINCH)] * 2
 
 
