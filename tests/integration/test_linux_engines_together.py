@@ -21,7 +21,8 @@ pytestmark = [
 
 MOUNT = "mounts: [{device: dcssblk0, at: /mnt, options: [ro, xip]}], run: [{map: '/mnt/**'}]"
 KERNEL = "engine: linux, kernel: {debian: {suite: bookworm}}"
-GUESTS = ("P", "Z", "L", "X01", "X02")
+GUESTS = ("P", "M", "Z", "L", "X01", "X02")
+SHARING = ("P", "Z", "L", "X01", "X02")
 MACHINES = ("L", "X01", "X02")
 SECONDS = 700
 BIG_BYTES = 3_000_000
@@ -36,6 +37,7 @@ def dcss() -> Iterator[Dcss]:
         (made.home / "tree/usr/lib/big.so").write_bytes(random.Random(1).randbytes(BIG_BYTES))
         guests = (
             f"name: P, {MOUNT}",
+            "name: M, privilege: E, expect: nothing",
             f"name: Z, engine: s390x, {MOUNT}",
             f"name: L, {KERNEL}, {MOUNT}",
             f"name: X, count: 2, arch: x86_64, {KERNEL}, {MOUNT}",
@@ -59,7 +61,7 @@ def big_file(verdict: dict[str, Any]) -> dict[str, Any]:
 def test_cp_counts_every_guest_as_a_user(dcss: Dcss) -> None:
     assert dcss.states() == dict.fromkeys(GUESTS, "ready")
     told = dcss("cp", "QUERY NSS USERS", "--system", dcss.system).stdout
-    assert told.splitlines()[1].split() == ["0001", "LIB", "DCSS", "A", "00005"]
+    assert told.splitlines()[1].split() == ["0001", "LIB", "DCSS", "A", "00006"]
     assert "DIAG X'64' 20 'LIB': virtio-pmem device 0" in dcss("logs", "X01").stdout
 
 
@@ -70,7 +72,7 @@ def test_one_verdict_says_that_all_use_the_same_frames(dcss: Dcss) -> None:
     claims = {claim["claim"]: claim["holds"] for claim in verdict["claims"] if claim["applies"]}
     assert claims == dict.fromkeys(("one-frame-per-page", "no-hidden-copies", "books-close", "protection-holds"), True)
     big = big_file(verdict)
-    assert sorted(big["guests"]) == sorted(GUESTS)
+    assert sorted(big["guests"]) == sorted(SHARING)
     assert big["distinct_frames"] == big["pages"] == big["checked_pages"]
 
 
@@ -159,3 +161,21 @@ def test_without_dax_the_page_cache_grows_and_refutes(dcss: Dcss) -> None:
     assert f"guest X02 (kernel): {pages} pages of LIB:/usr/lib/big.so" in claims["no-hidden-copies"]["detail"]
     assert claims["books-close"]["holds"] is True
     dcss("exec", "X02", "--", "sh", "-c", f"umount /mnt && {AS_BEFORE}")
+
+
+SAVE = (
+    "echo 0 > /sys/devices/dcssblk/LIB/shared; mount -t ext2 /dev/dcssblk0 /mnt; echo new > /mnt/usr/new; umount /mnt"
+)
+
+
+def test_a_machine_keeps_its_version_and_the_next_start_gets_the_new_one(dcss: Dcss) -> None:
+    """Last of all: M writes to LIB alone and saves it."""
+    dcss("exec", "M", "--", "sh", "-c", f"{SAVE}; echo 1 > /sys/devices/dcssblk/LIB/save")
+    old = dcss("exec", "X01", "--", "ls", "/mnt/usr").stdout.split()
+    assert "new" not in old
+    classes = [line.split()[3:5] for line in dcss("cp", "QUERY NSS USERS", "--system", dcss.system).stdout.splitlines()]
+    assert ["P", "00006"] in classes
+    dcss("guest", "restart", "X01", timeout_seconds=SECONDS)
+    dcss.wait_for("X01", "ready", 200)
+    assert sorted(dcss("exec", "X01", "--", "ls", "/mnt/usr").stdout.split()) == sorted([*old, "new"])
+    assert dcss("exec", "X02", "--", "ls", "/mnt/usr").stdout.split() == old

@@ -17,6 +17,7 @@ from dcss.engines.linux import kvm
 from dcss.engines.linux.engine import LinuxEngine
 from dcss.engines.linux.pmem import PmemDevice, close_devices, load_devices
 from dcss.engines.linux.pmem_machine import PmemMachine
+from dcss.engines.linux.qemu import PROGRAMS
 from dcss.host.mark import Mark
 from dcss.kernels.guest_plan import plan_script
 
@@ -124,3 +125,27 @@ def test_without_kvm_s_device_the_reason_is_told(monkeypatch: pytest.MonkeyPatch
     chosen = asyncio.run(kvm.choose_accelerator(Path("/k"), Mark.of_this_process("s")))
     assert chosen.name == "tcg"
     assert chosen.downgraded_because == f"{tmp_path}/kvm cannot be opened: No such file or directory"
+
+
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [
+        ("echo 'Kernel panic - not syncing: VFS: Unable to mount root fs'", ""),
+        ("echo 'error: failed to set MSR 0x48'; exit 1", "QEMU ended with status 1: error: failed to set MSR 0x48"),
+        ("echo Probing EDD; exec sleep 1000", "did not come up within 1 s: Probing EDD"),
+    ],
+)
+def test_kvm_is_used_where_a_kernel_comes_up_with_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, reason: str
+) -> None:
+    """In place of QEMU and its device stand a script and a file."""
+    (tmp_path / "kvm").touch()
+    program = tmp_path / PROGRAMS["x86_64"]
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    monkeypatch.setattr(kvm, "_DEVICE", tmp_path / "kvm")
+    monkeypatch.setattr(kvm, "_TRIAL_SECONDS", 1.0)
+    chosen = asyncio.run(kvm.choose_accelerator(Path("/k"), Mark.of_this_process("s")))
+    assert chosen.name == ("tcg" if reason else "kvm")
+    assert chosen.downgraded_because.endswith(reason)
