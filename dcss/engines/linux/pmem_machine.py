@@ -43,6 +43,7 @@ class PmemMachine(NamedTuple):
             *("-chardev", f"socket,id=monitor,fd={monitor}", "-mon", "chardev=monitor,mode=control"),
             *("-device", "virtio-serial-pci", "-chardev", f"socket,id=agent,fd={agent}"),
             *("-device", "virtserialport,chardev=agent,name=dcss.agent"),
+            *("-device", "virtio-balloon-pci,free-page-reporting=on"),  # what the kernel frees goes back to the host
             *("-initrd", f"/proc/self/fd/{initrd}", "-append", " ".join(parameters).strip()),
         ]
 
