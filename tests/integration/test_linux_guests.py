@@ -65,6 +65,8 @@ def test_programs_read_the_segments_bytes_in_place(dcss: Dcss) -> None:
         assert told.split()[0] == wanted
     mounted = dcss("exec", "L01", "--", "grep", "/mnt", "/proc/mounts").stdout
     assert ",dax" in mounted
+    # A directory that is read has the files behind it read too, into buffers: copies.
+    assert dcss("exec", "L01", "--", "cat", "/sys/block/dcssblk0/queue/read_ahead_kb").stdout == "0\n"
     guests = {guest["name"]: guest for guest in dcss.json("measure", dcss.system)["guests"]}
     mounts = [(mount["at"], mount["wanted"], mount["mode"]) for mount in guests["L01"]["mounts"]]
     assert mounts == [("/mnt", "dax", "dax")]
