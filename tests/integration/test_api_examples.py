@@ -1,4 +1,4 @@
-"""Every example of docs/api.md runs as it stands, in a directory with a demo.yaml."""
+"""Every example of docs/api.md, and those of README.md in Python, run as they stand, beside a demo.yaml."""
 
 import importlib.util
 import re
@@ -10,8 +10,9 @@ import pytest
 from _pytest.mark import ParameterSet
 from cli_support import Dcss
 
-PAGE = Path(__file__).parents[2] / "docs/api.md"
-EXAMPLES = re.findall(r"^## (.+?)$|^```python\n(.*?)^```$", "## First\n" + PAGE.read_text(), re.MULTILINE | re.DOTALL)
+ROOT = Path(__file__).parents[2]
+PAGES = "## First\n" + (ROOT / "docs/api.md").read_text() + "\n## README.md\n" + (ROOT / "README.md").read_text()
+EXAMPLES = re.findall(r"^## (.+?)$|^```python\n(.*?)^```$", PAGES, re.MULTILINE | re.DOTALL)
 DEMO = """
 system: {system}
 segments:
@@ -36,7 +37,9 @@ def examples() -> list[ParameterSet]:
 def test_example(home: Dcss, example: str) -> None:
     if "pandas" in example and importlib.util.find_spec("pandas") is None:
         pytest.skip("needs pandas, which is no dependency")
-    Path("demo.yaml").write_text(DEMO.format(system=home.system))
+    demo = DEMO.format(system=home.system)
+    Path("demo.yaml").write_text(demo)
+    Path("shared.yaml").write_text(demo.partition("  - {name: BASE")[0])  # none that copies
     Path("example.py").write_text(example)
     module = ["pytest", "-q"] if "import pytest" in example else []
     command = [sys.executable, "-W", "error", *(["-m", *module] if module else []), "example.py"]
