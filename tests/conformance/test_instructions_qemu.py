@@ -85,7 +85,6 @@ KNOWN: tuple[Known, ...] = (
     known("lder", "floating", "the result is in register 2"),
     known("icm icmh icmy", "CC", "CC is wrong for some masks", applies=mask_with_gap),
     known("clm clmh clmy icm icmh icmy", "CC, signal", "a mask of zero accesses nothing", applies=no_byte),
-    known("clfit clgit", "FPC, signal", "the numbers are compared with signs"),
     known(_ADDITIONS, "CC", "the overflow of the lowest number is not seen", applies=overflow),
     known(_TO_FIXED, "CC, FPC, general, signal", "numbers out of range: CC, inexact and the result of a NaN"),
     known(_ARITHMETIC, "floating", "another one of two NaNs is the result", applies=nans),
@@ -99,7 +98,7 @@ KNOWN: tuple[Known, ...] = (
     known("vsl vsrl vsra", "floating, vector", "the bytes of the amount differ, which is unpredictable"),
     known(_Z14_FORMS, "CC, FPC, floating, vector, signal", "forms of the z14"),
 )
-DONE_IN_SOFTWARE = ("sqxbr", "chrl", "cghrl")
+DONE_IN_SOFTWARE = ("sqxbr", "chrl", "cghrl", "clfit", "clgit")
 # What ends qemu-s390x, or the emulator.
 LEFT_OUT = frozenset({"rnsbg", "rosbg", "rxsbg"})
 

@@ -17,6 +17,7 @@ from vmguest.s390x.wrong_instructions import find_wrong
 
 _TAKEN_BYTES = 2
 _BEFORE_BYTES = 128  # of the page before, from which on instructions are followed
+_BEHIND_BYTES = 4  # of the page behind, which an instruction may reach into
 _GROUP_PAGES = 16
 
 
@@ -53,7 +54,8 @@ class CodePages:
         """
         for frame in part:
             at = offset + (frame - part.start) * PAGE_SIZE
-            self._look(frame, code, at, before_bytes=_BEFORE_BYTES if frame > part.start else 0)
+            before_bytes = _BEFORE_BYTES if frame > part.start else 0
+            self._look(frame, code, at, before_bytes, _BEHIND_BYTES if frame + 1 < part.stop else 0)
             self.execute(frame << PAGE_SHIFT)
         if part.start >= self._first_lasting:
             self._known.update(part)
@@ -124,10 +126,11 @@ class CodePages:
             for copy in copies:
                 self._patched.pop(copy, None)
 
-    def _look(self, frame: int, code: Sequence[range], offset: int, before_bytes: int) -> None:
+    def _look(self, frame: int, code: Sequence[range], offset: int, before_bytes: int, behind_bytes: int) -> None:
         start = (frame << PAGE_SHIFT) - before_bytes
         # Looked at in place, so that no copy is left; and no further, since the next page may be nobody's.
-        found = find_wrong(self._memory[start : start + before_bytes + PAGE_SIZE], before_bytes)
+        end = before_bytes + PAGE_SIZE
+        found = find_wrong(self._memory[start : start + end + behind_bytes], before_bytes, end)
         offsets = tuple(at - before_bytes for at in found if any(offset + at - before_bytes in each for each in code))
         if offsets:
             self._wrong[frame] = offsets

@@ -105,6 +105,24 @@ def test_an_exception_whose_mask_is_on_is_a_signal(guest: Guest390, high: str, m
     assert guest.run_code(assemble(source)).status == 128 + SIGFPE
 
 
+@pytest.mark.parametrize(("mnemonic", "bits"), [("clfit", 32), ("clgit", 64)])
+@pytest.mark.parametrize(
+    ("number", "condition", "trapped"),
+    [(10, "h", False), (11, "h", True), (-1, "h", True), (10, "e", True), (9, "l", True), (-1, "l", False)],
+)
+def test_numbers_without_signs_are_compared_for_a_trap(
+    guest: Guest390, mnemonic: str, bits: int, number: int, condition: str, *, trapped: bool
+) -> None:
+    source = f"""
+        lgrl %r7, number
+        {mnemonic}{condition} %r7, 10
+        leave 3
+        .balign 8
+number: .quad {number & (1 << bits) - 1 | (0 if bits == 64 else 1 << 63)}
+"""
+    assert guest.run_code(assemble(source)).status == (128 + SIGFPE if trapped else 3)
+
+
 # What looks like CHRL within other instructions: lg %r1, 0x6f5(%r12); mvhi 0x6f5(%r12), 1; ic %r1, 0xff5(%r12)
 INNER = ("e310c6f50004", "e544c6f50001", "e310c6f5ff04")
 CHRL = "c61500001000"
@@ -118,5 +136,10 @@ def test_the_inside_of_an_instruction_is_none(inner: str, distance: int) -> None
 
 @pytest.mark.parametrize("register", range(16))
 def test_it_is_found_with_each_register(register: int) -> None:
-    for code in (f"c6{register:x}5ffff0000", f"c6{register:x}400000010"):
+    for code in (
+        f"c6{register:x}5ffff0000",
+        f"c6{register:x}400000010",
+        f"ec{register:x}0000a2073",
+        f"ec{register:x}0ffffc071",
+    ):
         assert list(find_wrong(memoryview(bytes.fromhex("07fe" * 60 + code)))) == [120]
