@@ -2,8 +2,12 @@
 
 import contextlib
 import ctypes
+import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
+from errno import EIO
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +25,14 @@ class Pace(NamedTuple):
     sleep_milliseconds: int
 
 
+# Its standard input ends with the process that has the other end.
+_RESTORE = """
+import json, sys
+sys.stdin.read()
+for path, value in json.loads(sys.argv[1]):
+    with open(path, "w") as file:
+        file.write(value)
+"""
 DEFAULTS = Pace(100, 20)  # the kernel's own
 FAST = Pace(10_000, 20)
 
@@ -34,18 +46,33 @@ def unusable_because() -> str | None:
 
 @contextlib.contextmanager
 def merging(pace: Pace) -> Iterator[None]:
-    """Let ksmd run at a pace for the length of a block; afterwards all settings are as before."""
+    """Let ksmd run at a pace for the length of a block; afterwards all settings are as before.
+
+    A process of its own restores them, so that they are restored even if this process is killed.
+    """
     wanted = {"pages_to_scan": str(pace.pages_to_scan), "sleep_millisecs": str(pace.sleep_milliseconds), "run": "1"}
     if (SETTINGS / "advisor_mode").exists():
         wanted = {"advisor_mode": "none"} | wanted  # an advisor would set the pace itself
-    before = {name: _selected((SETTINGS / name).read_text()) for name in wanted}
-    try:
+    before = [(str(SETTINGS / name), _selected((SETTINGS / name).read_text())) for name in reversed(wanted)]
+    with _restored_at_the_end(before):
         for name, value in wanted.items():
             (SETTINGS / name).write_text(value)
         yield
+
+
+@contextlib.contextmanager
+def _restored_at_the_end(settings: Sequence[tuple[str, str]]) -> Iterator[None]:
+    """Have settings (file, value) written at the end of the block, or of this process. Raises OSError."""
+    command = [sys.executable, "-I", "-S", "-c", _RESTORE, json.dumps(settings)]
+    # A session of its own: Ctrl-C is for this process, whose end it waits for.
+    restorer = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        yield
     finally:
-        for name, value in reversed(before.items()):
-            (SETTINGS / name).write_text(value)
+        assert restorer.stdin is not None
+        restorer.stdin.close()
+        if restorer.wait() != 0:
+            raise OSError(EIO, f"{SETTINGS}: the settings could not be restored to {dict(settings)}")
 
 
 @contextlib.contextmanager
