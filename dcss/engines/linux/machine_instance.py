@@ -14,6 +14,7 @@ from dcss.engines.base import Accelerator, End, ExecOptions, MemoryLayout, Outpu
 from dcss.engines.forked.program_console import ProgramConsole
 from dcss.engines.linux.agent_port import AgentPort
 from dcss.engines.linux.ended import MachineEndedError
+from dcss.engines.linux.panic import panic_since
 from dcss.engines.linux.qemu import QemuProcess
 from dcss.engines.told import ToldByConsole
 from dcss.errors import ConfigError, DcssError, LaunchError
@@ -21,6 +22,7 @@ from dcss.host.aio import cancel, in_thread, start_task
 from dcss.host.files import empty_file
 
 _ADDRESSES_END: Final = 1 << 64
+_USUAL_BYTES: Final = 128 << 20  # what Debian's kernels need
 
 
 class GivenInitramfs(NamedTuple):
@@ -46,7 +48,7 @@ class MachineInstance(ToldByConsole, ABC):
     ) -> None:
         self.name, self.accelerator = name, accelerator
         self._process, self._time_limit_seconds = process, time_limit_seconds
-        self._log = os.dup(log)
+        self._log, self._log_start_bytes = os.dup(log), os.fstat(log).st_size
         self._reason = ""
         self._initramfs = initramfs._replace(descriptor=os.dup(initramfs.descriptor))
         self._origins: tuple[tuple[AddressRange, Origin], ...] = ()
@@ -144,13 +146,27 @@ class MachineInstance(ToldByConsole, ABC):
             status = await self._process.ended
             await passing
             await attending
+            self._console.end(status)
+            if status == 0 and not self._reason:  # by itself
+                self._reason = await self._failure()
         finally:
             await cancel(passing, attending, limit)
             self._closed()
             os.close(self._initramfs.descriptor)
             os.close(self._log)
-        self._console.end(status)
         return End(status, self._reason)
+
+    async def _failure(self) -> str:
+        """Return why a machine ended by itself that should not have; nothing where its list had ended."""
+        panic = panic_since(self._log, self._log_start_bytes)
+        if panic is not None:
+            return f"its kernel panicked: {panic}; dcss logs {self.name} has all of it"
+        if await self._console.verdict() is not None:
+            return ""
+        storage = self._own_storage()
+        size_bytes = storage.end - storage.start
+        little = f"; storage: {size_bytes >> 20}M may be too little for it" if 0 < size_bytes < _USUAL_BYTES else ""
+        return f"its machine ended before its `run:` list did, for no reason given{little}; see dcss logs {self.name}"
 
     async def _attend_or_end(self) -> None:
         try:
@@ -167,7 +183,10 @@ class MachineInstance(ToldByConsole, ABC):
                 async with asyncio.timeout(self._time_limit_seconds):
                     await self._console.verdict()
             except TimeoutError:
-                self._give_up(f"its `run:` list took longer than {self._time_limit_seconds:g} s")
+                self._give_up(
+                    f"its `run:` list took longer than {self._time_limit_seconds:g} s (time_limit:, boot included);"
+                    f" dcss logs {self.name} shows how far it came"
+                )
 
     def _note(self, line: str) -> None:
         with suppress(OSError):  # a full disk

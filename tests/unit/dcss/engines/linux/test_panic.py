@@ -1,0 +1,36 @@
+"""What a kernel's last words say of its end."""
+
+import os
+from pathlib import Path
+
+from dcss.engines.linux.panic import panic_since
+
+EARLIER = b"[    1.0] Kernel panic - not syncing: of the run before\r\n"
+
+
+def _panic(tmp_path: Path, content: bytes, offset_bytes: int = 0) -> str | None:
+    path = tmp_path / "log"
+    path.write_bytes(content)
+    log = os.open(path, os.O_WRONLY | os.O_APPEND)
+    try:
+        return panic_since(log, offset_bytes)
+    finally:
+        os.close(log)
+
+
+def test_a_panic_is_named_by_its_first_line(tmp_path: Path) -> None:
+    words = b"[    9.1] Kernel panic - not syncing: sysrq triggered crash\r\n[    9.2] CPU: 0\r\n"
+    assert _panic(tmp_path, b"booting\n" + words) == "sysrq triggered crash"
+    assert _panic(tmp_path, words + words.replace(b"sysrq", b"later")) == "sysrq triggered crash"
+
+
+def test_a_run_before_and_a_kernel_that_is_well_tell_none(tmp_path: Path) -> None:
+    assert _panic(tmp_path, EARLIER + b"reboot: Power down\n", len(EARLIER)) is None
+    assert _panic(tmp_path, b"") is None
+
+
+def test_a_log_that_cannot_be_read_again_tells_none() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert panic_since(writer, 0) is None
+    os.close(writer)
