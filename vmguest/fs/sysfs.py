@@ -2,7 +2,7 @@
 
 import stat
 from collections.abc import Callable, Iterator
-from errno import EACCES, EINVAL, EIO, EISDIR, ENOENT, EPERM
+from errno import EACCES, EINVAL, EIO, EISDIR, ENOENT, EOPNOTSUPP, EPERM
 from typing import NamedTuple, NoReturn
 
 from dcss.abi.page import PAGE_SIZE
@@ -104,22 +104,37 @@ class SysFileSystem(SimpleFileSystem):
         return entry.target
 
     def open(self, inode: VfsInode) -> AttributeFile:
-        """Open an attribute. Raises KernelError(EISDIR) for a directory."""
-        entry = self._entry(self._paths[inode.number])
-        if not isinstance(entry, SysfsAttribute):
-            raise KernelError(EISDIR, f"inode {inode.number}: is a directory")
+        """Open an attribute for reading. Raises KernelError: EISDIR; EACCES, for root too, where it shows nothing."""
+        entry = self._attribute(inode)
+        if entry.show is None:
+            raise KernelError(EACCES, f"inode {inode.number}: this attribute cannot be read")
         return AttributeFile(entry)
 
     def open_writable(self, inode: VfsInode) -> AttributeFile:
-        """Open an attribute for a store. Raises KernelError(EACCES) where its mode forbids that."""
-        if not inode.mode & 0o222:
-            raise KernelError(EACCES, f"inode {inode.number}: permission denied")
-        return self.open(inode)
+        """Open an attribute for a store. Raises KernelError: EISDIR; EACCES, for root too, where it takes none."""
+        entry = self._attribute(inode)
+        if entry.store is None:
+            raise KernelError(EACCES, f"inode {inode.number}: this attribute cannot be written")
+        return AttributeFile(entry)
+
+    def _attribute(self, inode: VfsInode) -> SysfsAttribute:
+        entry = self._entry(self._paths[inode.number])
+        if not isinstance(entry, SysfsAttribute):
+            raise KernelError(EISDIR, f"inode {inode.number}: is a directory")
+        return entry
+
+    def create(self, *_names: object, **_named: object) -> NoReturn:
+        """Refuse a file, as open(2) does in a directory that can have none made."""
+        raise KernelError(EACCES, "in sysfs, files are made by drivers")
+
+    def make_unnamed(self, *_names: object, **_named: object) -> NoReturn:
+        """Refuse a file without a name."""
+        raise KernelError(EOPNOTSUPP, "sysfs has no files without names")
 
     def _refuse(self, *_names: object, **_named: object) -> NoReturn:
         raise KernelError(EPERM, "in sysfs, names are made and removed by drivers")
 
-    create = make_unnamed = mkdir = mknod = symlink = link = unlink = rmdir = rename = _refuse
+    mkdir = mknod = symlink = link = unlink = rmdir = rename = _refuse
     set_attributes = set_xattr = _refuse
 
     def act_for(self, caller: Credentials) -> None:
