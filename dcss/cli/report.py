@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from dcss.cli.options import EXIT_REFUTED, check_written_path, json_option, print_json
-from dcss.cli.systems import ask, chosen, system_argument
+from dcss.cli.systems import ask, chosen, source_argument
 from dcss.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @click.command("report")
-@system_argument
+@source_argument
 @click.option(
     "-o",
     "--output",

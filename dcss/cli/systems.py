@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from dcss.rpc.look import LiveSystem
 
+Completer = Callable[[click.Context, click.Parameter, str], "list[CompletionItem]"]
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -22,6 +23,16 @@ def _complete_system(_: click.Context, __: click.Parameter, incomplete: str) -> 
     from click.shell_completion import CompletionItem
 
     return [CompletionItem(name) for name in running_systems() if name.startswith(incomplete)]
+
+
+def _complete_source(context: click.Context, parameter: click.Parameter, incomplete: str) -> "list[CompletionItem]":
+    """Complete the name of a system, or the path of a result."""
+    from glob import escape, iglob
+
+    from click.shell_completion import CompletionItem
+
+    files = [CompletionItem(path) for path in sorted(iglob(f"{escape(incomplete)}*.json"))]  # noqa: PTH207 - as typed
+    return _complete_system(context, parameter, incomplete) + files
 
 
 def complete_guest(context: click.Context, _: click.Parameter, incomplete: str) -> "list[CompletionItem]":
@@ -56,9 +67,16 @@ def _one_name(context: click.Context, _: click.Parameter, system: str | None) ->
 
 def system_argument(function: Callable[..., Any]) -> Callable[..., Any]:
     """Let a command take its system as an argument, and by --system as all others take it."""
-    argument = click.argument(
-        "system", required=False, metavar="[SYSTEM]", callback=_one_name, shell_complete=_complete_system
-    )
+    return _system_argument(function, "[SYSTEM]", _complete_system)
+
+
+def source_argument(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command take a system as `system_argument` does, or a result in its place."""
+    return _system_argument(function, "[SYSTEM|RESULT.json]", _complete_source)
+
+
+def _system_argument(function: Callable[..., Any], metavar: str, complete: Completer) -> Callable[..., Any]:
+    argument = click.argument("system", required=False, metavar=metavar, callback=_one_name, shell_complete=complete)
     option = click.option(
         "--system",
         "named_system",

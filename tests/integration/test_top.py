@@ -75,6 +75,33 @@ def test_it_fills_the_window_after_a_resize(up: Dcss) -> None:
         assert "PROCESS" not in (terminal.before or "")
 
 
+def test_ctrl_z_puts_the_terminal_back_and_fg_takes_it_again(up: Dcss) -> None:
+    environment = {**up.environment, "TERM": "xterm", "PYTHONUTF8": "1", "PS1": "shell> "}
+    environment.pop("COLUMNS", None)
+    words = ["--norc", "--noprofile", "--noediting", "-i"]  # a shell with job control
+    shell = pexpect.spawn("bash", words, env=environment, dimensions=(24, 80), encoding="utf-8", timeout=SECONDS)
+    try:
+        shell.expect_exact("shell> ")
+        shell.sendline(" ".join(up.command("top", up.system, "--interval", "60")))
+        shell.expect_exact(KEYS)
+        shell.send("\x1a")
+        shell.expect_exact(LEAVE)
+        shell.expect_exact("Stopped")
+        shell.expect_exact("shell> ")
+        assert termios.tcgetattr(shell.child_fd)[3] & termios.ICANON
+        shell.sendline("fg")
+        shell.expect_exact(ENTER)
+        shell.expect_exact(KEYS)
+        assert not termios.tcgetattr(shell.child_fd)[3] & termios.ICANON
+        shell.send("n")
+        shell.expect_exact("guests by name")
+        shell.send("q")
+        shell.expect_exact(LEAVE)
+        shell.expect_exact("shell> ")
+    finally:
+        shell.close(force=True)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_signals_put_the_terminal_back(up: Dcss, number: signal.Signals) -> None:
     with on_terminal(up) as terminal:

@@ -13,6 +13,7 @@ from types import ModuleType
 
 import click
 import pytest
+from click.shell_completion import ShellComplete
 
 from dcss.cli import main as entry
 from dcss.cli import options
@@ -210,6 +211,21 @@ def test_completion_is_offered() -> None:
     environment = {**os.environ, "_DCSS_COMPLETE": "bash_complete", "COMP_WORDS": "dcss doct", "COMP_CWORD": "1"}
     done = python("from dcss.cli.main import main; main()", env=environment)
     assert done.stdout == "plain,doctor\n"
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("", ["one.json"]), ("o", ["one.json"]), ("sub/", ["sub/two [2].json"]), ("x", [])]
+)
+def test_results_are_offered_to_a_report(
+    typed: str, offered: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "none"))
+    (tmp_path / "sub").mkdir()
+    for name in ("one.json", "one.html", "sub/two [2].json"):
+        (tmp_path / name).touch()
+    found = ShellComplete(entry.cli, {}, "dcss", "_DCSS_COMPLETE").get_completions(["report"], typed)
+    assert [item.value for item in found] == offered
 
 
 def test_a_file_name_that_is_not_utf8_keeps_its_bytes(tmp_path: Path) -> None:
