@@ -32,8 +32,7 @@ def test_a_killed_guest_is_started_again_where_its_policy_says_so(dcss: Dcss) ->
     for restarts in (1, 2):
         pid = dcss.pid_of("G01")
         os.kill(pid, signal.SIGKILL)
-        dcss.wait_for("G01", "ready")
-        assert dcss.pid_of("G01") != pid
+        dcss.wait_for("G01", "ready", not_pid=pid)
         assert dcss.ps()["guests"][0]["restarts"] == restarts
     os.kill(dcss.pid_of("G01"), signal.SIGKILL)  # the third start again comes after two seconds
     dcss.wait_for("G01", "restarting")

@@ -16,6 +16,10 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from dcss.documents import from_document
+from dcss.results import GuestStatus
+from dcss.rpc.statistics import StatisticsReader, status_of
+
 NOBODY = 65534
 SOURCE = str(Path(__file__).resolve().parents[2])
 SHARED_MEMORY = Path("/dev/shm")
@@ -121,22 +125,36 @@ class Dcss:
         (document,) = self.json("ps", self.system)["systems"]
         return document
 
+    def guest_statuses(self) -> tuple[GuestStatus, ...]:
+        """Return each guest's status from the statistics that CP writes: no command starts for it, as for `ps`.
+
+        Those of another user, which this process does not trust, are asked for by the command.
+        """
+        if self.uid is not None:
+            return tuple(from_document(GuestStatus, guest) for guest in self.ps()["guests"])
+        cp_pid = int((self.directory / "pid").read_text("ascii"))
+        with StatisticsReader(self.system, cp_pid) as reader:
+            return status_of(reader.read(), self.directory).guests
+
     def states(self) -> dict[str, str]:
         """Return each guest's state."""
-        return {guest["name"]: guest["state"] for guest in self.ps()["guests"]}
+        return {guest.name: guest.state for guest in self.guest_statuses()}
 
     def pid_of(self, guest: str) -> int:
         """Return a living guest's process."""
-        (pid,) = [each["pid"] for each in self.ps()["guests"] if each["name"] == guest]
-        assert isinstance(pid, int)
+        (pid,) = [each.pid for each in self.guest_statuses() if each.name == guest]
+        assert pid is not None
         return pid
 
-    def wait_for(self, guest: str, state: str, seconds: float = 20.0) -> None:
-        """Wait until a guest is in a state."""
+    def wait_for(self, guest: str, state: str, seconds: float = 20.0, *, not_pid: int | None = None) -> None:
+        """Wait until a guest is in a state, and, with `not_pid`, in another process than that."""
         end = time.monotonic() + seconds
-        while self.states()[guest] != state:
+        while not any(
+            each.name == guest and each.state == state and (not_pid is None or each.pid != not_pid)
+            for each in self.guest_statuses()
+        ):
             assert time.monotonic() < end, self.states()
-            time.sleep(0.05)
+            time.sleep(0.02)
 
     def processes(self) -> dict[int, str]:
         """Return the living processes of this user's systems and commands, by id, with their names."""
