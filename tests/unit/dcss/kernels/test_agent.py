@@ -187,7 +187,7 @@ def test_a_terminal_s_last_words_are_not_lost(ready: Agent) -> None:
 
 
 def test_a_signal_and_a_cancel_reach_the_whole_group(ready: Agent) -> None:
-    ready.begin(b"sh", b"-c", b"trap 'echo caught; exit 5' USR1; echo begun; while :; do sleep 0.1; done", number=1)
+    ready.begin(b"sh", b"-c", b"trap 'echo caught; exit 5' USR1; echo begun; while :; do :; done", number=1)
     ready.output_until(b"begun\n", 1)
     ready.tell(programs.SIGNAL, 1, programs.STATUS.pack(10))
     assert ready.end(1) == (b"caught\n", b"", 5)
