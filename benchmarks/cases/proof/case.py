@@ -22,6 +22,7 @@ from dcss.account.pagemap import frames_of, is_file, runs_of
 from dcss.account.scan import hold_system, scan
 from dcss.account.space import ProcessPages
 from dcss.account.targets import SystemTarget
+from dcss.results import Claim
 from dcss.verify.cache import ContentCache
 from dcss.verify.claims import books_close, no_copies, one_frame, protection
 from dcss.verify.examine import verify
@@ -31,6 +32,7 @@ from dcss.verify.segment_view import SegmentView
 from dcss.verify.snapshot import GuestView, Snapshot, SnapshotBuilder
 
 FLOOR = "reading alone"
+_LOOKS = 3
 T = TypeVar("T")
 
 
@@ -57,7 +59,19 @@ def _specs(guests: int) -> list[RowSpec]:
 
 
 def one_round(target: SystemTarget) -> Sample:
-    """Return CPU seconds of each part of verify, made as verify makes them, and of reading alone."""
+    """Return CPU seconds of each part of verify, made as verify makes them, and of reading alone.
+
+    One look may meet pages that the kernel moves at that moment: then it is taken again, as verify does.
+    """
+    for _ in range(_LOOKS):
+        found, refuted = _measured(target)
+        if not refuted:
+            return found
+    raise RuntimeError(f"found {refuted} in {_LOOKS} looks, wanted every claim to hold")
+
+
+def _measured(target: SystemTarget) -> tuple[Sample, list[Claim]]:
+    """Return what `one_round` does, and the claims that do not hold."""
     found: dict[str | tuple[str, str], float] = {}
 
     def timed(key: str | tuple[str, str], call: Callable[[], T]) -> T:
@@ -79,9 +93,7 @@ def one_round(target: SystemTarget) -> Sample:
     timed((FLOOR, "claim 2, no-hidden-copies"), lambda: _read_private(target))
     found[FLOOR, "verify, the whole"] = found[FLOOR, "page tables"] + found[FLOOR, "claim 2, no-hidden-copies"]
     result = timed("verify, the whole", lambda: verify(target))
-    if result.verdict != "verified" or not all(claim.holds for claim in claims):
-        raise RuntimeError(f"found {result.claims}, wanted every claim to hold")
-    return found
+    return found, [claim for claim in (*claims, *result.claims) if claim is not None and not claim.holds]
 
 
 def _cpu_seconds() -> float:
