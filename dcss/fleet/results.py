@@ -1,9 +1,10 @@
 """What the commands of a fleet find, as plain data."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from dcss.config.plan import PlacementRule
-from dcss.results import Result
+from dcss.results import Result, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,3 +87,29 @@ class FleetPlanResult(Result):
     seconds: float
 
     _TABLES = ("hosts", "segments", "lacks", "growth")
+
+
+@dataclass(frozen=True, slots=True)
+class FleetHost:
+    """One host's answer: the document of its `dcss` command, or the reason why there is none.
+
+    `adopted` means that its system ran already, as it should.
+    """
+
+    host: str
+    system: str
+    adopted: bool
+    reason: str | None
+    document: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class FleetResult(Result):
+    """What each host of a fleet answered; `sent_bytes` is what segments took to send."""
+
+    system: str
+    hosts: tuple[FleetHost, ...]
+    sent_bytes: int = 0
+    verdict: Verdict | None = None
+
+    _TABLES = ("hosts",)

@@ -44,6 +44,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "compare": "dcss.results:ComparisonResult",
         "export": "dcss.plan.export.write:ExportResult",
         "fleet plan": "dcss.fleet.results:FleetPlanResult",
+        **{f"fleet {each}": "dcss.fleet.results:FleetResult" for each in ("up", "ps", "verify", "measure", "down")},
         "init": "dcss.schemas.shapes:Written",
         "doctor": "dcss.schemas.shapes:Findings",
         "docs": "dcss.schemas.shapes:Pages",

@@ -1,0 +1,182 @@
+"""How tasks reach hosts: workers of Dask or, without a scheduler, stand-ins on this machine."""
+
+import ipaddress
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from hashlib import sha256
+from importlib import import_module
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Protocol
+from urllib.parse import urlsplit
+
+from dcss.errors import ConfigError, DcssError, LaunchError
+from dcss.host.paths import private_directory, state_directory
+
+Task = Callable[..., Any]
+_LOST_SECONDS: Final = 10.0  # a worker that a nanny starts again is back before
+_LOOK_SECONDS: Final = 1.0
+_CONNECT_SECONDS: Final = 10
+
+
+class HostAnswer(NamedTuple):
+    """What a task returned on a host, or why it could not be asked."""
+
+    value: Any
+    error: str | None = None
+
+
+class Hosts(Protocol):
+    """Hosts that run tasks."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """The hosts that can be asked."""
+
+    def call(self, task: Task, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, HostAnswer]:
+        """Run a task once on each of these hosts, at the same time, with the host's arguments."""
+
+    def close(self) -> None:
+        """Let go of the hosts; what runs there stays."""
+
+
+class LocalHosts:
+    """Stand-ins: each has directories of its own, in which it keeps what a host keeps."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.names = tuple(names)
+        self._root = private_directory(state_directory() / ".fleet")
+
+    def call(self, task: Task, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, HostAnswer]:
+        """Run a task for each host in a thread."""
+        if not arguments:
+            return {}
+        with ThreadPoolExecutor(len(arguments)) as pool:
+            futures = {name: pool.submit(self._answer, task, name, given) for name, given in arguments.items()}
+            return {name: future.result() for name, future in futures.items()}
+
+    def _answer(self, task: Task, name: str, given: tuple[Any, ...]) -> HostAnswer:
+        if name not in self.names:
+            return HostAnswer(None, "is not one of the hosts")
+        directory = sha256(name.encode()).hexdigest()[:12]  # names of hosts may be addresses
+        try:
+            return HostAnswer(task(str(private_directory(self._root / directory)), *given))
+        except (DcssError, OSError) as error:
+            return HostAnswer(None, str(error))
+
+    def close(self) -> None:
+        """Do nothing."""
+
+
+class DaskHosts:
+    """Workers of a Dask scheduler, by their names. Each task is pinned to its host."""
+
+    def __init__(self, scheduler: str) -> None:
+        self._distributed: Any = import_module("distributed")
+        self._scheduler, self._calls = scheduler, 0
+        try:
+            self._client: Any = self._distributed.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except (OSError, TimeoutError) as error:
+            raise LaunchError(f"--scheduler: {scheduler} does not answer ({error}); is it running?") from error
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The workers that the scheduler has now."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return tuple(sorted(str(worker["name"]) for worker in workers))
+
+    def call(self, task: Task, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, HostAnswer]:
+        """Submit the task for each host, and wait; a host whose worker is lost and does not come back is said to be."""
+        self._calls += 1
+        known = self.names
+        answers = {name: HostAnswer(None, "has no worker") for name in arguments if name not in known}
+        futures = {
+            name: self._client.submit(
+                task,
+                None,
+                *given,
+                key=f"dcss-{task.__name__}-{name}-{self._client.id}-{self._calls}",
+                workers=[name],
+                allow_other_workers=False,
+                retries=1,
+                pure=False,
+            )
+            for name, given in arguments.items()
+            if name in known
+        }
+        lost_seconds = dict.fromkeys(futures, 0.0)
+        while futures:
+            self._wait(list(futures.values()))
+            alive = self.names
+            for name, future in list(futures.items()):
+                lost_seconds[name] = 0.0 if name in alive else lost_seconds[name] + _LOOK_SECONDS
+                if future.done():
+                    answers[name] = self._outcome(future)
+                elif lost_seconds[name] >= _LOST_SECONDS:
+                    future.cancel()
+                    answers[name] = HostAnswer(None, "lost its worker")
+                else:
+                    continue
+                del futures[name]
+        return {name: answers[name] for name in arguments}
+
+    def _wait(self, futures: list[Any]) -> None:
+        try:
+            self._distributed.wait(futures, timeout=_LOOK_SECONDS)
+        except TimeoutError:
+            pass
+        except Exception as error:
+            if self._client.status != "running":
+                raise self._lost() from error
+        if self._client.status != "running":
+            raise self._lost()
+
+    def _outcome(self, future: Any) -> HostAnswer:
+        if self._client.status != "running":
+            raise self._lost()
+        error = future.exception()
+        return HostAnswer(future.result()) if error is None else HostAnswer(None, str(error) or type(error).__name__)
+
+    def _lost(self) -> LaunchError:
+        return LaunchError(f"--scheduler: {self._scheduler} is lost; what is up stays up: start the command again")
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.close(timeout=1)
+
+
+def open_hosts(scheduler: str | None, names: Sequence[str], *, trusted: bool, stack: ExitStack) -> Hosts:
+    """Return the hosts of a scheduler, or stand-ins of these names; `stack` closes them. Raises ConfigError."""
+    hosts: Hosts
+    if scheduler is None:
+        hosts = LocalHosts(names)
+    else:
+        check_scheduler(scheduler, trusted=trusted)
+        hosts = DaskHosts(scheduler)
+    stack.callback(hosts.close)
+    return hosts
+
+
+def check_scheduler(address: str, *, trusted: bool) -> None:
+    """Raise ConfigError where anybody on the way could start systems, or Dask is not installed."""
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    if parts.scheme != "tls" and not trusted and not _is_loopback(parts.hostname or ""):
+        raise ConfigError(
+            f"--scheduler: found {address}, wanted tls://…, or a loopback address: whoever reaches a scheduler without"
+            " TLS runs what he likes on its workers (--trust-network says that nobody else does)"
+        )
+    if find_spec("distributed") is None:
+        raise ConfigError("--scheduler: found no Dask, wanted the extra `fleet`: pip install 'dcss-emulator[fleet]'")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def local_root() -> Path:
+    """Return where stand-ins and the records of fleets are."""
+    return private_directory(state_directory() / ".fleet")

@@ -1,0 +1,244 @@
+"""Bring a fleet up, ask it, and take it down. Each can be done again, and then does what is left to do."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Literal
+
+from dcss.config.load_fleet import FleetPlan, HostPlan
+from dcss.config.sources import Choice
+from dcss.documents import to_document
+from dcss.errors import ConfigError, LaunchError
+from dcss.fleet import tasks
+from dcss.fleet.content import Content, describe_content, read_chunk
+from dcss.fleet.costs import costs_of
+from dcss.fleet.host_yaml import check_portable, host_yaml, images_yaml, system_on
+from dcss.fleet.hosts import HostAnswer, Hosts, local_root
+from dcss.fleet.planning import Assignment, HostGuests, assignments, place_fleet
+from dcss.fleet.results import FleetHost, FleetResult
+from dcss.host.files import write_all, write_durably
+from dcss.image.make import make_image, wanted_images
+from dcss.progress import Progress
+from dcss.results import Verdict
+from dcss.version import VERSION
+
+Question = Literal["ps", "verify", "measure"]
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A fleet and the hosts that can be asked."""
+
+    plan: FleetPlan
+    hosts: Hosts
+
+
+def recorded_hosts(plan: FleetPlan) -> list[str]:
+    """Return the hosts that `up` gave guests to, and that were not taken down; none where it did not run."""
+    return [str(each["host"]) for each in _read_record(plan).get("assignments", [])]
+
+
+def bring_up(fleet: Fleet, measured: Path | None, progress: Progress) -> FleetResult:
+    """Have each host run its part. Raises ConfigError, LaunchError; a host that fails is named in the result."""
+    check_portable(fleet.plan)
+    facts = _facts(fleet)
+    assigned = _assigned(fleet, facts, measured)
+    stale = set(recorded_hosts(fleet.plan)) - {each.host for each in assigned}
+    _write_record(fleet, [*assigned, *(Assignment(host, (), ()) for host in sorted(stale))])
+    with TemporaryDirectory(prefix="dcss-fleet-") as scratch:
+        images, paths = _build(fleet.plan, Path(scratch), progress)
+        sent_bytes, unsent = _send(fleet, assigned, images, paths, progress)
+    progress.phase("start systems")
+    ready = [each for each in assigned if each.host not in unsent]
+    digests = {name: content.digest for name, content in images.items()}
+    answers = fleet.hosts.call(
+        tasks.ensure_up,
+        {
+            each.host: (
+                system_on(fleet.plan.name, each.host),
+                host_yaml(fleet.plan, each, digests),
+                sorted({digests[name] for name in each.segments if name in digests}),
+            )
+            for each in ready
+        },
+    )
+    if stale:
+        fleet.hosts.call(tasks.take_down, {host: (system_on(fleet.plan.name, host),) for host in stale})
+        _write_record(fleet, assigned)
+    answers |= {host: HostAnswer(None, reason) for host, reason in unsent.items()}
+    return _result(fleet.plan, answers, sent_bytes=sent_bytes)
+
+
+def ask_all(fleet: Fleet, question: Question) -> FleetResult:
+    """Ask each host of the fleet; one that cannot be asked, or runs nothing, is named with the reason."""
+    hosts = recorded_hosts(fleet.plan)
+    if not hosts:
+        name, path = fleet.plan.name, fleet.plan.path
+        raise ConfigError(f"fleet {name}: found none that is up, wanted one: dcss fleet up {path}")
+    given = {host: (system_on(fleet.plan.name, host), question) for host in hosts}
+    return _result(fleet.plan, fleet.hosts.call(tasks.ask, given))
+
+
+def take_down(fleet: Fleet) -> FleetResult:
+    """Take down what runs on any host; that nothing does is no error. Hosts that cannot be asked stay recorded."""
+    hosts = sorted({*recorded_hosts(fleet.plan), *fleet.hosts.names})
+    answers = fleet.hosts.call(tasks.take_down, {host: (system_on(fleet.plan.name, host),) for host in hosts})
+    result = _result(fleet.plan, answers)
+    left = {host.host for host in result.hosts if host.reason is not None}
+    record = _read_record(fleet.plan)
+    kept = [each for each in record.get("assignments", []) if each["host"] in left]
+    if kept:
+        _write(fleet.plan, {**record, "assignments": kept})
+    else:
+        _record_path(fleet.plan).unlink(missing_ok=True)
+    return result
+
+
+def verdict_of(result: FleetResult) -> Verdict:
+    """Return the fleet's verdict: verified only if each host is; a host that was not asked leaves it unproved."""
+    verdicts = [None if host.document is None else host.document.get("verdict") for host in result.hosts]
+    if "refuted" in verdicts:
+        return "refuted"
+    return "verified" if verdicts and set(verdicts) == {"verified"} else "unproved"
+
+
+def _facts(fleet: Fleet) -> dict[str, Any]:
+    """Return what each host tells of itself. Raises LaunchError where versions differ."""
+    names = [host.name for host in fleet.plan.hosts] if fleet.plan.hosts is not None else list(fleet.hosts.names)
+    if not names:
+        raise LaunchError("--scheduler: it has no workers; start some: dask worker ADDRESS --name HOST")
+    answers = fleet.hosts.call(tasks.tell_facts, dict.fromkeys(names, ()))
+    other = [
+        f"host {name} has dcss {answer.value['version']}, this machine {VERSION}: install the same version on both"
+        for name, answer in answers.items()
+        if answer.error is None and answer.value["version"] != VERSION
+    ]
+    unasked = [f"host {name} {answer.error}" for name, answer in answers.items() if answer.error is not None]
+    if other or unasked:
+        raise LaunchError("; ".join(other + unasked))
+    return {name: answer.value for name, answer in answers.items()}
+
+
+def _assigned(fleet: Fleet, facts: Mapping[str, Any], measured: Path | None) -> list[Assignment]:
+    """Return what each host runs: as before, where neither the fleet nor its hosts have changed."""
+    record = _read_record(fleet.plan)
+    if record.get("digest") == _digest(fleet.plan, facts):
+        return [_from_record(fleet.plan, each) for each in record["assignments"] if each["guests"]]
+    nodes = [each["node"] for each in facts.values()]
+    limits = {host.name: host for host in fleet.plan.hosts or ()}
+    hosts = []
+    for name, each in facts.items():
+        free_bytes = each["free_bytes"] // nodes.count(each["node"])  # workers of one machine have its memory together
+        limit = limits.get(name, HostPlan(name, None, None))
+        memory_bytes = free_bytes if limit.memory_bytes is None else min(free_bytes, limit.memory_bytes)
+        hosts.append(HostPlan(name, memory_bytes, limit.max_guests))
+    placer = place_fleet(fleet.plan, hosts, costs_of(fleet.plan, measured))
+    if placer.unplaced:
+        left = sum(placer.unplaced.values())
+        raise LaunchError(f"fleet {fleet.plan.name}: {left} guests have no room; dcss fleet plan says what is lacking")
+    return list(assignments(fleet.plan, placer))
+
+
+def _build(plan: FleetPlan, scratch: Path, progress: Progress) -> tuple[dict[str, Content], dict[str, Path]]:
+    """Build each image once; return its content by the segment's name, and its file by the content's digest."""
+    if not any("image" in each for each in plan.document.data["segments"]):  # type: ignore[index] # it was loaded
+        return {}, {}
+    config = scratch / "images.yaml"
+    config.write_bytes(images_yaml(plan))
+    images, paths = {}, {}
+    (scratch / "images").mkdir()
+    for wanted in wanted_images(config, scratch / "images", None, None, Choice()):
+        made = make_image(wanted, progress)
+        content = describe_content(made.path)
+        images[wanted.segments[0].name] = content
+        paths[content.digest] = made.path
+    return images, paths
+
+
+def _send(
+    fleet: Fleet,
+    assigned: Sequence[Assignment],
+    images: Mapping[str, Content],
+    paths: Mapping[str, Path],
+    progress: Progress,
+) -> tuple[int, dict[str, str]]:
+    """Send each host what it lacks; return the bytes sent, and by host why it did not get all of it."""
+    sent_bytes = 0
+    failed: dict[str, str] = {}
+    for name, content in images.items():
+        hosts = [each.host for each in assigned if name in each.segments and each.host not in failed]
+        document = to_document(content)
+        missing = fleet.hosts.call(tasks.tell_missing, dict.fromkeys(hosts, (document,)))
+        failed |= _errors(missing)
+        queues = {host: list(answer.value) for host, answer in missing.items() if answer.error is None}
+        progress.phase(f"send {name}", sum(map(len, queues.values())) * content.chunk_bytes, "bytes")
+        while any(queues.values()):
+            batch = {host: queue.pop(0) for host, queue in queues.items() if queue}
+            chunks = {index: read_chunk(paths[content.digest], content, index) for index in set(batch.values())}
+            given = {host: (document, index, chunks[index]) for host, index in batch.items()}
+            errors = _errors(fleet.hosts.call(tasks.store_chunk, given))
+            sent_bytes += sum(len(chunks[index]) for host, index in batch.items() if host not in errors)
+            progress.advance(len(batch) * content.chunk_bytes)
+            failed |= errors
+            queues = {host: queue for host, queue in queues.items() if host not in errors}
+        keep = sorted(each.digest for each in images.values())
+        failed |= _errors(fleet.hosts.call(tasks.finish_content, dict.fromkeys(queues, (document, keep))))
+    return sent_bytes, failed
+
+
+def _errors(answers: Mapping[str, HostAnswer]) -> dict[str, str]:
+    return {host: answer.error for host, answer in answers.items() if answer.error is not None}
+
+
+def _result(plan: FleetPlan, answers: Mapping[str, HostAnswer], *, sent_bytes: int = 0) -> FleetResult:
+    return FleetResult(plan.name, tuple(_hosts(plan, answers)), sent_bytes)
+
+
+def _hosts(plan: FleetPlan, answers: Mapping[str, HostAnswer]) -> Iterator[FleetHost]:
+    for host, answer in sorted(answers.items()):
+        value = answer.value or {}
+        reason = answer.error or value.get("error")
+        adopted = value.get("adopted", False)
+        yield FleetHost(host, system_on(plan.name, host), adopted, reason, value.get("document"))
+
+
+def _digest(plan: FleetPlan, hosts: Mapping[str, Any]) -> str:
+    return sha256(json.dumps([plan.document.data, sorted(hosts)], sort_keys=True).encode()).hexdigest()
+
+
+def _record_path(plan: FleetPlan) -> Path:
+    return local_root() / f"{plan.name}.json"
+
+
+def _read_record(plan: FleetPlan) -> dict[str, Any]:
+    try:
+        record: dict[str, Any] = json.loads(_record_path(plan).read_bytes())
+    except (FileNotFoundError, ValueError):
+        return {}
+    return record
+
+
+def _write_record(fleet: Fleet, assigned: Sequence[Assignment]) -> None:
+    names = [host.name for host in fleet.plan.hosts] if fleet.plan.hosts is not None else list(fleet.hosts.names)
+    entries = [
+        {
+            "host": each.host,
+            "guests": [[part.entry.number, part.first, part.last] for part in each.guests],
+            "segments": list(each.segments),
+        }
+        for each in assigned
+    ]
+    _write(fleet.plan, {"digest": _digest(fleet.plan, dict.fromkeys(names)), "assignments": entries})
+
+
+def _write(plan: FleetPlan, record: Mapping[str, Any]) -> None:
+    text = json.dumps(record).encode()
+    write_durably(_record_path(plan), lambda descriptor: write_all(descriptor, text), mode=0o600)
+
+
+def _from_record(plan: FleetPlan, entry: Mapping[str, Any]) -> Assignment:
+    parts = tuple(HostGuests(plan.entries[number], first, last) for number, first, last in entry["guests"])
+    return Assignment(entry["host"], parts, tuple(entry["segments"]))

@@ -1,0 +1,189 @@
+"""A fleet on stand-ins, and on workers of Dask: up, asked, broken, repaired and taken down."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_support import Dcss
+from jsonschema import Draft202012Validator
+
+from dcss.schemas.registry import document_schema
+
+MOUNT = "mounts: [{device: dcssblk0, at: /, options: [ro, xip]}], run: [{map: '/**/*'}]"
+
+
+def write_fleet(dcss: Dcss, *, guests: int = 2, hosts: str = "[a, b]") -> Path:
+    path = dcss.home / "fleet.yaml"
+    path.write_text(
+        f"system: f{os.getpid()}\nhosts: {hosts}\nplacement: spread\n"
+        "segments: [{name: LIB, at: 0x20000000, image: {directory: tree}}]\n"
+        f"guests: [{{name: G, count: {guests}, {MOUNT}}}]\n"
+    )
+    dcss.own(path)
+    return path
+
+
+def fleet(dcss: Dcss, command: str, path: Path, *options: str, status: int = 0) -> Any:
+    document = dcss.json("fleet", command, path, *options, status=status, timeout_seconds=110)
+    if "error" not in document:
+        Draft202012Validator(document_schema(f"fleet {command}")).validate(document)
+    return document
+
+
+def by_host(document: Any, *keys: str) -> dict[str, Any]:
+    found = {}
+    for host in document["hosts"]:
+        value = host
+        for key in keys:
+            value = value[key]
+        found[host["host"]] = value
+    return found
+
+
+def names_of(document: Any) -> dict[str, list[str]]:
+    return {host["host"]: [guest["name"] for guest in host["document"]["guests"]] for host in document["hosts"]}
+
+
+def left_of(dcss: Dcss) -> list[str]:
+    return [path.name for path in Path("/dev/shm").glob(f"dcss.f{os.getpid()}-*")]
+
+
+@pytest.mark.slow
+def test_stand_ins_come_up_once_are_verified_and_leave_nothing(dcss: Dcss) -> None:
+    path = write_fleet(dcss)
+    try:
+        first = fleet(dcss, "up", path)
+        assert names_of(first) == {"a": ["G01"], "b": ["G02"]}
+        assert first["sent_bytes"] > 0
+        again = fleet(dcss, "up", path)
+        assert by_host(again, "adopted") == {"a": True, "b": True}
+        assert again["sent_bytes"] == 0
+        assert by_host(again, "document", "pid") == by_host(first, "document", "pid")
+        assert fleet(dcss, "verify", path)["verdict"] == "verified"
+        measured = fleet(dcss, "measure", path)
+        for host in measured["hosts"]:
+            assert [segment["name"] for segment in host["document"]["segments"]] == ["LIB"]
+
+        os.kill(by_host(again, "document", "pid")["b"], signal.SIGKILL)
+        broken = fleet(dcss, "verify", path, status=1)
+        assert broken["verdict"] == "unproved"
+        assert by_host(broken, "reason")["a"] is None
+        assert by_host(broken, "reason")["b"]
+        repaired = fleet(dcss, "up", path)
+        assert by_host(repaired, "adopted") == {"a": True, "b": False}
+        assert fleet(dcss, "verify", path)["verdict"] == "verified"
+    finally:
+        fleet(dcss, "down", path)
+    assert left_of(dcss) == []
+    fleet(dcss, "down", path)
+    assert "found none that is up" in str(fleet(dcss, "ps", path, status=2))
+
+
+@pytest.mark.slow
+def test_another_yaml_replaces_what_runs(dcss: Dcss) -> None:
+    path = write_fleet(dcss, hosts="[a]")
+    try:
+        fleet(dcss, "up", path)
+        write_fleet(dcss, guests=3, hosts="[a]")
+        assert names_of(fleet(dcss, "up", path)) == {"a": ["G01", "G02", "G03"]}
+    finally:
+        fleet(dcss, "down", path)
+    assert left_of(dcss) == []
+
+
+@pytest.mark.parametrize("address", ["192.0.2.1:8786", "tcp://host.example:8786"])
+def test_an_address_beyond_this_machine_needs_tls(dcss: Dcss, address: str) -> None:
+    lines = fleet(dcss, "ps", write_fleet(dcss), "--scheduler", address, status=2)["error"]["lines"]
+    assert f"--scheduler: found {address}, wanted tls://" in lines[0]
+
+
+class Dask:
+    """A scheduler and workers, each a process, with directories of their own."""
+
+    def __init__(self, dcss: Dcss) -> None:
+        self._dcss = dcss
+        self._processes: list[subprocess.Popen[str]] = []
+        file = dcss.home / "scheduler.json"
+        options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+        scheduler = self._start({}, "scheduler", *options)
+        assert scheduler.stderr is not None
+        for line in scheduler.stderr:
+            if "Scheduler at:" in line:
+                break
+        while not file.exists():  # it is written right after that line
+            assert scheduler.poll() is None
+        self.address = json.loads(file.read_bytes())["address"]
+
+    def worker(self, name: str) -> "subprocess.Popen[str]":
+        directories = {}
+        for variable, short in (("XDG_RUNTIME_DIR", "r"), ("XDG_STATE_HOME", "s"), ("XDG_CACHE_HOME", "c")):
+            path = self._dcss.home / f"{name}-{short}"
+            path.mkdir(mode=0o700, exist_ok=True)
+            directories[variable] = str(path)
+        options = ["--name", name, "--nthreads", "2", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
+        process = self._start(directories, "worker", self.address, *options)
+        assert process.stderr is not None
+        for line in process.stderr:
+            if "Registered to" in line:
+                return process
+        raise AssertionError(f"worker {name} did not start")
+
+    def _start(self, environment: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
+        process = subprocess.Popen(
+            [sys.executable, "-m", "dask", *arguments],
+            env={**self._dcss.environment, "PYTHONUNBUFFERED": "1", **environment},
+            cwd=self._dcss.home,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self._processes.append(process)
+        return process
+
+    def close(self) -> None:
+        for process in reversed(self._processes):
+            process.kill()
+            process.communicate()
+
+
+@pytest.fixture
+def dask(dcss: Dcss) -> Iterator[Dask]:
+    if find_spec("distributed") is None:
+        pytest.skip("Dask is not installed (extra fleet)")
+    running = Dask(dcss)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+@pytest.mark.slow
+def test_workers_run_their_parts_and_a_lost_one_leaves_the_fleet_unproved(dcss: Dcss, dask: Dask) -> None:
+    path = write_fleet(dcss)
+    scheduler = ("--scheduler", dask.address)
+    dask.worker("a")
+    worker = dask.worker("b")
+    try:
+        up = fleet(dcss, "up", path, *scheduler)
+        assert names_of(up) == {"a": ["G01"], "b": ["G02"]}
+        assert fleet(dcss, "verify", path, *scheduler)["verdict"] == "verified"
+        worker.kill()
+        worker.wait()
+        lost = fleet(dcss, "verify", path, *scheduler, status=1)
+        assert lost["verdict"] == "unproved"
+        assert by_host(lost, "reason")["b"] in {"has no worker", "lost its worker"}
+        dask.worker("b")  # its CP stayed up
+        again = fleet(dcss, "up", path, *scheduler)
+        assert by_host(again, "adopted") == {"a": True, "b": True}
+        assert again["sent_bytes"] == 0
+    finally:
+        fleet(dcss, "down", path, *scheduler)
+    assert left_of(dcss) == []
