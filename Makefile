@@ -71,12 +71,15 @@ bench-baseline: $(STAMP)
 	for run in 1 2 3; do $(BIN)/python -m benchmarks run --mode quick --output build/bench/baseline-$$run.json || exit 1; done
 	$(BIN)/python -m benchmarks baseline build/bench/baseline-*.json
 
-# The README's pictures of a report, of configs/demo.yaml on this machine. They need Debian's chromium.
+# The README's pictures of a report and of top, of configs/demo.yaml on this machine. They need Debian's chromium and tmux.
 pictures: $(STAMP)
 	mkdir -p build/pictures
 	$(BIN)/dcss run configs/demo.yaml --json --evidence build/pictures/evidence.json.gz > build/pictures/result.json
 	$(BIN)/dcss report build/pictures/result.json --evidence build/pictures/evidence.json.gz -o build/pictures/report.html
 	$(BIN)/python docs/pictures/take.py build/pictures/report.html docs/pictures
+	sed 's/^system: demo$$/system: picture/' configs/demo.yaml > build/pictures/demo.yaml
+	$(BIN)/dcss up build/pictures/demo.yaml -d
+	$(BIN)/python docs/pictures/take_top.py picture docs/pictures; status=$$?; $(BIN)/dcss down picture; exit $$status
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache *.egg-info
