@@ -27,9 +27,9 @@ if TYPE_CHECKING:
 
 @click.group("fleet", cls=CommandGroup)
 def command() -> None:
-    """Run one system's guests on several hosts, with each segment in memory once on each host.
+    """Run one system's guests on several hosts.
 
-    FLEET.yaml is the YAML of a system with `hosts:` and `placement:`.
+    Each segment is in memory once on each host. FLEET.yaml is the YAML of a system with `hosts:` and `placement:`.
     """
 
 

@@ -63,7 +63,7 @@ COMMANDS: dict[str, CommandEntry] = {
     "kernel-test": CommandEntry(
         "dcss.cli.kernel_test", "Run checks of the dcssblk driver and its segments in s390x kernels."
     ),
-    "fleet": CommandEntry("dcss.cli.fleet", "Run one system's guests on several hosts, planned by their memory."),
+    "fleet": CommandEntry("dcss.cli.fleet", "Run one system's guests on several hosts."),
     "init": CommandEntry("dcss.cli.init", "Write an example system to the current directory."),
     "schema": CommandEntry(
         "dcss.cli.schema", "Print the JSON Schema of the YAML, for editors, or of a command's document."
