@@ -63,7 +63,8 @@ def plan(
 
     \b
     dcss fleet plan fleet.yaml --workers 3
-    dcss run small.yaml --json > run.json; dcss fleet plan fleet.yaml --measured run.json
+    dcss run small.yaml --json > run.json
+    dcss fleet plan fleet.yaml --measured run.json
 
     The hosts need not exist: each has `memory:`, or a part of what is free on this machine. What does not fit is said
     for each host: what it has left, and what it lacks.

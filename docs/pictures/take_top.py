@@ -9,8 +9,8 @@ from playwright.sync_api import sync_playwright
 from rich.console import Console
 from rich.terminal_theme import MONOKAI
 from rich.text import Text
-from take import ARGUMENTS, CHROMIUM
 
+CHROMIUM = "/usr/bin/chromium"
 COLUMNS, ROWS = 100, 24
 LIMIT_SECONDS = 30.0
 PAGE = """<body style="margin:0; background:{background}">
@@ -46,7 +46,7 @@ def main() -> None:
         console.print(Text.from_ansi(screen_of(system)), soft_wrap=True)
     page = console.export_html(inline_styles=True, code_format=PAGE, theme=MONOKAI)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=("--no-sandbox", "--disable-gpu"))
         tab = browser.new_page(viewport={"width": 1200, "height": 800})
         tab.set_content(page)
         tab.locator("#screen").screenshot(path=directory / "top.png")
