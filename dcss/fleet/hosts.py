@@ -1,6 +1,7 @@
 """How tasks reach hosts: workers of Dask or, without a scheduler, stand-ins on this machine."""
 
 import ipaddress
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -74,6 +75,8 @@ class DaskHosts:
 
     def __init__(self, scheduler: str) -> None:
         self._distributed: Any = import_module("distributed")
+        for name in ("distributed", "distributed.client", "distributed.core"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what is lost is said in one line, without tracebacks
         self._scheduler, self._calls = scheduler, 0
         try:
             self._client: Any = self._distributed.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
