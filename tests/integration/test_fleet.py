@@ -1,6 +1,5 @@
 """A fleet on stand-ins, and on workers of Dask: up, asked, broken, repaired and taken down."""
 
-import json
 import os
 import signal
 import subprocess
@@ -110,16 +109,10 @@ class Dask:
     def __init__(self, dcss: Dcss) -> None:
         self._dcss = dcss
         self._processes: list[subprocess.Popen[str]] = []
-        file = dcss.home / "scheduler.json"
-        options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--scheduler-file", str(file)]
+        options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
         scheduler = self._start({}, "scheduler", *options)
         assert scheduler.stderr is not None
-        for line in scheduler.stderr:
-            if "Scheduler at:" in line:
-                break
-        while not file.exists():  # it is written right after that line
-            assert scheduler.poll() is None
-        self.address = json.loads(file.read_bytes())["address"]
+        self.address = next(line.split()[-1] for line in scheduler.stderr if "Scheduler at:" in line)
 
     def worker(self, name: str) -> "subprocess.Popen[str]":
         directories = {}
