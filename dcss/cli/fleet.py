@@ -120,7 +120,7 @@ def up(
     """Have each host run its part of the guests. What is up already stays; a command that broke off goes on.
 
     \b
-    dcss fleet up fleet.yaml --workers 2                        two stand-ins on this machine
+    dcss fleet up fleet.yaml --workers 2      two stand-ins on this machine
     dcss fleet up fleet.yaml --scheduler tls://host1:8786
 
     Each host gets the segments that it lacks, in chunks that are checked, and starts one CP.
