@@ -107,7 +107,10 @@ def expected(tree: Path, chosen: CommandSet) -> tuple[str, dict[str, Outcome]]:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 @needs("debian_archive", "debugfs")
-@pytest.mark.parametrize("chosen", [FIRST, MORE], ids=lambda chosen: chosen.name)
+@pytest.mark.parametrize(
+    "chosen",
+    [pytest.param(FIRST, id=FIRST.name), pytest.param(MORE, id=MORE.name, marks=pytest.mark.minutes)],
+)
 def test_they_do_what_they_do_under_qemu(
     control_program: BlockingCp, chosen: CommandSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -159,6 +159,7 @@ def dask(dcss: Dcss) -> Iterator[Dask]:
 
 
 @pytest.mark.slow
+@pytest.mark.minutes
 def test_workers_run_their_parts_and_a_lost_one_leaves_the_fleet_unproved(dcss: Dcss, dask: Dask) -> None:
     path = write_fleet(dcss)
     scheduler = ("--scheduler", dask.address)

@@ -15,6 +15,7 @@ from terminal_support import Terminal
 
 pytestmark = [
     pytest.mark.slow,
+    pytest.mark.minutes,
     needs("debian_archive", "qemu-system-s390x", "qemu-system-x86_64"),
     pytest.mark.timeout(900),
 ]

@@ -7,7 +7,12 @@ import pytest
 from cli_support import Dcss, made_user
 from needs_support import needs
 
-pytestmark = [pytest.mark.slow, needs("debian_archive", "qemu-system-s390x"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.minutes,
+    needs("debian_archive", "qemu-system-s390x"),
+    pytest.mark.timeout(600),
+]
 
 SEGMENT = "  - {name: LIB, at: 0x10000000, image: {directory: tree}}"
 GUEST = "engine: linux, kernel: {debian: {suite: bookworm}}, expect: nothing"

@@ -8,7 +8,12 @@ import pytest
 from cli_support import made_user
 from needs_support import needs
 
-pytestmark = [pytest.mark.slow, needs("debian_archive", "qemu-system-s390x"), pytest.mark.timeout(600)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.minutes,
+    needs("debian_archive", "qemu-system-s390x"),
+    pytest.mark.timeout(600),
+]
 
 KERNEL = "engine: linux, kernel: {debian: {suite: bookworm}}, privilege: EG"
 GUESTS = f"name: L, count: 2, {KERNEL}, dcssblk: [LIB], expect: nothing"

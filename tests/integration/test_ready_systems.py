@@ -19,7 +19,11 @@ MARKS: dict[str, list[pytest.MarkDecorator]] = {  # `make demo` runs the first, 
     "demo": [pytest.mark.slow],
     "hundred": [pytest.mark.slow],
     "debian-s390x": [needs("debian_archive"), pytest.mark.slow],
-    "linux": [needs("debian_archive", "qemu-system-s390x", "qemu-system-x86_64"), pytest.mark.slow],
+    "linux": [
+        needs("debian_archive", "qemu-system-s390x", "qemu-system-x86_64"),
+        pytest.mark.slow,
+        pytest.mark.minutes,
+    ],
 }
 
 

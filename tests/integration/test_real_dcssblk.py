@@ -27,7 +27,12 @@ from needs_support import needs
 
 import dcss
 
-pytestmark = [pytest.mark.slow, needs("debian_archive", "qemu-system-s390x"), pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.minutes,
+    needs("debian_archive", "qemu-system-s390x"),
+    pytest.mark.timeout(900),
+]
 
 DISK = "/sys/block/dcssblk0"
 MOUNT = "mount -t ext2 -o ro /dev/dcssblk0 /mnt"
