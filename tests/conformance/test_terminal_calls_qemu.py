@@ -97,7 +97,8 @@ def screen_of_guest(cp: BlockingCp, program: Path) -> bytes:
         process = programs.start(Command((b"/tmp/program",), time_limit_seconds=60), streams, terminal=terminal)
 
         def ended() -> bool:
-            person.look()
+            if all(thread.waiting for thread in process.threads):  # a key that comes before it reads is no interrupt
+                person.look()
             return process.exit_status is not None
 
         programs.run(ended)

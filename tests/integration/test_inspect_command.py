@@ -84,7 +84,7 @@ def test_wrong_command_lines_end_with_2(user: Dcss, file: Path, tmp_path: Path) 
             (pid, "--file", str(tmp_path / "none")): "found nothing at",
             (pid, "--object", "none"): "found no object none",
             (pid, "--file", str(file), "--evidence", str(tmp_path)): "found a directory",
-            (pid, "--file", str(file), "--evidence", "e.json", "--watch"): "found both --evidence and --watch",
+            (pid, "--file", str(file), "--evidence", "e.json", "--watch"): "found --watch and --evidence",
         }.items():
             done = user("inspect", *words, status=2)
             assert wanted in done.stderr, (words, done.stderr)

@@ -22,15 +22,15 @@ def made_beside(path: Path) -> SystemPlan:
         return planning.result()
 
 
-def children() -> list[str]:
-    return (Path("/proc/self/task") / str(os.getpid()) / "children").read_text().split()
+def children() -> set[str]:
+    return set((Path("/proc/self/task") / str(os.getpid()) / "children").read_text().split())
 
 
 @pytest.mark.parametrize("path", sorted(CONFIGS.glob("*.yaml")), ids=lambda path: path.stem)
 def test_a_plan_is_the_one_that_this_process_would_make(path: Path) -> None:
     before = children()
     assert made_beside(path) == load_plan(path)
-    assert children() == before
+    assert children() <= before  # what other tests left may end meanwhile
 
 
 @pytest.mark.parametrize("trouble", ["none", "no process", "the process fails"])
@@ -58,5 +58,5 @@ def test_a_plan_that_nobody_asks_for_leaves_nothing() -> None:
     descriptors = sorted(Path("/proc/self/fd").iterdir())
     with pytest.raises(KeyError), PlanBeside(read_document(path), path):
         raise KeyError
-    assert children() == before
+    assert children() <= before  # what other tests left may end meanwhile
     assert sorted(Path("/proc/self/fd").iterdir()) == descriptors
