@@ -1,6 +1,7 @@
 # Two commands matter: make demo, make test. Everything else is for those who work on the code.
 PYTHON ?= python3
 # Tests run in so many processes, each file in one of them: one more than cores, since each waits for what it started.
+# In the files' order, so that what starts systems comes before the unit tests, whose files have more tests.
 JOBS ?= 3
 # So many times the tolerances of the benchmarks' baseline are allowed.
 LENIENCE ?= 1
@@ -30,7 +31,7 @@ demo: $(STAMP)
 
 test: $(STAMP)
 	$(COMPILE)
-	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile
+	$(BIN)/pytest -m "not slow" -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 test-all: $(STAMP)
 	$(COMPILE)
