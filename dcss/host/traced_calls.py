@@ -61,9 +61,14 @@ def stops_at_calls() -> list[Instruction]:
 
 
 def main() -> NoReturn:
-    """Become the program that the arguments name, behind two descriptors: a byte comes when it is traced; faults go."""
+    """Become the program that the arguments name, behind two descriptors.
+
+    By the second one a byte goes when this program runs, and later faults. By the first one a byte comes when it is
+    traced.
+    """
     traced, faults = map(int, sys.argv[1:3])
     command = sys.argv[3:]
+    os.write(faults, b"+")
     os.read(traced, 1)
     os.close(traced)
     try:

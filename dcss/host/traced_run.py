@@ -93,6 +93,8 @@ def _started(command: Sequence[str]) -> "Iterator[tuple[subprocess.Popen[bytes],
             os.close(traced)
             os.close(fault)
         try:
+            # Popen returns before the kernel is done with the exec of our own program, which is not the command's.
+            os.read(faults, 1)
             yield process, lambda: os.write(begin, b"+")
         finally:
             if process.returncode is None:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -11,6 +11,7 @@ import pytest
 from dcss.abi.page import PAGE_SIZE
 from dcss.errors import LaunchError
 from dcss.host import traced_calls
+from dcss.host.traced_run import trace_run
 from dcss.plan.inputs import process_files, runs
 from dcss.plan.inputs.consumer import Consumer, UsedFile
 from dcss.plan.inputs.runs import run_consumer
@@ -161,3 +162,21 @@ def test_a_program_that_cannot_be_executed_is_one_line(file: Path) -> None:
     file.chmod(0o755)
     with pytest.raises(LaunchError, match="cannot be started: Exec format error"):
         run_consumer([str(file)], [])
+
+
+@needs_calls
+def test_what_starts_the_command_is_no_part_of_the_run() -> None:
+    """A start that is traced too early shows its own execve, in some runs of several."""
+    calls: list[str] = []
+
+    class Calls:
+        def calling(self, tid: int, call: str, arguments: Sequence[int]) -> None:
+            calls.append(call)
+
+        def ending(self, tid: int) -> None:
+            calls.append("end")
+
+    for _ in range(20):
+        trace_run(["true"], Calls())
+    assert calls.count("end") == 20
+    assert "execve" not in calls
