@@ -3,6 +3,7 @@
 Fields are named as in the JSON documents, whose names are fixed. None means that a value could not be seen.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
@@ -13,6 +14,12 @@ Evidence = Literal["frames", "mappings"]
 Verdict = Literal["verified", "refuted", "unproved"]
 Boot = Literal["clone", "full"]
 Accelerator = Literal["kvm", "tcg"]  # of a virtual machine
+
+
+def sum_of(sizes: Sequence[int | None]) -> int | None:
+    """Return a sum; unknown plus anything is unknown."""
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 class Result:

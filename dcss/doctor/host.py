@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from dcss.host.kvm import no_kvm_because
+
 State = Literal["ok", "limit", "missing"]
 _TOOL_SECONDS = 10
 _SHARED_MEMORY = Path("/dev/shm")
@@ -56,15 +58,6 @@ def _shared_memory_space(path: Path) -> SharedMemorySpace | None:
     return SharedMemorySpace(limits.f_blocks * limits.f_frsize, limits.f_bavail * limits.f_frsize, writable)
 
 
-def _no_kvm_because() -> str | None:
-    """Return why /dev/kvm cannot be opened; None where it can."""
-    try:
-        os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
-    except OSError as error:
-        return f"/dev/kvm cannot be opened: {error.strerror}"
-    return None
-
-
 def tool_version(name: str) -> str | None:
     """Return the first line of a program's version output; None where there is no such program.
 
@@ -104,7 +97,7 @@ class DoctorHost:
     hidden_because: Callable[[], str | None] = _hidden_because
     shared_memory: Callable[[], SharedMemorySpace | None] = lambda: _shared_memory_space(_SHARED_MEMORY)
     no_huge_pages_because: Callable[[], str | None] = _no_huge_pages_because
-    no_kvm_because: Callable[[], str | None] = _no_kvm_because
+    no_kvm_because: Callable[[], str | None] = no_kvm_because
     tool_version: Callable[[str], str | None] = tool_version
     package_version: Callable[[str], str | None] = package_version
 

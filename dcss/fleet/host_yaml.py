@@ -13,6 +13,7 @@ from dcss.config.load_fleet import FleetPlan
 from dcss.errors import ConfigError
 from dcss.fleet.planning import Assignment
 
+IMAGES: Final = "/dcss-images/"  # stands for the directory of the host's cache, which only the host knows
 _DOLLAR: Final = re.compile(r"\$(?=[${])")  # what the YAML would take for a reference to a variable
 _NAME_CHARACTERS: Final = 31  # of a system
 _DIGEST_CHARACTERS: Final = 6
@@ -55,9 +56,6 @@ def host_yaml(plan: FleetPlan, assigned: Assignment, images: Mapping[str, str]) 
             entry["numbers"] = [part.first, part.last]
         guests.append(entry)
     return _dump({"system": system_on(plan.name, assigned.host), "segments": segments, "guests": guests})
-
-
-IMAGES: Final = "/dcss-images/"  # stands for the directory of the host's cache, which only the host knows
 
 
 def with_images(text: bytes, directory: Path) -> bytes:

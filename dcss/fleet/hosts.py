@@ -47,7 +47,7 @@ class LocalHosts:
 
     def __init__(self, names: Sequence[str]) -> None:
         self.names = tuple(names)
-        self._root = private_directory(state_directory() / ".fleet")
+        self._root = local_root()
 
     def call(self, task: Task, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, HostAnswer]:
         """Run a task for each host in a thread."""

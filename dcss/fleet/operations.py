@@ -1,7 +1,7 @@
 """Bring a fleet up, ask it, and take it down. Each can be done again, and then does what is left to do."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -34,6 +34,12 @@ class Fleet:
 
     plan: FleetPlan
     hosts: Hosts
+
+    @property
+    def host_names(self) -> list[str]:
+        """The hosts that may get guests: those of the YAML, or all that can be asked."""
+        named = self.plan.hosts
+        return list(self.hosts.names) if named is None else [host.name for host in named]
 
 
 def recorded_hosts(plan: FleetPlan) -> list[str]:
@@ -107,7 +113,7 @@ def verdict_of(result: FleetResult) -> Verdict:
 
 def _facts(fleet: Fleet) -> dict[str, Any]:
     """Return what each host tells of itself. Raises LaunchError where versions differ."""
-    names = [host.name for host in fleet.plan.hosts] if fleet.plan.hosts is not None else list(fleet.hosts.names)
+    names = fleet.host_names
     if not names:
         raise LaunchError("--scheduler: it has no workers; start some: dask worker ADDRESS --name HOST")
     answers = fleet.hosts.call(tasks.tell_facts, dict.fromkeys(names, ()))
@@ -205,7 +211,7 @@ def _hosts(plan: FleetPlan, answers: Mapping[str, HostAnswer]) -> Iterator[Fleet
         yield FleetHost(host, system_on(plan.name, host), adopted, reason, value.get("document"))
 
 
-def _digest(plan: FleetPlan, hosts: Mapping[str, Any]) -> str:
+def _digest(plan: FleetPlan, hosts: Iterable[str]) -> str:
     return sha256(json.dumps([plan.document.data, sorted(hosts)], sort_keys=True).encode()).hexdigest()
 
 
@@ -222,7 +228,6 @@ def _read_record(plan: FleetPlan) -> dict[str, Any]:
 
 
 def _write_record(fleet: Fleet, assigned: Sequence[Assignment]) -> None:
-    names = [host.name for host in fleet.plan.hosts] if fleet.plan.hosts is not None else list(fleet.hosts.names)
     entries = [
         {
             "host": each.host,
@@ -231,7 +236,7 @@ def _write_record(fleet: Fleet, assigned: Sequence[Assignment]) -> None:
         }
         for each in assigned
     ]
-    _write(fleet.plan, {"digest": _digest(fleet.plan, dict.fromkeys(names)), "assignments": entries})
+    _write(fleet.plan, {"digest": _digest(fleet.plan, fleet.host_names), "assignments": entries})
 
 
 def _write(plan: FleetPlan, record: Mapping[str, Any]) -> None:

@@ -16,7 +16,7 @@ from dcss.host import ksm
 from dcss.host.provenance import provenance
 from dcss.plan.ways import WAYS, Way, plan_for
 from dcss.progress import Progress
-from dcss.results import ComparisonResult, RunResult, Verdict, WayGuest, WayResult
+from dcss.results import ComparisonResult, RunResult, Verdict, WayGuest, WayResult, sum_of
 from dcss.system.run import run_system
 
 _MERGING_SECONDS = 60.0  # after so long, what KSM has merged is what there is
@@ -131,7 +131,7 @@ def _way(way: Way, rounds: Sequence[_Round]) -> WayResult:
     """Return the medians over the rounds."""
     guests = tuple(_guest(account.name, rounds) for account in rounds[0].result.measure.guests)
     segment_bytes = _median([sum(each.resident_bytes for each in done.result.measure.segments) for done in rounds])
-    private_bytes = _sum([guest.private_bytes for guest in guests])
+    private_bytes = sum_of([guest.private_bytes for guest in guests])
     merged_bytes = _median([done.frames_bytes for done in rounds])
     parts = [private_bytes, segment_bytes, merged_bytes if way == "ksm" else 0]
     cpu = [sum(done.guest_cpu_seconds.values()) + done.daemon_cpu_seconds for done in rounds if done.guest_cpu_seconds]
@@ -144,7 +144,7 @@ def _way(way: Way, rounds: Sequence[_Round]) -> WayResult:
         private_bytes,
         segment_bytes,
         merged_bytes,
-        _sum(parts),
+        sum_of(parts),
         guests,
     )
 
@@ -176,8 +176,3 @@ def _verdict(verdicts: Sequence[Verdict]) -> Verdict:
 def _median(sizes: Sequence[int | None]) -> int | None:
     known = [size for size in sizes if size is not None]
     return round(median(known)) if known and len(known) == len(sizes) else None
-
-
-def _sum(sizes: Sequence[int | None]) -> int | None:
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None

@@ -6,7 +6,7 @@ from typing import Any
 
 from dcss.report.blocks import Block, Cell, Column, Mark, Note, Page, Row, Table, bytes_cell, text_cell
 from dcss.report.units import UNKNOWN, fmt_bytes, fmt_count
-from dcss.results import ComparisonResult, WayGuest, WayResult
+from dcss.results import ComparisonResult, WayGuest, WayResult, sum_of
 
 _WAY_COLUMNS = (
     Column(""),
@@ -73,7 +73,7 @@ def _whole_row(way: WayResult) -> dict[str, Any]:
         "seconds": way.ready_seconds,
         "cpu_seconds": way.cpu_seconds,
         "private_bytes": way.private_bytes,
-        "copies_bytes": _total([guest.copies_bytes for guest in way.guests]) if way.guests else None,
+        "copies_bytes": sum_of([guest.copies_bytes for guest in way.guests]) if way.guests else None,
         "shared_bytes": way.segment_bytes,
         "memory_bytes": way.memory_bytes,
         "reason": way.reason,
@@ -90,14 +90,9 @@ def _part_row(way: WayResult, guest: WayGuest) -> dict[str, Any]:
         "private_bytes": guest.private_bytes,
         "copies_bytes": guest.copies_bytes,
         "shared_bytes": guest.shared_bytes,
-        "memory_bytes": _total([guest.private_bytes, guest.shared_bytes]),
+        "memory_bytes": sum_of([guest.private_bytes, guest.shared_bytes]),
         "reason": None,
     }
-
-
-def _total(sizes: Sequence[int | None]) -> int | None:
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None
 
 
 def _way_row(way: WayResult) -> Row:

@@ -1,10 +1,22 @@
 """What the hosts of a fleet answered: one table, and the reason of each that did not."""
 
-from typing import Any
-
 from dcss.fleet.results import FleetHost, FleetResult
-from dcss.report.blocks import Block, Cell, Column, Mark, Note, Page, Row, Table, bytes_cell, count_cell, text_cell
+from dcss.report.blocks import (
+    Block,
+    Cell,
+    Column,
+    Mark,
+    Note,
+    Page,
+    Row,
+    Table,
+    Tone,
+    bytes_cell,
+    count_cell,
+    text_cell,
+)
 from dcss.report.units import UNKNOWN, fmt_bytes, fmt_count
+from dcss.results import sum_of
 
 _COLUMNS = (
     Column(""),
@@ -34,7 +46,7 @@ def _sentence(result: FleetResult) -> str:
     return f": {result.system} on {asked} of {fmt_count(len(result.hosts), 'host')}"
 
 
-def _tone(result: FleetResult) -> Any:
+def _tone(result: FleetResult) -> Tone:
     return "good" if result.verdict == "verified" else "bad"
 
 
@@ -51,13 +63,8 @@ def _row(host: FleetHost) -> Row:
         text_cell(host.host),
         text_cell(host.system),
         count_cell(len(guests)) if isinstance(guests, list) else Cell(UNKNOWN, None),
-        bytes_cell(_sum(private)),
-        bytes_cell(_sum(segments)),
+        bytes_cell(sum_of(private)),
+        bytes_cell(sum_of(segments)),
         bytes_cell(document["totals"]["saved_bytes"] if is_measured else None),
         text_cell(verdict or ("adopted" if host.adopted else "")),
     )
-
-
-def _sum(sizes: list[int | None]) -> int | None:
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None

@@ -3,10 +3,12 @@
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping
+from errno import EINVAL
 from time import monotonic, time
-from typing import Final, Protocol
+from typing import Final, NoReturn, Protocol
 from uuid import UUID
 
+from dcss.errors import KernelError
 from vmguest import utsname
 from vmguest.fs.libfs import SimpleInode
 from vmguest.fs.locks import locks_of
@@ -70,9 +72,9 @@ class ProcMachine:
             return SimpleInode(number, stat.S_IFDIR | 0o555, links_count=2)
         return SimpleInode(number, stat.S_IFREG | 0o444)
 
-    def readlink(self, number: int) -> bytes:
-        """Nothing here is a link."""
-        raise NotImplementedError
+    def readlink(self, number: int) -> NoReturn:
+        """Refuse: nothing here is a link. Raises KernelError(EINVAL)."""
+        raise KernelError(EINVAL, f"inode {number}: not a symbolic link")
 
     def text(self, number: int) -> bytes:
         """Make a file's text."""

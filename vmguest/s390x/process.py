@@ -42,6 +42,9 @@ class Waiting(NamedTuple):
         return min((due for due in dues if due is not None), default=None)
 
 
+RESET_ON_FORK = 0x4000_0000  # of a policy as system calls have it
+
+
 class Scheduling(NamedTuple):
     """What a thread's turns are said to go by (SCHED_OTHER and so on); they do not."""
 
@@ -52,7 +55,7 @@ class Scheduling(NamedTuple):
     @property
     def told_policy(self) -> int:
         """The policy as sched_getscheduler(2) tells it."""
-        return self.policy | (0x4000_0000 if self.resets else 0)
+        return self.policy | (RESET_ON_FORK if self.resets else 0)
 
 
 class WaitError(Exception):

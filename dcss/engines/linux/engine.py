@@ -6,15 +6,17 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
 from dcss.config.plan import GuestPlan, LinuxSettings
 from dcss.config.problems import ConfigProblem
 from dcss.engines.base import Accelerator, GuestRefusedError, Port
 from dcss.engines.linux.kvm import choose_accelerator
+from dcss.engines.linux.machine_instance import GivenInitramfs, MachineInstance
+from dcss.engines.linux.notes import note
 from dcss.engines.linux.pmem import close_devices, load_devices
 from dcss.engines.linux.pmem_machine import MOST_DEVICES, PmemMachine
 from dcss.engines.linux.qemu import FIRMWARE_BYTES, PACKAGES, PROGRAMS, Machine, QemuProcess
@@ -25,9 +27,6 @@ from dcss.host.mark import Mark
 from dcss.host.ptrace import unsupported_because
 from dcss.kernels.find import find_kernel
 from dcss.kernels.initramfs import Initramfs, initramfs
-
-if TYPE_CHECKING:
-    from dcss.engines.linux.machine_instance import MachineInstance
 
 _STEP_BYTES = 256 << 20  # storage ends at a multiple of this
 _LEAST_BYTES = 768 << 20  # of storage, for segments that no device of the plan has
@@ -63,7 +62,7 @@ class LinuxEngine:
         await asyncio.get_running_loop().create_future()
         raise AssertionError("nobody ends this future")
 
-    async def spawn(self, plan: GuestPlan, port: Port, log: int) -> "MachineInstance":
+    async def spawn(self, plan: GuestPlan, port: Port, log: int) -> MachineInstance:
         """Start a machine."""
         settings = _settings(plan)
         try:
@@ -77,16 +76,13 @@ class LinuxEngine:
         instance.on_end(lambda: self._instances.discard(instance))
         return instance
 
-    async def _spawn_pmem(
-        self, plan: GuestPlan, port: Port, log: int, image: Path, root: Initramfs
-    ) -> "MachineInstance":
-        from dcss.engines.linux.machine_instance import GivenInitramfs
+    async def _spawn_pmem(self, plan: GuestPlan, port: Port, log: int, image: Path, root: Initramfs) -> MachineInstance:
         from dcss.engines.linux.pmem_instance import PmemInstance, PmemSockets  # with qemu.qmp, of the extra
 
         settings = _settings(plan)
         accelerator = await self._accelerator(image)
         downgraded = accelerator.downgraded_because
-        _write(log, f"cp: accelerator {accelerator.name}{f', since {downgraded}' if downgraded else ''}\n")
+        note(log, f"accelerator {accelerator.name}{f', since {downgraded}' if downgraded else ''}")
         machine = PmemMachine(
             plan.name,
             plan.storage_bytes,
@@ -96,7 +92,7 @@ class LinuxEngine:
             accelerator,
             settings.time_limit_seconds,
         )
-        devices = await load_devices(plan, port, lambda line: _write(log, f"cp: {line}\n"))
+        devices = await load_devices(plan, port, lambda line: note(log, line))
         try:
             objects = [device.object for device in devices]
             with _file_of(root.archive) as initrd, ExitStack() as stack:
@@ -125,9 +121,8 @@ class LinuxEngine:
 
     async def _spawn_s390x(
         self, plan: GuestPlan, port: Port, log: int, image: Path, root: Initramfs
-    ) -> "MachineInstance":
+    ) -> MachineInstance:
         from dcss.engines.linux.instance import LinuxInstance, Sockets  # with qemu.qmp, of the extra
-        from dcss.engines.linux.machine_instance import GivenInitramfs
 
         settings = _settings(plan)
         end = max(await segments_end(plan, port), plan.storage_bytes, _LEAST_BYTES)
@@ -199,11 +194,6 @@ def _unsupported_by_pmem(guest: GuestPlan) -> Iterator[ConfigProblem]:
         if step.verb == "load":
             field = f"{guest.where}: run[{number}].load"
             yield ConfigProblem(field, str(step.argument), "the segment in dcssblk: with arch: x86_64", mend)
-
-
-def _write(descriptor: int, line: str) -> None:
-    with suppress(OSError):  # a full disk
-        os.write(descriptor, line.encode())
 
 
 def _close(sockets: Sequence[socket.socket]) -> None:

@@ -13,9 +13,9 @@ from dcss.engines.base import Accelerator
 from dcss.engines.linux.pmem_machine import base_command
 from dcss.engines.linux.qemu import QemuProcess
 from dcss.errors import LaunchError
+from dcss.host.kvm import no_kvm_because
 from dcss.host.mark import Mark
 
-_DEVICE: Final = Path("/dev/kvm")
 _TRIAL_SECONDS: Final = 10.0  # where KVM works, a kernel needs about one
 _TRIAL_MEMORY: Final = "256M"
 _PARAMETERS: Final = "console=ttyS0 panic=-1 root="
@@ -25,11 +25,7 @@ _PRINTABLE: Final = re.compile(r"[^\x20-\x7e]+")
 
 async def choose_accelerator(kernel: Path, mark: Mark) -> Accelerator:
     """Return kvm where a kernel comes up with it, otherwise tcg and why."""
-    try:
-        os.close(os.open(_DEVICE, os.O_RDWR | os.O_CLOEXEC))
-    except OSError as error:
-        return Accelerator("tcg", f"{_DEVICE} cannot be opened: {error.strerror}")
-    reason = await _trial(kernel, mark)
+    reason = no_kvm_because() or await _trial(kernel, mark)
     return Accelerator("tcg", reason) if reason else Accelerator("kvm")
 
 

@@ -14,6 +14,7 @@ from dcss.engines.base import Accelerator, End, ExecOptions, MemoryLayout, Outpu
 from dcss.engines.forked.program_console import ProgramConsole
 from dcss.engines.linux.agent_port import AgentPort
 from dcss.engines.linux.ended import MachineEndedError
+from dcss.engines.linux.notes import note
 from dcss.engines.linux.panic import panic_since
 from dcss.engines.linux.qemu import QemuProcess
 from dcss.engines.told import ToldByConsole
@@ -189,8 +190,7 @@ class MachineInstance(ToldByConsole, ABC):
                 )
 
     def _note(self, line: str) -> None:
-        with suppress(OSError):  # a full disk
-            os.write(self._log, f"cp: {line}\n".encode())
+        note(self._log, line)
 
     def _give_up(self, reason: str) -> None:
         self._reason = self._reason or reason

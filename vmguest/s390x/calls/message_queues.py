@@ -1,7 +1,7 @@
 """System calls on messages of System V."""
 
 import struct
-from errno import E2BIG, EAGAIN, EIDRM, EINVAL, ENOMSG, EPERM
+from errno import E2BIG, EAGAIN, EINVAL, ENOMSG, EPERM
 from typing import Final
 
 from dcss.errors import KernelError
@@ -11,6 +11,7 @@ from vmguest.s390x.calls.ipc_structures import (
     IPC_RMID,
     IPC_SET,
     IPC_STAT,
+    find_again,
     pack_permission,
     read_permission,
 )
@@ -47,10 +48,7 @@ def msgget(system: System, thread: Thread, key: int, flags: int) -> int:
 
 def _queue(system: System, thread: Thread, number: int, wanted: int) -> MessageQueue:
     """Return a queue that the caller may use. Raises KernelError: EINVAL, EACCES, EIDRM: removed during the wait."""
-    try:
-        found = system.queues.find(number)
-    except KernelError as error:
-        raise KernelError(EIDRM if thread.in_call else EINVAL, str(error)) from error
+    found = find_again(system.queues, thread, number)
     found.check(thread.process.credentials, wanted)
     return found
 

@@ -7,7 +7,7 @@ from typing import Final
 from dcss.errors import KernelError
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.structures import INT, TIMESPEC
-from vmguest.s390x.process import Scheduling, Thread
+from vmguest.s390x.process import RESET_ON_FORK, Scheduling, Thread
 from vmguest.s390x.system import System
 
 CALLS = CallGroup()
@@ -15,7 +15,6 @@ _FIRST, _LAST = 1, 99
 _ROUND_ROBIN: Final = 2
 _REAL_TIME, _OTHERS = frozenset({1, _ROUND_ROBIN}), frozenset({0, 3, 5, 6})  # FIFO; OTHER, BATCH, IDLE, DEADLINE
 _SETTABLE: Final = _REAL_TIME | {0, 3, 5}
-_RESET_ON_FORK: Final = 0x4000_0000  # of a policy
 _RESET_FLAG: Final = 1  # of struct sched_attr
 _TURN_NANOSECONDS: Final = 100_000_000  # RR_TIMESLICE
 _SCHED_ATTR: Final = struct.Struct(">IIQiIQQQII")  # size, policy, flags, nice, priority, deadlines, utilization
@@ -58,7 +57,7 @@ def _thread(system: System, thread: Thread, tid: int) -> Thread:
 
 def _change(thread: Thread, found: Thread, policy: int, priority: int) -> None:
     """Give a thread a policy and a priority. Raises KernelError: EINVAL, EPERM."""
-    resets, policy = bool(policy & _RESET_ON_FORK), policy & ~_RESET_ON_FORK
+    resets, policy = bool(policy & RESET_ON_FORK), policy & ~RESET_ON_FORK
     is_real_time = policy in _REAL_TIME
     if policy not in _SETTABLE or not (_FIRST <= priority <= _LAST if is_real_time else priority == 0):
         raise KernelError(EINVAL, f"scheduling policy {policy} with priority {priority}")
@@ -145,7 +144,7 @@ def sched_setattr(system: System, thread: Thread, tid: int, buffer: int, flags: 
     if more & ~_RESET_FLAG:
         raise KernelError(EINVAL, f"sched_setattr with flags {more:#x} in its structure")
     found = _thread(system, thread, tid)
-    _change(thread, found, policy | (_RESET_ON_FORK if more else 0), priority)
+    _change(thread, found, policy | (RESET_ON_FORK if more else 0), priority)
     if policy not in _REAL_TIME:
         found.process.nice = max(-20, min(19, nice))
     return 0

@@ -2,7 +2,7 @@
 
 import struct
 from array import array
-from errno import E2BIG, EAGAIN, EIDRM, EINVAL
+from errno import E2BIG, EAGAIN, EINVAL
 from sys import byteorder
 from typing import Final
 
@@ -13,6 +13,7 @@ from vmguest.s390x.calls.ipc_structures import (
     IPC_RMID,
     IPC_SET,
     IPC_STAT,
+    find_again,
     pack_permission,
     read_permission,
 )
@@ -59,7 +60,7 @@ def semtimedop(system: System, thread: Thread, number: int, address: int, count:
     packed = process.space.read(address, count * _SEMBUF.size)
     operations = [Operation._make(each) for each in _SEMBUF.iter_unpack(packed)]
     deadline = deadline_in(thread, read_timeout(thread, timeout))
-    found = _set(system, thread, number)
+    found = find_again(system.semaphores, thread, number)
     found.check(process.credentials, MAY_CHANGE if any(each.change for each in operations) else MAY_READ)
     obstacle = found.operate(process, operations)
     if obstacle is None:
@@ -69,14 +70,6 @@ def semtimedop(system: System, thread: Thread, number: int, address: int, count:
     _note_waiter(thread, found, operations)
     sets = system.semaphores
     raise WaitError(lambda: found not in sets or found.obstacle(operations) is None, deadline, restart=False)
-
-
-def _set(system: System, thread: Thread, number: int) -> SemaphoreSet:
-    """Return a set. Raises KernelError: EINVAL, EIDRM where it was removed while the call waited."""
-    try:
-        return system.semaphores.find(number)
-    except KernelError as error:
-        raise KernelError(EIDRM if thread.in_call else EINVAL, str(error)) from error
 
 
 def _note_waiter(thread: Thread, found: SemaphoreSet, operations: list[Operation]) -> None:

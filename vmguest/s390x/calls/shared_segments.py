@@ -18,7 +18,7 @@ from vmguest.s390x.calls.ipc_structures import (
     read_permission,
 )
 from vmguest.s390x.calls.registry import CallGroup
-from vmguest.s390x.ipc_objects import MAY_READ
+from vmguest.s390x.ipc_objects import MAY_CHANGE, MAY_READ
 from vmguest.s390x.process import Thread
 from vmguest.s390x.shared_segments import SHM_DEST, SharedSegment
 from vmguest.s390x.system import System
@@ -31,7 +31,7 @@ _SHMID_DS: Final = struct.Struct(">QqqqiiQ16x")
 _SHMINFO: Final = struct.Struct(">5Q32x")  # most bytes of one, least, most ids, most of a process, most pages
 _SHM_INFO_STRUCT: Final = struct.Struct(">i4x5Q")  # ids; pages, those resident, those swapped; swap attempts
 _MOST_SEGMENTS: Final = 4096  # SHMMNI
-_READ, _WRITE, _EXECUTE = 4, 2, 1
+_EXECUTE: Final = 1  # beside MAY_READ and MAY_CHANGE
 
 
 @CALLS.add("int", "size", "flags")
@@ -52,7 +52,7 @@ def shmat(system: System, thread: Thread, number: int, address: int, flags: int)
     if flags & _SHM_REMAP and not address:
         raise KernelError(EINVAL, "shmat: SHM_REMAP without an address")
     writes, executes = not flags & _SHM_RDONLY, flags & _SHM_EXEC
-    segment.check(process.credentials, _READ | (_WRITE if writes else 0) | (_EXECUTE if executes else 0))
+    segment.check(process.credentials, MAY_READ | (MAY_CHANGE if writes else 0) | (_EXECUTE if executes else 0))
     pages = segment.memory.pages
     if address and not flags & _SHM_REMAP and process.space.is_mapped(address >> PAGE_SHIFT, pages):
         raise KernelError(EINVAL, f"shmat at {address:#x}: something is mapped there")

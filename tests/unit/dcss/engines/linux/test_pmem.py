@@ -18,6 +18,7 @@ from dcss.engines.linux.engine import LinuxEngine
 from dcss.engines.linux.pmem import PmemDevice, close_devices, load_devices
 from dcss.engines.linux.pmem_machine import PmemMachine
 from dcss.engines.linux.qemu import PROGRAMS
+from dcss.host import kvm as host_kvm
 from dcss.host.mark import Mark
 from dcss.kernels.guest_plan import plan_script
 
@@ -121,7 +122,7 @@ def test_what_a_machine_with_read_only_devices_cannot_do_is_said_before_it_start
 
 
 def test_without_kvm_s_device_the_reason_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(kvm, "_DEVICE", tmp_path / "kvm")
+    monkeypatch.setattr(host_kvm, "DEVICE", str(tmp_path / "kvm"))
     chosen = asyncio.run(kvm.choose_accelerator(Path("/k"), Mark.of_this_process("s")))
     assert chosen.name == "tcg"
     assert chosen.downgraded_because == f"{tmp_path}/kvm cannot be opened: No such file or directory"
@@ -144,7 +145,7 @@ def test_kvm_is_used_where_a_kernel_comes_up_with_it(
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
-    monkeypatch.setattr(kvm, "_DEVICE", tmp_path / "kvm")
+    monkeypatch.setattr(host_kvm, "DEVICE", str(tmp_path / "kvm"))
     monkeypatch.setattr(kvm, "_TRIAL_SECONDS", 1.0)
     chosen = asyncio.run(kvm.choose_accelerator(Path("/k"), Mark.of_this_process("s")))
     assert chosen.name == ("tcg" if reason else "kvm")
