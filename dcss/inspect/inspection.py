@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from dcss.abi.page import PAGE_SIZE
 from dcss.account.frames import hidden_because
 from dcss.account.proc import ProcessGoneError
 from dcss.errors import LaunchError
@@ -15,6 +16,7 @@ from dcss.host.file_questions import FileQuestions
 from dcss.host.provenance import provenance
 from dcss.inspect.common import read_all_maps
 from dcss.inspect.findings import inspected_objects, inspected_processes
+from dcss.inspect.hints import read_ahead_hints
 from dcss.inspect.looks import PageLook, PageTables, until_two_agree
 from dcss.inspect.processes import NamedProcesses
 from dcss.inspect.selection import IN_COMMON, Chosen, Selection, Wanted, select
@@ -142,6 +144,8 @@ class _Inspection:
     ) -> VerifyResult:
         found = look.snapshot.search.guests.values()
         closed = [reason for each in found for reason in (*each.kernel_held, *each.closed_descriptors)]
+        used = [(segment.target.resident_bytes or 0) // PAGE_SIZE for segment in look.snapshot.segments]
+        refuted = any(claim.holds is False for claim in claims)
         return VerifyResult(
             look.system.name,
             verdict_of(claims, guests=len(look.snapshot.guests)),
@@ -150,6 +154,7 @@ class _Inspection:
             tuple(file_proofs(look.snapshot, file_tallies(look.snapshot))),
             tuple(dict.fromkeys([*limits, *closed])),
             time.thread_time() - started,
+            read_ahead_hints(self._selection.chosen, look.snapshot.search, used) if refuted else (),
             provenance=provenance(),
         )
 

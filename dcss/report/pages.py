@@ -77,6 +77,7 @@ def inspect_page(result: InspectResult, *, show_all: bool = False, legend: bool 
     legends = [verify_view.method_note(verify), inspect_view.meanings_note(NOTE_INDENT)] if legend else []
     return (
         [verify_view.verdict_note(verify, inspect_view.PROCESSES)],
+        verify_view.hint_notes(verify, show_all=show_all),
         verify_view.claim_judgements(verify),
         inspect_view.object_blocks(result, show_all=show_all),
         inspect_view.process_blocks(result),

@@ -9,13 +9,18 @@ from typing import NamedTuple
 from benchmarks.framework.rounds import Unavailable
 
 MODULES = ("virtio_pci", "virtio_blk", "virtio_pmem", "nd_pmem", "ext4")
-# Both kinds of disk show up under one name each; whichever there is holds the file system.
+# Both kinds of disk show up under one name each; whichever there is holds the file system. What the kernel does not
+# know of its command line, such as read_ahead=none, is in the environment.
 INIT = """#!/bin/busybox sh
 /bin/busybox mkdir -p /proc /dev /mnt
 /bin/busybox mount -t devtmpfs none /dev
 /bin/busybox mount -t proc none /proc
 for module in $(/bin/busybox cat /modules/order); do /bin/busybox insmod "/modules/$module"; done
 if [ -e /dev/pmem0 ]; then disk=/dev/pmem0 options=ro,dax; else disk=/dev/vda options=ro; fi
+if [ "$read_ahead" = none ]; then
+	/bin/busybox blockdev --setra 0 "$disk"
+	/bin/busybox blockdev --flushbufs "$disk"
+fi
 /bin/busybox mount -t ext2 -o "$options" "$disk" /mnt || /bin/busybox mount -t ext4 -o "$options" "$disk" /mnt
 echo MOUNTED
 read line
