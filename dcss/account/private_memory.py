@@ -1,12 +1,10 @@
 """The private memory of many processes, again and again: those that have not run since are not read anew."""
 
 from collections.abc import Iterable
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from dcss.account.smaps import private_bytes
-from dcss.account.turns import Turns, turns_of
-
-_ANEW_LOOKS: Final = 32  # what the kernel changes in a process that sleeps (swap, KSM) shows after so many looks
+from dcss.account.turns import ANEW_LOOKS, Turns, turns_of
 
 
 class _Known(NamedTuple):
@@ -28,7 +26,7 @@ class PrivateMemory:
         for pid in pids:
             turns = turns_of((pid,))
             known = self._known.get(pid)
-            if known is None or turns is None or turns != known.turns or (self._looks + pid) % _ANEW_LOOKS == 0:
+            if known is None or turns is None or turns != known.turns or (self._looks + pid) % ANEW_LOOKS == 0:
                 known = _Known(private_bytes(pid), turns)
             found[pid] = known
         self._known = found

@@ -5,9 +5,13 @@ Source: Documentation/scheduler/sched-stats.rst of Linux (/proc/PID/schedstat, C
 
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import Final
 
 from dcss.account.proc import ProcessGoneError, read_proc
 from dcss.errors import MeasurementDeniedError
+
+ANEW_LOOKS: Final = 32
+"""What the kernel changes in a process that sleeps (swap, KSM) shows after so many looks."""
 
 Turns = tuple[tuple[int, int], ...]  # of each process: its id, and how often it was given a processor
 

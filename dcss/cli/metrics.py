@@ -13,7 +13,7 @@ from dcss.errors import ConfigError, DcssError, LaunchError
 if TYPE_CHECKING:
     from dcss.account.sharing import SharedPages
     from dcss.report.openmetrics import SystemCollector
-    from dcss.rpc.look import SystemLook
+    from dcss.rpc.look import LiveSystem, SystemLook
 
 _LOOPBACK = "127.0.0.1"
 _MAX_PORT = 65535
@@ -56,8 +56,10 @@ def command(system: str | None, listen: str | None, textfile: Path | None, dashb
     if textfile is not None:
         check_written_path("--textfile", textfile)
     name = chosen(system)
-    _taken(name)  # a system that does not run is an error now, and none later
-    collector = _collector(name)
+    scraped = _Scraped(name)  # a system that does not run is an error now, and none later
+    from dcss.report.openmetrics import SystemCollector
+
+    collector = SystemCollector(name, scraped.look)
     if place is not None:
         _serve(*place, collector, name, as_json=as_json)
     elif textfile is not None:
@@ -68,24 +70,34 @@ def command(system: str | None, listen: str | None, textfile: Path | None, dashb
         _print(collector, name, as_json=as_json)
 
 
-def _taken(system: str) -> "tuple[SystemLook, SharedPages | None]":
-    from dcss.rpc.look import pages_shared
+class _Scraped:
+    """The looks at a system, one at a time: attached as long as its CP lives, since what sleeps is not read anew.
 
-    with live_system(system) as live:
-        look = live.look()
-    return look, pages_shared(look.statistics)
+    Raises ConfigError and LaunchError where it does not run now.
+    """
 
+    def __init__(self, system: str) -> None:
+        self._system = system
+        self._lock = threading.Lock()  # each scrape has a thread of its own
+        self._live: LiveSystem | None = live_system(system)
 
-def _collector(system: str) -> "SystemCollector":
-    from dcss.report.openmetrics import SystemCollector
+    def look(self) -> "tuple[SystemLook, SharedPages | None] | None":
+        """Take a look; None while the system has ended, or starts again."""
+        with self._lock:
+            if self._live is not None and not self._live.lives:
+                self._detach()
+            try:
+                self._live = self._live or live_system(self._system)
+                look = self._live.look()
+                return look, self._live.shared_pages(look.statistics)
+            except DcssError:
+                self._detach()
+                return None
 
-    def source() -> "tuple[SystemLook, SharedPages | None] | None":
-        try:
-            return _taken(system)
-        except DcssError:  # it has ended, or starts again
-            return None
-
-    return SystemCollector(system, source)
+    def _detach(self) -> None:
+        if self._live is not None:
+            self._live.close()
+            self._live = None
 
 
 def _print(collector: "SystemCollector", system: str, *, as_json: bool) -> None:

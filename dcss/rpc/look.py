@@ -13,7 +13,7 @@ from dcss.host.shm import SHM_DIRECTORY
 from dcss.rpc.statistics import GuestStatistics, Statistics, StatisticsReader
 
 if TYPE_CHECKING:
-    from dcss.account.sharing import SharedPages
+    from dcss.account.sharing import SharedPages, SharingCounter
 
 
 class SystemLook(NamedTuple):
@@ -42,6 +42,7 @@ class LiveSystem:
     def __init__(self, system: str, pid: int) -> None:
         self.pid = pid
         self._memory = PrivateMemory()
+        self._sharing: SharingCounter | None = None
         self._pidfd = os.pidfd_open(pid)
         try:
             self._reader = StatisticsReader(system, pid)
@@ -71,6 +72,16 @@ class LiveSystem:
             private[self.pid],
         )
 
+    def shared_pages(self, statistics: Statistics) -> "SharedPages | None":
+        """Count the pages of segments that guests share; of those that have not run since, no page table is read."""
+        from dcss.account.sharing import SharingCounter, SharingGuest
+
+        if self._sharing is None:
+            self._sharing = SharingCounter()
+        guests = [SharingGuest(guest.pid, _areas(guest)) for guest in statistics.guests if guest.pid is not None]
+        sizes = {(segment.device, segment.inode): segment.size_bytes >> PAGE_SHIFT for segment in statistics.segments}
+        return self._sharing.count(guests, sizes)
+
     def close(self) -> None:
         """Detach."""
         self._reader.close()
@@ -83,15 +94,6 @@ class LiveSystem:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
-
-
-def pages_shared(statistics: Statistics) -> "SharedPages | None":
-    """Count the pages of segments that guests share; reads their page tables."""
-    from dcss.account.sharing import SharingGuest, shared_pages
-
-    guests = [SharingGuest(guest.pid, _areas(guest)) for guest in statistics.guests if guest.pid is not None]
-    sizes = {(segment.device, segment.inode): segment.size_bytes >> PAGE_SHIFT for segment in statistics.segments}
-    return shared_pages(guests, sizes)
 
 
 def _areas(guest: GuestStatistics) -> list[AddressRange]:
