@@ -106,6 +106,7 @@ class GuestConsole:
         self._drop_cancel()
         while self._has_packet():
             self._read()
+        self._on_fault = _leave_as_it_is  # whose guest it is lets go of it at once: it need not wait for the garbage collector
         self._socket.close()
         if not self._verdict.done():
             self._verdict.set_result(None)
@@ -216,3 +217,7 @@ class GuestConsole:
         awaited, self._counters = self._counters, None
         if awaited is not None and not awaited.done():
             awaited.set_result(counters)
+
+
+def _leave_as_it_is() -> None:
+    """Do nothing about a fault of a guest that has ended."""

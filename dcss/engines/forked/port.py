@@ -28,6 +28,7 @@ class HypercallSocket:
     def end(self) -> None:
         """Take nothing more from the guest. A hypercall that is being answered goes on, and gets no reply."""
         self._ended = True
+        self._give_up = _leave_as_it_is  # whose guest it is lets go of it at once: it need not wait for the garbage collector
         if self._task is None:
             self._socket.close()
             return
@@ -74,3 +75,7 @@ class HypercallSocket:
             self._give_up(f"CP could not reply to its hypercall: {explain(error)}")
             return False
         return True
+
+
+def _leave_as_it_is(_reason: str) -> None:
+    """Do nothing about a guest that has ended."""

@@ -1,9 +1,11 @@
 """One run of a guest in a process: what it is before it has one, while it lives, and afterwards."""
 
 import asyncio
+import gc
 import os
 import signal
 import socket
+import weakref
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -168,3 +170,24 @@ async def test_a_guest_that_writes_to_no_file_is_not_asked_to_end() -> None:
         assert not stage.instance.shut_down()
         stage.instance.kill()
         stage.wait()
+
+
+@in_event_loop
+async def test_nothing_of_a_guest_that_ended_waits_for_the_collector() -> None:
+    gc.disable()
+    try:
+        stage = Stage()
+        stage.fork()
+        stage.instance.serve()
+        await asyncio.sleep(0)  # until its hypercalls are waited for
+        stage.instance.kill()
+        stage.wait()
+        await stage.instance.close()
+        instance = weakref.ref(stage.instance)
+        stage.port.close()
+        stage.console.close()
+        del stage.instance
+        await asyncio.sleep(0)
+        assert instance() is None
+    finally:
+        gc.enable()
