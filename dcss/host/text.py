@@ -23,9 +23,12 @@ def iso_utc(seconds: int) -> str:
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Encode what os.fsdecode made of bytes as those bytes, and any other surrogate as an escape."""
+    """Encode what os.fsdecode made of bytes as those bytes, and any other surrogate as an escape.
+
+    Who reads back what such a stream wrote, as pytest does, meets bytes that are no text: they become escapes.
+    """
     if not isinstance(error, UnicodeEncodeError):
-        raise error
+        return codecs.lookup_error("backslashreplace")(error)
     part = error.object[error.start : error.end]
     return b"".join(_encoded(character) for character in part), error.end
 

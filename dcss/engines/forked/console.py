@@ -106,7 +106,7 @@ class GuestConsole:
         self._drop_cancel()
         while self._has_packet():
             self._read()
-        self._on_fault = _leave_as_it_is  # whose guest it is lets go of it at once: it need not wait for the garbage collector
+        self._on_fault = _leave_as_it_is  # so that nothing refers back to whose guest it is
         self._socket.close()
         if not self._verdict.done():
             self._verdict.set_result(None)

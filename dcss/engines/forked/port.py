@@ -28,7 +28,7 @@ class HypercallSocket:
     def end(self) -> None:
         """Take nothing more from the guest. A hypercall that is being answered goes on, and gets no reply."""
         self._ended = True
-        self._give_up = _leave_as_it_is  # whose guest it is lets go of it at once: it need not wait for the garbage collector
+        self._give_up = _leave_as_it_is  # so that nothing refers back to whose guest it is
         if self._task is None:
             self._socket.close()
             return

@@ -1,5 +1,7 @@
 """Text that came from bytes goes back to them, and what never was bytes is escaped."""
 
+import io
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -30,3 +32,10 @@ def test_what_can_be_a_name(text: str, encodable: bool) -> None:
 
 def test_other_surrogates_are_escaped() -> None:
     assert "a\ud800\udcffb".encode(errors=ESCAPE_SURROGATES) == b"a\\ud800\xffb"
+
+
+def test_what_a_stream_wrote_can_be_read_back_from_it() -> None:
+    with io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors=ESCAPE_SURROGATES) as stream:
+        stream.buffer.write(b"\x83\xb8 ok")
+        stream.seek(0)
+        assert stream.read() == r"\x83\xb8 ok"
