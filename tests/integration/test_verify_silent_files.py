@@ -22,8 +22,14 @@ SILENT = "its file system does not answer within 0.3 s"
 
 @pytest.fixture
 def fuse(monkeypatch: pytest.MonkeyPatch) -> Iterator[SilentFuse]:
-    monkeypatch.setattr(file_questions, "ANSWER_SECONDS", 0.3)
     with silent_fuse() as mounted:
+        silence = mounted.be_silent
+
+        def be_silent() -> None:
+            monkeypatch.setattr(file_questions, "ANSWER_SECONDS", 0.3)  # not before: a busy machine's answers take time
+            silence()
+
+        monkeypatch.setattr(mounted, "be_silent", be_silent)
         yield mounted
 
 
