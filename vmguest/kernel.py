@@ -61,6 +61,7 @@ class Kernel:
         self.processes: Mapping[int, ProcessView] = {}  # that programs are, in guests that have some
         self.current_pid: int | None = None  # of who makes a system call
         self.current_tid: int | None = None
+        self.oopses = 0  # errors of its own, each of which ended a program
         self.proc_parts: list[ProcPart] = []
         self.system_devices: SysfsDirectory = {}
         self.tasks: list[Task] = []
@@ -138,6 +139,7 @@ class Kernel:
             sum(task.mm.anonymous_pages for task in self.tasks) * PAGE_SIZE + own_bytes,
             0 if self._modules is None else self._modules.pages * PAGE_SIZE,
             in_place_bytes,
+            self.oopses,
         )
 
     def _sysfs_tree(self) -> "SysfsDirectory":

@@ -25,12 +25,12 @@ PAGE_CACHE = "page-cache"
 CANCEL_REQUEST = b"cancel\0"  # end the command that runs; nothing happens where it has ended
 
 EXIT_STATUS = Struct("<i")
-_COUNTERS = Struct("<QQQQQ")
-_VERDICT = Struct("<idQQQQQ")
+_COUNTERS = Struct("<QQQQQQ")
+_VERDICT = Struct("<idQQQQQQ")
 
 
 class Counters(NamedTuple):
-    """What a guest instantiated, in bytes, by its own count.
+    """What a guest instantiated, in bytes, by its own count; and how often its kernel failed (`oopses`).
 
     `module_bytes` are the kernel and modules that it loaded; `in_place_bytes` are distinct pages of segments that only
     the page tables of its programs have, which the host does not see.
@@ -41,6 +41,7 @@ class Counters(NamedTuple):
     anonymous_bytes: int
     module_bytes: int = 0
     in_place_bytes: int = 0
+    oopses: int = 0
 
     def pack(self) -> bytes:
         """Return the books as the data of one B packet."""
@@ -109,6 +110,7 @@ class Verdict(NamedTuple):
     anonymous_bytes: int
     module_bytes: int = 0
     in_place_bytes: int = 0
+    oopses: int = 0
     message: str = ""
 
     def pack(self) -> bytes:

@@ -257,7 +257,11 @@ class Accounts:
                 row.limits += [] if stated is None else [stated]
                 books = GuestCounters(None if row.guest.in_place else row.xip_bytes, None, None, None)
             else:
-                *counted, in_place_bytes = stated
+                *counted, in_place_bytes, oopses = stated
+                if oopses:
+                    row.limits.append(
+                        f"the guest's kernel has failed {oopses} times, so that its own count may be wrong: see its log"
+                    )
                 xip_bytes = None if row.xip_bytes is None else row.xip_bytes + in_place_bytes
                 books = GuestCounters(xip_bytes, *counted)
             guest = row.guest

@@ -19,6 +19,7 @@ from vmguest.printk import LogBuffer
 
 PID_MAX: Final = 32_768
 HWCAP_NAMES: Final = ("esan3", "zarch", "stfle", "msa", "ldisp", "eimm", "etf3eh", "highgprs")
+TAINT_DIE: Final = 1 << 7  # the kernel has failed once (include/linux/panic.h)
 MACHINE_TYPE: Final = 0x2964  # a z13
 _FIRST_NUMBER: Final = 1 << 12  # of inodes, above those of the files that every guest has
 _CPUINFO: Final = f"""\
@@ -47,6 +48,7 @@ class MachineSource(ProcSource, Protocol):
     log: LogBuffer
     processes: Mapping[int, ProcessView]
     current_pid: int | None
+    oopses: int
 
 
 class ProcMachine:
@@ -107,6 +109,7 @@ class ProcMachine:
                 b"poolsize": lambda: "256\n",
                 b"uuid": _new_uuid,
             },
+            b"tainted": lambda: f"{TAINT_DIE if self._kernel.oopses else 0}\n",
             b"threads-max": lambda: "4096\n",
             b"version": lambda: f"{utsname.VERSION}\n",
         }

@@ -65,6 +65,14 @@ class HostConsole:
         client = self._clients.get(number)
         if client is None:
             return  # its program has ended meanwhile
+        try:
+            self._tell(client, kind, data)
+        except ConnectionError:
+            raise
+        except Exception as error:  # it has to do with this one's terminal or streams
+            self._programs.failed(error, client.process)
+
+    def _tell(self, client: Client, kind: bytes, data: bytes) -> None:
         match kind:
             case abi.INPUT:
                 client.feed(data)

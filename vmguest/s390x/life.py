@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from errno import EINVAL
 
 from unicorn.unicorn_py3.unicorn import UcContext
@@ -199,15 +199,21 @@ class Life:
         if process.ended is not None:
             return
         process.ended, process.exec_done, process.stopped_by = status, True, 0
-        for thread in tuple(process.threads):
-            self._remove_thread(thread)
-        for each in process.at_end:
-            each()
-        process.files.close_all()
-        process.directory.close()
-        process.space.release()
-        if process.executable is not None:
-            process.executable.release()
+        with ExitStack() as last:  # whatever of this fails, the rest is done
+            last.callback(self._tell_of_end, process, status)
+            last.callback(self._leave_family, process)
+            if process.executable is not None:
+                last.callback(process.executable.release)
+            last.callback(process.space.release)
+            last.callback(process.directory.close)
+            last.callback(process.files.close_all)
+            for each in reversed(process.at_end):
+                last.callback(each)
+            for thread in reversed(process.threads):
+                last.callback(self._remove_thread, thread)
+
+    def _leave_family(self, process: Process) -> None:
+        """Tell others than the parent that a process has ended: its children, its session, its debugger."""
         for child in tuple(process.children):
             child.parent = None
             if child.ended is not None:
@@ -217,7 +223,6 @@ class Life:
             self._leave_terminal(process)
         if process.debugger is not None:
             process.debugger.ended()
-        self._tell_of_end(process, status)
 
     def _tell_of_end(self, process: Process, status: ExitStatus) -> None:
         parent = process.parent
@@ -238,14 +243,16 @@ class Life:
 
     def _remove_thread(self, thread: Thread) -> None:
         thread.ended = True
-        thread.leave_call()
-        give_up_locks(thread, self._futexes)
-        space = thread.process.space
-        if thread.clear_tid:
-            self._clear_tid(thread, space)
-        self._futexes.forget(thread)
-        self._table.remove_thread(thread)
-        self.scheduler.forget(thread)
+        try:
+            thread.leave_call()
+            give_up_locks(thread, self._futexes)
+            space = thread.process.space
+            if thread.clear_tid:
+                self._clear_tid(thread, space)
+        finally:
+            self._futexes.forget(thread)
+            self._table.remove_thread(thread)
+            self.scheduler.forget(thread)
 
     def _clear_tid(self, thread: Thread, space: UserSpace) -> None:
         """Tell those who wait for the thread's end."""

@@ -103,6 +103,10 @@ class Programs:
         for each in self._session_of(process):
             self._system.life.kill(each, SIGKILL)
 
+    def failed(self, error: Exception, process: Process | None) -> None:
+        """Tell of an error of the guest kernel's own, which is the end of the process that it served."""
+        self._system.oops(error, process)
+
     @property
     def running(self) -> tuple[Process, ...]:
         """The processes that have not ended."""

@@ -8,10 +8,11 @@ import select
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import monotonic
 
 from dcss.errors import DcssError
-from vmguest.s390x.cpu import Cpu, CpuError
+from vmguest.s390x.cpu import Cpu
 from vmguest.s390x.process import Thread
 from vmguest.s390x.signals import SIGCONT, SIGKILL, bit
 from vmguest.s390x.timers import Timers
@@ -28,7 +29,8 @@ class StalledError(DcssError):
 class Scheduler:
     """Runs threads in turn. `resume(thread)` prepares a loaded one, and says whether the CPU is to run it.
 
-    `failed(thread, error)` is called where the emulator cannot go on with a thread, which it ends.
+    `failed(thread, error)` is called where the emulator cannot go on with a thread (CpuError), or the guest kernel
+    failed while it served one, which it ends: the others go on. The thread is None where it is not known.
     """
 
     def __init__(
@@ -36,7 +38,7 @@ class Scheduler:
         cpu: Cpu,
         timers: Timers,
         resume: Callable[[Thread], bool],
-        failed: Callable[[Thread, CpuError], None],
+        failed: Callable[[Thread | None, Exception], None],
     ) -> None:
         self._cpu = cpu
         self._timers = timers
@@ -82,7 +84,7 @@ class Scheduler:
                         return
                     self._wake(now)
                     self._take_events(poll, host_events)
-                    self._timers.fire()
+                    self._timers.fire(partial(self._failed, None))
                 elif self._waiting:
                     self._wake(now)
                 if self._ready:
@@ -124,6 +126,17 @@ class Scheduler:
     def _step(self, thread: Thread) -> None:
         if thread.ended:
             return
+        try:
+            self._take_turn(thread)
+        except ConnectionError:  # the host is gone, which takes what programs write
+            raise
+        except Exception as error:  # of this program alone: the others have their own state
+            self._failed(thread, error)
+            self._loaded = None
+        self.current = None
+        self._put_back(thread)
+
+    def _take_turn(self, thread: Thread) -> None:
         self.load(thread)
         self.current = thread
         debugger = thread.process.debugger
@@ -133,19 +146,10 @@ class Scheduler:
             one = debugger is not None and debugger.steps(thread)
             begin = monotonic()
             if not (one and waited):  # else the call that it waited in was the one instruction
-                self._run_cpu(thread, one=one)
+                self._cpu.run(one=one)
             thread.process.user_seconds += monotonic() - begin
         if debugger is not None:
             debugger.paused(thread)
-        self.current = None
-        self._put_back(thread)
-
-    def _run_cpu(self, thread: Thread, *, one: bool) -> None:
-        try:
-            self._cpu.run(one=one)
-        except CpuError as error:  # of this program alone: the others have their own state
-            self._failed(thread, error)
-            self._loaded = None
 
     def _put_back(self, thread: Thread) -> None:
         if thread.ended:
@@ -156,15 +160,15 @@ class Scheduler:
             self._ready.append(thread)
 
     def _wake(self, now: float) -> None:
-        for thread in [each for each in self._waiting if _is_awake(each, now)]:
-            del self._waiting[thread]
+        for thread in [each for each in tuple(self._waiting) if self._is_awake(each, now)]:
+            self._waiting.pop(thread, None)
             if not thread.ended:
                 self._ready.append(thread)
 
     def _take_events(self, poll: select.poll, host_events: Mapping[int, Callable[[], None]]) -> None:
         """Wait for the host where no thread is ready, and do what has come."""
         timeout: float | None = 0.0
-        if not self._ready:
+        if not self._ready and not self._news:
             due = self._next_due(now := monotonic())
             if due is None and not host_events:
                 raise StalledError("all programs wait, and nothing that they wait for can happen")
@@ -176,26 +180,32 @@ class Scheduler:
 
     def _next_due(self, now: float) -> float | None:
         """Return when time alone may wake a thread or a timer is due; those that stand still have no time."""
-        dues = [
-            each.waiting.due(now)
-            for each in self._waiting
-            if each.waiting is not None and not each.held and not each.process.stopped_by
-        ]
+        dues = [self._due(each, now) for each in tuple(self._waiting) if not each.held and not each.process.stopped_by]
         return min((due for due in (*dues, self._timers.next_due) if due is not None), default=None)
 
+    def _due(self, thread: Thread, now: float) -> float | None:
+        try:
+            return None if thread.waiting is None else thread.waiting.due(now)
+        except Exception as error:  # of the one that waits
+            self._failed(thread, error)
+            return now
 
-def _is_awake(thread: Thread, now: float) -> bool:
-    if thread.held:
-        return False
-    if thread.process.stopped_by:
-        return bool((thread.pending.mask | thread.process.pending.mask) & (bit(SIGKILL) | bit(SIGCONT)))
-    waiting = thread.waiting
-    return (
-        waiting is None
-        or bool(thread.deliverable)
-        or (waiting.deadline is not None and now >= waiting.deadline)
-        or waiting.ready()
-    )
+    def _is_awake(self, thread: Thread, now: float) -> bool:
+        if thread.held:
+            return False
+        if thread.process.stopped_by:
+            return bool((thread.pending.mask | thread.process.pending.mask) & (bit(SIGKILL) | bit(SIGCONT)))
+        waiting = thread.waiting
+        try:
+            return (
+                waiting is None
+                or bool(thread.deliverable)
+                or (waiting.deadline is not None and now >= waiting.deadline)
+                or waiting.ready()
+            )
+        except Exception as error:  # of the one that waits
+            self._failed(thread, error)
+            return True
 
 
 class _Ticker:

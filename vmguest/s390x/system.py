@@ -9,10 +9,11 @@ from vmguest.fs.open import FileDescription
 from vmguest.fs.socket_names import SocketNames
 from vmguest.kernel import Kernel
 from vmguest.s390x.code_pages import CodePages
-from vmguest.s390x.cpu import Cpu, CpuError
+from vmguest.s390x.cpu import Cpu
 from vmguest.s390x.futexes import Futexes
 from vmguest.s390x.life import Life
 from vmguest.s390x.message_queues import MessageQueues
+from vmguest.s390x.oops import Oops
 from vmguest.s390x.page_frames import PageFrames
 from vmguest.s390x.process import Thread
 from vmguest.s390x.process_table import ProcessTable
@@ -32,7 +33,7 @@ class System:
         kernel: Kernel,
         resume: Callable[[Thread], bool],
         on_crash: Callable[[Thread, int], None],
-        failed: Callable[[Thread, CpuError], None],
+        failed: Callable[[Thread | None, Exception], None],
     ) -> None:
         self.kernel = kernel
         self.vfs = kernel.vfs
@@ -49,6 +50,7 @@ class System:
         self.timers = Timers()
         self.life = Life(self.cpu, self.table, self.loader, self.futexes, on_crash)
         self.delivery = self.life.delivery
+        self.oops = Oops(kernel, self.life.kill)
         self.scheduler = self.life.scheduler = Scheduler(self.cpu, self.timers, resume, failed)
         self.booted = monotonic()
         self.sockets = SocketNames()

@@ -40,12 +40,19 @@ class Timers:
             heapq.heappop(self._heap)
         return self._heap[0][0] if self._heap else None
 
-    def fire(self) -> None:
-        """Make the calls that are due now; those that they ask for are made the next time, though due already."""
+    def fire(self, failed: Callable[[Exception], None]) -> None:
+        """Make the calls that are due now; those that they ask for are made the next time, though due already.
+
+        What a call raises is `failed`'s, and the others are made.
+        """
         now, timers = monotonic(), []
         while self._heap and self._heap[0][0] <= now:
             timers.append(heapq.heappop(self._heap)[2])
         for timer in timers:
             call, timer.call = timer.call, None
-            if call is not None:
+            if call is None:
+                continue
+            try:
                 call()
+            except Exception as error:  # of this one alone
+                failed(error)

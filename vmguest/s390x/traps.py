@@ -199,8 +199,18 @@ class Traps:
         if thread.process.debugger is not None:
             thread.process.debugger.stop(thread, number)
 
-    def _failed(self, thread: Thread, error: CpuError) -> None:
-        """End a program with which the emulator cannot go on, as one with an instruction that there is not."""
+    def _failed(self, thread: Thread | None, error: Exception) -> None:
+        """End a program with which the emulator cannot go on, or for which the guest kernel failed."""
+        system = self.system
+        if isinstance(error, CpuError) and thread is not None:
+            self._emulator_failed(thread, error)
+            return
+        if thread is not None and thread is system.scheduler.current and not thread.ended:
+            self._last_fault = thread.process.threads[0], SIGSEGV  # its registers are told, too
+        system.oops(error, None if thread is None else thread.process)
+
+    def _emulator_failed(self, thread: Thread, error: CpuError) -> None:
+        """End a program as one with an instruction that there is not."""
         system, process = self.system, thread.process
         name = process.name.decode(errors="replace")
         self._kernel.log.log("err", f"{name}[{process.pid}]: the emulator failed: {error.strerror}")

@@ -21,12 +21,12 @@ from dcss.report.pages import measure_page
 from dcss.report.style import Style
 from dcss.results import GuestAccount, GuestCounters, MeasureResult, Totals
 
-COUNTERS = (0, 0, 0, 0, 0)
+COUNTERS = (0, 0, 0, 0, 0, 0)
 
 
 def measured(stage: Stage) -> MeasureResult:
     return measure(
-        stage.system, {guest.name: (1, 2, 3, 4, 0) for guest in stage.guests}, {"LIB": 2}, free_before_bytes=1 << 40
+        stage.system, {guest.name: (1, 2, 3, 4, 0, 0) for guest in stage.guests}, {"LIB": 2}, free_before_bytes=1 << 40
     )
 
 
@@ -65,13 +65,22 @@ def test_accounts_of_sharing_guests() -> None:
     assert 0 < result.machine.free_after_bytes < 1 << 40
 
 
+def test_a_guest_whose_kernel_has_failed_is_told() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.guest(map_all())
+        result = measure(stage.system, {"LINUX01": (1, 2, 3, 4, 0, 2)}, {"LIB": 2})
+    (told,) = [limit for limit in result.limits if "failed" in limit]
+    assert told.endswith("the guest's kernel has failed 2 times, so that its own count may be wrong: see its log")
+
+
 def test_an_engine_without_counters_is_unknown_everywhere_and_says_why() -> None:
     reason = "engine other does not count its guests' pages"
     with Stage() as stage:
         stage.publish()
         stage.guest(map_all())
         stage.guest(map_all())
-        result = measure(stage.system, {"LINUX01": (1, 2, 3, 4, 0), "LINUX02": reason}, {"LIB": 2})
+        result = measure(stage.system, {"LINUX01": (1, 2, 3, 4, 0, 0), "LINUX02": reason}, {"LIB": 2})
     limit = f"guest LINUX02: {reason}"
     assert result.limits.count(limit) == 1
     known, unknown = (account.guest for account in result.guests)
@@ -230,7 +239,7 @@ def gone_pid() -> int:
 def account_of(*pids: int, own: tuple[int, ...]) -> GuestAccount:
     """Account for a guest of processes `own` and what these forked."""
     guest = GuestTarget("LINUX01", "process", own, "shared", 0, AddressRange(0, 1), AddressRange(1, 2))
-    accounts = Accounts(SystemTarget("s", 0, (), (guest,), ()), {"LINUX01": (1, 2, 3, 4, 0)}, {}, hidden=None)
+    accounts = Accounts(SystemTarget("s", 0, (), (guest,), ()), {"LINUX01": (1, 2, 3, 4, 0, 0)}, {}, hidden=None)
     spaces = tuple(ProcessPages.read(pid) for pid in own)
     accounts.add_guest(GuestReading(guest, pids, spaces, None))
     return accounts.result([], None).guests[0]
@@ -244,7 +253,7 @@ def test_what_a_guest_forked_may_end_while_it_is_accounted_for(gone_pid: int) ->
     assert beside.host.rss_bytes > alone.host.rss_bytes // 2
     assert beside.host.page_table_bytes
     with pytest.raises(ProcessGoneError, match=f"process {gone_pid} ended"):
-        Accounts(SystemTarget("s", 0, (), (), ()), {"LINUX01": (1, 2, 3, 4, 0)}, {}, hidden=None).add_guest(
+        Accounts(SystemTarget("s", 0, (), (), ()), {"LINUX01": (1, 2, 3, 4, 0, 0)}, {}, hidden=None).add_guest(
             GuestReading(
                 GuestTarget("LINUX01", "process", (gone_pid,), "shared", 0, AddressRange(0, 1), AddressRange(1, 2)),
                 (gone_pid,),

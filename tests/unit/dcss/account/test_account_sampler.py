@@ -94,11 +94,11 @@ def asleep(pid: int) -> None:
 
 def sample(samples: Sampler, stage: Stage) -> MeasureResult:
     samples.sleeping()
-    return samples.sample(stage.system, {guest.name: (1, 2, 3, 4, 0) for guest in stage.guests}, {"LIB": 2})
+    return samples.sample(stage.system, {guest.name: (1, 2, 3, 4, 0, 0) for guest in stage.guests}, {"LIB": 2})
 
 
 def measured(stage: Stage) -> MeasureResult:
-    return measure(stage.system, {guest.name: (1, 2, 3, 4, 0) for guest in stage.guests}, {"LIB": 2})
+    return measure(stage.system, {guest.name: (1, 2, 3, 4, 0, 0) for guest in stage.guests}, {"LIB": 2})
 
 
 def without_what_others_decide(result: MeasureResult) -> MeasureResult:

@@ -286,10 +286,10 @@ async def test_a_wrong_packet_during_a_command_ends_the_guest(packet: bytes) -> 
 
 
 def test_packets_are_what_they_were() -> None:
-    verdict = Verdict(1, 2.5, 3, 4, 5, 6, 7, "guest: a name \udcff")
+    verdict = Verdict(1, 2.5, 3, 4, 5, 6, 7, 8, "guest: a name \udcff")
     assert Verdict.unpack(verdict.pack())[:5] == verdict[:5]
     assert len(Verdict(1, 0.0, 0, 0, 0, message="x" * 100_000).pack()) < PACKET_BYTES
-    assert Counters.unpack(Counters(1, 2, 3, 4, 5).pack()) == Counters(1, 2, 3, 4, 5)
+    assert Counters.unpack(Counters(1, 2, 3, 4, 5, 6).pack()) == Counters(1, 2, 3, 4, 5, 6)
     assert unpack_exec(pack_exec([b"echo", b"", b"b"])) == [b"echo", b"", b"b"]
 
 
