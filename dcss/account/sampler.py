@@ -35,7 +35,7 @@ class _Known(NamedTuple):
     @property
     def is_valid(self) -> bool:
         """Whether no process of the guest has run since."""
-        return self.turns is not None and self.turns == turns_of(pid for pid, _ in self.turns)
+        return self.turns is not None and self.turns == turns_of(turn.pid for turn in self.turns)
 
 
 class _Others(NamedTuple):

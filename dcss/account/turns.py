@@ -1,19 +1,30 @@
 """How often processes have been given a processor: what has not run since cannot have changed its memory.
 
+The kernel can: what it swaps out shows in the resident pages, what KSM merges or another process gives up does not.
+
 Source: Documentation/scheduler/sched-stats.rst of Linux (/proc/PID/schedstat, CONFIG_SCHED_INFO), and proc_pid_stat(5).
 """
 
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from dcss.account.proc import ProcessGoneError, read_proc
 from dcss.errors import MeasurementDeniedError
 
-ANEW_LOOKS: Final = 32
-"""What the kernel changes in a process that sleeps (swap, KSM) shows after so many looks."""
+ANEW_LOOKS: Final = 128
+"""What else than the process itself changed in its memory (KSM, the end of another) shows after so many looks."""
 
-Turns = tuple[tuple[int, int], ...]  # of each process: its id, and how often it was given a processor
+
+class Turn(NamedTuple):
+    """A process, how often it was given a processor, and how many pages it had present then."""
+
+    pid: int
+    turns: int
+    resident_pages: int
+
+
+Turns = tuple[Turn, ...]
 
 
 def turns_of(pids: Iterable[int]) -> Turns | None:
@@ -23,15 +34,15 @@ def turns_of(pids: Iterable[int]) -> Turns | None:
         for pid in pids:
             turns = int(read_proc(pid, "schedstat").split()[2])
             # After the count: one that wakes up in between is not taken for one that sleeps.
-            state, threads = _state_and_threads(read_proc(pid, "stat"))
+            state, threads, resident_pages = _state(read_proc(pid, "stat"))
             if state == b"R" or threads != 1:
                 return None
-            found.append((pid, turns))
+            found.append(Turn(pid, turns, resident_pages))
         return tuple(found)
     return None
 
 
-def _state_and_threads(text: bytes) -> tuple[bytes, int]:
+def _state(text: bytes) -> tuple[bytes, int, int]:
     # The name in parentheses may hold anything, parentheses too.
     fields = text.rpartition(b") ")[2].split()
-    return fields[0], int(fields[17])
+    return fields[0], int(fields[17]), int(fields[21])
