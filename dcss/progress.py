@@ -2,7 +2,7 @@
 
 from typing import Literal, Protocol, TextIO
 
-Unit = Literal["bytes", "guests", "pages"]
+Unit = Literal["bytes", "guests", "pages", "configurations"]
 
 
 class Progress(Protocol):

@@ -1,6 +1,5 @@
 """`dcss compare CONFIG`: run one workload by every way to file bytes, and show what each costs."""
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from dcss.cli.options import (
     json_option,
     print_json,
     print_page,
+    write_whole,
 )
 from dcss.errors import ConfigError
 
@@ -86,12 +86,12 @@ def _show(result: "ComparisonResult", csv_path: str | None, plot: Path | None, *
     if plot is not None:
         from dcss.report.compare_plot import comparison_plot
 
-        _write(plot, comparison_plot(result))
+        write_whole(plot, comparison_plot(result))
     if csv_path is not None:
         rows = StringIO()
         print_csv(comparison_rows(result), rows)
         if csv_path != "-":
-            _write(Path(csv_path), rows.getvalue().encode())
+            write_whole(Path(csv_path), rows.getvalue().encode())
         else:
             click.echo(rows.getvalue(), nl=False)
             return
@@ -99,11 +99,3 @@ def _show(result: "ComparisonResult", csv_path: str | None, plot: Path | None, *
         print_json(result.to_document())
     else:
         print_page(compare_page(result, show_all=verbose))
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Put a file into its place when it is whole."""
-    from dcss.host.files import write_all, write_durably
-
-    target = Path(os.path.realpath(path))
-    write_durably(target, lambda descriptor: write_all(descriptor, content), mode=0o666)

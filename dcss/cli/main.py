@@ -64,6 +64,7 @@ COMMANDS: dict[str, CommandEntry] = {
         "dcss.cli.kernel_test", "Run checks of the dcssblk driver and its segments in s390x kernels."
     ),
     "fleet": CommandEntry("dcss.cli.fleet", "Run one system's guests on several hosts."),
+    "sweep": CommandEntry("dcss.cli.sweep", "Run each configuration of a matrix by itself, and write a row for each."),
     "init": CommandEntry("dcss.cli.init", "Write an example system to the current directory."),
     "schema": CommandEntry(
         "dcss.cli.schema", "Print the JSON Schema of the YAML, for editors, or of a command's document."

@@ -151,3 +151,11 @@ def check_written_path(option: str, path: Path) -> None:
         raise ConfigError(f"{option}: found no directory {path.parent}, wanted one to write {path.name} into")
     if not os.access(path if path.exists() else path.parent, os.W_OK):
         raise ConfigError(f"{option}: found {path} not writable, wanted a file to write")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Put a file into its place when it is whole."""
+    from dcss.host.files import write_all, write_durably
+
+    target = Path(os.path.realpath(path))
+    write_durably(target, lambda descriptor: write_all(descriptor, content), mode=0o666)

@@ -17,6 +17,7 @@ def command(name: tuple[str, ...], list_only: bool, as_json: bool) -> None:
     dcss schema > dcss.schema.json      the YAML, for editors
     dcss schema verify                  what dcss verify --json prints
     dcss schema image ls
+    dcss schema SWEEP.yaml
     dcss schema --list
 
     To make an editor with a YAML language server use it, write this first line in the YAML file:
@@ -35,11 +36,11 @@ def command(name: tuple[str, ...], list_only: bool, as_json: bool) -> None:
 
 
 def _list(name: tuple[str, ...], *, as_json: bool) -> None:
-    from dcss.schemas.registry import DOCUMENTS
+    from dcss.schemas.registry import DOCUMENTS, OTHERS
 
     if name:
         raise ConfigError(f"dcss schema: found both --list and {' '.join(name)}, wanted one of them")
     if as_json:
-        print_json({"documents": list(DOCUMENTS)})
+        print_json({"documents": [*DOCUMENTS, *OTHERS]})
     else:
-        click.echo("\n".join(DOCUMENTS))
+        click.echo("\n".join([*DOCUMENTS, *OTHERS]))

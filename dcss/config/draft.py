@@ -51,7 +51,7 @@ def draft(document: Document, kind: type[SystemModel] = SystemModel) -> tuple[Dr
         return None, [*problems, FieldProblem((), "an empty file", "a mapping with system:, segments: and guests:")]
     model, errors = validate(document.data, kind)
     reported = {problem.location for problem in problems}
-    problems += [_problem(document, error, kind) for error in errors if error["loc"] not in reported]
+    problems += [problem_of(document, error, kind) for error in errors if error["loc"] not in reported]
     if model is not None:
         return Draft(model), problems
     if not isinstance(document.data, dict):
@@ -83,7 +83,10 @@ def _mend(entry: object, key: str, location: Location, broken: frozenset[Locatio
     return _STAND_INS[key] | kept
 
 
-def _problem(document: Document, error: "ErrorDetails", kind_of_model: type[SystemModel]) -> FieldProblem:
+def problem_of(
+    document: Document, error: "ErrorDetails", kind_of_model: type[SystemModel] = SystemModel
+) -> FieldProblem:
+    """Return what pydantic found as a problem of the document."""
     location, kind, value = error["loc"], error["type"], error["input"]
     if kind == "extra_forbidden":
         known = known_keys(location[:-1], document.data, kind_of_model)

@@ -6,6 +6,7 @@ from dcss.config.check_guests import VERBS
 from dcss.config.check_segments import SOURCES
 from dcss.config.document import FREE_KEY_PREFIX
 from dcss.config.models import SystemModel
+from dcss.config.sweep_model import SweepModel
 
 
 def json_schema() -> dict[str, Any]:
@@ -26,6 +27,13 @@ def json_schema() -> dict[str, Any]:
     models["MountModel"] |= {"if": tmpfs, "then": without, "else": {"required": ["device"]}}
     for model in (schema, *models.values()):
         model["patternProperties"] = {f"^{FREE_KEY_PREFIX}": {}}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+
+
+def sweep_schema() -> dict[str, Any]:
+    """Return the schema of SWEEP.yaml."""
+    schema: dict[str, Any] = _without_null(SweepModel.model_json_schema())
+    schema["patternProperties"] = {f"^{FREE_KEY_PREFIX}": {}}
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
 
 

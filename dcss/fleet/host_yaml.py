@@ -34,7 +34,7 @@ def images_yaml(plan: FleetPlan) -> bytes:
     data = _data(plan)
     segments = [each for each in data["segments"] if "image" in each]
     # `system:` is the fleet's, so that messages name what the user wrote.
-    return _dump({"system": plan.name, "segments": [_absolute(each, plan.path.parent) for each in segments]})
+    return dump_yaml({"system": plan.name, "segments": [absolute_segment(each, plan.path.parent) for each in segments]})
 
 
 def host_yaml(plan: FleetPlan, assigned: Assignment, images: Mapping[str, str]) -> bytes:
@@ -55,7 +55,7 @@ def host_yaml(plan: FleetPlan, assigned: Assignment, images: Mapping[str, str]) 
         if part.entry.count is not None:
             entry["numbers"] = [part.first, part.last]
         guests.append(entry)
-    return _dump({"system": system_on(plan.name, assigned.host), "segments": segments, "guests": guests})
+    return dump_yaml({"system": system_on(plan.name, assigned.host), "segments": segments, "guests": guests})
 
 
 def with_images(text: bytes, directory: Path) -> bytes:
@@ -92,7 +92,26 @@ def _data(plan: FleetPlan) -> dict[str, Any]:
     return plan.document.data
 
 
-def _absolute(segment: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+def portable_system(data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    """Return a system's data whose paths begin at the root: relative ones begin at `directory`."""
+    segments = [absolute_segment(each, directory) if "image" in each else each for each in data["segments"]]
+    guests = [_absolute_guest(each, directory) for each in data.get("guests", ())]
+    return {**data, "segments": segments, "guests": guests}
+
+
+def _absolute_guest(guest: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+    found = dict(guest)
+    if "disks" in found:
+        found["disks"] = [{**disk, "file": str(directory / disk["file"])} for disk in found["disks"]]
+    kernel = found.get("kernel")
+    if isinstance(kernel, str):
+        found["kernel"] = str(directory / kernel)
+    elif isinstance(kernel, dict) and "file" in kernel:
+        found["kernel"] = {**kernel, "file": str(directory / kernel["file"])}
+    return found
+
+
+def absolute_segment(segment: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """Return a segment whose image's paths begin at the root: the YAML with it lies in another directory."""
     image = dict(segment["image"])
     for key in ("directory", "tar", "ext2"):
@@ -106,7 +125,8 @@ def _absolute(segment: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     return {**segment, "image": image}
 
 
-def _dump(data: Mapping[str, Any]) -> bytes:
+def dump_yaml(data: Mapping[str, Any]) -> bytes:
+    """Return data as YAML that gives the same data, whatever variables are set."""
     return yaml.safe_dump(_escaped(data), sort_keys=False, allow_unicode=True).encode()
 
 

@@ -4,10 +4,11 @@ import ipaddress
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -19,6 +20,10 @@ Task = Callable[..., Any]
 _LOST_SECONDS: Final = 10.0  # a worker that a nanny starts again is back before
 _LOOK_SECONDS: Final = 1.0
 _CONNECT_SECONDS: Final = 10
+_DANGER: Final = (
+    "whoever reaches a scheduler or a worker without TLS runs what he likes on the workers (--trust-network says that"
+    " nobody else does)"
+)
 
 
 class HostAnswer(NamedTuple):
@@ -37,6 +42,9 @@ class Hosts(Protocol):
 
     def call(self, task: Task, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, HostAnswer]:
         """Run a task once on each of these hosts, at the same time, with the host's arguments."""
+
+    def call_beside(self, task: Task, *arguments: object) -> None:
+        """Run a task on every host at once, whatever it is doing; hosts that cannot be asked are passed over."""
 
     def close(self) -> None:
         """Let go of the hosts; what runs there stays."""
@@ -66,6 +74,10 @@ class LocalHosts:
         except (DcssError, OSError) as error:
             return HostAnswer(None, str(error))
 
+    def call_beside(self, task: Task, *arguments: object) -> None:
+        """Run it here: the hosts are threads of this process."""
+        task(*arguments)
+
     def close(self) -> None:
         """Do nothing."""
 
@@ -73,34 +85,39 @@ class LocalHosts:
 class DaskHosts:
     """Workers of a Dask scheduler, by their names. Each task is pinned to its host."""
 
-    def __init__(self, scheduler: str) -> None:
+    def __init__(self, scheduler: str, *, trusted: bool) -> None:
         self._distributed: Any = import_module("distributed")
         for name in ("distributed", "distributed.client", "distributed.core"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what is lost is said in one line, without tracebacks
-        self._scheduler, self._calls = scheduler, 0
+        self._scheduler, self._calls = scheduler, count()
         try:
             self._client: Any = self._distributed.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, TimeoutError) as error:
             raise LaunchError(f"--scheduler: {scheduler} does not answer ({error}); is it running?") from error
+        if not trusted:
+            self._check_peers()
 
     @property
     def names(self) -> tuple[str, ...]:
         """The workers that the scheduler has now."""
+        return tuple(sorted(self._workers()))
+
+    def _workers(self) -> dict[str, Any]:
+        """Return the names that Dask has for workers, which may be numbers."""
         workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
-        return tuple(sorted(str(worker["name"]) for worker in workers))
+        return {str(worker["name"]): worker["name"] for worker in workers}
 
     def call(self, task: Task, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, HostAnswer]:
         """Submit the task for each host, and wait; a host whose worker is lost and does not come back is said to be."""
-        self._calls += 1
-        known = self.names
+        number, known = next(self._calls), self._workers()
         answers = {name: HostAnswer(None, "has no worker") for name in arguments if name not in known}
         futures = {
             name: self._client.submit(
                 task,
                 None,
                 *given,
-                key=f"dcss-{task.__name__}-{name}-{self._client.id}-{self._calls}",
-                workers=[name],
+                key=f"dcss-{task.__name__}-{name}-{self._client.id}-{number}",
+                workers=[known[name]],
                 allow_other_workers=False,
                 retries=1,
                 pure=False,
@@ -123,6 +140,24 @@ class DaskHosts:
                     continue
                 del futures[name]
         return {name: answers[name] for name in arguments}
+
+    def call_beside(self, task: Task, *arguments: object) -> None:
+        """Have each worker's event loop run the task, beside what its threads do."""
+        with suppress(OSError, TimeoutError, self._distributed.core.CommClosedError):
+            self._client.run(task, *arguments, on_error="ignore")
+
+    def _check_peers(self) -> None:
+        """Raise ConfigError where the scheduler or a worker can be reached from other machines without TLS."""
+        info = self._client.scheduler_info(n_workers=-1)
+        found = {"the scheduler": info["address"]}
+        found |= {f"worker {worker['name']}": address for address, worker in info["workers"].items()}
+        for name, address in found.items():
+            if not _is_safe(address):
+                self.close()
+                raise ConfigError(
+                    f"--scheduler: {self._scheduler}: found {name} at {address}, wanted tls://…, or a loopback address"
+                    f" (dask scheduler --host 127.0.0.1): {_DANGER}"
+                )
 
     def _wait(self, futures: list[Any]) -> None:
         try:
@@ -156,21 +191,22 @@ def open_hosts(scheduler: str | None, names: Sequence[str], *, trusted: bool, st
         hosts = LocalHosts(names)
     else:
         check_scheduler(scheduler, trusted=trusted)
-        hosts = DaskHosts(scheduler)
+        hosts = DaskHosts(scheduler, trusted=trusted)
     stack.callback(hosts.close)
     return hosts
 
 
 def check_scheduler(address: str, *, trusted: bool) -> None:
     """Raise ConfigError where anybody on the way could start systems, or Dask is not installed."""
-    parts = urlsplit(address if "://" in address else f"tcp://{address}")
-    if parts.scheme != "tls" and not trusted and not _is_loopback(parts.hostname or ""):
-        raise ConfigError(
-            f"--scheduler: found {address}, wanted tls://…, or a loopback address: whoever reaches a scheduler without"
-            " TLS runs what he likes on its workers (--trust-network says that nobody else does)"
-        )
+    if not trusted and not _is_safe(address):
+        raise ConfigError(f"--scheduler: found {address}, wanted tls://…, or a loopback address: {_DANGER}")
     if find_spec("distributed") is None:
         raise ConfigError("--scheduler: found no Dask, wanted the extra `fleet`: pip install 'dcss-emulator[fleet]'")
+
+
+def _is_safe(address: str) -> bool:
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    return parts.scheme in {"tls", "inproc"} or _is_loopback(parts.hostname or "")
 
 
 def _is_loopback(host: str) -> bool:

@@ -15,6 +15,7 @@ from dcss.errors import ConfigError, LaunchError
 from dcss.fleet import tasks
 from dcss.fleet.content import Content, describe_content, read_chunk
 from dcss.fleet.costs import costs_of
+from dcss.fleet.facts import ask_facts
 from dcss.fleet.host_yaml import check_portable, host_yaml, images_yaml, system_on
 from dcss.fleet.hosts import HostAnswer, Hosts, local_root
 from dcss.fleet.planning import Assignment, HostGuests, assignments, place_fleet
@@ -23,7 +24,6 @@ from dcss.host.files import write_all, write_durably
 from dcss.image.make import make_image, wanted_images
 from dcss.progress import Progress
 from dcss.results import Verdict
-from dcss.version import VERSION
 
 Question = Literal["ps", "verify", "measure"]
 
@@ -50,7 +50,7 @@ def recorded_hosts(plan: FleetPlan) -> list[str]:
 def bring_up(fleet: Fleet, measured: Path | None, progress: Progress) -> FleetResult:
     """Have each host run its part. Raises ConfigError, LaunchError; a host that fails is named in the result."""
     check_portable(fleet.plan)
-    facts = _facts(fleet)
+    facts = ask_facts(fleet.hosts, fleet.host_names)
     assigned = _assigned(fleet, facts, measured)
     stale = set(recorded_hosts(fleet.plan)) - {each.host for each in assigned}
     _write_record(fleet, [*assigned, *(Assignment(host, (), ()) for host in sorted(stale))])
@@ -109,23 +109,6 @@ def verdict_of(result: FleetResult) -> Verdict:
     if "refuted" in verdicts:
         return "refuted"
     return "verified" if verdicts and set(verdicts) == {"verified"} else "unproved"
-
-
-def _facts(fleet: Fleet) -> dict[str, Any]:
-    """Return what each host tells of itself. Raises LaunchError where versions differ."""
-    names = fleet.host_names
-    if not names:
-        raise LaunchError("--scheduler: it has no workers; start some: dask worker ADDRESS --name HOST")
-    answers = fleet.hosts.call(tasks.tell_facts, dict.fromkeys(names, ()))
-    other = [
-        f"host {name} has dcss {answer.value['version']}, this machine {VERSION}: install the same version on both"
-        for name, answer in answers.items()
-        if answer.error is None and answer.value["version"] != VERSION
-    ]
-    unasked = [f"host {name} {answer.error}" for name, answer in answers.items() if answer.error is not None]
-    if other or unasked:
-        raise LaunchError("; ".join(other + unasked))
-    return {name: answer.value for name, answer in answers.items()}
 
 
 def _assigned(fleet: Fleet, facts: Mapping[str, Any], measured: Path | None) -> list[Assignment]:

@@ -94,7 +94,7 @@ def _dcss(base: str | None, arguments: Sequence[str], lock: int | None) -> Answe
     """Run a command with --json. It keeps the lock should this process be killed meanwhile."""
     done = subprocess.run(
         [sys.executable, "-m", "dcss", *arguments, "--json"],
-        env=_environment(base),
+        env=environment_of(base),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         timeout=_COMMAND_SECONDS,
@@ -112,7 +112,8 @@ def _dcss(base: str | None, arguments: Sequence[str], lock: int | None) -> Answe
     return {"exit_status": done.returncode, "document": document, "error": error}
 
 
-def _environment(base: str | None) -> dict[str, str]:
+def environment_of(base: str | None) -> dict[str, str]:
+    """Return the environment of a command: of this process, or with directories below a base."""
     if base is None:
         return dict(os.environ)
     directories = {"XDG_RUNTIME_DIR": "run", "XDG_STATE_HOME": "state", "XDG_CACHE_HOME": "cache"}

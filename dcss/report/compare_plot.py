@@ -1,11 +1,15 @@
-"""A comparison as one SVG: memory, time and CPU of each way. The only importer of matplotlib."""
+"""A comparison as one SVG: memory, time and CPU of each way. This and sweep_plot import matplotlib."""
 
 from importlib.util import find_spec
 from io import BytesIO
+from typing import TYPE_CHECKING
 
 from dcss.errors import ConfigError
 from dcss.report.html.render import INSTALL
 from dcss.results import ComparisonResult, WayResult
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 _MIB = 1 << 20
 _COLOURS = {"private": "#c77f1a", "copies": "#a8433a", "segments": "#3b7fb6", "merged": "#8b7bb0"}
@@ -44,8 +48,13 @@ def comparison_plot(result: ComparisonResult) -> bytes:
         figure.suptitle(f"{result.system}: one workload by every way to file bytes", fontsize=10)
         if ways:
             figure.legend(loc="outside lower center", ncols=4, fontsize=8, frameon=False)
-        content = BytesIO()
-        figure.savefig(content, format="svg", metadata={"Date": None})
+        return svg_of(figure)
+
+
+def svg_of(figure: "Figure") -> bytes:
+    """Return a figure as SVG without its date."""
+    content = BytesIO()
+    figure.savefig(content, format="svg", metadata={"Date": None})
     return content.getvalue()
 
 

@@ -45,6 +45,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "export": "dcss.plan.export.write:ExportResult",
         "fleet plan": "dcss.fleet.results:FleetPlanResult",
         **{f"fleet {each}": "dcss.fleet.results:FleetResult" for each in ("up", "ps", "verify", "measure", "down")},
+        "sweep": "dcss.fleet.sweep.results:SweepResult",
         "init": "dcss.schemas.shapes:Written",
         "doctor": "dcss.schemas.shapes:Findings",
         "docs": "dcss.schemas.shapes:Pages",
@@ -53,14 +54,22 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "evidence": "dcss.schemas.evidence:EvidenceRecord",
     }
 )
+# What is no document of one class: the function that returns its schema.
+OTHERS: Mapping[str, str] = MappingProxyType(
+    {"SWEEP.yaml": "dcss.config.schema:sweep_schema", "sweep row": "dcss.schemas.sweep_rows:row_schema"}
+)
 # What these stand for, which no command is called by.
 _TITLES = {"error": "an error of any command", "evidence": "a line of what --evidence writes"}
 
 
 def document_schema(name: str) -> dict[str, Any]:
     """Return the schema of a document. Raises ConfigError where there is none of that name."""
+    if name in OTHERS:
+        module, attribute = OTHERS[name].split(":")
+        schema: dict[str, Any] = getattr(import_module(module), attribute)()
+        return schema
     if name not in DOCUMENTS:
-        near = suggestion(name, DOCUMENTS)
+        near = suggestion(name, [*DOCUMENTS, *OTHERS])
         raise ConfigError(f"dcss schema: found no document {name!r}, wanted one that dcss schema --list names{near}")
     module, attribute = DOCUMENTS[name].split(":")
     return schema_of(getattr(import_module(module), attribute), _TITLES.get(name, f"dcss {name} --json"))

@@ -131,6 +131,7 @@ def test_every_document_was_looked_at() -> None:
     elsewhere = {"up", "kernel-test"}  # what starts a system in the background, and what boots a machine
     elsewhere |= {"evidence", "logs --follow"}  # which are below
     elsewhere |= {f"fleet {each}" for each in ("plan", "up", "ps", "verify", "measure", "down")}  # in other tests
+    elsewhere |= {"sweep"}
     assert {name for name, _, _ in LINES} | elsewhere == set(DOCUMENTS)
 
 

@@ -24,6 +24,7 @@ from dcss.config.models import (
     SystemModel,
 )
 from dcss.config.schema import json_schema
+from dcss.config.sweep_model import SweepModel
 
 PAGE = (Path(__file__).parents[4] / "docs/configuration.md").read_text()
 SECTIONS: dict[str, type[Model]] = {
@@ -65,8 +66,14 @@ def test_the_keys_of_engine_linux_are_documented() -> None:
     assert [key for key, _ in documented("Engine `linux`")] == own
 
 
+def test_the_keys_of_a_sweep_are_documented() -> None:
+    page = (Path(__file__).parents[4] / "docs/sweep.md").read_text()
+    table = page.split("| key | default | meaning |\n")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == list(SweepModel.model_fields)
+
+
 def test_no_model_is_left_out() -> None:
-    assert {*SECTIONS.values(), GuestModel} - {S390xGuestModel} == set(Model.__subclasses__())
+    assert {*SECTIONS.values(), GuestModel, SweepModel} - {S390xGuestModel} == set(Model.__subclasses__())
 
 
 def test_the_example_of_the_page_loads(tmp_path: Path) -> None:

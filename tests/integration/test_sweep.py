@@ -1,0 +1,160 @@
+"""Sweeps of real systems: a row for each configuration, once, whatever ends the command in between."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_support import GUEST, MAP, Dcss
+from jsonschema import Draft202012Validator
+
+from dcss.schemas.registry import document_schema
+
+COPIES = '{"guests.G.mounts[0].options": [ro], guests.G.expect: copies}'
+
+
+def write_sweep(dcss: Dcss, text: str, run: str = MAP) -> Path:
+    dcss.config(f"name: G, {GUEST}, {run}")
+    path = dcss.home / "sweep.yaml"
+    path.write_text(f"sweep: {dcss.system[-12:].strip('-')}\nsystem: system.yaml\n{text}\n")
+    return path
+
+
+def rows_in(dcss: Dcss, path: str = "rows.jsonl") -> list[dict[str, Any]]:
+    validator = Draft202012Validator(document_schema("sweep row"))
+    rows = [json.loads(line) for line in (dcss.home / path).read_text().splitlines()]
+    for row in rows:
+        validator.validate(row)
+    return rows
+
+
+def assert_nothing_left(dcss: Dcss) -> None:
+    dcss.assert_nothing_left()
+    mark = dcss.system[-12:].strip("-")
+    assert [path.name for path in Path("/dev/shm").glob(f"dcss.{mark}*")] == []
+
+
+def test_each_configuration_has_a_row_in_every_form_and_is_not_run_again(dcss: Dcss) -> None:
+    path = write_sweep(dcss, f"matrix: {{guests.G.count: [1, 3]}}\ncases: {{xip: {{}}, copies: {COPIES}}}")
+    Draft202012Validator(document_schema("SWEEP.yaml")).validate({"system": "a.yaml", "matrix": {"a": [1]}})
+    parquet = ["--parquet", "rows.parquet"] if find_spec("pyarrow") else []
+    plot = ["--plot", "rows.svg", "--x", "guests.G.count", "--y", "private_bytes"] if find_spec("matplotlib") else []
+    result = dcss.json("sweep", path, "-o", "rows.jsonl", "--csv", "rows.csv", *parquet, *plot)
+    Draft202012Validator(document_schema("sweep")).validate(result)
+    assert (result["configurations"], result["done"], result["failed"], result["left"]) == (4, 4, 0, 0)
+
+    rows = rows_in(dcss)
+    assert rows == result["rows"]
+    found = {(row["case"], row["guests.G.count"]): row for row in rows}
+    assert set(found) == {("xip", 1), ("xip", 3), ("copies", 1), ("copies", 3)}
+    for (_, count), row in found.items():
+        assert (row["verdict"], row["guest_count"], row["failed_guests"]) == ("verified", count, 0)
+        assert (row["at_once"], row["host_at_once"]) == (1, 1)
+    assert found["copies", 3]["copies_bytes"] > 2 * found["copies", 1]["copies_bytes"] > 0
+    assert found["xip", 3]["copies_bytes"] == 0
+    with (dcss.home / "rows.csv").open() as stream:
+        table = list(csv.DictReader(stream))
+    assert [line["digest"] for line in table] == [row["digest"] for row in rows]
+    assert [line["private_bytes"] for line in table] == [str(row["private_bytes"]) for row in rows]
+    if plot:
+        assert "private, MiB" in (dcss.home / "rows.svg").read_text()
+    if parquet:
+        from pyarrow.parquet import read_table  # type: ignore[import-untyped, unused-ignore]
+
+        assert read_table(dcss.home / "rows.parquet").to_pylist() == rows
+
+    again = dcss.json("sweep", path, "-o", "rows.jsonl")
+    assert again["rows"] == rows_in(dcss) == rows
+    assert_nothing_left(dcss)
+
+
+def test_what_fails_has_a_row_that_says_so_and_is_run_again_on_demand(dcss: Dcss) -> None:
+    path = write_sweep(dcss, 'matrix: {"guests.G.run[0].exec": ["exit 3"]}', run="run: [{exec: 'true'}]")
+    (failed,) = dcss.json("sweep", path, "-o", "rows.jsonl", "--at-once", "2", status=3)["rows"]
+    assert (failed["outcome"], failed["exit_status"], failed["failed_guests"]) == ("failed", 3, 1)
+    assert "guest G: exit status" in failed["error"]
+    assert failed["at_once"] == 2
+    (same,) = dcss.json("sweep", path, "-o", "rows.jsonl", status=3)["rows"]
+    assert same == failed
+    (again,) = dcss.json("sweep", path, "-o", "rows.jsonl", "--again", "failed", status=3)["rows"]
+    assert again["at_once"] == 1
+    assert rows_in(dcss) == [again]
+
+
+def test_what_takes_too_long_is_ended(dcss: Dcss) -> None:
+    path = write_sweep(
+        dcss, "time_limit: 1\nmatrix: {guests.G.count: [1]}", run="run: [{exec: 'while true; do true; done'}]"
+    )
+    (late,) = dcss.json("sweep", path, "-o", "rows.jsonl", status=3)["rows"]
+    assert (late["outcome"], late["error"]) == ("timed-out", "ended after its time limit of 1 s")
+    assert_nothing_left(dcss)
+
+
+def begin(dcss: Dcss, path: Path, rows: int) -> "subprocess.Popen[str]":
+    """Start a sweep, and return it when the output has so many rows."""
+    process = dcss.start("sweep", path, "-o", "rows.jsonl", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    output, end = dcss.home / "rows.jsonl", time.monotonic() + 100
+    while not output.exists() or output.read_bytes().count(b"\n") < rows:
+        assert time.monotonic() < end
+        assert process.poll() is None
+        time.sleep(0.02)
+    time.sleep(0.2)  # in the middle of the next
+    return process
+
+
+def interrupt(dcss: Dcss, path: Path, rows: int, number: int) -> None:
+    with begin(dcss, path, rows) as process:
+        process.send_signal(number)
+        process.wait(30)
+    assert process.returncode == (130 if number == signal.SIGINT else -number)
+
+
+def test_an_interrupted_sweep_leaves_nothing_and_goes_on(dcss: Dcss) -> None:
+    path = write_sweep(dcss, "matrix: {guests.G.count: [1, 2, 3]}")
+    interrupt(dcss, path, 0, signal.SIGINT)
+    assert_nothing_left(dcss)
+    interrupt(dcss, path, 1, signal.SIGKILL)
+    dcss("sweep", path, "-o", "rows.jsonl")
+    rows = rows_in(dcss)
+    assert sorted(row["guests.G.count"] for row in rows) == [1, 2, 3]
+    assert {row["verdict"] for row in rows} == {"verified"}
+    assert_nothing_left(dcss)
+
+
+@pytest.mark.slow
+def test_forty_configurations_interrupted_twice_have_one_row_each(dcss: Dcss) -> None:
+    path = write_sweep(
+        dcss, f"matrix: {{guests.G.count: {list(range(1, 21))}}}\ncases: {{xip: {{}}, copies: {COPIES}}}"
+    )
+    interrupt(dcss, path, 9, signal.SIGINT)
+    interrupt(dcss, path, 22, signal.SIGKILL)
+    dcss("sweep", path, "-o", "rows.jsonl", timeout_seconds=300)
+    rows = rows_in(dcss)
+    assert len(rows) == len({row["digest"] for row in rows}) == 40
+    assert {(row["number"], row["verdict"]) for row in rows} == {(number, "verified") for number in range(1, 41)}
+    assert_nothing_left(dcss)
+
+
+def test_one_machine_needs_no_dask(dcss: Dcss) -> None:
+    path = write_sweep(dcss, "matrix: {guests.G.count: [1]}")
+    blocked = dcss.home / "blocked"
+    for name in ("distributed", "dask"):
+        (blocked / name).mkdir(parents=True)
+        (blocked / name / "__init__.py").write_text("raise AssertionError('it was imported')\n")
+    environment = {**dcss.environment, "PYTHONPATH": f"{blocked}{os.pathsep}{dcss.environment['PYTHONPATH']}"}
+    dcss("sweep", path, "-o", "rows.jsonl", env=environment)
+    assert len(rows_in(dcss)) == 1
+
+
+def test_two_sweeps_do_not_write_one_file(dcss: Dcss) -> None:
+    path = write_sweep(dcss, "matrix: {guests.G.count: [1, 2, 3]}")
+    with begin(dcss, path, 0) as process:
+        assert "another sweep is writing" in dcss("sweep", path, "-o", "rows.jsonl", status=2).stderr
+        process.send_signal(signal.SIGTERM)
+    assert_nothing_left(dcss)
