@@ -2,6 +2,7 @@
 
 import ipaddress
 import logging
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
@@ -20,6 +21,7 @@ Task = Callable[..., Any]
 _LOST_SECONDS: Final = 10.0  # a worker that a nanny starts again is back before
 _LOOK_SECONDS: Final = 1.0
 _CONNECT_SECONDS: Final = 10
+_PLAIN: Final = frozenset({bool, int, float, str, bytes})
 _DANGER: Final = (
     "whoever reaches a scheduler or a worker without TLS runs what he likes on the workers (--trust-network says that"
     " nobody else does)"
@@ -87,9 +89,12 @@ class DaskHosts:
 
     def __init__(self, scheduler: str, *, trusted: bool) -> None:
         self._distributed: Any = import_module("distributed")
+        # What differs in versions of other packages mostly works, and Dask warns of it in a table.
+        warnings.filterwarnings("ignore", category=self._distributed.versions.VersionMismatchWarning)
         for name in ("distributed", "distributed.client", "distributed.core"):
             logging.getLogger(name).setLevel(logging.CRITICAL)  # what is lost is said in one line, without tracebacks
         self._scheduler, self._calls = scheduler, count()
+        self._check_certificate()
         try:
             self._client: Any = self._distributed.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
         except (OSError, TimeoutError) as error:
@@ -146,6 +151,22 @@ class DaskHosts:
         with suppress(OSError, TimeoutError, self._distributed.core.CommClosedError):
             self._client.run(task, *arguments, on_error="ignore")
 
+    def _check_certificate(self) -> None:
+        """Raise ConfigError where TLS is asked for and Dask's configuration has no certificate for it."""
+        if not self._scheduler.startswith("tls://"):
+            return
+        try:
+            found = self._distributed.Security().get_connection_args("client").get("ssl_context")
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"--scheduler: {self._scheduler}: found certificates that do not serve: {error}"
+            ) from error
+        if found is None:
+            raise ConfigError(
+                f"--scheduler: {self._scheduler}: found no certificate in Dask's configuration, wanted"
+                " distributed.comm.tls.ca-file, .client.cert and .client.key (docs/fleet.md)"
+            )
+
     def _check_peers(self) -> None:
         """Raise ConfigError where the scheduler or a worker can be reached from other machines without TLS."""
         info = self._client.scheduler_info(n_workers=-1)
@@ -174,7 +195,12 @@ class DaskHosts:
         if self._client.status != "running":
             raise self._lost()
         error = future.exception()
-        return HostAnswer(future.result()) if error is None else HostAnswer(None, str(error) or type(error).__name__)
+        if error is not None:
+            return HostAnswer(None, str(error) or type(error).__name__)
+        value = future.result()
+        return (
+            HostAnswer(value) if is_plain(value) else HostAnswer(None, "answered with something else than plain data")
+        )
 
     def _lost(self) -> LaunchError:
         return LaunchError(f"--scheduler: {self._scheduler} is lost; what is up stays up: start the command again")
@@ -214,6 +240,17 @@ def _is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host == "localhost"
+
+
+def is_plain(value: object) -> bool:
+    """Return True for what tasks answer with: numbers, text, lists of such, and mappings by text."""
+    match value:
+        case list() | tuple():
+            return all(map(is_plain, value))
+        case dict():
+            return all(isinstance(key, str) and is_plain(each) for key, each in value.items())
+        case _:
+            return value is None or type(value) in _PLAIN
 
 
 def local_root() -> Path:

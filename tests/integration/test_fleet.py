@@ -2,15 +2,13 @@
 
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_support import Dcss
+from dask_support import Dask
 from jsonschema import Draft202012Validator
 
 from dcss.schemas.registry import document_schema
@@ -103,54 +101,8 @@ def test_an_address_beyond_this_machine_needs_tls(dcss: Dcss, address: str) -> N
     assert f"--scheduler: found {address}, wanted tls://" in lines[0]
 
 
-class Dask:
-    """A scheduler and workers, each a process, with directories of their own."""
-
-    def __init__(self, dcss: Dcss) -> None:
-        self._dcss = dcss
-        self._processes: list[subprocess.Popen[str]] = []
-        options = ["--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
-        scheduler = self._start({}, "scheduler", *options)
-        assert scheduler.stderr is not None
-        self.address = next(line.split()[-1] for line in scheduler.stderr if "Scheduler at:" in line)
-
-    def worker(self, name: str) -> "subprocess.Popen[str]":
-        directories = {}
-        for variable, short in (("XDG_RUNTIME_DIR", "r"), ("XDG_STATE_HOME", "s"), ("XDG_CACHE_HOME", "c")):
-            path = self._dcss.home / f"{name}-{short}"
-            path.mkdir(mode=0o700, exist_ok=True)
-            directories[variable] = str(path)
-        options = ["--name", name, "--nthreads", "2", "--no-nanny", "--no-dashboard", "--host", "127.0.0.1"]
-        process = self._start(directories, "worker", self.address, *options)
-        assert process.stderr is not None
-        for line in process.stderr:
-            if "Registered to" in line:
-                return process
-        raise AssertionError(f"worker {name} did not start")
-
-    def _start(self, environment: dict[str, str], *arguments: str) -> "subprocess.Popen[str]":
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *arguments],
-            env={**self._dcss.environment, "PYTHONUNBUFFERED": "1", **environment},
-            cwd=self._dcss.home,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        self._processes.append(process)
-        return process
-
-    def close(self) -> None:
-        for process in reversed(self._processes):
-            process.kill()
-            process.communicate()
-
-
 @pytest.fixture
 def dask(dcss: Dcss) -> Iterator[Dask]:
-    if find_spec("distributed") is None:
-        pytest.skip("Dask is not installed (extra fleet)")
     running = Dask(dcss)
     try:
         yield running

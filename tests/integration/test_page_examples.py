@@ -24,6 +24,7 @@ ELSEWHERE = {
     ),
     "docs/measurement.md: import json": "tests/integration/test_verify_evidence.py",
     "docs/statistics-area.md: #include <fcntl.h>": "tests/integration/test_statistics_area.py",
+    "docs/fleet.md: distributed:": "tests/integration/test_fleet_security.py",
     "docs/sweep.md: sweep: modes": "tests/unit/dcss/config/test_load_sweep.py",
     "docs/updating.md: - name: MAINT": "tests/integration/test_segment_commands.py",
     **{each.key: "tests/integration/test_api_examples.py" for each in BLOCKS if each.page == "docs/api.md"},

@@ -40,16 +40,16 @@ def assert_nothing_left(dcss: Dcss) -> None:
     assert [path.name for path in Path("/dev/shm").glob(f"dcss.{mark}*")] == []
 
 
-def test_each_configuration_has_a_row_in_every_form_and_is_not_run_again(dcss: Dcss) -> None:
-    path = write_sweep(dcss, f"matrix: {{guests.G.count: [1, 3]}}\ncases: {{xip: {{}}, copies: {COPIES}}}")
+def test_each_configuration_has_a_row_in_every_form_and_is_not_run_again(home: Dcss) -> None:
+    path = write_sweep(home, f"matrix: {{guests.G.count: [1, 3]}}\ncases: {{xip: {{}}, copies: {COPIES}}}")
     Draft202012Validator(document_schema("SWEEP.yaml")).validate({"system": "a.yaml", "matrix": {"a": [1]}})
     parquet = ["--parquet", "rows.parquet"] if find_spec("pyarrow") else []
     plot = ["--plot", "rows.svg", "--x", "guests.G.count", "--y", "private_bytes"] if find_spec("matplotlib") else []
-    result = dcss.json("sweep", path, "-o", "rows.jsonl", "--csv", "rows.csv", *parquet, *plot)
+    result = home.json("sweep", path, "-o", "rows.jsonl", "--csv", "rows.csv", *parquet, *plot)
     Draft202012Validator(document_schema("sweep")).validate(result)
     assert (result["configurations"], result["done"], result["failed"], result["left"]) == (4, 4, 0, 0)
 
-    rows = rows_in(dcss)
+    rows = rows_in(home)
     assert rows == result["rows"]
     found = {(row["case"], row["guests.G.count"]): row for row in rows}
     assert set(found) == {("xip", 1), ("xip", 3), ("copies", 1), ("copies", 3)}
@@ -58,42 +58,42 @@ def test_each_configuration_has_a_row_in_every_form_and_is_not_run_again(dcss: D
         assert (row["at_once"], row["host_at_once"]) == (1, 1)
     assert found["copies", 3]["copies_bytes"] > 2 * found["copies", 1]["copies_bytes"] > 0
     assert found["xip", 3]["copies_bytes"] == 0
-    with (dcss.home / "rows.csv").open() as stream:
+    with (home.home / "rows.csv").open() as stream:
         table = list(csv.DictReader(stream))
     assert [line["digest"] for line in table] == [row["digest"] for row in rows]
     assert [line["private_bytes"] for line in table] == [str(row["private_bytes"]) for row in rows]
     if plot:
-        assert "private, MiB" in (dcss.home / "rows.svg").read_text()
+        assert "private, MiB" in (home.home / "rows.svg").read_text()
     if parquet:
         from pyarrow.parquet import read_table  # type: ignore[import-untyped, unused-ignore]
 
-        assert read_table(dcss.home / "rows.parquet").to_pylist() == rows
+        assert read_table(home.home / "rows.parquet").to_pylist() == rows
 
-    again = dcss.json("sweep", path, "-o", "rows.jsonl")
-    assert again["rows"] == rows_in(dcss) == rows
-    assert_nothing_left(dcss)
+    again = home.json("sweep", path, "-o", "rows.jsonl")
+    assert again["rows"] == rows_in(home) == rows
+    assert_nothing_left(home)
 
 
-def test_what_fails_has_a_row_that_says_so_and_is_run_again_on_demand(dcss: Dcss) -> None:
-    path = write_sweep(dcss, 'matrix: {"guests.G.run[0].exec": ["exit 3"]}', run="run: [{exec: 'true'}]")
-    (failed,) = dcss.json("sweep", path, "-o", "rows.jsonl", "--at-once", "2", status=3)["rows"]
+def test_what_fails_has_a_row_that_says_so_and_is_run_again_on_demand(home: Dcss) -> None:
+    path = write_sweep(home, 'matrix: {"guests.G.run[0].exec": ["exit 3"]}', run="run: [{exec: 'true'}]")
+    (failed,) = home.json("sweep", path, "-o", "rows.jsonl", "--at-once", "2", status=3)["rows"]
     assert (failed["outcome"], failed["exit_status"], failed["failed_guests"]) == ("failed", 3, 1)
     assert "guest G: exit status" in failed["error"]
     assert failed["at_once"] == 2
-    (same,) = dcss.json("sweep", path, "-o", "rows.jsonl", status=3)["rows"]
+    (same,) = home.json("sweep", path, "-o", "rows.jsonl", status=3)["rows"]
     assert same == failed
-    (again,) = dcss.json("sweep", path, "-o", "rows.jsonl", "--again", "failed", status=3)["rows"]
+    (again,) = home.json("sweep", path, "-o", "rows.jsonl", "--again", "failed", status=3)["rows"]
     assert again["at_once"] == 1
-    assert rows_in(dcss) == [again]
+    assert rows_in(home) == [again]
 
 
-def test_what_takes_too_long_is_ended(dcss: Dcss) -> None:
+def test_what_takes_too_long_is_ended(home: Dcss) -> None:
     path = write_sweep(
-        dcss, "time_limit: 1\nmatrix: {guests.G.count: [1]}", run="run: [{exec: 'while true; do true; done'}]"
+        home, "time_limit: 1\nmatrix: {guests.G.count: [1]}", run="run: [{exec: 'while true; do true; done'}]"
     )
-    (late,) = dcss.json("sweep", path, "-o", "rows.jsonl", status=3)["rows"]
+    (late,) = home.json("sweep", path, "-o", "rows.jsonl", status=3)["rows"]
     assert (late["outcome"], late["error"]) == ("timed-out", "ended after its time limit of 1 s")
-    assert_nothing_left(dcss)
+    assert_nothing_left(home)
 
 
 def begin(dcss: Dcss, path: Path, rows: int) -> "subprocess.Popen[str]":
@@ -115,46 +115,46 @@ def interrupt(dcss: Dcss, path: Path, rows: int, number: int) -> None:
     assert process.returncode == (130 if number == signal.SIGINT else -number)
 
 
-def test_an_interrupted_sweep_leaves_nothing_and_goes_on(dcss: Dcss) -> None:
-    path = write_sweep(dcss, "matrix: {guests.G.count: [1, 2, 3]}")
-    interrupt(dcss, path, 0, signal.SIGINT)
-    assert_nothing_left(dcss)
-    interrupt(dcss, path, 1, signal.SIGKILL)
-    dcss("sweep", path, "-o", "rows.jsonl")
-    rows = rows_in(dcss)
+def test_an_interrupted_sweep_leaves_nothing_and_goes_on(home: Dcss) -> None:
+    path = write_sweep(home, "matrix: {guests.G.count: [1, 2, 3]}")
+    interrupt(home, path, 0, signal.SIGINT)
+    assert_nothing_left(home)
+    interrupt(home, path, 1, signal.SIGKILL)
+    home("sweep", path, "-o", "rows.jsonl")
+    rows = rows_in(home)
     assert sorted(row["guests.G.count"] for row in rows) == [1, 2, 3]
     assert {row["verdict"] for row in rows} == {"verified"}
-    assert_nothing_left(dcss)
+    assert_nothing_left(home)
 
 
 @pytest.mark.slow
-def test_forty_configurations_interrupted_twice_have_one_row_each(dcss: Dcss) -> None:
+def test_forty_configurations_interrupted_twice_have_one_row_each(home: Dcss) -> None:
     path = write_sweep(
-        dcss, f"matrix: {{guests.G.count: {list(range(1, 21))}}}\ncases: {{xip: {{}}, copies: {COPIES}}}"
+        home, f"matrix: {{guests.G.count: {list(range(1, 21))}}}\ncases: {{xip: {{}}, copies: {COPIES}}}"
     )
-    interrupt(dcss, path, 9, signal.SIGINT)
-    interrupt(dcss, path, 22, signal.SIGKILL)
-    dcss("sweep", path, "-o", "rows.jsonl", timeout_seconds=300)
-    rows = rows_in(dcss)
+    interrupt(home, path, 9, signal.SIGINT)
+    interrupt(home, path, 22, signal.SIGKILL)
+    home("sweep", path, "-o", "rows.jsonl", timeout_seconds=300)
+    rows = rows_in(home)
     assert len(rows) == len({row["digest"] for row in rows}) == 40
     assert {(row["number"], row["verdict"]) for row in rows} == {(number, "verified") for number in range(1, 41)}
-    assert_nothing_left(dcss)
+    assert_nothing_left(home)
 
 
-def test_one_machine_needs_no_dask(dcss: Dcss) -> None:
-    path = write_sweep(dcss, "matrix: {guests.G.count: [1]}")
-    blocked = dcss.home / "blocked"
+def test_one_machine_needs_no_dask(home: Dcss) -> None:
+    path = write_sweep(home, "matrix: {guests.G.count: [1]}")
+    blocked = home.home / "blocked"
     for name in ("distributed", "dask"):
         (blocked / name).mkdir(parents=True)
         (blocked / name / "__init__.py").write_text("raise AssertionError('it was imported')\n")
-    environment = {**dcss.environment, "PYTHONPATH": f"{blocked}{os.pathsep}{dcss.environment['PYTHONPATH']}"}
-    dcss("sweep", path, "-o", "rows.jsonl", env=environment)
-    assert len(rows_in(dcss)) == 1
+    environment = {**home.environment, "PYTHONPATH": f"{blocked}{os.pathsep}{home.environment['PYTHONPATH']}"}
+    home("sweep", path, "-o", "rows.jsonl", env=environment)
+    assert len(rows_in(home)) == 1
 
 
-def test_two_sweeps_do_not_write_one_file(dcss: Dcss) -> None:
-    path = write_sweep(dcss, "matrix: {guests.G.count: [1, 2, 3]}")
-    with begin(dcss, path, 0) as process:
-        assert "another sweep is writing" in dcss("sweep", path, "-o", "rows.jsonl", status=2).stderr
+def test_two_sweeps_do_not_write_one_file(home: Dcss) -> None:
+    path = write_sweep(home, "matrix: {guests.G.count: [1, 2, 3]}")
+    with begin(home, path, 0) as process:
+        assert "another sweep is writing" in home("sweep", path, "-o", "rows.jsonl", status=2).stderr
         process.send_signal(signal.SIGTERM)
-    assert_nothing_left(dcss)
+    assert_nothing_left(home)

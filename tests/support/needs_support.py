@@ -25,6 +25,7 @@ TOOLS = (
     *("qemu-system-s390x", "qemu-system-x86_64", "cpio"),
     *("ldconfig", "tar", "apt-get", "dpkg-deb", "prometheus", "promtool", "gpg", "qemu-s390x", "qemu-s390x-static"),
     *("s390x-linux-gnu-as", "s390x-linux-gnu-gcc", "nginx", "gdb-multiarch", "chromium", "virt-xml-validate"),
+    "openssl",
 )
 
 
