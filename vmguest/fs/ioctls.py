@@ -5,5 +5,6 @@ from typing import Final
 
 FIONREAD: Final = 0x541B
 FIONBIO: Final = 0x5421
+FIOASYNC: Final = 0x5452
 
 INT: Final = struct.Struct(">i")  # an int of s390

@@ -30,6 +30,7 @@ from vmguest.fs.filesystem_types import FileSystemTypes
 from vmguest.fs.mount import Dentry, MagicLink, root_of
 from vmguest.fs.namespace import MountNamespace
 from vmguest.fs.permission import access_list, check, check_link_source, check_new_name, check_removal
+from vmguest.fs.scope import Scope
 from vmguest.fs.watch_events import (
     IN_ATTRIB,
     IN_CREATE,
@@ -88,13 +89,16 @@ class Vfs(MountNamespace):
         self.locks: LockKeeper | None = None
         self.watches: Watcher | None = None
         self.user = ROOT
+        self.scope: Scope | None = None  # of the path that is walked now, where it may not lead everywhere
 
     def notify(self, mask: int, place: Dentry, *, itself: bool = True, parent: bool = True) -> None:
         """Tell who watches what is at a place, or the directory that it is in (fsnotify)."""
         if self.watches is not None:
             self.watches.notify(mask, place, itself=itself, parent=parent)
 
-    def resolve(self, path: bytes, *, follow: bool = True, start: Dentry | None = None) -> Dentry:
+    def resolve(  # noqa: PLR0912 - one loop, which is walked often
+        self, path: bytes, *, follow: bool = True, start: Dentry | None = None
+    ) -> Dentry:
         """Walk a path, through symbolic links and mounts; a relative one begins at `start`, or the root.
 
         Raises KernelError: ENOENT, ENOTDIR, ELOOP, ENAMETOOLONG.
@@ -103,9 +107,8 @@ class Vfs(MountNamespace):
             raise KernelError(ENAMETOOLONG, f"path of {len(path)} bytes, wanted less than {PATH_MAX}")
         if not path:
             raise KernelError(ENOENT, "empty path")
-        dentry = self.root() if start is None or path.startswith(b"/") else start
-        names = path_names(path)
-        links = 0
+        scope, links, names = self.scope, 0, path_names(path)
+        dentry = self._beginning() if start is None or path.startswith(b"/") else start
         while names:
             name = names.pop()
             if not dentry.inode.is_dir:
@@ -115,25 +118,37 @@ class Vfs(MountNamespace):
             if name == b".":
                 continue
             if name == b"..":
-                dentry = self.follow_mount(dentry.parent) if dentry.parent is not None else dentry
+                if dentry.parent is not None and not (scope is not None and scope.stays(dentry)):
+                    above = self.follow_mount(dentry.parent)
+                    if scope is not None:
+                        scope.check_step(dentry, above)
+                    dentry = above
                 continue
             child = self._child(dentry, name)
+            if scope is not None:
+                scope.check_step(dentry, child)
             if not child.inode.is_symlink or not (names or follow or path.endswith(b"/")):
                 dentry = child
                 continue
             links += 1
             if links > MAX_SYMLINKS:
                 raise KernelError(ELOOP, f"{os.fsdecode(path)}: more than {MAX_SYMLINKS} symbolic links")
+            if scope is not None:
+                scope.check_link(magic=isinstance(child.inode, MagicLink))
             if isinstance(child.inode, MagicLink):
                 dentry = child.inode.follow()
                 continue
             target = child.mount.file_system.readlink(child.inode)
             names.extend(path_names(target))
             if target.startswith(b"/"):
-                dentry = self.root()
+                dentry = self._beginning()
         if path.endswith(b"/") and not dentry.inode.is_dir:
             raise KernelError(ENOTDIR, f"{os.fsdecode(dentry.path)}: not a directory")
         return dentry
+
+    def _beginning(self) -> Dentry:
+        """Return where an absolute path begins."""
+        return self.root() if self.scope is None else self.scope.begin(self.root())
 
     def children(self, directory: Dentry) -> Iterator[Dentry]:
         """Yield what a directory holds, mounts in place of what they cover."""

@@ -20,7 +20,7 @@ from vmguest.fs.file import (
     UserMemory,
     WritableFileOperations,
 )
-from vmguest.fs.ioctls import FIONBIO, FIONREAD, INT
+from vmguest.fs.ioctls import FIOASYNC, FIONBIO, FIONREAD, INT
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs, create, existing, parent_of, writer_of
 from vmguest.fs.permission import check
@@ -287,6 +287,9 @@ class FileDescription:
         if request == FIONBIO:
             (wanted,) = INT.unpack(memory.read(argument, INT.size))
             self.flags = self.flags | O_NONBLOCK if wanted else self.flags & ~O_NONBLOCK
+            return 0
+        if request == FIOASYNC and self._device is not None:
+            memory.read(argument, INT.size)  # SIGIO is sent to nobody
             return 0
         if request == FIONREAD and self.dentry.inode.is_regular:
             memory.write(argument, INT.pack(self.file.size_bytes - self.position))

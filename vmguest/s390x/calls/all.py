@@ -3,6 +3,7 @@
 from vmguest.s390x.calls import (
     events,
     files,
+    foreign_memory,
     information,
     ipc,
     locks,
@@ -11,6 +12,7 @@ from vmguest.s390x.calls import (
     messages,
     mounts,
     names,
+    open_how,
     pid_files,
     polling,
     priorities,
@@ -26,8 +28,8 @@ from vmguest.s390x.calls import (
 from vmguest.s390x.calls.registry import SystemCall
 
 _GROUPS = (
-    *(events, files, information, ipc, locks, memory, message_queues, messages, mounts, names),
-    *(pid_files, polling, priorities, processes, processors, semaphores, shared_segments, signal_calls),
+    *(events, files, foreign_memory, information, ipc, locks, memory, message_queues, messages, mounts, names),
+    *(open_how, pid_files, polling, priorities, processes, processors, semaphores, shared_segments, signal_calls),
     *(socketcall, sockets, times),
 )
 CALLS: dict[int, SystemCall] = {call.number: call for group in _GROUPS for call in group.CALLS.calls}

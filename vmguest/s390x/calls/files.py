@@ -66,7 +66,12 @@ def openat(system: System, thread: Thread, directory: int, path: int, flags: int
     """Open a file."""
     process = thread.process
     name = process.space.string(path)
-    start = place_of(process, directory, name)
+    return open_named(system, thread, name, flags, place_of(process, directory, name), mode)
+
+
+def open_named(system: System, thread: Thread, name: bytes, flags: int, start: Dentry, mode: int) -> int:
+    """Open a path, and return its descriptor. Raises KernelError, WaitError."""
+    process = thread.process
     opened = thread.opening or _open(system, name, flags & ~O_LARGEFILE, start, mode)
     thread.opening = None
     if opened.open_pending and not flags & O_NONBLOCK:  # a FIFO, until its other end is open
@@ -133,7 +138,7 @@ def read(_system: System, thread: Thread, number: int, buffer: int, size_bytes: 
 @CALLS.add("fd", "address", "int")
 def readv(_system: System, thread: Thread, number: int, vector: int, count: int) -> int:
     """Read into several buffers."""
-    return _read(thread, number, _vector(thread, vector, count))
+    return _read(thread, number, read_vector(thread, vector, count))
 
 
 @CALLS.add("fd", "buffer", "size", "long")
@@ -145,7 +150,7 @@ def pread64(_system: System, thread: Thread, number: int, buffer: int, size_byte
 @CALLS.add("fd", "address", "int", "long", "long")
 def preadv(_system: System, thread: Thread, number: int, vector: int, count: int, position: int, _high: int) -> int:
     """Read into several buffers from a position on."""
-    return _read(thread, number, _vector(thread, vector, count), position)
+    return _read(thread, number, read_vector(thread, vector, count), position)
 
 
 @CALLS.add("fd", "data", "size")
@@ -157,7 +162,7 @@ def write(system: System, thread: Thread, number: int, data: int, size_bytes: in
 @CALLS.add("fd", "address", "int")
 def writev(system: System, thread: Thread, number: int, vector: int, count: int) -> int:
     """Write several buffers."""
-    return _write(system, thread, number, _vector(thread, vector, count))
+    return _write(system, thread, number, read_vector(thread, vector, count))
 
 
 @CALLS.add("fd", "data", "size", "long")
@@ -169,7 +174,7 @@ def pwrite64(system: System, thread: Thread, number: int, data: int, size_bytes:
 @CALLS.add("fd", "address", "int", "long", "long")
 def pwritev(system: System, thread: Thread, number: int, vector: int, count: int, position: int, _high: int) -> int:
     """Write several buffers at a position."""
-    return _write(system, thread, number, _vector(thread, vector, count), position)
+    return _write(system, thread, number, read_vector(thread, vector, count), position)
 
 
 @CALLS.add("fd", "address", "int", "long", "long", "flags")
@@ -178,7 +183,7 @@ def preadv2(
 ) -> int:
     """Read into several buffers from a position on, or from the descriptor's own."""
     _check_flags(flags)
-    return _read(thread, number, _vector(thread, vector, count), None if position == -1 else position)
+    return _read(thread, number, read_vector(thread, vector, count), None if position == -1 else position)
 
 
 @CALLS.add("fd", "address", "int", "long", "long", "flags")
@@ -187,7 +192,7 @@ def pwritev2(
 ) -> int:
     """Write several buffers at a position, or at the descriptor's own."""
     _check_flags(flags)
-    return _write(system, thread, number, _vector(thread, vector, count), None if position == -1 else position)
+    return _write(system, thread, number, read_vector(thread, vector, count), None if position == -1 else position)
 
 
 def _check_flags(flags: int) -> None:
@@ -196,7 +201,8 @@ def _check_flags(flags: int) -> None:
         raise KernelError(EOPNOTSUPP, f"a read or write with flags {flags:#x}")
 
 
-def _vector(thread: Thread, vector: int, count: int) -> list[tuple[int, int]]:
+def read_vector(thread: Thread, vector: int, count: int) -> list[tuple[int, int]]:
+    """Return addresses and sizes of buffers. Raises KernelError: EINVAL, EFAULT."""
     if not 0 <= count <= _MOST_BUFFERS:
         raise KernelError(EINVAL, f"{count} buffers, wanted 0 to {_MOST_BUFFERS}")
     packed = thread.process.space.read(vector, count * IOVEC.size)
