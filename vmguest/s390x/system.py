@@ -15,6 +15,7 @@ from vmguest.s390x.life import Life
 from vmguest.s390x.message_queues import MessageQueues
 from vmguest.s390x.oops import Oops
 from vmguest.s390x.page_frames import PageFrames
+from vmguest.s390x.posix_queues import PosixQueues
 from vmguest.s390x.process import Thread
 from vmguest.s390x.process_table import ProcessTable
 from vmguest.s390x.program import ProgramLoader
@@ -57,6 +58,7 @@ class System:
         self.segments = SharedSegments(kernel.machine.storage)
         self.semaphores = Semaphores()
         self.queues = MessageQueues(kernel.machine.storage.size_bytes)
+        self.posix_queues = PosixQueues(kernel.machine.storage.size_bytes)
         self._unknown: set[str] = set()
         # The entries of directories that are being read, as they were when that began.
         self.listings: WeakKeyDictionary[FileDescription, list[tuple[int, int, bytes]]] = WeakKeyDictionary()

@@ -15,6 +15,7 @@ from vmguest.s390x.calls import (
     open_how,
     pid_files,
     polling,
+    posix_queues,
     priorities,
     processes,
     processors,
@@ -29,7 +30,18 @@ from vmguest.s390x.calls.registry import SystemCall
 
 _GROUPS = (
     *(events, files, foreign_memory, information, ipc, locks, memory, message_queues, messages, mounts, names),
-    *(open_how, pid_files, polling, priorities, processes, processors, semaphores, shared_segments, signal_calls),
+    *(
+        open_how,
+        pid_files,
+        polling,
+        posix_queues,
+        priorities,
+        processes,
+        processors,
+        semaphores,
+        shared_segments,
+        signal_calls,
+    ),
     *(socketcall, sockets, times),
 )
 CALLS: dict[int, SystemCall] = {call.number: call for group in _GROUPS for call in group.CALLS.calls}

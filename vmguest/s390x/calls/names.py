@@ -3,7 +3,7 @@
 import os
 import stat as modes
 from collections.abc import Iterator
-from errno import EACCES, EEXIST, EINVAL, ENODATA, ENOTDIR, ERANGE
+from errno import EEXIST, EINVAL, ENODATA, ENOTDIR, EPERM, ERANGE
 from time import time_ns
 
 from dcss.errors import KernelError
@@ -446,9 +446,17 @@ def umask(system: System, thread: Thread, mask: int) -> int:
 
 
 @CALLS.add("path")
-def chroot(_system: System, _thread: Thread, _path: int) -> int:
-    """Refuse: the whole guest has one root."""
-    raise KernelError(EACCES, "chroot")
+def chroot(system: System, thread: Thread, path: int) -> int:
+    """Take the root as the root: the whole guest has that one. Raises KernelError: EPERM also for any other."""
+    process, vfs = thread.process, system.vfs
+    place = resolve(vfs, process, AT_FDCWD, process.space.string(path))
+    if not place.inode.is_dir:
+        raise KernelError(ENOTDIR, "chroot: not a directory")
+    root = vfs.root()
+    same = place.mount is root.mount and place.inode.number == root.inode.number
+    if not process.credentials.privileged or not same:
+        raise KernelError(EPERM, f"chroot to {os.fsdecode(place.path)}: the guest has one root")
+    return 0
 
 
 # -- extended attributes -----------------------------------------------------------------------------------------------
