@@ -65,7 +65,7 @@ def test_each_configuration_has_a_row_in_every_form_and_is_not_run_again(home: D
     if plot:
         assert "private, MiB" in (home.home / "rows.svg").read_text()
     if parquet:
-        from pyarrow.parquet import read_table  # type: ignore[import-untyped, unused-ignore]
+        from pyarrow.parquet import read_table  # type: ignore[import-untyped, import-not-found, unused-ignore]
 
         assert read_table(home.home / "rows.parquet").to_pylist() == rows
 
