@@ -117,10 +117,17 @@ class Searcher:
             places = starts[left] + self._anchors.offsets[content[left], alignment]
             left = left[keys_of(self._pieces[places]) == self._anchors.probes[content[left], probe]]
         equal = [
-            _equal(self._whole[starts[batch]], self.contents.rows(content[batch]))
+            self._equal(starts[batch], content[batch])
             for batch in (left[i : i + _COMPARED_PAGES] for i in range(0, len(left), _COMPARED_PAGES))
         ]
         return left[np.concatenate(equal)] if equal else left
+
+    def _equal(self, starts: Pages, content: Pages) -> Flags:
+        """Say which of the candidates have all bytes of a content."""
+        # Most candidates are of a few pages that have much in common with all memory: each is read once.
+        wanted, which = np.unique(content, return_inverse=True)
+        equal: Flags = (self._whole[starts] == self.contents.rows(wanted)[which]).all(axis=1)
+        return equal
 
 
 def read_pages(read: Reader, pages: Pages, rows: Bytes) -> Pages:
@@ -147,8 +154,3 @@ def _pieces(pages: Pages) -> Iterator[Pages]:
     """
     for start in range(0, max(1, len(pages) - 1), _BUFFER_PAGES - 1):
         yield pages[start : start + _BUFFER_PAGES]
-
-
-def _equal(found: Bytes, wanted: Bytes) -> Flags:
-    equal: Flags = (found == wanted).all(axis=1)
-    return equal

@@ -11,6 +11,7 @@ import numpy as np
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.maps import Vma
+from dcss.account.memory_map import MemoryMap
 from dcss.account.pagemap import Pagemap, Pages
 from dcss.account.space import ProcessPages
 from dcss.account.targets import Object
@@ -86,24 +87,35 @@ class ObjectSearch:
         self._host_files = host_files
         self._backings = backings
         self._searched: dict[Object, Pages] = {}
+        self._mapped: dict[MemoryMap, list[Vma]] = {}
 
     def reached(self, spaces: Iterable[ProcessPages], files: Iterable[FileDescriptor]) -> list[Reachable]:
         """Return what one guest reaches by its mappings and descriptors."""
         found: dict[Object, Reachable] = {}
         for space in spaces:
-            for vma in space.vmas:
-                # The guest inherited these mappings; nothing of a segment can be in them.
-                if not vma.inode or vma.object in self._host_files:
-                    continue
-                if is_foreign_memory(space.pid, vma, self._segments, self._backings):
-                    reachable = found.setdefault(vma.object, Reachable(vma.object, os.fsdecode(vma.path)))
-                    reachable.mapped.append((space.pid, vma))
+            for vma in self._mapped_by(space):
+                reachable = found.setdefault(vma.object, Reachable(vma.object, os.fsdecode(vma.path)))
+                reachable.mapped.append((space.pid, vma))
         for file in files:
             if file.object in self._segments or file.object in self._host_files:
                 continue
             if self._backings.of_file(file.pid, file.device, file.inode, file.path):
                 found.setdefault(file.object, Reachable(file.object, "")).opened.append(file)
         return list(found.values())
+
+    def _mapped_by(self, space: ProcessPages) -> list[Vma]:
+        """Return the mappings of memory in a process; guests that are forked alike have the map in common."""
+        found = self._mapped.get(space.map)
+        if found is None:
+            found = self._mapped[space.map] = [
+                vma
+                for vma in space.vmas
+                # The guest inherited mappings of host files; nothing of a segment can be in them.
+                if vma.inode
+                and vma.object not in self._host_files
+                and is_foreign_memory(space.pid, vma, self._segments, self._backings)
+            ]
+        return found
 
     def unanswered(self, spaces: Iterable[ProcessPages], files: Iterable[FileDescriptor]) -> list[str]:
         """Say what of `reached`, which must be called before, could not be told apart, and why."""

@@ -137,6 +137,29 @@ def test_single_pages_between_those_to_be_read_cost_no_calls(searcher: Searcher)
     assert process.read_pages == [FIRST_PAGE + place for place in (2, 3, 4, 5, 6, 7, 20)]
 
 
+def test_what_nearly_is_a_page_many_times_has_that_page_read_once(
+    searcher: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    contents = searcher.contents
+    offsets = np.unique(searcher._anchors.offsets[0])
+    spared = next(byte for byte in range(PAGE_SIZE) if not ((offsets <= byte) & (byte < offsets + 16)).any())
+    nearly = bytearray(contents.rows(np.array([0]))[0].tobytes())
+    nearly[spared] ^= 1
+    whole = contents.rows(np.array([1]))[0].tobytes()
+    asked: list[list[int]] = []
+    rows = Contents.rows
+
+    def noted(self: Contents, some: Pages) -> Bytes:
+        asked.append(some.tolist())
+        return rows(self, some)
+
+    monkeypatch.setattr(Contents, "rows", noted)
+    process = Process(pages_of(bytes(nearly) * 40 + whole * 3))
+    hits, _ = search(LastSearched(searcher), process)
+    assert hits == [((FIRST_PAGE + 40 + place) * PAGE_SIZE, 1) for place in range(3)]
+    assert asked == [[0, 1]]
+
+
 def test_pages_apart_are_no_gap(searcher: Searcher) -> None:
     # What is between these is no memory of the process.
     memory = {FIRST_PAGE: bytes(PAGE_SIZE), FIRST_PAGE + 2: bytes(PAGE_SIZE)}
