@@ -58,9 +58,12 @@ class ControlProgram:
         """One line for each damaged file of the spool that was set aside."""
         return self._findings.damaged
 
-    def report_findings(self, report: Callable[[str], None]) -> None:
-        """Call `report` with each of `findings`, those of now and those to come, and with loads that fail."""
-        self._findings.report_to(report)
+    def report_findings(self, report: Callable[[str], None], note: Callable[[str], None] = lambda _: None) -> None:
+        """Call `report` with each of `findings`, those of now and those to come, and with loads that fail.
+
+        `note` is called with what guests are refused, and why.
+        """
+        self._findings.report_to(report, note)
 
     def observe(
         self,

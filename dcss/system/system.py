@@ -85,7 +85,7 @@ class System(SystemState):
         stack.callback(self.log.close)
         if self.cp.swept:
             self.log.note(f"removed what a CP that was killed left: {', '.join(self.cp.swept)}")
-        self.cp.report_findings(self._warn)
+        self.cp.report_findings(self._warn, self.log.note)
         stack.callback(loop.set_exception_handler, loop.get_exception_handler())
         loop.set_exception_handler(self._on_unhandled)
         stack.callback(self._end.cancel)

@@ -135,8 +135,8 @@ class BlockingCp:
     def machines(self) -> Mapping[str, RegisteredMachine]:
         return self.cp.machines
 
-    def report_findings(self, report: Callable[[str], None]) -> None:
-        self.cp.report_findings(report)
+    def report_findings(self, report: Callable[[str], None], note: Callable[[str], None] = lambda _: None) -> None:
+        self.cp.report_findings(report, note)
 
     def publish(self, definition: SegmentDefinition, fill: Fill, *, image_bytes: int | None = None) -> Segment:
         return self.run(self.cp.publish(definition, fill, image_bytes=image_bytes))

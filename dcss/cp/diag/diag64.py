@@ -47,6 +47,8 @@ async def diagnose_64(host: Host, machine: RegisteredMachine, request: Request) 
     try:
         return await function(host.directory, machine, request)
     except RefusalError as refusal:
+        if not isinstance(refusal.__cause__, ValueError):  # with what is no name Linux asks which functions there are
+            host.findings.refused(machine.name, Diag64(request.ry).name, refusal.return_code, str(refusal))
         return Reply(ConditionCode.FAILED, request.rx, refusal.return_code)
     except (OSError, DcssError) as error:  # the content could not be brought into storage
         host.findings.load_failed(machine.name, error)

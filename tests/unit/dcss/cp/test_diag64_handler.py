@@ -301,6 +301,19 @@ def test_content_that_cannot_be_renewed_is_a_paging_error(cp: BlockingCp) -> Non
     assert cp.users("DISK") == 0
 
 
+def test_why_a_guest_was_refused_is_noted_and_is_no_warning(cp: BlockingCp) -> None:
+    reported: list[str] = []
+    noted: list[str] = []
+    cp.report_findings(reported.append, noted.append)
+    assert diag(cp, FINDSEGX, b"dummy\0\0\0").ry == 44  # Linux asks so whether CP knows the function
+    nosuch = "NOSUCH".ljust(8).encode("cp037")
+    for _ in range(200):
+        assert diag(cp, LOADSHRX, nosuch).ry == 44
+    line = "guest G: LOADSHRX gets return code 44: segment NOSUCH: does not exist, or is not saved"
+    assert noted == [*[line] * 100, "100 hypercalls were refused; further ones are not noted"]
+    assert reported == []
+
+
 @pytest.mark.parametrize("kind", ["SR", "SW"])
 def test_a_truncated_object_is_a_paging_error(cp: BlockingCp, kind: str) -> None:
     """The guest would end by SIGBUS; what guests may write is written anew for the next first user."""
