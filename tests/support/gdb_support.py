@@ -16,6 +16,7 @@ class FakeStub:
     breakpoints: set[int] = field(default_factory=set)
     watched: list[str] = field(default_factory=list)
     steps: int = 0
+    thread: str = "01"  # the CPU that stops
     ends_at: str = ""  # a packet that it does not answer
     before_stop: list[Mapping[int, int]] = field(default_factory=list)  # registers that the machine changes until then
 
@@ -43,10 +44,11 @@ class FakeStub:
         match kind:
             case "c":
                 return self.stop()
-            case "s":
+            case "v":
+                assert packet == f"vCont;s:{self.thread}", "the CPU that stopped, and no other"
                 self.steps += 1
                 self.registers[1] = self.registers.get(1, 0) + 4
-                return "T05thread:01;"
+                return f"T05thread:{self.thread};"
             case "p":
                 return f"{self.registers.get(int(rest, 16), 0):016x}"
             case "P":
@@ -78,4 +80,4 @@ class FakeStub:
         if self.before_stop:
             self.registers.update(self.before_stop.pop(0))
         self.registers[1] = address
-        return f"T05thread:01;{why}"
+        return f"T05thread:{self.thread};{why}"

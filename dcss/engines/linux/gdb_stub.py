@@ -5,6 +5,7 @@ Addresses are virtual ones of the CPU that stopped; real storage is read from ou
 """
 
 import asyncio
+import re
 import socket
 from collections.abc import Iterable
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from typing import NamedTuple
 from dcss.engines.linux.ended import MachineEndedError
 
 _PIECE_BYTES = 1024  # of storage in one packet: the stub takes 4 KiB, in hexadecimal
+_THREAD = re.compile(r"thread:([0-9a-f]+);")
 
 
 class Stop(NamedTuple):
@@ -25,6 +27,7 @@ class GdbStub:
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
+        self._thread = ""  # the CPU that stopped, as the stub numbers them
 
     @classmethod
     async def connect(cls, sock: socket.socket) -> "GdbStub":
@@ -42,11 +45,11 @@ class GdbStub:
 
     async def resume(self) -> Stop:
         """Let the machine run until it stops."""
-        return _stop(await self._ask("c"))
+        return self._stopped(await self._ask("c"))
 
     async def step(self) -> None:
-        """Execute one instruction."""
-        await self._ask("s")
+        """Have the CPU that stopped execute one instruction, and no other CPU any: that might stop instead."""
+        self._stopped(await self._ask(f"vCont;s:{self._thread}"))
 
     async def register(self, number: int) -> int:
         """Return a register of the CPU that stopped."""
@@ -88,6 +91,13 @@ class GdbStub:
         """Undo `watch_writes`."""
         await self._order(f"z2,{address:x},{size_bytes:x}")
 
+    def _stopped(self, answer: str) -> Stop:
+        found = _THREAD.search(answer)
+        if found is None:
+            raise ValueError(f"QEMU's gdb stub: found the answer {answer!r}, wanted which CPU stopped")
+        self._thread = found[1]
+        return Stop("watch:" in answer)
+
     async def _order(self, packet: str) -> None:
         answer = await self._ask(packet)
         if answer != "OK":
@@ -111,7 +121,3 @@ class GdbStub:
         packet = await self._reader.readuntil(b"#")
         await self._reader.readexactly(2)  # the checksum: nothing is lost on a socket
         return packet[packet.rindex(b"$") + 1 : -1].decode("latin-1")
-
-
-def _stop(answer: str) -> Stop:
-    return Stop("watch:" in answer)

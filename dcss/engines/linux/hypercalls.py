@@ -19,6 +19,7 @@ from dcss.engines.linux.monitor import Monitor
 from dcss.engines.linux.real_storage import RealStorage
 from dcss.engines.linux.registers import CONDITION_CODE_SHIFT, GPR0, PSW_ADDRESS, PSW_MASK
 from dcss.engines.linux.stsi import show_zvm
+from dcss.errors import LaunchError
 from dcss.host.aio import in_thread
 
 _INSTRUCTION_BYTES = 4
@@ -49,7 +50,9 @@ class Hypercalls:
         while True:
             await self._stub.resume()
             address = await self._stub.register(PSW_ADDRESS)
-            site = self._sites[address]
+            site = self._sites.get(address)
+            if site is None:
+                raise LaunchError(f"it stopped at {address:#x}, where its kernel has no call of CP")
             match site.call:
                 case Call.STSI:
                     await show_zvm(self._stub, site)

@@ -159,14 +159,14 @@ class MachineInstance(ToldByConsole, ABC):
 
     async def _failure(self) -> str:
         """Return why a machine ended by itself that should not have; nothing where its list had ended."""
-        panic = panic_since(self._log, self._log_start_bytes)
-        if panic is not None:
-            return f"its kernel panicked: {panic}; dcss logs {self.name} has all of it"
-        if await self._console.verdict() is not None:
-            return ""
         storage = self._own_storage()
         size_bytes = storage.end - storage.start
         little = f"; storage: {size_bytes >> 20}M may be too little for it" if 0 < size_bytes < _USUAL_BYTES else ""
+        panic = panic_since(self._log, self._log_start_bytes)
+        if panic is not None:
+            return f"its kernel panicked: {panic}{little}; dcss logs {self.name} has all of it"
+        if await self._console.verdict() is not None:
+            return ""
         return f"its machine ended before its `run:` list did, for no reason given{little}; see dcss logs {self.name}"
 
     async def _attend_or_end(self) -> None:

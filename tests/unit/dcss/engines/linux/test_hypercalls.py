@@ -21,6 +21,7 @@ from dcss.engines.linux.instructions import Site
 from dcss.engines.linux.monitor import Monitor as QemuMonitor
 from dcss.engines.linux.monitor import PassedDescriptor
 from dcss.engines.linux.real_storage import RealStorage
+from dcss.errors import LaunchError
 
 CC = 44
 NAME = "LIB     ".encode("cp037")
@@ -77,7 +78,7 @@ class Machine:
         self.requests.append(request)
         return self.replies.pop(0) if self.replies else self.reply
 
-    async def run(self) -> None:
+    async def run(self, wanted: type[Exception] = MachineEndedError, said: str = "") -> None:
         ours, theirs = socket.socketpair()
         serving = asyncio.create_task(self.fake.serve(theirs))
         stub = await GdbStub.connect(ours)
@@ -89,7 +90,7 @@ class Machine:
             {0x1000: self.site},
             log=self.log.append,
         )
-        with pytest.raises(MachineEndedError):
+        with pytest.raises(wanted, match=said):
             await calls.serve()
         stub.close()
         await serving
@@ -206,6 +207,14 @@ async def test_iucv_is_refused_once() -> None:
 @in_event_loop
 async def test_stsi_shows_zvm() -> None:
     machine = Machine("b27d4000", {0: 0xFFFF_0000_3000_0002, 1: 0x2000_0002, 4: 0x900}, Reply(0))
+    machine.fake.thread = "02"  # another may come to a call of its own meanwhile: it does not run
     await machine.run()
     assert machine.fake.steps == 1
     assert machine.fake.storage[0x900 + 56 : 0x900 + 72].decode("cp037") == "z/VM    7.3.0   "
+
+
+@in_event_loop
+async def test_a_stop_where_no_call_is_ends_the_machine_with_a_reason() -> None:
+    machine = Machine("b27d4000", {}, Reply(0))
+    machine.fake.stops = [(0x1004, "")]
+    await machine.run(LaunchError, "it stopped at 0x1004, where its kernel has no call of CP")
