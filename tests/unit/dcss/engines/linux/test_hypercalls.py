@@ -78,7 +78,7 @@ class Machine:
         self.requests.append(request)
         return self.replies.pop(0) if self.replies else self.reply
 
-    async def run(self, wanted: type[Exception] = MachineEndedError, said: str = "") -> None:
+    async def run(self, wanted: type[Exception] = MachineEndedError, said: str | None = None) -> None:
         ours, theirs = socket.socketpair()
         serving = asyncio.create_task(self.fake.serve(theirs))
         stub = await GdbStub.connect(ours)
