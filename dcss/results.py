@@ -379,7 +379,13 @@ class ComparisonResult(Result):
     limits: tuple[str, ...] = ()
     provenance: Provenance | None = None
 
-    _TABLES = ("ways",)
+    _TABLES = ("ways", "guests")
+
+    def rows(self, table: str | None = None) -> list[JsonObject]:
+        """Return a table as Result.rows does; a row of `guests` has its way, one of `ways` no guests."""
+        if table == "guests":
+            return [{"way": way.way, **row} for way in self.ways for row in rows_of(to_document(way)["guests"])]
+        return [{name: value for name, value in row.items() if name != "guests"} for row in Result.rows(self, table)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ class _CommandType(click.ParamType[tuple[str, ...]]):
     "pids",
     multiple=True,
     type=click.IntRange(1, _MOST_PROCESSES),
+    metavar="PID",
     help="Ask about this running process; may be given several times.",
 )
 @click.option(
@@ -86,6 +87,7 @@ class _CommandType(click.ParamType[tuple[str, ...]]):
     "runs",
     multiple=True,
     type=_CommandType(),
+    metavar="COMMAND",
     help="Run this command and ask about what it touches; may be given several times.",
 )
 @click.option(
@@ -100,7 +102,12 @@ class _CommandType(click.ParamType[tuple[str, ...]]):
     help="Forecast for so many guests; the first number is that of the YAML.",
 )
 @click.option(
-    "--min-users", type=click.IntRange(1), default=2, show_default=True, help="Take files that so many would use."
+    "--min-users",
+    type=click.IntRange(1),
+    default=2,
+    show_default=True,
+    metavar="N",
+    help="Take files that so many would use.",
 )
 @click.option(
     "--storage", "storage_bytes", type=SizeType(), metavar="SIZE", help="The guests' storage; 64M by default."
@@ -164,9 +171,9 @@ def command(
     from dcss.progress import SilentProgress
     from dcss.report.progress import progress_for
 
+    only_one(json=as_json, csv=csv_table)
     if not sources and not pids and not runs:
         raise click.UsageError("found no SOURCE, --pid or --run, wanted one at least.")
-    only_one(json=as_json, csv=csv_table)
     try:
         SegmentName(segment)
     except ValueError as error:

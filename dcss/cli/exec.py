@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 @click.argument("words", nargs=-1, required=True, metavar="-- COMMAND...", type=click.UNPROCESSED)
 @click.option("-i", "--interactive", is_flag=True, help="Pass standard input on to the program.")
 @click.option("-t", "--tty", "terminal", is_flag=True, help="Give the program a terminal, which is this one.")
-@click.option("-e", "--env", "environment", multiple=True, metavar="NAME=VALUE", help="Set a variable for the program.")
+@click.option(
+    "-e",
+    "--env",
+    "environment",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="Set a variable for the program; may be given several times.",
+)
 @click.option("-w", "--workdir", "directory", metavar="DIR", help="Start the program in this directory of the guest.")
 @click.option("--strace", is_flag=True, help="Write a line to stderr for each system call.")
 @click.option("--gdb", is_flag=True, help="Have the program wait for gdb, and say how to connect it.")

@@ -67,10 +67,11 @@ def command(
 
     Exit status: 0 verified; 1 refuted or unproved.
     """
+    only_one(json=as_json, csv=csv_table)
+    only_one(watch=watch_seconds, csv=csv_table)
+    only_one(watch=watch_seconds, evidence=evidence)
     if len(set(pids)) == 1 and not files and not objects:
         raise click.UsageError("found one PID, wanted two or more, or --file or --object to look for.")
-    only_one(json=as_json, csv=csv_table)
-    only_one(watch=watch_seconds, csv=csv_table, evidence=evidence)
     if watch_seconds is None:
         result = _once(pids, files, objects, evidence)
         _show(result, csv_table, as_json=as_json, verbose=verbose)

@@ -23,7 +23,9 @@ _MARKS = {"ok": "✓", "failed": "✗", "hung": "✗", "lost": "✗", "skipped":
 
 @click.command("kernel-test")
 @click.argument("kernels", metavar="KERNEL...", nargs=-1)
-@click.option("--check", "checks", multiple=True, metavar="NAME", help="Run this check only; may be repeated.")
+@click.option(
+    "--check", "checks", multiple=True, metavar="NAME", help="Run this check only; may be given several times."
+)
 @click.option("--list", "listing", is_flag=True, help="List the checks, and what should hold.")
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write JUnit XML, too.")
 @click.option("--tap", is_flag=True, help="Print TAP (as KTAP has it) instead of the table.")
@@ -52,9 +54,9 @@ def command(
 
     Exit status: 0 all checks hold; 1 some do not; 2 usage; 3 a kernel could not be tested.
     """
+    only_one(json=as_json, csv=csv_table, tap=tap)
     if not kernels and not listing:
         raise click.UsageError("found no KERNEL, wanted one or more: a path, or debian:SUITE such as debian:trixie")
-    only_one(json=as_json, csv=csv_table, tap=tap)
     form: Form = "json" if as_json else "csv" if csv_table else "tap" if tap else "table"
     raise SystemExit(_run(kernels, checks, listing, junit, form, bisect=bisect))
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import check_written_path, echo_error, json_option, print_json
+from dcss.cli.options import check_written_path, echo_error, json_option, only_one, print_json
 from dcss.cli.systems import chosen, live_system, system_argument
 from dcss.errors import ConfigError, DcssError, LaunchError
 
@@ -45,8 +45,7 @@ def command(system: str | None, listen: str | None, textfile: Path | None, dashb
 
     The server gives Prometheus text, or OpenMetrics if Accept asks for it. It goes on while the system is down.
     """
-    if sum((listen is not None, textfile is not None, dashboard)) > 1:
-        raise click.UsageError("found more than one of --listen, --textfile and --dashboard, wanted one of them.")
+    only_one(listen=listen, textfile=textfile, dashboard=dashboard)
     if dashboard:
         from dcss.report.openmetrics import dashboard_text
 

@@ -49,8 +49,8 @@ def command(
     dcss run demo.yaml --evidence frames.json
     dcss run demo.yaml --timings trace.json
 
-    Exit status: 0 verified; 1 refuted; 2 CONFIG or the command line is wrong; 3 a guest or a part of the system
-    failed. Ctrl-C takes the system down.
+    Exit status: 0 verified; 1 refuted or unproved; 2 CONFIG or the command line is wrong; 3 a guest or a part of
+    the system failed. Ctrl-C takes the system down.
     """
     from dcss.config.beside import PlanBeside
     from dcss.config.document import presumed_engines, read_document

@@ -167,7 +167,7 @@ def purge(name: str | None, purge_all: bool, system: str, as_json: bool) -> int:
 
 @command.command("import")
 @click.argument("file", type=_path)
-@click.option("--name", help="A new name for the segment.")
+@click.option("--name", metavar="NAME", help="A new name for the segment.")
 @click.option("--at", "address", type=SizeType(), metavar="ADDRESS", help="A new address for its first byte.")
 @click.option("--type", "kind", type=click.Choice(_TYPES, case_sensitive=False), help="Type, if FILE has no manifest.")
 @click.option("--as-is", is_flag=True, help="Take FILE for a segment's content, whatever is in it.")

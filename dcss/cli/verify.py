@@ -36,7 +36,7 @@ def command(system: str | None, *, as_json: bool, evidence: Path | None, csv_tab
 
     Each guest is stopped while its memory is examined: a few seconds in all for a hundred guests.
 
-    Exit status: 0 verified; 1 refuted.
+    Exit status: 0 verified; 1 refuted or unproved.
     """
     only_one(json=as_json, csv=csv_table)
     if evidence is not None:

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from statistics import median
-from typing import Any
 
 from dcss.report.blocks import Block, Cell, Column, Mark, Note, Page, Row, Table, bytes_cell, text_cell
 from dcss.report.units import UNKNOWN, fmt_bytes, fmt_count
-from dcss.results import ComparisonResult, WayGuest, WayResult, sum_of
+from dcss.results import ComparisonResult, WayResult
 
 _WAY_COLUMNS = (
     Column(""),
@@ -54,45 +53,10 @@ def compare_page(result: ComparisonResult, *, show_all: bool = False) -> Page:
     )
 
 
-def comparison_rows(result: ComparisonResult) -> list[dict[str, Any]]:
-    """Return rows for a spreadsheet: one for each way, where `guest` is empty, and one for each guest of it."""
-    return [row for way in result.ways for row in (_whole_row(way), *(_part_row(way, guest) for guest in way.guests))]
-
-
 def guest_median_bytes(sizes: Sequence[int | None]) -> int | None:
     """Return the median over guests, or None where one of them is not known."""
     known = [size for size in sizes if size is not None]
     return round(median(known)) if known and len(known) == len(sizes) else None
-
-
-def _whole_row(way: WayResult) -> dict[str, Any]:
-    return {
-        "way": way.way,
-        "guest": None,
-        "verdict": way.verdict,
-        "seconds": way.ready_seconds,
-        "cpu_seconds": way.cpu_seconds,
-        "private_bytes": way.private_bytes,
-        "copies_bytes": sum_of([guest.copies_bytes for guest in way.guests]) if way.guests else None,
-        "shared_bytes": way.segment_bytes,
-        "memory_bytes": way.memory_bytes,
-        "reason": way.reason,
-    }
-
-
-def _part_row(way: WayResult, guest: WayGuest) -> dict[str, Any]:
-    return {
-        "way": way.way,
-        "guest": guest.name,
-        "verdict": None,
-        "seconds": guest.seconds,
-        "cpu_seconds": guest.cpu_seconds,
-        "private_bytes": guest.private_bytes,
-        "copies_bytes": guest.copies_bytes,
-        "shared_bytes": guest.shared_bytes,
-        "memory_bytes": sum_of([guest.private_bytes, guest.shared_bytes]),
-        "reason": None,
-    }
 
 
 def _way_row(way: WayResult) -> Row:

@@ -1,12 +1,9 @@
 """Each command speaks JSON, and each document that one prints has a schema, or a reason why not."""
 
-from collections.abc import Iterator
-
-import click
 import pytest
+from commands_support import COMMANDS
 from jsonschema import Draft202012Validator
 
-from dcss.cli.main import cli
 from dcss.errors import ConfigError
 from dcss.schemas.registry import DOCUMENTS, document_schema
 
@@ -34,21 +31,6 @@ WITHOUT_CSV = {
     "metrics": "text for Prometheus",
     "docs": "pages of text",
 }
-
-
-def leaves(command: click.Command, path: str = "") -> Iterator[tuple[str, click.Command]]:
-    """Yield each command that does something, by its words."""
-    if not isinstance(command, click.Group):
-        yield path, command
-        return
-    context = click.Context(command)
-    for name in command.list_commands(context):
-        below = command.get_command(context, name)
-        assert below is not None
-        yield from leaves(below, f"{path} {name}".strip())
-
-
-COMMANDS = dict(leaves(cli))
 
 
 @pytest.mark.parametrize("name", COMMANDS)
