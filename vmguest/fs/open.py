@@ -76,6 +76,11 @@ class FileDescription:
         """Whether nobody holds it any more."""
         return not self._holders
 
+    @property
+    def holders(self) -> int:
+        """How many hold it."""
+        return self._holders
+
     def hold(self) -> Self:
         """Count one more holder, which will `close` it too."""
         self._holders += 1

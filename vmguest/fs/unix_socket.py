@@ -24,6 +24,7 @@ from typing import Final, NamedTuple
 from dcss.errors import KernelError
 from vmguest.fs.anonymous import SOCKFS, anonymous_dentry
 from vmguest.fs.file import StreamFile, UserMemory
+from vmguest.fs.in_flight import InFlight
 from vmguest.fs.ioctls import FIONREAD, INT
 from vmguest.fs.namei import Vfs
 from vmguest.fs.open import O_NONBLOCK, O_RDWR, FileDescription
@@ -80,6 +81,7 @@ class SocketMemory:
     def __init__(self, most_bytes: int = MOST_QUEUED_BYTES) -> None:
         self._most_bytes = most_bytes
         self.used_bytes = 0
+        self.in_flight = InFlight()
 
     def take(self, size_bytes: int) -> None:
         """Take memory for one message. Raises KernelError(ENOBUFS)."""
@@ -304,7 +306,10 @@ class UnixSocket(StreamFile):
             told = self.wants_sender or peer.wants_sender or not peer.accepted
             sender = self.caller() if told else UNKNOWN
         peer._memory.take(len(data))
-        peer._messages.append(Message(data, sender, tuple(each.hold() for each in files), self.name))
+        held = tuple(each.hold() for each in files)
+        peer._messages.append(Message(data, sender, held, self.name))
+        if held:
+            self._memory.in_flight.sent(peer)
         peer._size_bytes += len(data)
         peer._arrivals += 1
         return len(data)
@@ -387,6 +392,17 @@ class UnixSocket(StreamFile):
         self._connections.clear()
         self.backlog = None
         self._forget()
+        self._memory.in_flight.collect()
+
+    def waiting_files(self) -> Iterable[FileDescription]:
+        """Return the open files beside messages that nobody has received."""
+        return [file for message in self._messages for file in message.files]
+
+    def drop_files(self) -> None:
+        """Close the open files beside messages that nobody can receive."""
+        files = self.waiting_files()
+        self._messages = deque(message._replace(files=()) for message in self._messages)
+        close_all(files)
 
     def _forget(self) -> None:
         messages = tuple(self._messages)

@@ -38,6 +38,7 @@ _FETCHED_BYTES = 2  # the length that Unicorn gives for an instruction that it c
 _LOAD_FPC_AT = 0x400  # absolute address, in the part of the lowest pages that the architecture leaves to the kernel
 _LOAD_FPC = bytes.fromhex("b3840000 0a00")  # sfpc %r0; svc 0
 _NOWHERE = 1  # no instruction lies at an odd address: the CPU runs until it is stopped
+_FLUSH_ADDRESSES = UC_CTL_TLB_FLUSH | UC_CTL_IO_WRITE << 30  # as UC_CTL in <unicorn/unicorn.h>: what, and how
 _MASK = (1 << 64) - 1
 _STACK_POINTER = 15
 
@@ -229,7 +230,7 @@ class Cpu:
 
     def purge(self) -> None:
         """Forget translated addresses, after page tables became invalid or more restrictive, or others were loaded."""
-        self._uc.ctl(UC_CTL_TLB_FLUSH, UC_CTL_IO_WRITE)
+        uclib.uc_ctl(self._handle, _FLUSH_ADDRESSES)
 
     def forget_code(self) -> None:
         """Forget translated code, after the host changed what may be instructions."""

@@ -27,6 +27,7 @@ _MOST_BUFFERS = 1024
 _NOWHERE = memoryview(bytearray())  # where a read of no bytes goes, which tells errors all the same
 _CHUNK_BYTES = 1 << 20
 _RWF_HIPRI, _RWF_DSYNC, _RWF_SYNC = 1, 2, 4
+_SYNC_FILE_WAIT, _SYNC_FILE_WRITE = 5, 2  # before and behind; that writing begins is up to whoever waits
 _WRITABLE_FLAGS = O_APPEND | O_NONBLOCK
 
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL = range(5)
@@ -493,6 +494,16 @@ def fadvise64(_system: System, thread: Thread, number: int, _offset: int, _lengt
     if not thread.process.files.get(number).file.seekable:
         raise KernelError(ESPIPE, f"descriptor {number}: has no positions")
     return 0
+
+
+@CALLS.add("fd", "long", "long", "uint")
+def sync_file_range(system: System, thread: Thread, number: int, offset: int, count: int, flags: int) -> int:
+    """Write what was changed of a file's data: of all of it, where some is to be waited for."""
+    if flags & ~(_SYNC_FILE_WAIT | _SYNC_FILE_WRITE) or offset < 0 or count < 0 or offset + count >= 1 << 63:
+        raise KernelError(EINVAL, f"sync_file_range of {count} bytes at {offset}, flags {flags:#x}")
+    if not thread.process.files.get(number).file.seekable:
+        raise KernelError(ESPIPE, f"descriptor {number}: has no positions")
+    return (fdatasync(system, thread, number) or 0) if flags & _SYNC_FILE_WAIT else 0
 
 
 @CALLS.add("fd", "long", "size")
