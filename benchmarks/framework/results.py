@@ -1,7 +1,7 @@
 """What a run found, as data and as JSON: rows that compare, rows that grow, and the machine."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -128,6 +128,29 @@ class Results:
         rows = tuple(_row(each) for each in document.pop("rows"))
         growths = tuple(_growth(each) for each in document.pop("growths"))
         return cls(rows=rows, growths=growths, **document)
+
+    @classmethod
+    def joined(cls, runs: Sequence["Results"]) -> "Results":
+        """Return several runs of one mode as one; of a benchmark that several have, the last one counts.
+
+        What runs say differently of the machine, such as their commits, is all said. Raises ValueError for two modes.
+        """
+        modes = sorted({run.mode for run in runs})
+        if len(modes) != 1:
+            raise ValueError(f"found runs of the modes {', '.join(modes)}, wanted runs of one mode")
+        machine: dict[str, list[str]] = {}
+        for run in runs:
+            for key, value in run.machine.items():
+                if value not in machine.setdefault(key, []):
+                    machine[key].append(value)
+        last = {name: run for run in runs for name in run.seconds}
+        return cls(
+            modes[0],
+            {key: ", ".join(values) for key, values in machine.items()},
+            tuple(row for name, run in last.items() for row in run.rows if row.benchmark == name),
+            tuple(each for name, run in last.items() for each in run.growths if each.benchmark == name),
+            {name: run.seconds[name] for name, run in last.items()},
+        )
 
 
 def _row(fields: dict[str, Any]) -> Row:

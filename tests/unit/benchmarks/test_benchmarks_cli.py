@@ -1,6 +1,7 @@
 """The command line of benchmarks: what fails, what is written, and what is said."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,23 @@ def test_runs_of_two_modes_are_no_baseline(tmp_path: Path) -> None:
     run_of(GOOD).write(tmp_path / "quick.json")
     Results("full", {}).write(tmp_path / "full.json")
     result = call("baseline", tmp_path / "quick.json", tmp_path / "full.json")
+    assert result.exit_code == 2
+    assert "found runs of the modes full, quick, wanted runs of one mode" in result.output
+
+
+def test_benchmarks_that_were_run_one_by_one_are_joined(tmp_path: Path) -> None:
+    other = replace(GOOD, benchmark="other")
+    Results("full", {"cores": "2", "commit": "a"}, (BAD,), (), {"made-up": 1.0}).write(tmp_path / "1.json")
+    Results("full", {"cores": "2", "commit": "b"}, (other,), (), {"other": 3.0}).write(tmp_path / "2.json")
+    Results("full", {"cores": "2", "commit": "b"}, (GOOD,), (), {"made-up": 2.0}).write(tmp_path / "3.json")
+    parts = [tmp_path / f"{number}.json" for number in (1, 2, 3)]
+    assert call("join", *parts, "--output", tmp_path / "all.json").exit_code == 0
+    seconds = {"made-up": 2.0, "other": 3.0}
+    assert Results.read(tmp_path / "all.json") == Results(
+        "full", {"cores": "2", "commit": "a, b"}, (GOOD, other), (), seconds
+    )
+    run_of(GOOD).write(tmp_path / "quick.json")
+    result = call("join", tmp_path / "1.json", tmp_path / "quick.json", "--output", tmp_path / "all.json")
     assert result.exit_code == 2
     assert "found runs of the modes full, quick, wanted runs of one mode" in result.output
 
