@@ -3,7 +3,6 @@
 import asyncio
 import importlib.util
 import os
-import shutil
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -20,6 +19,7 @@ from dcss.engines.linux.notes import note
 from dcss.engines.linux.pmem import close_devices, load_devices
 from dcss.engines.linux.pmem_machine import MOST_DEVICES, PmemMachine
 from dcss.engines.linux.qemu import FIRMWARE_BYTES, PACKAGES, PROGRAMS, Machine, QemuProcess
+from dcss.engines.linux.qemu_version import OLDEST, unusable_because
 from dcss.engines.linux.reach import segments_end
 from dcss.errors import DcssError, LaunchError
 from dcss.host.aio import cancel, in_thread
@@ -162,9 +162,10 @@ def _settings(plan: GuestPlan) -> LinuxSettings:
 
 def _unsupported(guest: GuestPlan) -> Iterator[ConfigProblem]:
     arch = _settings(guest).arch
-    if shutil.which(PROGRAMS[arch]) is None:
-        found, wanted = f"linux, and no {PROGRAMS[arch]}", f"{PROGRAMS[arch]} in PATH"
-        yield ConfigProblem(f"{guest.where}: engine", found, wanted, f"apt install {PACKAGES[arch]}")
+    unusable = unusable_because(PROGRAMS[arch])
+    if unusable is not None:
+        wanted = f"{PROGRAMS[arch]} {'.'.join(map(str, OLDEST))} or newer in PATH"
+        yield ConfigProblem(f"{guest.where}: engine", f"linux, and {unusable}", wanted, f"apt install {PACKAGES[arch]}")
     if guest.has_devices:
         yield from _unsupported_by_pmem(guest)
     else:
