@@ -10,6 +10,7 @@ from benchmarks.framework.session import Session
 BENCHMARKS = {
     "start": "benchmarks.cases.start",
     "commands": "benchmarks.cases.commands",
+    "fleet": "benchmarks.cases.fleet",
     "many": "benchmarks.cases.many",
     "alternatives": "benchmarks.cases.alternatives",
     "qemu": "benchmarks.cases.qemu.case",

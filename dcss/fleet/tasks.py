@@ -21,7 +21,7 @@ from dcss.fleet.content import Content
 from dcss.fleet.host_yaml import with_images
 from dcss.host.files import write_all, write_durably
 from dcss.host.memory import available_memory_bytes
-from dcss.host.paths import cache_directory, private_directory
+from dcss.host.paths import cache_directory, private_directory, runtime_directory
 from dcss.version import VERSION
 
 Answer = dict[str, Any]
@@ -59,10 +59,12 @@ def ensure_up(base: str | None, system: str, yaml: bytes, images: Sequence[str])
     text = with_images(yaml, _directory(base) / "segments")
     config = _directory(base) / f"{system}.{sha256(text).hexdigest()[:_DIGEST_CHARACTERS]}.yaml"
     with _alone(base, system) as lock:
-        found = _look(base, system)
-        if found is not None and found.get("config") == str(config):
-            return {"adopted": True, "exit_status": 0, "document": found, "error": None}
-        _dcss(base, ["down", system], lock)
+        # Each command takes a few tenths of a second: what has no directory needs neither question nor end.
+        if (_runtime_directory(base) / system).exists():
+            found = _look(base, system)
+            if found is not None and found.get("config") == str(config):
+                return {"adopted": True, "exit_status": 0, "document": found, "error": None}
+            _dcss(base, ["down", system], lock)
         write_durably(config, lambda descriptor: write_all(descriptor, text), mode=0o600)
         return {"adopted": False, **_dcss(base, ["up", str(config), "-d"], lock)}
 
@@ -120,6 +122,11 @@ def environment_of(base: str | None) -> dict[str, str]:
     for name in directories.values():
         (Path(base) / name).mkdir(mode=0o700, parents=True, exist_ok=True)
     return {**os.environ, **{variable: str(Path(base) / name) for variable, name in directories.items()}}
+
+
+def _runtime_directory(base: str | None) -> Path:
+    """Return where each system that runs, or was killed, has a directory of its name."""
+    return runtime_directory() if base is None else Path(base) / "run" / "dcss"
 
 
 def _directory(base: str | None) -> Path:
