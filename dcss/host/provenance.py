@@ -2,9 +2,9 @@
 
 import os
 import sys
-from datetime import UTC, datetime
 from functools import cache
 
+from dcss.host.text import utc_now
 from dcss.results import Provenance
 from dcss.version import VERSION
 
@@ -12,9 +12,8 @@ from dcss.version import VERSION
 def provenance() -> Provenance:
     """Return the machine and the versions of this process, at the time of the call."""
     host, kernel, architecture, cpus, memory_bytes, page_bytes = _machine()
-    now = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
     python = ".".join(map(str, sys.version_info[:3]))
-    return Provenance(now, host, kernel, architecture, cpus, memory_bytes, page_bytes, python, VERSION)
+    return Provenance(utc_now(), host, kernel, architecture, cpus, memory_bytes, page_bytes, python, VERSION)
 
 
 @cache

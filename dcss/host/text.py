@@ -2,6 +2,7 @@
 
 import codecs
 import os
+import time
 from datetime import UTC, datetime
 from functools import lru_cache
 
@@ -20,6 +21,11 @@ def is_encodable(text: str) -> bool:
 def iso_utc(seconds: int) -> str:
     """Return an instant of the wall clock as ISO 8601 writes it, in UTC."""
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def utc_now() -> str:
+    """Return this instant of the wall clock as ISO 8601 writes it, in UTC and whole seconds."""
+    return iso_utc(int(time.time()))
 
 
 def _escape(error: UnicodeError) -> tuple[str | bytes, int]:

@@ -3,18 +3,12 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from datetime import UTC, datetime
 from pathlib import Path
 
-from dcss.host.text import ESCAPE_SURROGATES
+from dcss.host.text import ESCAPE_SURROGATES, utc_now
 
 LOG_NAME = "cp.log"
 Echo = Callable[[str], None]
-
-
-def utc_now() -> str:
-    """Return this instant as ISO 8601 writes it, in UTC and whole seconds."""
-    return datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 class SystemLog:

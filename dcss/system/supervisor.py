@@ -12,9 +12,10 @@ from dcss.cp.program import ControlProgram
 from dcss.engines.base import Engine, GuestRefusedError, Port
 from dcss.host.aio import TaskSet
 from dcss.host.rlimits import explain
+from dcss.host.text import utc_now
 from dcss.system.guest import Guest, State
 from dcss.system.instance import GuestInstance
-from dcss.system.log import SystemLog, utc_now
+from dcss.system.log import SystemLog
 
 STARTS_AT_ONCE = 8  # an engine makes one process after the other: more requests would only wait there
 _EXIT_SECONDS = 2.0  # for so long a guest may live on that reported that it failed

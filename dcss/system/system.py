@@ -18,10 +18,11 @@ from dcss.host.libc import use_one_arena
 from dcss.host.mark import Mark
 from dcss.host.prctl import adopt_orphans
 from dcss.host.rlimits import raise_descriptor_limit
+from dcss.host.text import utc_now
 from dcss.progress import Progress
 from dcss.results import GuestOutcome
 from dcss.rpc.server import ControlServer
-from dcss.system.log import Echo, SystemLog, utc_now
+from dcss.system.log import Echo, SystemLog
 from dcss.system.proof import Prover
 from dcss.system.publish import publish_segments
 from dcss.system.requests import Requests

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Lock
@@ -21,6 +20,7 @@ from dcss.documents import from_document, to_document
 from dcss.fleet.sweep.results import KernelFigures, RunFigures
 from dcss.fleet.tasks import Answer, environment_of
 from dcss.host.paths import cache_directory, private_directory
+from dcss.host.text import utc_now
 from dcss.results import RunResult, sum_of
 from dcss.version import VERSION
 
@@ -48,7 +48,7 @@ def run_configuration(base: str | None, run: str, order: Mapping[str, Any]) -> A
             words.append(str(directory / "system.yaml"))
         # Nothing of a configuration is kept: neither logs nor saved segments.
         environment = {**environment_of(base), "XDG_STATE_HOME": str(directory / "state")}
-        began_at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        began_at = utc_now()
         began = time.monotonic()
         process = _start(run, words, environment, lock, directory)
         timed_out = _wait(process, limit_seconds)
