@@ -22,7 +22,7 @@ from dcss.cli.options import (
 
 if TYPE_CHECKING:
     from dcss.fleet.operations import Fleet, Question
-    from dcss.fleet.results import FleetResult
+    from dcss.fleet.results import FleetResult, FleetRunResult
 
 
 @click.group("fleet", cls=CommandGroup)
@@ -47,6 +47,7 @@ workers_option = click.option(
     help="With hosts: all, and without a scheduler: so many hosts.",
 )
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show every host.")
+guests_option = click.option("-v", "--verbose", is_flag=True, help="Show every guest.")
 
 
 @command.command("plan")
@@ -104,10 +105,52 @@ def hosts_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return fleet_argument(json_option(function))
 
 
+@command.command("run")
+@hosts_options
+@measured_option
+@workers_option
+@guests_option
+def run(
+    config: Path,
+    *,
+    scheduler: str | None,
+    trust_network: bool,
+    measured: Path | None,
+    workers: int | None,
+    as_json: bool,
+    verbose: bool,
+) -> int:
+    """Bring the fleet up, run its workloads, verify, measure, and take it down.
+
+    \b
+    dcss fleet run fleet.yaml --workers 2      two stand-ins on this machine
+    dcss fleet run fleet.yaml --scheduler tls://host1:8786
+
+    What a command that broke off left up is adopted, and taken down at the end. So it is after Ctrl-C.
+
+    Exit status: 0 verified on every host; 1 refuted or unproved; 2 FLEET.yaml or the command line is wrong; 3 a guest
+    or a host failed.
+    """
+    from dcss.fleet.operations import run_fleet
+    from dcss.report.progress import progress_for
+
+    progress = progress_for(sys.stderr)
+    try:
+        with _fleet(config, scheduler, trusted=trust_network, workers=workers) as fleet:
+            result = run_fleet(fleet, measured, progress)
+    finally:
+        progress.close()
+    _show(result, as_json=as_json, verbose=verbose)
+    if any(_failed(each) for each in (result.up, result.measure, result.down)):
+        return EXIT_FAILED
+    return 0 if result.verdict == "verified" else EXIT_REFUTED
+
+
 @command.command("up")
 @hosts_options
 @measured_option
 @workers_option
+@guests_option
 def up(
     config: Path,
     *,
@@ -116,6 +159,7 @@ def up(
     measured: Path | None,
     workers: int | None,
     as_json: bool,
+    verbose: bool,
 ) -> int:
     """Have each host run its part of the guests. What is up already stays; a command that broke off goes on.
 
@@ -136,19 +180,20 @@ def up(
             result = bring_up(fleet, measured, progress)
     finally:
         progress.close()
-    _show(result, as_json=as_json)
+    _show(result, as_json=as_json, verbose=verbose)
     return EXIT_FAILED if _failed(result) else 0
 
 
 @command.command("ps")
 @hosts_options
-def ps(config: Path, *, scheduler: str | None, trust_network: bool, as_json: bool) -> int:
+@guests_option
+def ps(config: Path, *, scheduler: str | None, trust_network: bool, as_json: bool, verbose: bool) -> int:
     """Show what runs on each host.
 
     Exit status: 0 all hosts answered; 3 one cannot be asked, or runs nothing.
     """
     result = _asked(config, scheduler, "ps", trusted=trust_network)
-    _show(result, as_json=as_json)
+    _show(result, as_json=as_json, verbose=verbose)
     return EXIT_FAILED if _failed(result) else 0
 
 
@@ -161,25 +206,21 @@ def verify(config: Path, *, scheduler: str | None, trust_network: bool, as_json:
 
     Exit status: 0 verified; 1 refuted or unproved.
     """
-    from dataclasses import replace
-
-    from dcss.fleet.operations import verdict_of
-
     result = _asked(config, scheduler, "verify", trusted=trust_network)
-    result = replace(result, verdict=verdict_of(result))
     _show(result, as_json=as_json)
     return 0 if result.verdict == "verified" else EXIT_REFUTED
 
 
 @command.command("measure")
 @hosts_options
-def measure(config: Path, *, scheduler: str | None, trust_network: bool, as_json: bool) -> int:
+@guests_option
+def measure(config: Path, *, scheduler: str | None, trust_network: bool, as_json: bool, verbose: bool) -> int:
     """Show what the guests of each host cost, and what sharing saves there: segments count once on each host.
 
     Exit status: 0 all hosts answered; 3 one cannot be asked.
     """
     result = _asked(config, scheduler, "measure", trusted=trust_network)
-    _show(result, as_json=as_json)
+    _show(result, as_json=as_json, verbose=verbose)
     return EXIT_FAILED if _failed(result) else 0
 
 
@@ -226,10 +267,14 @@ def _failed(result: "FleetResult") -> bool:
     return any(host.reason is not None for host in result.hosts) or any(guest.get("exit_status") for guest in guests)
 
 
-def _show(result: "FleetResult", *, as_json: bool) -> None:
+def _show(result: "FleetResult | FleetRunResult", *, as_json: bool, verbose: bool = False) -> None:
     if as_json:
         print_json(result.to_document())
         return
-    from dcss.report.fleet_hosts_view import hosts_page
+    from dcss.fleet.results import FleetResult
+    from dcss.report.fleet_hosts_view import hosts_page, run_page
 
-    print_page(hosts_page(result))
+    if isinstance(result, FleetResult):
+        print_page(hosts_page(result, show_all=verbose))
+    else:
+        print_page(run_page(result, show_all=verbose))

@@ -17,6 +17,7 @@ def command(name: tuple[str, ...], list_only: bool, as_json: bool) -> None:
     dcss schema > dcss.schema.json      the YAML, for editors
     dcss schema verify                  what dcss verify --json prints
     dcss schema image ls
+    dcss schema FLEET.yaml
     dcss schema SWEEP.yaml
     dcss schema --list
 

@@ -5,13 +5,26 @@ from typing import Any
 from dcss.config.check_guests import VERBS
 from dcss.config.check_segments import SOURCES
 from dcss.config.document import FREE_KEY_PREFIX
-from dcss.config.models import SystemModel
+from dcss.config.models import FleetModel, SystemModel
 from dcss.config.sweep_model import SweepModel
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the schema (draft 2020-12)."""
-    schema: dict[str, Any] = _without_null(SystemModel.model_json_schema())
+    """Return the schema of a system's YAML (draft 2020-12)."""
+    return _system_schema(SystemModel)
+
+
+def fleet_schema() -> dict[str, Any]:
+    """Return the schema of FLEET.yaml: a system's, with `hosts:` and `placement:`."""
+    schema = _system_schema(FleetModel)
+    hosts = schema["properties"]["hosts"]
+    listed = {key: hosts.pop(key) for key in ("type", "items")}
+    hosts |= {"anyOf": [{"const": "all"}, listed], "default": "all"}
+    return schema
+
+
+def _system_schema(kind: type[SystemModel]) -> dict[str, Any]:
+    schema: dict[str, Any] = _without_null(kind.model_json_schema())
     models = schema["$defs"]
     for model, keys in (("ImageModel", SOURCES), ("StepModel", VERBS), ("SegmentModel", ("define", "at"))):
         models[model]["oneOf"] = [{"required": [key]} for key in keys]

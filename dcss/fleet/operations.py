@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,11 +19,11 @@ from dcss.fleet.facts import ask_facts
 from dcss.fleet.host_yaml import check_portable, host_yaml, images_yaml, system_on
 from dcss.fleet.hosts import HostAnswer, Hosts, local_root
 from dcss.fleet.planning import Assignment, HostGuests, assignments, place_fleet
-from dcss.fleet.results import FleetHost, FleetResult
+from dcss.fleet.results import FleetHost, FleetResult, FleetRunResult, FleetTotals
 from dcss.host.files import write_all, write_durably
 from dcss.image.make import make_image, wanted_images
 from dcss.progress import Progress
-from dcss.results import Verdict
+from dcss.results import Verdict, sum_of
 
 Question = Literal["ps", "verify", "measure"]
 
@@ -85,7 +85,29 @@ def ask_all(fleet: Fleet, question: Question) -> FleetResult:
         name, path = fleet.plan.name, fleet.plan.path
         raise ConfigError(f"fleet {name}: found none that is up, wanted one: dcss fleet up {path}")
     given = {host: (system_on(fleet.plan.name, host), question) for host in hosts}
-    return _result(fleet.plan, fleet.hosts.call(tasks.ask, given))
+    result = _result(fleet.plan, fleet.hosts.call(tasks.ask, given))
+    match question:
+        case "verify":
+            return replace(result, verdict=verdict_of(result))
+        case "measure":
+            return replace(result, totals=totals_of(result))
+        case "ps":
+            return result
+
+
+def run_fleet(fleet: Fleet, measured: Path | None, progress: Progress) -> FleetRunResult:
+    """Bring the fleet up, prove and measure what it shares, and take it down, whatever failed."""
+    check_portable(fleet.plan)
+    try:
+        up = bring_up(fleet, measured, progress)
+        progress.phase("verify")
+        verify = ask_all(fleet, "verify")
+        progress.phase("measure")
+        measure = ask_all(fleet, "measure")
+    finally:
+        progress.phase("take systems down")
+        down = take_down(fleet)
+    return FleetRunResult(fleet.plan.name, verdict_of(verify), up, verify, measure, down)
 
 
 def take_down(fleet: Fleet) -> FleetResult:
@@ -109,6 +131,20 @@ def verdict_of(result: FleetResult) -> Verdict:
     if "refuted" in verdicts:
         return "refuted"
     return "verified" if verdicts and set(verdicts) == {"verified"} else "unproved"
+
+
+def totals_of(result: FleetResult) -> FleetTotals:
+    """Return the sums of what hosts measured. Hosts share no memory: what one has counts there, and once."""
+    documents = [host.document for host in result.hosts]
+    guests = [guest for document in documents if document is not None for guest in document["guests"]]
+    segments = [segment for document in documents if document is not None for segment in document["segments"]]
+    unseen = [None] * documents.count(None)
+    return FleetTotals(
+        guests=len(guests),
+        private_bytes=sum_of([*(guest["host"]["uss_bytes"] for guest in guests), *unseen]),
+        segment_bytes=sum_of([*(segment["resident_bytes"] for segment in segments), *unseen]),
+        saved_bytes=sum_of([None if each is None else each["totals"]["saved_bytes"] for each in documents]),
+    )
 
 
 def _assigned(fleet: Fleet, facts: Mapping[str, Any], measured: Path | None) -> list[Assignment]:

@@ -104,12 +104,35 @@ class FleetHost:
 
 
 @dataclass(frozen=True, slots=True)
+class FleetTotals:
+    """What all hosts pay together: a segment counts once on each host that has it. None: a host could not be seen."""
+
+    guests: int
+    private_bytes: int | None
+    segment_bytes: int | None
+    saved_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class FleetResult(Result):
-    """What each host of a fleet answered; `sent_bytes` is what segments took to send."""
+    """What each host of a fleet answered; `sent_bytes` is what segments took to send, `totals` what measure adds up."""
 
     system: str
     hosts: tuple[FleetHost, ...]
     sent_bytes: int = 0
     verdict: Verdict | None = None
+    totals: FleetTotals | None = None
 
     _TABLES = ("hosts",)
+
+
+@dataclass(frozen=True, slots=True)
+class FleetRunResult(Result):
+    """A fleet from start to end: what each step found, and the verdict of them all."""
+
+    system: str
+    verdict: Verdict
+    up: FleetResult
+    verify: FleetResult
+    measure: FleetResult
+    down: FleetResult

@@ -17,7 +17,7 @@ _MIB = 1 << 20
 _UNFOLDED = 16  # up to this many guests have a row each
 _SHOWN_OF_FOLDED = 3
 
-_GUEST_COLUMNS = (
+GUEST_COLUMNS = (
     Column("GUEST", min_width=8, gap=2),  # the length of the longest name
     Column("ENGINE"),
     Column("PRIVATE", right=True, suffix=" +"),
@@ -68,15 +68,20 @@ def guest_blocks(
         return []
     everyone = _sum(map(share_of, result.guests))
     guests = result.guests if sort is None else sorted(result.guests, key=lambda account: _sort_key(account, sort))
-    if show_all or len(guests) <= unfolded:
-        rows = [_row(account) for account in guests]
+    if sort is None or show_all or len(guests) <= unfolded:
+        rows = guest_rows(guests, show_all=show_all, unfolded=unfolded)
     else:
-        rows = _folded(guests) if sort is None else _cut(guests, max(unfolded - 1, 1))
+        rows = _cut(guests, max(unfolded - 1, 1))
     rows.append(_sum_row("each counted alone", everyone))
     rows.append(_sum_row("shared counted once", _once(everyone, result.totals.saved_bytes)))
     title = Note("Memory of the guests, in MiB:")
     notes = [note for notes_of in _GUEST_NOTES for note in notes_of(result.guests)] + _others_note(result)
-    return [title, Table(_GUEST_COLUMNS, tuple(rows), ruled_rows=2), *notes]
+    return [title, Table(GUEST_COLUMNS, tuple(rows), ruled_rows=2), *notes]
+
+
+def guest_rows(guests: Sequence[GuestAccount], *, show_all: bool, unfolded: int = _UNFOLDED) -> list[Row]:
+    """Return a row for each guest; without `show_all`, more than `unfolded` of them are abbreviated."""
+    return [_row(account) for account in guests] if show_all or len(guests) <= unfolded else _folded(guests)
 
 
 def _others_note(result: MeasureResult) -> list[Note]:

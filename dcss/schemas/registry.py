@@ -45,6 +45,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "export": "dcss.plan.export.write:ExportResult",
         "fleet plan": "dcss.fleet.results:FleetPlanResult",
         **{f"fleet {each}": "dcss.fleet.results:FleetResult" for each in ("up", "ps", "verify", "measure", "down")},
+        "fleet run": "dcss.fleet.results:FleetRunResult",
         "sweep": "dcss.fleet.sweep.results:SweepResult",
         "init": "dcss.schemas.shapes:Written",
         "doctor": "dcss.schemas.shapes:Findings",
@@ -56,7 +57,11 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
 )
 # What is no document of one class: the function that returns its schema.
 OTHERS: Mapping[str, str] = MappingProxyType(
-    {"SWEEP.yaml": "dcss.config.schema:sweep_schema", "sweep row": "dcss.schemas.sweep_rows:row_schema"}
+    {
+        "FLEET.yaml": "dcss.config.schema:fleet_schema",
+        "SWEEP.yaml": "dcss.config.schema:sweep_schema",
+        "sweep row": "dcss.schemas.sweep_rows:row_schema",
+    }
 )
 # What these stand for, which no command is called by.
 _TITLES = {"error": "an error of any command", "evidence": "a line of what --evidence writes"}

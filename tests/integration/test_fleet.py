@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cli_support import Dcss
 from dask_support import Dask
 from jsonschema import Draft202012Validator
@@ -81,6 +82,48 @@ def test_stand_ins_come_up_once_are_verified_and_leave_nothing(dcss: Dcss) -> No
     assert left_of(dcss) == []
     fleet(dcss, "down", path)
     assert "found none that is up" in str(fleet(dcss, "ps", path, status=2))
+
+
+@pytest.mark.slow
+def test_run_does_all_of_it_and_each_host_pays_for_its_segments_once(dcss: Dcss) -> None:
+    path = write_fleet(dcss, guests=4)
+    result = fleet(dcss, "run", path)
+    assert result["verdict"] == result["verify"]["verdict"] == "verified"
+    assert by_host(result["verify"], "document", "verdict") == {"a": "verified", "b": "verified"}
+    hosts = by_host(result["measure"], "document")
+    assert names_of(result["measure"]) == {"a": ["G01", "G02"], "b": ["G03", "G04"]}
+    segments = [segment["resident_bytes"] for each in hosts.values() for segment in each["segments"]]
+    assert len(segments) == 2
+    assert result["measure"]["totals"] == {
+        "guests": 4,
+        "private_bytes": sum(guest["host"]["uss_bytes"] for each in hosts.values() for guest in each["guests"]),
+        "segment_bytes": sum(segments),
+        "saved_bytes": sum(each["totals"]["saved_bytes"] for each in hosts.values()),
+    }
+    assert left_of(dcss) == []
+    assert "found none that is up" in str(fleet(dcss, "ps", path, status=2))
+    lines = dcss("fleet", "run", path).stdout.splitlines()
+    assert lines[0] == lines[-1] == f"VERIFIED: f{os.getpid()} on 2 of 2 hosts"
+    guests = [line.split()[:2] for line in lines if " process " in line]
+    assert guests == [["a", "G01"], ["a", "G02"], ["b", "G03"], ["b", "G04"]]
+
+
+@pytest.mark.slow
+def test_run_exits_as_its_guests_say(dcss: Dcss) -> None:
+    path = write_fleet(dcss)
+    path.write_text(path.read_text().replace("map: '/**/*'", "map: /none"))
+    result = fleet(dcss, "run", path, status=3)
+    assert result["up"]["hosts"][0]["document"]["guests"][0]["exit_status"]
+    assert left_of(dcss) == []
+
+
+def test_the_schema_of_the_yaml_takes_what_is_read(dcss: Dcss) -> None:
+    validator = Draft202012Validator(document_schema("FLEET.yaml"))
+    for hosts in ("[a, {name: b, memory: 1G, guests: 5}]", "all"):
+        path = write_fleet(dcss, hosts=hosts)
+        validator.validate(yaml.safe_load(path.read_text()))
+        dcss("fleet", "plan", path)
+    assert list(validator.iter_errors({**yaml.safe_load(path.read_text()), "hosts": "some"}))
 
 
 @pytest.mark.slow

@@ -24,7 +24,7 @@ WITHOUT_CSV = {
     **dict.fromkeys(("exec", "logs", "cp", "image cat"), "bytes of guests, of CP or of an image"),
     **dict.fromkeys(("report", "image build", "export", "init", "schema", "completion"), "what was written, or text"),
     **dict.fromkeys(
-        ("fleet up", "fleet ps", "fleet verify", "fleet measure", "fleet down"),
+        ("fleet up", "fleet run", "fleet ps", "fleet verify", "fleet measure", "fleet down"),
         "a document of each host, which the host's own command has as CSV",
     ),
     "top": "a screen, or JSON Lines",
