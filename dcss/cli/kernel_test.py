@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from dcss.cli.options import check_written_path, csv_option, json_option, only_one, print_json, print_rows
+from dcss.cli.options import check_written_path, csv_option, json_option, only_one, print_json, print_rows, write_whole
 from dcss.errors import DcssError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def _run(
             return _BROKEN
         raise
     if junit is not None:
-        junit.write_text(junit_xml(result), "utf-8")
+        write_whole(junit, junit_xml(result).encode())
     match form:
         case "json":
             print_json(result.to_document())

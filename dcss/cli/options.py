@@ -155,7 +155,8 @@ def check_written_path(option: str, path: Path) -> None:
 
 def write_whole(path: Path, content: bytes) -> None:
     """Put a file into its place when it is whole."""
-    from dcss.host.files import write_all, write_durably
+    from dcss.host.files import errors_named, write_all, write_durably
 
     target = Path(os.path.realpath(path))
-    write_durably(target, lambda descriptor: write_all(descriptor, content), mode=0o666)
+    with errors_named(path):
+        write_durably(target, lambda descriptor: write_all(descriptor, content), mode=0o666)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import EXIT_REFUTED, check_written_path, json_option, print_json
+from dcss.cli.options import EXIT_REFUTED, check_written_path, json_option, print_json, write_whole
 from dcss.cli.systems import ask, chosen, source_argument
 from dcss.errors import ConfigError
 
@@ -57,7 +57,7 @@ def command(system: str | None, output: Path, evidence: Path | None, as_json: bo
     else:
         source, pages = _look(chosen(system))
     text = render_report(source, pages)
-    _write(output, text)
+    write_whole(output, text.encode())
     verdict = None if source.verify is None else source.verify.verdict
     if as_json:
         print_json({"file": str(output), "system": source.system, "verdict": verdict, "bytes": len(text.encode())})
@@ -88,11 +88,3 @@ def _look(system: str) -> "tuple[ReportSource, EvidencePages]":
         measure = ask(system, "measure")
         source = source_of({"verify": verify, "measure": measure}, f"system {system}")
         return source, read_evidence(evidence, f"taken of system {system}")
-
-
-def _write(output: Path, text: str) -> None:
-    """Put the report into its place when it is whole."""
-    from dcss.host.files import write_all, write_durably
-
-    path = Path(os.path.realpath(output))
-    write_durably(path, lambda descriptor: write_all(descriptor, text.encode()), mode=0o666)

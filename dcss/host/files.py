@@ -126,6 +126,17 @@ def write_durably(path: Path, write: Callable[[int], object], fault: FaultPoint 
 
 
 @contextlib.contextmanager
+def errors_named(path: Path) -> Iterator[None]:
+    """Have an OSError within say which file it is about, which one of a full disk does not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and not isinstance(error, WrongKindError):
+            error.filename = os.fspath(path)
+        raise
+
+
+@contextlib.contextmanager
 def appearing_whole(path: Path, mode: int = 0o666) -> Iterator[int]:
     """Yield a descriptor of a new file that replaces `path` on success and is removed on failure; make directories."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -21,7 +21,7 @@ from dcss.account.memory_map import MappingGroup
 from dcss.account.pagemap import Entries, Flags, frames_of, is_file, is_present
 from dcss.account.space import ObjectPages
 from dcss.account.targets import AddressRange, GuestTarget, SystemTarget
-from dcss.host.files import check_replaceable, create_new
+from dcss.host.files import check_replaceable, create_new, errors_named
 from dcss.results import VerifyResult
 from dcss.verify.private_pages import PrivatePages
 from dcss.verify.segment_view import SegmentView
@@ -144,12 +144,17 @@ class EvidenceFile(AbstractContextManager["EvidenceFile"]):
 
     def _write(self, text: str) -> None:
         assert self._file is not None, "begin comes first"
-        self._file.write(text.encode())
+        try:
+            self._file.write(text.encode())
+        except OSError as error:  # no context manager: this is called for each piece
+            error.filename = os.fspath(self._path)
+            raise
 
     def _close(self) -> None:
         file, self._file = self._file, None
         if file is not None:
-            file.close()
+            with errors_named(self._path):
+                file.close()
 
 
 class _Compressed(gzip.GzipFile):
