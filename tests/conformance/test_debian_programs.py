@@ -65,6 +65,19 @@ MORE = CommandSet(
     programs=50,
     calls=100,
 )
+LARGE = CommandSet(
+    "debian_large_commands",
+    (
+        *("bash", "coreutils", "findutils", "diffutils", "sed", "grep", "gawk", "procps", "python3", "python3-venv"),
+        *("perl", "libjson-perl", "ruby", "nodejs", "php-cli", "guile-3.0", "ocaml-interp", "swi-prolog-nox", "gcc"),
+        *("libc6-dev", "flex", "bison", "redis-server", "redis-tools", "socat", "dbus", "curl", "gnupg", "openssl"),
+        *("openssh-client", "logrotate", "subversion", "pigz", "lz4", "lzop", "gettext", "groff-base", "man-db"),
+        *("dos2unix", "moreutils", "parallel", "xxd", "pcregrep", "ncal", "dateutils", "libxml2-utils", "xsltproc"),
+        *("tidy", "lynx", "w3m", "sharutils", "datamash", "sqlite3", "psmisc"),
+    ),
+    programs=60,
+    calls=100,
+)
 # Command lines that differ, and why: docs/programs.md tells users of the same.
 KNOWN: Mapping[str, str] = {}
 
@@ -109,7 +122,10 @@ def expected(tree: Path, chosen: CommandSet) -> tuple[str, dict[str, Outcome]]:
 @needs("debian_archive", "debugfs")
 @pytest.mark.parametrize(
     "chosen",
-    [pytest.param(FIRST, id=FIRST.name), pytest.param(MORE, id=MORE.name, marks=pytest.mark.minutes)],
+    [
+        pytest.param(FIRST, id=FIRST.name),
+        *(pytest.param(each, id=each.name, marks=pytest.mark.minutes) for each in (MORE, LARGE)),
+    ],
 )
 def test_they_do_what_they_do_under_qemu(
     control_program: BlockingCp, chosen: CommandSet, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -135,9 +151,10 @@ def test_they_do_what_they_do_under_qemu(
 
 def test_there_are_as_many_command_lines_as_are_told() -> None:
     assert len(FIRST.commands) >= 150
-    assert len({*FIRST.commands, *MORE.commands}) == len(FIRST.commands) + len(MORE.commands)
+    sets = [each.commands for each in (FIRST, MORE, LARGE)]
+    assert len({command for commands in sets for command in commands}) == sum(map(len, sets))
 
 
 if __name__ == "__main__":
-    for each in FIRST, MORE:
+    for each in FIRST, MORE, LARGE:
         record(each)
