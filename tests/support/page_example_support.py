@@ -1,6 +1,7 @@
-"""The examples of the documentation: fenced blocks of the pages, and how what they show is compared with what comes."""
+"""The examples of the documentation: blocks of the pages, and how what they show is compared with what comes."""
 
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 _FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+_INDENTED = re.compile(r"(?:(?<=\n\n)|\A)(?:    .*\n(?:\n(?=    ))?)+")
 _SHAPE = re.compile(r"(\w+:? +)?\{\"")
 _NUMBER = re.compile(r"[0-9][0-9A-F,.:]*")
 _UNIT = re.compile(r"\b([KMG]i)?B\b|\bbytes?\b")
@@ -15,7 +17,7 @@ _UNIT = re.compile(r"\b([KMG]i)?B\b|\bbytes?\b")
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: `key` is its page and first line, by which tests name it."""
+    """A fenced or an indented block: `key` is its page and first line, by which tests name it."""
 
     page: str
     language: str
@@ -46,6 +48,29 @@ BLOCKS = [
     for page in PAGES
     for match in _FENCED.finditer(page.read_text("utf-8"))
 ]
+
+
+INDENTED = [
+    Block(str(page.relative_to(ROOT)), "", match[0])
+    for page in PAGES
+    for match in _INDENTED.finditer(_FENCED.sub("", page.read_text("utf-8")))
+]
+
+
+def commands_of(text: str) -> list[list[str]]:
+    """Return the words of each command `dcss` in lines of a shell, without what a pipe or a file makes of them."""
+    found = []
+    for line in text.splitlines():
+        shown = re.sub(r'"\$\((.*)\)"', r"\1", re.split(r"(?<=\S) {3,}", line.strip())[0])
+        lexer = shlex.shlex(shown, posix=True, punctuation_chars="|&;<>()")
+        lexer.whitespace_split = True
+        words = list(lexer)
+        while "dcss" in words:
+            words = words[words.index("dcss") + 1 :]
+            end = next((at for at, word in enumerate(words) if set(word) <= set("|&;<>()")), len(words))
+            found.append([word for word in words[:end] if word != "..."])
+            words = words[end:]
+    return found
 
 
 def block(key: str) -> Block:
