@@ -2,6 +2,7 @@
 
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,8 +12,9 @@ from dcss.cli.options import check_written_path, csv_option, json_option, only_o
 from dcss.errors import DcssError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
+    from dcss.kernel_test.checks import Check
     from dcss.kernel_test.results import CheckResult, KernelTestResult
 
 Form = Literal["json", "csv", "tap", "table"]
@@ -27,6 +29,15 @@ _MARKS = {"ok": "✓", "failed": "✗", "hung": "✗", "lost": "✗", "skipped":
     "--check", "checks", multiple=True, metavar="NAME", help="Run this check only; may be given several times."
 )
 @click.option("--list", "listing", is_flag=True, help="List the checks, and what should hold.")
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Run N machines at once: kernels, and parts of the checks.",
+)
 @click.option("--junit", type=click.Path(path_type=Path), metavar="FILE", help="Write JUnit XML, too.")
 @click.option("--tap", is_flag=True, help="Print TAP (as KTAP has it) instead of the table.")
 @click.option("--bisect", is_flag=True, help="Exit as `git bisect run` wants it: 0, 1, 125 untestable, 128 broken.")
@@ -37,6 +48,7 @@ def command(
     checks: tuple[str, ...],
     *,
     listing: bool,
+    jobs: int,
     junit: Path | None,
     tap: bool,
     bisect: bool,
@@ -50,6 +62,7 @@ def command(
     \b
     dcss kernel-test debian:bookworm debian:trixie
     dcss kernel-test ~/linux --check two-at-once
+    dcss kernel-test debian:bookworm debian:trixie -j 4
     git bisect run dcss kernel-test . --bisect
 
     Exit status: 0 all checks hold; 1 some do not; 2 usage; 3 a kernel could not be tested.
@@ -58,34 +71,32 @@ def command(
     if not kernels and not listing:
         raise click.UsageError("found no KERNEL, wanted one or more: a path, or debian:SUITE such as debian:trixie")
     form: Form = "json" if as_json else "csv" if csv_table else "tap" if tap else "table"
-    raise SystemExit(_run(kernels, checks, listing, junit, form, bisect=bisect))
+    if listing:
+        raise SystemExit(_list(checks))
+    raise SystemExit(_run(kernels, checks, jobs, junit, form, bisect=bisect))
 
 
 def _run(
     kernels: tuple[str, ...],
     names: tuple[str, ...],
-    listing: bool,
+    jobs: int,
     junit: Path | None,
     form: Form,
     *,
     bisect: bool,
 ) -> int:
-    from dcss.kernel_test.bench import kernel_source, test_kernel
+    from dcss.kernel_test.bench import kernel_source
     from dcss.kernel_test.checks import chosen
-    from dcss.kernel_test.results import KernelTestResult, check_rows, junit_xml, tap_lines
+    from dcss.kernel_test.results import check_rows, junit_xml, tap_lines
 
     checks = chosen(names)
-    if listing:
-        for check in checks:
-            click.echo(f"{check.name:20}  {check.title}")
-        return _GOOD
     for kernel in kernels:
         kernel_source(kernel)
     if junit is not None:
         check_written_path("--junit", junit)
     logging.getLogger("dcss").setLevel(logging.ERROR)  # that no guest loads its segments is as it should be
     try:
-        result = KernelTestResult(tuple(test_kernel(kernel, checks, _progress(kernel)) for kernel in kernels))
+        result = _test(tuple(dict.fromkeys(kernels)), checks, jobs)
     except DcssError:
         if bisect:
             return _BROKEN
@@ -105,12 +116,28 @@ def _run(
     return _status(result, bisect=bisect)
 
 
-def _progress(kernel: str) -> "Callable[[CheckResult], None]":
-    def show(check: "CheckResult") -> None:
-        if sys.stderr.isatty():
-            click.echo(f"{kernel}: {check.check}: {check.outcome}, {check.seconds:.1f} s", err=True)
+def _list(names: tuple[str, ...]) -> int:
+    from dcss.kernel_test.checks import chosen
 
-    return show
+    for check in chosen(names):
+        click.echo(f"{check.name:20}  {check.title}")
+    return _GOOD
+
+
+def _test(kernels: tuple[str, ...], checks: "Sequence[Check]", jobs: int) -> "KernelTestResult":
+    from dcss.kernel_test.bench import test_kernel
+    from dcss.kernel_test.parallel import joined, parts_of, run_parts
+    from dcss.kernel_test.results import KernelTestResult
+
+    if jobs == 1:
+        found = (test_kernel(kernel, checks, partial(_progress, kernel)) for kernel in kernels)
+        return KernelTestResult(tuple(found))
+    return joined(run_parts(parts_of(kernels, checks, jobs), jobs, _progress), kernels, checks)
+
+
+def _progress(kernel: str, check: "CheckResult") -> None:
+    if sys.stderr.isatty():
+        click.echo(f"{kernel}: {check.check}: {check.outcome}, {check.seconds:.1f} s", err=True)
 
 
 def _status(result: "KernelTestResult", *, bisect: bool) -> int:

@@ -16,6 +16,7 @@ from dcss.config.sources import DebianKernel, KernelFile, KernelSource
 from dcss.errors import ConfigError, DcssError, GuestFailedError, ImageError, LaunchError
 from dcss.kernel_test.checks import Check, prelude
 from dcss.kernel_test.results import CheckResult, KernelResult, Outcome
+from dcss.kernel_test.sysrq import ask_for_stacks
 from dcss.kernels.find import find_kernel
 from dcss.kernels.kernel import Kernel
 
@@ -117,16 +118,18 @@ def _result(guest: Guest, check: Check) -> CheckResult:
     try:
         done = guest.exec(["sh", "-c", script], timeout_seconds=check.limit_seconds + _SPARE_SECONDS)
     except DcssError as error:
-        lost = guest.status().state != "ready"
-        return made("lost" if lost else "hung", str(error), _tail(guest))
+        status = guest.status()
+        if status.state == "ready" and status.pid is not None:
+            ask_for_stacks(status.pid)
+            limit = check.limit_seconds + _SPARE_SECONDS
+            return made("hung", f"the machine did not answer within {limit:g} s", _tail(guest))
+        return made("lost", str(error), _tail(guest))
     output = (done.stdout + done.stderr).strip()
     message = output.partition("\n")[0]
     if guest.status().state != "ready":
         return made("lost", message or "the machine ended", _tail(guest))
-    if done.exit_status == 0:
-        return made("ok")
-    if done.exit_status == _SKIPPED:
-        return made("skipped", message)
+    if done.exit_status in {0, _SKIPPED}:
+        return made("ok") if done.exit_status == 0 else made("skipped", message)
     if done.exit_status == _HUNG:
         return made("hung", f"it did not end within {check.limit_seconds} s", f"{output}\n{_tail(guest)}")
     return made("failed", output.rpartition("\n")[2] or f"status {done.exit_status}", f"{output}\n{_tail(guest)}")
@@ -166,6 +169,7 @@ def _config(source: KernelSource, directory: Path) -> dict[str, Any]:
                 "dcssblk": [],
                 "expect": "nothing",
                 "time_limit": _BOOT_SECONDS,
+                "append": "sysrq_always_enabled",
             }
         ],
     }

@@ -84,7 +84,7 @@ class QemuProcess:
             self._process = subprocess.Popen(
                 launched(list(command)),
                 pass_fds=inherited,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE,  # the console's keys: nobody presses any, but for sysrq
                 stdout=log,
                 stderr=log,
                 env={**os.environ, VARIABLE: str(mark)},
@@ -114,6 +114,8 @@ class QemuProcess:
     def _wait(self) -> None:
         assert self.pidfd is not None, "it has been read"
         asyncio.get_running_loop().remove_reader(self.pidfd)
+        assert self._process.stdin is not None, "it is a pipe"
+        self._process.stdin.close()
         self.exit_status = self._process.wait()
         os.close(self.pidfd)
         self.pidfd = None
