@@ -118,7 +118,7 @@ def expected(tree: Path, chosen: CommandSet) -> tuple[str, dict[str, Outcome]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 @needs("debian_archive", "debugfs")
 @pytest.mark.parametrize(
     "chosen",

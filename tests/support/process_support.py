@@ -2,7 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from errno import EFAULT
 
+from dcss.errors import KernelError
 from vmguest.credentials import ROOT, Credentials
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mount import Dentry
@@ -38,6 +40,9 @@ class FakeProcess:
     user_seconds: float = 1.25
     system_seconds: float = 0.5
     start_seconds: float = 2.0
+
+    def read_memory(self, address: int, size_bytes: int) -> bytes:
+        raise KernelError(EFAULT, f"{size_bytes} bytes at {address:#x}: it has no memory")
 
     def maps(self) -> Iterator[bytes]:
         yield b"10000000-10001000 r-xp 00000000 00:10 5 /bin/ls"

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from dcss.errors import KernelError
 from vmguest import utsname
-from vmguest.fs.libfs import SimpleInode
+from vmguest.fs.libfs import SimpleInode, TextFile
 from vmguest.fs.locks import locks_of
 from vmguest.fs.proc_task_text import TICKS_PER_SECOND
 from vmguest.fs.process_view import ProcessView
@@ -78,11 +78,11 @@ class ProcMachine:
         """Refuse: nothing here is a link. Raises KernelError(EINVAL)."""
         raise KernelError(EINVAL, f"inode {number}: not a symbolic link")
 
-    def text(self, number: int) -> bytes:
+    def open(self, number: int) -> TextFile:
         """Make a file's text."""
         text_of = self._entries[number - _FIRST_NUMBER]
         assert not isinstance(text_of, dict)
-        return text_of().encode(errors="surrogateescape")
+        return TextFile(text_of().encode(errors="surrogateescape"))
 
     def _add(self, directory: int, tree: Tree) -> None:
         names = self._names[directory] = {}

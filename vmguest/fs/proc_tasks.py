@@ -3,13 +3,15 @@
 import stat
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from errno import ENOENT
+from errno import EINVAL, EIO, ENOENT
 from itertools import chain
 from typing import Final, NamedTuple, Protocol
 
+from dcss.abi.page import PAGE_SIZE
 from dcss.errors import KernelError
 from vmguest.fs import proc_task_text as text
-from vmguest.fs.libfs import SimpleInode
+from vmguest.fs.file import Actor, FileOperations, UnmappableFile
+from vmguest.fs.libfs import SimpleInode, TextFile
 from vmguest.fs.mount import Dentry, MagicLink
 from vmguest.fs.namei import Vfs
 from vmguest.fs.process_view import ProcessView
@@ -21,6 +23,7 @@ _ID_MASK, _KIND_MASK, _ENTRY_MASK = (1 << 20) - 1, 0xF, (1 << 20) - 1
 _OWN, _FD, _FDINFO, _TASK = range(4)
 _DIRECTORIES: Final = {b"fd": _FD, b"fdinfo": _FDINFO, b"task": _TASK}
 _SELF, _THREAD_SELF = 1 << 62, (1 << 62) + 1
+_MEMORY: Final = b"mem"
 _SELVES: Final = {b"self": _SELF, b"thread-self": _THREAD_SELF}
 
 
@@ -47,6 +50,33 @@ class MagicInode(SimpleInode, MagicLink):
         """Return what it leads to. Raises KernelError(ENOENT) where that is gone."""
         assert self.leads_to is not None
         return self.leads_to()
+
+
+class MemoryFile(UnmappableFile):
+    """The memory of a process by its addresses, to be read."""
+
+    size_bytes = 0  # as Linux tells it
+
+    def __init__(self, read_memory: Callable[[int, int], bytes]) -> None:
+        self._read_memory = read_memory
+
+    def read(self, position: int, buffer: memoryview) -> int:
+        """Copy from an address on, to where nothing is. Raises KernelError(EIO) where that is at once."""
+        done = 0
+        while done < len(buffer):
+            wanted = min(len(buffer) - done, PAGE_SIZE - (position + done) % PAGE_SIZE)
+            try:
+                buffer[done : done + wanted] = self._read_memory(position + done, wanted)
+            except KernelError as error:
+                if not done:
+                    raise KernelError(EIO, f"memory at {position:#x}: {error.strerror}") from error
+                break
+            done += wanted
+        return done
+
+    def sendfile(self, position: int, count: int, actor: Actor) -> int:
+        """Refuse, as Linux does for what has no pages. Raises KernelError(EINVAL)."""
+        raise KernelError(EINVAL, f"sendfile of {count} bytes at {position} to {actor}: memory of a process")
 
 
 class _Place(NamedTuple):
@@ -86,7 +116,7 @@ class ProcTasks:
             b"exe": lambda process: process.executable,
             b"root": lambda _: source.vfs.root(),
         }
-        self._entries = list(chain(self._files, self._links))
+        self._entries = list(chain(self._files, self._links, (_MEMORY,)))
 
     def names(self, directory: int) -> Iterator[tuple[bytes, int]]:
         """Yield names and inode numbers of a directory, none of those that are not its own."""
@@ -124,7 +154,8 @@ class ProcTasks:
             return MagicInode(
                 number, stat.S_IFLNK | 0o777, uid=user.uid, gid=user.gid, leads_to=lambda: self._target(place)
             )
-        return SimpleInode(number, stat.S_IFREG | 0o444, uid=user.uid, gid=user.gid)
+        mode = 0o400 if place.kind == _OWN and self._name(place) == _MEMORY else 0o444
+        return SimpleInode(number, stat.S_IFREG | mode, uid=user.uid, gid=user.gid)
 
     def readlink(self, number: int) -> bytes:
         """Return where a link leads. Raises KernelError(ENOENT) where that is gone."""
@@ -138,10 +169,15 @@ class ProcTasks:
         target = self._target(place)
         return target.path + (b" (deleted)" if target.inode.links_count == 0 else b"")
 
-    def text(self, number: int) -> bytes:
-        """Make a file's text. Raises KernelError(ENOENT) where what it tells of is gone."""
+    def open(self, number: int) -> FileOperations:
+        """Open a process's memory, or make a file's text. Raises KernelError(ENOENT) where what it tells of is gone."""
         place = self._place(number)
         assert place is not None
+        if place.kind == _OWN and self._name(place) == _MEMORY:
+            return MemoryFile(place.process.read_memory)
+        return TextFile(self._text(place))
+
+    def _text(self, place: _Place) -> bytes:
         if place.kind == _FDINFO:
             process, descriptor = place.process, place.entry - 1
             if descriptor not in set(process.files):

@@ -138,6 +138,10 @@ class ProcessView(Protocol):
         """When it was started, from the guest's own start."""
         ...
 
+    def read_memory(self, address: int, size_bytes: int) -> bytes:
+        """Return bytes of its memory. Raises KernelError(EFAULT) where there is none."""
+        ...
+
     def maps(self) -> Iterator[bytes]:
         """Yield the lines of /proc/PID/maps, without their newlines."""
         ...

@@ -11,6 +11,7 @@ from dcss.errors import KernelError
 from vmguest import utsname
 from vmguest.block.genhd import BlockDevices
 from vmguest.extmem import Extmem
+from vmguest.fs.file import FileOperations
 from vmguest.fs.filesystem import VfsInode
 from vmguest.fs.libfs import SimpleFileSystem, SimpleInode, TextFile
 from vmguest.fs.namei import Vfs
@@ -36,8 +37,8 @@ class ProcPart(Protocol):
         """Return where a link leads. Raises KernelError(ENOENT)."""
         ...
 
-    def text(self, number: int) -> bytes:
-        """Make a file's text. Raises KernelError(ENOENT)."""
+    def open(self, number: int) -> FileOperations:
+        """Open a file: most have a text, which is made now. Raises KernelError(ENOENT)."""
         ...
 
 
@@ -252,14 +253,14 @@ class ProcFileSystem(SimpleFileSystem):
             raise KernelError(EINVAL, f"inode {inode.number}: not a symbolic link")
         return self._part_of(inode).readlink(inode.number)
 
-    def open(self, inode: VfsInode) -> TextFile:
-        """Make a file's text. Raises KernelError: EISDIR for a directory, ENOENT for what is gone."""
+    def open(self, inode: VfsInode) -> FileOperations:
+        """Open a file, whose text is made now. Raises KernelError: EISDIR for a directory, ENOENT for what is gone."""
         if inode.is_dir:
             raise KernelError(EISDIR, "/proc: is a directory")
         if inode.number <= ROOT + len(_FILES):
             _, text_of = _FILES[inode.number - ROOT - 1]
             return TextFile(text_of(self._kernel).encode(errors="surrogateescape"))
-        return TextFile(self._part_of(inode).text(inode.number))
+        return self._part_of(inode).open(inode.number)
 
     def _part_of(self, inode: VfsInode) -> ProcPart:
         return next(part for part in self._kernel.proc_parts if part.inode(inode.number) is not None)

@@ -1,8 +1,10 @@
 """Programs as /proc shows them (vmguest.fs.process_view)."""
 
 from collections.abc import Iterator, Mapping
+from errno import EFAULT
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.errors import KernelError
 from vmguest.credentials import Credentials
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mount import Dentry
@@ -79,6 +81,12 @@ class ProgramView:
     def resident_bytes(self) -> int:
         """How much of that is in its page tables."""
         return 0 if self._process.ended is not None else self._process.space.present_pages * PAGE_SIZE
+
+    def read_memory(self, address: int, size_bytes: int) -> bytes:
+        """Return bytes of its memory. Raises KernelError(EFAULT) where there is none, or it has ended."""
+        if self._process.ended is not None:
+            raise KernelError(EFAULT, f"process {self.pid}: has ended")
+        return self._process.space.read(address, size_bytes)
 
     def maps(self) -> Iterator[bytes]:
         """Yield the lines of /proc/PID/maps."""

@@ -1,7 +1,7 @@
-"""A process reads and writes another one's memory (process_vm_readv, process_vm_writev)."""
+"""A process reads and writes another one's memory (process_vm_readv, process_vm_writev, /proc/PID/mem)."""
 
 import struct
-from errno import EFAULT, EINVAL, EPERM, ESRCH
+from errno import EACCES, EFAULT, EINVAL, EIO, EPERM, ESRCH
 
 import pytest
 from calls390_support import Caller
@@ -53,3 +53,21 @@ def test_what_is_refused(caller: Caller, other: Process) -> None:
     assert caller.call("process_vm_readv", other.pid, mine, 2000, mine, 1, 0) == -EINVAL
     caller.process.credentials = caller.process.credentials._replace(uid=7)
     assert caller.call("process_vm_readv", other.pid, mine, 1, vector((AT, 4)), 1, 0) == -EPERM
+
+
+def test_the_file_of_its_memory_is_read_by_addresses(caller: Caller, other: Process) -> None:
+    number, buffer = caller.open(b"/proc/%d/mem" % other.pid, 0), caller.put(9000)
+    assert caller.call("pread64", number, buffer, 6, AT) == 6
+    assert caller.get(buffer, 6) == b"theirs"
+    assert caller.call("pread64", number, buffer, 9000, AT + 10) == 8182  # two pages are there
+    assert caller.call("pread64", number, buffer, 1, AT + 8192) == -EIO
+    assert caller.call("lseek", number, AT + 8, 0) == AT + 8
+    assert caller.call("read", number, buffer, 8) == 8
+    assert caller.get(buffer, 8) == b"and more"
+    caller.guest.programs.end(other)
+    assert caller.call("pread64", number, buffer, 1, AT) == -EIO
+
+
+def test_another_users_memory_is_not_read(caller: Caller, other: Process) -> None:
+    caller.process.credentials = caller.process.credentials._replace(uid=7, gid=7)
+    assert caller.call("openat", 0, b"/proc/%d/mem\0" % other.pid, 0, 0) == -EACCES
