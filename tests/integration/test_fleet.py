@@ -12,6 +12,7 @@ from cli_support import Dcss
 from dask_support import Dask
 from jsonschema import Draft202012Validator
 
+from dcss.fleet.content import CHUNK_BYTES
 from dcss.schemas.registry import document_schema
 
 MOUNT = "mounts: [{device: dcssblk0, at: /, options: [ro, xip]}], run: [{map: '/**/*'}]"
@@ -124,6 +125,30 @@ def test_the_schema_of_the_yaml_takes_what_is_read(dcss: Dcss) -> None:
         validator.validate(yaml.safe_load(path.read_text()))
         dcss("fleet", "plan", path)
     assert list(validator.iter_errors({**yaml.safe_load(path.read_text()), "hosts": "some"}))
+
+
+@pytest.mark.slow
+def test_a_segment_is_sent_once_to_each_host_and_a_broken_transfer_goes_on(home: Dcss) -> None:
+    path = write_fleet(home, guests=3, hosts="[a, b, c]")
+    (home.home / "tree/data").write_bytes(os.urandom(3 * CHUNK_BYTES))
+    try:
+        sent_bytes = fleet(home, "up", path)["sent_bytes"]
+        segments = list((home.home / "state").rglob("segments/*"))
+        sizes = [segment.stat().st_size for segment in segments]
+        assert len(set(sizes)) == 1
+        assert (len(sizes), sum(sizes)) == (3, sent_bytes)
+        fleet(home, "down", path)
+        # As the end of a worker in the middle leaves it: all but one chunk is there, under the name of what comes.
+        part = segments[0].with_suffix(".part")
+        segments[0].rename(part)
+        part.chmod(0o600)
+        with part.open("r+b") as stream:
+            stream.seek(CHUNK_BYTES)
+            stream.write(bytes(CHUNK_BYTES))
+        assert fleet(home, "up", path)["sent_bytes"] == CHUNK_BYTES
+    finally:
+        fleet(home, "down", path)
+    assert left_of(home) == []
 
 
 @pytest.mark.slow

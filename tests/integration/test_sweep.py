@@ -12,11 +12,15 @@ from typing import Any
 
 import pytest
 from cli_support import GUEST, MAP, Dcss
+from dask_support import Dask
 from jsonschema import Draft202012Validator
 
 from dcss.schemas.registry import document_schema
 
 COPIES = '{"guests.G.mounts[0].options": [ro], guests.G.expect: copies}'
+
+
+ENDLESS = "run: [{exec: [sleep, '1000']}]"
 
 
 def write_sweep(dcss: Dcss, text: str, run: str = MAP) -> Path:
@@ -88,28 +92,31 @@ def test_what_fails_has_a_row_that_says_so_and_is_run_again_on_demand(home: Dcss
 
 
 def test_what_takes_too_long_is_ended(home: Dcss) -> None:
-    path = write_sweep(
-        home, "time_limit: 1\nmatrix: {guests.G.count: [1]}", run="run: [{exec: 'while true; do true; done'}]"
-    )
+    path = write_sweep(home, "time_limit: 1\nmatrix: {guests.G.count: [1]}", run=ENDLESS)
     (late,) = home.json("sweep", path, "-o", "rows.jsonl", status=3)["rows"]
     assert (late["outcome"], late["error"]) == ("timed-out", "ended after its time limit of 1 s")
     assert_nothing_left(home)
 
 
-def begin(dcss: Dcss, path: Path, rows: int) -> "subprocess.Popen[str]":
-    """Start a sweep, and return it when the output has so many rows."""
-    process = dcss.start("sweep", path, "-o", "rows.jsonl", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+def wait_for_rows(dcss: Dcss, process: "subprocess.Popen[str]", rows: int) -> None:
     output, end = dcss.home / "rows.jsonl", time.monotonic() + 100
     while not output.exists() or output.read_bytes().count(b"\n") < rows:
         assert time.monotonic() < end
         assert process.poll() is None
         time.sleep(0.02)
     time.sleep(0.2)  # in the middle of the next
+
+
+def begin(dcss: Dcss, path: Path, rows: int, *options: str) -> "subprocess.Popen[str]":
+    """Start a sweep, and return it when the output has so many rows."""
+    null = subprocess.DEVNULL
+    process = dcss.start("sweep", path, "-o", "rows.jsonl", *options, stdout=null, stderr=null)
+    wait_for_rows(dcss, process, rows)
     return process
 
 
-def interrupt(dcss: Dcss, path: Path, rows: int, number: int) -> None:
-    with begin(dcss, path, rows) as process:
+def interrupt(dcss: Dcss, path: Path, rows: int, number: int, *options: str) -> None:
+    with begin(dcss, path, rows, *options) as process:
         process.send_signal(number)
         process.wait(30)
     assert process.returncode == (130 if number == signal.SIGINT else -number)
@@ -127,6 +134,17 @@ def test_an_interrupted_sweep_leaves_nothing_and_goes_on(home: Dcss) -> None:
     assert_nothing_left(home)
 
 
+def test_what_runs_ends_with_the_sweep_that_is_killed(home: Dcss) -> None:
+    path = write_sweep(home, "matrix: {guests.G.count: [1]}", run=ENDLESS)
+    with begin(home, path, 0) as process:
+        end = time.monotonic() + 30
+        while len(home.processes()) < 4:  # the sweep, the command, the guest's server and the guest
+            assert time.monotonic() < end
+            time.sleep(0.05)
+        process.kill()
+    assert_nothing_left(home)
+
+
 @pytest.mark.slow
 def test_forty_configurations_interrupted_twice_have_one_row_each(home: Dcss) -> None:
     path = write_sweep(
@@ -138,6 +156,32 @@ def test_forty_configurations_interrupted_twice_have_one_row_each(home: Dcss) ->
     rows = rows_in(home)
     assert len(rows) == len({row["digest"] for row in rows}) == 40
     assert {(row["number"], row["verdict"]) for row in rows} == {(number, "verified") for number in range(1, 41)}
+    assert_nothing_left(home)
+
+
+@pytest.mark.slow
+@pytest.mark.minutes
+def test_workers_of_dask_are_lost_and_come_and_each_row_is_there_once(home: Dcss) -> None:
+    path = write_sweep(home, f"matrix: {{guests.G.count: {list(range(1, 11))}}}")
+    dask = Dask(home)
+    try:
+        options = ("--scheduler", dask.address)
+        dask.worker("a")
+        lost = dask.worker("b")
+        interrupt(home, path, 2, signal.SIGINT, *options)
+        interrupt(home, path, 4, signal.SIGKILL, *options)
+        with begin(home, path, 5, *options) as process:
+            lost.kill()
+            lost.wait()
+            dask.worker("c")
+            assert process.wait(100) == 0
+    finally:
+        dask.close()
+    rows = rows_in(home)
+    assert sorted(row["guests.G.count"] for row in rows) == list(range(1, 11))
+    assert {row["verdict"] for row in rows} == {"verified"}
+    assert {row["worker"] for row in rows} == {"a", "b", "c"}
+    assert {row["at_once"] for row in rows} == {1}
     assert_nothing_left(home)
 
 

@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
 from threading import Lock
 from typing import Any, Final
 
@@ -40,9 +40,8 @@ def run_configuration(base: str | None, run: str, order: Mapping[str, Any]) -> A
     """
     words, limit_seconds = list(order["words"]), order["time_limit_seconds"]
     began = time.monotonic()
-    with _slot(base, order["worker"], order["slots"]) as lock, TemporaryDirectory(prefix="dcss-sweep-") as scratch:
+    with _slot(base, order["worker"], order["slots"]) as (lock, directory):
         waited_seconds = time.monotonic() - began
-        directory = Path(scratch)
         if order["yaml"] is not None:
             (directory / "system.yaml").write_bytes(order["yaml"])
             words.append(str(directory / "system.yaml"))
@@ -121,17 +120,23 @@ def _wait(process: "subprocess.Popen[bytes]", limit_seconds: float | None) -> bo
 
 
 @contextmanager
-def _slot(base: str | None, worker: str, slots: int) -> Iterator[int]:
-    """Wait until this worker runs fewer configurations than it may; yield the lock that says that it runs one."""
+def _slot(base: str | None, worker: str, slots: int) -> Iterator[tuple[int, Path]]:
+    """Wait until this worker runs fewer configurations than it may.
+
+    Yield the lock that says that it runs one, and an empty directory, which is removed; what an earlier process
+    left in it, since it was killed, is removed before.
+    """
     above = cache_directory() if base is None else private_directory(Path(base))
     directory = private_directory(above / "sweep")
     name = "".join(character if character.isalnum() else "-" for character in worker)
-    locks = [
-        os.open(directory / f"{name}.{number}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        for number in range(slots)
-    ]
+    paths = [directory / f"{name}.{number}" for number in range(slots)]
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    locks = [os.open(f"{path}.lock", flags, 0o600) for path in paths]
     try:
-        yield _take_one(locks)
+        number = _take_one(locks)
+        rmtree(paths[number], ignore_errors=True)
+        yield locks[number], private_directory(paths[number])
+        rmtree(paths[number], ignore_errors=True)
     finally:
         for lock in locks:
             os.close(lock)
@@ -139,10 +144,10 @@ def _slot(base: str | None, worker: str, slots: int) -> Iterator[int]:
 
 def _take_one(locks: Sequence[int]) -> int:
     while True:
-        for lock in locks:
+        for number, lock in enumerate(locks):
             with suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                return lock
+                return number
         time.sleep(_LOOK_SECONDS)
 
 

@@ -54,6 +54,7 @@ class Workers:
         self._at_once = at_once
         self._progress = progress
         self._nodes: dict[str, str] = {}
+        self._there: Sequence[str] = ()
         self._refused: set[str] = set()
         self._meet(hosts.names)
 
@@ -69,11 +70,12 @@ class Workers:
             except LaunchError as error:
                 self._refused.add(name)
                 self._progress.warn(str(error))
-        return [name for name in names if name in self._nodes]
+        self._there = [name for name in names if name in self._nodes]
+        return self._there
 
     def place(self, name: str) -> WorkerPlace:
         """Return how many configurations run at once where a worker is."""
-        same = sum(node == self._nodes[name] for node in self._nodes.values())
+        same = sum(self._nodes[other] == self._nodes[name] for other in {*self._there, name})
         return WorkerPlace(self._at_once, self._at_once * same)
 
     def _meet(self, names: Sequence[str]) -> None:

@@ -113,6 +113,7 @@ def test_a_lost_worker_s_configuration_goes_to_another_and_one_that_loses_all_is
     rows = rows_of(plan_of(6), hosts)
     assert {kernel: row["outcome"] for kernel, row in rows.items() if row["outcome"] != "done"} == {"k1": "lost"}
     assert rows["k1"]["error"] == "lost its worker"
+    assert {row["host_at_once"] for row in rows.values()} == {1}  # one that is lost disturbs nobody
     assert {row["worker"] for row in rows.values()} == {"b"}
 
 
