@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +19,6 @@ from jsonschema import Draft202012Validator
 from dcss.schemas.registry import document_schema
 
 COPIES = '{"guests.G.mounts[0].options": [ro], guests.G.expect: copies}'
-
-
-ENDLESS = "run: [{exec: [sleep, '1000']}]"
 
 
 def write_sweep(dcss: Dcss, text: str, run: str = MAP) -> Path:
@@ -92,9 +90,9 @@ def test_what_fails_has_a_row_that_says_so_and_is_run_again_on_demand(home: Dcss
 
 
 def test_what_takes_too_long_is_ended(home: Dcss) -> None:
-    path = write_sweep(home, "time_limit: 1\nmatrix: {guests.G.count: [1]}", run=ENDLESS)
+    path = write_sweep(home, "time_limit: 0.05\nmatrix: {guests.G.count: [1]}")
     (late,) = home.json("sweep", path, "-o", "rows.jsonl", status=3)["rows"]
-    assert (late["outcome"], late["error"]) == ("timed-out", "ended after its time limit of 1 s")
+    assert (late["outcome"], late["error"]) == ("timed-out", "ended after its time limit of 0.05 s")
     assert_nothing_left(home)
 
 
@@ -134,15 +132,17 @@ def test_an_interrupted_sweep_leaves_nothing_and_goes_on(home: Dcss) -> None:
     assert_nothing_left(home)
 
 
-def test_what_runs_ends_with_the_sweep_that_is_killed(home: Dcss) -> None:
-    path = write_sweep(home, "matrix: {guests.G.count: [1]}", run=ENDLESS)
-    with begin(home, path, 0) as process:
+def test_a_command_ends_with_the_process_that_started_it(home: Dcss) -> None:
+    path = home.guests(1)
+    words = "[sys.executable, '-m', 'dcss.fleet.tied_child', str(os.getpid()), 'up', sys.argv[1]]"
+    text = f"import os, subprocess, sys; subprocess.run({words})"
+    with subprocess.Popen([sys.executable, "-c", text, path], env=home.environment, stdout=subprocess.DEVNULL) as owner:
         end = time.monotonic() + 30
-        while len(home.processes()) < 4:  # the sweep, the command, the guest's server and the guest
+        while not home.segment_objects():
             assert time.monotonic() < end
             time.sleep(0.05)
-        process.kill()
-    assert_nothing_left(home)
+        owner.kill()
+    home.assert_nothing_left()
 
 
 @pytest.mark.slow
