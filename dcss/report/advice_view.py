@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from dcss.plan.results import Advice, AdviceInput, AdvisedFile, Forecast
 from dcss.report.blocks import Block, Cell, Column, Note, Page, Row, Table, bytes_cell, count_cell, text_cell
+from dcss.report.shortened import shortened
 from dcss.report.units import fmt_bytes, fmt_count
 
 _SHOWN = 15
@@ -39,10 +40,8 @@ def advice_page(advice: Advice, program: str, *, show_all: bool) -> Page:
     chosen = [file for file in advice.files if file.chosen]
     left = [file for file in advice.files if not file.chosen]
     sections: list[list[Block]] = [[_headline(advice)]]
-    inputs = advice.inputs if show_all else advice.inputs[:_SHOWN_INPUTS]
-    sections.append([Table(_INPUTS, tuple(map(_input_row, inputs)))])
-    if len(advice.inputs) > len(inputs):
-        sections[-1].append(Note(f"and {fmt_count(len(advice.inputs) - len(inputs), 'more input')}"))
+    inputs, more = shortened(advice.inputs, _SHOWN_INPUTS, "input", show_all=show_all)
+    sections.append([Table(_INPUTS, tuple(map(_input_row, inputs))), *more])
     sections.append([Note("Into the segment, by bytes saved:"), *_files(chosen, show_all=show_all)])
     if left:
         sections.append([Note("Left out, since others save more in this size:"), *_files(left, show_all=show_all)])

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 from dcss.fleet.results import FleetPlanResult, GrowthStep, HostLoad, PlacedGuests, Shortage
 from dcss.report.blocks import Block, Column, Mark, Note, Page, Row, Table, bytes_cell, count_cell, text_cell
+from dcss.report.shortened import shortened
 from dcss.report.units import fmt_bytes, fmt_count, fmt_seconds
 
 _SHOWN_HOSTS = 16
@@ -50,17 +51,16 @@ def _sentence(result: FleetPlanResult, used: int) -> Note:
 
 
 def _lacks(lacks: tuple[Shortage, ...], *, show_all: bool) -> Iterator[Note]:
-    shown = lacks if show_all else lacks[:_SHOWN_LACKS]
+    shown, more = shortened(lacks, _SHOWN_LACKS, "line", show_all=show_all)
     for each in shown:
         text = f": {fmt_bytes(each.free_bytes)} left, {each.entry} needs {fmt_bytes(each.needed_bytes)} for one more"
         lack = f"{each.reason}" if not each.lacks_bytes else f"lacks {fmt_bytes(each.lacks_bytes)}"
         yield Note(f"{text}: {lack}", f"host {each.host}", "bad")
-    if len(lacks) > len(shown):
-        yield Note(f"and {fmt_count(len(lacks) - len(shown), 'line')} more (-v shows all)")
+    yield from more
 
 
 def _hosts(result: FleetPlanResult, used: list[HostLoad], *, show_all: bool) -> list[Block]:
-    shown = result.hosts if show_all else tuple(used[:_SHOWN_HOSTS])
+    shown, more = shortened(result.hosts if show_all else used, _SHOWN_HOSTS, "host", show_all=show_all)
     rows = [_host_row(host) for host in shown]
     total = (
         text_cell("total"),
@@ -72,10 +72,7 @@ def _hosts(result: FleetPlanResult, used: list[HostLoad], *, show_all: bool) -> 
         bytes_cell(sum(host.free_bytes for host in result.hosts)),
         text_cell(""),
     )
-    blocks: list[Block] = [Table(_HOST_COLUMNS, (*rows, total), ruled_rows=1)]
-    if len(used) > len(shown):
-        blocks.append(Note(f"and {fmt_count(len(used) - len(shown), 'host')} more (-v shows all)"))
-    return blocks
+    return [Table(_HOST_COLUMNS, (*rows, total), ruled_rows=1), *more]
 
 
 def _host_row(host: HostLoad) -> Row:

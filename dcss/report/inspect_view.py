@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from dcss.report.blocks import Block, Cell, Column, Mark, Note, Row, Table, bytes_cell, count_cell, text_cell
-from dcss.report.units import UNKNOWN, fmt_count
+from dcss.report.shortened import shortened
+from dcss.report.units import UNKNOWN
 from dcss.results import FileProof, InspectedObject, InspectedProcess, InspectResult
 
 PROCESSES = ("process", "processes")
@@ -39,11 +40,9 @@ _MEANINGS = (
 def object_blocks(result: InspectResult, *, show_all: bool) -> list[Block]:
     """Return a table of the objects, and who else maps them."""
     rows = [_object_row(result, each) for each in result.objects if each.unread is None]
-    shown = rows if show_all else rows[:_OBJECTS_SHOWN]
-    blocks: list[Block] = [Table(_OBJECT_COLUMNS, tuple(shown))] if shown else []
-    if len(shown) < len(rows):
-        blocks.append(Note(f"and {fmt_count(len(rows) - len(shown), 'more object')} (-v shows all)"))
-    return [*blocks, *_others_notes(result.objects, show_all=show_all)]
+    shown, more = shortened(rows, _OBJECTS_SHOWN, "object", show_all=show_all)
+    table = [Table(_OBJECT_COLUMNS, tuple(shown))] if shown else []
+    return [*table, *more, *_others_notes(result.objects, show_all=show_all)]
 
 
 def process_blocks(result: InspectResult) -> list[Block]:

@@ -5,6 +5,7 @@ from dcss.documents import JsonObject
 from dcss.fleet.sweep.results import SweepResult
 from dcss.report.blocks import Cell, Column, Mark, Note, Page, Row, Table, bytes_cell, count_cell, text_cell
 from dcss.report.quoting import escaped
+from dcss.report.shortened import shortened
 from dcss.report.units import UNKNOWN, fmt_count, fmt_seconds
 
 _SHOWN_ROWS = 40
@@ -23,7 +24,7 @@ _KERNEL_COLUMNS = (Column("RELEASE"), Column("OK", right=True), Column("BAD"), C
 def sweep_page(result: SweepResult, *, show_all: bool = False) -> Page:
     """Return the page of ``dcss sweep``; `show_all` has every row."""
     rows = sorted(result.found, key=lambda row: (row["number"], row["repeat"]))
-    shown = rows if show_all else rows[:_SHOWN_ROWS]
+    shown, more = shortened(rows, _SHOWN_ROWS, "row", show_all=show_all)
     kernels = bool(rows) and rows[0]["command"] == "kernel-test"
     columns = (
         Column(""),
@@ -32,9 +33,6 @@ def sweep_page(result: SweepResult, *, show_all: bool = False) -> Page:
         *(_KERNEL_COLUMNS if kernels else _RUN_COLUMNS),
     )
     table = Table(columns, tuple(_row(result, row, kernels=kernels, repeated=_repeated(rows)) for row in shown))
-    more = (
-        [Note(f"and {fmt_count(len(rows) - len(shown), 'row')} more (-v shows all)")] if len(rows) > len(shown) else []
-    )
     return [[_sentence(result)], [*([table] if rows else []), *more], [Note(f" {result.output}", "rows in", None)]]
 
 

@@ -2,6 +2,7 @@
 
 from dcss.abi.page import PAGE_SIZE
 from dcss.report.blocks import Block, Cell, Column, Judgement, Mark, Note, Row, Table, Tone, count_cell, text_cell
+from dcss.report.shortened import shortened
 from dcss.report.units import fmt_bytes, fmt_count
 from dcss.results import Claim, FileProof, VerifyResult
 
@@ -60,12 +61,8 @@ def verdict_sentence(result: VerifyResult, one: str = "guest", many: str = "gues
 
 def hint_notes(result: VerifyResult, *, show_all: bool) -> list[Note]:
     """Return what to look at first, before the claims' reasons."""
-    shown = result.hints if show_all else result.hints[:_HINTS_SHOWN]
-    notes = [Note(hint, "look at", "doubtful", _HINT_INDENT) for hint in shown]
-    if len(shown) < len(result.hints):
-        more = fmt_count(len(result.hints) - len(shown), "more hint")
-        notes.append(Note(f"and {more} (-v shows all)", indent=_HINT_INDENT))
-    return notes
+    shown, more = shortened(result.hints, _HINTS_SHOWN, "hint", show_all=show_all, indent=_HINT_INDENT)
+    return [*(Note(hint, "look at", "doubtful", _HINT_INDENT) for hint in shown), *more]
 
 
 def claim_judgements(result: VerifyResult) -> list[Judgement]:
@@ -83,12 +80,8 @@ def file_blocks(result: VerifyResult, *, show_all: bool) -> list[Block]:
     files = result.files if show_all else [file for file in result.files if not file.shared]
     if not files:
         return []
-    shown = files if show_all else files[:_UNSHARED_SHOWN]
-    blocks: list[Block] = [Table(_FILE_COLUMNS, tuple(_file_row(file) for file in shown))]
-    if len(shown) < len(files):
-        more = fmt_count(len(files) - len(shown), "more file")
-        blocks.append(Note(f"and {more} (-v shows all)"))
-    return blocks
+    shown, more = shortened(files, _UNSHARED_SHOWN, "file", show_all=show_all)
+    return [Table(_FILE_COLUMNS, tuple(_file_row(file) for file in shown)), *more]
 
 
 def _file_row(file: FileProof) -> Row:
