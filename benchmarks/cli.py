@@ -98,10 +98,7 @@ def record_baseline(results: tuple[Path, ...]) -> None:
 @click.option("--output", type=click.Path(path_type=Path), default=RESULTS, show_default=True)
 def join_results(results: tuple[Path, ...], output: Path) -> None:
     """Join RESULTS of benchmarks that were run one by one; of one that several have, the last counts."""
-    try:
-        joined = Results.joined([Results.read(path) for path in results])
-    except ValueError as error:
-        raise click.UsageError(str(error)) from error
+    joined = Results.joined([Results.read(path) for path in results])
     joined.write(output)
     click.echo(f"{len(joined.seconds)} benchmarks: {output}", err=True)
 

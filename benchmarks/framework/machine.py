@@ -32,7 +32,7 @@ def describe_machine() -> dict[str, str]:
         "memory": f"{psutil.virtual_memory().total / (1 << 30):.0f} GiB",
         "kernel": platform.release(),
         "Python": platform.python_version(),
-        "load before": f"{os.getloadavg()[0]:.1f} processes that ran or waited to run, over a minute",
+        "load before": f"{os.getloadavg()[0]:.1f}",
         "user": "root" if os.geteuid() == 0 else "not root",
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": _commit(),

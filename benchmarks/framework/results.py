@@ -12,6 +12,7 @@ Kind = Literal["time", "cpu", "memory", "count", "layout"]  # layout: a count th
 LINEAR_EXPONENT = 1.2  # 1, the logarithm of sorting over a decade of sizes, and noise
 FORMAT = 1
 NOTHING = "nothing"
+_RUN_FACTS = ("date", "commit", "processor", "load before")
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,14 @@ class Growth:
 
 @dataclass(frozen=True)
 class Results:
-    """Everything that one run found."""
+    """Everything that one run found; `runs` says of which one each benchmark is, where several were joined."""
 
     mode: str
     machine: Mapping[str, str]
     rows: tuple[Row, ...] = ()
     growths: tuple[Growth, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict)
+    runs: Mapping[str, str] = field(default_factory=dict)
 
     def write(self, path: Path) -> None:
         """Write the results as JSON."""
@@ -129,27 +131,31 @@ class Results:
         growths = tuple(_growth(each) for each in document.pop("growths"))
         return cls(rows=rows, growths=growths, **document)
 
+    def run_of(self, benchmark: str) -> str:
+        """Return the words that say which run a benchmark is of."""
+        facts = (f"{key} {self.machine[key]}" for key in _RUN_FACTS if key in self.machine)
+        return self.runs.get(benchmark) or "; ".join([f"mode {self.mode}", *facts])
+
     @classmethod
     def joined(cls, runs: Sequence["Results"]) -> "Results":
-        """Return several runs of one mode as one; of a benchmark that several have, the last one counts.
+        """Return several runs as one; of a benchmark that several have, the last one counts.
 
-        What runs say differently of the machine, such as their commits, is all said. Raises ValueError for two modes.
+        What runs say differently of the machine, such as their commits, is all said.
         """
-        modes = sorted({run.mode for run in runs})
-        if len(modes) != 1:
-            raise ValueError(f"found runs of the modes {', '.join(modes)}, wanted runs of one mode")
         machine: dict[str, list[str]] = {}
         for run in runs:
             for key, value in run.machine.items():
                 if value not in machine.setdefault(key, []):
                     machine[key].append(value)
+        machine.pop("load before", None)  # each run has its own
         last = {name: run for run in runs for name in run.seconds}
         return cls(
-            modes[0],
+            " and ".join(sorted({run.mode for run in last.values()})),
             {key: ", ".join(values) for key, values in machine.items()},
             tuple(row for name, run in last.items() for row in run.rows if row.benchmark == name),
             tuple(each for name, run in last.items() for each in run.growths if each.benchmark == name),
             {name: run.seconds[name] for name, run in last.items()},
+            {name: run.run_of(name) for name, run in last.items()},
         )
 
 

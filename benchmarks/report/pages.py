@@ -22,7 +22,8 @@ def sections(results: Results, plots: Mapping[str, Iterable[str]]) -> dict[str, 
     for name in results.seconds:
         rows = [row for row in results.rows if row.benchmark == name]
         growths = [each for each in results.growths if each.benchmark == name]
-        parts = [comparison(rows)] if rows else []
+        parts = [f"Of a run in {results.run_of(name)}."]
+        parts += [comparison(rows)] if rows else []
         parts += [growth(growths)] if growths else []
         parts += [f"![{Path(path).stem.replace('-', ' ')}]({path})" for path in plots.get(name, ())]
         found[name] = "\n\n".join(parts)

@@ -72,13 +72,16 @@ def test_benchmarks_that_were_run_one_by_one_are_joined(tmp_path: Path) -> None:
     parts = [tmp_path / f"{number}.json" for number in (1, 2, 3)]
     assert call("join", *parts, "--output", tmp_path / "all.json").exit_code == 0
     seconds = {"made-up": 2.0, "other": 3.0}
-    assert Results.read(tmp_path / "all.json") == Results(
-        "full", {"cores": "2", "commit": "a, b"}, (GOOD, other), (), seconds
-    )
+    runs = {"made-up": "mode full; commit b", "other": "mode full; commit b"}
+    joined = Results("full", {"cores": "2", "commit": "a, b"}, (GOOD, other), (), seconds, runs)
+    assert Results.read(tmp_path / "all.json") == joined
     run_of(GOOD).write(tmp_path / "quick.json")
-    result = call("join", tmp_path / "1.json", tmp_path / "quick.json", "--output", tmp_path / "all.json")
-    assert result.exit_code == 2
-    assert "found runs of the modes full, quick, wanted runs of one mode" in result.output
+    assert (
+        call("join", tmp_path / "all.json", tmp_path / "quick.json", "--output", tmp_path / "all.json").exit_code == 0
+    )
+    mixed = Results.read(tmp_path / "all.json")
+    assert mixed.mode == "full and quick"
+    assert mixed.runs == {"made-up": "mode quick", "other": "mode full; commit b"}
 
 
 def test_a_benchmark_that_fails_does_not_take_the_others_with_it(
