@@ -4,7 +4,7 @@ import re
 
 import click
 import pytest
-from page_example_support import INDENTED, Block, commands_of
+from page_example_support import INDENTED, ROOT, Block, commands_of
 
 from dcss.cli.main import cli
 
@@ -71,6 +71,15 @@ def parsed(command: click.Command, name: str, words: list[str], parent: click.Co
         assert found is not None
         assert below is not None
         parsed(found, below, rest, context)
+
+
+def test_each_question_of_the_readme_is_answered_by_a_command_that_is_there() -> None:
+    section = (ROOT / "README.md").read_text("utf-8").partition("## Questions\n")[2].partition("\n## ")[0]
+    answers = re.findall(r"`(dcss [^`]*)`", section)
+    assert len(answers) >= 7
+    for answer in answers:
+        (words,) = commands_of(answer)
+        parsed(cli, "dcss", words, None)
 
 
 def test_what_has_no_command_has_a_reason() -> None:
