@@ -36,6 +36,7 @@ NOT_RUN = {
         "a drawing"
     ),
     "docs/architecture.md: YAML ── dcss.config ──> plan (frozen, validated)": "a drawing",
+    "docs/fleet.md: from dask_jobqueue import SLURMCluster": "needs Slurm; from the documentation of dask-jobqueue",
     "docs/api.md: === dcss: what systems cost ===": "what the example above it prints; test_pytest_plugin.py has it",
     "docs/cp.md: OWNERID  FILE TYPE CL RECS DATE  TIME     FILENAME FILETYPE ORIGINID": (
         "forms of an answer, each with a file of another system; tests/unit/dcss/cp/test_commands.py compares them"

@@ -156,9 +156,12 @@ class Dcss:
             assert time.monotonic() < end, self.states()
             time.sleep(0.02)
 
-    def processes(self) -> dict[int, str]:
-        """Return the living processes of this user's systems and commands, by id, with their names."""
-        mark = f"XDG_RUNTIME_DIR={self.runtime}".encode()
+    def processes(self, runtime: Path | None = None) -> dict[int, str]:
+        """Return the living processes of this user's systems and commands, by id, with their names.
+
+        With `runtime`, those that have another runtime directory.
+        """
+        mark = f"XDG_RUNTIME_DIR={runtime or self.runtime}".encode()
         found = {}
         for path in Path("/proc").iterdir():
             if not path.name.isdigit() or int(path.name) == os.getpid():

@@ -28,24 +28,34 @@ class Dask:
         assert scheduler.stderr is not None
         self.address = next(line.split()[-1] for line in scheduler.stderr if "Scheduler at:" in line)
 
-    def worker(self, name: str, environment: Mapping[str, str] | None = None) -> "subprocess.Popen[str]":
-        """Start a worker, and return it when the scheduler knows it."""
+    def worker(
+        self,
+        name: str,
+        environment: Mapping[str, str] | None = None,
+        *,
+        prefix: Sequence[str] = (),
+        options: Sequence[str] | None = None,
+    ) -> "subprocess.Popen[str]":
+        """Start a worker behind `prefix`, and return it when the scheduler knows it. `options` replace those of all."""
         directories = {}
         for variable, short in (("XDG_RUNTIME_DIR", "r"), ("XDG_STATE_HOME", "s"), ("XDG_CACHE_HOME", "c")):
             path = self._dcss.home / f"{name}-{short}"
             path.mkdir(mode=0o700, exist_ok=True)
             directories[variable] = str(path)
-        options = ["--name", name, "--nthreads", "2", "--no-nanny", "--no-dashboard", *self._options]
-        process = self._start({**directories, **(environment or {})}, "worker", self.address, *options)
+        words = ["worker", self.address, "--name", name, "--nthreads", "2", "--no-nanny", "--no-dashboard"]
+        words += self._options if options is None else options
+        process = self._start({**directories, **(environment or {})}, *words, prefix=prefix)
         assert process.stderr is not None
         for line in process.stderr:
             if "Registered to" in line:
                 return process
         raise AssertionError(f"worker {name} did not start")
 
-    def _start(self, environment: Mapping[str, str], *arguments: str) -> "subprocess.Popen[str]":
+    def _start(
+        self, environment: Mapping[str, str], *arguments: str, prefix: Sequence[str] = ()
+    ) -> "subprocess.Popen[str]":
         process = subprocess.Popen(
-            [sys.executable, "-m", "dask", *arguments],
+            [*prefix, sys.executable, "-m", "dask", *arguments],
             env={**self._dcss.environment, "PYTHONUNBUFFERED": "1", **self._environment, **environment},
             cwd=self._dcss.home,
             stdin=subprocess.DEVNULL,
@@ -55,6 +65,10 @@ class Dask:
         )
         self._processes.append(process)
         return process
+
+    def kill_scheduler(self) -> None:
+        """Kill the scheduler alone."""
+        self._processes[0].kill()
 
     def close(self) -> None:
         """Kill all."""
