@@ -4,13 +4,14 @@ Sources: the magic numbers of file(1) and libblkid (util-linux), and of each for
 """
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from dcss.abi.ext2 import MAGIC, MAGIC_OFFSET, SUPERBLOCK, SUPERBLOCK_OFFSET
 from dcss.ext2.source import BlockSource
-from dcss.image.partitions import PartitionTable, partition_table, read
-from dcss.image.superblock import block_bytes, superblock_at
+from dcss.host.partitions import PartitionTable, partition_table
+from dcss.image.superblock import block_bytes, read, superblock_at
 
 _SECTOR_SIZE_BYTES: Final = 512
 _SEARCHED_BYTES: Final = 1 << 20
@@ -81,7 +82,7 @@ def foreign_content(source: BlockSource, path: Path, base: int = 0) -> Foreign |
         if any(read(source, offset, len(signature.magic)) == signature.magic for offset in signature.offsets):
             advice = signature.advice.format(path=shlex.quote(str(path)))
             return Foreign(signature.name, advice, compressed=signature in _COMPRESSIONS)
-    if (table := partition_table(source)) is not None:
+    if (table := partition_table(partial(read, source))) is not None:
         return _partitioned(source, table, base)
     if (offset := _ext2_offset(source)) is not None:
         return _offset_from(f"an ext2 file system at byte {base + offset}", [base + offset])
@@ -107,10 +108,11 @@ def has_ext2_at(source: BlockSource, offset: int) -> bool:
 
 
 def _partitioned(source: BlockSource, table: PartitionTable, base: int) -> Foreign:
-    offsets = [base + first for first in table.first_bytes if has_ext2_at(source, first)]
+    first_bytes = [partition.first_byte for partition in table.partitions]
+    offsets = [base + first for first in first_bytes if has_ext2_at(source, first)]
     if offsets:
         return _offset_from(f"a partition table ({table.kind})", offsets)
-    places = ", ".join(str(base + first) for first in table.first_bytes)
+    places = ", ".join(str(base + first) for first in first_bytes)
     return Foreign(
         f"a partition table ({table.kind}) whose partitions, at bytes {places}, hold no ext2",
         "give an image of a file system",

@@ -4,9 +4,14 @@ from typing import Final
 
 from dcss.abi.ext2 import MAGIC, SUPERBLOCK, SUPERBLOCK_OFFSET, Superblock
 from dcss.ext2.source import BlockSource
-from dcss.image.partitions import read
 
 _LARGEST_LOG_BLOCK_SIZE: Final = 6  # 64 KiB; other content does not have magic and size right by chance
+
+
+def read(source: BlockSource, offset: int, length: int) -> bytes:
+    """Return `length` bytes at `offset`, or fewer at the end."""
+    here = max(0, min(length, source.size_bytes - offset))
+    return bytes(source.bytes_at(offset, here)) if here else b""
 
 
 def superblock_at(source: BlockSource, offset: int = 0) -> Superblock | None:

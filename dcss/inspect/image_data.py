@@ -1,4 +1,4 @@
-"""Which pages of a disk image hold data of files, if it is one of ext2, ext3 or ext4, and which the file system's own.
+"""Which pages of a disk image hold data of files, if ext2, ext3 or ext4 lies in it, and which the file system's own.
 
 A kernel that mounts such an image keeps the file system's own blocks in buffers, also where it uses files in place.
 What is read here decides how a copy is called, and nothing else: damage makes pages the file system's own.
@@ -40,6 +40,7 @@ from dcss.abi.ext4 import (
 )
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.account.pagemap import Flags, runs_of
+from dcss.host.partitions import partition_table
 
 _UNREAD = Incompat.META_BG | Incompat.COMPRESSION | Incompat.JOURNAL_DEV | Incompat.ENCRYPT
 _LOG_PAGE = PAGE_SHIFT - 10  # of s_log_block_size
@@ -50,24 +51,60 @@ _Runs = Iterator[tuple[int, int]]
 
 
 def own_runs(descriptor: int, pages: int) -> tuple[tuple[int, int], ...]:
-    """Return the runs of pages (first page, pages) that are no data of files; none where it is no such image."""
-    image = _Image(descriptor, pages)
+    """Return the runs of pages (first page, pages) that are no data of files; none where it is no such image.
+
+    Where a file system begins at byte 0, all else is its own; in a disk with partitions so is what lies between them,
+    as the tables do. A partition with anything else may be full of data.
+    """
+    data = _file_data(_Image(descriptor, 0, pages))
+    if data is None:
+        data = _data_in_partitions(descriptor, pages)
+    return () if data is None else tuple(runs_of(np.flatnonzero(~data)))
+
+
+def _data_in_partitions(descriptor: int, pages: int) -> Flags | None:
+    """Return which pages of a disk may be data of files; None where no partition of it has a file system to read."""
+    disk = _Image(descriptor, 0, pages)
+    table = partition_table(disk.read)
+    data: Flags = np.zeros(pages, np.bool_)
+    any_read = False
+    for first_byte, size_bytes in () if table is None else table.partitions:
+        first, end = first_byte // PAGE_SIZE, min(-(-(first_byte + size_bytes) // PAGE_SIZE), pages)
+        # Blocks that do not begin with pages cannot be mapped in place.
+        aligned = first_byte % PAGE_SIZE == 0
+        found = _file_data(_Image(descriptor, first, end - first)) if aligned and first < end else None
+        any_read |= found is not None
+        data[first:end] |= True if found is None else found
+    return data if any_read else None
+
+
+def _file_data(image: "_Image") -> Flags | None:
+    """Return which pages of an image are data of files; None where there is no file system to read."""
     superblock = image.superblock()
     if superblock is None:
-        return ()
-    data: Flags = np.zeros(pages, np.bool_)
+        return None
+    data: Flags = np.zeros(image.pages, np.bool_)
     for inode in image.regular_files(superblock):
         for first, count in image.runs(inode):
             data[first : first + count] = True
-    return tuple(runs_of(np.flatnonzero(~data)))
+    return data
 
 
 class _Image:
-    """An image that may be damaged: nothing behind its end is read, and no block of pointers twice."""
+    """An image that may be damaged: nothing behind its end is read, and no block of pointers twice.
 
-    def __init__(self, descriptor: int, pages: int) -> None:
-        self._descriptor, self._pages = descriptor, pages
+    It has `pages` of the file behind `descriptor`, from page `first_page` on.
+    """
+
+    def __init__(self, descriptor: int, first_page: int, pages: int) -> None:
+        self.pages = pages
+        self._descriptor, self._first_byte, self._size_bytes = descriptor, first_page * PAGE_SIZE, pages * PAGE_SIZE
         self._walked: set[int] = set()
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """Return bytes of the image from an offset on, or fewer at its end."""
+        here = min(size_bytes, self._size_bytes - offset)
+        return os.pread(self._descriptor, here, self._first_byte + offset) if here > 0 else b""
 
     def superblock(self) -> Superblock | None:
         """Return the superblock of a file system whose blocks are pages; None where there is none to read."""
@@ -149,6 +186,4 @@ class _Image:
         return content if len(content) == PAGE_SIZE else b""
 
     def _read(self, block: int, size_bytes: int) -> bytes:
-        if block >= self._pages:
-            return b""
-        return os.pread(self._descriptor, min(size_bytes, (self._pages - block) * PAGE_SIZE), block * PAGE_SIZE)
+        return self.read(block * PAGE_SIZE, size_bytes)

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from needs_support import needs, tool
+from partition_support import gpt, mbr
 
 from dcss.abi.ext2 import NDIR_BLOCKS, TIND_BLOCK
 from dcss.abi.page import PAGE_SIZE
@@ -52,9 +53,18 @@ def image(kind: str) -> bytes:
 
 
 def data_pages(content: bytes) -> set[int]:
+    pages = -(-len(content) // PAGE_SIZE)
     with opened(content) as descriptor:
-        own = {page for first, count in own_runs(descriptor, PAGES) for page in range(first, first + count)}
-    return set(range(PAGES)) - own
+        own = {page for first, count in own_runs(descriptor, pages) for page in range(first, first + count)}
+    return set(range(pages)) - own
+
+
+def disk(*pieces: tuple[int, bytes], pages: int) -> bytes:
+    """Return a disk of so many pages with pieces at their offsets."""
+    content = bytearray(pages * PAGE_SIZE)
+    for offset, piece in pieces:
+        content[offset : offset + len(piece)] = piece
+    return bytes(content)
 
 
 @needs("mke2fs")
@@ -85,6 +95,61 @@ def test_what_is_no_image_has_no_pages_of_its_own() -> None:
     for content in (b"", b"\0" * 2048, random.Random(1).randbytes(PAGE_SIZE * 4)):
         with opened(content) as descriptor:
             assert own_runs(descriptor, -(-len(content) // PAGE_SIZE)) == ()
+
+
+@needs("mke2fs")
+@pytest.mark.parametrize("kind", ["MBR", "logical", "GPT", "GPT of 4096"])
+def test_file_systems_in_partitions_are_read(kind: str) -> None:
+    first, second, sectors = 256, 256 + PAGES, PAGES * 8  # pages of the partitions' begin; the size in sectors
+    tables: dict[str, tuple[tuple[int, bytes], ...]] = {
+        "MBR": ((0, mbr((0x83, first * 8, sectors), (0x83, second * 8, sectors))),),
+        "logical": (
+            (0, mbr((0x83, first * 8, sectors), (0x0F, 64, 3 * sectors))),
+            (64 * 512, mbr((0x83, second * 8 - 64, sectors))),
+        ),
+        "GPT": gpt(512, (first * 8, sectors), (second * 8, sectors)),
+        "GPT of 4096": gpt(4096, (first, PAGES), (second, PAGES)),
+    }
+    pieces = ((first * PAGE_SIZE, image("ext4")), (second * PAGE_SIZE, image("ext2")))
+    wanted = {first + page for page in data_pages(image("ext4"))} | {
+        second + page for page in data_pages(image("ext2"))
+    }
+    assert data_pages(disk(*tables[kind], *pieces, pages=second + PAGES + 64)) == wanted
+
+
+@needs("mke2fs")
+def test_a_partition_with_something_else_may_be_full_of_data() -> None:
+    for start_sector, size_sectors, pages in ((16, 16, {2, 3}), (17, 1, {2}), (23, 2, {2, 3}), (8 * 6000, 99, set())):
+        table = mbr((0x83, 256 * 8, PAGES * 8), (0x83, start_sector, size_sectors))
+        content = disk((0, table), (256 * PAGE_SIZE, image("ext4")), pages=256 + PAGES)
+        assert data_pages(content) == pages | {256 + page for page in data_pages(image("ext4"))}
+    alone = disk((0, mbr((0x83, 16, 16))), pages=64)
+    assert data_pages(alone) == set(range(64)), "no file system that can be read: it is no such image"
+
+
+@needs("mke2fs")
+def test_a_partition_that_does_not_begin_with_a_page_is_not_read() -> None:
+    content = disk((0, mbr((0x83, 63, PAGES * 8))), (63 * 512, image("ext4")), pages=PAGES + 8)
+    assert data_pages(content) == set(range(PAGES + 8))
+
+
+@needs("mke2fs")
+@given(
+    partitions=st.lists(
+        st.tuples(st.sampled_from([0x83, 0x05, 0xEE]), st.integers(0, 0xFFFFFFFF), st.integers(0, 0xFFFFFFFF)),
+        max_size=4,
+    ),
+    sectors=st.tuples(st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1)),
+)
+def test_no_partition_table_leads_out_of_the_disk(
+    partitions: list[tuple[int, int, int]], sectors: tuple[int, int]
+) -> None:
+    _, header, (entries, _) = gpt(512, (1, 1))
+    entry = bytes([7]) * 32 + struct.pack("<2Q", *sectors)
+    piece = (256 * PAGE_SIZE, image("ext4")[: 80 * PAGE_SIZE])
+    for table in (((0, mbr(*partitions)),), (header, (entries, entry))):
+        with opened(disk(*table, piece, pages=400)) as descriptor:
+            assert all(0 <= first < first + count <= 400 for first, count in own_runs(descriptor, 400))
 
 
 @needs("mke2fs")

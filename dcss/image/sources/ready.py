@@ -12,9 +12,8 @@ from dcss.ext2.mkfs.tree import DataRun
 from dcss.image.file_source import FileSource
 from dcss.image.foreign import foreign_content
 from dcss.image.opened import cut_to_file_system
-from dcss.image.partitions import read
 from dcss.image.sources.host import HostFile, data_runs, host_error
-from dcss.image.superblock import block_bytes, parse_superblock
+from dcss.image.superblock import block_bytes, parse_superblock, read
 
 
 class ReadyImage(NamedTuple):

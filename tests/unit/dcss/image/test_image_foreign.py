@@ -3,6 +3,7 @@
 import gzip
 import lzma
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from struct import pack
 from typing import Any
@@ -10,16 +11,17 @@ from typing import Any
 import pytest
 from ext2_support import e2fs
 from image_support import build, opened_image
+from partition_support import gpt, mbr
 
 from dcss.abi.ext2 import MAGIC, SUPERBLOCK
 from dcss.config.sources import Ext2Source, TarSource
 from dcss.errors import ImageError
 from dcss.ext2.source import BufferSource
+from dcss.host.partitions import Partition, PartitionTable, partition_table
 from dcss.image.build import plan_image
 from dcss.image.foreign import foreign_content, has_ext2_at
-from dcss.image.partitions import partition_table
 from dcss.image.sources.kind import source_of
-from dcss.image.superblock import file_system_bytes, superblock_at
+from dcss.image.superblock import file_system_bytes, read, superblock_at
 
 SIZE_BYTES = 1 << 20
 PATH = Path("disk.img")
@@ -39,19 +41,6 @@ def with_bytes(*pieces: tuple[int, bytes], size_bytes: int = SIZE_BYTES) -> byte
 
 def found_in(content: bytes | bytearray, base: int = 0) -> str:
     return str(foreign_content(BufferSource(bytes(content)), PATH, base))
-
-
-def mbr(*partitions: tuple[int, int, int]) -> bytes:
-    """Return a sector with a partition table: type, first sector and sectors of each."""
-    entries = b"".join(pack("<B3xB3x2I", 0, *partition) for partition in partitions)
-    return bytes(446) + entries.ljust(64, b"\0") + b"\x55\xaa"
-
-
-def gpt(sector_size_bytes: int, *first_sectors: int) -> tuple[tuple[int, bytes], ...]:
-    """Return a protective MBR, a header and entries of a GPT, each with its offset."""
-    header = b"EFI PART" + bytes(64) + pack("<Q2I", 2, 128, 128)
-    entries = b"".join(bytes([7]) * 32 + pack("<2Q80x", first, first + 99) for first in first_sectors)
-    return (0, mbr((0xEE, 1, 2000))), (sector_size_bytes, header), (2 * sector_size_bytes, entries)
 
 
 @pytest.mark.parametrize(
@@ -124,8 +113,8 @@ def test_partitions_that_hold_ext2_are_offered(kind: str, tmp_path: Path) -> Non
             (100 * 512, mbr((0x0C, 8, 8), (0x05, 50, 1200))),
             (150 * 512, mbr((0x83, 106, 1024))),
         ),
-        "GPT": gpt(512, 64, 256),
-        "GPT of 4096": gpt(4096, 8, 32),
+        "GPT": gpt(512, (64, 8), (256, 1024)),
+        "GPT of 4096": gpt(4096, (8, 1), (32, 128)),
     }
     message = found_in(with_bytes(*tables[kind], (131072, image)))
     assert message.startswith(f"found a partition table ({kind[:3] if kind != 'logical' else 'MBR'}), wanted")
@@ -196,8 +185,13 @@ def test_data_begins_before_the_end(tmp_path: Path) -> None:
         assert has_ext2_at(BufferSource(bytes(1024) + SUPERBLOCK.pack(*small)), 0) is plausible
 
 
+def table_of(*pieces: tuple[int, bytes]) -> PartitionTable | None:
+    return partition_table(partial(read, BufferSource(bytes(with_bytes(*pieces)))))
+
+
 def first_bytes(*pieces: tuple[int, bytes]) -> tuple[str, tuple[int, ...]] | None:
-    return partition_table(BufferSource(bytes(with_bytes(*pieces))))
+    found = table_of(*pieces)
+    return None if found is None else (found.kind, tuple(partition.first_byte for partition in found.partitions))
 
 
 def test_partitions_of_a_table() -> None:
@@ -209,6 +203,16 @@ def test_partitions_of_a_table() -> None:
         table[446] = status
         assert first_bytes((0, bytes(table))) == found
     assert first_bytes((0, mbr((0x83, 1, 1))[:511] + b"\xab")) is None
+
+
+def test_partitions_have_the_sizes_of_their_tables() -> None:
+    logical = (100 * 512, mbr((0x83, 2, 50)))
+    assert table_of((0, mbr((0x83, 1, 3), (0x05, 100, 900))), logical) == (
+        "MBR",
+        (Partition(512, 3 * 512), Partition(102 * 512, 50 * 512)),
+    )
+    assert table_of(*gpt(512, (64, 1), (70, 9))) == ("GPT", (Partition(32768, 512), Partition(35840, 4608)))
+    assert table_of(*gpt(4096, (64, 2))) == ("GPT", (Partition(262144, 8192),))
 
 
 def test_logical_partitions_lie_by_their_own_table() -> None:
