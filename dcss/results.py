@@ -42,10 +42,14 @@ class Result:
         A row's keys are the names of the JSON document; those of objects within it stand beside the others. Raises
         ConfigError where there is no such table.
         """
-        table = self._TABLES[0] if table is None else table
-        if table not in self._TABLES:
-            raise ConfigError(f"rows: found {table!r}, wanted one of {', '.join(self._TABLES)}")
-        return rows_of(self.to_document()[table])
+        return rows_of(self.to_document()[self._table(table)])
+
+    def _table(self, name: str | None) -> str:
+        """Return the name of a table, that of the first one for None. Raises ConfigError where there is none of it."""
+        name = self._TABLES[0] if name is None else name
+        if name not in self._TABLES:
+            raise ConfigError(f"rows: found {name!r}, wanted one of {', '.join(self._TABLES)}")
+        return name
 
 
 @dataclass(frozen=True, slots=True)

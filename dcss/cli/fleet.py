@@ -1,13 +1,13 @@
 """`dcss fleet`: one system's guests on several hosts."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
+from dcss.cli.fleet_hosts import ask_fleet, echo_reasons, fleet_argument, has_failed, hosts_options, opened_fleet
+from dcss.cli.fleet_metrics import command as metrics_command
 from dcss.cli.groups import CommandGroup
 from dcss.cli.options import (
     EXIT_FAILED,
@@ -21,7 +21,6 @@ from dcss.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from dcss.fleet.operations import Fleet, Question
     from dcss.fleet.results import FleetResult, FleetRunResult
 
 
@@ -33,7 +32,6 @@ def command() -> None:
     """
 
 
-fleet_argument = click.argument("config", metavar="FLEET.yaml", type=click.Path(path_type=Path, readable=False))
 measured_option = click.option(
     "--measured",
     type=click.Path(path_type=Path, readable=False),
@@ -95,16 +93,6 @@ def plan(
     return 0 if result.fits else EXIT_FAILED
 
 
-def hosts_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a command reach the hosts: by a scheduler, or as stand-ins on this machine."""
-    for option in (
-        click.option("--scheduler", metavar="ADDRESS", help="The Dask scheduler whose workers are the hosts."),
-        click.option("--trust-network", is_flag=True, help="Take an address beyond this machine without TLS."),
-    ):
-        function = option(function)
-    return fleet_argument(json_option(function))
-
-
 @command.command("run")
 @hosts_options
 @measured_option
@@ -136,12 +124,12 @@ def run(
 
     progress = progress_for(sys.stderr)
     try:
-        with _fleet(config, scheduler, trusted=trust_network, workers=workers) as fleet:
+        with opened_fleet(config, scheduler, trusted=trust_network, workers=workers) as fleet:
             result = run_fleet(fleet, measured, progress)
     finally:
         progress.close()
     _show(result, as_json=as_json, verbose=verbose)
-    if any(_failed(each) for each in (result.up, result.measure, result.down)):
+    if any(has_failed(each) for each in (result.up, result.measure, result.down)):
         return EXIT_FAILED
     return 0 if result.verdict == "verified" else EXIT_REFUTED
 
@@ -176,52 +164,62 @@ def up(
 
     progress = progress_for(sys.stderr)
     try:
-        with _fleet(config, scheduler, trusted=trust_network, workers=workers) as fleet:
+        with opened_fleet(config, scheduler, trusted=trust_network, workers=workers) as fleet:
             result = bring_up(fleet, measured, progress)
     finally:
         progress.close()
     _show(result, as_json=as_json, verbose=verbose)
-    return EXIT_FAILED if _failed(result) else 0
+    return EXIT_FAILED if has_failed(result) else 0
 
 
 @command.command("ps")
 @hosts_options
+@csv_option("guests", "segments", "hosts")
 @guests_option
-def ps(config: Path, *, scheduler: str | None, trust_network: bool, as_json: bool, verbose: bool) -> int:
+def ps(
+    config: Path, *, scheduler: str | None, trust_network: bool, as_json: bool, csv_table: str | None, verbose: bool
+) -> int:
     """Show what runs on each host.
 
     Exit status: 0 all hosts answered; 3 one cannot be asked, or runs nothing.
     """
-    result = _asked(config, scheduler, "ps", trusted=trust_network)
-    _show(result, as_json=as_json, verbose=verbose)
-    return EXIT_FAILED if _failed(result) else 0
+    only_one(json=as_json, csv=csv_table)
+    result = ask_fleet(config, scheduler, "ps", trusted=trust_network)
+    _show(result, as_json=as_json, csv_table=csv_table, verbose=verbose)
+    return EXIT_FAILED if has_failed(result) else 0
 
 
 @command.command("verify")
 @hosts_options
-def verify(config: Path, *, scheduler: str | None, trust_network: bool, as_json: bool) -> int:
+@csv_option("claims", "files", "hosts")
+def verify(config: Path, *, scheduler: str | None, trust_network: bool, as_json: bool, csv_table: str | None) -> int:
     """Prove on each host what its guests share. The fleet is verified only if every host is.
 
     A host that cannot be asked is named, and leaves the verdict unproved.
 
     Exit status: 0 verified; 1 refuted or unproved.
     """
-    result = _asked(config, scheduler, "verify", trusted=trust_network)
-    _show(result, as_json=as_json)
+    only_one(json=as_json, csv=csv_table)
+    result = ask_fleet(config, scheduler, "verify", trusted=trust_network)
+    _show(result, as_json=as_json, csv_table=csv_table)
     return 0 if result.verdict == "verified" else EXIT_REFUTED
 
 
 @command.command("measure")
 @hosts_options
+@csv_option("guests", "segments", "others", "hosts")
 @guests_option
-def measure(config: Path, *, scheduler: str | None, trust_network: bool, as_json: bool, verbose: bool) -> int:
+def measure(
+    config: Path, *, scheduler: str | None, trust_network: bool, as_json: bool, csv_table: str | None, verbose: bool
+) -> int:
     """Show what the guests of each host cost, and what sharing saves there: segments count once on each host.
 
     Exit status: 0 all hosts answered; 3 one cannot be asked.
     """
-    result = _asked(config, scheduler, "measure", trusted=trust_network)
-    _show(result, as_json=as_json, verbose=verbose)
-    return EXIT_FAILED if _failed(result) else 0
+    only_one(json=as_json, csv=csv_table)
+    result = ask_fleet(config, scheduler, "measure", trusted=trust_network)
+    _show(result, as_json=as_json, csv_table=csv_table, verbose=verbose)
+    return EXIT_FAILED if has_failed(result) else 0
 
 
 @command.command("down")
@@ -234,47 +232,28 @@ def down(config: Path, *, scheduler: str | None, trust_network: bool, workers: i
     """
     from dcss.fleet.operations import take_down
 
-    with _fleet(config, scheduler, trusted=trust_network, workers=workers) as fleet:
+    with opened_fleet(config, scheduler, trusted=trust_network, workers=workers) as fleet:
         result = take_down(fleet)
     _show(result, as_json=as_json)
-    return EXIT_FAILED if _failed(result) else 0
+    return EXIT_FAILED if has_failed(result) else 0
 
 
-@contextmanager
-def _fleet(config: Path, scheduler: str | None, *, trusted: bool, workers: int | None) -> "Iterator[Fleet]":
-    from dcss.config.load_fleet import load_fleet
-    from dcss.fleet.hosts import open_hosts
-    from dcss.fleet.operations import Fleet, recorded_hosts
-    from dcss.fleet.planning import known_hosts
-
-    plan = load_fleet(config)
-    if scheduler is not None and workers is not None:
-        raise click.UsageError("found --workers beside --scheduler, wanted one of them: a scheduler has its workers.")
-    names = (workers is None and recorded_hosts(plan)) or [host.name for host in known_hosts(plan, workers, 0)]
-    with ExitStack() as stack:
-        yield Fleet(plan, open_hosts(scheduler, names, trusted=trusted, stack=stack))
-
-
-def _asked(config: Path, scheduler: str | None, question: "Question", *, trusted: bool) -> "FleetResult":
-    from dcss.fleet.operations import ask_all
-
-    with _fleet(config, scheduler, trusted=trusted, workers=None) as fleet:
-        return ask_all(fleet, question)
-
-
-def _failed(result: "FleetResult") -> bool:
-    guests = [guest for host in result.hosts for guest in (host.document or {}).get("guests", ())]
-    return any(host.reason is not None for host in result.hosts) or any(guest.get("exit_status") for guest in guests)
-
-
-def _show(result: "FleetResult | FleetRunResult", *, as_json: bool, verbose: bool = False) -> None:
+def _show(
+    result: "FleetResult | FleetRunResult", *, as_json: bool, csv_table: str | None = None, verbose: bool = False
+) -> None:
     if as_json:
         print_json(result.to_document())
         return
     from dcss.fleet.results import FleetResult
     from dcss.report.fleet_hosts_view import hosts_page, run_page
 
-    if isinstance(result, FleetResult):
-        print_page(hosts_page(result, show_all=verbose))
-    else:
+    if not isinstance(result, FleetResult):
         print_page(run_page(result, show_all=verbose))
+    elif csv_table is not None:
+        print_rows(result.rows(csv_table))
+        echo_reasons(result)
+    else:
+        print_page(hosts_page(result, show_all=verbose))
+
+
+command.add_command(metrics_command)

@@ -6,32 +6,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import check_written_path, echo_error, json_option, only_one, print_json
+from dcss.cli.metrics_output import MetricsOutput, output_options
+from dcss.cli.options import json_option, only_one
 from dcss.cli.systems import chosen, live_system, system_argument
-from dcss.errors import ConfigError, DcssError, LaunchError
+from dcss.errors import DcssError
 
 if TYPE_CHECKING:
     from dcss.account.sharing import SharedPages
-    from dcss.report.openmetrics import SystemCollector
     from dcss.rpc.look import LiveSystem, SystemLook
-
-_LOOPBACK = "127.0.0.1"
-_MAX_PORT = 65535
 
 
 @click.command("metrics")
 @system_argument
-@click.option(
-    "--listen",
-    metavar="[ADDRESS:]PORT",
-    help="Serve the metrics by HTTP until Ctrl-C; without ADDRESS for programs of this machine only.",
-)
-@click.option(
-    "--textfile",
-    type=click.Path(path_type=Path, readable=False),
-    metavar="FILE",
-    help="Write the metrics to FILE once, for node_exporter, which reads names that end in .prom.",
-)
+@output_options
 @click.option("--dashboard", is_flag=True, help="Print a dashboard for Grafana that shows these metrics.")
 @json_option
 def command(system: str | None, listen: str | None, textfile: Path | None, dashboard: bool, as_json: bool) -> None:
@@ -51,22 +38,12 @@ def command(system: str | None, listen: str | None, textfile: Path | None, dashb
 
         click.echo(dashboard_text(), nl=False)
         return
-    place = None if listen is None else _address(listen)
-    if textfile is not None:
-        check_written_path("--textfile", textfile)
+    output = MetricsOutput(listen, textfile, as_json=as_json)
     name = chosen(system)
     scraped = _Scraped(name)  # a system that does not run is an error now, and none later
     from dcss.report.openmetrics import SystemCollector
 
-    collector = SystemCollector(name, scraped.look)
-    if place is not None:
-        _serve(*place, collector, name, as_json=as_json)
-    elif textfile is not None:
-        _write(textfile, collector)
-        if as_json:
-            print_json({"system": name, "file": str(textfile)})
-    else:
-        _print(collector, name, as_json=as_json)
+    output.give(SystemCollector(name, scraped.look), name)
 
 
 class _Scraped:
@@ -97,49 +74,3 @@ class _Scraped:
         if self._live is not None:
             self._live.close()
             self._live = None
-
-
-def _print(collector: "SystemCollector", system: str, *, as_json: bool) -> None:
-    from dcss.report.openmetrics import metrics_document, metrics_text
-
-    if as_json:
-        print_json({"system": system, "metrics": metrics_document(collector)})
-    else:
-        click.echo(metrics_text(collector), nl=False)
-
-
-def _write(path: Path, collector: "SystemCollector") -> None:
-    from dcss.report.openmetrics import write_textfile
-
-    try:
-        write_textfile(path, collector)
-    except OSError as error:
-        raise LaunchError(f"--textfile: {path} cannot be written: {error.strerror}") from error
-
-
-def _serve(address: str, port: int, collector: "SystemCollector", system: str, *, as_json: bool) -> None:
-    from dcss.report.openmetrics import serve_metrics
-
-    try:
-        server, _ = serve_metrics(address, port, collector)
-    except OSError as error:
-        raise LaunchError(f"--listen: {address} port {port} cannot be served: {error.strerror or error}") from error
-    host = f"[{address}]" if ":" in address else address
-    url = f"http://{host}:{server.server_port}/metrics"
-    if as_json:
-        print_json({"system": system, "url": url})
-    else:
-        echo_error(f"{system}: metrics at {url}")
-    try:
-        threading.Event().wait()
-    finally:
-        server.shutdown()
-        server.server_close()
-
-
-def _address(listen: str) -> tuple[str, int]:
-    """Return address and port of --listen. Raises ConfigError."""
-    address, _, port = listen.rpartition(":")
-    if not (port.isascii() and port.isdigit() and int(port) <= _MAX_PORT) or (":" in address and address[0] != "["):
-        raise ConfigError(f"--listen: found {listen!r}, wanted PORT, ADDRESS:PORT or [ADDRESS]:PORT")
-    return address.strip("[]") or _LOOPBACK, int(port)

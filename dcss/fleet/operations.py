@@ -25,7 +25,7 @@ from dcss.image.make import make_image, wanted_images
 from dcss.progress import Progress
 from dcss.results import Verdict, sum_of
 
-Question = Literal["ps", "verify", "measure"]
+Question = Literal["ps", "verify", "measure", "metrics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def ask_all(fleet: Fleet, question: Question) -> FleetResult:
             return replace(result, verdict=verdict_of(result))
         case "measure":
             return replace(result, totals=totals_of(result))
-        case "ps":
+        case "ps" | "metrics":
             return result
 
 

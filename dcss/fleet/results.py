@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcss.config.plan import PlacementRule
+from dcss.documents import JsonObject, rows_of, to_document
 from dcss.results import Result, Verdict
 
 
@@ -123,7 +124,17 @@ class FleetResult(Result):
     verdict: Verdict | None = None
     totals: FleetTotals | None = None
 
-    _TABLES = ("hosts",)
+    _TABLES = ("guests", "segments", "others", "claims", "files", "hosts")
+
+    def rows(self, table: str | None = None) -> list[JsonObject]:
+        """Return the hosts without their documents, or a table of these documents: each row begins with its host."""
+        table = self._table(table)
+        if table == "hosts":
+            documents = map(to_document, self.hosts)
+            return [{key: value for key, value in each.items() if key != "document"} for each in documents]
+        return [
+            {"host": host.host, **row} for host in self.hosts for row in rows_of((host.document or {}).get(table, ()))
+        ]
 
 
 @dataclass(frozen=True, slots=True)

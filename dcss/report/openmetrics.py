@@ -1,11 +1,11 @@
-"""A look at a running system as metrics, for Prometheus and what reads its formats; the one importer of its library."""
+"""Running systems and fleets as metrics, for Prometheus and what reads its formats; the one importer of its library."""
 
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIServer
 
 from prometheus_client import CollectorRegistry, generate_latest, start_http_server, write_to_textfile
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from dcss.rpc.look import SystemLook
 
 Source = Callable[[], "tuple[SystemLook, SharedPages | None] | None"]
+
+HostMetrics = Sequence[Mapping[str, Any]] | None  # the rows of metrics_document on a host; None: it did not answer
 
 
 class SystemCollector(Collector):
@@ -112,6 +114,30 @@ class SystemCollector(Collector):
         yield more
 
 
+class FleetCollector(Collector):
+    """Makes the metrics of a fleet from those of its hosts: labels say which host, and the fleet's name as `system`."""
+
+    def __init__(self, system: str, source: Callable[[], Mapping[str, HostMetrics]]) -> None:
+        self._system, self._source = system, source
+
+    def collect(self) -> Iterator[Metric]:
+        """Yield whether each host answered, and each metric with the samples of all hosts."""
+        up = GaugeMetricFamily(
+            "dcss_host_up", "Whether a host of the fleet answered: 1 or 0.", labels=["system", "host"]
+        )
+        metrics: dict[str, Metric] = {}
+        for host, rows in self._source().items():
+            up.add_metric([self._system, host], int(rows is not None))
+            for row in rows or ():
+                name = row["name"]
+                metric = metrics.setdefault(name, Metric(name, row["help"], row["type"], row["unit"]))
+                for sample in row["samples"]:
+                    labels = {**sample["labels"], "system": self._system, "host": host}
+                    metric.add_sample(sample["name"], labels, sample["value"])
+        yield up
+        yield from metrics.values()
+
+
 def registry_of(collector: Collector) -> CollectorRegistry:
     """Return a registry that has this collector and nothing about the process that serves it."""
     registry = CollectorRegistry(auto_describe=False)
@@ -131,6 +157,7 @@ def metrics_document(collector: Collector) -> list[dict[str, object]]:
             "name": metric.name,
             "type": metric.type,
             "help": metric.documentation,
+            "unit": metric.unit,
             "samples": [
                 {"name": sample.name, "labels": dict(sample.labels), "value": sample.value} for sample in metric.samples
             ],

@@ -45,6 +45,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "export": "dcss.plan.export.write:ExportResult",
         "fleet plan": "dcss.fleet.results:FleetPlanResult",
         **{f"fleet {each}": "dcss.fleet.results:FleetResult" for each in ("up", "ps", "verify", "measure", "down")},
+        "fleet metrics": "dcss.schemas.shapes:Metrics",
         "fleet run": "dcss.fleet.results:FleetRunResult",
         "sweep": "dcss.fleet.sweep.results:SweepResult",
         "init": "dcss.schemas.shapes:Written",

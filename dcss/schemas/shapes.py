@@ -102,16 +102,17 @@ class Sample(TypedDict):
 
 
 class Metric(TypedDict):
-    """A metric with its samples."""
+    """A metric with its samples; `unit` is empty where it has none."""
 
     name: str
     type: str
     help: str
+    unit: str
     samples: list[Sample]
 
 
 class Metrics(TypedDict):
-    """The metrics of a system; with --textfile or --listen, where they are."""
+    """The metrics of a system or a fleet; with --textfile or --listen, where they are."""
 
     system: str
     metrics: NotRequired[list[Metric]]

@@ -1,7 +1,10 @@
 """A fleet on stand-ins, and on workers of Dask: up, asked, broken, repaired and taken down."""
 
+import csv
 import os
 import signal
+import subprocess
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -54,6 +57,23 @@ def left_of(dcss: Dcss) -> list[str]:
     return [path.name for path in Path("/dev/shm").glob(f"dcss.f{os.getpid()}-*")]
 
 
+def metrics_of(dcss: Dcss, path: Path, *, status: int = 0) -> set[tuple[str, str, float]]:
+    """Return the samples of all hosts: name, host and value."""
+    document = fleet(dcss, "metrics", path, status=status)
+    samples = [sample for metric in document["metrics"] for sample in metric["samples"]]
+    assert {sample["labels"]["system"] for sample in samples} == {document["system"]}
+    return {(sample["name"], sample["labels"]["host"], sample["value"]) for sample in samples}
+
+
+def assert_csv_has_the_rows_of_all_hosts(dcss: Dcss, path: Path, measured: Any) -> None:
+    rows = list(csv.DictReader(dcss("fleet", "measure", path, "--csv").stdout.splitlines()))
+    assert [(row["host"], row["name"]) for row in rows] == [("a", "G01"), ("b", "G02")]
+    guests = [guest for host in measured["hosts"] for guest in host["document"]["guests"]]
+    assert [row["mapped_segment_bytes"] for row in rows] == [str(guest["mapped_segment_bytes"]) for guest in guests]
+    rows = list(csv.DictReader(dcss("fleet", "ps", path, "--csv", "hosts").stdout.splitlines()))
+    assert [(row["host"], row["reason"]) for row in rows] == [("a", ""), ("b", "")]
+
+
 @pytest.mark.slow
 def test_stand_ins_come_up_once_are_verified_and_leave_nothing(dcss: Dcss) -> None:
     path = write_fleet(dcss)
@@ -69,12 +89,25 @@ def test_stand_ins_come_up_once_are_verified_and_leave_nothing(dcss: Dcss) -> No
         measured = fleet(dcss, "measure", path)
         for host in measured["hosts"]:
             assert [segment["name"] for segment in host["document"]["segments"]] == ["LIB"]
+        assert_csv_has_the_rows_of_all_hosts(dcss, path, measured)
+        assert metrics_of(dcss, path) >= {
+            ("dcss_host_up", "a", 1.0),
+            ("dcss_host_up", "b", 1.0),
+            *(("dcss_segment_users", host, 1.0) for host in "ab"),
+            *(("dcss_build_info", host, 1.0) for host in "ab"),
+        }
 
         os.kill(by_host(again, "document", "pid")["b"], signal.SIGKILL)
         broken = fleet(dcss, "verify", path, status=1)
         assert broken["verdict"] == "unproved"
         assert by_host(broken, "reason")["a"] is None
         assert by_host(broken, "reason")["b"]
+        found = metrics_of(dcss, path, status=3)
+        assert {host for name, host, _ in found if name != "dcss_host_up"} == {"a"}
+        assert ("dcss_host_up", "b", 0.0) in found
+        done = dcss("fleet", "measure", path, "--csv", status=3)
+        assert [row["host"] for row in csv.DictReader(done.stdout.splitlines())] == ["a"]
+        assert done.stderr.startswith("dcss: host b: ")
         repaired = fleet(dcss, "up", path)
         assert by_host(repaired, "adopted") == {"a": True, "b": False}
         assert fleet(dcss, "verify", path)["verdict"] == "verified"
@@ -83,6 +116,35 @@ def test_stand_ins_come_up_once_are_verified_and_leave_nothing(dcss: Dcss) -> No
     assert left_of(dcss) == []
     fleet(dcss, "down", path)
     assert "found none that is up" in str(fleet(dcss, "ps", path, status=2))
+
+
+@pytest.mark.slow
+def test_metrics_are_served_while_the_fleet_is_up_and_when_it_is_not(dcss: Dcss) -> None:
+    path = write_fleet(dcss, hosts="[a]")
+    assert "found none that is up" in str(fleet(dcss, "metrics", path, "--listen", "0", status=2))
+    try:
+        fleet(dcss, "up", path)
+        written = dcss.home / "fleet.prom"
+        assert fleet(dcss, "metrics", path, "--textfile", str(written))["file"] == str(written)
+        assert 'dcss_segment_users{host="a",segment="LIB"' in written.read_text()
+        with dcss.start("fleet", "metrics", path, "--listen", "0", stderr=subprocess.PIPE) as server:
+            try:
+                assert server.stderr is not None
+                url = server.stderr.readline().split()[-1]
+                assert samples_at(url) >= {"dcss_host_up", "dcss_segment_users"}
+                fleet(dcss, "down", path)
+                assert samples_at(url) == set()
+            finally:
+                server.send_signal(signal.SIGINT)
+    finally:
+        fleet(dcss, "down", path)
+    assert left_of(dcss) == []
+
+
+def samples_at(url: str) -> set[str]:
+    with urllib.request.urlopen(url, timeout=20) as answer:
+        lines = answer.read().decode().splitlines()
+    return {line.split("{")[0] for line in lines if not line.startswith("#")}
 
 
 @pytest.mark.slow

@@ -24,11 +24,10 @@ WITHOUT_CSV = {
     **dict.fromkeys(("exec", "logs", "cp", "image cat"), "bytes of guests, of CP or of an image"),
     **dict.fromkeys(("report", "image build", "export", "init", "schema", "completion"), "what was written, or text"),
     **dict.fromkeys(
-        ("fleet up", "fleet run", "fleet ps", "fleet verify", "fleet measure", "fleet down"),
-        "a document of each host, which the host's own command has as CSV",
+        ("fleet up", "fleet run", "fleet down"), "what they did; fleet ps, verify and measure have the tables"
     ),
     "top": "a screen, or JSON Lines",
-    "metrics": "text for Prometheus",
+    **dict.fromkeys(("metrics", "fleet metrics"), "text for Prometheus"),
     "docs": "pages of text",
 }
 
