@@ -32,6 +32,7 @@ class PmemMachine(NamedTuple):
         parameters = [
             "console=ttyS0",
             "init_on_free=1",  # freed copies of a segment would count as copies
+            "swiotlb=noforce",  # no device needs the 64 MiB that a kernel sets aside where memory passes 4 GiB
             "panic=-1",
             self.append,
         ]

@@ -94,6 +94,10 @@ def test_qemu_gets_each_segment_read_only_and_by_descriptor(accelerator: str, cp
         ",share=on,readonly=on,align=2M"
         for number, size_bytes in enumerate((HUGE_BYTES, 2 * HUGE_BYTES))
     ]
+    parameters = words["-append"].split()
+    assert parameters[-1] == "more=1"
+    # With memory beyond 4 GiB, a kernel would set 64 MiB aside.
+    assert "swiotlb=noforce" in parameters
     script = plan_script(plan("A", "B"))
     assert script.splitlines() == ["pmem 10 A 0", "pmem 11 B 1"]
     addresses = [word.partition("addr=0x")[2] for word in command if word.startswith("virtio-pmem-pci")]
