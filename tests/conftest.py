@@ -4,7 +4,7 @@ import os
 
 import pytest
 from hypothesis import HealthCheck, settings
-from needs_support import may_skip, missing
+from needs_support import missing, skip_for
 from signals_support import reset_signals
 
 pytest_plugins = ["fixtures_support", "api_support", "pytester"]
@@ -35,8 +35,5 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for mark in item.iter_markers("needs"):
         for need in mark.args:
             reason = missing(need)
-            if reason is None:
-                continue
-            if may_skip(need):
-                pytest.skip(f"needs {reason}")
-            pytest.fail(f"needs {reason}; in CI only what DCSS_MAY_SKIP names may be missing", pytrace=False)
+            if reason is not None:
+                skip_for(need, reason)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from cli_support import others_python
@@ -197,3 +198,10 @@ def needs(*names: str) -> pytest.MarkDecorator:
 def may_skip(need: str) -> bool:
     """Outside CI everything may be missing; there, what DCSS_MAY_SKIP names."""
     return os.environ.get("CI") != "true" or need in os.environ.get("DCSS_MAY_SKIP", "").split(",")
+
+
+def skip_for(need: str, reason: str) -> NoReturn:
+    """End the test, which cannot run for `reason`: skipped, or failed where `need` must be there."""
+    if may_skip(need):
+        pytest.skip(f"needs {reason}")
+    pytest.fail(f"needs {reason}; in CI only what DCSS_MAY_SKIP names may be missing", pytrace=False)

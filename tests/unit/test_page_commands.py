@@ -19,6 +19,10 @@ NO_COMMAND = {
         "docs/configuration.md: demo.yaml:5: segments[0].imgae: found an unknown key, wanted one of name, define, at,"
         " type, size, image, save, huge_pages (did you mean image?)",
         "docs/kernel-faults.md: INFO: task sh:95 blocked for more than 5 seconds.",
+        "docs/kernel-faults.md: task:sh              state:D",
+        "docs/kernel-faults.md: BUG: Bad page map in process busybox  pte:…",
+        *["docs/kernel-faults.md: Unable to handle kernel pointer dereference in virtual kernel address space"] * 2,
+        "docs/kernel-faults.md: sysfs: cannot create duplicate filename '/devices/dcssblk/LIB'",
         "docs/kernel-tests.md: # A segment that is there cannot be added again",
     ],
     "forms of a protocol, which tests of its two ends have": [
@@ -41,6 +45,11 @@ NO_COMMAND = {
     "builds a kernel for minutes, or stops one": [
         "docs/kernel-faults.md: make kernel-faults",
         "docs/kernel-faults.md: while :; do true </dev/dcssblk0; done 2>/dev/null &",
+        "docs/kernel-faults.md: while :; do read -r -n 1 byte </dev/dcssblk0; done 2>/dev/null &",
+        "docs/kernel-faults.md: unsigned long here, there;",
+    ],
+    "starts Dask on three hosts, which tests/integration/test_fleet_namespaces.py does": [
+        "docs/fleet.md: dask scheduler --protocol tls                                        on the first host",
     ],
     "compiles the example above it: tests/integration/test_statistics_area.py does": [
         "docs/statistics-area.md: gcc -o guests guests.c -lrt && ./guests /dcss.demo.stats",
