@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, Field, fields, is_dataclass
 from functools import cache
 from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints, is_typeddict
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -29,18 +29,54 @@ def to_json(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=2, allow_nan=False)
 
 
+def row_of(result: "DataclassInstance") -> JsonObject:
+    """Return a result as a row with all its columns: what is within objects in its document stands beside the rest."""
+    row: JsonObject = dict.fromkeys(columns_of(type(result)))
+    for name, attribute in _attributes(type(result)):
+        value = getattr(result, attribute)
+        if is_dataclass(value) and not isinstance(value, type):
+            row |= row_of(value)
+        elif name in row:
+            row[name] = _plain(value)
+    return row
+
+
+@cache
+def columns_of(kind: Any) -> tuple[str, ...]:
+    """Return the names of the columns of rows of a data class, or the names that each object of a TypedDict has."""
+    if is_typeddict(kind):
+        return tuple(name for name in _types(kind) if name in kind.__required_keys__)
+    found: JsonObject = {}
+    for name, attribute in _attributes(kind):
+        found |= dict.fromkeys(_columns(name, _types(kind)[attribute]))
+    return tuple(found)
+
+
+def table_columns(kind: type, table: str) -> tuple[str, ...]:
+    """Return the columns of a table of results of a class, which is one of its fields."""
+    return columns_of(get_args(_types(kind)[table])[0])
+
+
 def rows_of(table: Sequence[JsonObject]) -> list[JsonObject]:
-    """Return the objects of a document's list as rows: what is within objects in them stands beside the rest."""
-    return [_row(entry) for entry in table]
+    """Return the objects of a document's list as rows, as `row_of` does."""
+    return list(map(_spread, table))
 
 
-def _row(entry: JsonObject) -> JsonObject:
+def _columns(name: str, member: Any) -> tuple[str, ...]:
+    """Return the columns of one field: those of an object that it has, or may have; a whole document has none."""
+    kinds: tuple[Any, ...] = get_args(member) if get_origin(member) in {UnionType, Union} else (member,)
+    for each in kinds:
+        if isinstance(each, type) and is_dataclass(each):
+            return columns_of(each)
+        if get_origin(each) is dict:
+            return ()
+    return (name,)
+
+
+def _spread(entry: JsonObject) -> JsonObject:
     row: JsonObject = {}
     for name, value in entry.items():
-        if isinstance(value, dict):
-            row |= _row(value)
-        else:
-            row[name] = value
+        row |= _spread(value) if isinstance(value, dict) else {name: value}
     return row
 
 

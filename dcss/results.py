@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
-from dcss.documents import JsonObject, rows_of, to_document, to_json
+from dcss.documents import JsonObject, columns_of, row_of, table_columns, to_document, to_json
 from dcss.errors import ConfigError, RefutedError, UnprovedError
 
 Evidence = Literal["frames", "mappings"]
@@ -42,7 +42,11 @@ class Result:
         A row's keys are the names of the JSON document; those of objects within it stand beside the others. Raises
         ConfigError where there is no such table.
         """
-        return rows_of(self.to_document()[self._table(table)])
+        return [row_of(entry) for entry in getattr(self, self._table(table))]
+
+    def columns(self, table: str | None = None) -> tuple[str, ...]:
+        """Return the names that each row of a table has, also where it has no row. Raises ConfigError as `rows`."""
+        return table_columns(type(self), self._table(table))
 
     def _table(self, name: str | None) -> str:
         """Return the name of a table, that of the first one for None. Raises ConfigError where there is none of it."""
@@ -388,8 +392,14 @@ class ComparisonResult(Result):
     def rows(self, table: str | None = None) -> list[JsonObject]:
         """Return a table as Result.rows does; a row of `guests` has its way, one of `ways` no guests."""
         if table == "guests":
-            return [{"way": way.way, **row} for way in self.ways for row in rows_of(to_document(way)["guests"])]
+            return [{"way": way.way, **row_of(guest)} for way in self.ways for guest in way.guests]
         return [{name: value for name, value in row.items() if name != "guests"} for row in Result.rows(self, table)]
+
+    def columns(self, table: str | None = None) -> tuple[str, ...]:
+        """Return the names that each row of a table has, as Result.columns does."""
+        if table == "guests":
+            return ("way", *columns_of(WayGuest))
+        return tuple(name for name in Result.columns(self, table) if name != "guests")
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from dcss.cli.options import (
     own_command,
     print_json,
     print_page,
-    print_rows,
+    print_table,
 )
 from dcss.cli.sizes import SizeType
 from dcss.errors import ConfigError
@@ -204,7 +204,7 @@ def command(
     if as_json:
         print_json(plan.advice.to_document())
     elif csv_table is not None:
-        print_rows(plan.advice.rows(csv_table))
+        print_table(plan.advice, csv_table)
     else:
         from dcss.report.advice_view import advice_page
 

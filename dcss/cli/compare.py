@@ -16,7 +16,7 @@ from dcss.cli.options import (
     only_one,
     print_json,
     print_page,
-    print_rows,
+    print_table,
     write_whole,
 )
 
@@ -91,7 +91,7 @@ def _show(
     if as_json:
         print_json(result.to_document())
     elif csv_table is not None:
-        print_rows(result.rows(csv_table))
+        print_table(result, csv_table)
     else:
         from dcss.report.compare_view import compare_page
 

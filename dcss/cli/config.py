@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from dcss.cli.options import csv_option, json_option, only_one, print_json, print_page, print_rows
+from dcss.cli.options import csv_option, json_option, only_one, print_json, print_page, print_table
 
 
 @click.command("config")
@@ -39,7 +39,7 @@ def command(config: Path, as_json: bool, csv_table: str | None) -> None:
     if as_json:
         print_json(found.to_document())
     elif csv_table is not None:
-        print_rows(found.rows(csv_table))
+        print_table(found, csv_table)
     else:
         from dcss.report.preview_view import preview_page
 

@@ -17,7 +17,7 @@ def command(as_json: bool, csv_table: str | None) -> None:
     from dataclasses import asdict
 
     from dcss.doctor.examine import examine
-    from dcss.doctor.host import DoctorHost
+    from dcss.doctor.host import Diagnosis, DoctorHost
     from dcss.report.doctor_view import doctor_page
 
     diagnoses = examine(DoctorHost())
@@ -25,6 +25,8 @@ def command(as_json: bool, csv_table: str | None) -> None:
     if as_json:
         print_json({"findings": findings})
     elif csv_table is not None:
-        print_rows(findings)
+        from dcss.documents import columns_of
+
+        print_rows(findings, columns_of(Diagnosis))
     else:
         print_page(doctor_page(diagnoses))

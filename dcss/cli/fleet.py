@@ -17,7 +17,7 @@ from dcss.cli.options import (
     only_one,
     print_json,
     print_page,
-    print_rows,
+    print_table,
 )
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ def plan(
     if as_json:
         print_json(result.to_document())
     elif csv_table is not None:
-        print_rows(result.rows(csv_table))
+        print_table(result, csv_table)
     else:
         from dcss.report.fleet_view import plan_page
 
@@ -250,7 +250,7 @@ def _show(
     if not isinstance(result, FleetResult):
         print_page(run_page(result, show_all=verbose))
     elif csv_table is not None:
-        print_rows(result.rows(csv_table))
+        print_table(result, csv_table)
         echo_reasons(result)
     else:
         print_page(hosts_page(result, show_all=verbose))

@@ -154,7 +154,10 @@ def ls(
             print_json({"image": str(image), "path": path, "entries": [entry_document(entry) for entry in entries]})
             return
         if csv_table is not None:
-            print_rows([entry_document(entry) for entry in entries])
+            from dcss.documents import columns_of
+            from dcss.schemas.shapes import ImageEntry
+
+            print_rows([entry_document(entry) for entry in entries], columns_of(ImageEntry))
             return
         form = quoted_name if sys.stdout.isatty() else plain_name
         lines = long_lines(list(entries), form) if as_long else (form(os.fsdecode(entry.name)) for entry in entries)
@@ -214,7 +217,10 @@ def check(image: Path, *, offset: int, system: str | None, as_json: bool, csv_ta
         print_json({"image": str(image), "clean": result.clean, "findings": findings, "suppressed": result.suppressed})
         return 0 if result.clean else EXIT_REFUTED
     if csv_table is not None:
-        print_rows(findings)
+        from dcss.documents import columns_of
+        from dcss.schemas.shapes import ImageFinding
+
+        print_rows(findings, columns_of(ImageFinding))
         return 0 if result.clean else EXIT_REFUTED
     form = escaped if sys.stdout.isatty() else str
     for problem in result.problems:
@@ -263,7 +269,10 @@ def map_command(
         print_json({"image": str(image), **map_document(mapped)})
         return
     if csv_table is not None:
-        print_rows(map_document(mapped)[csv_table])
+        from dcss.documents import columns_of
+        from dcss.schemas.shapes import MappedFile
+
+        print_rows(map_document(mapped)[csv_table], columns_of(MappedFile))
         return
     form = quoted_name if sys.stdout.isatty() else str
     print_page(map_page(mapped, None if show_all else _SHOWN_FILES, form))

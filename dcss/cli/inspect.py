@@ -16,7 +16,7 @@ from dcss.cli.options import (
     only_one,
     print_json,
     print_page,
-    print_rows,
+    print_table,
 )
 from dcss.cli.watch import watch, watch_option
 
@@ -105,7 +105,7 @@ def _show(result: "InspectResult", csv_table: str | None, *, as_json: bool, verb
     if as_json:
         print_json(result.to_document())
     elif csv_table is not None:
-        print_rows(result.verify.rows("claims") if csv_table == "claims" else result.rows(csv_table))
+        print_table(result.verify if csv_table == "claims" else result, csv_table)
     else:
         from dcss.report.pages import inspect_page
 

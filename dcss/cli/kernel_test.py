@@ -87,7 +87,7 @@ def _run(
 ) -> int:
     from dcss.kernel_test.bench import kernel_source
     from dcss.kernel_test.checks import chosen
-    from dcss.kernel_test.results import check_rows, junit_xml, tap_lines
+    from dcss.kernel_test.results import CHECK_COLUMNS, check_rows, junit_xml, tap_lines
 
     checks = chosen(names)
     for kernel in kernels:
@@ -107,7 +107,7 @@ def _run(
         case "json":
             print_json(result.to_document())
         case "csv":
-            print_rows(check_rows(result))
+            print_rows(check_rows(result), CHECK_COLUMNS)
         case "tap":
             for line in tap_lines(result):
                 click.echo(line)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcss.cli.options import csv_option, json_option, only_one, print_bytes, print_json, print_rows
+from dcss.cli.options import csv_option, json_option, only_one, print_bytes, print_json, print_table
 from dcss.cli.systems import ask, chosen, system_argument
 from dcss.cli.watch import watch, watch_option
 
@@ -66,7 +66,7 @@ def command(
     if as_json:
         print_json(document)
     elif csv_table is not None:
-        print_rows(_result(document).rows(csv_table))
+        print_table(_result(document), csv_table)
     elif folded:
         from dcss.documents import from_document
         from dcss.report.folded import folded_stacks

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from dcss.report.blocks import Page
+    from dcss.results import Result
 
 _NAME = "dcss"
 _NARROWEST = 20  # columns of text
@@ -52,14 +53,19 @@ def only_one(**given: object) -> None:
         raise click.UsageError(f"found {' and '.join(names)}, wanted one of them.")
 
 
-def print_rows(rows: "Sequence[Mapping[str, Any]]") -> None:
-    """Write rows to stdout as CSV; bytes of file names pass through."""
+def print_table(result: "Result", table: str | None) -> None:
+    """Write a table of a result to stdout as CSV."""
+    print_rows(result.rows(table), result.columns(table))
+
+
+def print_rows(rows: "Sequence[Mapping[str, Any]]", columns: "Iterable[str]") -> None:
+    """Write rows to stdout as CSV, with the names of their columns; bytes of file names pass through."""
     from io import StringIO
 
     from dcss.report.csv_rows import print_csv
 
     text = StringIO()
-    print_csv(rows, text)
+    print_csv(rows, columns, text)
     print_bytes(text.getvalue())
 
 

@@ -48,8 +48,13 @@ def command(system: str | None, *, as_json: bool, watch_seconds: float | None, c
     if as_json:
         print_json(look.document())
     elif csv_table is not None:
+        from dcss.documents import columns_of
+        from dcss.results import SegmentStatus
+        from dcss.schemas.shapes import GuestLook
+
         systems = look.document()["systems"]
-        print_rows([{"system": each["system"], **row} for each in systems for row in each.get(csv_table, ())])
+        rows = [{"system": each["system"], **row} for each in systems for row in each.get(csv_table, ())]
+        print_rows(rows, ["system", *columns_of(GuestLook if csv_table == "guests" else SegmentStatus)])
     else:
         print_page(look.page())
 

@@ -16,7 +16,7 @@ from dcss.cli.options import (
     only_one,
     print_json,
     print_page,
-    print_rows,
+    print_table,
 )
 from dcss.errors import ConfigError
 
@@ -91,15 +91,16 @@ def _show(result: "RunResult", csv_table: str | None, *, as_json: bool, verbose:
     if as_json:
         print_json(result.to_document())
     elif csv_table is not None:
-        print_rows(_rows(result, csv_table))
+        _print_table(result, csv_table)
     else:
         from dcss.report.pages import run_page
 
         print_page(run_page(result, show_all=verbose))
 
 
-def _rows(result: "RunResult", table: str) -> "list[dict[str, Any]]":
-    """Return a table of one of the results: those of verify and measure have the names that these give them."""
+def _print_table(result: "RunResult", table: str) -> None:
+    """Print a table of one of the results: those of verify and measure have the names that these give them."""
     if table == "outcomes":
-        return result.rows("guests")
-    return result.verify.rows(table) if table in {"claims", "files"} else result.measure.rows(table)
+        print_table(result, "guests")
+    else:
+        print_table(result.verify if table in {"claims", "files"} else result.measure, table)

@@ -144,7 +144,10 @@ def query(name: str | None, form: str | None, system: str, *, as_json: bool, csv
     with operator_of(system) as operator:
         response = perform(operator, lambda: requests.Query(_selection(name), shown))
         if csv_table is not None and not response.return_code:
-            print_rows(response.data or [])
+            from dcss.documents import columns_of
+            from dcss.schemas.shapes import SegmentFile
+
+            print_rows(response.data or [], columns_of(SegmentFile))
             return exit_status(response)
         return _show(system, response, as_json=as_json)
 

@@ -56,7 +56,10 @@ def command(as_json: bool, csv_table: str | None) -> None:
     if as_json:
         print_json({"spools": rows})
     elif csv_table is not None:
-        print_rows(rows)
+        from dcss.documents import columns_of
+        from dcss.schemas.shapes import Spool
+
+        print_rows(rows, columns_of(Spool))
     elif not found:
         click.echo("no system has saved segments")
     else:

@@ -11,16 +11,16 @@ from dcss.cli.options import (
     EXIT_FAILED,
     EXIT_REFUTED,
     check_written_path,
+    csv_option,
     echo_error,
     json_option,
+    only_one,
     print_json,
     print_page,
-    print_rows,
+    print_table,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dcss.config.load_sweep import SweepPlan
     from dcss.documents import JsonObject
     from dcss.fleet.sweep.results import SweepResult
@@ -34,7 +34,6 @@ _file_type = click.Path(path_type=Path, readable=False)
 @click.command("sweep")
 @click.argument("config", metavar="SWEEP.yaml", type=_file_type)
 @click.option("-o", "--output", type=_file_type, metavar="FILE", help="The rows as JSON Lines; NAME.jsonl by default.")
-@click.option("--csv", type=click.Path(readable=False), metavar="FILE|-", help="Write the rows as CSV, too.")
 @click.option("--parquet", type=_file_type, metavar="FILE", help="Write the rows as Parquet, too (pyarrow).")
 @click.option("--plot", type=_file_type, metavar="FILE.svg", help="Draw two columns to FILE.svg.")
 @click.option("--x", metavar="COLUMN", help="Of the plot; the first key of the matrix by default.")
@@ -46,13 +45,15 @@ _file_type = click.Path(path_type=Path, readable=False)
 @click.option("--again", type=click.Choice(["failed"]), help="Run again those that failed.")
 @click.option("--list", "listing", is_flag=True, help="List the configurations, and run none.")
 @json_option
+@csv_option("rows")
 @click.option("-v", "--verbose", is_flag=True, help="Show every row.")
-def command(config: Path, *, as_json: bool, verbose: bool, **given: Any) -> int:
+def command(config: Path, *, as_json: bool, csv_table: str | None, verbose: bool, **given: Any) -> int:
     """Run each configuration of a matrix by itself, and write a row for each.
 
     \b
     dcss sweep sweep.yaml
-    dcss sweep sweep.yaml --csv rows.csv --plot rows.svg --y private_bytes
+    dcss sweep sweep.yaml --plot rows.svg --y private_bytes
+    dcss sweep sweep.yaml --csv > rows.csv
     dcss sweep sweep.yaml --scheduler tls://host1:8786
 
     SWEEP.yaml names a system's YAML and values for some of its keys. A sweep that was interrupted goes on where it
@@ -61,6 +62,8 @@ def command(config: Path, *, as_json: bool, verbose: bool, **given: Any) -> int:
     Exit status: 0 all were run and verified; 1 one was refuted or unproved; 2 SWEEP.yaml or a configuration is wrong;
     3 one failed, or took too long.
     """
+    only_one(json=as_json, csv=csv_table)
+    only_one(list=given["listing"], csv=csv_table)
     from dcss.config.load_sweep import load_sweep
 
     plan = load_sweep(config)
@@ -68,12 +71,14 @@ def command(config: Path, *, as_json: bool, verbose: bool, **given: Any) -> int:
     output = given["output"] or Path(f"{plan.name}.jsonl")
     if given["listing"]:
         return _list(plan, output, as_json=as_json)
-    _check(plan, given, as_json=as_json)
+    _check(plan, given)
     result = _sweep(plan, output, given)
     _write(result, given)
     if as_json:
         print_json(result.to_document())
-    elif given["csv"] != "-":
+    elif csv_table is not None:
+        print_table(result, csv_table)
+    else:
         from dcss.report.sweep_view import sweep_page
 
         print_page(sweep_page(result, show_all=verbose))
@@ -94,14 +99,12 @@ def _check_kernels(plan: "SweepPlan") -> None:
         chosen((configuration.data["check"],) if "check" in configuration.data else ())
 
 
-def _check(plan: "SweepPlan", given: dict[str, Any], *, as_json: bool) -> None:
+def _check(plan: "SweepPlan", given: dict[str, Any]) -> None:
     if given["workers"] is not None and given["scheduler"] is not None:
         raise click.UsageError("found --workers beside --scheduler, wanted one of them: a scheduler has its workers.")
-    if as_json and given["csv"] == "-":
-        raise click.UsageError("found --csv - beside --json, wanted one document on stdout: give a FILE.")
-    for option in ("csv", "parquet", "plot"):
-        if given[option] not in {None, "-"}:
-            check_written_path(f"--{option}", Path(given[option]))
+    for option in ("parquet", "plot"):
+        if given[option] is not None:
+            check_written_path(f"--{option}", given[option])
     if given["parquet"] is not None:
         from dcss.fleet.sweep.parquet import check_parquet
 
@@ -110,14 +113,14 @@ def _check(plan: "SweepPlan", given: dict[str, Any], *, as_json: bool) -> None:
         if given["x"] or given["y"]:
             raise click.UsageError("found --x or --y without --plot, wanted --plot FILE.svg beside them.")
         return
-    from dcss.fleet.sweep.results import columns_of
+    from dcss.fleet.sweep.results import sweep_columns
     from dcss.report.compare_plot import check_plotter
     from dcss.report.sweep_plot import check_columns
 
     check_plotter()
     given["x"] = given["x"] or plan.keys[0]
     given["y"] = given["y"] or ("ready_seconds" if plan.command == "run" else "checks_ok")
-    check_columns(given["x"], given["y"], columns_of(plan.command, plan.keys))
+    check_columns(given["x"], given["y"], sweep_columns(plan.command, plan.keys))
 
 
 def _sweep(plan: "SweepPlan", output: Path, given: dict[str, Any]) -> "SweepResult":
@@ -172,14 +175,15 @@ def _warn_of_versions(plan: "SweepPlan", known: "dict[str, JsonObject]", progres
 
 
 def _result(plan: "SweepPlan", output: Path, rows: "RowFile") -> "SweepResult":
-    from dcss.fleet.sweep.results import SweepResult, columns_of
+    from dcss.fleet.sweep.results import SweepResult, sweep_columns
 
     known = rows.by_digest()
     found = [known[each.digest] for each in plan.configurations if each.digest in known]
-    columns = columns_of(plan.command, plan.keys)
+    columns = sweep_columns(plan.command, plan.keys)
     done = sum(row["outcome"] == "done" for row in found)
     return SweepResult(
         sweep=plan.name,
+        command=plan.command,
         output=str(output),
         configurations=len(plan.configurations),
         done=done,
@@ -191,8 +195,6 @@ def _result(plan: "SweepPlan", output: Path, rows: "RowFile") -> "SweepResult":
 
 
 def _write(result: "SweepResult", given: dict[str, Any]) -> None:
-    if given["csv"] is not None:
-        _write_csv(result.found, given["csv"])
     if given["parquet"] is not None:
         from dcss.fleet.sweep.parquet import write_parquet
 
@@ -202,20 +204,6 @@ def _write(result: "SweepResult", given: dict[str, Any]) -> None:
         from dcss.report.sweep_plot import sweep_plot
 
         write_whole(given["plot"], sweep_plot(result.sweep, result.found, given["x"], given["y"], result.keys))
-
-
-def _write_csv(rows: "Sequence[JsonObject]", path: str) -> None:
-    if path == "-":
-        print_rows(rows)
-        return
-    from io import StringIO
-
-    from dcss.cli.options import write_whole
-    from dcss.report.csv_rows import print_csv
-
-    text = StringIO()
-    print_csv(rows, text)
-    write_whole(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
 
 
 def _list(plan: "SweepPlan", output: Path, *, as_json: bool) -> int:

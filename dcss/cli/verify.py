@@ -14,7 +14,7 @@ from dcss.cli.options import (
     only_one,
     print_json,
     print_page,
-    print_rows,
+    print_table,
 )
 from dcss.cli.systems import ask, system_argument
 
@@ -51,7 +51,7 @@ def command(system: str | None, *, as_json: bool, evidence: Path | None, csv_tab
 
         result = from_document(VerifyResult, document)
         if csv_table is not None:
-            print_rows(result.rows(csv_table))
+            print_table(result, csv_table)
         else:
             from dcss.report.pages import verify_page
 

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dcss.config.plan import PlacementRule
-from dcss.documents import JsonObject, rows_of, to_document
-from dcss.results import Result, Verdict
+from dcss.documents import JsonObject, columns_of, row_of, rows_of, table_columns
+from dcss.results import MeasureResult, Result, SystemStatus, Verdict, VerifyResult
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,11 +130,20 @@ class FleetResult(Result):
         """Return the hosts without their documents, or a table of these documents: each row begins with its host."""
         table = self._table(table)
         if table == "hosts":
-            documents = map(to_document, self.hosts)
-            return [{key: value for key, value in each.items() if key != "document"} for each in documents]
+            return [row_of(host) for host in self.hosts]
         return [
             {"host": host.host, **row} for host in self.hosts for row in rows_of((host.document or {}).get(table, ()))
         ]
+
+    def columns(self, table: str | None = None) -> tuple[str, ...]:
+        """Return the names that each row of a table has, also where no host has any."""
+        table = self._table(table)
+        if table == "hosts":
+            return columns_of(FleetHost)
+        if table in {"claims", "files"}:
+            return ("host", *table_columns(VerifyResult, table))
+        measured = self.totals is not None or table == "others"
+        return ("host", *table_columns(MeasureResult if measured else SystemStatus, table))
 
 
 @dataclass(frozen=True, slots=True)

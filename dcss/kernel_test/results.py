@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 from xml.etree import ElementTree
 
-from dcss.documents import JsonObject
+from dcss.documents import JsonObject, columns_of
 from dcss.results import Result
 
 Outcome = Literal["ok", "failed", "hung", "skipped", "lost"]
@@ -47,6 +47,9 @@ class KernelTestResult(Result):
     """The results of all kernels: the document of `dcss kernel-test --json`."""
 
     kernels: tuple[KernelResult, ...]
+
+
+CHECK_COLUMNS = ("kernel", "release", *columns_of(CheckResult))
 
 
 def check_rows(result: KernelTestResult) -> list[JsonObject]:

@@ -2,20 +2,22 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TextIO
 
 _SEPARATOR = ";"  # within a cell
 
 
-def print_csv(rows: Sequence[Mapping[str, Any]], stream: TextIO) -> None:
-    """Write rows as CSV with a line of names: what is not known is empty, and a list is its items with ; between."""
-    if not rows:
-        return
+def print_csv(rows: Sequence[Mapping[str, Any]], columns: Iterable[str], stream: TextIO) -> None:
+    """Write rows as CSV, with a line of names before them that is there without any row, too.
+
+    What is not known is empty, and a list is its items with ; between. What rows have beyond `columns` stands behind.
+    """
+    names = list(dict.fromkeys([*columns, *(name for row in rows for name in row)]))
     writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(rows[0])
+    writer.writerow(names)
     for row in rows:
-        writer.writerow([_cell(value) for value in row.values()])
+        writer.writerow([_cell(row.get(name)) for name in names])
 
 
 def _cell(value: object) -> object:

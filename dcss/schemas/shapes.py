@@ -18,7 +18,7 @@ class GuestLook(TypedDict):
     exit_status: int | None
     reason: str | None
     log: str
-    private_bytes: NotRequired[int | None]
+    private_bytes: int | None
 
 
 class SystemLook(TypedDict):
@@ -128,12 +128,18 @@ class PageRange(TypedDict):
     type: str
 
 
-class SegmentFile(TypedDict):
-    """One system data file of a saved segment; `sha256` and `shm` as in docs/cp.md."""
-
+class _FileName(TypedDict):
     file: int
     name: str
     filetype: str
+
+
+_FileClass = TypedDict("_FileClass", {"class": str})
+
+
+class SegmentFile(_FileName, _FileClass):
+    """One system data file of a saved segment; `sha256` and `shm` as in docs/cp.md."""
+
     ranges: list[PageRange]
     attributes: list[str]
     users: list[str]

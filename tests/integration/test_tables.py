@@ -138,3 +138,22 @@ def test_folded_stacks(dcss: Dcss) -> None:
 )
 def test_one_form_at_a_time(dcss: Dcss, words: list[str]) -> None:
     assert "wanted one of them" in (err := dcss(*words, status=2).stderr) or "'files' is not one of" in err
+
+
+@pytest.mark.parametrize(
+    ("words", "names"),
+    [
+        ("ps --csv", "system,name,engine,state,since,pid,segments,restarts,exit_status,reason,log,private_bytes"),
+        ("ps --csv segments", "system,name,file,class,shm,bytes,guests"),
+        ("segment spools --csv", "system,directory,files,bytes"),
+        ("segment query --system nothing --csv", "file,name,filetype,class,ranges,"),
+        ("image check empty.img --csv", "kind,where,detail"),
+        ("image map empty.img --csv", "path,inode,size_bytes,"),
+    ],
+)
+def test_a_table_without_rows_has_its_names(words: str, names: str) -> None:
+    with made_user() as user:
+        (user.home / "empty").mkdir()
+        user("image", "build", "empty", "-o", "empty.img")
+        (line,) = output(user, *words.split()).splitlines()
+        assert line.startswith(names)

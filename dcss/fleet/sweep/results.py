@@ -72,7 +72,7 @@ class SweepRow:
 _FIRST: Final = ("sweep", "command", "digest", "number", "repeat")
 
 
-def columns_of(command: str, keys: Sequence[str]) -> tuple[str, ...]:
+def sweep_columns(command: str, keys: Sequence[str]) -> tuple[str, ...]:
     """Return the columns of a sweep's rows."""
     figures = RunFigures if command == "run" else KernelFigures
     others = [each.name for kind in (SweepRow, figures) for each in fields(kind)]
@@ -91,6 +91,7 @@ class SweepResult(Result):
     """A sweep as far as it is: `left` configurations have no row yet."""
 
     sweep: str
+    command: str
     output: str
     configurations: int
     done: int
@@ -100,3 +101,13 @@ class SweepResult(Result):
     found: tuple[dict[str, Any], ...] = field(metadata={"name": "rows"})
 
     _TABLES = ("rows",)
+
+    def rows(self, table: str | None = None) -> list[JsonObject]:
+        """Return the rows."""
+        self._table(table)
+        return list(self.found)
+
+    def columns(self, table: str | None = None) -> tuple[str, ...]:
+        """Return the columns of the rows, also where there is none."""
+        self._table(table)
+        return sweep_columns(self.command, self.keys)

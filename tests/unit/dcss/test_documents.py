@@ -2,14 +2,27 @@
 
 import json
 import os
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from io import StringIO
 from typing import Any
 
 import pytest
 from results_support import made_up_run
 
-from dcss.documents import from_document, to_document, to_json
-from dcss.results import GuestStatus, MeasureResult, RunResult, SegmentStatus, SystemStatus, Totals, VerifyResult
+from dcss.documents import columns_of, from_document, row_of, to_document, to_json
+from dcss.fleet.results import FleetHost, FleetResult, FleetTotals
+from dcss.report.csv_rows import print_csv
+from dcss.results import (
+    GuestStatus,
+    MeasureResult,
+    Result,
+    RunResult,
+    SegmentStatus,
+    SystemStatus,
+    Totals,
+    VerifyResult,
+)
+from dcss.schemas.shapes import GuestLook, SegmentFile
 
 Shape = Any  # a type, a tuple of types, {name: shape}, or [shape]
 
@@ -142,3 +155,68 @@ def test_fields_of_a_newer_version_are_ignored_and_missing_ones_named() -> None:
         from_document(SystemStatus, document)
     with pytest.raises(ValueError, match=r"SystemStatus\.pid: found '5', wanted int"):
         from_document(SystemStatus, to_document(STATUS) | {"pid": "5"})
+
+
+def csv_of(result: Result, table: str) -> list[str]:
+    stream = StringIO()
+    print_csv(result.rows(table), result.columns(table), stream)
+    return stream.getvalue().splitlines()
+
+
+def test_rows_have_the_columns_of_their_table_and_a_table_without_rows_has_its_names() -> None:
+    run = made_up_run()
+    tables: list[tuple[MeasureResult | VerifyResult | RunResult, str]] = [
+        *((run.measure, each) for each in ("guests", "segments", "others")),
+        *((run.verify, each) for each in ("claims", "files")),
+        (run, "guests"),
+    ]
+    for result, table in tables:
+        rows, names = result.rows(table), result.columns(table)
+        assert all(tuple(row) == names for row in rows)
+        assert csv_of(result, table)[0] == ",".join(names)
+        empty = replace(result, **{table: ()})  # type: ignore[arg-type] # of a name that is known here only
+        assert csv_of(empty, table) == [",".join(names)]
+    assert "uss_bytes" in run.measure.columns()
+    assert "host" not in run.measure.columns()
+
+
+def test_a_fleet_without_hosts_that_answer_has_the_names_of_what_was_asked_for() -> None:
+    run, host = made_up_run(), FleetHost("a", "demo", False, None, None)
+    asked = FleetResult("demo", (host,))
+    assert csv_of(asked, "hosts") == ["host,system,adopted,reason", "a,demo,false,"]
+    assert csv_of(asked, "claims") == ["host,claim,holds,detail,applies"]
+    assert csv_of(asked, "guests")[0].startswith("host,name,engine,state,")
+    measured = replace(asked, totals=FleetTotals(0, None, None, None))
+    assert csv_of(measured, "guests") == [",".join(["host", *run.measure.columns("guests")])]
+    answered = replace(measured, hosts=(replace(host, document=run.measure.to_document()),))
+    assert all(tuple(row) == answered.columns("guests") for row in answered.rows("guests"))
+
+
+@dataclass(frozen=True)
+class Inner:
+    one: int
+    other: str | None
+
+
+@dataclass(frozen=True)
+class Outer:
+    name: str
+    inner: Inner | None
+    numbers: tuple[int, ...]
+    inners: tuple[Inner, ...]
+
+
+def test_what_is_not_known_of_an_object_within_a_row_leaves_its_columns_empty() -> None:
+    names = ("name", "one", "other", "numbers", "inners")
+    assert columns_of(Outer) == names
+    known, unknown = Outer("a", Inner(1, "b"), (2,), (Inner(3, None),)), Outer("c", None, (), ())
+    assert row_of(known) == {"name": "a", "one": 1, "other": "b", "numbers": [2], "inners": [{"one": 3, "other": None}]}
+    assert row_of(unknown) == {"name": "c", "one": None, "other": None, "numbers": [], "inners": []}
+    assert tuple(row_of(known)) == tuple(row_of(unknown)) == names
+
+
+def test_names_of_objects_that_no_data_class_stands_for_are_those_that_each_has() -> None:
+    names = columns_of(SegmentFile)
+    assert names[:5] == ("file", "name", "filetype", "class", "ranges")
+    assert "content" not in names
+    assert columns_of(GuestLook)[-1] == "private_bytes"

@@ -13,13 +13,11 @@ from dcss.errors import DcssError
 # Of options that no command takes together, the first has a form of stdout that is not the other's, or looks only once.
 EXCLUSIVE = [("--json", "--csv"), ("--watch", "--csv"), ("--watch", "--evidence"), ("--watch", "--folded")]
 TOGETHER = [("--evidence", "--csv"), ("--evidence", "--json"), ("--verbose", "--json")]
-WRITES_FILES = "sweep"  # its rows are files, of several formats at once: --csv FILE, which a document goes beside
 REPEATED = "may be given several times"
 
 
 def with_both(pairs: list[tuple[str, str]]) -> list[tuple[str, str, str]]:
-    names = [name for name in COMMANDS if name != WRITES_FILES]
-    return [(name, *pair) for name in names for pair in pairs if set(pair) <= set(options_of(name))]
+    return [(name, *pair) for name in COMMANDS for pair in pairs if set(pair) <= set(options_of(name))]
 
 
 def refused(name: str, one: str, other: str) -> bool:
@@ -73,7 +71,7 @@ def test_an_option_is_of_one_kind_everywhere(option: str) -> None:
 
 @pytest.mark.parametrize("option", ["--json", "--watch", "--system", "--csv"])
 def test_csv_json_and_watch_are_the_options_that_commands_have_in_common(option: str) -> None:
-    names = [name for name in COMMANDS if option in options_of(name) and (name, option) != (WRITES_FILES, "--csv")]
+    names = [name for name in COMMANDS if option in options_of(name)]
     helps = {options_of(name)[option].help for name in names}
     known = {
         "--json": 1,

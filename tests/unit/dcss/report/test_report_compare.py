@@ -69,7 +69,7 @@ def test_csv_has_the_same_figures() -> None:
 
 def as_csv(table: str) -> list[dict[str, str]]:
     stream = StringIO()
-    print_csv(RESULT.rows(table), stream)
+    print_csv(RESULT.rows(table), RESULT.columns(table), stream)
     return list(csv.DictReader(StringIO(stream.getvalue())))
 
 

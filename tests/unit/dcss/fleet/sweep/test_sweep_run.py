@@ -10,7 +10,7 @@ import pytest
 from dcss.config.load_sweep import Configuration, SweepPlan
 from dcss.errors import LaunchError
 from dcss.fleet.hosts import HostAnswer, Task
-from dcss.fleet.sweep.results import columns_of
+from dcss.fleet.sweep.results import sweep_columns
 from dcss.fleet.sweep.run import SweepRun
 from dcss.fleet.sweep.workers import Workers
 from dcss.fleet.tasks import tell_facts
@@ -77,7 +77,7 @@ def test_each_configuration_becomes_one_row_with_all_columns() -> None:
     hosts = FakeHosts(["a", "b"], lambda *_: answered())
     rows = rows_of(plan, hosts)
     assert len(rows) == 20
-    assert all(tuple(row) == columns_of("kernel-test", ("kernel",)) for row in rows.values())
+    assert all(tuple(row) == sweep_columns("kernel-test", ("kernel",)) for row in rows.values())
     assert hosts.most_at_once == 1
     assert {(row["at_once"], row["host_at_once"]) for row in rows.values()} == {(1, 2)}  # both on one node
 
