@@ -8,6 +8,7 @@ import click
 
 from dcss.cli.fleet_hosts import ask_fleet, echo_reasons, fleet_argument, has_failed, hosts_options, opened_fleet
 from dcss.cli.fleet_metrics import command as metrics_command
+from dcss.cli.fleet_report import command as report_command
 from dcss.cli.groups import CommandGroup
 from dcss.cli.options import (
     EXIT_FAILED,
@@ -257,3 +258,4 @@ def _show(
 
 
 command.add_command(metrics_command)
+command.add_command(report_command)

@@ -16,9 +16,7 @@ if TYPE_CHECKING:
     from dcss.report.html.source import ReportSource
 
 
-@click.command("report")
-@source_argument
-@click.option(
+output_option = click.option(
     "-o",
     "--output",
     type=click.Path(path_type=Path, readable=False),
@@ -26,6 +24,11 @@ if TYPE_CHECKING:
     metavar="FILE.html",
     help="Write the report to FILE.html, in place of an older one.",
 )
+
+
+@click.command("report")
+@source_argument
+@output_option
 @click.option(
     "--evidence",
     type=click.Path(path_type=Path, readable=False),
@@ -56,13 +59,18 @@ def command(system: str | None, output: Path, evidence: Path | None, as_json: bo
         raise ConfigError("--evidence: found no RESULT.json beside it, wanted the result that it belongs to")
     else:
         source, pages = _look(chosen(system))
-    text = render_report(source, pages)
-    write_whole(output, text.encode())
+    return write_report(output, render_report(source, pages), source, as_json=as_json)
+
+
+def write_report(path: Path, text: str, source: "ReportSource", *, as_json: bool) -> int:
+    """Write a report, say so, and return the exit status that its verdict has."""
+    content = text.encode()
+    write_whole(path, content)
     verdict = None if source.verify is None else source.verify.verdict
     if as_json:
-        print_json({"file": str(output), "system": source.system, "verdict": verdict, "bytes": len(text.encode())})
+        print_json({"file": str(path), "system": source.system, "verdict": verdict, "bytes": len(content)})
     else:
-        click.echo(f"{output}: {verdict or 'no verdict'}", err=True)
+        click.echo(f"{path}: {verdict or 'no verdict'}", err=True)
     return 0 if verdict in {None, "verified"} else EXIT_REFUTED
 
 

@@ -127,10 +127,10 @@ class FleetResult(Result):
     _TABLES = ("guests", "segments", "others", "claims", "files", "hosts")
 
     def rows(self, table: str | None = None) -> list[JsonObject]:
-        """Return the hosts without their documents, or a table of these documents: each row begins with its host."""
+        """Return the hosts with their verdicts, or a table of their documents: each row begins with its host."""
         table = self._table(table)
         if table == "hosts":
-            return [row_of(host) for host in self.hosts]
+            return [{**row_of(host), "verdict": (host.document or {}).get("verdict")} for host in self.hosts]
         return [
             {"host": host.host, **row} for host in self.hosts for row in rows_of((host.document or {}).get(table, ()))
         ]
@@ -139,7 +139,7 @@ class FleetResult(Result):
         """Return the names that each row of a table has, also where no host has any."""
         table = self._table(table)
         if table == "hosts":
-            return columns_of(FleetHost)
+            return (*columns_of(FleetHost), "verdict")
         if table in {"claims", "files"}:
             return ("host", *table_columns(VerifyResult, table))
         measured = self.totals is not None or table == "others"

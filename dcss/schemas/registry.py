@@ -46,6 +46,7 @@ DOCUMENTS: Mapping[str, str] = MappingProxyType(
         "fleet plan": "dcss.fleet.results:FleetPlanResult",
         **{f"fleet {each}": "dcss.fleet.results:FleetResult" for each in ("up", "ps", "verify", "measure", "down")},
         "fleet metrics": "dcss.schemas.shapes:Metrics",
+        "fleet report": "dcss.schemas.shapes:ReportWritten",
         "fleet run": "dcss.fleet.results:FleetRunResult",
         "sweep": "dcss.fleet.sweep.results:SweepResult",
         "init": "dcss.schemas.shapes:Written",

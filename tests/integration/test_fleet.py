@@ -90,6 +90,9 @@ def test_stand_ins_come_up_once_are_verified_and_leave_nothing(dcss: Dcss) -> No
         for host in measured["hosts"]:
             assert [segment["name"] for segment in host["document"]["segments"]] == ["LIB"]
         assert_csv_has_the_rows_of_all_hosts(dcss, path, measured)
+        page = dcss.home / "report.html"
+        assert fleet(dcss, "report", path, "-o", str(page))["verdict"] == "verified"
+        assert ", on 2 hosts." in page.read_text()
         assert metrics_of(dcss, path) >= {
             ("dcss_host_up", "a", 1.0),
             ("dcss_host_up", "b", 1.0),
@@ -102,6 +105,8 @@ def test_stand_ins_come_up_once_are_verified_and_leave_nothing(dcss: Dcss) -> No
         assert broken["verdict"] == "unproved"
         assert by_host(broken, "reason")["a"] is None
         assert by_host(broken, "reason")["b"]
+        assert fleet(dcss, "report", path, "-o", str(page), status=1)["verdict"] == "unproved"
+        assert "1 of 2 hosts could not be asked." in page.read_text()
         found = metrics_of(dcss, path, status=3)
         assert {host for name, host, _ in found if name != "dcss_host_up"} == {"a"}
         assert ("dcss_host_up", "b", 0.0) in found

@@ -10,9 +10,10 @@ import pytest
 from browser_support import Visit, browser, visit
 from needs_support import needs
 from playwright.sync_api import Browser
-from report_support import evidence_of, large_report, made_up_source
+from report_support import evidence_of, fleet_results, large_report, made_up_source, run_on_host
 from results_support import made_up_run
 
+from dcss.report.html.fleet import fleet_source
 from dcss.report.html.render import render_report
 from dcss.report.html.source import ReportSource
 
@@ -262,3 +263,14 @@ def test_a_part_alone_is_a_page_without_errors(chromium: Browser, tmp_path: Path
     with visit(chromium, path) as seen:
         assert seen.complaints == []
         assert seen.texts(".absent")
+
+
+def test_guests_of_a_fleet_are_sorted_by_host(chromium: Browser, tmp_path: Path) -> None:
+    path = tmp_path / "fleet.html"
+    runs = {"b": run_on_host("b"), "a": run_on_host("a")}
+    path.write_text(render_report(fleet_source(*fleet_results({**runs}, "verified"))))
+    with visit(chromium, path) as opened:
+        opened.page.locator(f"{GUESTS} thead button", has_text="Host").click()
+        assert column(opened, GUESTS, 2) == sorted(name for name, run in runs.items() for _ in run.measure.guests)
+        assert opened.complaints == []
+        assert opened.requests == [path.as_uri()]

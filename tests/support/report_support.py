@@ -4,15 +4,18 @@ import gzip
 import json
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from results_support import LIBRARIES, PAGES, made_up_run
 
+from dcss.documents import to_document
+from dcss.fleet.results import FleetHost, FleetResult
 from dcss.report.html.pages import EvidenceFileRow, EvidencePages, SegmentPages
 from dcss.report.html.source import ReportSource, RunFacts
-from dcss.results import FileProof, RunResult
+from dcss.results import FileProof, RunResult, Verdict
 
 USER_AREA = 0x7000_0000_0000
 WINDOW = 0x6000_0000_0000
@@ -24,6 +27,27 @@ def made_up_source(run: RunResult | None = None) -> ReportSource:
     run = run or made_up_run()
     facts = RunFacts(run.guests, run.publish_seconds, run.ready_seconds, run.warnings)
     return ReportSource(run.verify, run.measure, facts)
+
+
+def run_on_host(host: str) -> RunResult:
+    """Return a run whose guests have names of their own."""
+    run = made_up_run()
+    guests = tuple(replace(guest, name=f"{guest.name}{host}") for guest in run.measure.guests)
+    files = tuple(replace(file, guests=tuple(f"{guest}{host}" for guest in file.guests)) for file in run.verify.files)
+    return replace(run, measure=replace(run.measure, guests=guests), verify=replace(run.verify, files=files))
+
+
+def fleet_results(found: dict[str, RunResult | None], word: Verdict) -> tuple[FleetResult, FleetResult]:
+    """Return what verify and measure of a fleet give; None stands for a host that cannot be asked."""
+
+    def hosts(part: str) -> tuple[FleetHost, ...]:
+        documents: dict[str, Any] = {
+            name: None if run is None else to_document(getattr(run, part)) for name, run in found.items()
+        }
+        reasons = {name: "has no worker" if run is None else None for name, run in found.items()}
+        return tuple(FleetHost(name, f"web-{name}", False, reasons[name], documents[name]) for name in found)
+
+    return FleetResult("web", hosts("verify"), verdict=word), FleetResult("web", hosts("measure"))
 
 
 def decoded(text: str) -> list[int | None]:

@@ -8,12 +8,12 @@ from typing import Literal
 from dcss.abi.page import PAGE_SIZE
 from dcss.report.html.claims import CLAIM_TEXTS, RECOMPUTE
 from dcss.report.html.pages import EvidencePages, SegmentPages
-from dcss.report.html.source import ReportSource
+from dcss.report.html.source import ReportHost, ReportSource
 from dcss.report.measure_view import share_of
 from dcss.report.quoting import escaped
 from dcss.report.units import UNKNOWN, fmt_bytes, fmt_count, fmt_seconds
 from dcss.report.verify_view import verdict_sentence
-from dcss.results import Claim, MeasureResult, Provenance, VerifyResult
+from dcss.results import Claim, MeasureResult, Provenance, VerifyResult, sum_of
 
 Tone = Literal["good", "bad", "doubtful", "neutral"]
 
@@ -84,6 +84,17 @@ class Row:
     cells: tuple[str, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class HostRow:
+    """A host of a fleet in the table of hosts; `about` is its machine, or why it could not be asked."""
+
+    name: str
+    verdict: str
+    tone: Tone
+    cells: tuple[str, ...]
+    about: str
+
+
 def verdict(source: ReportSource) -> Verdict:
     """Return the verdict, or that the result has none."""
     result = source.verify
@@ -91,8 +102,44 @@ def verdict(source: ReportSource) -> Verdict:
         return Verdict("not judged", "–", "neutral", "This result has no verdict: it comes from dcss measure alone.")
     mark, tone = _VERDICTS[result.verdict]
     who = ("process", "processes") if source.about_processes else ("guest", "guests")
-    sentence = escaped(verdict_sentence(result, *who))
+    sentence = escaped(_fleet_sentence(source, result) if source.hosts else verdict_sentence(result, *who))
     return Verdict(result.verdict, mark, tone, sentence[0].upper() + sentence[1:] + ".")
+
+
+def _fleet_sentence(source: ReportSource, result: VerifyResult) -> str:
+    hosts = fmt_count(len(source.hosts), "host")
+    silent = sum(host.verify is None for host in source.hosts)
+    if silent and result.verdict == "unproved":
+        return f"{silent:,} of {hosts} could not be asked"
+    return f"{verdict_sentence(result)}, on {hosts}"
+
+
+def host_rows(source: ReportSource) -> list[HostRow]:
+    """Return the hosts of a fleet: verdict, guests, private memory, segments, what is saved, and the machine."""
+    return [_host_row(host) for host in source.hosts]
+
+
+def _host_row(host: ReportHost) -> HostRow:
+    mark, tone = _VERDICTS["unproved" if host.verify is None else host.verify.verdict]
+    verdict = f"{mark} {'not asked' if host.verify is None else host.verify.verdict}"
+    about = escaped(host.reason or _machine(host))
+    measure = host.measure
+    if measure is None:
+        return HostRow(escaped(host.name), verdict, tone, (UNKNOWN,) * 4, about)
+    private = sum_of([share_of(guest).private_bytes for guest in measure.guests])
+    resident = sum(segment.resident_bytes for segment in measure.segments)
+    sizes = (_bytes(private), fmt_bytes(resident), _bytes(measure.totals.saved_bytes))
+    return HostRow(escaped(host.name), verdict, tone, (f"{len(measure.guests):,}", *sizes), about)
+
+
+def _machine(host: ReportHost) -> str:
+    found = None if host.verify is None else host.verify.provenance
+    if found is None:
+        return ""
+    return (
+        f"{found.host}: {fmt_count(found.cpus, 'CPU')}, {fmt_bytes(found.memory_bytes)}, {found.kernel}"
+        f" {found.architecture}, dcss {found.dcss}"
+    )
 
 
 def figures(source: ReportSource) -> Iterator[Figure]:
@@ -105,7 +152,8 @@ def figures(source: ReportSource) -> Iterator[Figure]:
             note = f"median of {fmt_count(len(private), 'guest')}; the most is {fmt_bytes(max(private))}"
             yield Figure("Private memory of a guest", fmt_bytes(round(median(private))), note)
         resident = sum(segment.resident_bytes for segment in measure.segments)
-        note = f"{fmt_count(len(measure.segments), 'segment')}, once for all guests"
+        where = "each once on its host" if source.hosts else "once for all guests"
+        note = f"{fmt_count(len(measure.segments), 'segment')}, {where}"
         yield Figure("Segments in memory", fmt_bytes(resident), note)
     if verify is not None:
         shared = [file for file in verify.files if file.shared]
@@ -254,7 +302,7 @@ def _measure_rows(measure: MeasureResult | None) -> list[tuple[str, str]]:
 
 def warnings(source: ReportSource) -> list[str]:
     """Return what to look at first: likely causes, guests that failed, warnings of the run."""
-    found: list[str] = []
+    found = [f"Host {host.name} could not be asked: {host.reason}" for host in source.hosts if host.reason is not None]
     if source.verify is not None:
         found += source.verify.hints
     if source.run is not None:
@@ -272,6 +320,8 @@ def _failures(source: ReportSource) -> Sequence[str]:
 
 def missing(source: ReportSource, evidence: EvidencePages | None) -> list[str]:
     """Return what this report cannot show, and which command has it."""
+    if source.hosts:
+        return ["The pages of the segments: dcss report of a host's system has them, on that host."]
     texts = []
     if source.verify is None:
         texts.append("The verdict, the claims and the files: dcss verify --json has them.")

@@ -14,7 +14,7 @@ from dcss.report.html.sets import GuestSets
 from dcss.report.html.source import ReportSource
 from dcss.report.measure_view import share_of
 from dcss.report.quoting import escaped
-from dcss.results import MeasureResult, VerifyResult
+from dcss.results import MeasureResult
 
 _SHARED = {None: None, False: 0, True: 1}
 
@@ -28,10 +28,10 @@ def payload(source: ReportSource, evidence: EvidencePages | None) -> dict[str, A
     return {
         "page_bytes": PAGE_SIZE,
         "huge_pages": HUGE_PAGES,
-        "guests": _guests(names, source.measure),
+        "guests": {**_guests(names, source.measure), "host": _host_names(names, source)},
         "segments": segments,
         "files": _files(files),
-        "uses": _uses(names, source.verify, evidence),
+        "uses": _uses(names, source, evidence),
         "sets": sets.encoded(),  # last: by now it has them all
     }
 
@@ -61,6 +61,17 @@ def _guests(names: Sequence[str], measure: MeasureResult | None) -> dict[str, An
         "copies": [None if share is None else share.copies_bytes for share in shares],
         "measured": measure is not None,
     }
+
+
+def _host_names(names: Sequence[str], source: ReportSource) -> list[str | None] | None:
+    """Return the host of each guest; None where the results are about one host."""
+    host_of = {
+        guest.name: escaped(host.name)
+        for host in source.hosts
+        if host.measure is not None
+        for guest in host.measure.guests
+    }
+    return [host_of.get(name) for name in names] if source.hosts else None
 
 
 def _segments(evidence: EvidencePages, files: Sequence[FileRow], sets: GuestSets) -> list[dict[str, Any]]:
@@ -112,7 +123,7 @@ def _files(files: Sequence[FileRow]) -> dict[str, Any]:
     }
 
 
-def _uses(names: Sequence[str], verify: VerifyResult | None, evidence: EvidencePages | None) -> dict[str, Any] | None:
+def _uses(names: Sequence[str], source: ReportSource, evidence: EvidencePages | None) -> dict[str, Any] | None:
     """Return how many pages of each segment each guest uses: from the evidence, else by the files that it maps."""
     if evidence is not None:
         columns = {segment.name: segment for segment in evidence.segments}
@@ -121,10 +132,12 @@ def _uses(names: Sequence[str], verify: VerifyResult | None, evidence: EvidenceP
             for name, segment in columns.items()
         }
         return _matrix(names, counted, exact=True)
-    if verify is None:
+    if source.verify is None:
         return None
+    # On a fleet's hosts a segment of one name has the same content, and a guest is on one of them.
+    results = [host.verify for host in source.hosts] if source.hosts else [source.verify]
     mapped: dict[str, dict[str, int]] = {}
-    for file in verify.files:
+    for file in (file for result in results if result is not None for file in result.files):
         pages = mapped.setdefault(file.segment, {})
         for guest in file.guests:
             pages[guest] = pages.get(guest, 0) + file.pages

@@ -50,6 +50,7 @@ def _facts(source: ReportSource, evidence: EvidencePages | None) -> dict[str, An
     return {
         "verdict": facts.verdict(source),
         "about_processes": source.about_processes,
+        "hosts": facts.host_rows(source),
         "figures": list(facts.figures(source)),
         "bars": facts.saving_bars(source.measure),
         "claims": facts.claims(source.verify, evidence),

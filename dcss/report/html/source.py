@@ -32,13 +32,28 @@ class RunFacts:
 
 
 @dataclass(frozen=True, slots=True)
+class ReportHost:
+    """What one host of a fleet found; None is what it did not answer, for a `reason`."""
+
+    name: str
+    system: str
+    reason: str | None
+    verify: VerifyResult | None
+    measure: MeasureResult | None
+
+
+@dataclass(frozen=True, slots=True)
 class ReportSource:
-    """Results to report; None is what the document does not have. `about_processes` if inspect made it."""
+    """Results to report; None is what the document does not have.
+
+    `about_processes` if inspect made it. `hosts` are those of a fleet, of which the results are the sum.
+    """
 
     verify: VerifyResult | None
     measure: MeasureResult | None
     run: RunFacts | None = None
     about_processes: bool = False
+    hosts: tuple[ReportHost, ...] = ()
 
     @property
     def system(self) -> str:

@@ -3,7 +3,7 @@
 function guestRows(guests) {
   return guests.name.map((name, index) => {
     const [memory, shared, copies] = [guests.private[index], guests.shared[index], guests.copies[index]];
-    return { index, name, engine: guests.engine[index], private: memory, shared, copies,
+    return { index, name, host: guests.host && (guests.host[index] || UNKNOWN), engine: guests.engine[index], private: memory, shared, copies,
       total: memory === null || shared === null ? null : memory + shared };
   });
 }
@@ -26,10 +26,12 @@ function guestTable(place, guests) {
   const figure = (title, key) => ({ title, number: true, value: (row) => row[key],
     cell: (cell, row) => cell.append(mebibytes(row[key])) });
   return new RowTable(place, {
-    label: "Memory of the guests", rows, noun: "guest", filterLabel: "Filter by guest or engine",
-    text: (row) => `${row.name} ${row.engine || ""}`,
+    label: "Memory of the guests", rows, noun: "guest",
+    filterLabel: guests.host ? "Filter by guest, host or engine" : "Filter by guest or engine",
+    text: (row) => `${row.name} ${row.host || ""} ${row.engine || ""}`,
     columns: [
       { title: "Guest", first: true, value: (row) => row.name, cell: (cell, row) => cell.append(row.name) },
+      ...(guests.host ? [{ title: "Host", value: (row) => row.host, cell: (cell, row) => cell.append(row.host) }] : []),
       { title: "Engine", value: (row) => row.engine || "", cell: (cell, row) => cell.append(row.engine || UNKNOWN) },
       { title: "Private, copies, shared", class: "bar-cell", cell: (cell, row) => stack(cell, row, longest) },
       figure("Private MiB", "private"), figure("of it copies MiB", "copies"),

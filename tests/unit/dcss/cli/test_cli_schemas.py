@@ -22,7 +22,8 @@ WITHOUT_CSV = {
         "what they did; segment query has the segments",
     ),
     **dict.fromkeys(("exec", "logs", "cp", "image cat"), "bytes of guests, of CP or of an image"),
-    **dict.fromkeys(("report", "image build", "export", "init", "schema", "completion"), "what was written, or text"),
+    **dict.fromkeys(("report", "fleet report"), "what was written"),
+    **dict.fromkeys(("image build", "export", "init", "schema", "completion"), "what was written, or text"),
     **dict.fromkeys(
         ("fleet up", "fleet run", "fleet down"), "what they did; fleet ps, verify and measure have the tables"
     ),

@@ -1,0 +1,69 @@
+"""The report of a fleet has the verdict of all hosts, each host, and guests, segments and files with their hosts."""
+
+from dataclasses import replace
+
+import pytest
+from report_support import decoded_column, fleet_results, run_on_host
+
+from dcss.report.html.facts import host_rows, verdict, warnings
+from dcss.report.html.fleet import fleet_source
+from dcss.report.html.payload import payload
+from dcss.report.html.render import render_report
+from dcss.results import Claim
+
+
+def test_guests_segments_and_files_have_their_hosts() -> None:
+    runs = {"a": run_on_host("a"), "b": run_on_host("b")}
+    source = fleet_source(*fleet_results({**runs}, "verified"))
+    data = payload(source, None)
+    expected = [(guest.name, host) for host, run in runs.items() for guest in run.measure.guests]
+    assert list(zip(data["guests"]["name"], data["guests"]["host"], strict=True))[: len(expected)] == expected
+    segments = [segment.name for segment in runs["a"].measure.segments]
+    assert source.measure is not None
+    assert [segment.name for segment in source.measure.segments] == [
+        f"{name} on {host}" for host in "ab" for name in segments
+    ]
+    assert {name.partition(" on ")[2] for name in data["files"]["segments"]} == {"a", "b"}
+    assert len(decoded_column(data["files"]["pages"])) == 2 * len(runs["a"].verify.files)
+    assert data["uses"]["segments"] == list(dict.fromkeys(file.segment for file in runs["a"].verify.files))
+    saved = [run.measure.totals.saved_bytes for run in runs.values()]
+    assert source.measure.totals.saved_bytes == sum(each or 0 for each in saved)
+
+
+def test_the_verdict_stands_first_and_every_host_below() -> None:
+    page = render_report(fleet_source(*fleet_results({"a": run_on_host("a"), "b": run_on_host("b")}, "verified")))
+    assert page.index("verified") < page.index('id="hosts"') < page.index('id="guests"')
+    assert ", on 2 hosts." in page
+    assert '<th scope="row">a</th><td class="state-yes">✓ verified</td>' in page
+    assert "dcss verify web " not in page  # no host has a system of that name
+
+
+def test_a_host_that_cannot_be_asked_is_named_and_nothing_is_made_up_of_it() -> None:
+    source = fleet_source(*fleet_results({"a": run_on_host("a"), "b": None}, "unproved"))
+    assert verdict(source).word == "unproved"
+    assert verdict(source).sentence == "1 of 2 hosts could not be asked."
+    assert warnings(source)[0] == "Host b could not be asked: has no worker"
+    row = host_rows(source)[1]
+    assert (row.verdict, row.about, set(row.cells)) == ("? not asked", "has no worker", {"n/a"})
+    assert source.measure is not None
+    assert source.measure.totals.saved_bytes is None
+    assert "has no worker" in render_report(source)
+
+
+@pytest.mark.parametrize(
+    ("holds", "together"), [((True, True), True), ((True, None), None), ((None, False), False), ((True, False), False)]
+)
+def test_a_claim_holds_where_it_does_on_every_host(
+    holds: tuple[bool | None, bool | None], together: bool | None
+) -> None:
+    runs = {}
+    for name, each in zip("ab", holds, strict=True):
+        run = run_on_host(name)
+        claims = (Claim("books-close", each, f"seen on {name}"), Claim("baselines-copy", None, "none", applies=False))
+        runs[name] = replace(run, verify=replace(run.verify, claims=claims))
+    source = fleet_source(*fleet_results({**runs}, "unproved"))
+    assert source.verify is not None
+    books, baselines = source.verify.claims
+    assert (books.holds, books.applies, baselines.applies) == (together, True, False)
+    worst = min("ab", key=lambda name: {False: 0, None: 1, True: 2}[holds["ab".index(name)]])
+    assert books.detail.startswith(f"{worst}: seen on {worst}; ")
