@@ -62,4 +62,4 @@ def sharable_mount(kernel: Kernel, device: str, options: tuple[str, ...], mode: 
 
 def copied_bytes(kernel: Kernel) -> int:
     """Return what a kernel has made of its own of files and for programs: clones would share it."""
-    return sum(kernel.counters())
+    return sum(each for each in kernel.counters() if each is not None)

@@ -25,6 +25,7 @@ PAGE_CACHE = "page-cache"
 CANCEL_REQUEST = b"cancel\0"  # end the command that runs; nothing happens where it has ended
 
 EXIT_STATUS = Struct("<i")
+_NOT_COUNTED = (1 << 64) - 1  # of pages in place, in a packet: the guest cannot see these
 _COUNTERS = Struct("<QQQQQQ")
 _VERDICT = Struct("<idQQQQQQ")
 
@@ -33,26 +34,35 @@ class Counters(NamedTuple):
     """What a guest instantiated, in bytes, by its own count; and how often its kernel failed (`oopses`).
 
     `module_bytes` are the kernel and modules that it loaded; `in_place_bytes` are distinct pages of segments that only
-    the page tables of its programs have, which the host does not see.
+    the page tables of its programs have, which the host does not see; None where the guest cannot see them either.
     """
 
     page_cache_bytes: int
     buffer_bytes: int
     anonymous_bytes: int
     module_bytes: int = 0
-    in_place_bytes: int = 0
+    in_place_bytes: int | None = 0
     oopses: int = 0
 
     def pack(self) -> bytes:
         """Return the books as the data of one B packet."""
-        return _COUNTERS.pack(*self)
+        return _COUNTERS.pack(*self._replace(in_place_bytes=_packed(self.in_place_bytes)))
 
     @classmethod
     def unpack(cls, data: bytes) -> "Counters":
         """Read what `pack` made. Raises ValueError where a guest sent anything else."""
         if len(data) != _COUNTERS.size:
             raise ValueError(f"counters: found {len(data)} bytes, wanted {_COUNTERS.size}")
-        return cls._make(_COUNTERS.unpack(data))
+        found = cls._make(_COUNTERS.unpack(data))
+        return found._replace(in_place_bytes=_unpacked(found.in_place_bytes))
+
+
+def _packed(in_place_bytes: int | None) -> int:
+    return _NOT_COUNTED if in_place_bytes is None else in_place_bytes
+
+
+def _unpacked(number: int | None) -> int | None:
+    return None if number == _NOT_COUNTED else number
 
 
 class FileAccess(NamedTuple):
@@ -109,14 +119,15 @@ class Verdict(NamedTuple):
     buffer_bytes: int
     anonymous_bytes: int
     module_bytes: int = 0
-    in_place_bytes: int = 0
+    in_place_bytes: int | None = 0
     oopses: int = 0
     message: str = ""
 
     def pack(self) -> bytes:
         """Return the verdict as the data of one V packet: numbers, then the message."""
         message = self.message.encode(errors="surrogateescape")
-        return _VERDICT.pack(*self[:-1]) + message[: OUTPUT_BYTES - _VERDICT.size]
+        numbers = self._replace(in_place_bytes=_packed(self.in_place_bytes))[:-1]
+        return _VERDICT.pack(*numbers) + message[: OUTPUT_BYTES - _VERDICT.size]
 
     @staticmethod
     def pack_idle(seconds: float) -> bytes:
@@ -130,7 +141,8 @@ class Verdict(NamedTuple):
             raise ValueError(f"verdict: found {len(data)} bytes, wanted at least {_VERDICT.size}")
         numbers = _VERDICT.unpack_from(data)
         message = data[_VERDICT.size :].decode(errors="replace")
-        return cls._make((*numbers, message))
+        found = cls._make((*numbers, message))
+        return found._replace(in_place_bytes=_unpacked(found.in_place_bytes))
 
     @property
     def counters(self) -> Counters:

@@ -257,12 +257,17 @@ class Accounts:
                 row.limits += [] if stated is None else [stated]
                 books = GuestCounters(None if row.guest.in_place else row.xip_bytes, None, None, None)
             else:
-                *counted, in_place_bytes, oopses = stated
+                counted, in_place_bytes, oopses = stated[:4], stated[4], stated[5]
                 if oopses:
                     row.limits.append(
                         f"the guest's kernel has failed {oopses} times, so that its own count may be wrong: see its log"
                     )
-                xip_bytes = None if row.xip_bytes is None else row.xip_bytes + in_place_bytes
+                xip_bytes = row.xip_bytes
+                if in_place_bytes is None:
+                    row.limits.append("its kernel shows no page tables of programs: xip_bytes are unknown")
+                    xip_bytes = None
+                elif xip_bytes is not None:
+                    xip_bytes += in_place_bytes
                 books = GuestCounters(xip_bytes, *counted)
             guest = row.guest
             accounts.append(

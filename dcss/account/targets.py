@@ -14,8 +14,8 @@ from dcss.abi.page import PAGE_SIZE
 Origin = Literal["kernel", "modules", "engine", "program", "process"]
 Object = tuple[int, int]  # device and inode, as /proc/PID/maps has them
 # Page cache, buffer, anonymous and module bytes, what only programs' page tables have, and how often its kernel failed,
-# as a guest counts them.
-StatedCounters = tuple[int, int, int, int, int, int]
+# as a guest counts them; None: it cannot see what programs have.
+StatedCounters = tuple[int, int, int, int, int | None, int]
 
 
 class Terms(NamedTuple):

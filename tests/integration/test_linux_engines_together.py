@@ -91,6 +91,7 @@ def test_the_same_steps_give_the_same_bytes_and_rows_of_the_same_fields(dcss: Dc
     assert hashlib.sha256(done.stdout).hexdigest() == wanted
     rows = accounts(dcss)
     assert tuple(rows) == GUESTS
+    assert len({rows[name]["guest"]["xip_bytes"] for name in SHARING}) == 1  # all have mapped the same files
     assert len({tuple(row) for row in rows.values()}) == 1
     assert len({(tuple(row["guest"]), tuple(row["host"])) for row in rows.values()}) == 1
 

@@ -70,6 +70,10 @@ def test_programs_read_the_segments_bytes_in_place(dcss: Dcss) -> None:
     # A directory that is read has the files behind it read too, into buffers: copies.
     assert dcss("exec", "L01", "--", "cat", "/sys/block/dcssblk0/queue/read_ahead_kb").stdout == "0\n"
     guests = {guest["name"]: guest for guest in dcss.json("measure", dcss.system)["guests"]}
+    # What the `map:` step mapped and keeps; the host's page tables have what was read, too.
+    mapped_bytes = guests["P"]["guest"]["xip_bytes"]
+    assert mapped_bytes > 3_000_000
+    assert guests["L01"]["guest"]["xip_bytes"] == mapped_bytes < guests["L01"]["mapped_segment_bytes"]
     mounts = [(mount["at"], mount["wanted"], mount["mode"]) for mount in guests["L01"]["mounts"]]
     assert mounts == [("/mnt", "dax", "dax")]
 

@@ -74,6 +74,16 @@ def test_a_guest_whose_kernel_has_failed_is_told() -> None:
     assert told.endswith("the guest's kernel has failed 2 times, so that its own count may be wrong: see its log")
 
 
+def test_what_a_guest_cannot_see_of_its_programs_is_unknown_and_not_zero() -> None:
+    with Stage() as stage:
+        stage.publish()
+        stage.guest(map_all())
+        stage.guest(map_all())
+        result = measure(stage.system, {"LINUX01": (1, 2, 3, 4, None, 0), "LINUX02": (1, 2, 3, 4, 8192, 0)}, {"LIB": 2})
+    assert [account.guest.xip_bytes for account in result.guests] == [None, 75 * PAGE_SIZE]
+    assert [limit for limit in result.limits if "guest LINUX01" in limit and "xip_bytes are unknown" in limit]
+
+
 def test_an_engine_without_counters_is_unknown_everywhere_and_says_why() -> None:
     reason = "engine other does not count its guests' pages"
     with Stage() as stage:

@@ -289,7 +289,10 @@ def test_packets_are_what_they_were() -> None:
     verdict = Verdict(1, 2.5, 3, 4, 5, 6, 7, 8, "guest: a name \udcff")
     assert Verdict.unpack(verdict.pack())[:5] == verdict[:5]
     assert len(Verdict(1, 0.0, 0, 0, 0, message="x" * 100_000).pack()) < PACKET_BYTES
-    assert Counters.unpack(Counters(1, 2, 3, 4, 5, 6).pack()) == Counters(1, 2, 3, 4, 5, 6)
+    for in_place_bytes in (5, None):  # None: the guest cannot see them
+        counters = Counters(1, 2, 3, 4, in_place_bytes, 6)
+        assert Counters.unpack(counters.pack()) == counters
+        assert Verdict.unpack(Verdict(1, 2.5, *counters).pack()).counters == counters
     assert unpack_exec(pack_exec([b"echo", b"", b"b"])) == [b"echo", b"", b"b"]
 
 
