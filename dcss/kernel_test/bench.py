@@ -1,4 +1,4 @@
-"""Run checks in a kernel: a virtual machine with segments of its own, started again after each check that it lost."""
+"""Run checks in a kernel: a virtual machine with segments of its own, started again after a check that harmed it."""
 
 import hashlib
 import random
@@ -98,14 +98,28 @@ def test_kernel(
 
 
 def _results(guest: Guest, checks: Sequence[Check]) -> Iterator[CheckResult]:
-    """Run checks, one after the other. Raises LaunchError where the machine does not come up again."""
+    """Run checks, one after the other, none in a kernel that an earlier one has tainted, by an oops for one.
+
+    Raises LaunchError where the machine does not come up again.
+    """
+    taint = _taint(guest) if guest.status().state == "ready" else None
     for check in checks:
-        if guest.status().state != "ready" and guest.restart().state != "ready":
-            raise LaunchError(f"after {check.name}, the machine did not come up again:\n{_tail(guest)}")
+        if guest.status().state != "ready":
+            if guest.restart().state != "ready":
+                raise LaunchError(f"before {check.name}, the machine did not come up again:\n{_tail(guest)}")
+            taint = _taint(guest)
         result = _result(guest, check)
         yield result
-        if result.outcome in {"hung", "lost"}:
+        if result.outcome in {"hung", "lost"} or _taint(guest) != taint:
             guest.stop()
+
+
+def _taint(guest: Guest) -> str | None:
+    """Return what the kernel says of how it was tainted; None where it does not answer."""
+    try:
+        return guest.exec(["cat", "/proc/sys/kernel/tainted"], timeout_seconds=_SPARE_SECONDS).stdout
+    except DcssError:
+        return None
 
 
 def _result(guest: Guest, check: Check) -> CheckResult:

@@ -1,15 +1,19 @@
 """The bench of kernel tests without a kernel: its checks, and the forms of its results."""
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 from xml.etree import ElementTree
 
 import pytest
 from click.testing import CliRunner
 
+from dcss.api.guest import ExecResult, Guest
 from dcss.cli import kernel_test as cli
 from dcss.config.sources import DebianKernel, KernelFile
-from dcss.errors import ConfigError
+from dcss.errors import ConfigError, GuestFailedError
 from dcss.kernel_test import bench
 from dcss.kernel_test.bench import kernel_source
 from dcss.kernel_test.checks import DEFAULT_LIMIT_SECONDS, all_checks, check_of, chosen, prelude
@@ -129,6 +133,45 @@ def test_the_exit_status_says_how_it_came_out(
     done = CliRunner().invoke(cli.command, ["debian:sid", *words])
     assert done.exit_code == status, done.output
     assert result.kernel in done.output
+
+
+class FakeGuest:
+    """A machine whose kernel has what a check leaves: nothing, taint of an oops, or its end."""
+
+    def __init__(self) -> None:
+        self.left, self.starts = "ok", 1
+        self.ran: list[tuple[str, int]] = []  # checks, and in which start
+
+    def exec(self, words: Sequence[str], *, timeout_seconds: float) -> ExecResult:
+        del timeout_seconds
+        if self.left == "ended":
+            raise GuestFailedError("it does not answer")
+        if words[0] == "cat":
+            return ExecResult("TEST", 0, "128\n" if self.left == "oops" else "0\n", "")
+        self.left = next(word for word in ("oops", "ended", "ok") if f"leave {word}" in words[2])
+        self.ran.append((self.left, self.starts))
+        return ExecResult("TEST", int(self.left == "oops"), "", "")
+
+    def status(self) -> SimpleNamespace:
+        return SimpleNamespace(state="stopped" if self.left == "ended" else "ready", pid=None)
+
+    def stop(self) -> None:
+        self.left = "ended"
+
+    def restart(self) -> SimpleNamespace:
+        self.left, self.starts = "ok", self.starts + 1
+        return self.status()
+
+    def log(self) -> str:
+        return ""
+
+
+def test_no_check_runs_in_a_kernel_that_an_earlier_one_has_tainted() -> None:
+    guest = FakeGuest()
+    checks = [check_of(name, f"# A title\nleave {name}\n") for name in ("ok", "oops", "ok", "ended", "ok", "ok")]
+    found = list(bench._results(cast("Guest", guest), checks))
+    assert [result.outcome for result in found] == ["ok", "failed", "ok", "lost", "ok", "ok"]
+    assert guest.ran == [("ok", 1), ("oops", 1), ("ok", 2), ("ended", 2), ("ok", 3), ("ok", 3)]
 
 
 def test_a_failing_row_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
