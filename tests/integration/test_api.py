@@ -274,6 +274,7 @@ def test_ctrl_c_while_it_starts_leaves_nothing_behind(home: Dcss, number: signal
         while not home.segment_objects():
             assert time.monotonic() < end
             time.sleep(0.01)
+        home.wait_for("S01", "running")
         started.send_signal(number)
         assert started.wait(20) == -number
     home.assert_nothing_left()

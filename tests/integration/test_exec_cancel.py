@@ -33,6 +33,8 @@ def wait_until_free(dcss: Dcss, seconds: float) -> None:
         pytest.param("; sha256sum /large > /tmp/sum" * 400, id="between commands"),
         pytest.param("; sh -c '" + "; ".join(["sha256sum /large > /tmp/sum"] * 400) + "'", id="in a shell in a shell"),
         pytest.param("; cat" + " /large" * 400, id="between pieces of output"),
+        pytest.param("; sleep 60", id="while it waits"),
+        pytest.param("; sh -c 'sleep 60'", id="while it waits in a shell"),
     ],
 )
 def test_the_rest_of_a_command_is_not_run(dcss: Dcss, rest: str) -> None:

@@ -2,7 +2,8 @@
 
 import inspect
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import NamedTuple
@@ -24,14 +25,20 @@ class Ran(NamedTuple):
         return self.out.decode(errors="surrogateescape").splitlines()
 
 
-def sh(kernel: Kernel, command: "str | bytes | list[str] | list[bytes]", *, kept_bytes: int = sys.maxsize) -> Ran:
+def sh(
+    kernel: Kernel,
+    command: "str | bytes | list[str] | list[bytes]",
+    *,
+    kept_bytes: int = sys.maxsize,
+    wait: Callable[[float], None] = time.sleep,
+) -> Ran:
     """Run a line or words in a shell of its own; keep at most `kept_bytes` of each of its outputs."""
     out, err = bytearray(), bytearray()
 
     def keep(data: bytes | memoryview, into: bytearray) -> None:
         into.extend(data[: max(0, kept_bytes - len(into))])
 
-    status = Shell(kernel).run(command, partial(keep, into=out), partial(keep, into=err))
+    status = Shell(kernel, wait=wait).run(command, partial(keep, into=out), partial(keep, into=err))
     return Ran(status, bytes(out), err.decode(errors="surrogateescape"))
 
 

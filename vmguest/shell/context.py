@@ -32,6 +32,10 @@ class Interpreter(Protocol):
         """Return another shell, which begins in a directory, of a user."""
         ...
 
+    def wait(self, seconds: float) -> None:
+        """Wait. Raises ConnectionError where whoever asked for the command has gone."""
+        ...
+
     def run(self, command: str | bytes | Sequence[str | bytes], stdout: Sink, stderr: Sink) -> int:
         """Run a line; return the exit status of what ran last."""
         ...

@@ -4,6 +4,7 @@ import os
 import shlex
 import socket
 import sys
+import time
 
 from dcss.abi.console import CANCEL_REQUEST, EXIT_STATUS, OUTPUT_BYTES, STATUS, STDERR, STDOUT, unpack_exec
 from dcss.errors import StepError
@@ -12,6 +13,7 @@ from vmguest.shell.shell import Shell
 from vmguest.shell.streams import Sink
 
 CANCELLED = 130  # a shell's status of a command that Ctrl-C (SIGINT) ended
+_LOOK_SECONDS = 0.1  # between looks of a command that waits
 
 
 class CancelledError(ConnectionError):
@@ -22,7 +24,7 @@ def serve_exec(kernel: Kernel, console: socket.socket, packet: bytes) -> None:
     """Run the command of an exec packet and send its output and status. Raises OSError where the host is gone."""
     out, err = _sender(console, STDOUT), _sender(console, STDERR)
     try:
-        status = Shell(kernel, pause=lambda: _check_cancelled(console)).run(unpack_exec(packet), out, err)
+        status = Shell(kernel, wait=lambda seconds: _wait(console, seconds)).run(unpack_exec(packet), out, err)
     except CancelledError:
         status = CANCELLED
     console.send(STATUS + EXIT_STATUS.pack(status), socket.MSG_NOSIGNAL)
@@ -40,6 +42,17 @@ def exec_step(kernel: Kernel, words: tuple[str, ...]) -> None:
     status = Shell(kernel).run(words, write, write)
     if status != 0:
         raise StepError(f"exec {shlex.join(words)}: exit status {status}")
+
+
+def _wait(console: socket.socket, seconds: float) -> None:
+    """Wait, and look now and then whether the host cancels the command. Raises CancelledError."""
+    end = time.monotonic() + seconds
+    while True:
+        _check_cancelled(console)
+        left_seconds = end - time.monotonic()
+        if left_seconds <= 0:
+            return
+        time.sleep(min(left_seconds, _LOOK_SECONDS))
 
 
 def _check_cancelled(console: socket.socket) -> None:

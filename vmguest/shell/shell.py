@@ -1,6 +1,7 @@
 """The guest's small shell: runs lines of commands on the guest kernel, and answers with output and an exit status."""
 
 import os
+import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
@@ -28,7 +29,8 @@ Words = Sequence[str | bytes]
 class Shell:
     """A shell: each run is a task that begins in `directory`, or the root, and in which `cd` holds until its end.
 
-    `pause` is called before each command; where it raises ConnectionError, no further command runs.
+    `wait` waits so many seconds, and is called before each command with 0: where it raises ConnectionError, no further
+    command runs.
     """
 
     def __init__(
@@ -37,12 +39,12 @@ class Shell:
         directory: Dentry | None = None,
         credentials: Credentials = ROOT,
         *,
-        pause: Callable[[], None] = lambda: None,
+        wait: Callable[[float], None] = time.sleep,
     ) -> None:
         self.kernel = kernel
         self._directory = directory
         self._credentials = credentials
-        self._pause = pause
+        self._wait = wait
 
     @property
     def builtins(self) -> Mapping[bytes, Builtin]:
@@ -50,8 +52,12 @@ class Shell:
         return COMMANDS
 
     def subshell(self, directory: Dentry, credentials: Credentials) -> "Shell":
-        """Return another shell of this guest, of a user, which begins in a directory and pauses as this one does."""
-        return Shell(self.kernel, directory, credentials, pause=self._pause)
+        """Return another shell of this guest, of a user, which begins in a directory and waits as this one does."""
+        return Shell(self.kernel, directory, credentials, wait=self._wait)
+
+    def wait(self, seconds: float) -> None:
+        """Wait, as a command does. Raises ConnectionError where it should not go on."""
+        self._wait(seconds)
 
     def run(self, command: str | bytes | Words, stdout: Sink, stderr: Sink) -> int:
         """Run a line, or the command that words make; return the exit status of what ran last.
@@ -76,7 +82,7 @@ class Shell:
         try:
             for parsed in commands:
                 if parsed.when is None or (parsed.when == 0) == (status == 0):
-                    self._pause()
+                    self._wait(0)
                     status = self._guarded(task, parsed, out, err)
         finally:
             self.kernel.vfs.user = before

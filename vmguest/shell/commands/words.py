@@ -1,5 +1,6 @@
-"""Commands of the shell itself: echo, pwd, cd, env, true, false, sh, help."""
+"""Commands of the shell itself: echo, pwd, cd, env, true, false, sleep, sh, help."""
 
+import re
 from errno import ENOTDIR
 
 from dcss.errors import KernelError
@@ -9,6 +10,8 @@ _ENVIRONMENT = {
     "HOME": "/",
     "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
 }
+_INTERVAL = re.compile(rb"(\d{1,9}(?:\.\d{0,9})?|\.\d{1,9})([smhd]?)")
+_UNIT_SECONDS = {b"": 1, b"s": 1, b"m": 60, b"h": 3600, b"d": 86400}
 
 
 def echo(context: Context) -> None:
@@ -54,6 +57,18 @@ def false(context: Context) -> None:
     context.status = FAILED
 
 
+def sleep(context: Context) -> None:
+    """Wait as long as the words come to together; a command that is cancelled waits no longer."""
+    seconds = 0.0
+    for word in operands(options(context, "")[1]):
+        found = _INTERVAL.fullmatch(word)
+        if found is None:
+            raise UsageError(f"invalid time interval '{shown(word)}'")
+        seconds += float(found[1]) * _UNIT_SECONDS[found[2]]
+    context.out.flush()
+    context.shell.wait(seconds)
+
+
 def sh(context: Context) -> None:
     """Run a line in a shell of its own."""
     given, words = options(context, "", "c")
@@ -80,5 +95,6 @@ COMMANDS = {
     b"help": Builtin(help_command, "help"),
     b"pwd": Builtin(pwd, "pwd"),
     b"sh": Builtin(sh, "sh -c LINE"),
+    b"sleep": Builtin(sleep, "sleep NUMBER[s|m|h|d]..."),
     b"true": Builtin(true, "true"),
 }

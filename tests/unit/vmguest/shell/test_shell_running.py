@@ -49,6 +49,9 @@ def test_statuses_and_order(bare: Kernel, line: str, status: int, wanted: bytes)
             2,
             "head: invalid number of lines: 'x'\nusage: head [-n LINES] [-c BYTES] [FILE]...\n",
         ),
+        ("sleep", 2, "sleep: missing operand\nusage: sleep NUMBER[s|m|h|d]...\n"),
+        ("sleep 0 1x", 2, "sleep: invalid time interval '1x'\nusage: sleep NUMBER[s|m|h|d]...\n"),
+        ("sleep .", 2, "sleep: invalid time interval '.'\nusage: sleep NUMBER[s|m|h|d]...\n"),
         ("head -n", 2, "head: option requires an argument -- 'n'\nusage: head [-n LINES] [-c BYTES] [FILE]...\n"),
         ("cat ''", 1, "cat: : No such file or directory\n"),
         (["cat", "a b"], 1, "cat: a b: No such file or directory\n"),
@@ -164,3 +167,9 @@ def test_proc_and_tmp_are_mounted_when_they_are_needed(bare: Kernel) -> None:
     assert out(bare, "umount /tmp /sys /proc /dev; ls /; mount") == b"etc\nmnt\nroot\nrootfs on / type rootfs (rw)\n"
     with pytest.raises(KernelError):
         bare.vfs.resolve(b"/tmp")
+
+
+def test_sleep_waits_as_long_as_its_words_come_to(bare: Kernel) -> None:
+    waited: list[float] = []
+    assert sh(bare, "sleep 1 .5 2. 1m; sh -c 'sleep 1h 1d 0s'", wait=waited.append) == (0, b"", "")
+    assert [seconds for seconds in waited if seconds] == [63.5, 90000]
