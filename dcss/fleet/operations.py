@@ -119,7 +119,8 @@ def take_down(fleet: Fleet) -> FleetResult:
     record = _read_record(fleet.plan)
     kept = [each for each in record.get("assignments", []) if each["host"] in left]
     if kept:
-        _write(fleet.plan, {**record, "assignments": kept})
+        # Without the digest: the next `up` places all guests, and not those of these hosts alone.
+        _write(fleet.plan, {"assignments": kept})
     else:
         _record_path(fleet.plan).unlink(missing_ok=True)
     return result
