@@ -37,6 +37,7 @@ NOT_RUN = {
     ),
     "docs/architecture.md: YAML ── dcss.config ──> plan (frozen, validated)": "a drawing",
     "docs/fleet.md: from dask_jobqueue import SLURMCluster": "needs Slurm; from the documentation of dask-jobqueue",
+    "docs/fleet.md: apiVersion: kubernetes.dask.org/v1": "needs Kubernetes; from the documentation of dask-kubernetes",
     "docs/api.md: === dcss: what systems cost ===": "what the example above it prints; test_pytest_plugin.py has it",
     "docs/cp.md: OWNERID  FILE TYPE CL RECS DATE  TIME     FILENAME FILETYPE ORIGINID": (
         "forms of an answer, each with a file of another system; tests/unit/dcss/cp/test_commands.py compares them"
