@@ -3,21 +3,27 @@
 import hashlib
 import os
 import random
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_support import Dcss, made_user
 from needs_support import needs
 
 from dcss.account.smaps import private_bytes
+from dcss.config.sources import DebianKernel
+from dcss.kernels.find import find_kernel
+from dcss.kernels.unpacked import unpacked_kernel
 
 pytestmark = [pytest.mark.slow, needs("debian_archive", "qemu-system-s390x"), pytest.mark.timeout(600)]
 
 KERNEL = "engine: linux, kernel: {debian: {suite: bookworm}}"
 MOUNT = "mounts: [{device: dcssblk0, at: /mnt, options: [ro, xip]}]"
 SECONDS = 400
+VMLINUX_BYTES = 4 << 20
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +31,9 @@ def dcss() -> Iterator[Dcss]:
     with made_user() as made:
         made.environment["XDG_CACHE_HOME"] = os.environ.get("XDG_CACHE_HOME", f"{os.environ['HOME']}/.cache")
         (made.home / "tree/usr/lib/big.so").write_bytes(random.Random(1).randbytes(3_000_000))
+        # Text of the same kernel, which it has for itself, too.
+        kernel = find_kernel(DebianKernel("bookworm", None), "s390x")
+        (made.home / "tree/vmlinux").write_bytes(unpacked_kernel(kernel.image)[:VMLINUX_BYTES])
         segment = "  - {name: LIB, at: 0x10000000, image: {directory: tree}}"
         process = f"name: P, {MOUNT}, run: [{{map: '/mnt/usr/lib/**/*.so*'}}]"
         guests = (
@@ -53,6 +62,22 @@ def test_all_engines_share_the_same_frames(dcss: Dcss) -> None:
     big = next(file for file in result["files"] if file["path"] == "/usr/lib/big.so")
     assert big["guests"] == ["P", "L01", "L02"]
     assert big["distinct_frames"] == big["pages"] == big["checked_pages"]
+
+
+@needs("frames")
+def test_the_kernel_is_listed_and_a_copy_of_its_file_refutes(dcss: Dcss) -> None:
+    def copies() -> dict[str, Any]:
+        claims = dcss.json("verify", dcss.system, status=None)["claims"]
+        return next(claim for claim in claims if claim["claim"] == "no-hidden-copies")
+
+    listed = copies()
+    assert listed["holds"], listed["detail"]
+    assert re.search(r"always copied: .*L02 \(modules\): \d+ pages of LIB:/vmlinux", listed["detail"])
+    dcss("exec", "L02", "--", "cp", "/mnt/vmlinux", "/tmp/copy")
+    refuted = copies()
+    dcss("exec", "L02", "--", "rm", "/tmp/copy")
+    assert refuted["holds"] is False
+    assert f"guest L02 (kernel): {VMLINUX_BYTES // 4096:,} pages of LIB:/vmlinux" in refuted["detail"]
 
 
 def test_a_query_of_cp_counts_them_as_users(dcss: Dcss) -> None:

@@ -102,7 +102,7 @@ class LinuxEngine:
                 process = self._start_qemu(machine.command(monitor, agent, initrd, devices), inherited, log)
                 _close(theirs)
                 stack.pop_all()
-                given = GivenInitramfs(initrd, root.programs)
+                given = GivenInitramfs(initrd, root.programs, image)
                 return PmemInstance(machine, process, PmemSockets(*ours), objects, given, log=log)
         finally:
             close_devices(devices)
@@ -142,7 +142,7 @@ class LinuxEngine:
             process = self._start_qemu(machine.command(*inherited), inherited, log)
             _close(theirs)
             stack.pop_all()
-            given = GivenInitramfs(initrd, root.programs)
+            given = GivenInitramfs(initrd, root.programs, image)
             return LinuxInstance(machine, process, port, Sockets(*ours), given, log=log)
 
     async def close(self) -> None:

@@ -3,18 +3,14 @@
 They are found by content: the kernel has a file of its root file system in whole pages while that file exists.
 """
 
-import os
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
-from dcss.account.pagemap import Pagemap, runs_of
+from dcss.account.pagemap import runs_of
 from dcss.account.targets import AddressRange
-
-_CHUNK_PAGES = 4096  # that are read and compared at once
-_WORD_COLUMNS = (3, 130, 257, 384)  # of the 512 words of a page: pages that differ in none of these are compared whole
+from dcss.engines.linux.storage_pages import marks_of, present_pages, words_of
 
 
 def unpacked_ranges(pid: int, storage: AddressRange, files: Sequence[bytes]) -> tuple[AddressRange, ...]:
@@ -24,19 +20,8 @@ def unpacked_ranges(pid: int, storage: AddressRange, files: Sequence[bytes]) -> 
     """
     wanted = {page for file in files for page in _pages(file)}
     found: list[int] = []
-    first_page = storage.start >> PAGE_SHIFT
-    memory = os.open(f"/proc/{pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        with Pagemap(pid) as pagemap:
-            runs = pagemap.populated(first_page, (storage.end - storage.start) >> PAGE_SHIFT)
-        for start, pages in runs:
-            for done in range(0, pages, _CHUNK_PAGES):
-                here = start + done
-                size_bytes = min(_CHUNK_PAGES, pages - done) << PAGE_SHIFT
-                content = os.pread(memory, size_bytes, here << PAGE_SHIFT)
-                found += [here + page for page in _equal_pages(content, wanted)]
-    finally:
-        os.close(memory)
+    for first_page, content in present_pages(pid, storage):
+        found += [first_page + page for page in _equal_pages(content, wanted)]
     return tuple(
         AddressRange(start << PAGE_SHIFT, (start + pages) << PAGE_SHIFT)
         for start, pages in runs_of(np.array(found, np.int64))
@@ -54,13 +39,6 @@ def _equal_pages(content: bytes, wanted: set[bytes]) -> list[int]:
     """Return the numbers of the pages of `content` that are among `wanted`."""
     if not wanted:
         return []
-    marks = np.unique(_marks(np.frombuffer(b"".join(wanted), np.uint8)))
-    candidates = np.flatnonzero(np.isin(_marks(np.frombuffer(content, np.uint8)), marks))
+    marks = np.unique(marks_of(words_of(b"".join(wanted))))
+    candidates = np.flatnonzero(np.isin(marks_of(words_of(content)), marks))
     return [page for page in candidates.tolist() if content[page << PAGE_SHIFT : (page + 1) << PAGE_SHIFT] in wanted]
-
-
-def _marks(content: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
-    """Return a number for each page that equal pages have in common."""
-    words = content[: len(content) >> PAGE_SHIFT << PAGE_SHIFT].view(np.uint64).reshape(-1, PAGE_SIZE // 8)
-    marks: npt.NDArray[np.uint64] = np.bitwise_xor.reduce(words[:, _WORD_COLUMNS], axis=1)
-    return marks

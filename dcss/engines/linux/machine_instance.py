@@ -6,6 +6,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from dcss.abi.console import Verdict
@@ -18,7 +19,7 @@ from dcss.engines.linux.notes import note
 from dcss.engines.linux.panic import panic_since
 from dcss.engines.linux.qemu import QemuProcess
 from dcss.engines.told import ToldByConsole
-from dcss.errors import ConfigError, DcssError, LaunchError
+from dcss.errors import ConfigError, DcssError, ImageError, LaunchError
 from dcss.host.aio import cancel, in_thread, start_task
 from dcss.host.files import empty_file
 
@@ -27,10 +28,11 @@ _USUAL_BYTES: Final = 128 << 20  # what Debian's kernels need
 
 
 class GivenInitramfs(NamedTuple):
-    """The initramfs that a machine boots from: a descriptor of the archive, and the programs in it, unpacked."""
+    """What a machine boots from: an initramfs (its descriptor), the programs in it, unpacked, and a kernel."""
 
     descriptor: int
     programs: tuple[bytes, ...]
+    kernel: Path
 
 
 class MachineInstance(ToldByConsole, ABC):
@@ -88,8 +90,10 @@ class MachineInstance(ToldByConsole, ABC):
         return verdict
 
     async def _settle_memory(self) -> None:
-        """Give back the archive, which has been unpacked, and find out where the machine has its programs."""
+        """Give back the archive, which has been unpacked, and find out where the machine has programs and kernel."""
         from dcss.engines.linux.initramfs_pages import unpacked_ranges  # with numpy, which few need before a proof
+        from dcss.engines.linux.kernel_pages import kernel_ranges
+        from dcss.kernels.unpacked import unpacked_kernel
 
         storage = self._own_storage()
         with suppress(OSError, DcssError):  # it has ended
@@ -97,6 +101,13 @@ class MachineInstance(ToldByConsole, ABC):
             programs = await in_thread(unpacked_ranges, self._process.pid, storage, self._initramfs.programs)
             emulator = (AddressRange(0, storage.start), AddressRange(storage.end, _ADDRESSES_END))
             self._origins = tuple((addresses, "engine") for addresses in (*emulator, *programs))
+            try:
+                image = await in_thread(unpacked_kernel, self._initramfs.kernel)
+            except ImageError as error:
+                self._note(f"{error}: what it has in common with a segment counts as a copy")
+            else:
+                kernel = await in_thread(kernel_ranges, self._process.pid, storage, image)
+                self._origins += tuple((addresses, "modules") for addresses in kernel)
 
     async def exec(self, command: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
         """Run a program in the guest and return its exit status."""

@@ -5,7 +5,7 @@ Python's own file objects take garbage after a frame for the end, or what is cut
 
 import io
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final, NamedTuple, Protocol
 
 from dcss.errors import ImageError
@@ -124,6 +124,24 @@ def method_of(head: bytes, name: str) -> Method | None:
 def unpacking(packed: io.BufferedReader, method: Method, name: str) -> io.BufferedReader:
     """Return a reader of what `packed`, which it closes, holds; damage raises an ImageError that has `name`."""
     return io.BufferedReader(_Unpacker(packed, method, name), READ_AHEAD_BYTES)
+
+
+def unpacked_at(content: bytes, least_bytes: int, most_bytes: int) -> Iterator[bytes]:
+    """Yield what is packed anywhere in `content`, each frame that is whole and unpacks to so many bytes."""
+    for method in _METHODS:
+        for magic in method.magics[:1]:
+            place = content.find(magic)
+            while place >= 0:
+                frame = method.begin()
+                try:
+                    unpacked = frame.decompress(content[place:], most_bytes)
+                except Exception as error:
+                    if not isinstance(error, OSError | zlib.error) and type(error).__name__ not in _OTHER_ERRORS:
+                        raise
+                else:
+                    if frame.eof and len(unpacked) >= least_bytes:
+                        yield unpacked
+                place = content.find(magic, place + 1)
 
 
 class _Unpacker(io.RawIOBase):
