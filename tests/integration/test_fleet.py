@@ -219,6 +219,15 @@ def test_a_segment_is_sent_once_to_each_host_and_a_broken_transfer_goes_on(home:
 
 
 @pytest.mark.slow
+def test_what_a_failed_test_leaves_on_hosts_is_swept(home: Dcss) -> None:
+    fleet(home, "up", write_fleet(home))
+    assert left_of(home) != []
+    home.sweep()
+    assert left_of(home) == []
+    assert list(home.own_processes()) == []
+
+
+@pytest.mark.slow
 def test_another_yaml_replaces_what_runs(dcss: Dcss) -> None:
     path = write_fleet(dcss, hosts="[a]")
     try:

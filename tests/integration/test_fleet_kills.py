@@ -2,21 +2,26 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from cli_support import GUEST, MAP, Dcss
+from cli_support import GUEST, MAP, Dcss, made_user
 from dask_support import Dask
 
 Victim = Literal["worker", "cp", "scheduler", "client"]
+Step = Literal["up", "verify", "measure", "down"]
 VICTIMS: tuple[Victim, ...] = ("worker", "cp", "scheduler", "client")
+STEPS: tuple[Step, ...] = ("up", "verify", "measure", "down")
 HOSTS = ("a", "b")
 CP = "dcss:cp"
-INTO_UP_SECONDS = 1.5  # segments are sent then, and systems start
+KILLS = 50
+FIFTY_SECONDS = 1800
+STEP_SECONDS = 60.0
 
 
 class Cluster:
@@ -52,6 +57,20 @@ class Cluster:
         found = self.dcss.processes(self.dcss.home / f"{host}-r")
         return {pid: name for pid, name in found.items() if pid != self.workers[host].pid}
 
+    def cps(self) -> list[int]:
+        """Return the CPs of host b that live."""
+        return [pid for pid, name in self.processes("b").items() if name == CP]
+
+    def is_in(self, step: Step) -> bool:
+        """Return True while the step's command works on host b and a CP lives there, which `up` starts half-way."""
+        if not self.cps():
+            return False
+        for pid in self.processes("b"):
+            with suppress(OSError):
+                if f"\0dcss\0{step}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return True
+        return False
+
     def kill(self, victim: Victim, client: int) -> None:
         match victim:
             case "worker":
@@ -61,10 +80,9 @@ class Cluster:
             case "client":
                 os.kill(client, signal.SIGKILL)
             case "cp":
-                for pid, name in self.processes("b").items():
-                    if name == CP:
-                        with suppress(ProcessLookupError):
-                            os.kill(pid, signal.SIGKILL)
+                for pid in self.cps():
+                    with suppress(ProcessLookupError):
+                        os.kill(pid, signal.SIGKILL)
 
     def repair(self, victim: Victim) -> None:
         """Start again what was killed, as whoever runs the cluster would."""
@@ -76,8 +94,9 @@ class Cluster:
             self.restart()
 
 
-@pytest.fixture
-def cluster(dcss: Dcss) -> Iterator[Cluster]:
+@contextmanager
+def made_cluster(dcss: Dcss) -> Iterator[Cluster]:
+    """Make a cluster; what its hosts still have afterwards is swept with the user's home."""
     running = Cluster(dcss)
     try:
         yield running
@@ -85,10 +104,20 @@ def cluster(dcss: Dcss) -> Iterator[Cluster]:
         running.dask.close()
 
 
-def kill_during_up(cluster: Cluster, victim: Victim) -> None:
-    """Kill something in the middle of `up`, and have the next `up` and `verify` find all in order."""
-    client = cluster.dcss.start(*cluster.words("up"), "--json")
-    time.sleep(INTO_UP_SECONDS)
+@pytest.fixture
+def cluster(dcss: Dcss) -> Iterator[Cluster]:
+    with made_cluster(dcss) as running:
+        yield running
+
+
+def kill_in_the_middle(cluster: Cluster, victim: Victim, step: Step) -> None:
+    """Kill something while host b is in the middle of a step, and have the next `up` and `verify` find all in order."""
+    cluster.fleet("down" if step == "up" else "up")
+    client = cluster.dcss.start(*cluster.words(step), "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    end = time.monotonic() + STEP_SECONDS
+    while not cluster.is_in(step):
+        assert client.poll() is None, f"{step} ended before it was seen on host b: {client.communicate()}"
+        assert time.monotonic() < end, f"{step} was not seen on host b"
     cluster.kill(victim, client.pid)
     client.communicate(timeout=100)
     cluster.repair(victim)
@@ -113,5 +142,20 @@ def assert_down_leaves_nothing(cluster: Cluster) -> None:
 @pytest.mark.minutes
 @pytest.mark.parametrize("victim", VICTIMS)
 def test_what_is_killed_while_the_fleet_comes_up_is_made_good(cluster: Cluster, victim: Victim) -> None:
-    kill_during_up(cluster, victim)
+    kill_in_the_middle(cluster, victim, "up")
     assert_down_leaves_nothing(cluster)
+
+
+@pytest.mark.slow
+@pytest.mark.minutes
+@pytest.mark.timeout(FIFTY_SECONDS)
+def test_fifty_kills_in_the_middle_of_all_steps_leave_a_fleet_that_converges() -> None:
+    with made_user() as dcss, made_cluster(dcss) as cluster:
+        for number in range(KILLS):
+            victim, step = VICTIMS[number % len(VICTIMS)], STEPS[number // len(VICTIMS) % len(STEPS)]
+            try:
+                kill_in_the_middle(cluster, victim, step)
+            except BaseException as error:
+                error.add_note(f"kill {number}: {victim} in the middle of {step}")
+                raise
+        assert_down_leaves_nothing(cluster)

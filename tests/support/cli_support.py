@@ -24,6 +24,7 @@ NOBODY = 65534
 SOURCE = str(Path(__file__).resolve().parents[2])
 SHARED_MEMORY = Path("/dev/shm")
 TIMEOUT_SECONDS = 60
+SWEEP_SECONDS = 10.0
 
 GUEST = "mounts: [{device: dcssblk0, at: /, options: [ro, xip]}]"
 MAP = 'run: [{map: "/usr/lib/**/*.so*"}]'
@@ -161,15 +162,19 @@ class Dcss:
 
         With `runtime`, those that have another runtime directory.
         """
-        mark = f"XDG_RUNTIME_DIR={runtime or self.runtime}".encode()
-        found = {}
+        return {pid: name for pid, name, found in self.own_processes() if found == str(runtime or self.runtime)}
+
+    def own_processes(self) -> Iterator[tuple[int, str, str]]:
+        """Yield id, name and runtime directory of each living process that has that directory in this home."""
+        mark = f"XDG_RUNTIME_DIR={self.home}/".encode()
         for path in Path("/proc").iterdir():
             if not path.name.isdigit() or int(path.name) == os.getpid():
                 continue
             with contextlib.suppress(OSError):
-                if mark in (path / "environ").read_bytes().split(b"\0"):
-                    found[int(path.name)] = (path / "comm").read_text().strip()
-        return found
+                for variable in (path / "environ").read_bytes().split(b"\0"):
+                    if variable.startswith(mark):
+                        name = (path / "comm").read_text().strip()
+                        yield int(path.name), name, os.fsdecode(variable.partition(b"=")[2])
 
     def objects(self) -> list[str]:
         """Return what its systems have in /dev/shm; their names begin with the system's."""
@@ -192,12 +197,21 @@ class Dcss:
             time.sleep(0.05)
 
     def sweep(self) -> None:
-        """Kill and remove everything, so that a failed test does not disturb others."""
-        for pid in self.processes():
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for name in self.objects():
+        """Kill and remove everything, also of hosts in this home, so that a failed test does not disturb others."""
+        end = time.monotonic() + SWEEP_SECONDS
+        # Until nothing is left that starts more.
+        while (pids := [pid for pid, _, _ in self.own_processes()]) and time.monotonic() < end:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.01)
+        for name in [*self.objects(), *self._objects_of_hosts()]:
             (SHARED_MEMORY / name).unlink(missing_ok=True)
+
+    def _objects_of_hosts(self) -> Iterator[str]:
+        """Yield what systems of any name have in /dev/shm whose runtime directories are in this home."""
+        for log in self.home.rglob("cp.log"):
+            yield from (path.name for path in SHARED_MEMORY.glob(f"dcss.{log.parent.name}.*"))
 
 
 def raw(stream: "IO[str] | None") -> BinaryIO:
