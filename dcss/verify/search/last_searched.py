@@ -15,7 +15,7 @@ from dcss.verify.search.searcher import Found, Hits, Reader, Searcher, read_page
 
 _KEPT_PAGES = 1 << 14
 _BATCH_PAGES = 64  # what is read is compared while it is in the CPU's cache
-_GAP_PAGES = 8  # to read so many pages in vain costs less than another call
+_GAP_PAGES = 2  # to read and compare so many pages in vain costs less than another call
 _WORDS = np.uint64
 
 
