@@ -50,9 +50,11 @@ class Result:
 
     def _table(self, name: str | None) -> str:
         """Return the name of a table, that of the first one for None. Raises ConfigError where there is none of it."""
-        name = self._TABLES[0] if name is None else name
-        if name not in self._TABLES:
-            raise ConfigError(f"rows: found {name!r}, wanted one of {', '.join(self._TABLES)}")
+        if name is None and self._TABLES:
+            return self._TABLES[0]
+        if name is None or name not in self._TABLES:
+            tables = f"one of {', '.join(self._TABLES)}" if self._TABLES else "none: it has no tables"
+            raise ConfigError(f"table of {type(self).__name__}: found {name!r}, wanted {tables}")
         return name
 
 

@@ -1,6 +1,7 @@
 """A guest of a running system: run commands in it, look at it, stop and start it."""
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -8,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from dcss.api.calls import ask
-from dcss.documents import JsonObject, from_document
-from dcss.errors import ConfigError, ExecError
+from dcss.documents import JsonObject, columns_of, from_document
+from dcss.errors import ConfigError, ExecError, LaunchError
 from dcss.results import GuestStatus, Result, SystemStatus
 from dcss.rpc.program_input import ProgramInput
 from dcss.rpc.protocol import Output
+from dcss.rpc.watch import NotAnsweringError
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,9 +39,11 @@ class ExecResult(Result):
 
     def rows(self, table: str | None = None) -> list[JsonObject]:
         """Return the whole as one row."""
-        if table is not None:
-            return Result.rows(self, table)
-        return [self.to_document()]
+        return [self.to_document()] if table is None else Result.rows(self, table)
+
+    def columns(self, table: str | None = None) -> tuple[str, ...]:
+        """Return the names of this row."""
+        return columns_of(ExecResult) if table is None else Result.columns(self, table)
 
 
 class Guest:
@@ -79,7 +83,7 @@ class Guest:
 
         options: dict[str, Any] = {"environment": [f"{key}={value}" for key, value in (env or {}).items()]}
         options |= {"directory": cwd, "input": input is not None}
-        with _program_input(input) as speaker:
+        with _program_input(input) as speaker, self._limit(timeout_seconds):
             answer = ask(
                 self.system,
                 "exec",
@@ -93,6 +97,19 @@ class Guest:
         texts = {name: bytes(data).decode(errors="surrogateescape") for name, data in written.items()}
         result = ExecResult(self.name, int(answer["exit_status"]), **texts)
         return result.check() if check else result
+
+    @contextmanager
+    def _limit(self, seconds: float | None) -> Iterator[None]:
+        """Have a command for which the time is over be told from a CP that answers nothing."""
+        started = time.monotonic()
+        try:
+            yield
+        except NotAnsweringError as error:
+            if seconds is None or time.monotonic() - started < seconds:
+                raise
+            raise LaunchError(
+                f"guest {self.name}: the command did not end within {seconds:g} s: it is cancelled"
+            ) from error
 
     def status(self) -> GuestStatus:
         """Return what the guest does now."""

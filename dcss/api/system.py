@@ -15,6 +15,7 @@ from dcss.api.guest import Guest
 from dcss.api.process import OwnedCP
 from dcss.documents import from_document
 from dcss.errors import ConfigError, DcssError, GuestFailedError
+from dcss.host.written_path import check_written_path
 from dcss.progress import SilentProgress
 from dcss.results import GuestStatus, MeasureResult, SystemStatus, VerifyResult
 
@@ -137,8 +138,11 @@ class System:
     def verify(self, evidence: str | os.PathLike[str] | None = None) -> VerifyResult:
         """Prove what the guests share, and return the verdict, whatever it is.
 
-        `evidence` is a file for what the verdict is computed from; dcss.Evidence reads it.
+        `evidence` is a file for what the verdict is computed from; dcss.Evidence reads it. Raises ConfigError where it
+        cannot be written.
         """
+        if evidence is not None:
+            check_written_path("evidence", Path(evidence))
         path = None if evidence is None else os.path.abspath(evidence)  # noqa: PTH100 - CP works elsewhere
         return from_document(VerifyResult, ask(self.name, "verify", evidence=path))
 

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from dcss.cli.options import (
-    check_written_path,
     csv_option,
     json_option,
     only_one,
@@ -21,6 +20,7 @@ from dcss.cli.options import (
 )
 from dcss.cli.sizes import SizeType
 from dcss.errors import ConfigError
+from dcss.host.written_path import check_written_path
 
 if TYPE_CHECKING:
     from dcss.config.sources import Choice

@@ -9,7 +9,6 @@ import click
 from dcss.cli.options import (
     EXIT_FAILED,
     EXIT_REFUTED,
-    check_written_path,
     csv_option,
     echo_error,
     json_option,
@@ -19,6 +18,7 @@ from dcss.cli.options import (
     print_table,
     write_whole,
 )
+from dcss.host.written_path import check_written_path
 
 if TYPE_CHECKING:
     from dcss.results import ComparisonResult

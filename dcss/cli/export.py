@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from dcss.plan.export.files import ExportedFile
     from dcss.plan.export.write import Target
 
+_MIB = 1 << 20
 _TARGETS = ("zvm", "qemu", "libvirt", "firecracker", "cloud-hypervisor")
 
 
@@ -73,6 +74,8 @@ def command(
             raise ConfigError(f"--name: {error}") from error
     if output is not None and output.exists() and not output.is_dir():
         raise ConfigError(f"-o: found a file at {output}, wanted a directory, or a new one")
+    if memory_bytes is not None and (memory_bytes < _MIB or memory_bytes % _MIB):
+        raise ConfigError(f"--memory: found {memory_bytes:,} bytes, wanted whole MiB, such as 512M")
     defaults = MachineOptions((output or Path()).absolute())
     options = MachineOptions(defaults.directory, memory_bytes or defaults.memory_bytes, kernel or defaults.kernel)
     progress = progress_for(sys.stderr) if sys.stderr.isatty() else SilentProgress(sys.stderr)

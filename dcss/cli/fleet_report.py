@@ -5,8 +5,8 @@ from pathlib import Path
 import click
 
 from dcss.cli.fleet_hosts import echo_reasons, hosts_options, opened_fleet
-from dcss.cli.options import check_written_path
 from dcss.cli.report import output_option, write_report
+from dcss.host.written_path import check_written_path
 
 
 @click.command("report")

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Literal
 
 import click
 
-from dcss.cli.options import check_written_path, csv_option, json_option, only_one, print_json, print_rows, write_whole
+from dcss.cli.options import csv_option, json_option, only_one, print_json, print_rows, write_whole
 from dcss.errors import DcssError
+from dcss.host.written_path import check_written_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

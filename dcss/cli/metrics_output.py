@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dcss.cli.options import check_written_path, echo_error, print_json
+from dcss.cli.options import echo_error, print_json
 from dcss.errors import ConfigError, LaunchError
+from dcss.host.written_path import check_written_path
 
 if TYPE_CHECKING:
     from prometheus_client.registry import Collector

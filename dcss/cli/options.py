@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from dcss.errors import ConfigError
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
@@ -141,22 +139,6 @@ def print_names(described: "Iterable[tuple[str, str]]") -> None:
         click.echo(f"{name:{indent}}{lines[0] if lines else ''}")
         for line in lines[1:]:
             click.echo(" " * indent + line)
-
-
-def check_written_path(option: str, path: Path) -> None:
-    """Raise ConfigError where an option's file cannot be written, before anything is started for it."""
-    try:
-        path.exists()
-    except OSError as error:  # a directory on the way may not be entered
-        raise ConfigError(f"{option}: found {error.strerror} at {path}, wanted a file to write") from error
-    if path.is_dir():
-        raise ConfigError(f"{option}: found a directory at {path}, wanted a file to write")
-    if path.exists() and not path.is_file():
-        raise ConfigError(f"{option}: found no regular file at {path}, wanted one, or a new one, to write")
-    if not path.parent.is_dir():
-        raise ConfigError(f"{option}: found no directory {path.parent}, wanted one to write {path.name} into")
-    if not os.access(path if path.exists() else path.parent, os.W_OK):
-        raise ConfigError(f"{option}: found {path} not writable, wanted a file to write")
 
 
 def write_whole(path: Path, content: bytes) -> None:

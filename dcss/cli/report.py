@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.options import EXIT_REFUTED, check_written_path, json_option, print_json, write_whole
+from dcss.cli.options import EXIT_REFUTED, json_option, print_json, write_whole
 from dcss.cli.systems import ask, chosen, source_argument
 from dcss.errors import ConfigError
+from dcss.host.written_path import check_written_path
 
 if TYPE_CHECKING:
     from dcss.report.html.pages import EvidencePages

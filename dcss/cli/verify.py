@@ -7,7 +7,6 @@ import click
 
 from dcss.cli.options import (
     EXIT_REFUTED,
-    check_written_path,
     csv_option,
     evidence_option,
     json_option,
@@ -17,6 +16,7 @@ from dcss.cli.options import (
     print_table,
 )
 from dcss.cli.systems import ask, system_argument
+from dcss.host.written_path import check_written_path
 
 
 @click.command("verify")

@@ -34,11 +34,21 @@ def test_a_system_is_up_in_the_block_and_gone_after_it(home: Dcss) -> None:
         assert list(system.guests) == ["G01", "G02"]
         done = system.guests["G01"].exec(["ls", "/usr/lib"])
         assert (done.exit_status, done.stdout.split()[0], done.stderr) == (0, "lib00.so", "")
+        assert done.columns() == tuple(done.rows()[0]) == ("guest", "exit_status", "stdout", "stderr")
         assert system.status().state == "up"
         assert home.states() == {"G01": "ready", "G02": "ready"}
     home.assert_nothing_left(seconds=0)
     with pytest.raises(dcss.ConfigError, match="found it not started"):
         system.status()
+
+
+def test_evidence_that_cannot_be_written_is_a_wrong_argument(home: Dcss) -> None:
+    with dcss.System(plan(home)) as system:
+        with pytest.raises(dcss.ConfigError, match=r"evidence: found no directory nowhere, wanted one to write e.json"):
+            system.verify("nowhere/e.json")
+        with pytest.raises(dcss.ConfigError, match="evidence: found a directory at tree"):
+            system.verify("tree")
+        assert system.verify("e.json").verdict == "verified"
 
 
 def test_the_verdict_and_the_account_are_data(home: Dcss) -> None:
@@ -55,7 +65,7 @@ def test_the_verdict_and_the_account_are_data(home: Dcss) -> None:
     assert all(type(row) is dict and row["xip_bytes"] == rows[0]["xip_bytes"] > 0 for row in rows)
     assert json.loads(account.to_json())["guests"][0]["host"]["uss_bytes"] == rows[0]["uss_bytes"]
     assert command["totals"] == account.to_document()["totals"]
-    with pytest.raises(dcss.ConfigError, match="rows: found 'pages', wanted one of guests, segments, others"):
+    with pytest.raises(dcss.ConfigError, match="MeasureResult: found 'pages', wanted one of guests, segments, others"):
         account.rows("pages")
     with pytest.raises(AttributeError):
         verdict.verdict = "verified"  # type: ignore[misc]
@@ -147,8 +157,9 @@ def test_commands_in_guests(home: Dcss) -> None:
         assert binary.encode(errors="surrogateescape") == Path("tree/usr/lib/lib02.so").read_bytes()
         with pytest.raises(dcss.ConfigError, match="wanted a list of words"):
             guest.exec("ls /")
-        with pytest.raises(dcss.LaunchError, match="did not answer exec within"):
+        with pytest.raises(dcss.LaunchError, match=r"guest G02: the command did not end within 0.2 s: it is") as late:
             guest.exec(["cat", *["/large"] * 400], timeout_seconds=0.2)
+        assert not isinstance(late.value, dcss.NotAnsweringError), "CP is well"
         before = guest.status()
         assert guest.restart().pid != before.pid
         assert guest.stop().state == "stopped"

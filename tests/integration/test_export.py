@@ -235,6 +235,8 @@ def test_what_cannot_be_exported_is_one_line(dcss: Dcss, image: Path) -> None:
     assert "found a file at" in _refused(dcss, "qemu", image, "-o", image)
     assert "beside a configuration" in _refused(dcss, "zvm", dcss.guests(1), "--name", "X")
     assert "--name" in _refused(dcss, "zvm", image, "--name", "much too long")
+    for size in ("1000", "1536K", "0"):
+        assert "--memory: found" in _refused(dcss, "qemu", image, "--memory", size)
     assert "No such file or directory" in _refused(dcss, "zvm", dcss.home / "nowhere")
 
 

@@ -61,8 +61,8 @@ class GuestConsole:
         """
         if options is not None:
             raise ConfigError(
-                f"guest {self._guest}: found options for a program (-i, -t, --env, --workdir, --strace), wanted none:"
-                " it has a shell of its own and runs no programs; guests of engines s390x and linux do"
+                f"guest {self._guest}: found input, variables, a directory, a terminal or strace for a program, wanted"
+                " none of them: it has a shell of its own and runs no programs; guests of engines s390x and linux do"
             )
         self._check_idle()
         try:
