@@ -14,7 +14,7 @@ from dcss.account.pagemap import Entries, Flags, Pages
 from dcss.verify.search.searcher import Found, Hits, Reader, Searcher, read_pages
 
 _KEPT_PAGES = 1 << 14
-_BATCH_PAGES = 64  # what is read is compared while it is in the CPU's cache
+_BATCH_PAGES = 128  # what is read is compared while it is in the CPU's cache
 _GAP_PAGES = 2  # to read and compare so many pages in vain costs less than another call
 _WORDS = np.uint64
 
