@@ -14,6 +14,7 @@ BENCHMARKS = {
     "many": "benchmarks.cases.many",
     "alternatives": "benchmarks.cases.alternatives",
     "qemu": "benchmarks.cases.qemu.case",
+    "linux-boot": "benchmarks.cases.linux_boot",
     "proof": "benchmarks.cases.proof.case",
     "modes": "benchmarks.cases.modes",
     "image": "benchmarks.cases.image.build",
