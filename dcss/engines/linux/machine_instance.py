@@ -56,6 +56,7 @@ class MachineInstance(ToldByConsole, ABC):
         self._initramfs = initramfs._replace(descriptor=os.dup(initramfs.descriptor))
         self._origins: tuple[tuple[AddressRange, Origin], ...] = ()
         self._search: asyncio.Task[None] | None = None  # for `_origins`
+        self._unpacking: asyncio.Task[bytes] | None = start_task(self._unpack(), f"kernel of {name}")  # as it boots
         self._agent = AgentPort(agent, lambda: self._give_up("its agent sent what no agent sends"))
         self._console = ProgramConsole(self.name, self._agent.packets, self.kill)
         self._console.start()
@@ -93,7 +94,6 @@ class MachineInstance(ToldByConsole, ABC):
         """Give back the archive, which has been unpacked, and find out where the machine has programs and kernel."""
         from dcss.engines.linux.initramfs_pages import unpacked_ranges  # with numpy, which few need before a proof
         from dcss.engines.linux.kernel_pages import kernel_ranges
-        from dcss.kernels.unpacked import unpacked_kernel
 
         storage = self._own_storage()
         with suppress(OSError, DcssError):  # it has ended
@@ -101,13 +101,20 @@ class MachineInstance(ToldByConsole, ABC):
             programs = await in_thread(unpacked_ranges, self._process.pid, storage, self._initramfs.programs)
             emulator = (AddressRange(0, storage.start), AddressRange(storage.end, _ADDRESSES_END))
             self._origins = tuple((addresses, "engine") for addresses in (*emulator, *programs))
-            try:
-                image = await in_thread(unpacked_kernel, self._initramfs.kernel)
-            except ImageError as error:
-                self._note(f"{error}: what it has in common with a segment counts as a copy")
-            else:
-                kernel = await in_thread(kernel_ranges, self._process.pid, storage, image)
-                self._origins += tuple((addresses, "modules") for addresses in kernel)
+            unpacking, self._unpacking = self._unpacking, None  # which holds all of a kernel
+            image = b"" if unpacking is None else await unpacking
+            kernel = await in_thread(kernel_ranges, self._process.pid, storage, image)
+            self._origins += tuple((addresses, "modules") for addresses in kernel)
+
+    async def _unpack(self) -> bytes:
+        """Return the kernel as it lies in storage; nothing where that is not known."""
+        from dcss.kernels.unpacked import unpacked_kernel
+
+        try:
+            return await in_thread(unpacked_kernel, self._initramfs.kernel)
+        except ImageError as error:
+            self._note(f"{error}: what it has in common with a segment counts as a copy")
+            return b""
 
     async def exec(self, command: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
         """Run a program in the guest and return its exit status."""
@@ -162,7 +169,7 @@ class MachineInstance(ToldByConsole, ABC):
             if status == 0 and not self._reason:  # by itself
                 self._reason = await self._failure()
         finally:
-            await cancel(passing, attending, limit)
+            await cancel(passing, attending, limit, *([] if self._unpacking is None else [self._unpacking]))
             self._closed()
             os.close(self._initramfs.descriptor)
             os.close(self._log)
