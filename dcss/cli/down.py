@@ -55,20 +55,23 @@ def command(system: str | None, everything: bool, as_json: bool) -> int:
 
 def _take_down(found: "FoundSystem") -> Result | None:
     """Take one system down; None if it went by itself meanwhile."""
+    from dcss.cp.sweep import remove_left
     from dcss.rpc.client import Client, Life
+    from dcss.rpc.watch import EndedError
 
     began = time.monotonic()
     was = "dead" if found.life is Life.DEAD else "up"
     guests, error = 0, None
     removed: tuple[str, ...] = ()
     try:
-        if found.life is Life.DEAD:
-            from dcss.cp.sweep import remove_left
-
+        if found.life is not Life.DEAD:
+            try:
+                with Client(found.name) as client:
+                    guests = client.take_down()["guests"]
+            except EndedError:
+                was = "dead"
+        if was == "dead":
             removed = remove_left(found.name)
-        else:
-            with Client(found.name) as client:
-                guests = client.take_down()["guests"]
     except ConfigError:
         return None
     except DcssError as raised:

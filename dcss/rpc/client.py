@@ -16,10 +16,11 @@ from dcss.host.paths import check_system_name, runtime_directory
 from dcss.rpc.address import connected, peer_of
 from dcss.rpc.area_files import has_area
 from dcss.rpc.protocol import LINE_END, Arguments, ControlRequest, Output, Taken, read_answer
-from dcss.rpc.watch import LOOK_SECONDS, SILENT_SECONDS, AnswerWatch
+from dcss.rpc.watch import LOOK_SECONDS, SILENT_SECONDS, AnswerWatch, EndedError, NotAnsweringError
 from dcss.suggest import suggestion
 
 DOWN_SECONDS = 300.0  # for so long a system may take to go down
+_ENDING_SECONDS = 10.0  # for so long a process that was killed may take to give back its memory
 _READ_BYTES = 1 << 16
 _CONNECT_SECONDS = 0.05  # between attempts while the queue of clients is full
 
@@ -105,7 +106,7 @@ class Speaker(Protocol):
 class Client:
     """A connection to the CP of `system`, for one request.
 
-    Raises ConfigError: it does not run; LaunchError: it is dead; NotAnsweringError.
+    Raises ConfigError: it does not run; EndedError: it is dead; LaunchError; NotAnsweringError.
     """
 
     def __init__(self, system: str) -> None:
@@ -121,7 +122,7 @@ class Client:
             wanted = _one_of(running) + suggestion(system, running)
             raise ConfigError(f"system {system}: found none of that name that runs, wanted {wanted}") from None
         except ConnectionRefusedError:
-            raise LaunchError(
+            raise EndedError(
                 f"system {system}: its CP (process {_pid_in(directory) or 'unknown'}) is dead; dcss down {system}"
                 " removes what it left, and so does its next start"
             ) from None
@@ -169,13 +170,24 @@ class Client:
     def take_down(self, timeout_seconds: float = DOWN_SECONDS) -> Arguments:
         """Take the system down, wait until its CP has ended, and return the answer that came first.
 
-        Raises NotAnsweringError, and LaunchError if it still runs after `timeout_seconds`.
+        Raises NotAnsweringError, EndedError if it is killed meanwhile, and LaunchError if it still runs after
+        `timeout_seconds`.
         """
-        pidfd = os.pidfd_open(self.peer.pid)  # before it is asked: while the connection stands, this is CP
         try:
-            answer = self.ask("down", timeout_seconds=timeout_seconds)
-            ended = select.poll()
-            ended.register(pidfd, select.POLLIN)
+            pidfd = os.pidfd_open(self.peer.pid)  # before it is asked: while the connection stands, this is CP
+        except ProcessLookupError as error:
+            raise EndedError(f"{self._cp} ended before it was asked to go down") from error
+        ended = select.poll()
+        ended.register(pidfd, select.POLLIN)
+        try:
+            try:
+                answer = self.ask("down", timeout_seconds=timeout_seconds)
+            except NotAnsweringError:
+                raise
+            except LaunchError as error:
+                if ended.poll(_ENDING_SECONDS * 1000):
+                    raise EndedError(str(error)) from error
+                raise
             deadline = time.monotonic() + timeout_seconds
             while not ended.poll(LOOK_SECONDS * 1000):
                 if time.monotonic() >= deadline:

@@ -19,6 +19,10 @@ class NotAnsweringError(LaunchError):
     """A CP is there, and answers nothing: it was stopped, or hangs."""
 
 
+class EndedError(LaunchError):
+    """A CP was there, and ended without an answer: it was killed."""
+
+
 class AnswerWatch:
     """Watches one CP, process `pid` of `system`, for a client that waits for its answer."""
 

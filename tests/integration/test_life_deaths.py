@@ -1,11 +1,13 @@
 """Whatever part of a system dies, or a limit of the machine is met: it is told, and nothing is left behind."""
 
+import json
 import os
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -90,6 +92,31 @@ def test_a_killed_cp_takes_its_guests_along_and_the_next_start_cleans_up(dcss: D
     assert dcss.json("down", dcss.system)["systems"] == []
     dcss("down", other)
     dcss.assert_nothing_left()
+
+
+def test_a_cp_that_is_killed_while_it_goes_down_is_cleaned_up_after(dcss: Dcss) -> None:
+    dcss("up", dcss.guests(2), "-d")
+    cp = dcss.ps()["pid"]
+    os.kill(cp, signal.SIGSTOP)
+    with dcss.start("down", "--json", stdout=subprocess.PIPE) as process:
+        while not any(name.startswith("socket:") for name in links(process.pid)):
+            assert process.poll() is None
+        os.kill(cp, signal.SIGKILL)
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 0
+    (done,) = json.loads(out)["systems"]
+    assert (done["was"], done["error"]) == ("dead", None)
+    assert f"/dcss.{dcss.system}.LIB.1" in done["removed"]
+    dcss.assert_nothing_left()
+
+
+def links(pid: int) -> list[str]:
+    """Return what a process has open."""
+    found = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found.append(str(path.readlink()))
+    return found
 
 
 def test_sigterm_takes_a_background_system_down(dcss: Dcss) -> None:
