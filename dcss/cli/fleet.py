@@ -1,12 +1,19 @@
 """`dcss fleet`: one system's guests on several hosts."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from dcss.cli.fleet_hosts import ask_fleet, echo_reasons, fleet_argument, has_failed, hosts_options, opened_fleet
+from dcss.cli.fleet_hosts import (
+    ask_fleet,
+    echo_reasons,
+    fleet_argument,
+    fleet_at_work,
+    has_failed,
+    hosts_options,
+    opened_fleet,
+)
 from dcss.cli.fleet_metrics import command as metrics_command
 from dcss.cli.fleet_report import command as report_command
 from dcss.cli.groups import CommandGroup
@@ -121,14 +128,9 @@ def run(
     or a host failed.
     """
     from dcss.fleet.operations import run_fleet
-    from dcss.report.progress import progress_for
 
-    progress = progress_for(sys.stderr)
-    try:
-        with opened_fleet(config, scheduler, trusted=trust_network, workers=workers) as fleet:
-            result = run_fleet(fleet, measured, progress)
-    finally:
-        progress.close()
+    with fleet_at_work(config, scheduler, trusted=trust_network, workers=workers) as (fleet, progress):
+        result = run_fleet(fleet, measured, progress)
     _show(result, as_json=as_json, verbose=verbose)
     if any(has_failed(each) for each in (result.up, result.measure, result.down)):
         return EXIT_FAILED
@@ -161,14 +163,9 @@ def up(
     Exit status: 0 every guest of every host is ready; 2 FLEET.yaml is wrong; 3 a guest or a host failed.
     """
     from dcss.fleet.operations import bring_up
-    from dcss.report.progress import progress_for
 
-    progress = progress_for(sys.stderr)
-    try:
-        with opened_fleet(config, scheduler, trusted=trust_network, workers=workers) as fleet:
-            result = bring_up(fleet, measured, progress)
-    finally:
-        progress.close()
+    with fleet_at_work(config, scheduler, trusted=trust_network, workers=workers) as (fleet, progress):
+        result = bring_up(fleet, measured, progress)
     _show(result, as_json=as_json, verbose=verbose)
     return EXIT_FAILED if has_failed(result) else 0
 

@@ -1,7 +1,8 @@
 """What the commands of a fleet have in common: how hosts are reached, asked, and said not to have answered."""
 
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from dcss.cli.options import echo_error, json_option
 if TYPE_CHECKING:
     from dcss.fleet.operations import Fleet, Question
     from dcss.fleet.results import FleetResult
+    from dcss.progress import Progress
 
 fleet_argument = click.argument("config", metavar="FLEET.yaml", type=click.Path(path_type=Path, readable=False))
 
@@ -42,6 +44,20 @@ def opened_fleet(
     names = (workers is None and recorded_hosts(plan)) or [host.name for host in known_hosts(plan, workers, 0)]
     with ExitStack() as stack:
         yield Fleet(plan, open_hosts(scheduler, names, trusted=trusted, stack=stack))
+
+
+@contextmanager
+def fleet_at_work(
+    config: Path, scheduler: str | None, *, trusted: bool, workers: int | None
+) -> "Iterator[tuple[Fleet, Progress]]":
+    """Connect to a fleet's hosts for work that shows on stderr how far it is. Raises ConfigError, LaunchError."""
+    from dcss.report.progress import progress_for
+
+    with (
+        closing(progress_for(sys.stderr)) as progress,
+        opened_fleet(config, scheduler, trusted=trusted, workers=workers) as fleet,
+    ):
+        yield fleet, progress
 
 
 def ask_fleet(config: Path, scheduler: str | None, question: "Question", *, trusted: bool) -> "FleetResult":
