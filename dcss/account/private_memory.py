@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from dcss.account.smaps import private_bytes
-from dcss.account.turns import ANEW_LOOKS, Turns, turns_of
+from dcss.account.turns import Turns, is_due, turns_of
 
 
 class _Known(NamedTuple):
@@ -26,7 +26,7 @@ class PrivateMemory:
         for pid in pids:
             turns = turns_of((pid,))
             known = self._known.get(pid)
-            if known is None or turns is None or turns != known.turns or (self._looks + pid) % ANEW_LOOKS == 0:
+            if known is None or turns is None or turns != known.turns or is_due(pid, self._looks):
                 known = _Known(private_bytes(pid), turns)
             found[pid] = known
         self._known = found

@@ -10,7 +10,7 @@ from dcss.account.pagemap import Flags, is_file, is_present
 from dcss.account.proc import ProcessGoneError, family
 from dcss.account.space import ProcessPages
 from dcss.account.targets import AddressRange, Object
-from dcss.account.turns import ANEW_LOOKS, Turns, turns_of
+from dcss.account.turns import Turns, is_due, turns_of
 from dcss.errors import MeasurementDeniedError
 
 
@@ -58,8 +58,7 @@ class SharingCounter:
 
     def _counted(self, guest: SharingGuest, pages_of: Mapping[Object, int]) -> "_Known":
         known = self._known.get(guest.pid)
-        due = (self._looks + guest.pid) % ANEW_LOOKS == 0
-        if known is not None and not due and known.serves(guest, pages_of):
+        if known is not None and not is_due(guest.pid, self._looks) and known.serves(guest, pages_of):
             return known
         pids = family((guest.pid,))
         before = turns_of(pids)

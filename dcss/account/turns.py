@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from dcss.account.proc import ProcessGoneError, read_proc
 from dcss.errors import MeasurementDeniedError
 
-ANEW_LOOKS: Final = 128
+_ANEW_LOOKS: Final = 128
 """What else than the process itself changed in its memory (KSM, the end of another) shows after so many looks."""
 
 
@@ -25,6 +25,11 @@ class Turn(NamedTuple):
 
 
 Turns = tuple[Turn, ...]
+
+
+def is_due(pid: int, looks: int) -> bool:
+    """Say whether the look of this number is to read a process anew though it has not run, each at its own turn."""
+    return (looks + pid) % _ANEW_LOOKS == 0
 
 
 def turns_of(pids: Iterable[int]) -> Turns | None:
