@@ -29,6 +29,15 @@ def to_json(document: Mapping[str, Any]) -> str:
     return json.dumps(document, indent=2, allow_nan=False)
 
 
+def read_object(line: bytes, key: str) -> JsonObject | None:
+    """Return the JSON object of a line if its `key` is a string; None where the line is anything else."""
+    try:
+        found = json.loads(line)
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and isinstance(found.get(key), str) else None
+
+
 def row_of(result: "DataclassInstance") -> JsonObject:
     """Return a result as a row with all its columns: what is within objects in its document stands beside the rest."""
     row: JsonObject = dict.fromkeys(columns_of(type(result)))

@@ -1,13 +1,13 @@
 """What `verify` wrote as evidence, read and computed again without a running system."""
 
 import gzip
-import json
 import os
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from dcss.documents import read_object
 from dcss.errors import ConfigError
 from dcss.results import Claim, VerifyResult
 
@@ -82,11 +82,8 @@ class Evidence:
         return gzip.GzipFile(self.path)
 
     def _record(self, line: bytes, number: int) -> dict[str, Any]:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            record = None
-        if not isinstance(record, dict) or not isinstance(record.get("record"), str):
+        record = read_object(line, "record")
+        if record is None:
             raise ConfigError(f"{self.path}:{number}: found {line[:40]!r}, wanted a record of evidence")
         return record
 

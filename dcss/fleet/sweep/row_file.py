@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from dcss.documents import JsonObject
+from dcss.documents import JsonObject, read_object
 from dcss.errors import ConfigError
 from dcss.host.files import open_regular, write_all, write_durably
 
@@ -73,10 +73,7 @@ def _open(path: Path) -> int:
 
 
 def _row(path: Path, number: int, line: bytes) -> JsonObject:
-    try:
-        row = json.loads(line)
-    except ValueError:
-        row = None
-    if not isinstance(row, dict) or not isinstance(row.get("digest"), str):
+    row = read_object(line, "digest")
+    if row is None:
         raise ConfigError(f"--output: {path}:{number}: found no row of a sweep, wanted a file that dcss sweep wrote")
     return row
