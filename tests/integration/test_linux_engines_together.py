@@ -4,7 +4,6 @@ import hashlib
 import os
 import random
 import subprocess
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,6 +12,7 @@ import pytest
 from cli_support import Dcss, made_user
 from needs_support import needs
 from terminal_support import Terminal
+from wait_support import wait_until
 
 from dcss.account.smaps import private_bytes
 
@@ -107,10 +107,9 @@ def test_each_machine_says_how_it_is_executed(dcss: Dcss) -> None:
 @pytest.mark.parametrize(("name", "most_bytes"), [("L", 110 << 20), ("X01", 200 << 20)])
 def test_what_a_machine_does_not_use_is_the_host_s(dcss: Dcss, name: str, most_bytes: int) -> None:
     """X01's QEMU has 90 MiB of its own; 277 MiB were private with a bounce buffer and large blocks alone reported."""
-    end = time.monotonic() + 60
-    while (private := private_bytes(dcss.pid_of(name)) or 0) > most_bytes:  # it reports every other second
-        assert time.monotonic() < end, f"{private >> 20} MiB are private"
-        time.sleep(0.2)
+    pid = dcss.pid_of(name)
+    # It reports every other second.
+    wait_until(lambda: (private_bytes(pid) or 0) <= most_bytes, lambda: f"{private_bytes(pid)} bytes are private")
 
 
 def test_a_machine_cannot_write_the_segment(dcss: Dcss) -> None:

@@ -4,14 +4,15 @@ import hashlib
 import os
 import random
 import re
-import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cli_support import Dcss, made_user
 from needs_support import needs
+from wait_support import wait_until
 
 from dcss.account.smaps import private_bytes
 from dcss.config.sources import DebianKernel
@@ -24,6 +25,10 @@ KERNEL = "engine: linux, kernel: {debian: {suite: bookworm}}"
 MOUNT = "mounts: [{device: dcssblk0, at: /mnt, options: [ro, xip]}]"
 SECONDS = 400
 VMLINUX_BYTES = 4 << 20
+
+
+def has_at_most(pid: int, most_bytes: int) -> bool:
+    return (private_bytes(pid) or 0) < most_bytes
 
 
 @pytest.fixture(scope="module")
@@ -106,16 +111,12 @@ def test_programs_read_the_segments_bytes_in_place(dcss: Dcss) -> None:
 def test_what_the_kernel_frees_goes_back_to_the_host(dcss: Dcss) -> None:
     """It cleared all of its storage as it came up, by init_on_free=1."""
     guests = [each for each in dcss.json("measure", dcss.system)["guests"] if each["name"] in {"L01", "L02"}]
-    end = time.monotonic() + 60
     for guest in guests:
         (pid,) = guest["pids"]
-        while True:  # the kernel reports free pages every other second
-            private = private_bytes(pid)
-            assert private is not None, "it runs"
-            if private < guest["storage_bytes"] * 3 // 4:
-                break
-            assert time.monotonic() < end, f"{guest['name']}: {private >> 20} MiB are private"
-            time.sleep(0.2)
+        most_bytes = guest["storage_bytes"] * 3 // 4
+        assert private_bytes(pid) is not None, "it runs"
+        # The kernel reports free pages every other second.
+        wait_until(partial(has_at_most, pid, most_bytes), partial(private_bytes, pid))
     # Pages that are on their way to the host, or that the kernel set aside for CPUs that it has not, are not free.
     for name in ("L01", "L02"):
         told = dcss("exec", name, "--", "grep", "MemFree", "/proc/meminfo").stdout

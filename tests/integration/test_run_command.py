@@ -15,6 +15,7 @@ import pytest
 from needs_support import needs
 from system_support import objects
 from tree_support import make_tree, mke2fs
+from wait_support import wait_until
 
 pytestmark = needs("mke2fs")
 NAME = f"run{os.getpid()}"  # other runs of the tests may go on beside this one
@@ -228,10 +229,7 @@ def test_ctrl_c_at_any_moment_leaves_nothing(image: Path, seed: int) -> None:
     child.close()
     assert child.exitstatus in {0, 130} or child.signalstatus == signal.SIGINT  # 0: it was done before
     assert objects(NAME) == []
-    deadline = time.monotonic() + 5
-    while running := named_processes():
-        assert time.monotonic() < deadline, running
-        time.sleep(0.05)
+    wait_until(lambda: not named_processes(), named_processes)
 
 
 def named_processes() -> list[str]:

@@ -2,13 +2,10 @@
 
 import os
 import signal
-import time
 from collections.abc import Iterator
 
 import pytest
 from cli_support import GUEST, MAP, Dcss, made_user
-
-LIMIT_SECONDS = 20.0  # a stopped CP is given two; loading commands takes longer on a busy machine
 
 
 @pytest.fixture
@@ -24,9 +21,7 @@ def two(dcss: Dcss) -> Iterator[tuple[Dcss, str, int]]:
 
 def test_ps_shows_it_as_not_answering_beside_the_others(two: tuple[Dcss, str, int]) -> None:
     dcss, other, pid = two
-    began = time.monotonic()
     up, stopped = dcss.json("ps")["systems"]
-    assert time.monotonic() - began < LIMIT_SECONDS
     assert (up["system"], up["state"]) == (dcss.system, "up")
     assert (stopped["system"], stopped["state"], stopped["pid"]) == (other, "not answering", pid)
     assert f"{other}: not answering: its CP (process {pid}) was stopped" in dcss("ps").stdout

@@ -15,6 +15,7 @@ import pytest
 from cli_support import GUEST, MAP, Dcss
 from dask_support import Dask
 from jsonschema import Draft202012Validator
+from wait_support import wait_until
 
 from dcss.schemas.registry import document_schema
 
@@ -96,11 +97,13 @@ def test_what_takes_too_long_is_ended(home: Dcss) -> None:
 
 
 def wait_for_rows(dcss: Dcss, process: "subprocess.Popen[str]", rows: int) -> None:
-    output, end = dcss.home / "rows.jsonl", time.monotonic() + 100
-    while not output.exists() or output.read_bytes().count(b"\n") < rows:
-        assert time.monotonic() < end
+    output = dcss.home / "rows.jsonl"
+
+    def written() -> bool:
         assert process.poll() is None
-        time.sleep(0.02)
+        return output.exists() and output.read_bytes().count(b"\n") >= rows
+
+    wait_until(written, seconds=100)
     time.sleep(0.2)  # in the middle of the next
 
 
@@ -136,10 +139,7 @@ def test_a_command_ends_with_the_process_that_started_it(home: Dcss) -> None:
     words = "[sys.executable, '-m', 'dcss.fleet.tied_child', str(os.getpid()), 'up', sys.argv[1]]"
     text = f"import os, subprocess, sys; subprocess.run({words})"
     with subprocess.Popen([sys.executable, "-c", text, path], env=home.environment, stdout=subprocess.DEVNULL) as owner:
-        end = time.monotonic() + 30
-        while not home.segment_objects():
-            assert time.monotonic() < end
-            time.sleep(0.05)
+        wait_until(home.segment_objects)
         owner.kill()
     home.assert_nothing_left()
 

@@ -2,11 +2,11 @@
 
 import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 from cli_support import GUEST, MAP, Dcss
+from wait_support import wait_until
 
 GUESTS = 12
 SEGMENTS = """\
@@ -33,10 +33,8 @@ def users(dcss: Dcss) -> dict[str, list[str]]:
     return {f"{row['file']:04d} {row['name']} {row['class']}": row["users"] for row in rows}
 
 
-def wait_for(dcss: Dcss, wanted: dict[str, list[str]], seconds: float = 2.0) -> None:
-    end = time.monotonic() + seconds
-    while (found := users(dcss)) != wanted:
-        assert time.monotonic() < end, found
+def wait_for(dcss: Dcss, wanted: dict[str, list[str]]) -> None:
+    wait_until(lambda: users(dcss) == wanted, lambda: users(dcss))
     assert counts_of_cp(dcss) == {key: len(names) for key, names in wanted.items()}
 
 

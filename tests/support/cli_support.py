@@ -16,6 +16,8 @@ from io import TextIOWrapper
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+from wait_support import LIMIT_SECONDS, wait_until
+
 from dcss.documents import from_document
 from dcss.results import GuestStatus
 from dcss.rpc.statistics import StatisticsReader, status_of
@@ -147,15 +149,16 @@ class Dcss:
         assert pid is not None
         return pid
 
-    def wait_for(self, guest: str, state: str, seconds: float = 20.0, *, not_pid: int | None = None) -> None:
+    def wait_for(self, guest: str, state: str, seconds: float = LIMIT_SECONDS, *, not_pid: int | None = None) -> None:
         """Wait until a guest is in a state, and, with `not_pid`, in another process than that."""
-        end = time.monotonic() + seconds
-        while not any(
-            each.name == guest and each.state == state and (not_pid is None or each.pid != not_pid)
-            for each in self.guest_statuses()
-        ):
-            assert time.monotonic() < end, self.states()
-            time.sleep(0.02)
+        wait_until(
+            lambda: any(
+                each.name == guest and each.state == state and (not_pid is None or each.pid != not_pid)
+                for each in self.guest_statuses()
+            ),
+            self.states,
+            seconds=seconds,
+        )
 
     def processes(self, runtime: Path | None = None) -> dict[int, str]:
         """Return the living processes of this user's systems and commands, by id, with their names.
@@ -189,12 +192,9 @@ class Dcss:
         files = [str(path) for path in (self.runtime / "dcss").rglob("*")] if self.runtime.exists() else []
         return [f"{pid} {name}" for pid, name in self.processes().items()] + self.objects() + files
 
-    def assert_nothing_left(self, seconds: float = 10.0) -> None:
+    def assert_nothing_left(self, seconds: float = LIMIT_SECONDS) -> None:
         """Wait for what is about to end; fail where something stays."""
-        end = time.monotonic() + seconds
-        while self.left():
-            assert time.monotonic() < end, self.left()
-            time.sleep(0.05)
+        wait_until(lambda: not self.left(), self.left, seconds=seconds)
 
     def sweep(self) -> None:
         """Kill and remove everything, also of hosts in this home, so that a failed test does not disturb others."""

@@ -102,10 +102,8 @@ def test_an_interrupt_cancels_a_coroutine_and_comes_when_it_has_cleaned_up() -> 
 def test_an_interrupt_wakes_a_loop_that_waits() -> None:
     sender = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
     sender.start()
-    began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run_interruptible(asyncio.sleep(30))
-    assert time.monotonic() - began < 10
+        run_interruptible(asyncio.Event().wait())
 
 
 def test_what_is_to_be_cut_short_hears_of_the_first_interrupt_only() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from wait_support import wait_until
 
 from dcss.errors import ConfigError, ImageError, LaunchError, PublishError, SystemBusyError
 from dcss.progress import SilentProgress
@@ -49,9 +50,8 @@ def test_progress_comes_through_and_up_returns_while_it_goes_on() -> None:
     assert form["cwd"] == "/"
     assert "publish X, 10 B, " in stream.getvalue()
     assert "warning: mind the gap" in stream.getvalue()
-    end = time.monotonic() + 5
-    while (links := descriptors(form["pid"])) != {"/dev/null"}:  # the pipe is closed right after its last word
-        assert time.monotonic() < end, links
+    # The pipe is closed right after its last word.
+    wait_until(lambda: descriptors(form["pid"]) == {"/dev/null"}, lambda: descriptors(form["pid"]))
     assert os.waitpid(form["pid"], os.WNOHANG) == (0, 0)
     os.kill(form["pid"], signal.SIGKILL)
     os.waitpid(form["pid"], 0)
