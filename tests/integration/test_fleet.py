@@ -147,7 +147,7 @@ def test_metrics_are_served_while_the_fleet_is_up_and_when_it_is_not(dcss: Dcss)
 
 
 def samples_at(url: str) -> set[str]:
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=60) as answer:
         lines = answer.read().decode().splitlines()
     return {line.split("{")[0] for line in lines if not line.startswith("#")}
 

@@ -113,12 +113,12 @@ def served(dcss: Dcss, listen: str = "0") -> Iterator[str]:
             yield line.split()[-1]
         finally:
             server.send_signal(signal.SIGINT)
-            assert server.wait(20) == 128 + signal.SIGINT
+            assert server.wait(60) == 128 + signal.SIGINT
 
 
 def get(url: str, accept: str = "") -> tuple[str, str]:
     request = urllib.request.Request(url, headers={"Accept": accept} if accept else {})
-    with urllib.request.urlopen(request, timeout=20) as answer:
+    with urllib.request.urlopen(request, timeout=60) as answer:
         return answer.headers["Content-Type"], answer.read().decode()
 
 

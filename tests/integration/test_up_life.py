@@ -122,7 +122,7 @@ def test_exec_is_the_command_in_the_guest(dcss: Dcss) -> None:
     assert content.stdout is not None
     assert raw(content.stdout).read() == (dcss.home / "tree/usr/lib/lib07.so").read_bytes()
     content.stdout.close()
-    assert content.wait(10) == 0
+    assert content.wait(60) == 0
     nobody = dcss("exec", "G03", "--", "true", status=2)
     assert "guest: found 'G03', wanted one of system" in nobody.stderr
     assert "G01, G02" in nobody.stderr
@@ -244,7 +244,7 @@ def test_measure_watches(dcss: Dcss) -> None:
         assert process.stdout is not None
         documents = [json.loads(process.stdout.readline()) for _ in range(3)]
         process.send_signal(signal.SIGINT)
-        assert process.wait(10) == 128 + signal.SIGINT
+        assert process.wait(60) == 128 + signal.SIGINT
     assert all(len(document["guests"]) == 2 for document in documents)
     dcss("down")
     dcss.assert_nothing_left()
@@ -259,7 +259,7 @@ def test_logs_follow_until_the_system_is_down(dcss: Dcss) -> None:
         while "started again" not in process.stdout.readline():
             assert process.poll() is None
         dcss("down")
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     dcss.assert_nothing_left()
 
 

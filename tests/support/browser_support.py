@@ -34,7 +34,7 @@ class Visit:
 
     def wait_until(self, script: str) -> None:
         """Wait until a script returns true in the page."""
-        self.page.wait_for_function(script, timeout=20_000)
+        self.page.wait_for_function(script, timeout=60_000)
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from dcss.cp.segments import objects as objects_module
 from dcss.cp.segments.shm import SharedObject
 from dcss.errors import SpoolError
 
-LIMIT_SECONDS = 20.0  # what takes longer hangs
+LIMIT_SECONDS = 60.0  # what takes longer hangs
 LOADSHRX, PURGESEG = 0x20, 0x08
 LIB = SegmentName("LIB")
 DEFINITION = define("LIB", "20000-2000F SR")

@@ -154,7 +154,7 @@ def test_ctrl_c_while_publishing_leaves_nothing() -> None:
                 assert process.stdout.readline() == "ready\n"
                 time.sleep(generator.random() * 0.02)
                 process.send_signal(signal.SIGINT)
-                _, error_text = process.communicate(timeout=10)
+                _, error_text = process.communicate(timeout=60)
             assert error_text.rstrip().endswith("KeyboardInterrupt"), error_text
             assert process.returncode == -signal.SIGINT
             assert objects_of(system) == []
@@ -175,7 +175,7 @@ def test_workers_that_were_started_need_no_thread_later(monkeypatch: pytest.Monk
 
     run_interruptible(main())
     for worker in [thread for thread in threading.enumerate() if thread.name.startswith("dcss:worker")]:
-        worker.join(10)
+        worker.join(60)
         assert not worker.is_alive()
 
 

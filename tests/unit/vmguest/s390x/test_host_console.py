@@ -65,7 +65,7 @@ class Host:
     def __init__(self, cp: BlockingCp) -> None:
         self.programs = FakePrograms(BODIES)
         self._console, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        self._console.settimeout(20)
+        self._console.settimeout(60)
         self._failures: list[BaseException] = []
         self.pauses = 0
         self._thread = threading.Thread(target=self._run, args=[cp])

@@ -44,7 +44,7 @@ class Stage:
         """Start a guest and wait for its verdict."""
         event = await self.ask(GuestSpec(name, 16 << 20, (), (), (("exec", "echo", f"this is {name}"),)))
         assert isinstance(event, Started)
-        self.consoles[name].settimeout(10)
+        self.consoles[name].settimeout(60)
         assert await asyncio.to_thread(self.consoles[name].recv, PACKET_BYTES) == START + Start(cloned=False).pack()
         packet = await asyncio.to_thread(self.consoles[name].recv, PACKET_BYTES)
         assert packet[:1] == VERDICT
