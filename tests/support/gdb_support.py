@@ -18,6 +18,7 @@ class FakeStub:
     steps: int = 0
     thread: str = "01"  # the CPU that stops
     ends_at: str = ""  # a packet that it does not answer
+    signal: str = "05"  # of its stops
     before_stop: list[Mapping[int, int]] = field(default_factory=list)  # registers that the machine changes until then
 
     async def serve(self, sock: socket.socket) -> None:
@@ -80,4 +81,4 @@ class FakeStub:
         if self.before_stop:
             self.registers.update(self.before_stop.pop(0))
         self.registers[1] = address
-        return f"T05thread:{self.thread};{why}"
+        return f"T{self.signal}thread:{self.thread};{why}"

@@ -13,7 +13,11 @@ from typing import NamedTuple
 from dcss.engines.linux.ended import MachineEndedError
 
 _PIECE_BYTES = 1024  # of storage in one packet: the stub takes 4 KiB, in hexadecimal
-_THREAD = re.compile(r"thread:([0-9a-f]+);")
+_STOP = re.compile(r"T([0-9a-f]{2}).*?thread:([0-9a-f]+);")
+_TRAP = 0x05  # the signal of break- and watchpoints and of steps
+# Of a machine that shuts down, and of one whose kernel panicked (gdb_vm_state_change of QEMU): it ends next. Mostly it
+# has ended before it tells; on a busy host it tells before.
+_ENDING = frozenset({0x03, 0x8F})
 
 
 class Stop(NamedTuple):
@@ -92,10 +96,14 @@ class GdbStub:
         await self._order(f"z2,{address:x},{size_bytes:x}")
 
     def _stopped(self, answer: str) -> Stop:
-        found = _THREAD.search(answer)
+        found = _STOP.match(answer)
         if found is None:
             raise ValueError(f"QEMU's gdb stub: found the answer {answer!r}, wanted which CPU stopped")
-        self._thread = found[1]
+        number, self._thread = int(found[1], 16), found[2]
+        if number in _ENDING:
+            raise MachineEndedError
+        if number != _TRAP:
+            raise ValueError(f"QEMU's gdb stub: found a stop by signal {number}, wanted {_TRAP}, of a breakpoint")
         return Stop("watch:" in answer)
 
     async def _order(self, packet: str) -> None:

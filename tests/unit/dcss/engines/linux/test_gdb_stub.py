@@ -52,6 +52,21 @@ async def test_it_stops_at_breakpoints_and_watchpoints_and_ends() -> None:
     assert fake.watched == ["Z2,1d0,10"]
 
 
+@pytest.mark.parametrize("number", ["03", "8f"])
+@in_event_loop
+async def test_a_machine_that_shuts_down_or_panicked_is_about_to_end(number: str) -> None:
+    async with connected(FakeStub(stops=[(0x40, "")], signal=number)) as stub:
+        with pytest.raises(MachineEndedError):
+            await stub.resume()
+
+
+@in_event_loop
+async def test_a_machine_that_somebody_else_stopped_is_an_error() -> None:
+    async with connected(FakeStub(stops=[(0x40, "")], signal="02")) as stub:
+        with pytest.raises(ValueError, match="found a stop by signal 2, wanted 5"):
+            await stub.resume()
+
+
 @in_event_loop
 async def test_a_qemu_that_ends_in_the_middle_ends_the_call() -> None:
     async with connected(FakeStub(ends_at="p1")) as stub:
