@@ -34,7 +34,7 @@ def opened_fleet(
 ) -> "Iterator[Fleet]":
     """Connect to a fleet's hosts, and disconnect. Raises ConfigError, LaunchError."""
     from dcss.config.load_fleet import load_fleet
-    from dcss.fleet.hosts import open_hosts
+    from dcss.fleet.dask_hosts import open_hosts
     from dcss.fleet.operations import Fleet, recorded_hosts
     from dcss.fleet.planning import known_hosts
 

@@ -1,17 +1,15 @@
 """The workers of a sweep: this machine, so many processes of Dask on it, or the workers of a scheduler."""
 
-import logging
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
 from typing import Any, Final
 
-from dcss.errors import ConfigError, DcssError, LaunchError
+from dcss.errors import DcssError, LaunchError
+from dcss.fleet.dask_hosts import open_hosts
 from dcss.fleet.facts import ask_facts
-from dcss.fleet.hosts import HostAnswer, Hosts, Task, open_hosts
+from dcss.fleet.hosts import HostAnswer, Hosts, Task
+from dcss.fleet.local_cluster import start_processes
 from dcss.progress import Progress
 
 OWN_NAME: Final = "local"
@@ -90,26 +88,8 @@ def open_workers(
     `stack` closes them. Raises ConfigError, LaunchError.
     """
     if processes is not None:
-        scheduler = _local_cluster(processes, at_once, stack)
+        scheduler = start_processes(processes, at_once, stack)
     hosts: Hosts = OwnHost()
     if scheduler is not None:
         hosts = open_hosts(scheduler, (), trusted=trusted, stack=stack)
     return Workers(hosts, at_once, progress)
-
-
-def _local_cluster(processes: int, threads: int, stack: ExitStack) -> str:
-    """Start a scheduler and workers on this machine; return the scheduler's address."""
-    if find_spec("distributed") is None:
-        raise ConfigError("--workers: found no Dask, wanted the extra `fleet`: pip install 'dcss-emulator[fleet]'")
-    distributed: Any = import_module("distributed")
-    cluster = distributed.LocalCluster(
-        n_workers=processes,
-        threads_per_worker=threads,
-        host="127.0.0.1",
-        dashboard_address=None,
-        silence_logs=logging.CRITICAL,
-        local_directory=os.environ.get("TMPDIR"),
-    )
-    stack.callback(cluster.close)
-    address: str = cluster.scheduler_address
-    return address

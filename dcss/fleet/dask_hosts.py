@@ -1,0 +1,178 @@
+"""Hosts that are workers of Dask: those of a scheduler or, without one, of a cluster on this machine alone."""
+
+import ipaddress
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from itertools import count
+from types import MappingProxyType
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+from dcss.errors import ConfigError, LaunchError
+from dcss.fleet.hosts import HostAnswer, Task, is_plain
+from dcss.fleet.local_cluster import dask, start_stand_ins
+
+_LOST_SECONDS: Final = 10.0  # a worker that a nanny starts again is back before
+_LOOK_SECONDS: Final = 1.0
+_CONNECT_SECONDS: Final = 10
+_NO_BASES: Final[Mapping[str, str]] = MappingProxyType({})
+_DANGER: Final = (
+    "whoever reaches a scheduler or a worker without TLS runs what he likes on the workers (--trust-network says that"
+    " nobody else does)"
+)
+
+
+class DaskHosts:
+    """Workers of a Dask scheduler, by their names. Each task is pinned to its host.
+
+    Those of this machine that stand in for hosts have `bases`: by name, the directory in which each keeps what a host
+    keeps.
+    """
+
+    def __init__(self, scheduler: str, *, trusted: bool, bases: Mapping[str, str] = _NO_BASES) -> None:
+        self._distributed, self._bases = dask("--scheduler"), bases
+        # What differs in versions of other packages mostly works, and Dask warns of it in a table.
+        warnings.filterwarnings("ignore", category=self._distributed.versions.VersionMismatchWarning)
+        for name in ("distributed", "distributed.client", "distributed.core"):
+            logging.getLogger(name).setLevel(logging.CRITICAL)  # what is lost is said in one line, without tracebacks
+        self._scheduler, self._calls = scheduler, count()
+        self._check_certificate()
+        try:
+            self._client: Any = self._distributed.Client(scheduler, timeout=_CONNECT_SECONDS, set_as_default=False)
+        except (OSError, TimeoutError) as error:
+            raise LaunchError(f"--scheduler: {scheduler} does not answer ({error}); is it running?") from error
+        if not trusted:
+            self._check_peers()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The workers that the scheduler has now."""
+        return tuple(sorted(self._workers()))
+
+    def _workers(self) -> dict[str, Any]:
+        """Return the names that Dask has for workers, which may be numbers."""
+        workers = self._client.scheduler_info(n_workers=-1)["workers"].values()
+        return {str(worker["name"]): worker["name"] for worker in workers}
+
+    def call(self, task: Task, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, HostAnswer]:
+        """Submit the task for each host, and wait; a host whose worker is lost and does not come back is said to be."""
+        number, known = next(self._calls), self._workers()
+        answers = {name: HostAnswer(None, "has no worker") for name in arguments if name not in known}
+        futures = {
+            name: self._client.submit(
+                task,
+                self._bases.get(name),
+                *given,
+                key=f"dcss-{task.__name__}-{name}-{self._client.id}-{number}",
+                workers=[known[name]],
+                allow_other_workers=False,
+                retries=1,
+                pure=False,
+            )
+            for name, given in arguments.items()
+            if name in known
+        }
+        lost_seconds = dict.fromkeys(futures, 0.0)
+        while futures:
+            self._wait(list(futures.values()))
+            alive = self.names
+            for name, future in list(futures.items()):
+                lost_seconds[name] = 0.0 if name in alive else lost_seconds[name] + _LOOK_SECONDS
+                if future.done():
+                    answers[name] = self._outcome(future)
+                elif lost_seconds[name] >= _LOST_SECONDS:
+                    future.cancel()
+                    answers[name] = HostAnswer(None, "lost its worker")
+                else:
+                    continue
+                del futures[name]
+        return {name: answers[name] for name in arguments}
+
+    def call_beside(self, task: Task, *arguments: object) -> None:
+        """Have each worker's event loop run the task, beside what its threads do."""
+        with suppress(OSError, TimeoutError, self._distributed.core.CommClosedError):
+            self._client.run(task, *arguments, on_error="ignore")
+
+    def _check_certificate(self) -> None:
+        """Raise ConfigError where TLS is asked for and Dask's configuration has no certificate for it."""
+        if not self._scheduler.startswith("tls://"):
+            return
+        try:
+            found = self._distributed.Security().get_connection_args("client").get("ssl_context")
+        except (OSError, ValueError) as error:
+            raise ConfigError(
+                f"--scheduler: {self._scheduler}: found certificates that do not serve: {error}"
+            ) from error
+        if found is None:
+            raise ConfigError(
+                f"--scheduler: {self._scheduler}: found no certificate in Dask's configuration, wanted"
+                " distributed.comm.tls.ca-file, .client.cert and .client.key (docs/fleet.md)"
+            )
+
+    def _check_peers(self) -> None:
+        """Raise ConfigError where the scheduler or a worker can be reached from other machines without TLS."""
+        info = self._client.scheduler_info(n_workers=-1)
+        found = {"the scheduler": info["address"]}
+        found |= {f"worker {worker['name']}": address for address, worker in info["workers"].items()}
+        for name, address in found.items():
+            if not _is_safe(address):
+                self.close()
+                raise ConfigError(
+                    f"--scheduler: {self._scheduler}: found {name} at {address}, wanted tls://…, or a loopback address"
+                    f" (dask scheduler --host 127.0.0.1): {_DANGER}"
+                )
+
+    def _wait(self, futures: list[Any]) -> None:
+        try:
+            self._distributed.wait(futures, timeout=_LOOK_SECONDS)
+        except TimeoutError:
+            pass
+        except Exception as error:
+            if self._client.status != "running":
+                raise self._lost() from error
+        if self._client.status != "running":
+            raise self._lost()
+
+    def _outcome(self, future: Any) -> HostAnswer:
+        if self._client.status != "running":
+            raise self._lost()
+        error = future.exception()
+        if error is not None:
+            return HostAnswer(None, str(error) or type(error).__name__)
+        value = future.result()
+        return (
+            HostAnswer(value) if is_plain(value) else HostAnswer(None, "answered with something else than plain data")
+        )
+
+    def _lost(self) -> LaunchError:
+        return LaunchError(f"--scheduler: {self._scheduler} is lost; what is up stays up: start the command again")
+
+    def close(self) -> None:
+        """Disconnect."""
+        self._client.close(timeout=1)
+
+
+def open_hosts(scheduler: str | None, names: Sequence[str], *, trusted: bool, stack: ExitStack) -> DaskHosts:
+    """Return the hosts of a scheduler, or stand-ins of these names; `stack` closes them. Raises ConfigError."""
+    bases = _NO_BASES
+    if scheduler is None:
+        scheduler, bases = start_stand_ins(names, stack)
+    elif not trusted and not _is_safe(scheduler):
+        raise ConfigError(f"--scheduler: found {scheduler}, wanted tls://…, or a loopback address: {_DANGER}")
+    hosts = DaskHosts(scheduler, trusted=trusted, bases=bases)
+    stack.callback(hosts.close)
+    return hosts
+
+
+def _is_safe(address: str) -> bool:
+    parts = urlsplit(address if "://" in address else f"tcp://{address}")
+    return parts.scheme in {"tls", "inproc"} or _is_loopback(parts.hostname or "")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
