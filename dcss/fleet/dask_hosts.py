@@ -126,18 +126,22 @@ class DaskHosts:
 
     def _wait(self, futures: list[Any]) -> None:
         try:
-            self._distributed.wait(futures, timeout=_LOOK_SECONDS)
-        except TimeoutError:
+            with self._client.as_current():
+                self._distributed.wait(futures, timeout=_LOOK_SECONDS)
+        except (TimeoutError, self._distributed.client.FuturesCancelledError):
             pass
         except Exception as error:
-            if self._client.status != "running":
-                raise self._lost() from error
+            if self._client.status == "running":
+                raise
+            raise self._lost() from error
         if self._client.status != "running":
             raise self._lost()
 
     def _outcome(self, future: Any) -> HostAnswer:
         if self._client.status != "running":
             raise self._lost()
+        if future.cancelled():
+            return HostAnswer(None, "was given up by the scheduler: start the command again")
         error = future.exception()
         if error is not None:
             return HostAnswer(None, str(error) or type(error).__name__)

@@ -1,6 +1,9 @@
 """Clusters of Dask on this machine alone: nobody else reaches them, and nothing of them stays."""
 
+import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from ipaddress import ip_address
 from pathlib import Path
 
@@ -23,6 +26,13 @@ def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def sleep(base: str, seconds: float) -> str:
+    """A task."""
+    assert base
+    time.sleep(seconds)
+    return "slept"
+
+
 def listening() -> set[str]:
     """Return the addresses at which this process and its children take connections."""
     own = psutil.Process()
@@ -41,6 +51,21 @@ def test_stand_ins_run_tasks_each_in_its_directory(directories: Path) -> None:
     kept = {path.parents[1].name for path in directories.rglob("fleet/segments")}
     assert len(kept) == 2, "each host has a directory of its own, whatever its name"
     assert list((directories / "TMPDIR").iterdir()) == []
+
+
+def test_a_task_is_waited_for_without_asking_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    with ExitStack() as stack:
+        hosts = open_hosts(None, ["a"], trusted=False, stack=stack)
+        looks = 0
+
+        def look(known: Callable[[], object]) -> object:
+            nonlocal looks
+            looks += 1
+            return known()
+
+        monkeypatch.setattr(hosts, "_workers", partial(look, hosts._workers))
+        assert hosts.call(sleep, {"a": (0.5,)})["a"].value == "slept"
+    assert looks <= 10, "one each second that it takes, and one before"
 
 
 @pytest.mark.slow
