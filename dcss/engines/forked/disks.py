@@ -28,8 +28,6 @@ def open_disks(disks: Sequence[DiskPlan], stack: ExitStack) -> OpenDisks:
 
     It may block, on a network file system. Raises GuestRefusedError with the line of the configuration.
     """
-    if not disks:
-        return OpenDisks()
     descriptors = tuple(_open(disk, stack) for disk in disks)
     return OpenDisks(descriptors, _mapped_files(descriptors), any(disk.writable for disk in disks))
 

@@ -13,7 +13,7 @@ from typing import NoReturn
 from dcss.config.plan import GuestPlan
 from dcss.config.problems import ConfigProblem
 from dcss.engines.base import GuestRefusedError, Port
-from dcss.engines.forked.disks import open_disks
+from dcss.engines.forked.disks import OpenDisks, open_disks
 from dcss.engines.forked.forkclient import Ended, ForkServer, Refused, Started, Template
 from dcss.engines.forked.instance import ForkedInstance
 from dcss.engines.forked.packets import PACKET_BYTES
@@ -144,7 +144,7 @@ class ForkedEngine:
             console, their_console = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             ours.enter_context(console)
             theirs.enter_context(their_console)
-            disks = await in_thread(open_disks, plan.disks, theirs)
+            disks = await in_thread(open_disks, plan.disks, theirs) if plan.disks else OpenDisks()
             instance = self.instance_type(
                 plan.name,
                 reservation,
