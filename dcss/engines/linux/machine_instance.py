@@ -24,6 +24,7 @@ from dcss.host.aio import cancel, in_thread, start_task
 from dcss.host.files import empty_file
 
 _ADDRESSES_END: Final = 1 << 64
+_END_SECONDS: Final = 5.0  # from the loss of QEMU's memory to its end
 _USUAL_BYTES: Final = 128 << 20  # what Debian's kernels need
 
 
@@ -193,6 +194,8 @@ class MachineInstance(ToldByConsole, ABC):
         except MachineEndedError:
             pass
         except (LaunchError, OSError, ValueError) as error:
+            if isinstance(error, OSError):  # its memory goes before it is known that it has ended
+                await asyncio.wait([self._process.ended], timeout=_END_SECONDS)
             if self.exit_status is None:
                 self._give_up(f"the machine cannot go on: {error}")
 

@@ -9,7 +9,7 @@ import socket
 from contextlib import suppress
 from typing import NamedTuple
 
-from qemu.qmp import QMPClient, QMPError
+from qemu.qmp import ExecuteError, QMPClient, QMPError
 
 from dcss.engines.linux.ended import MachineEndedError
 from dcss.errors import LaunchError
@@ -76,5 +76,7 @@ class Monitor:
     async def _execute(self, command: str, arguments: dict[str, object]) -> object:
         try:
             return await self._client.execute(command, arguments)
+        except ExecuteError as error:
+            raise LaunchError(f"QEMU's monitor: {command}: {error}") from error
         except (QMPError, EOFError) as error:
             raise MachineEndedError from error
