@@ -148,7 +148,8 @@ class Supervisor:
         async with self._slots:
             again = guest.instance is not None
             guest.instance = instance = GuestInstance(plan, self._cp.lock.directory / f"{plan.name}.log")
-            self._enter(guest, State.STARTING)
+            if again or guest.state is not State.STARTING:  # else whoever looks sees just that already
+                self._enter(guest, State.STARTING)
             guest.requested = True
             try:
                 with _guest_log(instance.log_path, again=again) as log:
