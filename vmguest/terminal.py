@@ -4,11 +4,11 @@ import stat
 from collections.abc import Callable
 from errno import EIO
 from time import monotonic
-from typing import Final
 
 from dcss.errors import KernelError
 from vmguest.fs.anonymous import ANON_INODEFS, anonymous_dentry
 from vmguest.fs.devices import CharacterDevice
+from vmguest.fs.devpts import MAJOR, MODE, TTY_GROUP
 from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs, existing
 from vmguest.fs.open import O_ACCMODE, O_RDONLY, FileDescription
@@ -17,8 +17,6 @@ from vmguest.tty.jobs import SIGCONT, SIGHUP, SIGWINCH, JobControl, Jobs
 from vmguest.tty.line_discipline import LineDiscipline
 from vmguest.tty.output import OutputProcessor
 from vmguest.tty.termios import ICANON, WindowSize
-
-MAJOR: Final = 136  # of /dev/pts/0 and the like (UNIX98_PTY_SLAVE_MAJOR)
 
 
 class Terminal:
@@ -42,6 +40,7 @@ class Terminal:
         self.inputs = 0  # ever
         self.hung_up = False
         self.size = WindowSize()
+        self.opens = 0  # of programs, now
         self._has_room = has_room
         self._output = OutputProcessor(output)
         self.discipline = LineDiscipline(self._output, self.job.signal_foreground)
@@ -98,7 +97,12 @@ class Terminal:
 
     def file(self) -> TerminalFile:
         """Open it, as its node in /dev does."""
+        self.opens += 1
         return TerminalFile(self)
+
+    def closed(self) -> None:
+        """Count one open less."""
+        self.opens -= 1
 
     def open(self, vfs: Vfs, flags: int, jobs: Jobs | None = None) -> FileDescription:
         """Open it for a program; the first time it becomes a device of the guest, with a node in /dev/pts.
@@ -107,8 +111,8 @@ class Terminal:
         """
         if jobs is not None:
             self.job.jobs = jobs
-        if self._dentry is None:
-            self._dentry = self._register(vfs)
+        self.register(vfs)
+        assert self._dentry is not None, "it has just been registered"
         file = self.file()
         target = None if flags & O_ACCMODE == O_RDONLY else file
         return FileDescription(vfs, self._dentry, file, flags, target=target, device=file)
@@ -120,13 +124,20 @@ class Terminal:
             vfs.devices.unregister_chrdev(self._dentry.inode.rdev)
             self._dentry = None
 
+    def register(self, vfs: Vfs) -> int:
+        """Make it a device with a node in /dev/pts, if it is none yet; return its number there."""
+        if self._dentry is None:
+            self._dentry = self._register(vfs)
+        return self._dentry.inode.rdev[1]
+
     def _register(self, vfs: Vfs) -> Dentry:
         """Make it a device; return its node, or one in no tree where /dev is not the kernel's."""
         minor = vfs.devices.free_minor(MAJOR)
         path = b"/dev/pts/%d" % minor
         number = (MAJOR, minor)
-        vfs.devices.register_chrdev(CharacterDevice(path.removeprefix(b"/dev/"), number, self.file, 0o620))
+        name = path.removeprefix(b"/dev/")
+        vfs.devices.register_chrdev(CharacterDevice(name, number, self.file, MODE, vfs.user.uid, TTY_GROUP))
         node = existing(vfs, path)
         if node is not None and stat.S_ISCHR(node.inode.mode) and node.inode.rdev == number:
             return node
-        return anonymous_dentry(vfs, ANON_INODEFS, stat.S_IFCHR | 0o620, path.decode(), rdev=number)
+        return anonymous_dentry(vfs, ANON_INODEFS, stat.S_IFCHR | MODE, path.decode(), rdev=number)

@@ -60,6 +60,7 @@ class FakePrograms:
         self._running: dict[FakeProcess, Iterator[None]] = {}
         self.started: list[FakeProcess] = []
         self.signalled: list[tuple[int, int]] = []
+        self.removed: list[Terminal] = []
 
     def start(
         self,
@@ -100,6 +101,9 @@ class FakePrograms:
 
     def signal_group(self, group: int, number: int) -> None:
         self.signalled.append((group, number))
+
+    def remove_terminal(self, terminal: Terminal) -> None:
+        self.removed.append(terminal)
 
     def end(self, process: FakeProcess) -> None:
         process.end(137, 9)

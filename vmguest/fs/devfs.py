@@ -55,11 +55,6 @@ class DevFileSystem(SimpleFileSystem):
             yield from ((name, _LINKS + place) for place, name in enumerate(self._devices.links))
             yield from ((each.name, _number_of_character(each)) for each in self._devices.characters if _on_top(each))
             yield from ((disk.name.encode(), self._number_of_disk(disk)) for disk in self._disks)
-        elif directory.is_dir:
-            parent = self._directories()[directory.number - _DIRECTORIES] + b"/"
-            for device in self._devices.characters:
-                if device.name.startswith(parent):
-                    yield device.name.removeprefix(parent), _number_of_character(device)
 
     def readlink(self, inode: VfsInode) -> bytes:
         """Return a symbolic link's target. Raises KernelError(EINVAL)."""

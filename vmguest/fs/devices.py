@@ -34,6 +34,8 @@ class CharacterDevice(NamedTuple):
     number: tuple[int, int]
     open: Callable[[], DeviceFile]
     mode: int = 0o666
+    uid: int = 0
+    gid: int = 0
 
 
 class Devices:
@@ -64,6 +66,14 @@ class Devices:
     def unregister_chrdev(self, number: tuple[int, int]) -> None:
         """Remove a device; opens of it go on."""
         del self._characters[number]
+
+    def character(self, number: tuple[int, int]) -> CharacterDevice | None:
+        """Return the device without blocks that has a number, or None."""
+        return self._characters.get(number)
+
+    def replace_chrdev(self, device: CharacterDevice) -> None:
+        """Have a device that is there be another: its node has other permissions."""
+        self._characters[device.number] = device
 
     def free_minor(self, major: int) -> int:
         """Return the lowest minor number that no device has."""

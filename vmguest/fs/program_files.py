@@ -5,6 +5,7 @@ from typing import Final
 
 from dcss.errors import KernelError
 from vmguest.fs.devices import CharacterDevice, DeviceFile
+from vmguest.fs.devpts import devpts_type
 from vmguest.fs.locks import locks_of
 from vmguest.fs.memory_devices import MEMORY_DEVICES
 from vmguest.fs.namei import Vfs, existing
@@ -25,7 +26,11 @@ _LINKS: Final = {
     b"stderr": b"/proc/self/fd/2",
 }
 _DIRECTORIES: Final = (b"pts", b"shm")
-_TMPFS_AT: Final = {b"/dev/shm": MountOptions(), b"/run": MountOptions(data=("mode=755",))}
+_MOUNTS: Final = (
+    (b"/dev/pts", "devpts", MountOptions()),
+    (b"/dev/shm", "tmpfs", MountOptions()),
+    (b"/run", "tmpfs", MountOptions(data=("mode=755",))),
+)
 
 
 def add_program_files(kernel: Kernel) -> None:
@@ -42,8 +47,9 @@ def add_program_files(kernel: Kernel) -> None:
     kernel.proc_parts += [ProcMachine(kernel), ProcTasks(kernel)]
     kernel.system_devices[b"cpu"] = _cpu_tree()
     kernel.vfs.populate()
-    for path, options in _TMPFS_AT.items():
-        _mount_tmpfs(kernel.vfs, path, options)
+    kernel.vfs.types.register(devpts_type(devices))
+    for path, type_name, options in _MOUNTS:
+        _mount(kernel.vfs, path, type_name, options)
 
 
 def _cpu_tree() -> SysfsDirectory:
@@ -75,8 +81,8 @@ def _console(kernel: Kernel) -> DeviceFile:
     return OutputFile(lambda data: kernel.log.log("notice", data.decode(errors="replace").rstrip("\n")))
 
 
-def _mount_tmpfs(vfs: Vfs, path: bytes, options: MountOptions) -> None:
-    """Mount a tmpfs at a directory, unless there is none or something is mounted there already."""
+def _mount(vfs: Vfs, path: bytes, type_name: str, options: MountOptions) -> None:
+    """Mount a file system at a directory, unless there is none or something is mounted there already."""
     place = existing(vfs, path)
     if place is not None and place.inode.is_dir and not place.is_mount_root:
-        vfs.graft(vfs.types.get("tmpfs").mount(None, options, vfs.file_systems), place)
+        vfs.graft(vfs.types.get(type_name).mount(None, options, vfs.file_systems), place)

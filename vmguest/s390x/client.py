@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable
 from errno import ENOENT
+from functools import partial
 from socket import MSG_NOSIGNAL, socket
 
 from dcss.abi import programs as abi
@@ -27,6 +28,7 @@ class Client:
         self._console, self._number, self._wait = console, number, wait
         self._input: InputFile | None = None
         self._terminal: Terminal | None = None
+        self._remove_terminal: Callable[[], None] | None = None
         self._fed_bytes = 0  # of standard input; the host hears when it was read
         self._unsent: deque[bytes] = deque()  # packets for which the window has no room
         self._room_bytes = abi.WINDOW_BYTES
@@ -44,6 +46,7 @@ class Client:
         except KernelError:
             for file in files:
                 file.close()
+            self._end_terminal()
             raise
         if request.gdb:
             self._debugger = programs.debug(self.process, self._sink(abi.DEBUGGER))
@@ -94,6 +97,7 @@ class Client:
         self._tell_what_was_read()
         if self.process is None or self.process.exit_status is None or self._unsent:
             return False
+        self._end_terminal()
         self._send_exit(self.process.exit_status)
         return True
 
@@ -121,8 +125,17 @@ class Client:
     def _open_terminal(self, programs: Programs, vfs: Vfs, request: ProgramRequest) -> list[FileDescription]:
         assert request.terminal is not None, "it was asked for"
         self._terminal = Terminal(self._sink(abi.OUTPUT), programs.signal_group, has_room=self._has_room)
-        self._terminal.resize(*request.terminal)
-        return [self._terminal.open(vfs, O_RDWR) for _ in range(3)]
+        terminal = self._terminal
+        terminal.resize(*request.terminal)
+
+        self._remove_terminal = partial(programs.remove_terminal, terminal)
+        return [terminal.open(vfs, O_RDWR) for _ in range(3)]
+
+    def _end_terminal(self) -> None:
+        """Take the terminal out of the guest: who still has it open finds it hung up."""
+        if self._remove_terminal is not None:
+            self._remove_terminal()
+            self._remove_terminal = None
 
     def _sink(self, kind: bytes) -> Callable[[bytes], None]:
         return lambda data: self._write(kind, data)

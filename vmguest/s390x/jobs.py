@@ -16,10 +16,18 @@ class GuestJobs:
 
     def give(self, process: Process, terminal: Terminal) -> None:
         """Have a terminal control the session that a new process leads."""
-        terminal.job.jobs = self
+        self.add(terminal)
         terminal.job.take(process.session, process.group)
         process.terminal = terminal
+
+    def add(self, terminal: Terminal) -> None:
+        """Have a terminal know the processes, so that it can control a session."""
+        terminal.job.jobs = self
         self._terminals[terminal.job] = terminal
+
+    def remove(self, terminal: Terminal) -> None:
+        """Forget a terminal that is no more."""
+        self._terminals.pop(terminal.job, None)
 
     def caller(self) -> Caller | None:
         """Return the process that makes a system call."""
@@ -31,7 +39,8 @@ class GuestJobs:
         def ignores(number: int) -> bool:
             return process.action(number).handler == SIG_IGN or bool(thread.blocked & bit(number))
 
-        return Caller(process.group, process.session, process.session == process.pid, ignores)
+        leads = process.session == process.pid
+        return Caller(process.group, process.session, leads, process.terminal is not None, ignores)
 
     def session_of(self, group_id: int) -> int | None:
         """Return the session of a group, None where there is no such group."""
@@ -49,6 +58,12 @@ class GuestJobs:
             for process in self._system.table.processes.values():
                 if process.session == session:
                     process.terminal = None if job is None else self._terminals.get(job)
+
+    def released(self, job: JobControl) -> None:
+        """Note that a terminal controls nobody any more."""
+        for process in self._system.table.processes.values():
+            if process.terminal is not None and process.terminal.job is job:
+                process.terminal = None
 
 
 def _is_watched(process: Process) -> bool:

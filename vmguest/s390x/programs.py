@@ -13,6 +13,7 @@ from vmguest.fs.namei import existing
 from vmguest.fs.open import FileDescription
 from vmguest.fs.program_files import add_program_files
 from vmguest.kernel import Kernel
+from vmguest.pseudo_terminals import add_pseudo_terminals
 from vmguest.s390x.debugger import Debugger
 from vmguest.s390x.in_place import pages_in_place
 from vmguest.s390x.jobs import GuestJobs
@@ -45,6 +46,7 @@ class Programs:
         kernel.processes = ProcessViews(self._system)
         add_program_files(kernel)
         self.jobs = GuestJobs(self._system)
+        add_pseudo_terminals(kernel, self.jobs, self.signal_group)
 
     def start(
         self,
@@ -74,6 +76,11 @@ class Programs:
         if command.time_limit_seconds is not None:
             self._limit(process, command.time_limit_seconds)
         return process
+
+    def remove_terminal(self, terminal: Terminal) -> None:
+        """Hang a terminal up, and have the guest know it no more."""
+        terminal.remove(self._kernel.vfs)
+        self.jobs.remove(terminal)
 
     def debug(self, process: Process, send: Callable[[bytes], None]) -> Debugger:
         """Have a process that was started just now wait for gdb; `send` takes what goes to gdb."""

@@ -13,6 +13,7 @@ from vmguest.tty.jobs import SIGTTIN, SIGTTOU, JobControl
 from vmguest.tty.line_discipline import LineDiscipline
 from vmguest.tty.termios import ICANON, TOSTOP, Termios, WindowSize
 
+PIECE_BYTES: Final = 4096  # of a write, before it is asked again whether there is room
 _STALE_SECONDS: Final = 1.0  # a read that was given up this long ago does not count any more
 _SETS = frozenset({termios.TCSETS, termios.TCSETSW, termios.TCSETSF})
 _SETS2 = frozenset({termios.TCSETS2, termios.TCSETSW2, termios.TCSETSF2})
@@ -46,6 +47,10 @@ class TerminalSide(Protocol):
 
     def resize(self, rows: int, columns: int, width_pixels: int = 0, height_pixels: int = 0) -> None:
         """Change the size of the window."""
+        ...
+
+    def closed(self) -> None:
+        """Count one open less."""
         ...
 
 
@@ -85,8 +90,9 @@ class TerminalFile(StreamFile):
         if not self.terminal.takes_output:
             self._refusals += 1
             raise KernelError(EAGAIN, "the terminal's output is held back")
-        self.terminal.show(bytes(data))
-        return len(data)
+        piece = bytes(data[:PIECE_BYTES])
+        self.terminal.show(piece)
+        return len(piece)
 
     def poll(self) -> int:
         """Return what can be done."""
@@ -127,7 +133,8 @@ class TerminalFile(StreamFile):
         return 0
 
     def close(self) -> None:
-        """Nothing is held: a terminal stays while somebody types."""
+        """End one open; the terminal stays while somebody types."""
+        self.terminal.closed()
 
     def _answer(self, request: int) -> bytes:
         """Return what a request asks for."""

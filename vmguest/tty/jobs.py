@@ -15,6 +15,7 @@ class Caller(NamedTuple):
     group_id: int
     session_id: int
     leads_session: bool
+    has_terminal: bool
     ignores: Callable[[int], bool]
 
 
@@ -35,6 +36,10 @@ class Jobs(Protocol):
 
     def control(self, job: "JobControl | None") -> None:
         """Note which terminal controls the caller's session now; None for none."""
+        ...
+
+    def released(self, job: "JobControl") -> None:
+        """Note that a terminal controls nobody any more."""
         ...
 
 
@@ -64,6 +69,8 @@ class JobControl:
     def release(self) -> None:
         """Control nobody from now on."""
         self.session_id = self.foreground_id = 0
+        if self.jobs is not None:
+            self.jobs.released(self)
 
     def leader_ended(self) -> None:
         """Hang the foreground up, and control nobody: the session's leader has ended, or gave the terminal up."""
@@ -118,13 +125,21 @@ class JobControl:
                 raise KernelError(EPERM, f"group {group_id}: is in session {session_id}")
         self.foreground_id = group_id
 
+    def opened(self) -> None:
+        """Control the caller's session if that has no terminal: an open without O_NOCTTY (tty_open)."""
+        caller = None if self.jobs is None else self.jobs.caller()
+        if caller is not None and caller.leads_session and not caller.has_terminal and not self.session_id:
+            self.take_caller()
+
     def take_caller(self) -> None:
-        """Control the caller's session (TIOCSCTTY). Raises KernelError(EPERM): no leader, or taken."""
+        """Control the caller's session (TIOCSCTTY). Raises KernelError(EPERM): no leader, has one, or taken."""
         caller = None if self.jobs is None else self.jobs.caller()
         if caller is None or not caller.leads_session:
             raise KernelError(EPERM, "only the leader of a session takes a terminal")
         if self.session_id == caller.session_id:
             return
+        if caller.has_terminal:
+            raise KernelError(EPERM, f"session {caller.session_id} has a terminal")
         if self.session_id:
             raise KernelError(EPERM, f"the terminal controls session {self.session_id}")
         self.take(caller.session_id, caller.group_id)

@@ -128,6 +128,11 @@ class LineDiscipline:
             available -= sum(self._queue[position - self._taken] == DISABLED for position in self._delimiters)
         return available
 
+    @property
+    def held_bytes(self) -> int:
+        """How much was typed for which there is no room yet."""
+        return len(self._held)
+
     def minimum_and_time(self) -> tuple[int, float]:
         """Return how many bytes a read waits for, and for how many seconds; 0 seconds is for ever."""
         if self.settings.lflag & ICANON:

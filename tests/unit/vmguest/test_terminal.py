@@ -10,8 +10,10 @@ from cp_support import BlockingCp
 from guest_support import guest_kernel
 from program_support import ADDRESS, FakeMemory, errno_of, ioctl, read
 
+from vmguest.fs.devpts import devpts_type
 from vmguest.fs.ioctls import FIONREAD
 from vmguest.fs.open import O_RDONLY, O_RDWR, FileDescription, open_file
+from vmguest.fs.options import MountOptions
 from vmguest.fs.poll import POLLERR, POLLHUP, READABLE, WRITABLE
 from vmguest.kernel import Kernel
 from vmguest.terminal import Terminal
@@ -30,11 +32,13 @@ class FakeJobs:
         self.now: Caller | None = None
         self.ignored: set[int] = set()
         self.orphaned = False
+        self.with_terminal: set[int] = set()  # sessions
         self.controlled: list[JobControl | None] = []
 
     def act_as(self, group_id: int) -> None:
         session_id = OTHER if group_id == OTHER else SHELL
-        self.now = Caller(group_id, session_id, group_id == session_id, self.ignored.__contains__)
+        leads, has_terminal = group_id == session_id, session_id in self.with_terminal
+        self.now = Caller(group_id, session_id, leads, has_terminal, self.ignored.__contains__)
 
     def caller(self) -> Caller | None:
         return self.now
@@ -47,6 +51,9 @@ class FakeJobs:
 
     def control(self, job: JobControl | None) -> None:
         self.controlled.append(job)
+
+    def released(self, job: JobControl) -> None:
+        self.controlled.append(None)
 
 
 class Person:
@@ -64,7 +71,12 @@ class Person:
             clock=lambda: self.seconds,
         )
         self.jobs = FakeJobs()
-        kernel.devices.directories.append(b"pts")
+        if "devpts" not in {each.name for each in kernel.vfs.types}:
+            kernel.devices.directories.append(b"pts")
+            devpts = devpts_type(kernel.devices)
+            kernel.vfs.types.register(devpts)
+            file_system = devpts.mount(None, MountOptions(), kernel.vfs.file_systems)
+            kernel.vfs.graft(file_system, kernel.vfs.resolve(b"/dev/pts"))
         self.file = self.terminal.open(kernel.vfs, O_RDWR, self.jobs)
 
     def set(self, settings: Termios, request: int = termios.TCSETS) -> None:

@@ -6,7 +6,17 @@ from errno import EAGAIN, EBADF, EINVAL, EOPNOTSUPP, EPIPE, ESPIPE
 from dcss.errors import KernelError
 from vmguest.fs.memfd import MFD_CLOEXEC, new_memfd
 from vmguest.fs.mount import Dentry
-from vmguest.fs.open import O_APPEND, O_CLOEXEC, O_NONBLOCK, O_PATH, FileDescription, open_file
+from vmguest.fs.open import (
+    O_ACCMODE,
+    O_APPEND,
+    O_CLOEXEC,
+    O_NOCTTY,
+    O_NONBLOCK,
+    O_PATH,
+    O_WRONLY,
+    FileDescription,
+    open_file,
+)
 from vmguest.fs.open_special import TMPFILE_BIT, open_path, open_unnamed
 from vmguest.fs.pipe import PipeEnd, make_pipe
 from vmguest.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT
@@ -20,6 +30,7 @@ from vmguest.s390x.calls.times import deadline_in, is_over
 from vmguest.s390x.process import Thread, WaitError
 from vmguest.s390x.signals import SIGPIPE, SignalInfo
 from vmguest.s390x.system import System
+from vmguest.tty.file import TerminalFile
 
 CALLS = CallGroup()
 MOST_BYTES = 0x7FFF_F000  # of one read or write: MAX_RW_COUNT
@@ -86,7 +97,10 @@ def _open(system: System, name: bytes, flags: int, start: Dentry, mode: int) -> 
         return open_path(system.vfs, name, flags, start)
     if flags & TMPFILE_BIT:
         return open_unnamed(system.vfs, name, flags, start, mode)
-    return open_file(system.vfs, name, flags, start, mode)
+    opened = open_file(system.vfs, name, flags, start, mode)
+    if isinstance(opened.file, TerminalFile) and not flags & O_NOCTTY and flags & O_ACCMODE != O_WRONLY:
+        opened.file.terminal.job.opened()
+    return opened
 
 
 @CALLS.add("path", "uint")

@@ -223,6 +223,7 @@ def test_a_terminal_echoes_edits_and_ends_a_line(host: Host) -> None:
     status, output, errors = host.finish(number)
     assert (status, errors) == (0, b"")
     assert output == b"helo\b \blo\r\nhello\r\n"
+    assert len(host.programs.removed) == 1, "the guest is to know the terminal no more"
 
 
 def test_the_end_of_a_terminals_input_leaves_the_program_running(host: Host) -> None:
