@@ -1,7 +1,8 @@
 """Where in a kernel's text the instructions are by which it reaches its control program.
 
-They are found by their bytes; what matches by chance is told by decoding what stands before it. One site too many
-costs time and nothing else, since a breakpoint changes no storage; one too few is a call that CP never sees.
+They are found by their bytes; what matches by chance is told by decoding what stands before it. One site too few is a
+call that CP never sees. One too many changes nothing but costs time, as each breakpoint does: QEMU compares all of them
+with where each jump leads.
 """
 
 import re

@@ -8,6 +8,7 @@ proper if the code at the PSW's address is not the loaded image's.
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from dcss.engines.linux.function_codes import needed_sites
 from dcss.engines.linux.gdb_stub import GdbStub
 from dcss.engines.linux.instructions import Call, Site, find_sites
 from dcss.engines.linux.monitor import Monitor
@@ -51,7 +52,7 @@ async def enter_kernel(
     start = max(0, real - _BEFORE_BYTES)
     text = storage.read(start, min(real + _AFTER_BYTES, own_bytes) - start)
     sites = {}
-    for site in find_sites(text, start):
+    for site in needed_sites(text, start, find_sites(text, start)):
         around = slice(site.address, site.address + _SITE_BYTES)
         if text[around.start - start : around.stop - start] != image[around]:  # not what the decompressor left
             virtual = site.address + address - real
