@@ -5,10 +5,12 @@ was moved. Of the others there, those are the kernel's that are mostly as in the
 words. Storage that the kernel has freed, as what only its start needs, is not.
 """
 
+import mmap
+
 import numpy as np
 import numpy.typing as npt
 
-from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
+from dcss.abi.page import PAGE_SHIFT
 from dcss.account.pagemap import runs_of
 from dcss.account.targets import AddressRange
 from dcss.engines.linux.storage_pages import Words, marks_of, present_pages, words_of
@@ -17,22 +19,29 @@ _LEAST_PAGES = 16  # that must agree on where the kernel is
 _EQUAL_SHARE = 0.5  # of a page's words that are not 0
 
 
-def kernel_ranges(pid: int, storage: AddressRange, image: bytes) -> tuple[AddressRange, ...]:
+def kernel_ranges(pid: int, storage: AddressRange, image: bytes | mmap.mmap) -> tuple[AddressRange, ...]:
     """Return the addresses in QEMU's process `pid` where the machine's `storage` holds the unpacked kernel `image`.
 
-    Raises OSError, or an error of measurement, where the process has ended or cannot be read.
+    The image has whole pages. Raises OSError, or an error of measurement, where the process has ended or cannot be
+    read.
     """
-    kernel = words_of(image + bytes(-len(image) % PAGE_SIZE))
+    kernel = words_of(image)
     marks, places, repeated = np.unique(marks_of(kernel), return_index=True, return_counts=True)
     marks, places = marks[repeated == 1], places[repeated == 1]
-    chunks = [(first_page, words_of(content)) for first_page, content in present_pages(pid, storage)]
-    moved = [first_page + _moved(marks, places, words) for first_page, words in chunks]
+    moved = [
+        first_page + _moved(marks, places, words_of(content)) for first_page, content in present_pages(pid, storage)
+    ]
     distances, votes = np.unique(np.concatenate(moved), return_counts=True) if moved else (np.array([0]), np.array([0]))
     if not len(votes) or votes.max() < _LEAST_PAGES:
         return ()
     start = int(distances[votes.argmax()])
+    around = AddressRange(
+        max(storage.start, start << PAGE_SHIFT), min(storage.end, (start + len(kernel)) << PAGE_SHIFT)
+    )
     found = [
-        page + first_page for first_page, words in chunks for page in _mostly_equal(kernel, words, first_page - start)
+        page + first_page
+        for first_page, content in present_pages(pid, around)  # read again: less than to keep all of storage
+        for page in _mostly_equal(kernel, words_of(content), first_page - start)
     ]
     return tuple(
         AddressRange(first << PAGE_SHIFT, (first + pages) << PAGE_SHIFT)

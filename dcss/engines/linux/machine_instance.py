@@ -1,6 +1,7 @@
 """One run of a Linux guest, whatever its architecture: its QEMU and the agent in it."""
 
 import asyncio
+import mmap
 import os
 import socket
 from abc import ABC, abstractmethod
@@ -19,7 +20,7 @@ from dcss.engines.linux.notes import note
 from dcss.engines.linux.panic import panic_since
 from dcss.engines.linux.qemu import QemuProcess
 from dcss.engines.told import ToldByConsole
-from dcss.errors import ConfigError, DcssError, ImageError, LaunchError
+from dcss.errors import ConfigError, DcssError, LaunchError
 from dcss.host.aio import cancel, in_thread, start_task
 from dcss.host.files import empty_file
 
@@ -57,7 +58,7 @@ class MachineInstance(ToldByConsole, ABC):
         self._initramfs = initramfs._replace(descriptor=os.dup(initramfs.descriptor))
         self._origins: tuple[tuple[AddressRange, Origin], ...] = ()
         self._search: asyncio.Task[None] | None = None  # for `_origins`
-        self._unpacking: asyncio.Task[bytes] | None = start_task(self._unpack(), f"kernel of {name}")  # as it boots
+        self._unpacking: asyncio.Task[mmap.mmap | None] = start_task(self._unpack(), f"kernel of {name}")  # as it boots
         self._agent = AgentPort(agent, lambda: self._give_up("its agent sent what no agent sends"))
         self._console = ProgramConsole(self.name, self._agent.packets, self.kill)
         self._console.start()
@@ -102,20 +103,21 @@ class MachineInstance(ToldByConsole, ABC):
             programs = await in_thread(unpacked_ranges, self._process.pid, storage, self._initramfs.programs)
             emulator = (AddressRange(0, storage.start), AddressRange(storage.end, _ADDRESSES_END))
             self._origins = tuple((addresses, "engine") for addresses in (*emulator, *programs))
-            unpacking, self._unpacking = self._unpacking, None  # which holds all of a kernel
-            image = b"" if unpacking is None else await unpacking
-            kernel = await in_thread(kernel_ranges, self._process.pid, storage, image)
-            self._origins += tuple((addresses, "modules") for addresses in kernel)
+            image = await self._unpacking
+            if image is not None:
+                with image:  # which counts as CP's own memory where nobody else has it mapped
+                    kernel = await in_thread(kernel_ranges, self._process.pid, storage, image)
+                self._origins += tuple((addresses, "modules") for addresses in kernel)
 
-    async def _unpack(self) -> bytes:
-        """Return the kernel as it lies in storage; nothing where that is not known."""
-        from dcss.kernels.unpacked import unpacked_kernel
+    async def _unpack(self) -> mmap.mmap | None:
+        """Return the kernel as it lies in storage; None where that is not known."""
+        from dcss.kernels.unpacked_file import unpacked_file
 
         try:
-            return await in_thread(unpacked_kernel, self._initramfs.kernel)
-        except ImageError as error:
+            return await in_thread(unpacked_file, self._initramfs.kernel)
+        except DcssError as error:
             self._note(f"{error}: what it has in common with a segment counts as a copy")
-            return b""
+            return None
 
     async def exec(self, command: Sequence[str], output: OutputSink, options: ExecOptions | None = None) -> int:
         """Run a program in the guest and return its exit status."""
@@ -170,7 +172,7 @@ class MachineInstance(ToldByConsole, ABC):
             if status == 0 and not self._reason:  # by itself
                 self._reason = await self._failure()
         finally:
-            await cancel(passing, attending, limit, *([] if self._unpacking is None else [self._unpacking]))
+            await cancel(passing, attending, limit, self._unpacking)
             self._closed()
             os.close(self._initramfs.descriptor)
             os.close(self._log)

@@ -1,5 +1,6 @@
 """The pages of a machine's storage, as they stand in QEMU's memory."""
 
+import mmap
 import os
 from collections.abc import Iterator
 
@@ -33,7 +34,7 @@ def present_pages(pid: int, storage: AddressRange) -> Iterator[tuple[int, bytes]
         os.close(memory)
 
 
-def words_of(content: bytes) -> Words:
+def words_of(content: bytes | mmap.mmap) -> Words:
     """Return the 512 words of each page."""
     whole_bytes = len(content) >> PAGE_SHIFT << PAGE_SHIFT
     return np.frombuffer(content, np.uint8)[:whole_bytes].view(np.uint64).reshape(-1, PAGE_SIZE // 8)
