@@ -3,16 +3,18 @@
 The cache has a bound. What has not been used for longest goes first; what the fleet asks for now stays.
 """
 
+import errno
 import fcntl
 import os
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Final
 
 from dcss.errors import DcssError
-from dcss.fleet.content import Content, describe_content, read_exactly
+from dcss.fleet.content import Chunk, Content, describe_content, read_exactly
 from dcss.host.files import write_all
 from dcss.host.paths import private_directory
 
@@ -45,19 +47,19 @@ class SegmentCache:
         """Return which chunks have not arrived: none if the content is here. Those that did are checked again."""
         if self.find(content.digest) is not None:
             return []
-        with self._part(content) as descriptor:
+        with self._part(content.digest, content.size_bytes) as descriptor:
             wanted = enumerate(content.chunks)
-            return [index for index, digest in wanted if _digest_at(descriptor, content, index) != digest]
+            return [index for index, digest in wanted if _digest_at(descriptor, *content.extent(index)) != digest]
 
-    def store(self, content: Content, index: int, data: bytes) -> None:
+    def store(self, chunk: Chunk, data: bytes) -> None:
         """Keep a chunk that arrived. Raises TransferError where it is not the one that was announced."""
-        if sha256(data).hexdigest() != content.chunks[index]:
+        if sha256(data).hexdigest() != chunk.digest:
             raise TransferError(
-                f"segment {content.digest[:12]}: chunk {index} of {len(content.chunks)} arrived with another content"
-                " than announced; start the command again to send it again"
+                f"segment {chunk.content[:12]}: {len(data)} bytes from {chunk.start} of {chunk.content_bytes} arrived"
+                " with another content than announced; start the command again to send them again"
             )
-        with self._part(content) as descriptor:
-            os.lseek(descriptor, content.extent(index)[0], os.SEEK_SET)
+        with self._part(chunk.content, chunk.content_bytes) as descriptor:
+            os.lseek(descriptor, chunk.start, os.SEEK_SET)
             write_all(descriptor, data)
 
     def finish(self, content: Content, keep: Collection[str] = ()) -> Path:
@@ -65,7 +67,7 @@ class SegmentCache:
         path = self._directory / content.digest
         if self.find(content.digest) is None:
             part = path.with_suffix(_PART)
-            with self._part(content) as descriptor:
+            with self._part(content.digest, content.size_bytes) as descriptor:
                 found = describe_content(part, content.chunk_bytes)
                 if found.digest != content.digest:
                     lacking = sum(a != b for a, b in zip(found.chunks, content.chunks, strict=True))
@@ -92,18 +94,30 @@ class SegmentCache:
                 total_bytes -= size_bytes
 
     @contextmanager
-    def _part(self, content: Content) -> Iterator[int]:
+    def _part(self, digest: str, size_bytes: int) -> Iterator[int]:
         """Open what has arrived of a content, for this process alone; what has not reads as zeros."""
-        path = (self._directory / content.digest).with_suffix(_PART)
+        path = (self._directory / digest).with_suffix(_PART)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            if os.fstat(descriptor).st_size != content.size_bytes:
-                os.ftruncate(descriptor, content.size_bytes)
+            if os.fstat(descriptor).st_size != size_bytes:
+                os.ftruncate(descriptor, size_bytes)
             yield descriptor
         finally:
             os.close(descriptor)
 
 
-def _digest_at(descriptor: int, content: Content, index: int) -> str:
-    return sha256(read_exactly(descriptor, *content.extent(index))).hexdigest()
+def _digest_at(descriptor: int, start: int, size_bytes: int) -> str:
+    """Return the digest of a part of a file; one to which nothing was written yet is not read."""
+    try:
+        is_hole = os.lseek(descriptor, start, os.SEEK_DATA) >= start + size_bytes
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # no data up to the file's end
+            raise
+        is_hole = True
+    return _digest_of_zeros(size_bytes) if is_hole else sha256(read_exactly(descriptor, start, size_bytes)).hexdigest()
+
+
+@cache
+def _digest_of_zeros(size_bytes: int) -> str:
+    return sha256(bytes(size_bytes)).hexdigest()

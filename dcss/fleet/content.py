@@ -11,8 +11,21 @@ CHUNK_BYTES: Final = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Chunk:
+    """A part of a content, by which it is checked when it arrives: where it begins, and the SHA-256 of its bytes."""
+
+    content: str
+    content_bytes: int
+    start: int
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Content:
-    """The SHA-256 of some bytes and of each chunk of them, in hex."""
+    """The SHA-256 of each chunk of some bytes, in hex; `digest` is the SHA-256 of these together, and names the whole.
+
+    So each byte is digested once, and what has arrived is known by its chunks.
+    """
 
     digest: str
     size_bytes: int
@@ -24,15 +37,19 @@ class Content:
         start = index * self.chunk_bytes
         return start, min(self.chunk_bytes, self.size_bytes - start)
 
+    def chunk(self, index: int) -> Chunk:
+        """Return what a host needs to know of one chunk."""
+        return Chunk(self.digest, self.size_bytes, self.extent(index)[0], self.chunks[index])
+
 
 def describe_content(path: Path, chunk_bytes: int = CHUNK_BYTES) -> Content:
     """Return the description of a file's content. Raises OSError."""
-    whole, chunks, size_bytes = sha256(), [], 0
+    chunks, size_bytes = [], 0
     with path.open("rb", buffering=0) as stream:
         for data in _chunks(stream.fileno(), chunk_bytes):
-            whole.update(data)
             chunks.append(sha256(data).hexdigest())
             size_bytes += len(data)
+    whole = sha256(f"{size_bytes} {chunk_bytes} {' '.join(chunks)}".encode())
     return Content(whole.hexdigest(), size_bytes, tuple(chunks), chunk_bytes)
 
 

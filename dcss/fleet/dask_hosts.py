@@ -3,9 +3,10 @@
 import ipaddress
 import logging
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from itertools import count
+from itertools import count, islice
+from time import monotonic
 from types import MappingProxyType
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from dcss.fleet.local_cluster import dask, start_stand_ins
 
 _LOST_SECONDS: Final = 10.0  # a worker that a nanny starts again is back before
 _LOOK_SECONDS: Final = 1.0
+ORDERS_AT_ONCE: Final = 3  # of one host: one that it works on, one that has arrived, one on its way
 _CONNECT_SECONDS: Final = 10
 _NO_BASES: Final[Mapping[str, str]] = MappingProxyType({})
 _DANGER: Final = (
@@ -58,37 +60,70 @@ class DaskHosts:
 
     def call(self, task: Task, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, HostAnswer]:
         """Submit the task for each host, and wait; a host whose worker is lost and does not come back is said to be."""
-        number, known = next(self._calls), self._workers()
-        answers = {name: HostAnswer(None, "has no worker") for name in arguments if name not in known}
-        futures = {
-            name: self._client.submit(
-                task,
-                self._bases.get(name),
-                *given,
-                key=f"dcss-{task.__name__}-{name}-{self._client.id}-{number}",
-                workers=[known[name]],
-                allow_other_workers=False,
-                retries=1,
-                pure=False,
-            )
-            for name, given in arguments.items()
-            if name in known
-        }
-        lost_seconds = dict.fromkeys(futures, 0.0)
-        while futures:
-            self._wait(list(futures.values()))
-            alive = self.names
-            for name, future in list(futures.items()):
-                lost_seconds[name] = 0.0 if name in alive else lost_seconds[name] + _LOOK_SECONDS
-                if future.done():
-                    answers[name] = self._outcome(future)
-                elif lost_seconds[name] >= _LOST_SECONDS:
-                    future.cancel()
-                    answers[name] = HostAnswer(None, "lost its worker")
-                else:
-                    continue
-                del futures[name]
+        answers = dict(self.feed(task, {name: iter([given]) for name, given in arguments.items()}))
         return {name: answers[name] for name in arguments}
+
+    def feed(self, task: Task, orders: Mapping[str, Iterator[tuple[Any, ...]]]) -> Iterator[tuple[str, HostAnswer]]:
+        """Keep each host busy with a few orders, and yield each answer when it is there."""
+        known, number = self._workers(), next(self._calls)
+        keys = (f"dcss-{task.__name__}-{self._client.id}-{number}-{order}" for order in count())
+        given = {name: each for name, each in orders.items() if name in known}
+        yield from ((name, HostAnswer(None, "has no worker")) for name in orders if name not in known)
+        running: dict[Any, str] = {}
+        seen = dict.fromkeys(given, monotonic())
+
+        def submit(name: str, most: int) -> None:
+            for arguments in islice(given[name], most):
+                future = self._client.submit(
+                    task,
+                    self._bases.get(name),
+                    *arguments,
+                    key=next(keys),
+                    workers=[known[name]],
+                    allow_other_workers=False,
+                    retries=1,
+                    pure=False,
+                )
+                running[future] = name
+
+        try:
+            for name in given:
+                submit(name, ORDERS_AT_ONCE)
+            while running:
+                for name, answer in self._answered(running, seen):
+                    if answer.error is None:
+                        submit(name, 1)
+                    else:
+                        self._forget(running, name)
+                    yield name, answer
+        finally:
+            for future in running:
+                future.cancel()
+
+    def _answered(self, running: dict[Any, str], seen: dict[str, float]) -> Iterator[tuple[str, HostAnswer]]:
+        """Wait a moment, take what has ended out of `running`, and yield its answers; `seen` is when workers were."""
+        self._wait(list(running))
+        for future, name in list(running.items()):
+            if future in running and future.done():  # what follows an error of its host is forgotten meanwhile
+                del running[future]
+                seen[name] = monotonic()
+                yield name, self._outcome(future)
+        now = monotonic()
+        waiting = {name for name in running.values() if now - seen[name] >= _LOOK_SECONDS}
+        if not waiting:
+            return
+        alive = self.names
+        for name in waiting:
+            if name in alive:
+                seen[name] = now
+            elif now - seen[name] >= _LOST_SECONDS:
+                yield name, HostAnswer(None, "lost its worker")
+
+    @staticmethod
+    def _forget(running: dict[Any, str], name: str) -> None:
+        for future in [each for each, host in running.items() if host == name]:
+            future.cancel()
+            del running[future]
 
     def call_beside(self, task: Task, *arguments: object) -> None:
         """Have each worker's event loop run the task, beside what its threads do."""
@@ -127,7 +162,7 @@ class DaskHosts:
     def _wait(self, futures: list[Any]) -> None:
         try:
             with self._client.as_current():
-                self._distributed.wait(futures, timeout=_LOOK_SECONDS)
+                self._distributed.wait(futures, timeout=_LOOK_SECONDS, return_when="FIRST_COMPLETED")
         except (TimeoutError, self._distributed.client.FuturesCancelledError):
             pass
         except Exception as error:

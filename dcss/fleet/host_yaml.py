@@ -29,12 +29,9 @@ def system_on(fleet: str, host: str) -> str:
     return f"{name[: _NAME_CHARACTERS - _DIGEST_CHARACTERS - 1]}-{mark}"
 
 
-def images_yaml(plan: FleetPlan) -> bytes:
-    """Return the YAML of a system with the fleet's segments that have an image, and no guest."""
-    data = _data(plan)
-    segments = [each for each in data["segments"] if "image" in each]
-    # `system:` is the fleet's, so that messages name what the user wrote.
-    return dump_yaml({"system": plan.name, "segments": [absolute_segment(each, plan.path.parent) for each in segments]})
+def fleet_images(plan: FleetPlan) -> list[dict[str, Any]]:
+    """Return the fleet's segments that have an image, whose paths begin at the root."""
+    return [absolute_segment(each, plan.path.parent) for each in _data(plan)["segments"] if "image" in each]
 
 
 def host_yaml(plan: FleetPlan, assigned: Assignment, images: Mapping[str, str]) -> bytes:

@@ -1,6 +1,6 @@
 """How tasks reach hosts: each host runs a function of dcss.fleet.tasks by its name, with plain data."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -26,6 +26,13 @@ class Hosts(Protocol):
 
     def call(self, task: Task, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, HostAnswer]:
         """Run a task once on each of these hosts, at the same time, with the host's arguments."""
+
+    def feed(self, task: Task, orders: Mapping[str, Iterator[tuple[Any, ...]]]) -> Iterator[tuple[str, HostAnswer]]:
+        """Run a task on each host with one order of its own after the other, and yield each answer with its host.
+
+        No host waits for another. Orders are taken when the host is about to have use for them; one that fails is its
+        host's last.
+        """
 
     def call_beside(self, task: Task, *arguments: object) -> None:
         """Run a task on every host at once, whatever it is doing; hosts that cannot be asked are passed over."""

@@ -36,7 +36,7 @@ def start_stand_ins(names: Sequence[str], stack: ExitStack) -> tuple[str, dict[s
     `stack` ends them. The directory holds what a host keeps, for the next command. Raises ConfigError.
     """
     distributed = dask("stand-ins")
-    _keep_files_together(stack)
+    _keep_nothing(stack)
     worker = {
         "cls": distributed.Worker,
         "options": {
@@ -63,7 +63,7 @@ def start_stand_ins(names: Sequence[str], stack: ExitStack) -> tuple[str, dict[s
 def start_processes(count: int, threads: int, stack: ExitStack) -> str:
     """Start so many workers, each a process; return the scheduler's address. `stack` ends them. Raises ConfigError."""
     distributed = dask("--workers")
-    _keep_files_together(stack)
+    _keep_nothing(stack)
     cluster = distributed.LocalCluster(
         n_workers=count,
         threads_per_worker=threads,
@@ -77,7 +77,11 @@ def start_processes(count: int, threads: int, stack: ExitStack) -> str:
     return address
 
 
-def _keep_files_together(stack: ExitStack) -> None:
-    """Have Dask's schedulers, workers and clients put their files where `stack` removes them."""
+def _keep_nothing(stack: ExitStack) -> None:
+    """Have Dask's schedulers, workers and clients put their files where `stack` removes them, and keep no messages.
+
+    Within a process they would keep the last thousand, with the chunks of segments in them.
+    """
     scratch = stack.enter_context(TemporaryDirectory(prefix="dcss-fleet-"))
-    stack.enter_context(import_module("dask.config").set({"temporary-directory": scratch}))
+    settings = {"temporary-directory": scratch, "distributed.admin.low-level-log-length": 0}
+    stack.enter_context(import_module("dask.config").set(settings))

@@ -9,19 +9,16 @@ from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from dcss.config.load_fleet import FleetPlan, HostPlan
-from dcss.config.sources import Choice
-from dcss.documents import to_document
 from dcss.errors import ConfigError, LaunchError
 from dcss.fleet import tasks
-from dcss.fleet.content import Content, describe_content, read_chunk
 from dcss.fleet.costs import costs_of
 from dcss.fleet.facts import ask_facts
-from dcss.fleet.host_yaml import check_portable, host_yaml, images_yaml, system_on
+from dcss.fleet.host_yaml import check_portable, fleet_images, host_yaml, system_on
 from dcss.fleet.hosts import HostAnswer, Hosts, local_root
 from dcss.fleet.planning import Assignment, HostGuests, assignments, place_fleet
 from dcss.fleet.results import FleetHost, FleetResult, FleetRunResult, FleetTotals
+from dcss.fleet.transfer import build_images, send_images
 from dcss.host.files import write_all, write_durably
-from dcss.image.make import make_image, wanted_images
 from dcss.progress import Progress
 from dcss.results import Verdict, sum_of
 
@@ -55,8 +52,9 @@ def bring_up(fleet: Fleet, measured: Path | None, progress: Progress) -> FleetRe
     stale = set(recorded_hosts(fleet.plan)) - {each.host for each in assigned}
     _write_record(fleet, [*assigned, *(Assignment(host, (), ()) for host in sorted(stale))])
     with TemporaryDirectory(prefix="dcss-fleet-") as scratch:
-        images, paths = _build(fleet.plan, Path(scratch), progress)
-        sent_bytes, unsent = _send(fleet, assigned, images, paths, progress)
+        images, paths = build_images(fleet.plan.name, fleet_images(fleet.plan), Path(scratch), progress)
+        wanted = {each.host: each.segments for each in assigned}
+        sent_bytes, unsent = send_images(fleet.hosts, wanted, images, paths, progress)
     progress.phase("start systems")
     ready = [each for each in assigned if each.host not in unsent]
     digests = {name: content.digest for name, content in images.items()}
@@ -166,57 +164,6 @@ def _assigned(fleet: Fleet, facts: Mapping[str, Any], measured: Path | None) -> 
         left = sum(placer.unplaced.values())
         raise LaunchError(f"fleet {fleet.plan.name}: {left} guests have no room; dcss fleet plan says what is lacking")
     return list(assignments(fleet.plan, placer))
-
-
-def _build(plan: FleetPlan, scratch: Path, progress: Progress) -> tuple[dict[str, Content], dict[str, Path]]:
-    """Build each image once; return its content by the segment's name, and its file by the content's digest."""
-    if not any("image" in each for each in plan.document.data["segments"]):  # type: ignore[index] # it was loaded
-        return {}, {}
-    config = scratch / "images.yaml"
-    config.write_bytes(images_yaml(plan))
-    images, paths = {}, {}
-    (scratch / "images").mkdir()
-    for wanted in wanted_images(config, scratch / "images", None, None, Choice()):
-        made = make_image(wanted, progress)
-        content = describe_content(made.path)
-        images[wanted.segments[0].name] = content
-        paths[content.digest] = made.path
-    return images, paths
-
-
-def _send(
-    fleet: Fleet,
-    assigned: Sequence[Assignment],
-    images: Mapping[str, Content],
-    paths: Mapping[str, Path],
-    progress: Progress,
-) -> tuple[int, dict[str, str]]:
-    """Send each host what it lacks; return the bytes sent, and by host why it did not get all of it."""
-    sent_bytes = 0
-    failed: dict[str, str] = {}
-    for name, content in images.items():
-        hosts = [each.host for each in assigned if name in each.segments and each.host not in failed]
-        document = to_document(content)
-        missing = fleet.hosts.call(tasks.tell_missing, dict.fromkeys(hosts, (document,)))
-        failed |= _errors(missing)
-        queues = {host: list(answer.value) for host, answer in missing.items() if answer.error is None}
-        progress.phase(f"send {name}", sum(map(len, queues.values())) * content.chunk_bytes, "bytes")
-        while any(queues.values()):
-            batch = {host: queue.pop(0) for host, queue in queues.items() if queue}
-            chunks = {index: read_chunk(paths[content.digest], content, index) for index in set(batch.values())}
-            given = {host: (document, index, chunks[index]) for host, index in batch.items()}
-            errors = _errors(fleet.hosts.call(tasks.store_chunk, given))
-            sent_bytes += sum(len(chunks[index]) for host, index in batch.items() if host not in errors)
-            progress.advance(len(batch) * content.chunk_bytes)
-            failed |= errors
-            queues = {host: queue for host, queue in queues.items() if host not in errors}
-        keep = sorted(each.digest for each in images.values())
-        failed |= _errors(fleet.hosts.call(tasks.finish_content, dict.fromkeys(queues, (document, keep))))
-    return sent_bytes, failed
-
-
-def _errors(answers: Mapping[str, HostAnswer]) -> dict[str, str]:
-    return {host: answer.error for host, answer in answers.items() if answer.error is not None}
 
 
 def _result(plan: FleetPlan, answers: Mapping[str, HostAnswer], *, sent_bytes: int = 0) -> FleetResult:

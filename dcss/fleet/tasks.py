@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from dcss.documents import from_document
 from dcss.fleet.cache import SegmentCache, TransferError
-from dcss.fleet.content import Content
+from dcss.fleet.content import Chunk, Content
 from dcss.fleet.host_yaml import with_images
 from dcss.host.files import write_all, write_durably
 from dcss.host.memory import available_memory_bytes
@@ -40,9 +40,10 @@ def tell_missing(base: str | None, content: Answer) -> list[int]:
     return _cache(base).missing(from_document(Content, content))
 
 
-def store_chunk(base: str | None, content: Answer, index: int, data: bytes) -> None:
-    """Keep a chunk. Raises TransferError where it is not the one that was announced."""
-    _cache(base).store(from_document(Content, content), index, data)
+def store_chunk(base: str | None, chunk: Answer, data: bytes) -> int:
+    """Keep a chunk; return its bytes. Raises TransferError where it is not the one that was announced."""
+    _cache(base).store(from_document(Chunk, chunk), data)
+    return len(data)
 
 
 def finish_content(base: str | None, content: Answer, keep: Sequence[str]) -> None:

@@ -1,6 +1,6 @@
 """The workers of a sweep: this machine, so many processes of Dask on it, or the workers of a scheduler."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any, Final
@@ -22,11 +22,16 @@ class OwnHost:
 
     def call(self, task: Task, arguments: Mapping[str, tuple[Any, ...]]) -> dict[str, HostAnswer]:
         """Run a task here."""
-        (given,) = arguments.values()
+        return dict(self.feed(task, {name: iter([given]) for name, given in arguments.items()}))
+
+    def feed(self, task: Task, orders: Mapping[str, Iterator[tuple[Any, ...]]]) -> Iterator[tuple[str, HostAnswer]]:
+        """Run a task here with one order after the other."""
+        (given,) = orders.values()
         try:
-            return {OWN_NAME: HostAnswer(task(None, *given))}
+            for arguments in given:
+                yield OWN_NAME, HostAnswer(task(None, *arguments))
         except (DcssError, OSError) as error:
-            return {OWN_NAME: HostAnswer(None, str(error))}
+            yield OWN_NAME, HostAnswer(None, str(error))
 
     def call_beside(self, task: Task, *arguments: object) -> None:
         """Run a task here."""

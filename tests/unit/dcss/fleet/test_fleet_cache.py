@@ -21,7 +21,7 @@ def send(cache: SegmentCache, source: Path, content: Content, chunks: list[int])
     sent_bytes = 0
     for index in chunks:
         data = read_chunk(source, content, index)
-        cache.store(content, index, data)
+        cache.store(content.chunk(index), data)
         sent_bytes += len(data)
     return sent_bytes
 
@@ -57,8 +57,8 @@ def test_zeros_need_not_be_sent(tmp_path: Path) -> None:
 def test_a_chunk_with_another_content_is_refused_and_sent_again(tmp_path: Path) -> None:
     _, content = made(tmp_path, "source", os.urandom(2 * CHUNK))
     cache = SegmentCache(tmp_path / "cache")
-    with pytest.raises(TransferError, match="chunk 1 of 2 arrived with another content"):
-        cache.store(content, 1, bytes(CHUNK))
+    with pytest.raises(TransferError, match=f"{CHUNK} bytes from {CHUNK} of {2 * CHUNK} arrived with another content"):
+        cache.store(content.chunk(1), bytes(CHUNK))
     assert cache.missing(content) == [0, 1]
 
 

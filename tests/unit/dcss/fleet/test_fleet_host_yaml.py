@@ -9,7 +9,7 @@ from dcss.config.load import load_plan
 from dcss.config.load_fleet import load_fleet
 from dcss.config.sources import Ext2Source
 from dcss.errors import ConfigError
-from dcss.fleet.host_yaml import check_portable, host_yaml, images_yaml, system_on, with_images
+from dcss.fleet.host_yaml import check_portable, dump_yaml, fleet_images, host_yaml, system_on, with_images
 from dcss.fleet.planning import Assignment, HostGuests
 
 MOUNT = "mounts: [{device: dcssblk0, at: /, options: [ro, xip]}]"
@@ -63,7 +63,7 @@ def test_images_are_built_from_the_files_that_the_fleet_names(tmp_path: Path) ->
     )
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    (elsewhere / "images.yaml").write_bytes(images_yaml(load_fleet(path)))
+    (elsewhere / "images.yaml").write_bytes(dump_yaml({"segments": fleet_images(load_fleet(path))}))
     (segment,) = load_plan(elsewhere / "images.yaml").segments
     assert segment.image == load_plan(path).segments[0].image
 

@@ -1,6 +1,6 @@
 """What a fleet remembers between its commands, with hosts that only note what they are given."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,9 @@ class NotingHosts:
         answer = {"exit_status": 0, "document": {}, "error": None}
         lost = self.lost if task is tasks.take_down else set()
         return {host: HostAnswer(None, "lost its worker") if host in lost else HostAnswer(answer) for host in arguments}
+
+    def feed(self, task: Task, orders: Mapping[str, Iterator[tuple[Any, ...]]]) -> Iterator[tuple[str, HostAnswer]]:
+        raise AssertionError(f"{task.__name__} on {sorted(orders)}: no segment has an image")
 
     def call_beside(self, task: Task, *arguments: object) -> None: ...
 

@@ -1,6 +1,6 @@
 """A sweep's run: which tries become rows, with workers that fail, are lost, come late, or have another version."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -50,6 +50,9 @@ class FakeHosts:
         finally:
             with self._lock:
                 self.running[worker] -= 1
+
+    def feed(self, task: Task, orders: Mapping[str, Iterator[tuple[Any, ...]]]) -> Iterator[tuple[str, HostAnswer]]:
+        raise AssertionError(f"{task.__name__} on {sorted(orders)}: no kernel is an image")
 
     def call_beside(self, task: Task, *arguments: object) -> None:
         pass
