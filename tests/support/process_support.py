@@ -9,6 +9,8 @@ from vmguest.credentials import ROOT, Credentials
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mount import Dentry
 from vmguest.fs.process_view import SignalMasks
+from vmguest.identity import ROOT as ROOT_IDENTITY
+from vmguest.identity import Identity
 from vmguest.kernel import Kernel
 from vmguest.terminal import Terminal
 
@@ -24,6 +26,7 @@ class FakeProcess:
     session_id: int = PID
     state: str = "R"
     credentials: Credentials = ROOT
+    identity: Identity = ROOT_IDENTITY
     name: bytes = b"ls"
     words: tuple[bytes, ...] = (b"ls", b"-l")
     environment: tuple[bytes, ...] = (b"A=1", b"B=2")

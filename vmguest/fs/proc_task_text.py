@@ -8,10 +8,10 @@ from vmguest.fs.namei import Vfs
 from vmguest.fs.open import FileDescription
 from vmguest.fs.process_view import RLIM_INFINITY, ProcessView
 from vmguest.fs.procfs import escaped
+from vmguest.identity import Ids
 
 TICKS_PER_SECOND: Final = 100  # USER_HZ
 _FIRST_MOUNT_ID: Final = 20
-_CAPABILITIES: Final = (1 << 41) - 1  # all, of CAP_CHECKPOINT_RESTORE's time
 _PRIORITY: Final = 20
 _SIGCHLD: Final = 17
 _STATES: Final = {"R": "running", "S": "sleeping", "T": "stopped", "Z": "zombie"}
@@ -63,7 +63,7 @@ def statm(process: ProcessView) -> bytes:
 def status(process: ProcessView) -> bytes:
     """Return /proc/PID/status."""
     user, signals, state = process.credentials, process.signals, process.state
-    capabilities = _CAPABILITIES if user.privileged else 0
+    identity, has = process.identity, process.identity.capabilities
     fields: dict[str, object] = {
         "Umask": f"{user.umask:04o}",
         "State": f"{state} ({_STATES.get(state, 'unknown')})",
@@ -72,8 +72,8 @@ def status(process: ProcessView) -> bytes:
         "Pid": process.pid,
         "PPid": process.parent_pid,
         "TracerPid": 0,
-        "Uid": "\t".join([str(user.uid)] * 4),
-        "Gid": "\t".join([str(user.gid)] * 4),
+        "Uid": _ids(identity.users),
+        "Gid": _ids(identity.groups),
         "FDSize": 64,
         "Groups": " ".join(map(str, sorted(user.groups))) + " ",
         "NStgid": process.pid,
@@ -87,12 +87,18 @@ def status(process: ProcessView) -> bytes:
         fields |= {name: f"{size_bytes >> 10:8} kB" for name, size_bytes in sizes.items()}
     fields |= {"Threads": len(process.threads), "SigQ": "0/4096"}
     masks = {"SigPnd": 0, "ShdPnd": signals.pending, "SigBlk": signals.blocked, "SigIgn": signals.ignored}
-    masks |= {"SigCgt": signals.caught, "CapInh": 0, "CapPrm": capabilities, "CapEff": capabilities}
-    masks |= {"CapBnd": _CAPABILITIES, "CapAmb": 0}
+    masks |= {"SigCgt": signals.caught, "CapInh": has.inheritable, "CapPrm": has.permitted}
+    masks |= {"CapEff": has.effective, "CapBnd": has.bounding, "CapAmb": has.ambient}
     fields |= {name: f"{mask:016x}" for name, mask in masks.items()}
-    fields |= {"NoNewPrivs": 0, "Seccomp": 0, "Cpus_allowed": 1, "Cpus_allowed_list": 0, "Mems_allowed": 1}
+    fields |= {"NoNewPrivs": int(identity.no_new_privileges), "Seccomp": 0, "Cpus_allowed": 1}
+    fields |= {"Cpus_allowed_list": 0, "Mems_allowed": 1}
     fields |= {"Mems_allowed_list": 0, "voluntary_ctxt_switches": 0, "nonvoluntary_ctxt_switches": 0}
     return b"Name:\t%b\n" % process.name + "".join(f"{name}:\t{value}\n" for name, value in fields.items()).encode()
+
+
+def _ids(ids: Ids) -> str:
+    """Return the real, effective, saved one, and that of files."""
+    return "\t".join(map(str, (*ids, ids.effective)))
 
 
 def limits(process: ProcessView) -> bytes:

@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 from vmguest.credentials import Credentials
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mount import Dentry
+from vmguest.identity import Identity
 from vmguest.terminal import Terminal
 
 RLIM_INFINITY = (1 << 64) - 1
@@ -51,6 +52,11 @@ class ProcessView(Protocol):
     @property
     def credentials(self) -> Credentials:
         """User and groups."""
+        ...
+
+    @property
+    def identity(self) -> Identity:
+        """Its real, effective and saved ids, and its capabilities."""
         ...
 
     @property

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dcss.abi.page import PAGE_SIZE
+from vmguest.identity import Identity
 from vmguest.s390x.space import STACK_BYTES, TASK_SIZE, UserSpace
 
 # <elf.h>
@@ -29,8 +30,7 @@ class ProgramStart(NamedTuple):
     headers_count: int
     interpreter: int  # where it was loaded, 0 without one
     entry: int
-    uid: int
-    gid: int
+    identity: Identity
 
 
 def fill_stack(
@@ -47,12 +47,14 @@ def fill_stack(
         place += len(string) + 1
     random = (first & -16) - 16
     space.write(random, os.urandom(16))
+    users, groups = start.identity.users, start.identity.groups
     vector = struct.pack(
         ">36Q",
         *(_AT_PHDR, start.headers, _AT_PHENT, _PROGRAM_HEADER_BYTES, _AT_PHNUM, start.headers_count),
         *(_AT_PAGESZ, PAGE_SIZE, _AT_BASE, start.interpreter, _AT_FLAGS, 0, _AT_ENTRY, start.entry),
-        *(_AT_UID, start.uid, _AT_EUID, start.uid, _AT_GID, start.gid, _AT_EGID, start.gid),
-        *(_AT_PLATFORM, places[-1], _AT_HWCAP, HWCAP, _AT_CLKTCK, _CLOCK_TICKS, _AT_SECURE, 0),
+        *(_AT_UID, users.real, _AT_EUID, users.effective, _AT_GID, groups.real, _AT_EGID, groups.effective),
+        *(_AT_PLATFORM, places[-1], _AT_HWCAP, HWCAP, _AT_CLKTCK, _CLOCK_TICKS),
+        *(_AT_SECURE, start.identity.is_raised),
         *(_AT_RANDOM, random, _AT_EXECFN, places[-2], 0, 0),
     )
     count = len(words)

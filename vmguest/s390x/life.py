@@ -10,6 +10,7 @@ from unicorn.unicorn_py3.unicorn import UcContext
 from dcss.errors import KernelError
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mount import Dentry
+from vmguest.identity import ROOT
 from vmguest.s390x.cpu import Cpu
 from vmguest.s390x.delivery import Delivery
 from vmguest.s390x.futexes import Futexes
@@ -22,9 +23,11 @@ from vmguest.s390x.signals import (
     CLD_EXITED,
     CLD_KILLED,
     SA_NOCLDWAIT,
+    SI_USER,
     SIG_IGN,
     SIGCHLD,
     Action,
+    SignalInfo,
 )
 from vmguest.s390x.space import FaultError, UserSpace
 
@@ -68,7 +71,7 @@ class Life:
         directory: Dentry,
     ) -> Process:
         """Start a process that no other one has made. Raises KernelError as execve(2) does."""
-        program = self._loader.load(path, words, environment, directory)
+        program = self._loader.load(path, words, environment, directory, ROOT)
         pid = self._table.new_id()
         process = Process(pid, None, program.space, files, Directory(directory), program.executable, group=pid)
         process.session = pid
@@ -128,6 +131,7 @@ class Life:
             process.group,
             process.session,
             process.terminal,
+            process.identity,
             process.credentials,
             dict(process.actions),
             limits=dict(process.limits),
@@ -145,7 +149,7 @@ class Life:
     def execute(self, thread: Thread, path: bytes, words: Sequence[bytes], environment: Sequence[bytes]) -> None:
         """Replace the running program (execve). Raises KernelError, and nothing has changed then."""
         process = thread.process
-        program = self._loader.load(path, words, environment, process.directory.place)
+        program = self._loader.load(path, words, environment, process.directory.place, process.identity)
         for other in [each for each in process.threads if each is not thread]:
             self._remove_thread(other)
         if thread.tid != process.pid:
@@ -216,6 +220,8 @@ class Life:
         """Tell others than the parent that a process has ended: its children, its session, its debugger."""
         for child in tuple(process.children):
             child.parent = None
+            if child.death_signal and child.ended is None:
+                self.delivery.send(child, SignalInfo(child.death_signal, SI_USER))
             if child.ended is not None:
                 del self._table.processes[child.pid]
         process.children.clear()
@@ -284,6 +290,10 @@ def wait_for_exec(child: Process) -> None:
 def _take_program(thread: Thread, program: LoadedProgram) -> None:
     """Have a process be known by the program that it begins."""
     process = thread.process
+    process.take_identity(program.identity)
+    process.dumpable = not program.identity.is_raised
+    if program.identity.is_raised:
+        process.death_signal = 0
     process.words, process.environment = program.words, program.environment
     process.auxiliary_vector = program.auxiliary_vector
     process.set_name(program.executable.name)

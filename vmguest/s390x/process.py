@@ -9,6 +9,8 @@ from vmguest.credentials import ROOT, Credentials
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mount import Dentry
 from vmguest.fs.open import FileDescription
+from vmguest.identity import ROOT as ROOT_IDENTITY
+from vmguest.identity import Identity
 from vmguest.s390x.signal_frame import AlternateStack
 from vmguest.s390x.signals import DEFAULT_ACTION, SIGKILL, Action, Pending, SignalInfo, bit
 from vmguest.s390x.space import UserSpace
@@ -160,7 +162,8 @@ class Process:
     group: int = 0
     session: int = 0
     terminal: "Terminal | None" = None  # which controls its session
-    credentials: Credentials = ROOT
+    identity: Identity = ROOT_IDENTITY  # as whom it is known
+    credentials: Credentials = ROOT  # as what files see it, which follows from that
     actions: dict[int, Action] = field(default_factory=dict)
     pending: Pending = field(default_factory=Pending)
     threads: "list[Thread]" = field(default_factory=list)
@@ -178,6 +181,8 @@ class Process:
     timers: dict[int, Any] = field(default_factory=dict)  # of timer_create by number; interval timers below 0
     debugger: ProcessDebugger | None = None
     at_end: list[Callable[[], None]] = field(default_factory=list)  # what is called when it ends
+    death_signal: int = 0  # what it gets when its parent ends
+    dumpable: bool = True
     exec_done: bool = False  # it has begun another program, or ended: whoever made it by vfork(2) goes on
 
     @property
@@ -189,6 +194,13 @@ class Process:
     def ended_by(self) -> int | None:
         """The signal that ended it, or None."""
         return None if self.ended is None or not self.ended.signal else self.ended.signal
+
+    def take_identity(self, identity: Identity) -> None:
+        """Be somebody else from now on."""
+        self.identity = identity
+        uid, powerful = identity.users.effective, identity.is_powerful
+        differs = powerful if powerful != (uid == 0) else None
+        self.credentials = self.credentials._replace(uid=uid, gid=identity.groups.effective, powerful=differs)
 
     def action(self, number: int) -> Action:
         """Return what it does at a signal."""

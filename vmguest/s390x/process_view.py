@@ -10,6 +10,7 @@ from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.mount import Dentry
 from vmguest.fs.open import FileDescription
 from vmguest.fs.process_view import SignalMasks
+from vmguest.identity import Identity
 from vmguest.mm_area import PROT_EXEC, PROT_READ, PROT_WRITE, MemoryArea
 from vmguest.s390x.auxv import STACK_FIRST
 from vmguest.s390x.calls.structures import device_of
@@ -28,6 +29,7 @@ class ProgramView:
         self.parent_pid = 1 if process.parent is None else process.parent.pid
         self.group_id, self.session_id = process.group, process.session
         self.credentials: Credentials = process.credentials
+        self.identity: Identity = process.identity
         self.name, self.words, self.environment = process.name, process.words, process.environment
         self.auxiliary_vector = process.auxiliary_vector
         self.files: Descriptors = process.files

@@ -1,5 +1,6 @@
 """Load a program into a new address space: execve(2) up to the point where it begins to run."""
 
+import stat
 from collections.abc import Sequence
 from errno import EACCES, ELOOP, ENOEXEC, ENOMEM
 from typing import NamedTuple
@@ -12,6 +13,7 @@ from vmguest.fs.mount import Dentry
 from vmguest.fs.namei import Vfs
 from vmguest.fs.open import FileDescription, open_dentry
 from vmguest.fs.permission import check
+from vmguest.identity import ROOT, Identity
 from vmguest.mm_area import PROT_EXEC, PROT_READ, PROT_WRITE
 from vmguest.s390x import elf
 from vmguest.s390x.auxv import STACK_FIRST, ProgramStart, fill_stack
@@ -37,6 +39,7 @@ class LoadedProgram(NamedTuple):
     words: tuple[bytes, ...]
     environment: tuple[bytes, ...]
     auxiliary_vector: bytes
+    identity: Identity  # as whom it runs
 
 
 class ProgramLoader:
@@ -48,16 +51,22 @@ class ProgramLoader:
         self._code = code
 
     def load(
-        self, path: bytes, words: Sequence[bytes], environment: Sequence[bytes], directory: Dentry | None
+        self,
+        path: bytes,
+        words: Sequence[bytes],
+        environment: Sequence[bytes],
+        directory: Dentry | None,
+        identity: Identity = ROOT,
     ) -> LoadedProgram:
-        """Load a program. Raises KernelError: ENOENT, EACCES, ENOEXEC, ENOMEM, ELOOP."""
+        """Load a program that somebody runs. Raises KernelError: ENOENT, EACCES, ENOEXEC, ENOMEM, ELOOP."""
         name, arguments = path, list(words)
         for _ in range(_MOST_SCRIPTS):
             dentry = self._executable(path, directory)
             with open_dentry(self._vfs, dentry) as file:
                 head = elf.read_at(file, _SCRIPT_LINE_BYTES, 0)
                 if not head.startswith(b"#!"):
-                    return self._load(file, dentry, name, arguments, environment)
+                    raised = _raised(identity, dentry)
+                    return self._load(file, dentry, name, (arguments, environment), raised)
             interpreter, argument = _script_words(head)
             arguments = [interpreter, *argument, path, *arguments[1:]]
             path = name = interpreter
@@ -76,9 +85,10 @@ class ProgramLoader:
         file: FileDescription,
         dentry: Dentry,
         path: bytes,
-        words: Sequence[bytes],
-        environment: Sequence[bytes],
+        strings: tuple[Sequence[bytes], Sequence[bytes]],
+        identity: Identity,
     ) -> LoadedProgram:
+        words, environment = strings
         header, table = _headers(file)
         space = UserSpace(self._frames, self._code)
         try:
@@ -96,8 +106,7 @@ class ProgramLoader:
                 header.headers,
                 base,
                 entry,
-                self._vfs.user.uid,
-                self._vfs.user.gid,
+                identity,
             )
             pointer, vector = fill_stack(space, start, path, words, environment)
         except FaultError as error:
@@ -107,7 +116,7 @@ class ProgramLoader:
             space.release()
             raise
         space.stale = False  # no CPU knows any of it yet
-        return LoadedProgram(space, address, pointer, dentry.hold(), tuple(words), tuple(environment), vector)
+        return LoadedProgram(space, address, pointer, dentry.hold(), tuple(words), tuple(environment), vector, identity)
 
     def _load_interpreter(self, space: UserSpace, path: bytes) -> tuple[int, int]:
         """Load the dynamic loader; return where it lies, and its first instruction."""
@@ -118,6 +127,14 @@ class ProgramLoader:
             base = space.find_gap(pages) << PAGE_SHIFT if header.type == elf.ET_DYN else 0
             _map_segments(space, file, table, base)
             return base, header.entry + base
+
+
+def _raised(identity: Identity, dentry: Dentry) -> Identity:
+    """Return who runs a program: its file's owner and group, where its set-id bits say so and count."""
+    inode, counts = dentry.inode, not identity.no_new_privileges and "nosuid" not in dentry.mount.flags
+    sets_group = inode.mode & stat.S_ISGID and inode.mode & stat.S_IXGRP
+    owner = inode.uid if counts and inode.mode & stat.S_ISUID else None
+    return identity.executed(owner, inode.gid if counts and sets_group else None)
 
 
 def _headers(file: FileDescription) -> tuple[elf.ElfHeader, list[elf.ProgramHeader]]:

@@ -4,6 +4,7 @@ from vmguest.s390x.calls import (
     events,
     files,
     foreign_memory,
+    identity,
     information,
     ipc,
     locks,
@@ -16,6 +17,7 @@ from vmguest.s390x.calls import (
     pid_files,
     polling,
     posix_queues,
+    prctl,
     priorities,
     processes,
     processors,
@@ -29,12 +31,26 @@ from vmguest.s390x.calls import (
 from vmguest.s390x.calls.registry import SystemCall
 
 _GROUPS = (
-    *(events, files, foreign_memory, information, ipc, locks, memory, message_queues, messages, mounts, names),
+    *(
+        events,
+        files,
+        foreign_memory,
+        identity,
+        information,
+        ipc,
+        locks,
+        memory,
+        message_queues,
+        messages,
+        mounts,
+        names,
+    ),
     *(
         open_how,
         pid_files,
         polling,
         posix_queues,
+        prctl,
         priorities,
         processes,
         processors,

@@ -1,11 +1,9 @@
 """System calls on processes and threads."""
 
-import struct
 from errno import E2BIG, EAGAIN, ECHILD, EINVAL, ELOOP, ENOENT, ENOSYS, EPERM, ESRCH
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from dcss.errors import KernelError
-from vmguest.credentials import Credentials
 from vmguest.s390x.calls.paths import AT_EMPTY_PATH, AT_FDCWD, AT_SYMLINK_NOFOLLOW, place_of
 from vmguest.s390x.calls.registry import DONE, CallGroup
 from vmguest.s390x.calls.structures import INT, RLIMIT, ULONG, pack_rusage
@@ -38,13 +36,9 @@ _DEFAULT_LIMITS = {
     14: (0, 0),  # RLIMIT_RTPRIO
 }
 _RUSAGE_CHILDREN = -1
-_PR_SET_NAME, _PR_GET_NAME, _PR_SET_PDEATHSIG, _PR_GET_PDEATHSIG, _PR_GET_DUMPABLE = 15, 16, 1, 2, 3
-_PR_SET_NO_NEW_PRIVS, _PR_GET_NO_NEW_PRIVS, _PR_CAPBSET_READ, _PR_SET_DUMPABLE = 38, 39, 23, 4
-_COMM_BYTES = 16
 _MOST_FILES = 1 << 20  # fs.nr_open
 _MOST_WORDS = 0x10000
 _MOST_ARGUMENT_BYTES = 131_072  # MAX_ARG_STRLEN: 32 pages, with the zero byte
-_KEEP = 0xFFFF_FFFF
 _SIGINFO_BYTES = 128
 
 
@@ -357,110 +351,6 @@ def get_robust_list(system: System, thread: Thread, tid: int, address: int, size
     return 0
 
 
-# -- users -------------------------------------------------------------------------------------------------------------
-
-
-def _uid(_system: System, thread: Thread) -> int:
-    return thread.process.credentials.uid
-
-
-def _gid(_system: System, thread: Thread) -> int:
-    return thread.process.credentials.gid
-
-
-for _call in ("getuid", "geteuid"):
-    CALLS.add(name=_call)(_uid)
-for _call in ("getgid", "getegid"):
-    CALLS.add(name=_call)(_gid)
-
-
-def _become(system: System, thread: Thread, **changes: Any) -> int:
-    """Change who a process is: root may be anybody, others may be who they are."""
-    process = thread.process
-    before = process.credentials
-    after: Credentials = before._replace(**changes)
-    if not before.privileged and (after.uid, after.gid, after.groups) != (before.uid, before.gid, before.groups):
-        raise KernelError(EPERM, f"user {before.uid} may not become another")
-    process.credentials = system.vfs.user = after
-    return 0
-
-
-@CALLS.add("uint")
-def setuid(system: System, thread: Thread, uid: int) -> int:
-    """Become another user."""
-    return _become(system, thread, uid=uid)
-
-
-@CALLS.add("uint")
-def setgid(system: System, thread: Thread, gid: int) -> int:
-    """Become a member of another group."""
-    return _become(system, thread, gid=gid)
-
-
-@CALLS.add("uint", "uint")
-def setreuid(system: System, thread: Thread, _real: int, effective: int) -> int:
-    """Become another user."""
-    return 0 if effective == _KEEP else _become(system, thread, uid=effective)
-
-
-@CALLS.add("uint", "uint")
-def setregid(system: System, thread: Thread, _real: int, effective: int) -> int:
-    """Become a member of another group."""
-    return 0 if effective == _KEEP else _become(system, thread, gid=effective)
-
-
-@CALLS.add("uint", "uint", "uint")
-def setresuid(system: System, thread: Thread, _real: int, effective: int, _saved: int) -> int:
-    """Become another user."""
-    return 0 if effective == _KEEP else _become(system, thread, uid=effective)
-
-
-@CALLS.add("uint", "uint", "uint")
-def setresgid(system: System, thread: Thread, _real: int, effective: int, _saved: int) -> int:
-    """Become a member of another group."""
-    return 0 if effective == _KEEP else _become(system, thread, gid=effective)
-
-
-def _three(thread: Thread, number: int, addresses: tuple[int, ...]) -> int:
-    for address in addresses:
-        thread.process.space.write(address, struct.pack(">I", number))
-    return 0
-
-
-@CALLS.add("address", "address", "address")
-def getresuid(_system: System, thread: Thread, *addresses: int) -> int:
-    """Tell the user."""
-    return _three(thread, thread.process.credentials.uid, addresses)
-
-
-@CALLS.add("address", "address", "address")
-def getresgid(_system: System, thread: Thread, *addresses: int) -> int:
-    """Tell the group."""
-    return _three(thread, thread.process.credentials.gid, addresses)
-
-
-@CALLS.add("int", "address")
-def getgroups(_system: System, thread: Thread, size: int, buffer: int) -> int:
-    """Tell the other groups."""
-    groups = sorted(thread.process.credentials.groups)
-    if size:
-        if size < len(groups):
-            raise KernelError(EINVAL, f"{len(groups)} groups into {size}")
-        thread.process.space.write(buffer, struct.pack(f">{len(groups)}I", *groups))
-    return len(groups)
-
-
-@CALLS.add("int", "address")
-def setgroups(system: System, thread: Thread, size: int, buffer: int) -> int:
-    """Set the other groups."""
-    if not 0 <= size <= 65536:
-        raise KernelError(EINVAL, f"{size} groups")
-    if not thread.process.credentials.privileged:
-        raise KernelError(EPERM, "only root sets groups")
-    groups = struct.unpack(f">{size}I", thread.process.space.read(buffer, 4 * size))
-    return _become(system, thread, groups=frozenset(groups))
-
-
 # -- limits and usage --------------------------------------------------------------------------------------------------
 
 
@@ -525,35 +415,6 @@ def setpriority(_system: System, thread: Thread, _which: int, _who: int, nice: i
     """Set the priority, which changes nothing else: all take turns."""
     thread.process.nice = max(-20, min(19, nice))
     return 0
-
-
-@CALLS.add("int", "ulong", "ulong", "ulong", "ulong")
-def prctl(  # noqa: PLR0911 - one for each option
-    _system: System, thread: Thread, option: int, argument: int, *_: int
-) -> int:
-    """Change what a thread is."""
-    space = thread.process.space
-    if option == _PR_SET_NAME:
-        name = space.read(argument, _COMM_BYTES).split(b"\0")[0][: _COMM_BYTES - 1]
-        thread.name = name
-        if thread.tid == thread.process.pid:
-            thread.process.set_name(name)
-        return 0
-    if option == _PR_GET_NAME:
-        space.write(argument, thread.name.ljust(_COMM_BYTES, b"\0"))
-        return 0
-    if option in {_PR_SET_PDEATHSIG, _PR_SET_NO_NEW_PRIVS, _PR_SET_DUMPABLE}:
-        return 0
-    if option == _PR_GET_PDEATHSIG:
-        space.write(argument, bytes(INT.size))
-        return 0
-    if option == _PR_GET_DUMPABLE:
-        return 1
-    if option == _PR_GET_NO_NEW_PRIVS:
-        return 0
-    if option == _PR_CAPBSET_READ:
-        return int(thread.process.credentials.privileged)
-    raise KernelError(EINVAL, f"prctl {option}")
 
 
 @CALLS.add("ulong")

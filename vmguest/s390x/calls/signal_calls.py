@@ -5,6 +5,7 @@ from errno import EAGAIN, EINVAL, ENOMEM, EPERM, ESRCH
 from time import monotonic
 
 from dcss.errors import KernelError
+from vmguest.identity import CAP_KILL
 from vmguest.s390x.calls.registry import DONE, CallGroup
 from vmguest.s390x.calls.structures import STACK, TIMESPEC, ULONG
 from vmguest.s390x.process import Process, Thread, WaitError
@@ -162,9 +163,10 @@ def sigaltstack(system: System, thread: Thread, new: int, old: int) -> int:
 
 def may_signal(thread: Thread, process: Process, number: int) -> bool:
     """Return whether a thread may send a process a signal (check_kill_permission)."""
-    sender = thread.process.credentials
+    sender, target = thread.process.identity, process.identity.users
     same_session = number == SIGCONT and process.session == thread.process.session
-    return sender.privileged or sender.uid == process.credentials.uid or same_session
+    same_user = not {sender.users.real, sender.users.effective}.isdisjoint({target.real, target.saved})
+    return sender.capabilities.has(CAP_KILL) or same_user or same_session
 
 
 @CALLS.add("pid", "signal")

@@ -14,6 +14,7 @@ from vmguest.fs.namei import Vfs, mkdir, unlink
 from vmguest.fs.open import O_CREAT, O_NOFOLLOW, O_RDWR, open_file
 from vmguest.fs.pipe import make_pipe
 from vmguest.fs.program_files import add_program_files
+from vmguest.identity import Identity, Ids
 from vmguest.kernel import Kernel
 from vmguest.terminal import Terminal
 
@@ -88,6 +89,7 @@ def test_stat_has_the_kernels_fields(process: FakeProcess, kernel: Kernel) -> No
 
 def test_status_has_fields_of_the_kernels_in_its_order(process: FakeProcess, kernel: Kernel) -> None:
     process.credentials = Credentials(1000, 100, frozenset({5, 4}), 0o027)
+    process.identity = Identity(groups=Ids(100, 100, 100)).with_users(Ids(1000, 1000, 1000))
     ours = dict(line.split(":\t", 1) for line in text(kernel.vfs, "/proc/self/status").splitlines())
     theirs = re.findall(r"(?m)^(\w+):", Path("/proc/self/status").read_text())
     assert list(ours) == [name for name in theirs if name in ours]
