@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from socket import socket
 from time import monotonic
 from typing import Protocol
@@ -28,6 +29,10 @@ class ProgramHost(Protocol):
         """Advise the host's kernel on the memory of a CPU that was made."""
         ...
 
+    def gathered(self) -> AbstractContextManager[None]:
+        """Have the guest kernel's code that is called meanwhile lie together in memory."""
+        ...
+
     def isolate(self) -> Sequence[str]:
         """Take from the process what only its boot needed of the host; return what to log about that."""
         ...
@@ -49,7 +54,7 @@ class ProgramLevel:
         if kernel.vfs.on_rootfs(kernel.vfs.root()):
             return  # its files, made when programs begin, have the guest's own name
         programs = self._programs_of(kernel)
-        warm(kernel, programs)
+        warm(kernel, programs, self._host.gathered)
         programs.rest()
 
     def run_step(self, kernel: Kernel, step: CommandStep) -> None:

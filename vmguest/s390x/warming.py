@@ -4,6 +4,8 @@ They run as those of the host do, so that also the interpreter of the guest kern
 """
 
 from collections import deque
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from socket import AF_UNIX, SHUT_RDWR, SOCK_SEQPACKET, socket, socketpair
 from time import monotonic
 
@@ -22,27 +24,37 @@ _TOOLS = b"""\
 ls -l / | cat | sort | sed s/a/b/ | grep b | head -n 9 | tail -n 9 | cut -c 1-9 | tr a b | uniq | wc -l
 ls /; echo a | awk '{ print $1 }'; echo a | gawk '{ print $1 }'; basename /a; dirname /a; date; env true
 expr 1 + 1; printf %s a; sleep 0; test a; uname; find / -maxdepth 0; busybox true; tar --version; gzip --version
+"""
+_INTERPRETERS = b"""\
 perl -e 1; python3 -I -B -c 1; sqlite3 :memory: 'select 1'
 """
-_RUNS = 3
-_SECONDS = 10.0  # for all of it
+_RUNS = 4  # of each shell: a function is specialized after eight calls
+_SECONDS = 10.0  # for each list of scripts
 
 
-def warm(kernel: Kernel, programs: Programs) -> None:
+def warm(kernel: Kernel, programs: Programs, gathered: Callable[[], AbstractContextManager[None]]) -> None:
     """Have shells run scripts of their own commands and of those that most scripts run.
 
-    Nothing of the guest's changes by that. Without a shell, nothing is done.
+    Nothing of the guest's changes by that. Without a shell, nothing is done. The guest kernel's code that is called
+    within `gathered()` is put together in memory, and has to be called again to be specialized.
     """
     shells = [shell for shell in _SHELLS if existing(kernel.vfs, shell) is not None]
     if not shells:
         return
-    console, host = socketpair(AF_UNIX, SOCK_SEQPACKET)
-    with console, host:
-        scripts = [(shell, _OWN_COMMANDS) for shell in shells] * _RUNS + [(shells[-1], _TOOLS)]
-        other = _Host(host, scripts)
-        HostConsole(kernel, programs, console, other.look_at_clock).serve({host.fileno(): other.receive})
+    own = [(shell, _OWN_COMMANDS) for shell in shells]
+    tools, interpreters = ((shells[-1], script) for script in (_TOOLS, _INTERPRETERS))
+    with gathered():
+        _run(kernel, programs, [*own, tools])
+    _run(kernel, programs, [*own * _RUNS, tools, interpreters])
     for process in programs.running:
         programs.end(process)
+
+
+def _run(kernel: Kernel, programs: Programs, scripts: list[tuple[bytes, bytes]]) -> None:
+    console, host = socketpair(AF_UNIX, SOCK_SEQPACKET)
+    with console, host:
+        other = _Host(host, scripts)
+        HostConsole(kernel, programs, console, other.look_at_clock).serve({host.fileno(): other.receive})
 
 
 class _Host:

@@ -18,6 +18,7 @@ from dcss.engines.forked.entries import Entries, Entry, kill_child
 from dcss.engines.forked.families import Child, GuestFamilies, end_children, send_message
 from dcss.engines.forked.guest_process import GuestForker, GuestProgram
 from dcss.engines.forked.heap import fill_holes
+from dcss.engines.forked.hot_code import note_functions
 from dcss.engines.forked.packets import LOG, MAX_DESCRIPTORS, PACKET_BYTES, unpack_kill
 from dcss.host.libc import leave_freed_memory
 from dcss.host.prctl import adopt_orphans, die_with, set_name
@@ -47,6 +48,7 @@ def serve(control: socket.socket, guests: GuestKind) -> None:
     gc.collect()
     if not guests.overwrites_freed_memory:
         leave_freed_memory()
+    note_functions()
     fill_holes()
     gc.freeze()
     selector = selectors.DefaultSelector()

@@ -20,6 +20,7 @@ from dcss.abi.extmem import SegmentType
 from dcss.abi.hypercall import Reply, send_reply
 from dcss.abi.page import PAGE_SIZE
 from dcss.engines.forked.descriptors import LOG as _LOG
+from dcss.engines.forked.hot_code import gathered, note_functions
 from dcss.host.process import how_ended
 from dcss.host.rlimits import explain_fork
 from vmguest import hostmem
@@ -63,6 +64,9 @@ def rehearse(reservation: Reservation) -> None:
         size_bytes = -(-os.fstat(image).st_size // PAGE_SIZE) * PAGE_SIZE
         os.ftruncate(image, size_bytes)
         with _output_discarded():
+            note_functions()
+            with gathered():
+                _run(reservation, image, size_bytes)
             for _ in range(_RUNS):
                 _run(reservation, image, size_bytes)
     finally:

@@ -1,11 +1,12 @@
 """The fork server of engine `s390x`: has the guest kernel, the emulator and its system calls imported."""
 
 import os
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 from dcss.abi.console import Start
 from dcss.account.maps import read_maps
 from dcss.engines.forked import forkserver
+from dcss.engines.forked.hot_code import gathered
 from dcss.engines.forked.rehearsal import rehearse
 from dcss.engines.process.forkserver import preload as preload_kernel
 from dcss.host.landlock import NoFiles
@@ -40,6 +41,10 @@ class _Host:
         for vma in read_maps(os.getpid()):
             if vma.permissions == "rwxp" and not vma.inode:
                 hostmem.refuse_huge_pages(vma.start, vma.end - vma.start)
+
+    def gathered(self) -> AbstractContextManager[None]:
+        """Have the code that is called meanwhile lie together."""
+        return gathered()
 
     def isolate(self) -> tuple[str, ...]:
         """Leave this process nothing of the host but what it has open; return what is in force."""

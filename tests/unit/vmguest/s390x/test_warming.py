@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, cast
 
@@ -41,7 +42,7 @@ def test_it_leaves_the_guest_as_it_was(
         boot(kernel)
         made = Programs(kernel)
         before = kernel.counters(), threading.active_count()
-        warming.warm(kernel, made)
+        warming.warm(kernel, made, nullcontext)
         made.rest()
         assert made.running == ()
         assert made.anonymous_bytes == 0
@@ -63,8 +64,19 @@ def test_each_shell_and_then_the_tools(control_program: BlockingCp, monkeypatch:
     def body(process: FakeProcess) -> Iterator[None]:
         yield from process.write(b"out")
 
+    within: list[int] = []
+
+    @contextmanager
+    def gathered() -> Iterator[None]:
+        yield
+        within.append(len(commands))
+
     with guest_kernel(control_program) as kernel:
-        warming.warm(kernel, cast(Programs, Noting({b"fake": body})))
-    shells = [b"/bin/sh", b"/bin/bash"] * 3 + [b"/bin/bash"]
+        warming.warm(kernel, cast(Programs, Noting({b"fake": body})), gathered)
+    both = [b"/bin/sh", b"/bin/bash"]
+    shells = [*both, b"/bin/bash", *both * 4, b"/bin/bash", b"/bin/bash"]
     assert [words[:2] for words in commands] == [(shell, b"-c") for shell in shells]
-    assert all(tool in commands[-1][2] for tool in (b"| sort |", b"perl -e", b"python3 "))
+    assert within == [3]  # and all of that again, so that it is specialized
+    assert {words[2] for words in commands[:3]} < {words[2] for words in commands[3:]}
+    assert b"| sort |" in commands[2][2]
+    assert all(interpreter in commands[-1][2] for interpreter in (b"perl -e", b"python3 "))
