@@ -3,8 +3,10 @@
 import hashlib
 import os
 import random
+import shutil
 import subprocess
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pexpect
@@ -29,6 +31,7 @@ GUESTS = ("P", "M", "Z", "L", "X01", "X02")
 SHARING = ("P", "Z", "L", "X01", "X02")
 MACHINES = ("L", "X01", "X02")
 SECONDS = 700
+CAT = Path(__file__).parents[2] / "configs/s390x-programs/root/bin/cat"  # a program of s390x
 BIG_BYTES = 3_000_000
 AS_BEFORE = "mount -t ext2 -o ro,dax /dev/dcssblk0 /mnt"
 UNMAP = "for p in $(pidof agent); do tr '\\0' ' ' < /proc/$p/cmdline | grep -q map && kill $p; done"
@@ -39,6 +42,8 @@ def dcss() -> Iterator[Dcss]:
     with made_user() as made:
         made.environment["XDG_CACHE_HOME"] = os.environ.get("XDG_CACHE_HOME", f"{os.environ['HOME']}/.cache")
         (made.home / "tree/usr/lib/big.so").write_bytes(random.Random(1).randbytes(BIG_BYTES))
+        (made.home / "tree/usr/bin").mkdir(exist_ok=True)
+        shutil.copy(CAT, made.home / "tree/usr/bin/cat")
         guests = (
             f"name: P, {MOUNT}",
             "name: M, privilege: E, expect: nothing",
@@ -84,16 +89,23 @@ def test_the_same_steps_give_the_same_bytes_and_rows_of_the_same_fields(dcss: Dc
     wanted = hashlib.sha256((dcss.home / "tree/usr/lib/big.so").read_bytes()).hexdigest()
     for name in MACHINES:
         assert dcss("exec", name, "--", "sha256sum", "/mnt/usr/lib/big.so").stdout.split()[0] == wanted
-    # The small shell of engine process computes no digest.
-    command = dcss.command("exec", "P", "--", "cat", "/mnt/usr/lib/big.so")
-    options: dict[str, Any] = {"env": dcss.environment, **dcss.identity}
-    done = subprocess.run(command, cwd=dcss.home, stdout=subprocess.PIPE, check=True, timeout=60, **options)
-    assert hashlib.sha256(done.stdout).hexdigest() == wanted
+    # The small shell of engine process computes no digest, and a guest of engine s390x has no programs of its own.
+    for name, program in (("P", "cat"), ("Z", "/mnt/usr/bin/cat")):
+        command = dcss.command("exec", name, "--", program, "/mnt/usr/lib/big.so")
+        options: dict[str, Any] = {"env": dcss.environment, **dcss.identity}
+        done = subprocess.run(command, cwd=dcss.home, stdout=subprocess.PIPE, check=True, timeout=60, **options)
+        assert hashlib.sha256(done.stdout).hexdigest() == wanted, name
     rows = accounts(dcss)
     assert tuple(rows) == GUESTS
     assert len({rows[name]["guest"]["xip_bytes"] for name in SHARING}) == 1  # all have mapped the same files
     assert len({tuple(row) for row in rows.values()}) == 1
     assert len({(tuple(row["guest"]), tuple(row["host"])) for row in rows.values()}) == 1
+
+
+@pytest.mark.parametrize("name", ["L", "X01"])
+def test_a_machine_counts_its_modules(dcss: Dcss, name: str) -> None:
+    loaded = dcss("exec", name, "--", "cat", "/proc/modules").stdout.splitlines()
+    assert accounts(dcss)[name]["guest"]["module_bytes"] == sum(int(line.split()[1]) for line in loaded) > 0
 
 
 def test_each_machine_says_how_it_is_executed(dcss: Dcss) -> None:
@@ -104,7 +116,7 @@ def test_each_machine_says_how_it_is_executed(dcss: Dcss) -> None:
     assert f"X01, X02 by {rows['X01']['accelerator']}" in dcss("measure", dcss.system).stdout
 
 
-@pytest.mark.parametrize(("name", "most_bytes"), [("L", 110 << 20), ("X01", 200 << 20)])
+@pytest.mark.parametrize(("name", "most_bytes"), [("L", 110 << 20), ("X01", 230 << 20)])
 def test_what_a_machine_does_not_use_is_the_host_s(dcss: Dcss, name: str, most_bytes: int) -> None:
     """X01's QEMU has 90 MiB of its own; 277 MiB were private with a bounce buffer and large blocks alone reported."""
     pid = dcss.pid_of(name)

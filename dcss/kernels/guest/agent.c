@@ -29,6 +29,32 @@ static uint64_t number_after(const char *text, const char *label)
 	return 0;
 }
 
+/* Memory of the modules that are loaded: the second word of each line of /proc/modules, which a kernel without modules
+   has not. */
+static uint64_t bytes_of_modules(void)
+{
+	static char text[4096];
+	long descriptor = call3(SYS_open, (long)"/proc/modules", O_RDONLY, 0), size;
+	uint64_t sum = 0, value = 0;
+	int word = 0;
+
+	if (descriptor < 0)
+		return 0;
+	while ((size = call3(SYS_read, descriptor, (long)text, sizeof text)) > 0)
+		for (long at = 0; at < size; at++)
+			if (text[at] == '\n') {
+				sum += value;
+				value = 0;
+				word = 0;
+			} else if (text[at] == ' ') {
+				word++;
+			} else if (word == 1) {
+				value = value * 10 + (uint64_t)(text[at] - '0');
+			}
+	call3(SYS_close, descriptor, 0, 0);
+	return sum;
+}
+
 /* What the guest counts of itself, in bytes: file pages, buffers, anonymous memory, modules, pages in place, and how
    often its kernel failed. */
 static void count_memory(uint64_t counters[COUNTERS])
@@ -47,7 +73,8 @@ static void count_memory(uint64_t counters[COUNTERS])
 	counters[0] = (files > buffers ? files - buffers : 0) << 10; /* of block devices, buffers are among the files */
 	counters[1] = buffers << 10;
 	counters[2] = number_after(text, "\nAnonPages:") << 10;
-	counters[3] = counters[5] = 0; /* modules, oopses: not counted here */
+	counters[3] = bytes_of_modules();
+	counters[5] = 0; /* oopses: not counted here */
 	counters[4] = bytes_in_place();
 }
 
