@@ -17,6 +17,7 @@ from dcss.host.kvm import no_kvm_because
 from dcss.host.mark import Mark
 
 _TRIAL_SECONDS: Final = 10.0  # where KVM works, a kernel needs about one
+_KILL_SECONDS: Final = 5.0  # from SIGKILL to the end of QEMU, which a KVM that hangs may keep in the host's kernel
 _TRIAL_MEMORY: Final = "256M"
 _PARAMETERS: Final = "console=ttyS0 panic=-1 root="
 _PANIC: Final = b"Kernel panic - not syncing: VFS"
@@ -45,7 +46,7 @@ async def _trial(kernel: Path, mark: Mark) -> str:
             return f"with KVM the kernel did not come up within {_TRIAL_SECONDS:g} s{_last_line(log)}"
         finally:
             process.kill()
-            await process.ended
+            await asyncio.wait([process.ended], timeout=_KILL_SECONDS)
         came_up = _PANIC in os.pread(log, os.fstat(log).st_size, 0)
         return "" if came_up else f"with KVM, QEMU ended with status {status}{_last_line(log)}"
     finally:

@@ -133,15 +133,15 @@ def test_without_kvm_s_device_the_reason_is_told(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.parametrize(
-    ("script", "reason"),
+    ("script", "limit_seconds", "reason"),
     [
-        ("echo 'Kernel panic - not syncing: VFS: Unable to mount root fs'", ""),
-        ("echo 'error: failed to set MSR 0x48'; exit 1", "QEMU ended with status 1: error: failed to set MSR 0x48"),
-        ("echo Probing EDD; exec sleep 1000", "did not come up within 1 s: Probing EDD"),
+        ("echo 'Kernel panic - not syncing: VFS: Unable to mount root fs'", 60, ""),
+        ("echo 'error: failed to set MSR 0x48'; exit 1", 60, "QEMU ended with status 1: error: failed to set MSR 0x48"),
+        ("exec sleep 1000", 0.2, "did not come up within 0.2 s"),
     ],
 )
 def test_kvm_is_used_where_a_kernel_comes_up_with_it(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, reason: str
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, script: str, limit_seconds: float, reason: str
 ) -> None:
     """In place of QEMU and its device stand a script and a file."""
     (tmp_path / "kvm").touch()
@@ -150,7 +150,27 @@ def test_kvm_is_used_where_a_kernel_comes_up_with_it(
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
     monkeypatch.setattr(host_kvm, "DEVICE", str(tmp_path / "kvm"))
-    monkeypatch.setattr(kvm, "_TRIAL_SECONDS", 1.0)
+    monkeypatch.setattr(kvm, "_TRIAL_SECONDS", limit_seconds)
     chosen = asyncio.run(kvm.choose_accelerator(Path("/k"), Mark.of_this_process("s")))
     assert chosen.name == ("tcg" if reason else "kvm")
     assert chosen.downgraded_because.endswith(reason)
+
+
+def test_a_kvm_that_not_even_a_kill_ends_holds_nobody_up(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    class Stuck:
+        """A QEMU in the midst of a call that the host's kernel does not come back from."""
+
+        def __init__(self, *_: object) -> None:
+            self.ended = asyncio.get_running_loop().create_future()
+
+        def kill(self) -> None:
+            pass
+
+    (tmp_path / "kvm").touch()
+    monkeypatch.setattr(host_kvm, "DEVICE", str(tmp_path / "kvm"))
+    monkeypatch.setattr(kvm, "QemuProcess", Stuck)
+    monkeypatch.setattr(kvm, "_TRIAL_SECONDS", 0.01)
+    monkeypatch.setattr(kvm, "_KILL_SECONDS", 0.01)
+    chosen = asyncio.run(kvm.choose_accelerator(Path("/k"), Mark.of_this_process("s")))
+    assert chosen.name == "tcg"
+    assert chosen.downgraded_because.endswith("did not come up within 0.01 s")
