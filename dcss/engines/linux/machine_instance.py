@@ -111,10 +111,8 @@ class MachineInstance(ToldByConsole, ABC):
 
     async def _unpack(self) -> mmap.mmap | None:
         """Return the kernel as it lies in storage; None where that is not known."""
-        from dcss.kernels.unpacked_file import unpacked_file
-
         try:
-            return await in_thread(unpacked_file, self._initramfs.kernel)
+            return await in_thread(_prepare_search, self._initramfs.kernel)
         except DcssError as error:
             self._note(f"{error}: what it has in common with a segment counts as a copy")
             return None
@@ -218,3 +216,11 @@ class MachineInstance(ToldByConsole, ABC):
     def _give_up(self, reason: str) -> None:
         self._reason = self._reason or reason
         self.kill()
+
+
+def _prepare_search(kernel: Path) -> mmap.mmap:
+    """Unpack a kernel and import what finds it in storage, as its machine boots: that is waited for later."""
+    from dcss.engines.linux import initramfs_pages, kernel_pages  # noqa: F401 with numpy
+    from dcss.kernels.unpacked_file import unpacked_file
+
+    return unpacked_file(kernel)
