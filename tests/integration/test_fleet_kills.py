@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from cli_support import GUEST, MAP, Dcss, made_user
-from dask_support import Dask
+from cli_support import GUEST, MAP, SHARED_MEMORY, Dcss, made_user
+from dask_support import LOOPBACK, Dask
+from namespaces_support import Namespaces, made_namespaces
 
 Victim = Literal["worker", "cp", "scheduler", "client"]
 Step = Literal["up", "verify", "measure", "down"]
@@ -25,32 +26,45 @@ STEP_SECONDS = 60.0
 
 
 class Cluster:
-    """A scheduler and a worker for each host, and the fleet that they run."""
+    """A scheduler and a worker for each host, and the fleet that they run; the second host is where things happen."""
 
-    def __init__(self, dcss: Dcss) -> None:
+    def __init__(self, dcss: Dcss, namespaces: Namespaces | None = None) -> None:
         self.dcss = dcss
+        self.namespaces = namespaces
+        self.names = HOSTS if namespaces is None else tuple(namespaces.hosts)
+        self.host = self.names[1]
         self.name = f"k{os.getpid()}"
         self.path = dcss.home / "fleet.yaml"
         self.path.write_text(
-            f"system: {self.name}\nhosts: [{', '.join(HOSTS)}]\nplacement: spread\n"
+            f"system: {self.name}\nhosts: [{', '.join(self.names)}]\nplacement: spread\n"
             "segments: [{name: LIB, at: 0x20000000, image: {directory: tree}}]\n"
-            f"guests: [{{name: G, count: 2, {GUEST}, {MAP}}}]\n"
+            f"guests: [{{name: G, count: {len(self.names)}, {GUEST}, {MAP}}}]\n"
         )
         dcss.own(self.path)
         self.restart()
 
     def restart(self) -> None:
-        self.dask = Dask(self.dcss)
-        self.workers = {host: self.dask.worker(host) for host in HOSTS}
+        options = LOOPBACK if self.namespaces is None else ("--host", self.namespaces.address)
+        self.dask = Dask(self.dcss, options=options)
+        self.workers = {host: self.start_worker(host) for host in self.names}
+
+    def start_worker(self, host: str) -> "subprocess.Popen[str]":
+        if self.namespaces is None:
+            return self.dask.worker(host)
+        there = self.namespaces.hosts[host]
+        return self.dask.worker(host, prefix=there.prefix, options=("--host", there.address))
 
     def words(self, command: str) -> tuple[str | Path, ...]:
-        return ("fleet", command, self.path, "--scheduler", self.dask.address)
+        trust = () if self.namespaces is None else ("--trust-network",)
+        return ("fleet", command, self.path, "--scheduler", self.dask.address, *trust)
 
     def fleet(self, command: str) -> Any:
         return self.dcss.json(*self.words(command), timeout_seconds=110)
 
     def objects(self) -> list[str]:
-        return [path.name for path in Path("/dev/shm").glob(f"dcss.{self.name}-*")]
+        places = [SHARED_MEMORY]
+        places += [each.shared_memory for each in self.namespaces.hosts.values()] if self.namespaces else []
+        return [path.name for place in places for path in place.glob(f"dcss.{self.name}-*")]
 
     def processes(self, host: str) -> dict[int, str]:
         """Return what runs on a host besides its worker."""
@@ -58,14 +72,14 @@ class Cluster:
         return {pid: name for pid, name in found.items() if pid != self.workers[host].pid}
 
     def cps(self) -> list[int]:
-        """Return the CPs of host b that live."""
-        return [pid for pid, name in self.processes("b").items() if name == CP]
+        """Return the CPs of the host that live."""
+        return [pid for pid, name in self.processes(self.host).items() if name == CP]
 
     def is_in(self, step: Step) -> bool:
-        """Return True while the step's command works on host b and a CP lives there, which `up` starts half-way."""
+        """Return True while the step's command works on the host and a CP lives there, which `up` starts half-way."""
         if not self.cps():
             return False
-        for pid in self.processes("b"):
+        for pid in self.processes(self.host):
             with suppress(OSError):
                 if f"\0dcss\0{step}\0".encode() in Path(f"/proc/{pid}/cmdline").read_bytes():
                     return True
@@ -74,7 +88,7 @@ class Cluster:
     def kill(self, victim: Victim, client: int) -> None:
         match victim:
             case "worker":
-                self.workers["b"].kill()
+                self.workers[self.host].kill()
             case "scheduler":
                 self.dask.kill_scheduler()
             case "client":
@@ -87,17 +101,17 @@ class Cluster:
     def repair(self, victim: Victim) -> None:
         """Start again what was killed, as whoever runs the cluster would."""
         if victim == "worker":
-            self.workers["b"].wait()
-            self.workers["b"] = self.dask.worker("b")
+            self.workers[self.host].wait()
+            self.workers[self.host] = self.start_worker(self.host)
         elif victim == "scheduler":
             self.dask.close()
             self.restart()
 
 
 @contextmanager
-def made_cluster(dcss: Dcss) -> Iterator[Cluster]:
+def made_cluster(dcss: Dcss, namespaces: Namespaces | None = None) -> Iterator[Cluster]:
     """Make a cluster; what its hosts still have afterwards is swept with the user's home."""
-    running = Cluster(dcss)
+    running = Cluster(dcss, namespaces)
     try:
         yield running
     finally:
@@ -111,29 +125,30 @@ def cluster(dcss: Dcss) -> Iterator[Cluster]:
 
 
 def kill_in_the_middle(cluster: Cluster, victim: Victim, step: Step) -> None:
-    """Kill something while host b is in the middle of a step, and have the next `up` and `verify` find all in order."""
+    """Kill something while a host is in the middle of a step, and have the next `up` and `verify` find all in order."""
     cluster.fleet("down" if step == "up" else "up")
     client = cluster.dcss.start(*cluster.words(step), "--json", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     end = time.monotonic() + STEP_SECONDS
     while not cluster.is_in(step):
-        assert client.poll() is None, f"{step} ended before it was seen on host b: {client.communicate()}"
-        assert time.monotonic() < end, f"{step} was not seen on host b"
+        assert client.poll() is None, f"{step} ended before it was seen on its host: {client.communicate()}"
+        assert time.monotonic() < end, f"{step} was not seen on its host"
     cluster.kill(victim, client.pid)
     client.communicate(timeout=100)
     cluster.repair(victim)
     up = cluster.fleet("up")
-    assert {host["host"]: len(host["document"]["guests"]) for host in up["hosts"]} == {"a": 1, "b": 1}
+    guests = {host["host"]: len(host["document"]["guests"]) for host in up["hosts"]}
+    assert guests == dict.fromkeys(cluster.names, 1)
     assert cluster.fleet("verify")["verdict"] == "verified"
     pids = {host["document"]["pid"] for host in up["hosts"]}
     again = cluster.fleet("up")
-    assert [host["adopted"] for host in again["hosts"]] == [True, True]
+    assert all(host["adopted"] for host in again["hosts"])
     assert {host["document"]["pid"] for host in again["hosts"]} == pids
 
 
 def assert_down_leaves_nothing(cluster: Cluster) -> None:
     cluster.fleet("down")
     assert cluster.objects() == []
-    for host in HOSTS:
+    for host in cluster.names:
         assert cluster.processes(host) == {}
         assert list((cluster.dcss.home / f"{host}-r" / "dcss").glob(f"{cluster.name}-*")) == []
 
@@ -151,11 +166,28 @@ def test_what_is_killed_while_the_fleet_comes_up_is_made_good(cluster: Cluster, 
 @pytest.mark.timeout(FIFTY_SECONDS)
 def test_fifty_kills_in_the_middle_of_all_steps_leave_a_fleet_that_converges() -> None:
     with made_user() as dcss, made_cluster(dcss) as cluster:
-        for number in range(KILLS):
-            victim, step = VICTIMS[number % len(VICTIMS)], STEPS[number // len(VICTIMS) % len(STEPS)]
-            try:
-                kill_in_the_middle(cluster, victim, step)
-            except BaseException as error:
-                error.add_note(f"kill {number}: {victim} in the middle of {step}")
-                raise
-        assert_down_leaves_nothing(cluster)
+        kill_fifty_times(cluster)
+
+
+@pytest.mark.slow
+@pytest.mark.minutes
+@pytest.mark.timeout(FIFTY_SECONDS)
+def test_fifty_kills_on_hosts_that_share_nothing_leave_a_fleet_that_converges() -> None:
+    with (
+        made_namespaces(("h1", "h2", "h3")) as namespaces,
+        made_user() as dcss,
+        made_cluster(dcss, namespaces) as cluster,
+    ):
+        kill_fifty_times(cluster)
+
+
+def kill_fifty_times(cluster: Cluster) -> None:
+    """Kill each victim in the middle of each step, again and again."""
+    for number in range(KILLS):
+        victim, step = VICTIMS[number % len(VICTIMS)], STEPS[number // len(VICTIMS) % len(STEPS)]
+        try:
+            kill_in_the_middle(cluster, victim, step)
+        except BaseException as error:
+            error.add_note(f"kill {number}: {victim} in the middle of {step}")
+            raise
+    assert_down_leaves_nothing(cluster)
