@@ -27,16 +27,16 @@ class TransferError(DcssError):
 
 
 class SegmentCache:
-    """The files in one directory; several processes may use it at once."""
+    """The files in one directory, by their digests; several processes may use it at once."""
 
     def __init__(self, directory: Path, max_bytes: int = DEFAULT_MAX_BYTES) -> None:
         directory.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._directory = private_directory(directory)
+        self.directory = private_directory(directory)
         self._max_bytes = max_bytes
 
     def find(self, digest: str) -> Path | None:
         """Return the file with this content, and note that it was used; None if it is not here, or not all of it."""
-        path = self._directory / digest
+        path = self.directory / digest
         try:
             os.utime(path)
         except FileNotFoundError:
@@ -64,7 +64,7 @@ class SegmentCache:
 
     def finish(self, content: Content, keep: Collection[str] = ()) -> Path:
         """Give the content its name when all of it is here, and make room. Raises TransferError where it is damaged."""
-        path = self._directory / content.digest
+        path = self.directory / content.digest
         if self.find(content.digest) is None:
             part = path.with_suffix(_PART)
             with self._part(content.digest, content.size_bytes) as descriptor:
@@ -81,7 +81,7 @@ class SegmentCache:
     def _make_room(self, keep: Collection[str]) -> None:
         """Remove what was used longest ago until the rest is within the bound."""
         files = []
-        for path in self._directory.iterdir():
+        for path in self.directory.iterdir():
             with suppress(FileNotFoundError):
                 status = path.stat()
                 files.append((status.st_mtime_ns, path, status.st_blocks * 512))
@@ -96,7 +96,7 @@ class SegmentCache:
     @contextmanager
     def _part(self, digest: str, size_bytes: int) -> Iterator[int]:
         """Open what has arrived of a content, for this process alone; what has not reads as zeros."""
-        path = (self._directory / digest).with_suffix(_PART)
+        path = (self.directory / digest).with_suffix(_PART)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -53,11 +53,7 @@ def finish_content(base: str | None, content: Answer, keep: Sequence[str]) -> No
 
 def ensure_up(base: str | None, system: str, yaml: bytes, images: Sequence[str]) -> Answer:
     """Have a system run that this YAML describes: one that does is left alone, one of another YAML is replaced."""
-    cache = _cache(base)
-    for digest in images:
-        if cache.find(digest) is None:
-            raise TransferError(f"segment {digest[:12]} is not in the cache any more; start the command again")
-    text = with_images(yaml, _directory(base) / "segments")
+    text = with_images(yaml, find_images(base, images))
     config = _directory(base) / f"{system}.{sha256(text).hexdigest()[:_DIGEST_CHARACTERS]}.yaml"
     with _alone(base, system) as lock:
         # Each command takes a few tenths of a second: what has no directory needs neither question nor end.
@@ -68,6 +64,15 @@ def ensure_up(base: str | None, system: str, yaml: bytes, images: Sequence[str])
             _dcss(base, ["down", system], lock)
         write_durably(config, lambda descriptor: write_all(descriptor, text), mode=0o600)
         return {"adopted": False, **_dcss(base, ["up", str(config), "-d"], lock)}
+
+
+def find_images(base: str | None, digests: Sequence[str]) -> Path:
+    """Return the directory in which images are by their digests. Raises TransferError where one is not."""
+    cache = _cache(base)
+    for digest in digests:
+        if cache.find(digest) is None:
+            raise TransferError(f"segment {digest[:12]} is not in the cache any more; start the command again")
+    return cache.directory
 
 
 def ask(base: str | None, system: str, command: str) -> Answer:

@@ -3,8 +3,10 @@
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from queue import Empty, SimpleQueue
 from secrets import token_hex
+from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any, Final
 
@@ -14,6 +16,8 @@ from dcss.errors import LaunchError
 from dcss.fleet.host_yaml import dump_yaml, portable_system
 from dcss.fleet.hosts import HostAnswer
 from dcss.fleet.sweep import task
+from dcss.fleet.sweep.children import stop_children
+from dcss.fleet.sweep.images import SweepImages
 from dcss.fleet.sweep.results import KernelFigures, RunFigures, SweepRow, row_of
 from dcss.fleet.sweep.workers import Workers
 from dcss.version import VERSION
@@ -47,6 +51,11 @@ class SweepRun:
         self._unfinished = len(configurations)
         self._answers: SimpleQueue[tuple[_Try, str, HostAnswer]] = SimpleQueue()
         self._run = token_hex(8)
+        self._scratch = TemporaryDirectory(prefix="dcss-sweep-")
+        self._systems = {
+            each.digest: portable_system(each.data, plan.directory) for each in configurations if plan.command == "run"
+        }
+        self._images = SweepImages(Path(self._scratch.name), self._run, self._systems.values(), workers.hosts)
         self._stopping = Event()
         self._threads: dict[tuple[str, int], Thread] = {}
 
@@ -65,6 +74,8 @@ class SweepRun:
                 row = self._judge(tried, worker, answer)
                 if row is not None:
                     self._unfinished -= 1
+                    if tried.configuration.digest in self._systems:
+                        self._images.release(self._systems[tried.configuration.digest])
                     yield row
         finally:
             self._stop()
@@ -104,10 +115,13 @@ class SweepRun:
     def _arguments(self, configuration: Configuration, worker: str) -> tuple[Any, ...]:
         plan = self._plan
         words, yaml = ["kernel-test"], None
+        images: list[str] = []
         if plan.command == "run":
             words = ["run"]
             name = f"{plan.name[:_NAME_CHARACTERS]}-{configuration.digest[:_DIGEST_CHARACTERS]}-{token_hex(2)}"
-            yaml = dump_yaml({"system": name, **portable_system(configuration.data, plan.directory)})
+            own = self._systems[configuration.digest]
+            system, images = self._images.give(own, worker, self._workers.node(worker))
+            yaml = dump_yaml({**system, "system": name})
         else:
             words.append(configuration.data["kernel"])
             if "check" in configuration.data:
@@ -117,6 +131,7 @@ class SweepRun:
             "slots": self._workers.place(worker).at_once,
             "words": words,
             "yaml": yaml,
+            "images": images,
             "time_limit_seconds": plan.time_limit_seconds,
         }
         return self._run, order
@@ -169,6 +184,8 @@ class SweepRun:
         for thread in self._threads.values():
             thread.join(_END_SECONDS)
             while thread.is_alive():
-                # Again and again: a thread may just have been about to begin.
+                # Again and again: a thread may just have been about to begin, and an image is built here.
+                stop_children(self._run)
                 self._workers.hosts.call_beside(task.stop_configurations, self._run)
                 thread.join(_END_SECONDS)
+        self._scratch.cleanup()

@@ -6,36 +6,33 @@ Called by name with plain data, and answers with plain data.
 import fcntl
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import rmtree
-from threading import Lock
 from typing import Any, Final
 
 from dcss.documents import from_document, to_document
+from dcss.fleet.host_yaml import with_images
+from dcss.fleet.sweep.children import start_child, stop_children, wait_for_child
 from dcss.fleet.sweep.results import KernelFigures, RunFigures
-from dcss.fleet.tasks import Answer, environment_of
+from dcss.fleet.tasks import Answer, environment_of, find_images
 from dcss.host.paths import cache_directory, private_directory
 from dcss.host.text import utc_now
 from dcss.results import RunResult, sum_of
 from dcss.version import VERSION
 
-_GRACE_SECONDS: Final = 30.0  # for taking a system down
 _LOOK_SECONDS: Final = 0.05
 _ERROR_CHARACTERS: Final = 500
-_running: dict[int, tuple[str, "subprocess.Popen[bytes]"]] = {}
-_running_lock: Final = Lock()
 
 
 def run_configuration(base: str | None, run: str, order: Mapping[str, Any]) -> Answer:
     """Run a `dcss` command with --json and return how it ended and what it found.
 
     `run` is by what `stop_configurations` finds it. `order` has the command's `words`, the `yaml` that they are about
-    or None, its `time_limit_seconds` or None, the `worker`, and `slots`: how many configurations the worker may run at
+    or None, the digests of its `images`, which the host was sent, its `time_limit_seconds` or None, the `worker`, and
+    `slots`: how many configurations the worker may run at
     once; this one waits until there are fewer, whoever's they are.
     """
     words, limit_seconds = list(order["words"]), order["time_limit_seconds"]
@@ -43,14 +40,16 @@ def run_configuration(base: str | None, run: str, order: Mapping[str, Any]) -> A
     with _slot(base, order["worker"], order["slots"]) as (lock, directory):
         waited_seconds = time.monotonic() - began
         if order["yaml"] is not None:
-            (directory / "system.yaml").write_bytes(order["yaml"])
+            yaml = with_images(order["yaml"], find_images(base, order["images"]))
+            (directory / "system.yaml").write_bytes(yaml)
             words.append(str(directory / "system.yaml"))
         # Nothing of a configuration is kept: neither logs nor saved segments.
         environment = {**environment_of(base), "XDG_STATE_HOME": str(directory / "state")}
         began_at = utc_now()
         began = time.monotonic()
-        process = _start(run, words, environment, lock, directory)
-        timed_out = _wait(process, limit_seconds)
+        # The lock stays taken until the command has ended, also where this process is killed.
+        process = start_child(run, [*words, "--json"], environment, directory, pass_fds=(lock,))
+        timed_out = wait_for_child(process, limit_seconds)
         seconds = time.monotonic() - began
         figures, error = _figures(words[0], (directory / "stdout").read_bytes())
         lines = (directory / "stderr").read_text(errors="replace").strip().splitlines()
@@ -75,48 +74,7 @@ def run_configuration(base: str | None, run: str, order: Mapping[str, Any]) -> A
 
 def stop_configurations(run: str) -> int:
     """End what this process runs of a sweep; each takes its system down. Return how many there were."""
-    with _running_lock:
-        found = [process for of, process in _running.values() if of == run]
-        for process in found:
-            with suppress(ProcessLookupError):
-                process.terminate()
-    return len(found)
-
-
-def _start(
-    run: str, arguments: Sequence[str], environment: Mapping[str, str], lock: int, scratch: Path
-) -> "subprocess.Popen[bytes]":
-    with (scratch / "stdout").open("wb") as out, (scratch / "stderr").open("wb") as err, _running_lock:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "dcss.fleet.tied_child", str(os.getpid()), *arguments, "--json"],
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=err,
-            pass_fds=(lock,),  # it stays taken until the command has ended, also where this process is killed
-            start_new_session=True,  # Ctrl-C reaches this process alone, which ends the others
-        )
-        _running[process.pid] = run, process
-    return process
-
-
-def _wait(process: "subprocess.Popen[bytes]", limit_seconds: float | None) -> bool:
-    """Wait until the command has ended; return True if it was ended since its time was over."""
-    timed_out = False
-    try:
-        process.wait(limit_seconds)
-    except subprocess.TimeoutExpired:
-        timed_out = True
-        process.terminate()
-        try:
-            process.wait(_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-    finally:
-        with _running_lock:
-            del _running[process.pid]
-    return timed_out
+    return stop_children(run)
 
 
 @contextmanager

@@ -81,6 +81,10 @@ class Workers:
         same = sum(self._nodes[other] == self._nodes[name] for other in {*self._there, name})
         return WorkerPlace(self._at_once, self._at_once * same)
 
+    def node(self, name: str) -> str:
+        """Return the machine that a worker is on."""
+        return self._nodes[name]
+
     def _meet(self, names: Sequence[str]) -> None:
         self._nodes |= {name: str(facts["node"]) for name, facts in ask_facts(self.hosts, names).items()}
 
