@@ -130,6 +130,8 @@ def _parsed(kind: Any, value: object, where: str) -> Any:
     origin, arguments = get_origin(kind), get_args(kind)
     if origin is tuple and isinstance(value, list):
         return tuple(_parsed(arguments[0], item, f"{where}[{index}]") for index, item in enumerate(value))
+    if origin is dict and isinstance(value, dict):  # a document within a document
+        return value
     if origin in {UnionType, Union} and NoneType in arguments:
         return None if value is None else _parsed(arguments[0], value, where)
     if (origin is Literal and value in arguments) or type(value) is kind:

@@ -19,13 +19,18 @@ fleet_argument = click.argument("config", metavar="FLEET.yaml", type=click.Path(
 
 
 def hosts_options(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Let a command reach the hosts: by a scheduler, or as stand-ins on this machine."""
+    """Let a command about a fleet reach the hosts: by a scheduler, or as stand-ins on this machine."""
+    return fleet_argument(scheduler_options(function))
+
+
+def scheduler_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Let a command be told how hosts are reached."""
     for option in (
         click.option("--scheduler", metavar="ADDRESS", help="The Dask scheduler whose workers are the hosts."),
         click.option("--trust-network", is_flag=True, help="Take an address beyond this machine without TLS."),
     ):
         function = option(function)
-    return fleet_argument(json_option(function))
+    return json_option(function)
 
 
 @contextmanager

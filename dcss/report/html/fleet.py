@@ -1,36 +1,90 @@
 """The report of a fleet: what its hosts found, as one result whose segments and claims say on which host they are."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from dcss.documents import from_document
-from dcss.fleet.results import FleetResult
-from dcss.report.html.source import ReportHost, ReportSource
+from dcss.errors import ConfigError
+from dcss.fleet.results import FleetHost, FleetResult
+from dcss.report.html.source import ReportHost, ReportSource, read_document
 from dcss.results import Claim, MeasureResult, Totals, Verdict, VerifyResult, sum_of
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
+    _Result = TypeVar("_Result", bound=DataclassInstance)
+
+_WANTED = "what dcss fleet run, verify or measure print with --json"
 _NAMED_HOSTS = 8  # in the detail of a claim
 
 
-def fleet_source(verify: FleetResult, measure: FleetResult) -> ReportSource:
-    """Return what a report shows of a fleet, of which each host was asked for its verdict and its memory."""
+def fleet_source(verify: FleetResult | None, measure: FleetResult | None) -> ReportSource:
+    """Return what a report shows of a fleet, of which each host was asked for its verdict, its memory, or both."""
     hosts = tuple(_hosts(verify, measure))
     return ReportSource(
-        _verify(verify.system, verify.verdict or "unproved", hosts), _measure(measure.system, hosts), hosts=hosts
+        None if verify is None else _verify(verify.system, verify.verdict or "unproved", hosts),
+        None if measure is None else _measure(measure.system, hosts),
+        hosts=hosts,
     )
 
 
-def _hosts(verify: FleetResult, measure: FleetResult) -> Iterator[ReportHost]:
-    measured = {host.host: host for host in measure.hosts}
-    for proved in verify.hosts:
-        other = measured[proved.host]
-        reason = proved.reason or other.reason
+def read_fleet_source(names: Sequence[str]) -> ReportSource:
+    """Return the source in what `dcss fleet run`, or verify and measure, printed with --json. Raises ConfigError."""
+    verify: FleetResult | None = None
+    measure: FleetResult | None = None
+    for name in names:
+        document = read_document(name, _WANTED)
+        found = document if {"verify", "measure"} <= set(document) else {_kind(document, name): document}
+        if "verify" in found:
+            verify = _once(verify, _parsed(found["verify"], name), name, "verify")
+        if "measure" in found:
+            measure = _once(measure, _parsed(found["measure"], name), name, "measure")
+    if verify is not None and measure is not None and verify.system != measure.system:
+        systems = f"fleet {verify.system} and of fleet {measure.system}"
+        raise ConfigError(f"{', '.join(names)}: found results of {systems}, wanted those of one")
+    return fleet_source(verify, measure)
+
+
+def _kind(document: Mapping[str, Any], name: str) -> str:
+    """Return of which command a document is, by what it alone has."""
+    for field, command in (("verdict", "verify"), ("totals", "measure")):
+        if document.get(field) is not None and "hosts" in document:
+            return command
+    keys = ", ".join(sorted(map(str, document))[:8]) or "no field"
+    raise ConfigError(f"{name}: found an object with {keys}, wanted {_WANTED}")
+
+
+def _parsed(document: object, name: str) -> FleetResult:
+    try:
+        return from_document(FleetResult, document)
+    except ValueError as error:
+        raise ConfigError(f"{name}: {error}: it is not {_WANTED}") from error
+
+
+def _once(earlier: FleetResult | None, found: FleetResult, name: str, command: str) -> FleetResult:
+    if earlier is not None:
+        raise ConfigError(f"{name}: found another result of dcss fleet {command}, wanted one of each at most")
+    return found
+
+
+def _hosts(verify: FleetResult | None, measure: FleetResult | None) -> Iterator[ReportHost]:
+    proved = {} if verify is None else {host.host: host for host in verify.hosts}
+    measured = {} if measure is None else {host.host: host for host in measure.hosts}
+    for name in dict.fromkeys((*proved, *measured)):
+        found = [each for each in (proved.get(name), measured.get(name)) if each is not None]
         yield ReportHost(
-            proved.host,
-            proved.system,
-            reason,
-            None if proved.document is None else from_document(VerifyResult, proved.document),
-            None if other.document is None else from_document(MeasureResult, other.document),
+            name,
+            found[0].system,
+            next((each.reason for each in found if each.reason is not None), None),
+            _result(VerifyResult, proved.get(name)),
+            _result(MeasureResult, measured.get(name)),
         )
+
+
+def _result(kind: "type[_Result]", host: FleetHost | None) -> "_Result | None":
+    parse: Callable[..., _Result] = from_document
+    return None if host is None or host.document is None else parse(kind, host.document)
 
 
 def _verify(system: str, verdict: Verdict, hosts: Sequence[ReportHost]) -> VerifyResult:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     _Result = TypeVar("_Result", bound=DataclassInstance)
 
 STDIN = "-"
-_WANTED = "what dcss run, verify, measure or inspect print with --json"
+WANTED = "what dcss run, verify, measure or inspect print with --json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,26 +70,31 @@ class ReportSource:
 
 def read_source(name: str) -> ReportSource:
     """Return the results in a file of JSON; the name `-` stands for stdin. Raises ConfigError, OSError."""
+    return source_of(read_document(name), name)
+
+
+def read_document(name: str, wanted: str = WANTED) -> Mapping[str, Any]:
+    """Return the document in a file of JSON, or on stdin, which is no error's. Raises ConfigError, OSError."""
     try:
         document = json.loads(_read(name))
     except ValueError as error:
-        raise ConfigError(f"{name}: found no JSON document ({error}), wanted {_WANTED}") from error
-    return source_of(document, name)
-
-
-def source_of(document: object, where: str) -> ReportSource:
-    """Return the results that a document has, by the fields that each has. Raises ConfigError."""
-    if not isinstance(document, Mapping):
-        raise ConfigError(f"{where}: found {type(document).__name__}, wanted an object: {_WANTED}")
+        raise ConfigError(f"{name}: found no JSON document ({error}), wanted {wanted}") from error
+    if not isinstance(document, dict):
+        raise ConfigError(f"{name}: found {type(document).__name__}, wanted an object: {wanted}")
     if isinstance(document.get("error"), Mapping):
         lines = document["error"].get("lines")
         said = lines[0] if isinstance(lines, list) and lines else "no reason"
-        raise ConfigError(f"{where}: found the document of a command that failed ({said}), wanted {_WANTED}")
+        raise ConfigError(f"{name}: found the document of a command that failed ({said}), wanted {wanted}")
+    return document
+
+
+def source_of(document: Mapping[str, Any], where: str) -> ReportSource:
+    """Return the results that a document has, by the fields that each has. Raises ConfigError."""
     verify = document.get("verify", document if "claims" in document else None)
     measure = document.get("measure", document if "totals" in document else None)
     if verify is None and measure is None:
         keys = ", ".join(sorted(map(str, document))[:8]) or "no field"
-        raise ConfigError(f"{where}: found an object with {keys}, wanted {_WANTED}")
+        raise ConfigError(f"{where}: found an object with {keys}, wanted {WANTED}")
     return ReportSource(
         _parsed(VerifyResult, verify, where),
         _parsed(MeasureResult, measure, where),

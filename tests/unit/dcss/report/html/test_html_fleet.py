@@ -1,12 +1,18 @@
 """The report of a fleet has the verdict of all hosts, each host, and guests, segments and files with their hosts."""
 
+import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from report_support import decoded_column, fleet_results, run_on_host
 
+from dcss.documents import to_document
+from dcss.errors import ConfigError
+from dcss.fleet.results import FleetRunResult, FleetTotals
 from dcss.report.html.facts import host_rows, verdict, warnings
-from dcss.report.html.fleet import fleet_source
+from dcss.report.html.fleet import fleet_source, read_fleet_source
 from dcss.report.html.payload import payload
 from dcss.report.html.render import render_report
 from dcss.results import Claim
@@ -67,3 +73,48 @@ def test_a_claim_holds_where_it_does_on_every_host(
     assert (books.holds, books.applies, baselines.applies) == (together, True, False)
     worst = min("ab", key=lambda name: {False: 0, None: 1, True: 2}[holds["ab".index(name)]])
     assert books.detail.startswith(f"{worst}: seen on {worst}; ")
+
+
+TOTALS = {"guests": 0, "private_bytes": 0, "segment_bytes": 0, "saved_bytes": 0}
+
+
+def written(path: Path, document: object) -> str:
+    path.write_text(json.dumps(document))
+    return str(path)
+
+
+def test_documents_of_run_or_of_verify_and_measure_give_the_same_report(tmp_path: Path) -> None:
+    verify, measure = fleet_results({"a": run_on_host("a"), "b": None}, "unproved")
+    measure = replace(measure, totals=FleetTotals(2, None, None, None))
+    one = written(tmp_path / "verify.json", to_document(verify))
+    other = written(tmp_path / "measure.json", to_document(measure))
+    whole = FleetRunResult("web", "unproved", verify, verify, measure, verify)
+    run = written(tmp_path / "run.json", to_document(whole))
+    assert read_fleet_source([run]) == read_fleet_source([other, one]) == fleet_source(verify, measure)
+    alone = read_fleet_source([one])
+    assert (alone.verify is None, alone.measure, alone.hosts[1].reason) == (False, None, "has no worker")
+    assert "✓ verified" in render_report(alone)
+    assert read_fleet_source([other]).verify is None
+    assert "has no worker" in render_report(read_fleet_source([other]))
+
+
+@pytest.mark.parametrize(
+    ("documents", "said"),
+    [
+        ([{"hosts": [], "system": "web"}], "found an object with hosts, system, wanted what dcss fleet run"),
+        ([{"error": {"lines": ["it is down"]}}], "a command that failed (it is down), wanted what dcss fleet run"),
+        ([{"hosts": 1, "system": "web", "verdict": "verified"}], "it is not what dcss fleet run"),
+        ([{"hosts": [], "system": "web", "verdict": "verified"}] * 2, "found another result of dcss fleet verify"),
+        (
+            [
+                {"hosts": [], "system": "web", "verdict": "verified"},
+                {"hosts": [], "system": "db", "totals": TOTALS},
+            ],
+            "found results of fleet web and of fleet db, wanted those of one",
+        ),
+    ],
+)
+def test_what_is_no_result_of_a_fleet_is_said(tmp_path: Path, documents: list[dict[str, object]], said: str) -> None:
+    names = [written(tmp_path / f"{number}.json", document) for number, document in enumerate(documents)]
+    with pytest.raises(ConfigError, match=re.escape(said)):
+        read_fleet_source(names)

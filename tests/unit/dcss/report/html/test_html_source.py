@@ -38,10 +38,12 @@ def test_each_part_alone_is_enough(part: str) -> None:
         ({"verify": 5}, "found 5, wanted VerifyResult"),
     ],
 )
-def test_anything_else_is_named(document: Any, said: str) -> None:
+def test_anything_else_is_named(document: Any, said: str, tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    path.write_text(json.dumps(document))
     with pytest.raises(ConfigError) as raised:
-        source_of(document, "result.json")
-    assert str(raised.value).startswith("result.json: ")
+        read_source(str(path))
+    assert str(raised.value).startswith(f"{path}: ")
     assert said in str(raised.value)
 
 
