@@ -13,6 +13,7 @@ import numpy.typing as npt
 from dcss.abi.page import PAGE_SHIFT
 from dcss.account.pagemap import runs_of
 from dcss.account.targets import AddressRange
+from dcss.engines.linux.moved_code import copies_of, moved_code
 from dcss.engines.linux.storage_pages import Words, marks_of, present_pages, words_of
 
 _LEAST_PAGES = 16  # that must agree on where the kernel is
@@ -28,9 +29,14 @@ def kernel_ranges(pid: int, storage: AddressRange, image: bytes | mmap.mmap) -> 
     kernel = words_of(image)
     marks, places, repeated = np.unique(marks_of(kernel), return_index=True, return_counts=True)
     marks, places = marks[repeated == 1], places[repeated == 1]
-    moved = [
-        first_page + _moved(marks, places, words_of(content)) for first_page, content in present_pages(pid, storage)
-    ]
+    code = moved_code(image)
+    moved: list[npt.NDArray[np.int64]] = []
+    copies: list[tuple[int, int]] = []
+    for first_page, content in present_pages(pid, storage):
+        words = words_of(content)
+        moved.append(first_page + _moved(marks, places, words))
+        if code is not None:
+            copies += [(first_page + page, pages) for page, pages in copies_of(kernel, code, words)]
     distances, votes = np.unique(np.concatenate(moved), return_counts=True) if moved else (np.array([0]), np.array([0]))
     if not len(votes) or votes.max() < _LEAST_PAGES:
         return ()
@@ -38,14 +44,17 @@ def kernel_ranges(pid: int, storage: AddressRange, image: bytes | mmap.mmap) -> 
     around = AddressRange(
         max(storage.start, start << PAGE_SHIFT), min(storage.end, (start + len(kernel)) << PAGE_SHIFT)
     )
-    found = [
+    found = {
         page + first_page
         for first_page, content in present_pages(pid, around)  # read again: less than to keep all of storage
         for page in _mostly_equal(kernel, words_of(content), first_page - start)
-    ]
+    }
+    # The code that runs below 2 GiB is copied there once; whoever has it again has a copy.
+    elsewhere = [copy for copy in copies if code is not None and copy[0] != start + code]
+    found |= {page + offset for page, pages in elsewhere[:1] for offset in range(pages)}
     return tuple(
         AddressRange(first << PAGE_SHIFT, (first + pages) << PAGE_SHIFT)
-        for first, pages in runs_of(np.array(found, np.int64))
+        for first, pages in runs_of(np.array(sorted(found), np.int64))
     )
 
 

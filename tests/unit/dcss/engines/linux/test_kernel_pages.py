@@ -56,3 +56,20 @@ def test_a_few_pages_alike_are_no_kernel(storage: mmap.mmap) -> None:
     storage[AT * PAGE_SIZE : (AT + 8) * PAGE_SIZE] = KERNEL[: 8 * PAGE_SIZE]
     assert found_in(storage) == []
     assert found_in(storage, bytes(4 * PAGE_SIZE)) == []
+
+
+def test_code_that_is_copied_below_2_gib_is_the_kernel_s_once(storage: mmap.mmap) -> None:
+    # sam31; diag %r2,%r4,CODE; sam64, for each code that takes 31-bit addresses
+    calls = b"".join(
+        bytes.fromhex(f"010d 8324{code} 010e") for code in ("0014", "0210", "008c", "026c", "0308", "000c")
+    )
+    code = calls.ljust(PAGE_SIZE, b"\x07")
+    kernel = KERNEL[: 20 * PAGE_SIZE] + code + KERNEL[21 * PAGE_SIZE :]
+    storage[AT * PAGE_SIZE : (AT + KERNEL_PAGES) * PAGE_SIZE] = kernel
+    both = code + page_of(21)
+    for page in (10, 100):
+        storage[page * PAGE_SIZE : (page + 2) * PAGE_SIZE] = both
+    assert found_in(storage, kernel) == [(10, 12), (AT, AT + KERNEL_PAGES)]
+    storage[12 * PAGE_SIZE : 12 * PAGE_SIZE + 1] = b"x"
+    storage[11 * PAGE_SIZE : 12 * PAGE_SIZE] = bytes(PAGE_SIZE)  # its data have changed
+    assert found_in(storage, kernel) == [(10, 11), (AT, AT + KERNEL_PAGES)]
