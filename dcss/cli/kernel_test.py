@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import traceback
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -66,7 +67,8 @@ def command(
     dcss kernel-test debian:bookworm debian:trixie -j 4
     git bisect run dcss kernel-test . --bisect
 
-    Exit status: 0 all checks hold; 1 some do not; 2 usage; 3 a kernel could not be tested.
+    Exit status: 0 all checks hold; 1 some do not; 2 usage; 3 a kernel could not be tested. With --bisect, 125 for
+    a kernel that cannot be tested, and 128 for whatever else goes wrong, such as a KERNEL that is not there.
     """
     only_one(json=as_json, csv=csv_table, tap=tap)
     if not kernels and not listing:
@@ -74,7 +76,19 @@ def command(
     form: Form = "json" if as_json else "csv" if csv_table else "tap" if tap else "table"
     if listing:
         raise SystemExit(_list(checks))
-    raise SystemExit(_run(kernels, checks, jobs, junit, form, bisect=bisect))
+    try:
+        result = _run(kernels, checks, jobs, junit, form)
+    except (DcssError, OSError) as error:
+        if not bisect:
+            raise
+        click.echo(f"dcss kernel-test: {error}", err=True)
+        raise SystemExit(_BROKEN) from error
+    except Exception as error:
+        if not bisect:
+            raise
+        traceback.print_exception(error)
+        raise SystemExit(_BROKEN) from error
+    raise SystemExit(_status(result, bisect=bisect))
 
 
 def _run(
@@ -83,9 +97,7 @@ def _run(
     jobs: int,
     junit: Path | None,
     form: Form,
-    *,
-    bisect: bool,
-) -> int:
+) -> "KernelTestResult":
     from dcss.kernel_test.bench import kernel_source
     from dcss.kernel_test.checks import chosen
     from dcss.kernel_test.results import CHECK_COLUMNS, check_rows, junit_xml, tap_lines
@@ -96,12 +108,7 @@ def _run(
     if junit is not None:
         check_written_path("--junit", junit)
     logging.getLogger("dcss").setLevel(logging.ERROR)  # that no guest loads its segments is as it should be
-    try:
-        result = _test(tuple(dict.fromkeys(kernels)), checks, jobs)
-    except DcssError:
-        if bisect:
-            return _BROKEN
-        raise
+    result = _test(tuple(dict.fromkeys(kernels)), checks, jobs)
     if junit is not None:
         write_whole(junit, junit_xml(result).encode())
     match form:
@@ -114,7 +121,7 @@ def _run(
                 click.echo(line)
         case "table":
             _show(result)
-    return _status(result, bisect=bisect)
+    return result
 
 
 def _list(names: tuple[str, ...]) -> int:

@@ -27,13 +27,36 @@ _SPARE_SECONDS: Final = 30.0  # of the host, beside a check's own limit
 _BOOT_SECONDS: Final = 180
 _LOG_BYTES: Final = 8192
 _DEBIAN: Final = "debian:"
+# Segments without a file system: what CP is told of each. P1 to P8 adjoin; so do those that one line names.
+_EMPTY: Final = {
+    "INSIDE": "02000-020FF SR",
+    "NEXTEW": "13000-130FF EW",  # behind HIGH
+    "NEWSW": "17000-170FF SN",
+    "CPWRITES": "17100-171FF SC",
+    "NEXTER": "18000-180FF ER",
+    "ONEEW": "18100-181FF EW",
+    "NEWEW": "18800-188FF EN",
+    "MIXED": "18900-1897F EW 18980-189FF EN",
+    "TWOSR": "19000-1907F SR 19080-190FF SR",
+    "GAPEW": "19100-1917F EW 19190-191FF EW",
+    "SIXEW": " ".join(f"{page:X}-{page + 15:X} EW" for page in range(0x19200, 0x19260, 16)),
+    "SEVENEW": " ".join(f"{page:X}-{page + 15:X} EW" for page in range(0x19300, 0x19370, 16)),
+    "HALF": "1A000-1A07F SR",
+    "OTHER": "1A080-1A0FF SR",
+    "OVERLAP": "1A040-1A1FF SR",
+    "GONE": "1F000-1F0FF SR",
+    "CLOSED": "1B000-1B0FF SR RSTD",
+    "SAVEDA": "1C000-1C0FF SR",
+    "SAVEDB": "1C100-1C1FF SR",
+    **{f"P{number + 1}": f"{page:X}-{page + 0xFF:X} SR" for number, page in enumerate(range(0x1D000, 0x1D800, 0x100))},
+}
 # Runs the check beside itself: a script in the kernel's hands cannot be killed, and is left behind.
 _WRAPPER: Final = """
 rm -f /tmp/late
 cat >/tmp/check <<'END-OF-CHECK'
 {script}
 END-OF-CHECK
-sh /tmp/check >/tmp/output 2>&1 </dev/null &
+setsid sh /tmp/check >/tmp/output 2>&1 </dev/null &
 check=$!
 (sleep {limit}; : >/tmp/late) >/dev/null 2>&1 &
 timer=$!
@@ -53,6 +76,7 @@ done
 kill $timer 2>/dev/null
 wait $check
 status=$?
+kill -KILL -$check 2>/dev/null && sleep 0.2  # what a failed check has left running, and may have a device open
 cat /tmp/output
 umount /mnt 2>/dev/null
 for name in /sys/devices/dcssblk/*/shared; do
@@ -89,6 +113,10 @@ def test_kernel(
             # What checks save is theirs alone.
             environment = {"XDG_STATE_HOME": str(directory / "state")}
             with System(_config(source, directory), directory=directory, environment=environment) as system:
+                for name, ranges in _EMPTY.items():
+                    system.cp(f"DEFSEG {name} {ranges}")
+                    system.cp(f"SAVESEG {name}")
+                release = _release(system.guests["TEST"], kernel)
                 for result in _results(system.guests["TEST"], checks):
                     results.append(result)
                     on_check(result)
@@ -112,6 +140,14 @@ def _results(guest: Guest, checks: Sequence[Check]) -> Iterator[CheckResult]:
         yield result
         if result.outcome in {"hung", "lost"} or _taint(guest) != taint:
             guest.stop()
+
+
+def _release(guest: Guest, kernel: Kernel) -> str:
+    """Return the kernel's version, which a file or directory does not tell in its name."""
+    try:
+        return f"Linux {guest.exec(['uname', '-r'], timeout_seconds=_SPARE_SECONDS).stdout.strip()}"
+    except DcssError:
+        return kernel.label
 
 
 def _taint(guest: Guest) -> str | None:

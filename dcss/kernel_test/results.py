@@ -1,14 +1,16 @@
 """What the checks found in each kernel, and the forms in which that is told: table, TAP, JUnit XML."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 from xml.etree import ElementTree
 
 from dcss.documents import JsonObject, columns_of
 from dcss.results import Result
 
 Outcome = Literal["ok", "failed", "hung", "skipped", "lost"]
+_UNPRINTABLE: Final = re.compile(r"[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 BAD: frozenset[Outcome] = frozenset({"failed", "hung", "lost"})
 
 
@@ -62,53 +64,79 @@ def check_rows(result: KernelTestResult) -> list[JsonObject]:
 
 
 def tap_lines(result: KernelTestResult) -> Iterator[str]:
-    """Yield the result as TAP 14, a subtest for each kernel; the kernel's own KTAP is made of the same lines."""
-    yield "TAP version 14"
+    """Yield the result as KTAP, the kernel's form of TAP, with a subtest for each kernel that was tested.
+
+    Source: Documentation/dev-tools/ktap.rst of Linux.
+    """
+    yield "KTAP version 1"
     yield f"1..{len(result.kernels)}"
     for number, kernel in enumerate(result.kernels, 1):
-        yield f"# Subtest: {kernel.kernel}"
-        yield f"    1..{len(kernel.checks)}"
+        name = _tap_words(kernel.kernel)
+        if kernel.untested:
+            yield from (f"# {line}" for line in kernel.untested.splitlines())
+        else:
+            yield "    KTAP version 1"
+            yield f"    # Subtest: {name}"
+            yield f"    1..{len(kernel.checks)}"
         for place, check in enumerate(kernel.checks, 1):
             yield from _tap_check(place, check)
-        good = "not ok" if kernel.bad or kernel.untested else "ok"
-        yield f"{good} {number} - {kernel.kernel}{f' # {kernel.untested}' if kernel.untested else ''}"
+        yield f"{'not ok' if kernel.bad or kernel.untested else 'ok'} {number} {name}"
 
 
 def _tap_check(place: int, check: CheckResult) -> Iterator[str]:
     if check.outcome == "skipped":
-        yield f"    ok {place} - {check.check} # SKIP {check.message}"
+        yield f"    ok {place} {check.check} # SKIP {_tap_words(check.message)}"
         return
-    yield f"    {'not ok' if check.outcome in BAD else 'ok'} {place} - {check.check}"
     if check.outcome in BAD:
-        yield f"    # {check.outcome}: {check.message}"
+        yield f"    # {check.check} {check.outcome}: {_tap_words(check.message)}"
+    yield f"    {'not ok' if check.outcome in BAD else 'ok'} {place} {check.check}"
+
+
+def _tap_words(text: str) -> str:
+    """Return a text on one line, without the character that begins a directive."""
+    return " ".join(text.replace("#", "_").split())
 
 
 def junit_xml(result: KernelTestResult) -> str:
     """Return the result as JUnit XML, a suite for each kernel."""
     suites = ElementTree.Element("testsuites")
     for kernel in result.kernels:
-        skipped = sum(check.outcome == "skipped" for check in kernel.checks)
-        counts = {"tests": len(kernel.checks), "failures": len(kernel.bad), "skipped": skipped}
-        counts["errors"] = int(bool(kernel.untested))
-        attributes = {"name": kernel.kernel} | {name: str(count) for name, count in counts.items()}
-        suite = ElementTree.SubElement(suites, "testsuite", attributes)
+        suite = ElementTree.SubElement(suites, "testsuite", _junit_counts(kernel))
         if kernel.untested:
-            ElementTree.SubElement(
-                ElementTree.SubElement(suite, "testcase", name="boot"), "error"
-            ).text = kernel.untested
+            boot = ElementTree.SubElement(suite, "testcase", name="boot", classname=_printable(kernel.kernel))
+            ElementTree.SubElement(boot, "error").text = _printable(kernel.untested)
         for check in kernel.checks:
             case = ElementTree.SubElement(
-                suite, "testcase", name=check.check, classname=kernel.kernel, time=f"{check.seconds:.3f}"
+                suite,
+                "testcase",
+                name=check.check,
+                classname=_printable(kernel.kernel),
+                time=f"{check.seconds:.3f}",
             )
+            message = _printable(check.message)
             if check.outcome == "skipped":
-                ElementTree.SubElement(case, "skipped", message=check.message)
+                ElementTree.SubElement(case, "skipped", message=message)
             elif check.outcome in BAD:
-                failure = ElementTree.SubElement(case, "failure", message=check.message, type=check.outcome)
+                failure = ElementTree.SubElement(case, "failure", message=message, type=check.outcome)
                 failure.text = _printable(check.details)
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode") + "\n"
 
 
+def _junit_counts(kernel: KernelResult) -> dict[str, str]:
+    """Return a suite's attributes; a kernel that could not be tested is a test case of its own."""
+    untested = int(bool(kernel.untested))
+    counts = {
+        "tests": len(kernel.checks) + untested,
+        "failures": len(kernel.bad),
+        "skipped": sum(check.outcome == "skipped" for check in kernel.checks),
+        "errors": untested,
+    }
+    seconds = sum(check.seconds for check in kernel.checks)
+    named = {"name": _printable(kernel.kernel), "time": f"{seconds:.3f}"}
+    return named | {name: str(count) for name, count in counts.items()}
+
+
 def _printable(text: str) -> str:
-    """Return a text without what XML cannot hold."""
-    return "".join(char for char in text if char in "\n\t" or char >= " ")
+    """Return a text without what XML 1.0 cannot hold: most control characters, surrogates, and U+FFFE and U+FFFF."""
+    return _UNPRINTABLE.sub("", text)

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from dcss.api.guest import ExecResult, Guest
 from dcss.cli import kernel_test as cli
 from dcss.config.sources import DebianKernel, KernelFile
-from dcss.errors import ConfigError, GuestFailedError
+from dcss.errors import ConfigError, GuestFailedError, LaunchError
 from dcss.kernel_test import bench
 from dcss.kernel_test.bench import kernel_source
 from dcss.kernel_test.checks import DEFAULT_LIMIT_SECONDS, all_checks, check_of, chosen, prelude
@@ -88,31 +88,53 @@ def test_kernels_are_paths_or_suites(tmp_path: Path) -> None:
 
 def test_tap_has_a_subtest_for_each_kernel() -> None:
     assert list(tap_lines(RESULT)) == [
-        "TAP version 14",
+        "KTAP version 1",
         "1..2",
-        "# Subtest: one",
+        "    KTAP version 1",
+        "    # Subtest: one",
         "    1..4",
-        "    ok 1 - add",
-        "    not ok 2 - busy",
-        "    # failed: found 'x', wanted 'y'",
-        "    ok 3 - dax # SKIP no dax",
-        "    not ok 4 - race",
-        "    # hung: it did not end within 30 s",
-        "not ok 1 - one",
-        "# Subtest: two",
-        "    1..0",
-        "not ok 2 - two # no such package",
+        "    ok 1 add",
+        "    # busy failed: found 'x', wanted 'y'",
+        "    not ok 2 busy",
+        "    ok 3 dax # SKIP no dax",
+        "    # race hung: it did not end within 30 s",
+        "    not ok 4 race",
+        "not ok 1 one",
+        "# no such package",
+        "not ok 2 two",
     ]
+
+
+def test_no_word_of_a_kernel_or_message_is_taken_for_tap() -> None:
+    check = CheckResult("add", "is added", "failed", 1.0, "#1 failed\nok 2 no")
+    result = KernelTestResult((KernelResult("a # b", "", (check,)), KernelResult("c", "", (), "no\nok 3 package")))
+    assert list(tap_lines(result))[5:] == [
+        "    # add failed: _1 failed ok 2 no",
+        "    not ok 1 add",
+        "not ok 1 a _ b",
+        "# no",
+        "# ok 3 package",
+        "not ok 2 c",
+    ]
+
+
+def test_junit_holds_what_xml_cannot() -> None:
+    check = CheckResult("add", "is added", "failed", 1.0, "\x1b[1mno\ud800", "\uffff")
+    skipped = CheckResult("dax", "has dax", "skipped", 1.0, "\x00")
+    text = junit_xml(KernelTestResult((KernelResult("a", "", (check, skipped)), KernelResult("b", "", (), "\x07"))))
+    failure = ElementTree.fromstring(text.encode()).find("testsuite/testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "[1mno"
 
 
 def test_junit_has_a_suite_for_each_kernel() -> None:
     suites = ElementTree.fromstring(junit_xml(RESULT))
     one, two = suites
-    assert one.attrib == {"name": "one", "tests": "4", "failures": "2", "skipped": "1", "errors": "0"}
+    assert one.attrib == {"name": "one", "tests": "4", "failures": "2", "skipped": "1", "errors": "0", "time": "33.500"}
     failure = one.find("testcase[@name='busy']/failure")
     assert failure is not None
     assert (failure.get("message"), failure.text) == ("found 'x', wanted 'y'", "console <of it>")
-    assert two.get("errors") == "1"
+    assert (two.get("errors"), two.get("tests"), len(two)) == ("1", "1", 1)
 
 
 @pytest.mark.parametrize(
@@ -172,6 +194,24 @@ def test_no_check_runs_in_a_kernel_that_an_earlier_one_has_tainted() -> None:
     found = list(bench._results(cast("Guest", guest), checks))
     assert [result.outcome for result in found] == ["ok", "failed", "ok", "lost", "ok", "ok"]
     assert guest.ran == [("ok", 1), ("oops", 1), ("ok", 2), ("ended", 2), ("ok", 3), ("ok", 3)]
+
+
+@pytest.mark.parametrize("words", [["/no/such/kernel"], ["debian:sid", "--check", "no-such"]])
+def test_bisect_stops_where_the_bench_cannot_run(words: list[str]) -> None:
+    done = CliRunner().invoke(cli.command, [*words, "--bisect"])
+    assert done.exit_code == 128, "git bisect run takes 1 to 127 for a bad commit"
+    assert "wanted" in done.output
+
+
+@pytest.mark.parametrize("error", [LaunchError("no qemu"), ValueError("a fault of the bench"), OSError("no space")])
+def test_bisect_stops_and_says_why_where_the_bench_breaks(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> KernelResult:
+        raise error
+
+    monkeypatch.setattr(bench, "test_kernel", broken)
+    done = CliRunner().invoke(cli.command, ["debian:sid", "--bisect"])
+    assert done.exit_code == 128
+    assert str(error) in done.output
 
 
 def test_a_failing_row_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch) -> None:
