@@ -20,7 +20,7 @@ SOURCES = (
     *("event_calls", "file_calls", "ipc_calls", "limit_calls", "lock_calls"),
     *("memory_calls", "process_calls", "pty_calls", "scheduling_calls", "socket_calls", "watch_calls"),
 )
-OF_ROOT = ("identity_calls",)  # in a guest, programs are root
+OF_ROOT = ("identity_calls", "root_calls")  # in a guest, programs are root
 ON_DISKS = ("lock_calls", "memory_calls", "watch_calls")
 
 

@@ -32,6 +32,7 @@ class FakeProcess:
     environment: tuple[bytes, ...] = (b"A=1", b"B=2")
     auxiliary_vector: bytes = b"\0" * 16
     executable: Dentry | None = None
+    root: Dentry | None = None
     directory: Dentry | None = None
     terminal: Terminal | None = None
     threads: tuple[int, ...] = (PID,)

@@ -100,7 +100,7 @@ def _get_file_system(vfs: Vfs, type_name: str, disk: BlockDevice | None, options
 
 def _make_mount_point(vfs: Vfs, names: list[bytes]) -> Dentry:
     """Return a directory's place; what it lacks is made where that is on rootfs."""
-    dentry = vfs.root()
+    dentry = vfs.root_of_task()
     path = b"/" + b"/".join(reversed(names))
     while names:
         name = names.pop()

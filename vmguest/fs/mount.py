@@ -56,12 +56,21 @@ class Dentry(NamedTuple):
         """The path from the root; of what is in no tree, as a pipe, what names it (d_dname)."""
         if self.parent is None and self.name:
             return self.name
+        return self.path_from(None)
+
+    def path_from(self, root: "Dentry | None") -> bytes:
+        """Return the path from another root, as getcwd(2) tells it: what is not below that is `(unreachable)`."""
         names = []
         dentry: Dentry | None = self
-        while dentry is not None and dentry.parent is not None:
+        while dentry is not None and dentry.parent is not None and not (root is not None and dentry.is_at(root)):
             names.append(dentry.name)
             dentry = dentry.parent
-        return b"/" + b"/".join(reversed(names))
+        reached = root is None or (dentry is not None and dentry.is_at(root))
+        return (b"" if reached else b"(unreachable)") + b"/" + b"/".join(reversed(names))
+
+    def is_at(self, other: "Dentry") -> bool:
+        """Return whether another place is the same directory."""
+        return self.mount is other.mount and self.inode.number == other.inode.number
 
     @property
     def is_mount_root(self) -> bool:

@@ -89,6 +89,7 @@ class Vfs(MountNamespace):
         self.locks: LockKeeper | None = None
         self.watches: Watcher | None = None
         self.user = ROOT
+        self.task_root: Dentry | None = None  # of the task that runs, where chroot(2) gave it another one
         self.scope: Scope | None = None  # of the path that is walked now, where it may not lead everywhere
 
     def notify(self, mask: int, place: Dentry, *, itself: bool = True, parent: bool = True) -> None:
@@ -118,7 +119,9 @@ class Vfs(MountNamespace):
             if name == b".":
                 continue
             if name == b"..":
-                if dentry.parent is not None and not (scope is not None and scope.stays(dentry)):
+                is_top = dentry.parent is None or (self.task_root is not None and dentry.is_at(self.task_root))
+                if not is_top and not (scope is not None and scope.stays(dentry)):
+                    assert dentry.parent is not None
                     above = self.follow_mount(dentry.parent)
                     if scope is not None:
                         scope.check_step(dentry, above)
@@ -148,7 +151,12 @@ class Vfs(MountNamespace):
 
     def _beginning(self) -> Dentry:
         """Return where an absolute path begins."""
-        return self.root() if self.scope is None else self.scope.begin(self.root())
+        root = self.root_of_task()
+        return root if self.scope is None else self.scope.begin(root)
+
+    def root_of_task(self) -> Dentry:
+        """Return the root of the task that runs."""
+        return self.root() if self.task_root is None else self.task_root
 
     def children(self, directory: Dentry) -> Iterator[Dentry]:
         """Yield what a directory holds, mounts in place of what they cover."""

@@ -114,7 +114,7 @@ class ProcTasks:
         self._links: dict[bytes, Callable[[ProcessView], Dentry | None]] = {
             b"cwd": lambda process: process.directory,
             b"exe": lambda process: process.executable,
-            b"root": lambda _: source.vfs.root(),
+            b"root": lambda process: process.root or source.vfs.root(),
         }
         self._entries = list(chain(self._files, self._links, (_MEMORY,)))
 

@@ -90,6 +90,11 @@ class ProcessView(Protocol):
         ...
 
     @property
+    def root(self) -> Dentry | None:
+        """Where its absolute paths begin, None for the guest's root."""
+        ...
+
+    @property
     def files(self) -> Descriptors:
         """Open files."""
         ...

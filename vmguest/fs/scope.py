@@ -31,7 +31,7 @@ class Scope:
         """Return whether `..` leads from a place to itself. Raises KernelError(EXDEV) where it would lead out."""
         if not self._flags & (RESOLVE_BENEATH | RESOLVE_IN_ROOT):
             return False
-        at_top = place.mount is self._top.mount and place.inode.number == self._top.inode.number
+        at_top = place.is_at(self._top)
         if at_top and self._flags & RESOLVE_BENEATH:
             raise KernelError(EXDEV, "'..' leads out of where the path must stay")
         return at_top

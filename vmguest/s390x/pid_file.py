@@ -44,7 +44,7 @@ def new_pid_file(vfs: Vfs, process: Process, flags: int) -> FileDescription:
 
 
 def process_of(thread: Thread, number: int) -> tuple[Process, bool]:
-    """Return the process of a descriptor, and whether a wait for it blocks. Raises KernelError(EBADF)."""
+    """Return the process of a descriptor of pidfd_open, and whether a wait for it blocks. Raises KernelError(EBADF)."""
     opened = thread.process.files.get(number)
     if not isinstance(opened.file, PidFile):
         raise KernelError(EBADF, f"descriptor {number}: no process")

@@ -126,10 +126,11 @@ class ProcessDebugger(Protocol):
 
 
 class Directory:
-    """The working directory of a process (struct fs_struct)."""
+    """The working directory of a process, and its root where that is another one (struct fs_struct)."""
 
-    def __init__(self, place: Dentry) -> None:
+    def __init__(self, place: Dentry, root: Dentry | None = None) -> None:
         self.place = place.hold()
+        self.root = None if root is None else root.hold()
 
     def change(self, place: Dentry) -> None:
         """Change the working directory."""
@@ -137,13 +138,22 @@ class Directory:
         self.place.release()
         self.place = place
 
+    def change_root(self, root: Dentry | None) -> None:
+        """Change the root; None is that of the guest."""
+        if root is not None:
+            root.hold()
+        if self.root is not None:
+            self.root.release()
+        self.root = root
+
     def fork(self) -> "Directory":
         """Return a child's."""
-        return Directory(self.place)
+        return Directory(self.place, self.root)
 
     def close(self) -> None:
         """Leave it."""
         self.place.release()
+        self.change_root(None)
 
 
 @dataclass(slots=True, eq=False)

@@ -75,6 +75,11 @@ class ProgramView:
         return SignalMasks(process.pending.mask, blocked, ignored, caught)
 
     @property
+    def root(self) -> Dentry | None:
+        """Where its absolute paths begin, None for the guest's root."""
+        return None if self._process.ended is not None else self._process.directory.root
+
+    @property
     def virtual_bytes(self) -> int:
         """Size of its address space."""
         return 0 if self._process.ended is not None else sum(a.pages for a in self._process.space.areas) * PAGE_SIZE

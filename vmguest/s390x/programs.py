@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
 from dcss.errors import KernelError
+from vmguest.credentials import ROOT
 from vmguest.fs.descriptors import Descriptors
 from vmguest.fs.namei import existing
 from vmguest.fs.open import FileDescription
@@ -62,6 +63,7 @@ class Programs:
         Raises KernelError as execve(2) does: ENOENT, EACCES, ENOEXEC, ENOMEM.
         """
         vfs = self._kernel.vfs
+        vfs.user, vfs.task_root = ROOT, None  # whoever ran last
         directory = vfs.resolve(command.directory)
         if not directory.inode.is_dir:
             raise KernelError(ENOTDIR, f"{os.fsdecode(command.directory)}: not a directory")

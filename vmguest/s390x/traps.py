@@ -60,6 +60,7 @@ class Traps:
         """Make the call again that a loaded thread waits in, deliver its signals; return whether it can run."""
         kernel, process = self._kernel, thread.process
         kernel.vfs.user, kernel.current_pid, kernel.current_tid = process.credentials, process.pid, thread.tid
+        kernel.vfs.task_root = process.directory.root
         if thread.held:
             return False
         if thread.in_call and not thread.process.stopped_by:

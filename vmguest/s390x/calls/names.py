@@ -12,6 +12,7 @@ from vmguest.fs import attr, namei
 from vmguest.fs.mount import Dentry
 from vmguest.fs.permission import check
 from vmguest.fs.watch_events import IN_ACCESS
+from vmguest.identity import CAP_SYS_CHROOT
 from vmguest.s390x.calls.file_size import check_new_size
 from vmguest.s390x.calls.paths import (
     AT_EMPTY_PATH,
@@ -130,7 +131,8 @@ def readlink(system: System, thread: Thread, path: int, buffer: int, size_bytes:
 @CALLS.add("buffer", "size")
 def getcwd(_system: System, thread: Thread, buffer: int, size_bytes: int) -> int:
     """Tell the working directory."""
-    path = thread.process.directory.place.path + b"\0"
+    directory = thread.process.directory
+    path = directory.place.path_from(directory.root) + b"\0"
     if len(path) > size_bytes:
         raise KernelError(ERANGE, f"getcwd into {size_bytes} bytes, wanted {len(path)}")
     thread.process.space.write(buffer, path)
@@ -447,15 +449,16 @@ def umask(system: System, thread: Thread, mask: int) -> int:
 
 @CALLS.add("path")
 def chroot(system: System, thread: Thread, path: int) -> int:
-    """Take the root as the root: the whole guest has that one. Raises KernelError: EPERM also for any other."""
+    """Have absolute paths begin at a directory. Raises KernelError: EPERM without the capability, ENOTDIR."""
     process, vfs = thread.process, system.vfs
     place = resolve(vfs, process, AT_FDCWD, process.space.string(path))
     if not place.inode.is_dir:
-        raise KernelError(ENOTDIR, "chroot: not a directory")
-    root = vfs.root()
-    same = place.mount is root.mount and place.inode.number == root.inode.number
-    if not process.credentials.privileged or not same:
-        raise KernelError(EPERM, f"chroot to {os.fsdecode(place.path)}: the guest has one root")
+        raise KernelError(ENOTDIR, f"chroot to {os.fsdecode(place.path)}: not a directory")
+    check(place, vfs.user, MAY_EXEC)
+    if not process.identity.capabilities.has(CAP_SYS_CHROOT):
+        raise KernelError(EPERM, f"chroot to {os.fsdecode(place.path)}: wanted CAP_SYS_CHROOT")
+    process.directory.change_root(None if place.is_at(vfs.root()) else place)
+    vfs.task_root = process.directory.root
     return 0
 
 

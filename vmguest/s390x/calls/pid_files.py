@@ -6,7 +6,7 @@ from dcss.errors import KernelError
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.signal_calls import check_number, may_signal, read_info
 from vmguest.s390x.pid_file import new_pid_file, process_of
-from vmguest.s390x.process import Thread
+from vmguest.s390x.process import Process, Thread
 from vmguest.s390x.signals import SignalInfo
 from vmguest.s390x.system import System
 
@@ -24,12 +24,22 @@ def pidfd_open(system: System, thread: Thread, pid: int, flags: int) -> int:
     return thread.process.files.install(new_pid_file(system.vfs, found, flags), close_on_exec=True)
 
 
+def _signalled(system: System, thread: Thread, number: int) -> Process:
+    """Return the process of a descriptor, which may be its directory in /proc (tgid_pidfd_to_pid). Raises EBADF."""
+    place = thread.process.files.get(number).dentry
+    if place.mount.file_system.type_name == "proc" and place.inode.is_dir and place.name.isdigit():
+        found = system.table.processes.get(int(place.name))
+        if found is not None and place.parent is not None and place.parent.is_mount_root:
+            return found
+    return process_of(thread, number)[0]
+
+
 @CALLS.add("fd", "signal", "address", "uint")
 def pidfd_send_signal(system: System, thread: Thread, number: int, signal: int, info: int, flags: int) -> int:
     """Send a signal to the process of a file."""
     if flags:
         raise KernelError(EINVAL, f"pidfd_send_signal with flags {flags:#x}")
-    found, _ = process_of(thread, number)
+    found = _signalled(system, thread, number)
     check_number(signal)
     me = thread.process
     sent = read_info(thread, found, signal, info) if info else SignalInfo.sent(signal, me.pid, me.credentials.uid)

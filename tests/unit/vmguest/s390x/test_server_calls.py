@@ -1,10 +1,10 @@
 """What servers ask for before they serve: signals for files, another root that is the same, data on its device."""
 
 import struct
-from errno import EINVAL, ENOTDIR, ENOTTY, EPERM, ESPIPE
+from errno import EINVAL, ENOTTY, ESPIPE
 
 import pytest
-from calls390_support import AT_FDCWD, Caller
+from calls390_support import Caller
 from guest390_support import Guest390
 
 FIOASYNC = 0x5452
@@ -23,16 +23,6 @@ def test_a_socket_may_be_asked_to_signal_and_a_file_may_not(caller: Caller) -> N
     (number, _) = struct.unpack(">ii", caller.get(numbers, 8))
     assert caller.call("ioctl", number, FIOASYNC, struct.pack(">i", 1)) == 0
     assert caller.call("ioctl", caller.open(b"/bin/hello", 0), FIOASYNC, struct.pack(">i", 1)) == -ENOTTY
-
-
-def test_the_root_is_taken_as_the_root(caller: Caller) -> None:
-    assert caller.call("mkdirat", AT_FDCWD, b"/tmp/d\0", 0o755) == 0
-    assert caller.call("chroot", b"/\0") == 0
-    assert caller.call("chroot", b"/tmp/..\0") == 0
-    assert caller.call("chroot", b"/tmp/d\0") == -EPERM
-    assert caller.call("chroot", b"/bin/hello\0") == -ENOTDIR
-    caller.process.credentials = caller.process.credentials._replace(uid=7)
-    assert caller.call("chroot", b"/\0") == -EPERM
 
 
 def test_a_part_of_a_file_is_written_to_its_device(caller: Caller) -> None:
