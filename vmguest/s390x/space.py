@@ -42,11 +42,12 @@ SIGBUS, SIGSEGV = 7, 11
 
 
 class Fault(NamedTuple):
-    """An access that is the program's error: the signal, its si_code and si_addr."""
+    """An access that ends by a signal: its number, si_code and si_addr, and the kernel's reason, if it has one."""
 
     signal: int
     code: int
     address: int
+    reason: str = ""
 
 
 class FaultError(KernelError):
@@ -257,8 +258,8 @@ class UserSpace:
             return Fault(SIGSEGV, SEGV_ACCERR, address)
         try:
             found = self._fault_store(area, page) if store else self._fault_load(area, page)
-        except KernelError:  # the file cannot be read, or no storage is left: Linux would kill a process for want of it
-            return Fault(SIGBUS, BUS_ADRERR, address)
+        except KernelError as error:  # the file cannot be read, or no storage is left: Linux would kill a process then
+            return Fault(SIGBUS, BUS_ADRERR, address, error.strerror or str(error))
         return None if found else Fault(SIGBUS, BUS_ADRERR, address)
 
     def _fault_load(self, area: MemoryArea, page: int) -> bool:

@@ -5,19 +5,19 @@ from errno import ENOSYS
 
 from dcss.errors import KernelError
 from vmguest.kernel import Kernel
-from vmguest.s390x import crash
 from vmguest.s390x.calls.all import CALLS
 from vmguest.s390x.calls.numbers import NAMES
 from vmguest.s390x.calls.registry import DONE
 from vmguest.s390x.cpu import DATA, OPERATION, TRANSLATIONS, CpuError
+from vmguest.s390x.crash import Crash, report
 from vmguest.s390x.process import Thread, WaitError
 from vmguest.s390x.signal_frame import LEAVE_HANDLER
 from vmguest.s390x.signals import SIGFPE, SIGILL, SIGSEGV, SIGTRAP, SignalInfo
 from vmguest.s390x.software import perform
-from vmguest.s390x.space import FaultError
+from vmguest.s390x.space import Fault, FaultError
 from vmguest.s390x.strace import trace_line
 from vmguest.s390x.system import System
-from vmguest.s390x.wrong_instructions import instruction_bytes
+from vmguest.s390x.wrong_instructions import LONGEST_BYTES, instruction_bytes
 
 _CALL_BYTES = 2
 _PROTECTION, _VECTOR = 0x04, 0x1B
@@ -52,7 +52,7 @@ class Traps:
         self._kernel = kernel
         cpu = self.system.cpu
         cpu.on_call, cpu.on_check = self._supervisor_call, self._program_check
-        self._last_fault: tuple[Thread, int] | None = None
+        self._last_fault: Crash | None = None
 
     # -- before a thread runs --------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Traps:
             if fault is None:
                 system.scheduler.purge_if_stale(thread)
                 return True
-            self._signal(thread, fault.signal, fault.code, fault.address)
+            self._access_failed(thread, fault, system.cpu.address)
             return False
         address = system.cpu.address
         debugger = thread.process.debugger
@@ -153,7 +153,7 @@ class Traps:
     def _fail(self, thread: Thread, code: int, address: int) -> None:
         """Send the signal of an instruction that failed; the program goes on behind it, if it does."""
         number, signal_code = self._signal_of(code)
-        self._signal(thread, number, signal_code, address)
+        self._signal(thread, SignalInfo.fault(number, signal_code, address), address)
         with suppress(FaultError):
             self.system.cpu.address = address + instruction_bytes(thread.process.space.read(address, 1)[0])
 
@@ -176,7 +176,7 @@ class Traps:
             rest = space.read(address + len(taken), length_bytes - len(taken))
             code = perform(cpu, space, address, taken + rest)
         except FaultError as error:
-            self._signal(thread, error.fault.signal, error.fault.code, error.fault.address)
+            self._access_failed(thread, error.fault, address)
             return False
         if code:
             self._fail(thread, code, address)
@@ -194,11 +194,15 @@ class Traps:
             return SIGILL, 2
         return _SIGNALS.get(code, (SIGSEGV, 0))
 
-    def _signal(self, thread: Thread, number: int, code: int, address: int) -> None:
-        self._last_fault = thread, number
-        self.system.delivery.force(thread, SignalInfo.fault(number, code, address))
+    def _access_failed(self, thread: Thread, fault: Fault, at: int) -> None:
+        self._signal(thread, SignalInfo.fault(fault.signal, fault.code, fault.address), at, fault.reason)
+
+    def _signal(self, thread: Thread, info: SignalInfo, at: int, reason: str = "") -> None:
+        """Send the signal of an instruction that stands at an address."""
+        self._last_fault = Crash(thread, info.number, at, reason)
+        self.system.delivery.force(thread, info)
         if thread.process.debugger is not None:
-            thread.process.debugger.stop(thread, number)
+            thread.process.debugger.stop(thread, info.number)
 
     def _failed(self, thread: Thread | None, error: Exception) -> None:
         """End a program with which the emulator cannot go on, or for which the guest kernel failed."""
@@ -207,7 +211,8 @@ class Traps:
             self._emulator_failed(thread, error)
             return
         if thread is not None and thread is system.scheduler.current and not thread.ended:
-            self._last_fault = thread.process.threads[0], SIGSEGV  # its registers are told, too
+            # Its registers are told, too.
+            self._last_fault = Crash(thread.process.threads[0], SIGSEGV, system.cpu.address)
         system.oops(error, None if thread is None else thread.process)
 
     def _emulator_failed(self, thread: Thread, error: CpuError) -> None:
@@ -215,13 +220,17 @@ class Traps:
         system, process = self.system, thread.process
         name = process.name.decode(errors="replace")
         self._kernel.log.log("err", f"{name}[{process.pid}]: the emulator failed: {error.strerror}")
-        self._last_fault = process.threads[0], SIGILL
+        self._last_fault = Crash(process.threads[0], SIGILL, system.cpu.address)
         system.life.kill(process, SIGILL)
         system.cpu.forget_code()
         system.cpu.purge()
 
     def _crashed(self, thread: Thread, number: int) -> None:
         """Log why a program is ended by a fault."""
-        if self._last_fault == (thread, number):
-            for line in crash.report(thread, number, self.system.cpu):
+        last = self._last_fault
+        if last is not None and (last.thread, last.number) == (thread, number):
+            here = self.system.cpu.address
+            if here not in range(last.at, last.at + LONGEST_BYTES + 1):  # a handler ran, and sent it once more
+                last = Crash(thread, number, here)
+            for line in report(last, self.system.cpu.registers().general):
                 self._kernel.log.log("info", line)

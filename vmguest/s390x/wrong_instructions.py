@@ -26,6 +26,7 @@ _PLACES = re.compile(
 _NEAR = frozenset({0x00, 0xFF})  # the first byte of a distance below 32 MiB
 _WALKED_BYTES = 96  # further back than that, hardly any two ways to read code differ
 _WITH_DISPLACEMENT = frozenset({0xE3, 0xE5, 0xE7, 0xEB, 0xED})  # their second halfword is an address, a third follows
+LONGEST_BYTES = 6  # of all instructions
 
 
 def instruction_bytes(first: int) -> int:

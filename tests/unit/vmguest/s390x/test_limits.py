@@ -93,4 +93,7 @@ def test_who_takes_all_storage_is_stopped_and_gives_it_back(guest: Guest390, sou
     before = guest.held()
     assert guest.run_code(assemble(source)).status == status
     assert guest.held() == before
+    told = [line for line in guest.kernel.log.messages("info") if ": SIGBUS at 0x" in line]
+    assert len(told) == (status != ENOMEM)
+    assert all(line.endswith("(give the guest more `storage:`)") for line in told)
     check_it_goes_on(guest)

@@ -211,6 +211,28 @@ def test_what_ends_a_program(guest: Guest390, instruction: str, status: int) -> 
     assert run(guest, instruction.replace(";", "\n") + "\nleave 0").status == status
 
 
+@pytest.mark.parametrize(
+    ("instruction", "code"),
+    [
+        (".short 0", "0000"),
+        ("lghi %r3, 0; here: dsgr %r2, %r3", "b90d0023"),
+        ("lghi %r3, 0; here: mvi 0(%r3), 1", "92013000"),
+        ("lghi %r3, 0; here: mvghi 0(%r3), 1", "e54830000001"),
+        ("lghi %r3, 1; here: cgrt %r3, %r3, 8", "b9608033"),
+        ("lghi %r15, 0; br %r15", "not readable"),
+        (
+            f"handle 4, {SA_RESETHAND | SA_NODEFER}; .short 0; handler: send 4; lghi %r2, 7",
+            "a7290007",
+        ),  # where it went on
+    ],
+)
+def test_the_log_tells_the_instruction_that_failed(guest: Guest390, instruction: str, code: str) -> None:
+    run(guest, instruction.replace(";", "\n") + "\nleave 0")
+    assert [line.split()[2:] for line in guest.kernel.log.messages("info") if "]: instruction " in line] == [
+        code.split()
+    ]
+
+
 def test_a_handler_is_run_and_the_program_goes_on(guest: Guest390) -> None:
     registers = "".join(f"lghi %r{number}, {number + 100}\n" for number in (6, 7, 8, 9, 10, 11, 12, 13))
     compared = "".join(f"cghi %r{number}, {number + 100}\njne 9f\n" for number in (6, 7, 8, 9, 10, 11, 12, 13))
