@@ -17,7 +17,7 @@ from dcss.engines.forked.program_console import ProgramConsole
 from dcss.engines.linux.agent_port import AgentPort
 from dcss.engines.linux.ended import MachineEndedError
 from dcss.engines.linux.notes import note
-from dcss.engines.linux.panic import panic_since
+from dcss.engines.linux.panic import last_words_since, panic_since
 from dcss.engines.linux.qemu import QemuProcess
 from dcss.engines.told import ToldByConsole
 from dcss.errors import ConfigError, DcssError, LaunchError
@@ -183,10 +183,17 @@ class MachineInstance(ToldByConsole, ABC):
         little = f"; storage: {size_bytes >> 20}M may be too little for it" if 0 < size_bytes < _USUAL_BYTES else ""
         panic = panic_since(self._log, self._log_start_bytes)
         if panic is not None:
-            return f"its kernel panicked: {panic}{little}; dcss logs {self.name} has all of it"
+            return f"its kernel panicked: {panic}{little}; {self._where_all_is}"
         if await self._console.verdict() is not None:
             return ""
-        return f"its machine ended before its `run:` list did, for no reason given{little}; see dcss logs {self.name}"
+        said = last_words_since(self._log, self._log_start_bytes)
+        words = f"; its console ends with {said!r}" if said else ", and printed nothing"
+        return f"its machine ended before its `run:` list did{words}{little}; {self._where_all_is}"
+
+    @property
+    def _where_all_is(self) -> str:
+        """Where the console is: dcss run takes it away with its system."""
+        return f"dcss logs {self.name} has all of it while its system is up"
 
     async def _attend_or_end(self) -> None:
         try:
@@ -207,7 +214,7 @@ class MachineInstance(ToldByConsole, ABC):
             except TimeoutError:
                 self._give_up(
                     f"its `run:` list took longer than {self._time_limit_seconds:g} s (time_limit:, boot included);"
-                    f" dcss logs {self.name} shows how far it came"
+                    f" {self._where_all_is}"
                 )
 
     def _note(self, line: str) -> None:

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from dcss.engines.linux.panic import panic_since
+from dcss.engines.linux.panic import last_words_since, panic_since
 
 EARLIER = b"[    1.0] Kernel panic - not syncing: of the run before\r\n"
 
@@ -33,4 +33,13 @@ def test_a_log_that_cannot_be_read_again_tells_none() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     assert panic_since(writer, 0) is None
+    assert last_words_since(writer, 0) == ""
     os.close(writer)
+
+
+def test_the_last_words_are_the_machine_s_and_not_cp_s(tmp_path: Path) -> None:
+    path = tmp_path / "log"
+    path.write_bytes(EARLIER + b"Linux\r\nXZ-compressed data is corrupt\n\n\0 -- System halted\ncp: its end\n\n")
+    with path.open("rb") as log:
+        assert last_words_since(log.fileno(), len(EARLIER)) == "XZ-compressed data is corrupt / -- System halted"
+        assert last_words_since(log.fileno(), path.stat().st_size) == ""
