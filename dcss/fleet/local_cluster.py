@@ -9,11 +9,11 @@ from contextlib import ExitStack
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 from dcss.errors import ConfigError
 from dcss.fleet.hosts import local_root
+from dcss.fleet.scratch import scratch_directory
 from dcss.host.paths import private_directory
 
 _LOOPBACK: Final = "127.0.0.1"
@@ -82,6 +82,6 @@ def _keep_nothing(stack: ExitStack) -> None:
 
     Within a process they would keep the last thousand, with the chunks of segments in them.
     """
-    scratch = stack.enter_context(TemporaryDirectory(prefix="dcss-fleet-"))
+    scratch = str(stack.enter_context(scratch_directory()))
     settings = {"temporary-directory": scratch, "distributed.admin.low-level-log-length": 0}
     stack.enter_context(import_module("dask.config").set(settings))

@@ -5,7 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Literal
 
 from dcss.config.load_fleet import FleetPlan, HostPlan
@@ -17,6 +16,7 @@ from dcss.fleet.host_yaml import check_portable, fleet_images, host_yaml, system
 from dcss.fleet.hosts import HostAnswer, Hosts, local_root
 from dcss.fleet.planning import Assignment, HostGuests, assignments, place_fleet
 from dcss.fleet.results import FleetHost, FleetResult, FleetRunResult, FleetTotals
+from dcss.fleet.scratch import scratch_directory
 from dcss.fleet.transfer import build_images, send_images
 from dcss.host.files import write_all, write_durably
 from dcss.progress import Progress
@@ -51,8 +51,8 @@ def bring_up(fleet: Fleet, measured: Path | None, progress: Progress) -> FleetRe
     assigned = _assigned(fleet, facts, measured)
     stale = set(recorded_hosts(fleet.plan)) - {each.host for each in assigned}
     _write_record(fleet, [*assigned, *(Assignment(host, (), ()) for host in sorted(stale))])
-    with TemporaryDirectory(prefix="dcss-fleet-") as scratch:
-        images, paths = build_images(fleet.plan.name, fleet_images(fleet.plan), Path(scratch), progress)
+    with scratch_directory() as scratch:
+        images, paths = build_images(fleet.plan.name, fleet_images(fleet.plan), scratch, progress)
         wanted = {each.host: each.segments for each in assigned}
         sent_bytes, unsent = send_images(fleet.hosts, wanted, images, paths, progress)
     progress.phase("start systems")

@@ -2,11 +2,10 @@
 
 from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from secrets import token_hex
-from tempfile import TemporaryDirectory
 from threading import Event, Thread
 from typing import Any, Final
 
@@ -15,6 +14,7 @@ from dcss.documents import JsonObject, from_document
 from dcss.errors import LaunchError
 from dcss.fleet.host_yaml import dump_yaml, portable_system
 from dcss.fleet.hosts import HostAnswer
+from dcss.fleet.scratch import scratch_directory
 from dcss.fleet.sweep import task
 from dcss.fleet.sweep.children import stop_children
 from dcss.fleet.sweep.images import SweepImages
@@ -51,11 +51,12 @@ class SweepRun:
         self._unfinished = len(configurations)
         self._answers: SimpleQueue[tuple[_Try, str, HostAnswer]] = SimpleQueue()
         self._run = token_hex(8)
-        self._scratch = TemporaryDirectory(prefix="dcss-sweep-")
+        self._scratch = ExitStack()
+        scratch = self._scratch.enter_context(scratch_directory())
         self._systems = {
             each.digest: portable_system(each.data, plan.directory) for each in configurations if plan.command == "run"
         }
-        self._images = SweepImages(Path(self._scratch.name), self._run, self._systems.values(), workers.hosts)
+        self._images = SweepImages(scratch, self._run, self._systems.values(), workers.hosts)
         self._stopping = Event()
         self._threads: dict[tuple[str, int], Thread] = {}
 
@@ -188,4 +189,4 @@ class SweepRun:
                 stop_children(self._run)
                 self._workers.hosts.call_beside(task.stop_configurations, self._run)
                 thread.join(_END_SECONDS)
-        self._scratch.cleanup()
+        self._scratch.close()

@@ -28,7 +28,7 @@ from dcss.fleet.local_cluster import start_processes, start_stand_ins
 @pytest.fixture(autouse=True)
 def directories(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     tmp_path.chmod(0o700)
-    for variable in ("TMPDIR", "XDG_STATE_HOME"):
+    for variable in ("TMPDIR", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
         (tmp_path / variable).mkdir(mode=0o700)
         monkeypatch.setenv(variable, str(tmp_path / variable))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "TMPDIR"))
@@ -59,7 +59,7 @@ def test_stand_ins_run_tasks_each_in_its_directory(directories: Path) -> None:
         assert answers["gone"].error == "has no worker"
     kept = {path.parents[1].name for path in directories.rglob("fleet/segments")}
     assert len(kept) == 2, "each host has a directory of its own, whatever its name"
-    assert list((directories / "TMPDIR").iterdir()) == []
+    assert [*(directories / "TMPDIR").iterdir(), *directories.glob("XDG_CACHE_HOME/dcss/fleet/scratch/*")] == []
 
 
 def test_a_task_is_waited_for_without_asking_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,7 +133,7 @@ def test_processes_listen_on_loopback_alone(directories: Path) -> None:
         hosts = open_hosts(start_processes(2, 1, stack), (), trusted=False, stack=stack)
         assert len(hosts.names) == 2
         assert all(ip_address(address).is_loopback for address in listening())
-    assert list((directories / "TMPDIR").iterdir()) == []
+    assert [*(directories / "TMPDIR").iterdir(), *directories.glob("XDG_CACHE_HOME/dcss/fleet/scratch/*")] == []
 
 
 @pytest.mark.slow

@@ -20,6 +20,12 @@ from dcss.version import VERSION
 Behaviour = Callable[[str, str], HostAnswer]  # by the worker and the kernel
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    tmp_path.chmod(0o700)
+
+
 def answered(outcome: str = "done", exit_status: int = 0) -> HostAnswer:
     value = {"outcome": outcome, "exit_status": exit_status, "error": None, "dcss": VERSION, "seconds": 1.0}
     return HostAnswer(value)
