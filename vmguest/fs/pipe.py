@@ -2,10 +2,11 @@
 
 import stat
 from collections.abc import Callable
-from errno import EAGAIN, EINVAL, ENFILE, ENOTTY, ENXIO, EPIPE
+from errno import EAGAIN, EBUSY, EINVAL, ENFILE, ENOTTY, ENXIO, EPERM, EPIPE
 from typing import Protocol
 
 from dcss.errors import KernelError
+from vmguest.credentials import Credentials
 from vmguest.fs.anonymous import PIPEFS, anonymous_dentry
 from vmguest.fs.devices import DeviceFile
 from vmguest.fs.file import StreamFile, UserMemory
@@ -19,6 +20,7 @@ from vmguest.fs.poll import POLLERR, POLLHUP, READABLE, WRITABLE
 CAPACITY_BYTES = 65_536
 PIPE_BUF = 4096  # as much is written as a whole or not at all
 MOST_BYTES = 64 << 20  # of all pipes with that capacity (fs.pipe-user-pages-soft); those beyond have PIPE_BUF
+MOST_BYTES_OF_USER = 1 << 20  # of one pipe, but for root (fs.pipe-max-size)
 MOST_PIPES = 32_768  # of a guest
 
 
@@ -31,6 +33,7 @@ class Pipe:
     def __init__(self, capacity_bytes: int = CAPACITY_BYTES, *, named: bool = False) -> None:
         self.capacity_bytes = capacity_bytes
         self.named = named
+        self.counted = False  # among those of the guest: a stream of the host's is none
         self.forget: Callable[[], None] | None = None
         self.content = bytearray()
         self.readers = 0
@@ -80,9 +83,9 @@ class PipeEnd(StreamFile):
         self._unwritten = pipe.writer_opens if alone and flags & O_NONBLOCK else None
 
     @property
-    def capacity_bytes(self) -> int:
-        """How many bytes the pipe holds."""
-        return self._pipe.capacity_bytes
+    def pipe(self) -> Pipe:
+        """The pipe that it is an end of."""
+        return self._pipe
 
     @property
     def open_pending(self) -> bool:
@@ -163,6 +166,28 @@ class Fifos:
         self._pipes = 0  # how many there are, with and without a name
         self._capacity_bytes = 0  # of all of them
 
+    def resize(self, pipe: Pipe, size_bytes: int, user: Credentials) -> int:
+        """Change how many bytes a pipe holds, to a power of 2 (pipe_set_size); return how many.
+
+        Raises KernelError: EINVAL for more than 2 GiB, EPERM for more than who asks, or all, may have, EBUSY.
+        """
+        if size_bytes > 1 << 31:
+            raise KernelError(EINVAL, f"pipe of {size_bytes} bytes: wanted at most 2 GiB")
+        new_bytes = PIPE_BUF if size_bytes <= PIPE_BUF else 1 << (size_bytes - 1).bit_length()
+        grows_by = new_bytes - pipe.capacity_bytes
+        if grows_by > 0 and (
+            (new_bytes > MOST_BYTES_OF_USER and not user.privileged) or self._capacity_bytes + grows_by > MOST_BYTES
+        ):
+            raise KernelError(
+                EPERM, f"pipe of {new_bytes} bytes: the limit is {MOST_BYTES_OF_USER}, of all {MOST_BYTES}"
+            )
+        if new_bytes < len(pipe.content):
+            raise KernelError(EBUSY, f"pipe of {new_bytes} bytes: holds {len(pipe.content)}")
+        pipe.capacity_bytes = new_bytes
+        if pipe.counted:
+            self._capacity_bytes += grows_by
+        return new_bytes
+
     def new_pipe(self, forget: Callable[[], None], *, named: bool = False) -> Pipe:
         """Return a pipe, which has a small capacity where others take what there is. Raises KernelError(ENFILE)."""
         if self._pipes >= MOST_PIPES:
@@ -203,6 +228,7 @@ class Fifos:
         return end
 
     def _count(self, pipe: Pipe) -> None:
+        pipe.counted = True
         self._pipes += 1
         self._capacity_bytes += pipe.capacity_bytes
 

@@ -18,7 +18,7 @@ from vmguest.fs.open import (
     open_file,
 )
 from vmguest.fs.open_special import TMPFILE_BIT, open_path, open_unnamed
-from vmguest.fs.pipe import PipeEnd, make_pipe
+from vmguest.fs.pipe import PipeEnd, fifos_of, make_pipe
 from vmguest.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT
 from vmguest.fs.unix_socket import SOCK_STREAM, UnixSocket
 from vmguest.s390x.calls.file_size import check_new_size, writable_bytes
@@ -336,7 +336,10 @@ def fcntl(  # noqa: PLR0911 - one for each command
     if command in {_F_GETPIPE_SZ, _F_SETPIPE_SZ}:
         if not isinstance(file.file, PipeEnd):
             raise KernelError(EBADF, f"descriptor {number}: no pipe")
-        return file.file.capacity_bytes
+        pipe = file.file.pipe
+        if command == _F_GETPIPE_SZ:
+            return pipe.capacity_bytes
+        return fifos_of(system.vfs).resize(pipe, argument_int, process.credentials)
     raise KernelError(EINVAL, f"fcntl {command} of descriptor {number}")
 
 

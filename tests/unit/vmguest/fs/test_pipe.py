@@ -5,7 +5,7 @@ import select
 import stat
 from collections import deque
 from collections.abc import Callable
-from errno import EAGAIN, EBADF, EINVAL, ENOTTY, ENXIO, EPIPE, ESPIPE
+from errno import EAGAIN, EBADF, EBUSY, EINVAL, ENOTTY, ENXIO, EPERM, EPIPE, ESPIPE
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from program_support import ADDRESS, FakeMemory, errno_of, ioctl, read
 
+from vmguest.credentials import ROOT, Credentials
 from vmguest.fs.ioctls import FIONBIO, FIONREAD
 from vmguest.fs.namei import Vfs, mknod, unlink
 from vmguest.fs.open import (
@@ -25,7 +26,7 @@ from vmguest.fs.open import (
     open_dentry,
     open_file,
 )
-from vmguest.fs.pipe import CAPACITY_BYTES, PIPE_BUF, fifos_of, make_pipe
+from vmguest.fs.pipe import CAPACITY_BYTES, MOST_BYTES, PIPE_BUF, Pipe, PipeEnd, fifos_of, make_pipe
 from vmguest.fs.poll import POLLERR, POLLHUP, READABLE, WRITABLE
 
 FIFO = b"/tmp/fifo"
@@ -222,3 +223,23 @@ def test_an_open_of_a_pipe_by_its_place_never_waits(vfs: Vfs) -> None:
     reading.close()
     assert not open_dentry(vfs, place, O_WRONLY | O_NONBLOCK).open_pending
     assert errno_of(lambda: kept.write(b"x")) == EPIPE
+
+
+def pipe_of(end: FileDescription) -> Pipe:
+    assert isinstance(end.file, PipeEnd)
+    return end.file.pipe
+
+
+def test_a_pipe_takes_another_size(vfs: Vfs, pipe: tuple[FileDescription, FileDescription]) -> None:
+    pipes, found = fifos_of(vfs), pipe_of(pipe[0])
+    assert pipes.resize(found, 5000, ROOT) == found.capacity_bytes == 2 * PIPE_BUF
+    assert pipe[1].write(bytes(PIPE_BUF + 1)) == PIPE_BUF + 1
+    assert errno_of(lambda: pipes.resize(found, 0, ROOT)) == EBUSY
+    assert errno_of(lambda: pipes.resize(found, (1 << 31) + 1, ROOT)) == EINVAL
+    assert errno_of(lambda: pipes.resize(found, 2 << 20, Credentials(uid=7))) == EPERM
+    assert errno_of(lambda: pipes.resize(found, 2 * MOST_BYTES, ROOT)) == EPERM
+    assert pipes.resize(found, MOST_BYTES, ROOT) == MOST_BYTES  # of all pipes
+    assert pipe_of(make_pipe(vfs)[0]).capacity_bytes == PIPE_BUF
+    for end in pipe:
+        end.close()
+    assert pipe_of(make_pipe(vfs)[0]).capacity_bytes == CAPACITY_BYTES
