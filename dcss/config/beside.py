@@ -3,9 +3,10 @@
 import os
 import pickle
 import signal
+import sys
 from contextlib import suppress
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, NoReturn, Self
 
 from dcss.config.document import Document
@@ -48,6 +49,7 @@ class PlanBeside:
     def _make(self, writing: int) -> NoReturn:
         """Be the process that makes the plan. What is a bug shows in the other one, which tries again."""
         try:
+            _look_for_no_plugins()
             from dcss.config.load import plan_of
 
             try:
@@ -75,3 +77,14 @@ class PlanBeside:
         pid, self._pid = self._pid, 0
         if pid:
             os.waitpid(pid, 0)
+
+
+def _look_for_no_plugins() -> None:
+    """Let pydantic look for no plugins, for which it reads the names of all that is installed.
+
+    This is an eighth of the CPU of a plan. Only a process that ends with its plan may do so: a plugin may be for other
+    models in this one. Should another pydantic want more of its module, the plan is made without this.
+    """
+    loader = ModuleType("pydantic.plugin._loader")
+    vars(loader)["get_plugins"] = tuple
+    sys.modules.setdefault(loader.__name__, loader)

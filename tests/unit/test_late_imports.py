@@ -172,3 +172,21 @@ def test_every_name_of_the_api_is_there() -> None:
         assert getattr(dcss, name) is getattr(dcss, name), name
     with pytest.raises(AttributeError, match="module 'dcss' has no attribute 'Sytem'"):
         dcss.Sytem  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_the_process_of_a_plan_looks_for_no_plugins_of_pydantic() -> None:
+    # It answers with what it has imported by then, in place of the plan.
+    imported = modules_after(f"""
+import os, pickle
+from pathlib import Path
+import dcss.config.beside, dcss.config.document
+parent, pack = os.getpid(), pickle.dumps
+pickle.dumps = lambda plan: pack(plan if os.getpid() == parent else (type(plan).__name__, sorted(sys.modules)))
+path = Path({str(DEMO)!r})
+with dcss.config.beside.PlanBeside(dcss.config.document.read_document(path), path) as planning:
+    made, modules = planning.result()
+assert made == "SystemPlan"
+sys.modules = dict.fromkeys(modules)
+""")
+    assert "dcss.config.models" in imported
+    assert found({"importlib.metadata", "email"}, imported) == set()
