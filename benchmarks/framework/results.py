@@ -150,7 +150,7 @@ class Results:
         machine.pop("load before", None)  # each run has its own
         last = {name: run for run in runs for name in run.seconds}
         return cls(
-            " and ".join(sorted({run.mode for run in last.values()})),
+            " and ".join(sorted({mode for run in last.values() for mode in run.mode.split(" and ")})),
             {key: ", ".join(values) for key, values in machine.items()},
             tuple(row for name, run in last.items() for row in run.rows if row.benchmark == name),
             tuple(each for name, run in last.items() for each in run.growths if each.benchmark == name),

@@ -1,5 +1,6 @@
 """Samples, ratios, exponents, and results as JSON."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -72,3 +73,8 @@ def test_another_format_is_named(tmp_path: Path) -> None:
     (tmp_path / "old.json").write_text('{"format": 0}')
     with pytest.raises(ValueError, match=r"old\.json: found another format"):
         Results.read(tmp_path / "old.json")
+
+
+def test_runs_that_are_joined_once_more_name_each_mode_once() -> None:
+    full, quick = (replace(run_of(row(dcss=[1.0])), mode=mode) for mode in ("full and quick", "full"))
+    assert Results.joined([full, replace(quick, seconds={"another": 1.0})]).mode == "full and quick"
