@@ -12,6 +12,7 @@ import pytest
 from cli_support import GUEST, Dcss, made_user
 from elf390_support import PROGRAMS, install
 from terminal_support import Terminal, is_raw
+from wait_support import wait_until
 
 # pexpect's pty forks without exec; by itself this process has no thread, a library's may.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
@@ -158,8 +159,15 @@ def test_strace_shows_each_call_on_stderr(up: Dcss) -> None:
     assert lines[1].startswith("exit(0)")
 
 
+def accounted_bytes(up: Dcss, name: str) -> int:
+    """Return how much of segments a guest's programs have in their tables, by its own account."""
+    (found,) = [guest for guest in up.json("measure")["guests"] if guest["name"] == name]
+    return int(found["guest"]["xip_bytes"])
+
+
 def test_a_program_deep_in_machine_code_ends_with_its_client_and_others_run_beside_it(up: Dcss) -> None:
     with up.start("exec", "Z01", "--", "loop") as looping:
+        wait_until(lambda: accounted_bytes(up, "Z01") == 2 * 4096)  # it runs beside pause
         assert up("exec", "Z01", "--", "hello").stdout == "hello\n"
         looping.send_signal(signal.SIGINT)
         assert looping.wait(SECONDS) == 128 + signal.SIGINT
