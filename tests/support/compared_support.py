@@ -41,6 +41,7 @@ WRONG = ["HALF:OTHER", "NOSUCH:A", "A:NOSUCH", "LIB:A", "NOSUCH", "TOOLONGNAME",
 # What only one of the two lists: attributes not made by the driver, disks of others, storage of the kernel's own.
 _OTHERS = re.compile(r"module|uevent|(ram|loop|vd).*|.* : (System RAM|Kernel \w+)")
 _DRIVERS = re.compile("dcssblk: |extmem: ")
+_NEWER = re.compile(".*DAX support (dis|en)abled")  # since 6.18
 _STAMP = re.compile(r"\[ *[\d.]+\] ")
 
 
@@ -74,7 +75,11 @@ class Side:
         result = self._guest.exec(["sh", "-c", f"{script}\ndmesg"], timeout_seconds=300)
         told, errors = iter(result.stdout.splitlines()), iter(result.stderr.splitlines())
         done = [_done(line, told, errors) for line in marked]
-        log = [line for line in (_STAMP.sub("", line, count=1) for line in told) if _DRIVERS.match(line)]
+        log = [
+            line
+            for line in (_STAMP.sub("", line, count=1) for line in told)
+            if _DRIVERS.match(line) and not _NEWER.match(line)
+        ]
         return done[1:], log[log.index(begin) + 1 :]
 
     def clear(self) -> None:
@@ -97,10 +102,14 @@ def _done(line: str, told: Iterator[str], errors: Iterator[str]) -> Done:
 
 
 def config(suite: str = "") -> dict[str, Any]:
-    """Return a system with one guest that has no device: with Debian's kernel of a suite, or of engine process."""
+    """Return a system with one guest that has no device: of SUITE or SUITE:PACKAGE of Debian, or of engine process."""
     guest: dict[str, Any] = {"name": "G", "privilege": "EG", "dcssblk": [], "expect": "nothing", "storage": "192M"}
     if suite:
-        guest |= {"engine": "linux", "kernel": {"debian": {"suite": suite}}}
+        release, _, package = suite.partition(":")
+        guest |= {
+            "engine": "linux",
+            "kernel": {"debian": {"suite": release, "package": package or "linux-image-s390x"}},
+        }
     segment = {"name": "LIB", "define": ["10000-101FF SR"], "image": {"directory": "tree"}}
     return {"segments": [segment], "guests": [guest]}
 

@@ -46,6 +46,7 @@ NO_COMMAND = {
         "docs/kernel-faults.md: make kernel-faults",
         "docs/kernel-faults.md: while :; do true </dev/dcssblk0; done 2>/dev/null &",
         "docs/kernel-faults.md: while :; do read -r -n 1 byte </dev/dcssblk0; done 2>/dev/null &",
+        "docs/kernel-faults.md: echo LIB >/sys/devices/dcssblk/add",
         "docs/kernel-faults.md: unsigned long here, there;",
     ],
     "starts Dask on three hosts, which tests/integration/test_fleet_namespaces.py does": [
