@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 Form = Literal["json", "csv", "tap", "table"]
 _GOOD, _BAD, _FAILED = 0, 1, 3
 _CANNOT_TEST, _BROKEN = 125, 128  # what `git bisect run` takes for skip, and for stop
+_SHOWN_LINES = 25
 _MARKS = {"ok": "✓", "failed": "✗", "hung": "✗", "lost": "✗", "skipped": "-"}
 
 
@@ -154,6 +155,13 @@ def _status(result: "KernelTestResult", *, bisect: bool) -> int:
     return _BAD if any(kernel.bad for kernel in result.kernels) else _GOOD
 
 
+def _shown(check: "CheckResult") -> list[str]:
+    """Return the lines of a failing check that its row shows: what is last, and first the stacks of what hangs."""
+    lines = check.details.splitlines()
+    stacks = lines[:_SHOWN_LINES] if check.outcome == "hung" else []
+    return [*stacks, *lines[len(stacks) :][-_SHOWN_LINES:]]
+
+
 def _show(result: "KernelTestResult") -> None:
     """Print a table, a row for each check and a column for each kernel, and then what did not hold."""
     for number, kernel in enumerate(result.kernels, 1):
@@ -173,5 +181,5 @@ def _show(result: "KernelTestResult") -> None:
     for kernel in result.kernels:
         for check in kernel.bad:
             click.echo(f"\n{kernel.kernel}: {check.check} {check.outcome}: {check.message}")
-            click.echo("\n".join(f"    {line}" for line in check.details.splitlines()[-25:]))
+            click.echo("\n".join(f"    {line}" for line in _shown(check)))
             click.echo(f"again: dcss kernel-test {kernel.kernel} --check {check.check}")

@@ -221,6 +221,16 @@ def test_a_failing_row_says_how_to_see_it_again(monkeypatch: pytest.MonkeyPatch)
     assert "again: dcss kernel-test one --check busy" in told
 
 
+def test_a_row_that_hangs_shows_stacks_and_the_end_of_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    details = "\n".join(["dcssblk_add_store", *(f"line {number}" for number in range(100)), "the end"])
+    hung = KernelResult("one", "", (CheckResult("add", "is added", "hung", 30.0, "late", details),))
+    monkeypatch.setattr(bench, "test_kernel", lambda *_: hung)
+    told = CliRunner().invoke(cli.command, ["debian:sid"]).output
+    assert "dcssblk_add_store" in told
+    assert "the end" in told
+    assert "line 50\n" not in told
+
+
 def test_checks_are_listed_without_a_kernel() -> None:
     listed = CliRunner().invoke(cli.command, ["--list"])
     assert listed.exit_code == 0
