@@ -12,6 +12,7 @@ Kind = Literal["time", "cpu", "memory", "count", "layout"]  # layout: a count th
 LINEAR_EXPONENT = 1.2  # 1, the logarithm of sorting over a decade of sizes, and noise
 FORMAT = 1
 NOTHING = "nothing"
+_BETWEEN = "; "  # between what several runs say of the machine: what one says may have commas
 _RUN_FACTS = ("date", "commit", "processor", "load before")
 
 
@@ -140,18 +141,18 @@ class Results:
     def joined(cls, runs: Sequence["Results"]) -> "Results":
         """Return several runs as one; of a benchmark that several have, the last one counts.
 
-        What runs say differently of the machine, such as their commits, is all said.
+        What runs say differently of the machine, such as their commits, is all said, each once.
         """
         machine: dict[str, list[str]] = {}
         for run in runs:
             for key, value in run.machine.items():
-                if value not in machine.setdefault(key, []):
-                    machine[key].append(value)
+                said = machine.setdefault(key, [])
+                said += [each for each in value.split(_BETWEEN) if each not in said]
         machine.pop("load before", None)  # each run has its own
         last = {name: run for run in runs for name in run.seconds}
         return cls(
             " and ".join(sorted({mode for run in last.values() for mode in run.mode.split(" and ")})),
-            {key: ", ".join(values) for key, values in machine.items()},
+            {key: _BETWEEN.join(values) for key, values in machine.items()},
             tuple(row for name, run in last.items() for row in run.rows if row.benchmark == name),
             tuple(each for name, run in last.items() for each in run.growths if each.benchmark == name),
             {name: run.seconds[name] for name, run in last.items()},

@@ -24,7 +24,7 @@ def command(
     """Write what was proved and measured on all hosts as one HTML file, which loads nothing from anywhere.
 
     \b
-    dcss fleet report fleet.yaml -o report.html      prove and measure what runs
+    dcss fleet report fleet.yaml -o report.html      look at what runs
     dcss fleet run fleet.yaml --json > result.json
     dcss fleet report result.json -o report.html
     dcss fleet report verify.json measure.json -o report.html

@@ -191,13 +191,20 @@ def _lines_of(error: Exception) -> tuple[list[str], int]:
         case DcssError():
             lines, status = [f"dcss: {error}"], EXIT_USAGE if isinstance(error, ImageError) else EXIT_FAILED
         case OSError():
-            lines, status = [f"dcss: {error}"], EXIT_FAILED
+            lines, status = [f"dcss: {_told(error)}"], EXIT_FAILED
         case _:  # a bug of this program: the traceback goes into the report of it
             import traceback
 
             traceback.print_exception(error)
             return [], EXIT_FAILED
     return [" ".join(part.strip() for part in line.splitlines()) for line in lines], status
+
+
+def _told(error: OSError) -> str:
+    """Return which file it is about, where it says so, and what the system says."""
+    if error.strerror is None:
+        return str(error)
+    return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
 
 
 def _asks_for_json(arguments: list[str]) -> bool:

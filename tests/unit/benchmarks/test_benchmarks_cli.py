@@ -73,7 +73,7 @@ def test_benchmarks_that_were_run_one_by_one_are_joined(tmp_path: Path) -> None:
     assert call("join", *parts, "--output", tmp_path / "all.json").exit_code == 0
     seconds = {"made-up": 2.0, "other": 3.0}
     runs = {"made-up": "mode full; commit b", "other": "mode full; commit b"}
-    joined = Results("full", {"cores": "2", "commit": "a, b"}, (GOOD, other), (), seconds, runs)
+    joined = Results("full", {"cores": "2", "commit": "a; b"}, (GOOD, other), (), seconds, runs)
     assert Results.read(tmp_path / "all.json") == joined
     run_of(GOOD).write(tmp_path / "quick.json")
     assert (

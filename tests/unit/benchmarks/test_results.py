@@ -75,6 +75,14 @@ def test_another_format_is_named(tmp_path: Path) -> None:
         Results.read(tmp_path / "old.json")
 
 
+def test_runs_that_are_joined_once_more_name_each_machine_once() -> None:
+    first, second = (
+        replace(run_of(row(dcss=[1.0])), machine={"commit": commit}, seconds={commit: 1.0})
+        for commit in ("a; b, with changes", "b, with changes")
+    )
+    assert Results.joined([first, second]).machine == {"commit": "a; b, with changes"}
+
+
 def test_runs_that_are_joined_once_more_name_each_mode_once() -> None:
     full, quick = (replace(run_of(row(dcss=[1.0])), mode=mode) for mode in ("full and quick", "full"))
     assert Results.joined([full, replace(quick, seconds={"another": 1.0})]).mode == "full and quick"

@@ -98,7 +98,7 @@ def fails(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
         (ImageError("pattern /x: found nothing"), 2, "dcss: pattern /x: found nothing\n"),
         (PublishError("no room\nin /dev/shm"), 3, "dcss: no room in /dev/shm\n"),
         (LaunchError("guest A ended"), 3, "dcss: guest A ended\n"),
-        (PermissionError(13, "Permission denied", "/x"), 3, "dcss: [Errno 13] Permission denied: '/x'\n"),
+        (PermissionError(13, "Permission denied", "/x"), 3, "dcss: /x: Permission denied\n"),
         (click.FileError("/x", "gone"), 2, "dcss: Could not open file '/x': gone\n"),
         (KeyboardInterrupt(), 130, ""),
     ],
@@ -173,7 +173,7 @@ def test_a_broken_pipe_inside_is_an_error_and_not_taken_for_the_terminals(
 ) -> None:
     fails.error = BrokenPipeError(32, "Broken pipe")  # type: ignore[attr-defined]
     assert run_main("fails") == 3
-    assert capfd.readouterr().err == "dcss: [Errno 32] Broken pipe\n"
+    assert capfd.readouterr().err == "dcss: Broken pipe\n"
 
 
 @pytest.mark.parametrize(
