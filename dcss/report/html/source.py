@@ -69,16 +69,14 @@ class ReportSource:
 
 
 def read_source(name: str) -> ReportSource:
-    """Return the results in a file of JSON; the name `-` stands for stdin. Raises ConfigError."""
+    """Return the results in a file of JSON; the name `-` stands for stdin. Raises ConfigError, OSError."""
     return source_of(read_document(name), name)
 
 
 def read_document(name: str, wanted: str = WANTED) -> Mapping[str, Any]:
-    """Return the document in a file of JSON, or on stdin, which is no error's. Raises ConfigError."""
+    """Return the document in a file of JSON, or on stdin, which is no error's. Raises ConfigError, OSError."""
     try:
         document = json.loads(_read(name))
-    except OSError as error:
-        raise ConfigError(f"{name}: cannot be read ({error.strerror}), wanted {wanted}") from error
     except ValueError as error:
         raise ConfigError(f"{name}: found no JSON document ({error}), wanted {wanted}") from error
     if not isinstance(document, dict):
