@@ -5,7 +5,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from errno import EACCES, EBADF, EEXIST, EINVAL, EISDIR, ELOOP, ENOTDIR, ENXIO, ESPIPE
 from time import time
-from typing import Self
+from typing import NamedTuple, Self
 
 from dcss.errors import KernelError
 from dcss.ext2.inode import InodeChange
@@ -36,6 +36,17 @@ _ONLY_AT_OPEN = O_CREAT | O_EXCL | O_NOCTTY | O_TRUNC | O_CLOEXEC  # F_GETFL sho
 SEEK_SET, SEEK_CUR, SEEK_END, SEEK_DATA, SEEK_HOLE = range(5)
 
 
+class FileOwner(NamedTuple):
+    """Who hears of an open file: the kind and number of struct f_owner_ex, and by which signal; 0 is SIGIO."""
+
+    kind: int = 0
+    number: int = 0
+    signal: int = 0
+
+
+_NO_OWNER = FileOwner()
+
+
 class FileDescription:
     """One open of a file: its position is shared by all descriptors that came of it, and it keeps its mount busy.
 
@@ -44,7 +55,18 @@ class FileDescription:
     at the end. What would have to wait raises KernelError(EAGAIN).
     """
 
-    __slots__ = ("__weakref__", "_device", "_holders", "_target", "_vfs", "dentry", "file", "flags", "position")
+    __slots__ = (
+        "__weakref__",
+        "_device",
+        "_holders",
+        "_target",
+        "_vfs",
+        "dentry",
+        "file",
+        "flags",
+        "owner",
+        "position",
+    )
 
     def __init__(
         self,
@@ -60,6 +82,7 @@ class FileDescription:
         self.file = file
         self.flags = flags & ~_ONLY_AT_OPEN
         self.position = 0
+        self.owner = _NO_OWNER
         self._vfs = vfs
         self._target = target
         self._device = device

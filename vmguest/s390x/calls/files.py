@@ -23,6 +23,7 @@ from vmguest.fs.poll import POLLERR, POLLHUP, POLLIN, POLLOUT
 from vmguest.fs.unix_socket import SOCK_STREAM, UnixSocket
 from vmguest.s390x.calls.file_size import check_new_size, writable_bytes
 from vmguest.s390x.calls.locks import RECORD_LOCKS, record_lock
+from vmguest.s390x.calls.owners import OWNER_COMMANDS, file_owner
 from vmguest.s390x.calls.paths import AT_FDCWD, place_of
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.structures import INT, IOVEC
@@ -42,7 +43,6 @@ _SYNC_FILE_WAIT, _SYNC_FILE_WRITE = 5, 2  # before and behind; that writing begi
 _WRITABLE_FLAGS = O_APPEND | O_NONBLOCK
 
 F_DUPFD, F_GETFD, F_SETFD, F_GETFL, F_SETFL = range(5)
-_F_SETOWN, _F_GETOWN = 8, 9
 _F_DUPFD_CLOEXEC, _F_SETPIPE_SZ, _F_GETPIPE_SZ = 1030, 1031, 1032
 _OF_DESCRIPTORS = frozenset({F_DUPFD, _F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL})
 O_LARGEFILE = 0o100000
@@ -331,8 +331,8 @@ def fcntl(  # noqa: PLR0911 - one for each command
         return 0
     if command in RECORD_LOCKS:
         return record_lock(system, thread, file, command, argument)
-    if command in {_F_SETOWN, _F_GETOWN}:
-        return 0
+    if command in OWNER_COMMANDS:
+        return file_owner(system, thread, file, command, argument)
     if command in {_F_GETPIPE_SZ, _F_SETPIPE_SZ}:
         if not isinstance(file.file, PipeEnd):
             raise KernelError(EBADF, f"descriptor {number}: no pipe")
