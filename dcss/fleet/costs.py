@@ -11,7 +11,6 @@ from dcss.config.load_fleet import FleetPlan, GuestEntry
 from dcss.config.plan import EngineName, SegmentPlan, image_groups
 from dcss.config.sources import DirectorySource, Ext2Source
 from dcss.errors import ConfigError
-from dcss.plan.forecast import CLONE_BYTES, FIRST_BYTES
 
 # Measured of this program: CP with numpy for its proofs, the fork server and a template.
 HOST_BYTES: Final = 53 << 20
@@ -106,6 +105,8 @@ def _is_of(name: str, entry: GuestEntry) -> bool:
 
 
 def _estimate(engine: EngineName, storage_bytes: int, copied_bytes: int) -> EntryCost:
+    from dcss.plan.forecast import CLONE_BYTES, FIRST_BYTES  # a fleet that is up needs no estimates
+
     match engine:
         case "process":
             return EntryCost(FIRST_BYTES + copied_bytes, CLONE_BYTES + copied_bytes)
