@@ -1,6 +1,10 @@
 """Shared by all tests: what a machine may lack, hypothesis profiles, time limits, and default signals for children."""
 
+import fcntl
 import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,6 +33,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         slow = PROFILE == "long" or item.get_closest_marker("slow") is not None
         if slow and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECONDS))
+
+
+@pytest.fixture(autouse=True)
+def ksm_alone(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Let one test at a time have the machine's KSM, whose settings are every process's."""
+    if not any("ksm" in mark.args for mark in request.node.iter_markers("needs")):
+        yield
+        return
+    with open(Path(tempfile.gettempdir()) / f"dcss-tests-ksm-{os.geteuid()}", "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

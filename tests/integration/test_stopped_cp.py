@@ -38,7 +38,8 @@ def test_down_takes_the_others_down_and_ends_with_an_error(two: tuple[Dcss, str,
     assert line.startswith(f"dcss: system {other}: its CP (process {pid}) was stopped by a signal")
     assert f"kill -CONT {pid} lets it go on; kill -9 {pid} ends it" in line
     assert f"dcss down {other} removes what it left" in line
-    (result,) = dcss.json("down", "--all", status=3)["systems"]
+    # Other tests run as the same user, and kill a CP whose shared memory is left: it is removed as well.
+    (result,) = [each for each in dcss.json("down", "--all", status=3)["systems"] if each["system"] == other]
     assert "was stopped" in result["error"]
     os.kill(pid, signal.SIGKILL)
     dcss("down", other)
