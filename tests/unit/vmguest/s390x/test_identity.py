@@ -1,24 +1,16 @@
 """Users and capabilities, beside what tests/conformance/identity_calls.c compares: files, set-id programs, /proc."""
 
-from collections.abc import Iterator
 from errno import EACCES, EPERM
 
 import pytest
 from calls390_support import AT_FDCWD, Caller
-from cp_support import BlockingCp
 from elf390_support import PROGRAMS
-from guest390_support import Guest390, guest390
+from guest390_support import Guest390
 
 from vmguest.fs.open import O_WRONLY, open_file
 from vmguest.identity import CAP_DAC_OVERRIDE, Identity, Ids
 
 SECRET = b"/tmp/secret"
-
-
-@pytest.fixture
-def guest(control_program: BlockingCp) -> Iterator[Guest390]:
-    with guest390(control_program) as guest:
-        yield guest
 
 
 @pytest.fixture

@@ -1,13 +1,11 @@
 """Pseudo terminals, beside what tests/conformance/pty_calls.c compares: what qemu-s390x lacks, limits and ends."""
 
 import struct
-from collections.abc import Iterator
 from errno import EACCES, EAGAIN, EINVAL, EIO, ENOSPC, ENOTTY, EPERM
 
 import pytest
 from calls390_support import AT_FDCWD, Caller
-from cp_support import BlockingCp
-from guest390_support import Guest390, guest390
+from guest390_support import Guest390
 
 from vmguest.fs.devpts import TTY_GROUP
 from vmguest.fs.ioctls import FIONREAD
@@ -18,12 +16,6 @@ from vmguest.tty import termios
 
 _INT = struct.Struct(">i")
 SIGINT, SIGKILL = 2, 9
-
-
-@pytest.fixture
-def guest(control_program: BlockingCp) -> Iterator[Guest390]:
-    with guest390(control_program) as guest:
-        yield guest
 
 
 @pytest.fixture

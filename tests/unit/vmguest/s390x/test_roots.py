@@ -1,21 +1,13 @@
 """Another root, beside what tests/conformance/root_calls.c compares: /proc, new programs, and the directory's end."""
 
-from collections.abc import Iterator
 from errno import EBADF, EBUSY, ENOTDIR, EPERM
 
 import pytest
 from calls390_support import Caller
-from cp_support import BlockingCp
-from guest390_support import Guest390, guest390
+from guest390_support import Guest390
 
 from vmguest.fs.namei import mkdir, rmdir
 from vmguest.fs.open import O_DIRECTORY
-
-
-@pytest.fixture
-def guest(control_program: BlockingCp) -> Iterator[Guest390]:
-    with guest390(control_program) as guest:
-        yield guest
 
 
 @pytest.fixture
