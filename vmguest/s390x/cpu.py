@@ -8,7 +8,6 @@ run is a saved context. Translated code is kept by absolute address, so all prog
 import ctypes
 import struct
 from collections.abc import Callable
-from contextlib import nullcontext
 from errno import ENOSYS
 from typing import Any, NamedTuple
 
@@ -132,8 +131,8 @@ class Cpu:
         self._rounds_otherwise = False  # than the floating-point control register says
         ctypes.memmove(window + _LOAD_FPC_AT, _LOAD_FPC, len(_LOAD_FPC))
         self.stops = ExactStops(self._uc, self._blank.size)
-        self.running = False
         self._started_at = 0
+        self._retries = False  # the instruction that was interrupted
 
     # -- running ---------------------------------------------------------------------------------------------------
 
@@ -144,18 +143,20 @@ class Cpu:
         """
         if self._rounds_otherwise:
             self._take_rounding()
-        self.running = True
         try:
-            with self.stops.anywhere() if one else nullcontext():
-                self._started_at = self._uc.reg_read(_PC)
-                self._uc.emu_start(self._started_at, _NOWHERE, count=int(one))
+            with self.stops.anywhere() if one else self.stops.on_request():
+                self._start(count=int(one))
+                while one and self._retries and self.address == self._started_at:  # Unicorn counts each attempt
+                    self._start(count=1)
         except UcError as error:
             raise CpuError(f"the CPU stopped at {self.address:#x}: {error}") from error
-        finally:
-            self.running = False
         if self._failure is not None:
             failure, self._failure = self._failure, None
             raise failure
+
+    def _start(self, count: int) -> None:
+        self._started_at, self._retries = self._uc.reg_read(_PC), False
+        self._uc.emu_start(self._started_at, _NOWHERE, count=count)
 
     def stop(self) -> None:
         """Stop it soon, between two instructions. At the start a stop may be lost."""
@@ -166,6 +167,7 @@ class Cpu:
             going = self.on_call() if number == SUPERVISOR_CALL else self.on_check(self._interruption_code())
         except BaseException as failure:
             self._failure, going = failure, False
+        self._retries = going and number == _PROGRAM_CHECK
         if not going:
             uclib.uc_emu_stop(self._handle)
         self.stops.after_hook()

@@ -8,6 +8,7 @@ asks in its place, which the library documents, and which costs most of the spee
 
 import ctypes
 import struct
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -28,6 +29,8 @@ class ExactStops:
     def __init__(self, uc: Uc, context_size: int) -> None:
         self._uc = uc
         self._handle = _address(uc)
+        self._requesting = threading.Lock()  # no stop comes after the run that it was for
+        self._hooked = self._taken = False
         self._stop_wanted = False
         self._flag = self._find_flag(context_size)
         self._skip_sync = self._find_skip_sync()
@@ -36,21 +39,32 @@ class ExactStops:
 
     def use_hook(self) -> None:
         """Have a hook at the start of each block ask for stops: slower, and public."""
-        if self._flag is not None:
-            self._flag.value = 1  # and never by the library's own tests
-            self._flag = None
+        self._hooked = True
         self._uc.hook_add(UC_HOOK_BLOCK, self._at_block)
 
     def request(self) -> None:
-        """Ask for a stop, from another thread."""
-        if self._flag is None:
-            self._stop_wanted = True
-        else:
-            self._uc.emu_stop()
+        """Ask for a stop, from another thread. It is for a run that takes requests, and for no other."""
+        with self._requesting:
+            if not self._taken:
+                return
+            if self._hooked or self._flag is None:
+                self._stop_wanted = True
+            else:
+                self._uc.emu_stop()
+
+    @contextmanager
+    def on_request(self) -> Iterator[None]:
+        """Have a run take requests."""
+        self._taken = True
+        try:
+            yield
+        finally:
+            with self._requesting:
+                self._taken = self._stop_wanted = False
 
     @contextmanager
     def anywhere(self) -> Iterator[None]:
-        """Have a run end behind any instruction: it counts them, and no other thread stops it."""
+        """Have a run end behind any instruction: it counts them, and takes no request that could end it before one."""
         if self._flag is not None:
             self._flag.value = 0
         self._uc.ctl(UC_CTL_TB_FLUSH, UC_CTL_IO_WRITE)

@@ -243,5 +243,4 @@ class _Ticker:
             if self._ended:
                 return
             pause.wait(SLICE_SECONDS)
-            if self._cpu.running:
-                self._cpu.stops.request()
+            self._cpu.stops.request()

@@ -2,7 +2,9 @@
 
 import mmap
 import struct
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from ctypes import addressof, c_char
 
 import pytest
@@ -10,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unicorn import s390x_const
 
+from dcss.abi.page import PAGE_SIZE
 from vmguest.s390x import self_test
 from vmguest.s390x.cpu import FIXED_POINT_DIVIDE, OPERATION, PSW_MASK, PSW_OWN, Cpu, Registers
 
@@ -134,3 +137,58 @@ def test_the_loop_that_proves_it_would_show_a_stop_within_an_instruction(storage
     self_test._prepare(cpu, storage, self_test._LOOP)
     cpu.set_general(3, 5)
     assert not self_test._is_consistent(cpu, storage)
+
+
+STEPS = (0x1000, 0x1006, 0x100C, 0x1012, 0x1016)  # addresses of the instructions of the loop
+
+
+@pytest.mark.parametrize("by_hook", [False, True])
+def test_a_run_of_one_instruction_is_not_ended_before_it(storage: mmap.mmap, by_hook: bool) -> None:
+    cpu = Cpu(addressof(c_char.from_buffer(storage)), ABSOLUTE_BYTES)
+    if by_hook:
+        cpu.stops.use_hook()
+    storage[self_test._DATA : self_test._DATA + 16] = bytes(16)
+    self_test._prepare(cpu, storage, self_test._LOOP)
+    ended = threading.Event()
+
+    def request() -> None:
+        while not ended.is_set():
+            cpu.stops.request()
+
+    with ThreadPoolExecutor() as threads:
+        threads.submit(request)
+        try:
+            for _ in range(2000):
+                for address in STEPS:
+                    assert cpu.address == address
+                    cpu.run(one=True)
+        finally:
+            ended.set()
+    assert struct.unpack_from(">QQ", storage, self_test._DATA) == (2000, 2000)
+    assert cpu.general(3) == 2000
+
+
+def test_one_instruction_is_run_once_its_pages_are_there(storage: mmap.mmap, cpu: Cpu) -> None:
+    entries = [self_test._PAGES + 8 * (page // PAGE_SIZE) for page in (self_test._CODE_AT, self_test._DATA_AT)]
+    valid = [bytes(storage[entry : entry + 8]) for entry in entries]
+    checks: list[int] = []
+
+    def bring(code: int) -> bool:
+        checks.append(code)
+        for entry, value in zip(entries, valid, strict=True):
+            storage[entry : entry + 8] = value
+        return True
+
+    cpu.on_check = bring
+    storage[self_test._DATA : self_test._DATA + 16] = bytes(16)
+    self_test._prepare(cpu, storage, self_test._LOOP)
+    for count in range(1, 4):
+        for index, address in enumerate(STEPS):
+            for entry in entries[index % 2 :]:
+                storage[entry : entry + 8] = struct.pack(">Q", 0x400)
+            cpu.purge()
+            assert cpu.address == address
+            cpu.run(one=True)
+        assert struct.unpack_from(">QQ", storage, self_test._DATA) == (count, count)
+        assert cpu.general(3) == count
+    assert len(checks) >= 12
