@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from dcss.account.proc import family, read_whole
+from dcss.host.process import TURN_SECONDS, wants_processor
 
 _STOP_SECONDS: Final = 2.0  # for a process that waits uninterruptibly, for a disk or a network file system
 _FIRST_WAIT_SECONDS: Final = 0.0002
@@ -86,10 +87,11 @@ class Hold:
 
     def _wait(self, pids: list[int]) -> None:
         """Wait until each of `pids` is stopped or has ended, up to a limit."""
-        deadline = time.monotonic() + _STOP_SECONDS
+        began = time.monotonic()
         pause_seconds = _FIRST_WAIT_SECONDS
         while pids := [pid for pid in pids if not _stands_still(pid)]:
-            if time.monotonic() >= deadline:
+            seconds = time.monotonic() - began
+            if seconds >= TURN_SECONDS or (seconds >= _STOP_SECONDS and not any(map(wants_processor, pids))):
                 reason = f"it did not stop within {_STOP_SECONDS:g} s (state {{}}: waiting in the kernel, if D)"
                 self.failures |= {pid: reason.format(_state(pid).decode()) for pid in pids}
                 return

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dcss.cp.program import ControlProgram
     from dcss.cp.requests import OperatorRequest, Response
 
-BUSY_SECONDS = 10.0  # a CP that does not listen: another command for an instant, or a system that starts
+BUSY_SECONDS = 60.0  # a CP that does not listen: another command for an instant, or a system that starts
 _RETRY_SECONDS = 0.05
 DEFAULT_SYSTEM = "default"  # whose spool is used if no system is named
 

@@ -43,7 +43,8 @@ def _answer(verb: str, path: bytes, descriptors: list[int]) -> dict[str, int]:
 
 
 def main(channel: socket.socket) -> None:
-    """Answer one request after the other until the parent has gone."""
+    """Say that this process can answer, and answer one request after the other until the parent has gone."""
+    channel.send(b"ready")
     while request := channel.recv(_REQUEST_BYTES):
         verb, _, path = request.partition(b" ")
         descriptors: list[int] = []

@@ -9,13 +9,16 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Final, NamedTuple
 
 from dcss.errors import DcssError
+from dcss.host.process import wants_processor
 
 ANSWER_SECONDS = 2.0
+_TURNS: Final = 30  # so often that time for a process that wants a processor: on a busy machine it has to wait for it
+_START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 0.1
 _MAX_GIVEN_UP: Final = 8
 _ANSWER_BYTES: Final = 1 << 12
@@ -60,7 +63,7 @@ class FileQuestions(AbstractContextManager["FileQuestions"]):
         channel = self._started()
         try:
             channel.send(verb.encode() + b" " + os.fsencode(path))
-            answer, descriptors, _, _ = socket.recv_fds(channel, _ANSWER_BYTES, 1)
+            answer, descriptors = self._received(channel)
         except TimeoutError:
             self._give_up()
             raise NoAnswerError(f"its file system does not answer within {ANSWER_SECONDS:g} s") from None
@@ -71,6 +74,17 @@ class FileQuestions(AbstractContextManager["FileQuestions"]):
         if (errno := found.get("errno")) is not None:
             raise OSError(errno, os.strerror(errno), path)
         return FileStatus(**found), descriptors
+
+    def _received(self, channel: socket.socket) -> tuple[bytes, list[int]]:
+        """Return an answer and its descriptors. Raises TimeoutError: the process waits for the file system."""
+        assert self._process is not None, "it was asked"
+        for _ in range(_TURNS):
+            with suppress(TimeoutError):
+                answer, descriptors, _, _ = socket.recv_fds(channel, _ANSWER_BYTES, 1)
+                return answer, descriptors
+            if not wants_processor(self._process.pid):
+                break
+        raise TimeoutError
 
     def _started(self) -> socket.socket:
         if self._channel is not None:
@@ -85,9 +99,21 @@ class FileQuestions(AbstractContextManager["FileQuestions"]):
             self._process = subprocess.Popen(
                 command, pass_fds=[theirs.fileno()], cwd="/", stdin=null, stdout=null, stderr=null
             )
-        ours.settimeout(ANSWER_SECONDS)
         self._channel = ours
+        self._wait_until_it_can(ours)
+        ours.settimeout(ANSWER_SECONDS)
         return ours
+
+    def _wait_until_it_can(self, channel: socket.socket) -> None:
+        """Wait until the process can answer: its interpreter takes its time on a busy machine."""
+        channel.settimeout(_START_SECONDS)
+        try:
+            ready = bool(channel.recv(_ANSWER_BYTES))
+        except TimeoutError:
+            ready = False
+        if not ready:
+            self._give_up()
+            raise NoAnswerError(f"the process that asks its file system was not ready within {_START_SECONDS:g} s")
 
     def _give_up(self) -> None:
         assert self._process is not None

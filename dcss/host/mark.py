@@ -9,7 +9,7 @@ from pathlib import Path
 from select import POLLIN, poll
 from typing import NamedTuple, Self
 
-from dcss.host.process import start_ticks
+from dcss.host.process import TURN_SECONDS, has_ended_by, start_ticks
 
 VARIABLE = "DCSS_STARTED_BY"
 _KEY = f"{VARIABLE}=".encode()
@@ -56,17 +56,18 @@ def end_marked(wanted: Callable[[Mark], bool]) -> tuple[str, ...]:
     killed: dict[int, str] = {}
     deadline = time.monotonic() + _END_SECONDS
     while True:
-        found = list(_marked(wanted))
+        found, stuck = list(_marked(wanted)), False
         for pid, pidfd in found:
             try:
                 with suppress(OSError):
                     killed.setdefault(pid, f"process {pid} ({Path(f'/proc/{pid}/comm').read_text('utf-8').strip()})")
                 with suppress(ProcessLookupError):
                     signal.pidfd_send_signal(pidfd, signal.SIGKILL)
-                _wait(pidfd, deadline)
+                stuck |= not _waited(pidfd, pid, deadline)
             finally:
                 os.close(pidfd)
-        if not found or time.monotonic() >= deadline:
+        now = time.monotonic()
+        if not found or (stuck and now >= deadline) or now >= deadline + TURN_SECONDS:
             return tuple(killed.values())
 
 
@@ -81,7 +82,7 @@ def _marked(wanted: Callable[[Mark], bool]) -> Iterator[tuple[int, int]]:
             continue
         mark = _mark_of(name)
         # While it has not ended, what was read is its own: its number cannot have gone to another.
-        if mark is not None and wanted(mark) and not _has_ended(pidfd, 0):
+        if mark is not None and wanted(mark) and not _has_ended(pidfd):
             yield int(name), pidfd
         else:
             os.close(pidfd)
@@ -97,16 +98,18 @@ def _mark_of(pid: str) -> Mark | None:
     return next((Mark.parse(each[len(_KEY) :]) for each in variables if each.startswith(_KEY)), None)
 
 
-def _wait(pidfd: int, deadline: float) -> None:
-    if _has_ended(pidfd, max(0.0, deadline - time.monotonic())):
-        with suppress(ChildProcessError):  # not adopted by this process
-            os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+def _waited(pidfd: int, pid: int, deadline: float) -> bool:
+    if not has_ended_by(pidfd, pid, deadline):
+        return False
+    with suppress(ChildProcessError):  # not adopted by this process
+        os.waitid(os.P_PIDFD, pidfd, os.WEXITED | os.WNOHANG)
+    return True
 
 
-def _has_ended(pidfd: int, seconds: float) -> bool:
+def _has_ended(pidfd: int) -> bool:
     ended = poll()
     ended.register(pidfd, POLLIN)
-    return bool(ended.poll(seconds * 1000))
+    return bool(ended.poll(0))
 
 
 def _pid_namespace() -> int:

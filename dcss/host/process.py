@@ -3,16 +3,54 @@
 import os
 from contextlib import suppress
 from pathlib import Path
+from select import POLLIN, poll
+from time import monotonic
+from typing import Final
+
+TURN_SECONDS: Final = 60.0  # for so long more a process is waited for that has not had its turn on a busy machine
+_LOOK_SECONDS: Final = 0.05
+
+
+def wants_processor(pid: int) -> bool:
+    """Return True if a thread of a process runs or would: on a busy machine it may not have had its turn for seconds.
+
+    What waits for a disk, a file system, another process or a signal does not.
+    """
+    try:
+        threads = os.listdir(f"/proc/{pid}/task")  # noqa: PTH208
+    except OSError:
+        return False
+    return any(_state(f"/proc/{pid}/task/{thread}/stat") == b"R" for thread in threads)
+
+
+def has_ended_by(pidfd: int, pid: int, deadline: float) -> bool:
+    """Wait until a process that was killed has ended, and return whether it has; `deadline` is of the monotonic clock.
+
+    One that waits in the kernel then, for a file system that does not answer, is given up; one that wants a processor
+    to end has more time.
+    """
+    ended = poll()
+    ended.register(pidfd, POLLIN)
+    seconds = max(0.0, deadline - monotonic())
+    while not ended.poll(seconds * 1000):
+        if monotonic() >= deadline + TURN_SECONDS or not wants_processor(pid):
+            return False
+        seconds = _LOOK_SECONDS
+    return True
 
 
 def is_stopped(pid: int) -> bool:
     """Return True if a process was stopped by a signal (SIGSTOP, Ctrl-Z) or a debugger."""
+    return _state(f"/proc/{pid}/stat") in {b"T", b"t"}
+
+
+def _state(path: str) -> bytes:
+    """Return the state's letter that a file of proc_pid_stat(5) has, or nothing where there is none."""
     try:
         # The name in parentheses may hold anything, parentheses too.
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b") ")[2][:1]
+        return Path(path).read_bytes().rpartition(b") ")[2][:1]
     except OSError:
-        return False
-    return state in {b"T", b"t"}
+        return b""
 
 
 def start_ticks(pid: int) -> int | None:

@@ -11,6 +11,7 @@ from dcss.config.plan import GuestPlan, SystemPlan
 from dcss.cp.program import ControlProgram
 from dcss.engines.base import Engine, GuestRefusedError, Port
 from dcss.host.aio import TaskSet
+from dcss.host.process import wants_processor
 from dcss.host.rlimits import explain
 from dcss.host.text import utc_now
 from dcss.system.guest import Guest, State
@@ -19,6 +20,7 @@ from dcss.system.log import SystemLog
 
 STARTS_AT_ONCE = 8  # an engine makes one process after the other: more requests would only wait there
 _EXIT_SECONDS = 2.0  # for so long a guest may live on that reported that it failed
+_EXIT_LOOKS = 15  # so often that time, where it wants a processor to end: on a busy machine that takes long
 
 
 class Supervisor:
@@ -173,11 +175,19 @@ class Supervisor:
             if guest.wanted:  # otherwise it is being killed, and whoever waits, waits for its end
                 self._enter(guest, State.READY)
         else:
-            try:
-                await instance.wait_ended(_EXIT_SECONDS)
-            except TimeoutError:
-                instance.kill()
+            await self._end_failed(instance)
         await instance.wait_ended()
+
+    @staticmethod
+    async def _end_failed(instance: GuestInstance) -> None:
+        """Let a guest end that reported that it failed; kill one that lives on."""
+        for _ in range(_EXIT_LOOKS):
+            with suppress(TimeoutError):
+                await instance.wait_ended(_EXIT_SECONDS)
+                return
+            if not any(map(wants_processor, instance.pids)):
+                break
+        instance.kill()
 
     def _register(self, plan: GuestPlan, instance: GuestInstance) -> None:
         self._cp.register(

@@ -21,6 +21,7 @@ from dcss.engines.forked.server_process import ServerProcess
 from dcss.engines.forked.spec import spec_of
 from dcss.host.aio import in_thread
 from dcss.host.mark import Mark, end_marked
+from dcss.host.process import has_ended_by
 from dcss.host.rlimits import explain
 from vmguest.hostmem import Reservation
 
@@ -195,9 +196,7 @@ def _wait_for(instances: Sequence[ForkedInstance]) -> None:
             continue
         which, number, options = os.P_PID, instance.pid, os.WEXITED
         if instance.pidfd is not None:
-            ended = select.poll()
-            ended.register(instance.pidfd, select.POLLIN)
-            ended.poll(max(0, deadline - time.monotonic()) * 1000)
+            has_ended_by(instance.pidfd, instance.pid, deadline)
             which, number, options = os.P_PIDFD, instance.pidfd, os.WEXITED | os.WNOHANG
         with suppress(ChildProcessError):  # the server had waited for it
             os.waitid(which, number, options)

@@ -25,7 +25,7 @@ from vmguest.spec import CLONE, GuestSpec
 
 FIRST = Start(cloned=False, reason="the first of its entry, from which the others are cloned")
 _PATIENCE_SECONDS = 1.0
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 30.0  # they answer at once, on a machine that is not busy
 _LOOK_SECONDS = 0.1  # after so long without an answer, a process that was stopped (SIGSTOP) is not waited for
 
 

@@ -19,7 +19,7 @@ from vmguest.hostmem import Reservation
 from vmguest.spec import GuestSpec
 
 _CLOSE_SECONDS = 10.0  # a thousand guests take one
-_ENDS_SECONDS = 1.0  # a process closes its sockets a moment before it can be waited for
+_ENDS_SECONDS = 30.0  # a process closes its sockets a moment before it can be waited for; a busy machine's are long
 
 
 class Started(NamedTuple):

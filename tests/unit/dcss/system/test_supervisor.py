@@ -110,6 +110,29 @@ async def test_a_guest_that_reports_a_failure_and_lives_on_is_killed(
 
 
 @in_event_loop
+async def test_a_guest_that_ends_late_on_a_busy_machine_is_not_killed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks: list[int] = []
+
+    def wants_processor(pid: int) -> bool:
+        looks.append(pid)
+        if len(looks) == 3:
+            stage.engine.instances[0].end(1)
+        return True
+
+    monkeypatch.setattr("dcss.system.supervisor._EXIT_SECONDS", 0.01)
+    monkeypatch.setattr("dcss.system.supervisor.wants_processor", wants_processor)
+    async with stage_of(tmp_path, guest("G")) as stage:
+        stage.supervisor.launch()
+        await until(stage.guest(), State.RUNNING)
+        stage.engine.instances[0].report(Verdict(1, 0.1, 0, 0, 0, message="no such file"))
+        await stage.supervisor.wait_settled()
+        assert (stage.guest().state, stage.engine.instances[0].kills) == (State.FAILED, 0)
+        assert stage.guest().outcome().exit_status == 1
+
+
+@in_event_loop
 async def test_whoever_stops_a_guest_hears_of_its_end_and_not_that_it_became_ready(tmp_path: Path) -> None:
     async with stage_of(tmp_path, guest("G")) as stage:
         stage.supervisor.launch()
