@@ -8,6 +8,7 @@ import click
 from dcss.cli.fleet_hosts import (
     ask_fleet,
     echo_reasons,
+    evidence_directory_option,
     fleet_argument,
     fleet_at_work,
     has_failed,
@@ -53,6 +54,9 @@ workers_option = click.option(
     help="With hosts: all, and without a scheduler: so many hosts.",
 )
 verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show every host.")
+evidence_written_option = evidence_directory_option(
+    "Write pages, frames, counts and processes to DIRECTORY, a file for each host."
+)
 guests_option = click.option("-v", "--verbose", is_flag=True, help="Show every guest.")
 
 
@@ -106,6 +110,7 @@ def plan(
 @measured_option
 @workers_option
 @guests_option
+@evidence_written_option
 def run(
     config: Path,
     *,
@@ -113,6 +118,7 @@ def run(
     trust_network: bool,
     measured: Path | None,
     workers: int | None,
+    evidence: Path | None,
     as_json: bool,
     verbose: bool,
 ) -> int:
@@ -129,8 +135,9 @@ def run(
     """
     from dcss.fleet.operations import run_fleet
 
+    _check_evidence(evidence)
     with fleet_at_work(config, scheduler, trusted=trust_network, workers=workers) as (fleet, progress):
-        result = run_fleet(fleet, measured, progress)
+        result = run_fleet(fleet, measured, progress, evidence)
     _show(result, as_json=as_json, verbose=verbose)
     if any(has_failed(each) for each in (result.up, result.measure, result.down)):
         return EXIT_FAILED
@@ -190,15 +197,28 @@ def ps(
 @command.command("verify")
 @hosts_options
 @csv_option("claims", "files", "hosts")
-def verify(config: Path, *, scheduler: str | None, trust_network: bool, as_json: bool, csv_table: str | None) -> int:
+@evidence_written_option
+def verify(
+    config: Path,
+    *,
+    scheduler: str | None,
+    trust_network: bool,
+    as_json: bool,
+    csv_table: str | None,
+    evidence: Path | None,
+) -> int:
     """Prove on each host what its guests share. The fleet is verified only if every host is.
 
     A host that cannot be asked is named, and leaves the verdict unproved.
 
     Exit status: 0 verified; 1 refuted or unproved.
     """
+    from dcss.fleet.operations import verify_all
+
     only_one(json=as_json, csv=csv_table)
-    result = ask_fleet(config, scheduler, "verify", trusted=trust_network)
+    _check_evidence(evidence)
+    with opened_fleet(config, scheduler, trusted=trust_network) as fleet:
+        result = verify_all(fleet, evidence)
     _show(result, as_json=as_json, csv_table=csv_table)
     return 0 if result.verdict == "verified" else EXIT_REFUTED
 
@@ -234,6 +254,14 @@ def down(config: Path, *, scheduler: str | None, trust_network: bool, workers: i
         result = take_down(fleet)
     _show(result, as_json=as_json)
     return EXIT_FAILED if has_failed(result) else 0
+
+
+def _check_evidence(directory: Path | None) -> None:
+    """Have a directory of evidence be there before anything is started for it."""
+    if directory is not None:
+        from dcss.fleet.evidence import check_evidence_directory
+
+        check_evidence_directory(directory)
 
 
 def _show(

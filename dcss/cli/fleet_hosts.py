@@ -33,6 +33,11 @@ def scheduler_options(function: Callable[..., Any]) -> Callable[..., Any]:
     return json_option(function)
 
 
+def evidence_directory_option(text: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Let a command about a fleet take a directory of evidence, which has a file for each host."""
+    return click.option("--evidence", type=click.Path(path_type=Path, readable=False), metavar="DIRECTORY", help=text)
+
+
 @contextmanager
 def opened_fleet(
     config: Path, scheduler: str | None, *, trusted: bool, workers: int | None = None

@@ -11,6 +11,7 @@ from dcss.config.load_fleet import FleetPlan, HostPlan
 from dcss.errors import ConfigError, LaunchError
 from dcss.fleet import tasks
 from dcss.fleet.costs import costs_of
+from dcss.fleet.evidence import verify_with_evidence
 from dcss.fleet.facts import ask_facts
 from dcss.fleet.host_yaml import check_portable, fleet_images, host_yaml, system_on
 from dcss.fleet.hosts import HostAnswer, Hosts, local_root
@@ -78,11 +79,7 @@ def bring_up(fleet: Fleet, measured: Path | None, progress: Progress) -> FleetRe
 
 def ask_all(fleet: Fleet, question: Question) -> FleetResult:
     """Ask each host of the fleet; one that cannot be asked, or runs nothing, is named with the reason."""
-    hosts = recorded_hosts(fleet.plan)
-    if not hosts:
-        name, path = fleet.plan.name, fleet.plan.path
-        raise ConfigError(f"fleet {name}: found none that is up, wanted one: dcss fleet up {path}")
-    given = {host: (system_on(fleet.plan.name, host), question) for host in hosts}
+    given = {host: (system_on(fleet.plan.name, host), question) for host in _hosts_that_run(fleet)}
     result = _result(fleet.plan, fleet.hosts.call(tasks.ask, given))
     match question:
         case "verify":
@@ -93,13 +90,34 @@ def ask_all(fleet: Fleet, question: Question) -> FleetResult:
             return result
 
 
-def run_fleet(fleet: Fleet, measured: Path | None, progress: Progress) -> FleetRunResult:
-    """Bring the fleet up, prove and measure what it shares, and take it down, whatever failed."""
+def verify_all(fleet: Fleet, evidence: Path | None = None) -> FleetResult:
+    """Ask each host for its verdict; with `evidence`, have what each was computed from in that directory, too."""
+    if evidence is None:
+        return ask_all(fleet, "verify")
+    answers = verify_with_evidence(fleet.hosts, fleet.plan.name, _hosts_that_run(fleet), evidence)
+    result = _result(fleet.plan, answers)
+    return replace(result, verdict=verdict_of(result))
+
+
+def _hosts_that_run(fleet: Fleet) -> list[str]:
+    """Return the hosts that are to run a part. Raises ConfigError where none is."""
+    hosts = recorded_hosts(fleet.plan)
+    if not hosts:
+        name, path = fleet.plan.name, fleet.plan.path
+        raise ConfigError(f"fleet {name}: found none that is up, wanted one: dcss fleet up {path}")
+    return hosts
+
+
+def run_fleet(fleet: Fleet, measured: Path | None, progress: Progress, evidence: Path | None = None) -> FleetRunResult:
+    """Bring the fleet up, prove and measure what it shares, and take it down, whatever failed.
+
+    With `evidence`, what the verdicts were computed from is in that directory.
+    """
     check_portable(fleet.plan)
     try:
         up = bring_up(fleet, measured, progress)
         progress.phase("verify")
-        verify = ask_all(fleet, "verify")
+        verify = verify_all(fleet, evidence)
         progress.phase("measure")
         measure = ask_all(fleet, "measure")
     finally:

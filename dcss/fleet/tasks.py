@@ -5,21 +5,22 @@ says where things are. Nothing is forked here: systems are started by the `dcss`
 """
 
 import fcntl
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from uuid import uuid4
 
 from dcss.documents import from_document
 from dcss.fleet.cache import SegmentCache, TransferError
 from dcss.fleet.content import Chunk, Content
 from dcss.fleet.host_yaml import with_images
-from dcss.host.files import write_all, write_durably
+from dcss.host.files import open_regular, write_all, write_durably
 from dcss.host.memory import available_memory_bytes
 from dcss.host.paths import cache_directory, private_directory, runtime_directory
 from dcss.version import VERSION
@@ -27,6 +28,7 @@ from dcss.version import VERSION
 Answer = dict[str, Any]
 _DIGEST_CHARACTERS: Final = 16
 _COMMAND_SECONDS: Final = 1800.0
+_EVIDENCE_SUFFIX: Final = ".evidence.gz"
 
 
 def tell_facts(base: str | None) -> Answer:
@@ -54,7 +56,7 @@ def finish_content(base: str | None, content: Answer, keep: Sequence[str]) -> No
 def ensure_up(base: str | None, system: str, yaml: bytes, images: Sequence[str]) -> Answer:
     """Have a system run that this YAML describes: one that does is left alone, one of another YAML is replaced."""
     text = with_images(yaml, find_images(base, images))
-    config = _directory(base) / f"{system}.{sha256(text).hexdigest()[:_DIGEST_CHARACTERS]}.yaml"
+    config = _directory(base) / f"{system}.{hashlib.sha256(text).hexdigest()[:_DIGEST_CHARACTERS]}.yaml"
     with _alone(base, system) as lock:
         # Each command takes a few tenths of a second: what has no directory needs neither question nor end.
         if (_runtime_directory(base) / system).exists():
@@ -83,13 +85,43 @@ def ask(base: str | None, system: str, command: str) -> Answer:
     return answer
 
 
+def verify_with_evidence(base: str | None, system: str) -> Answer:
+    """Return what `ask` returns of `verify`; `evidence` says which file of the host has what it was computed from."""
+    _remove_evidence(base, system)
+    path = _directory(base) / f"{system}.{uuid4().hex}{_EVIDENCE_SUFFIX}"
+    answer = _dcss(base, ["verify", system, "--evidence", str(path)], None)
+    if answer["document"] is not None:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            answer["evidence"] = {"name": path.name, "digest": digest, "size_bytes": os.fstat(file.fileno()).st_size}
+    return answer
+
+
+def read_evidence(base: str | None, name: str, start: int, size_bytes: int) -> Answer:
+    """Return a part of a file of evidence, and where it begins."""
+    with open(open_regular(_directory(base) / name), "rb") as file:
+        return {"start": start, "data": os.pread(file.fileno(), size_bytes, start)}
+
+
+def forget_evidence(base: str | None, name: str) -> None:
+    """Remove a file of evidence that was read."""
+    (_directory(base) / name).unlink(missing_ok=True)
+
+
 def take_down(base: str | None, system: str) -> Answer:
     """Take a system down, or what is left of it; that none runs is no error."""
     with _alone(base, system) as lock:
         answer = _dcss(base, ["down", system], lock)
+        _remove_evidence(base, system)
         for path in _directory(base).glob(f"{system}.*.yaml"):
             path.unlink(missing_ok=True)
     return answer
+
+
+def _remove_evidence(base: str | None, system: str) -> None:
+    """Remove what commands that were killed did not read to its end."""
+    for path in _directory(base).glob(f"{system}.*{_EVIDENCE_SUFFIX}"):
+        path.unlink(missing_ok=True)
 
 
 def _look(base: str | None, system: str) -> Answer | None:

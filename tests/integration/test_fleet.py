@@ -1,7 +1,9 @@
 """A fleet on stand-ins, and on workers of Dask: up, asked, broken, repaired and taken down."""
 
 import csv
+import json
 import os
+import re
 import signal
 import subprocess
 import urllib.request
@@ -14,6 +16,7 @@ import yaml
 from cli_support import Dcss
 from dask_support import Dask
 from jsonschema import Draft202012Validator
+from report_support import decoded_runs
 
 from dcss.fleet.content import CHUNK_BYTES
 from dcss.schemas.registry import document_schema
@@ -74,6 +77,23 @@ def assert_csv_has_the_rows_of_all_hosts(dcss: Dcss, path: Path, measured: Any) 
     assert [(row["host"], row["reason"]) for row in rows] == [("a", ""), ("b", "")]
 
 
+def segments_of(page: Path) -> list[dict[str, Any]]:
+    """Return the segments whose pages a report draws."""
+    found = re.search('<script type="application/json" id="data">(.*)</script>', page.read_text())
+    assert found is not None
+    segments: list[dict[str, Any]] = json.loads(found[1])["segments"]
+    return segments
+
+
+def assert_report_has_the_pages_of_all_hosts(page: Path) -> None:
+    segments = segments_of(page)
+    assert [(segment["name"], segment["host"]) for segment in segments] == [("LIB on a", "a"), ("LIB on b", "b")]
+    # The guest of each host uses what that of the other does, and they are two sets of guests.
+    used_by = [set(decoded_runs(segment["set"])) - {0} for segment in segments]
+    assert [len(sets) for sets in used_by] == [1, 1]
+    assert used_by[0] != used_by[1]
+
+
 @pytest.mark.slow
 def test_stand_ins_come_up_once_are_verified_and_leave_nothing(dcss: Dcss) -> None:
     path = write_fleet(dcss)
@@ -93,6 +113,13 @@ def test_stand_ins_come_up_once_are_verified_and_leave_nothing(dcss: Dcss) -> No
         page = dcss.home / "report.html"
         assert fleet(dcss, "report", path, "-o", str(page))["verdict"] == "verified"
         assert ", on 2 hosts." in page.read_text()
+        assert_report_has_the_pages_of_all_hosts(page)
+        assert list(dcss.home.rglob("*.evidence.gz")) == []  # of what the hosts wrote, nothing is left
+        evidence = dcss.home / "evidence"
+        (dcss.home / "v.json").write_text(json.dumps(fleet(dcss, "verify", path, "--evidence", str(evidence))))
+        dcss.own(dcss.home / "v.json")
+        dcss("fleet", "report", "v.json", "--evidence", evidence, "-o", page)
+        assert_report_has_the_pages_of_all_hosts(page)
         assert metrics_of(dcss, path) >= {
             ("dcss_host_up", "a", 1.0),
             ("dcss_host_up", "b", 1.0),
@@ -106,6 +133,7 @@ def test_stand_ins_come_up_once_are_verified_and_leave_nothing(dcss: Dcss) -> No
         assert by_host(broken, "reason")["a"] is None
         assert by_host(broken, "reason")["b"]
         assert fleet(dcss, "report", path, "-o", str(page), status=1)["verdict"] == "unproved"
+        assert [segment["host"] for segment in segments_of(page)] == ["a"]
         assert "1 of 2 hosts could not be asked." in page.read_text()
         found = metrics_of(dcss, path, status=3)
         assert {host for name, host, _ in found if name != "dcss_host_up"} == {"a"}

@@ -10,10 +10,20 @@ import pytest
 from browser_support import Visit, browser, visit
 from needs_support import needs
 from playwright.sync_api import Browser
-from report_support import evidence_of, fleet_results, large_report, made_up_source, run_on_host
+from report_support import (
+    FIRST_FRAME,
+    evidence_of,
+    evidence_records,
+    fleet_results,
+    large_report,
+    made_up_source,
+    mapping,
+    run_on_host,
+    write_evidence,
+)
 from results_support import made_up_run
 
-from dcss.report.html.fleet import fleet_source
+from dcss.report.html.fleet import fleet_evidence, fleet_source
 from dcss.report.html.render import render_report
 from dcss.report.html.source import ReportSource
 
@@ -274,3 +284,22 @@ def test_guests_of_a_fleet_are_sorted_by_host(chromium: Browser, tmp_path: Path)
         assert column(opened, GUESTS, 2) == sorted(name for name, run in runs.items() for _ in run.measure.guests)
         assert opened.complaints == []
         assert opened.requests == [path.as_uri()]
+
+
+def test_the_picture_of_a_fleet_has_the_guests_of_the_host(chromium: Browser, tmp_path: Path) -> None:
+    source = fleet_source(*fleet_results({"a": run_on_host("a"), "b": run_on_host("b")}, "verified"))
+    for host in "ab":
+        guests = {f"LINUX01{host}": [[mapping(0, range(FIRST_FRAME, FIRST_FRAME + 512))]]}
+        write_evidence(tmp_path / f"web-{host}.json.gz", evidence_records(guests, 512, system=f"web-{host}"))
+    path = tmp_path / "fleet.html"
+    path.write_text(render_report(source, fleet_evidence(source, tmp_path)))
+    with visit(chromium, path) as opened:
+        opened.page.get_by_label("Show").select_option("one")
+        for host in "ba":
+            opened.page.get_by_label("Segment", exact=True).select_option(f"LIB on {host}")
+            guests_shown = opened.texts("select[aria-label=Guest] option")
+            assert guests_shown[0] == f"LINUX01{host}"
+            assert {name[-1] for name in guests_shown} == {host}
+            opened.page.get_by_role("application", name=f"Pages of segment LIB on {host}").focus()
+            assert f"LINUX01{host}" in opened.texts(".detail")[0]
+        assert opened.complaints == []

@@ -13,7 +13,7 @@ from results_support import LIBRARIES, PAGES, made_up_run
 
 from dcss.documents import to_document
 from dcss.fleet.results import FleetHost, FleetResult
-from dcss.report.html.pages import EvidenceFileRow, EvidencePages, SegmentPages
+from dcss.report.html.pages import EvidenceFile, EvidenceFileRow, EvidencePages, SegmentPages
 from dcss.report.html.source import ReportSource, RunFacts
 from dcss.results import FileProof, RunResult, Verdict
 
@@ -79,6 +79,20 @@ def decoded_runs(text: str) -> list[int]:
         assert number is not None
         values += [number] * length
     return values
+
+
+def decoded_sets(encoded: Mapping[str, Any]) -> list[set[int]]:
+    """Return the places of each set's guests."""
+    numbers = [number or 0 for number in decoded(encoded["ranges"])]
+    found = []
+    while numbers:
+        place, member = 0, set()
+        for gap, length in zip(numbers[1 : 1 + 2 * numbers[0] : 2], numbers[2 : 2 + 2 * numbers[0] : 2], strict=False):
+            member |= set(range(place + gap, place + gap + length))
+            place += gap + length
+        found.append(member)
+        numbers = numbers[1 + 2 * numbers[0] :]
+    return found
 
 
 def mapping(first: int, frames: Sequence[int], **other: Any) -> dict[str, Any]:
@@ -147,8 +161,9 @@ def evidence_pages(
         entries += used
     frames = np.arange(FIRST_FRAME, FIRST_FRAME + pages)
     segment = SegmentPages("LIB", ("LIB",), np.ones(pages, np.bool_), frames, entries, tuple(files), dict(users))
+    files_read = (EvidenceFile("evidence.json.gz", "0" * 64, 12),)
     segment.entries, segment.huge_mappings = entries, np.full(pages // 512, len(users))
-    return EvidencePages("evidence.json.gz", "0" * 64, "demo", "frames", 12, tuple(guests), (segment,))
+    return EvidencePages(files_read, "demo", "frames", tuple(guests), (segment,))
 
 
 def large_report(guests: int = 1000, pages: int = 100_000, files: int = 5000) -> tuple[ReportSource, EvidencePages]:

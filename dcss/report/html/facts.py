@@ -27,6 +27,7 @@ _VERDICTS: dict[str, tuple[str, Tone]] = {
     "refuted": ("✗", "bad"),
     "unproved": ("?", "doubtful"),
 }
+_FLEET_PAGES = "give dcss fleet report the directory of --evidence, too."
 _LEVELS = {
     "frames": "page frames, from /proc/PID/pagemap and /proc/kpagecount",
     "mappings": "device, inode and offset of the guests' mappings; page frames could not be seen",
@@ -244,7 +245,7 @@ def _evidence_row(segment: SegmentPages) -> Row:
     users = sum(bool(used.any()) for used in segment.used_by.values())
     resident = fmt_bytes(int(segment.present.sum()) * PAGE_SIZE)
     size = fmt_bytes(segment.pages * PAGE_SIZE)
-    return Row(escaped(segment.name), (size, resident, UNKNOWN, UNKNOWN, f"{users:,}", UNKNOWN))
+    return Row(escaped(segment.label), (size, resident, UNKNOWN, UNKNOWN, f"{users:,}", UNKNOWN))
 
 
 def other_rows(measure: MeasureResult | None) -> list[Row]:
@@ -274,8 +275,10 @@ def provenance_rows(source: ReportSource, evidence: EvidencePages | None) -> lis
         rows.append(("Segments published in", fmt_seconds(source.run.publish_seconds)))
         rows.append(("Guests ready in", fmt_seconds(source.run.ready_seconds)))
     if evidence is not None:
-        rows.append(("Evidence", f"{escaped(evidence.name)}, {fmt_count(evidence.records, 'record')}"))
-        rows.append(("SHA-256 of the evidence", evidence.sha256))
+        for file in evidence.files:
+            whose = "" if file.host is None else f" of host {escaped(file.host)}"
+            rows.append((f"Evidence{whose}", f"{escaped(file.name)}, {fmt_count(file.records, 'record')}"))
+            rows.append((f"SHA-256 of the evidence{whose}", file.sha256))
     return rows
 
 
@@ -321,7 +324,7 @@ def _failures(source: ReportSource) -> Sequence[str]:
 def missing(source: ReportSource, evidence: EvidencePages | None) -> list[str]:
     """Return what this report cannot show, and which command has it."""
     if source.hosts:
-        return ["The pages of the segments: dcss report of a host's system has them, on that host."]
+        return [] if evidence is not None else [f"The pages of the segments: {_FLEET_PAGES}"]
     texts = []
     if source.verify is None:
         texts.append("The verdict, the claims and the files: dcss verify --json has them.")

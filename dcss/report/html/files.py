@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dcss.report.html.pages import EvidencePages, SegmentPages
+from dcss.report.html.pages import EvidencePages, SegmentPages, name_on
 from dcss.report.html.sets import GuestSets
 from dcss.results import FileProof, VerifyResult
 
@@ -34,7 +34,7 @@ def file_rows(verify: VerifyResult | None, evidence: EvidencePages | None, sets:
 
 def file_key(segment: SegmentPages, path: str) -> tuple[str, str]:
     """Return the name of a file's segments, joined by colons as in the results of verify, and its path."""
-    return ":".join(segment.joined), path
+    return name_on(":".join(segment.joined), segment.host), path
 
 
 def _evidence_files(evidence: EvidencePages) -> Iterator[tuple[tuple[str, str], tuple[int, int]]]:

@@ -2,11 +2,14 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dcss.documents import from_document
 from dcss.errors import ConfigError
+from dcss.fleet.evidence import evidence_path
 from dcss.fleet.results import FleetHost, FleetResult
+from dcss.report.html.pages import EvidencePages, name_on, read_evidence
 from dcss.report.html.source import ReportHost, ReportSource, read_document
 from dcss.results import Claim, MeasureResult, Totals, Verdict, VerifyResult, sum_of
 
@@ -44,6 +47,37 @@ def read_fleet_source(names: Sequence[str]) -> ReportSource:
         systems = f"fleet {verify.system} and of fleet {measure.system}"
         raise ConfigError(f"{', '.join(names)}: found results of {systems}, wanted those of one")
     return fleet_source(verify, measure)
+
+
+def fleet_evidence(source: ReportSource, directory: Path, found: str | None = None) -> EvidencePages | None:
+    """Return the pages of each host that answered, None if none did: `directory` has a file for each host's system.
+
+    With `found`, that stands in the report for the files' names. Raises ConfigError, OSError.
+    """
+    pages = [(host, _host_evidence(host, directory, found)) for host in source.hosts if host.verify or host.measure]
+    if not pages:
+        return None
+    levels = {each.level for _, each in pages}
+    return EvidencePages(
+        tuple(replace(file, host=host.name) for host, each in pages for file in each.files),
+        source.system,
+        "frames" if levels == {"frames"} else "mappings",
+        tuple(guest for _, each in pages for guest in each.guests),
+        tuple(replace(segment, host=host.name) for host, each in pages for segment in each.segments),
+    )
+
+
+def _host_evidence(host: ReportHost, directory: Path, found: str | None) -> EvidencePages:
+    path = evidence_path(directory, host.system)
+    try:
+        pages = read_evidence(path, None if found is None else f"{found} {host.name}")
+    except FileNotFoundError as error:
+        raise ConfigError(
+            f"--evidence: found no {path.name} in {directory}, wanted that of host {host.name}"
+        ) from error
+    if pages.system != host.system:
+        raise ConfigError(f"--evidence: found evidence of system {pages.system} in {path}, wanted {host.system}'s")
+    return pages
 
 
 def _kind(document: Mapping[str, Any], name: str) -> str:
@@ -94,7 +128,7 @@ def _verify(system: str, verdict: Verdict, hosts: Sequence[ReportHost]) -> Verif
         verdict,
         "frames" if all(result.evidence == "frames" for _, result in found) else "mappings",
         tuple(_claims((name, claim) for name, result in found for claim in result.claims)),
-        tuple(replace(file, segment=_on(file.segment, name)) for name, result in found for file in result.files),
+        tuple(replace(file, segment=name_on(file.segment, name)) for name, result in found for file in result.files),
         tuple(f"host {name}: {limit}" for name, result in found for limit in result.limits),
         sum(result.cpu_seconds for _, result in found),
         tuple(f"host {name}: {hint}" for name, result in found for hint in result.hints),
@@ -108,19 +142,15 @@ def _measure(system: str, hosts: Sequence[ReportHost]) -> MeasureResult:
     return MeasureResult(
         system,
         tuple(guest for _, result in found for guest in result.guests),
-        tuple(replace(each, name=_on(each.name, name)) for name, result in found for each in result.segments),
+        tuple(replace(each, name=name_on(each.name, name)) for name, result in found for each in result.segments),
         Totals(
             sum_of([None if each is None else each.with_sharing_bytes for each in totals]),
             sum_of([None if each is None else each.without_sharing_bytes for each in totals]),
             sum_of([None if each is None else each.saved_bytes for each in totals]),
         ),
         limits=tuple(f"host {name}: {limit}" for name, result in found for limit in result.limits),
-        others=tuple(replace(each, name=_on(each.name, name)) for name, result in found for each in result.others),
+        others=tuple(replace(each, name=name_on(each.name, name)) for name, result in found for each in result.others),
     )
-
-
-def _on(name: str, host: str) -> str:
-    return f"{name} on {host}"
 
 
 def _claims(found: Iterable[tuple[str, Claim]]) -> Iterator[Claim]:

@@ -42,6 +42,7 @@ class SegmentPages:
     `used_by` has for each guest which pages it uses: one array for guests that use the same. `entries` counts the
     page-table entries found for each page, `map_counts` is what the kernel counts. `huge_mappings` counts for each
     2 MiB the guests whose mapping a huge page fits into, and `in_huge_frame` says whether its frames are one.
+    `host` is that of a fleet on which the pages are.
     """
 
     name: str
@@ -55,6 +56,12 @@ class SegmentPages:
     huge_mappings: Numbers = field(default_factory=lambda: np.zeros(0, np.int64))
     compared: int = 0
     differing: int = 0
+    host: str | None = None
+
+    @property
+    def label(self) -> str:
+        """Return the segment's name, and its host's in a fleet."""
+        return name_on(self.name, self.host)
 
     @property
     def pages(self) -> int:
@@ -70,15 +77,28 @@ class SegmentPages:
         return np.asarray(in_a_row & (frames[:, 0] % HUGE_PAGES == 0) & (frames[:, 0] > 0), np.bool_)
 
 
+def name_on(name: str, host: str | None) -> str:
+    """Return what something is called that each host of a fleet may have."""
+    return name if host is None else f"{name} on {host}"
+
+
 @dataclass(frozen=True, slots=True)
-class EvidencePages:
-    """An evidence file, read: its digest, the guests and the segments."""
+class EvidenceFile:
+    """A file of evidence that was read, its digest, and the host of a fleet that it is about."""
 
     name: str
     sha256: str
+    records: int
+    host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EvidencePages:
+    """What evidence says of a system, or of a fleet, which has a file for each of its hosts: guests and segments."""
+
+    files: tuple[EvidenceFile, ...]
     system: str
     level: str
-    records: int
     guests: tuple[str, ...]
     segments: tuple[SegmentPages, ...]
 
@@ -111,11 +131,9 @@ def read_evidence(path: Path, name: str | None = None) -> EvidencePages:
         plain.seek(0)
         _read_records(plain, reader, name)
     return EvidencePages(
-        name,
-        sha256,
+        (EvidenceFile(name, sha256, reader.records),),
         reader.system,
         reader.level,
-        reader.records,
         tuple(reader.guests),
         tuple(reader.finished()),
     )

@@ -28,7 +28,7 @@ def payload(source: ReportSource, evidence: EvidencePages | None) -> dict[str, A
     return {
         "page_bytes": PAGE_SIZE,
         "huge_pages": HUGE_PAGES,
-        "guests": {**_guests(names, source.measure), "host": _host_names(names, source)},
+        "guests": {**_guests(names, source.measure), "host": _host_names(names, source, evidence)},
         "segments": segments,
         "files": _files(files),
         "uses": _uses(names, source, evidence),
@@ -63,9 +63,11 @@ def _guests(names: Sequence[str], measure: MeasureResult | None) -> dict[str, An
     }
 
 
-def _host_names(names: Sequence[str], source: ReportSource) -> list[str | None] | None:
+def _host_names(names: Sequence[str], source: ReportSource, evidence: EvidencePages | None) -> list[str | None] | None:
     """Return the host of each guest; None where the results are about one host."""
-    host_of = {
+    segments = () if evidence is None else evidence.segments
+    host_of = {guest: escaped(each.host) for each in segments if each.host is not None for guest in each.used_by}
+    host_of |= {
         guest.name: escaped(host.name)
         for host in source.hosts
         if host.measure is not None
@@ -87,7 +89,8 @@ def _segment(segment: SegmentPages, number_of: dict[tuple[str, str], int], sets:
     counts = segment.map_counts
     differing = None if counts is None else int(np.count_nonzero((counts != segment.entries) & (segment.frames > 0)))
     return {
-        "name": escaped(segment.name),
+        "name": escaped(segment.label),
+        "host": None if segment.host is None else escaped(segment.host),
         "pages": segment.pages,
         "file": encode_runs(in_file),
         "set": encode_runs(sets.numbers_of_pages(segment.used_by, segment.pages)),
@@ -125,16 +128,15 @@ def _files(files: Sequence[FileRow]) -> dict[str, Any]:
 
 def _uses(names: Sequence[str], source: ReportSource, evidence: EvidencePages | None) -> dict[str, Any] | None:
     """Return how many pages of each segment each guest uses: from the evidence, else by the files that it maps."""
+    # On a fleet's hosts a segment of one name has the same content, and a guest is on one of them.
     if evidence is not None:
-        columns = {segment.name: segment for segment in evidence.segments}
-        counted = {
-            name: {guest: int(np.count_nonzero(used)) for guest, used in segment.used_by.items()}
-            for name, segment in columns.items()
-        }
+        counted: dict[str, dict[str, int]] = {}
+        for segment in evidence.segments:
+            pages = {guest: int(np.count_nonzero(used)) for guest, used in segment.used_by.items()}
+            counted.setdefault(segment.name, {}).update(pages)
         return _matrix(names, counted, exact=True)
     if source.verify is None:
         return None
-    # On a fleet's hosts a segment of one name has the same content, and a guest is on one of them.
     results = [host.verify for host in source.hosts] if source.hosts else [source.verify]
     mapped: dict[str, dict[str, int]] = {}
     for file in (file for result in results if result is not None for file in result.files):

@@ -46,7 +46,6 @@ def render_report(source: ReportSource, evidence: EvidencePages | None = None) -
 
 
 def _facts(source: ReportSource, evidence: EvidencePages | None) -> dict[str, Any]:
-    program = None if evidence is None else PROGRAM.replace("EVIDENCE", escaped(evidence.name).replace('"', "_"))
     return {
         "verdict": facts.verdict(source),
         "about_processes": source.about_processes,
@@ -63,14 +62,20 @@ def _facts(source: ReportSource, evidence: EvidencePages | None) -> dict[str, An
         "has_verify": source.verify is not None,
         "has_measure": source.measure is not None,
         "has_evidence": evidence is not None,
-        "program": program,
+        "program": None if evidence is None else _program(evidence.files[0].name),
     }
+
+
+def _program(evidence: str) -> str:
+    """Return the program that reads a file of evidence, by its name."""
+    return PROGRAM.replace("EVIDENCE", escaped(evidence).replace('"', "_"))
 
 
 def _check_same_system(source: ReportSource, evidence: EvidencePages | None) -> None:
     if evidence is not None and evidence.system != source.system:
         found, wanted = escaped(evidence.system), escaped(source.system)
-        raise ConfigError(f"--evidence: found evidence of system {found} in {evidence.name}, wanted {wanted}'s")
+        names = ", ".join(file.name for file in evidence.files)
+        raise ConfigError(f"--evidence: found evidence of system {found} in {names}, wanted {wanted}'s")
 
 
 def _embedded(data: Mapping[str, Any]) -> str:

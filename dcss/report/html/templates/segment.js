@@ -7,14 +7,14 @@ class SegmentPicture {
   constructor(place, data, segments, files, sets) {
     Object.assign(this, { data, segments, files, sets, view: "guests", guest: 0, cursor: 0, marked: -1 });
     this.layers = new Map();
-    const guests = data.guests.name;
     const segment = choice("Segment", segments.map((each, index) => [index, each.name]), (value) => this.show(Number(value)));
     this.segmentChoice = segment.select;
     if (segments.length < 2) segment.label.hidden = true;
     const view = choice("Show", [["guests", "how many guests use a page"], ["files", "where files lie"], ["one", "what one guest uses"]],
       (value) => { this.view = value; this.guestLabel.hidden = value !== "one"; this.legend(); this.draw(); });
-    const guest = choice("Guest", guests.map((name, index) => [index, name]), (value) => { this.guest = Number(value); this.draw(); });
+    const guest = choice("Guest", [], (value) => { this.guest = Number(value); this.draw(); });
     this.guestLabel = guest.label;
+    this.guestChoice = guest.select;
     this.guestLabel.hidden = true;
     if (sets.starts === null) view.select.lastChild.disabled = true;
     this.legendPlace = element("p", { class: "legend" });
@@ -39,6 +39,7 @@ class SegmentPicture {
   show(index) {
     this.current = this.segments[index];
     this.segmentChoice.value = index;
+    this.guestsOfHost();
     this.layer = this.layers.get(index) || this.decode(this.current);
     this.layers.set(index, this.layer);
     this.cursor = Math.min(this.cursor, Math.max(0, this.current.pages - 1));
@@ -49,6 +50,15 @@ class SegmentPicture {
     this.legend();
     this.describe();
     this.runTable();
+  }
+
+  // A segment of a fleet is a host's, and only the guests of that host can use it.
+  guestsOfHost() {
+    const { name, host } = this.data.guests, numbers = name.map((_, index) => index);
+    const shown = numbers.filter((index) => this.current.host === null || host[index] === this.current.host);
+    this.guestChoice.replaceChildren(...shown.map((index) => element("option", { value: index }, name[index])));
+    if (!shown.includes(this.guest)) this.guest = shown.length ? shown[0] : 0;
+    this.guestChoice.value = this.guest;
   }
 
   decode(segment) {

@@ -6,13 +6,22 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from report_support import decoded_column, fleet_results, run_on_host
+from report_support import (
+    decoded_column,
+    decoded_runs,
+    decoded_sets,
+    evidence_records,
+    fleet_results,
+    mapping,
+    run_on_host,
+    write_evidence,
+)
 
 from dcss.documents import to_document
 from dcss.errors import ConfigError
 from dcss.fleet.results import FleetRunResult, FleetTotals
 from dcss.report.html.facts import host_rows, verdict, warnings
-from dcss.report.html.fleet import fleet_source, read_fleet_source
+from dcss.report.html.fleet import fleet_evidence, fleet_source, read_fleet_source
 from dcss.report.html.payload import payload
 from dcss.report.html.render import render_report
 from dcss.results import Claim
@@ -73,6 +82,60 @@ def test_a_claim_holds_where_it_does_on_every_host(
     assert (books.holds, books.applies, baselines.applies) == (together, True, False)
     worst = min("ab", key=lambda name: {False: 0, None: 1, True: 2}[holds["ab".index(name)]])
     assert books.detail.startswith(f"{worst}: seen on {worst}; ")
+
+
+PAGES = 1024
+
+
+def written_evidence(directory: Path, host: str, system: str | None = None) -> Path:
+    """Write a file in which the first guest of a host uses half of a segment's pages and the second all of them."""
+    frames = range(1 << 20, (1 << 20) + PAGES)
+    guests = {f"LINUX01{host}": [[mapping(0, frames[: PAGES // 2])]], f"LINUX02{host}": [[mapping(0, frames)]]}
+    records = evidence_records(guests, PAGES, system=system or f"web-{host}")
+    return write_evidence(directory / f"web-{host}.json.gz", records)
+
+
+def test_the_pages_of_a_segment_are_those_of_each_host(tmp_path: Path) -> None:
+    source = fleet_source(*fleet_results({"a": run_on_host("a"), "b": run_on_host("b"), "c": None}, "unproved"))
+    for host in "ab":
+        written_evidence(tmp_path, host)
+    evidence = fleet_evidence(source, tmp_path)
+    data = payload(source, evidence)
+    assert [(segment["name"], segment["host"]) for segment in data["segments"]] == [
+        ("LIB on a", "a"),
+        ("LIB on b", "b"),
+    ]
+    names = data["guests"]["name"]
+    members = decoded_sets(data["sets"])
+    for segment in data["segments"]:
+        sets = decoded_runs(segment["set"])
+        assert [sets[page] == sets[0] for page in (PAGES // 2 - 1, PAGES // 2)] == [True, False]
+        host = segment["host"]
+        assert {names[place] for place in members[sets[0]]} == {f"LINUX01{host}", f"LINUX02{host}"}
+        assert {names[place] for place in members[sets[-1]]} == {f"LINUX02{host}"}
+    # A guest is on one host, so that a segment of several hosts is one column of what guests use.
+    assert (data["uses"]["segments"], data["uses"]["exact"]) == (["LIB"], True)
+    (column,) = data["uses"]["pages"]
+    used = dict(zip(names, decoded_column(column), strict=True))
+    assert {name: pages for name, pages in used.items() if pages} == {
+        f"LINUX{number}{host}": pages for host in "ab" for number, pages in (("01", PAGES // 2), ("02", PAGES))
+    }
+    page = render_report(source, evidence)
+    assert "SHA-256 of the evidence of host b</dt>" in page
+    assert f"{3 * PAGES:,} page-table entries of guests compared with CP&#39;s frames: 0 differ." in page
+
+
+def test_a_fleet_of_which_no_host_answered_has_no_pages(tmp_path: Path) -> None:
+    assert fleet_evidence(fleet_source(*fleet_results({"a": None}, "unproved")), tmp_path) is None
+
+
+def test_evidence_that_is_not_there_or_of_another_system_is_said(tmp_path: Path) -> None:
+    source = fleet_source(*fleet_results({"a": run_on_host("a")}, "verified"))
+    with pytest.raises(ConfigError, match=re.escape(f"found no web-a.json.gz in {tmp_path}, wanted that of host a")):
+        fleet_evidence(source, tmp_path)
+    path = written_evidence(tmp_path, "a", system="web-b")
+    with pytest.raises(ConfigError, match=re.escape(f"found evidence of system web-b in {path}, wanted web-a's")):
+        fleet_evidence(source, tmp_path)
 
 
 TOTALS = {"guests": 0, "private_bytes": 0, "segment_bytes": 0, "saved_bytes": 0}

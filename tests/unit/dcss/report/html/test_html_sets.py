@@ -3,23 +3,10 @@
 from typing import Any
 
 import numpy as np
-from report_support import decoded
+from report_support import decoded, decoded_sets
 
 from dcss.report.html import sets as html_sets
 from dcss.report.html.sets import GuestSets
-
-
-def members(encoded: dict[str, Any]) -> list[set[int]]:
-    numbers = [number or 0 for number in decoded(encoded["ranges"])]
-    found = []
-    while numbers:
-        place, member = 0, set()
-        for gap, length in zip(numbers[1 : 1 + 2 * numbers[0] : 2], numbers[2 : 2 + 2 * numbers[0] : 2], strict=False):
-            member |= set(range(place + gap, place + gap + length))
-            place += gap + length
-        found.append(member)
-        numbers = numbers[1 + 2 * numbers[0] :]
-    return found
 
 
 def test_each_page_has_the_set_of_the_guests_that_use_it() -> None:
@@ -29,7 +16,7 @@ def test_each_page_has_the_set_of_the_guests_that_use_it() -> None:
     used["G18"] = used["G03"].copy()  # the same pages in another array
     sets = GuestSets(names)
     numbers = sets.numbers_of_pages(used, 300)
-    found = members(sets.encoded())
+    found = decoded_sets(sets.encoded())
     for page, number in enumerate(numbers):
         assert found[number] == {names.index(name) for name, pages in used.items() if pages[page]}
 
