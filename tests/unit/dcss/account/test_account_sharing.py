@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from dcss.abi.page import PAGE_SIZE
+from dcss.account import sharing, turns
 from dcss.account.sharing import SharedPages, SharingCounter, SharingGuest
 from dcss.account.space import ProcessPages
 from dcss.account.targets import AddressRange, Object
@@ -92,11 +93,29 @@ def test_of_what_sleeps_nothing_is_read_anew(monkeypatch: pytest.MonkeyPatch) ->
             return original(pid, wanted)
 
         monkeypatch.setattr(ProcessPages, "read", reading)
+        monkeypatch.setattr(sharing, "is_due", lambda _pid, _looks: False)  # by chance, else: it depends on the pid
         assert counter.count(guests(found), objects) == before
         assert read == []
         found[1].touch(PAGES - 1)
         assert counter.count(guests(found), objects) is not None
         assert read == [found[1].pid]
+
+
+def test_what_sleeps_is_read_anew_at_its_own_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    with users(2) as (found, objects):
+        counter = SharingCounter()
+        counter.count(guests(found), objects)
+        read: list[int] = []
+        original = ProcessPages.read
+
+        def reading(pid: int, wanted: frozenset[Object] | None = None) -> ProcessPages:
+            read.append(pid)
+            return original(pid, wanted)
+
+        monkeypatch.setattr(ProcessPages, "read", reading)
+        for _ in range(turns._ANEW_LOOKS):
+            counter.count(guests(found), objects)
+        assert sorted(read) == sorted(user.pid for user in found)
 
 
 def test_who_has_ended_is_left_out() -> None:
