@@ -1,14 +1,15 @@
 """Copy file content into an image: adjacent blocks are written together, through a buffer of fixed size.
 
-Large files are left to the kernel where it can copy between the two file systems: it copies once, or not at all.
+Large files are not copied where a file system can let both files share blocks, as btrfs and XFS do.
 """
 
+import fcntl
 import os
 import sys
-from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from io import BufferedReader
-from itertools import accumulate
+from struct import Struct
 from threading import Event, Lock, Thread
 from typing import Final, NamedTuple
 
@@ -18,10 +19,13 @@ from dcss.ext2.mkfs.geometry import BLOCK_SIZE_BYTES
 from dcss.ext2.mkfs.tree import DataRun, FileStore, Store, StreamStore, TreeFile
 
 _BUFFER_BYTES: Final = 1 << 20
-_LARGE_BYTES: Final = 128 << 10  # from here on the kernel copies; less goes into one write with its neighbours
+_LARGE_BYTES: Final = 128 << 10  # from here on blocks are shared where they can be
 _FILE_COST_BYTES: Final = 20_000  # opening a file takes as long as copying this much
-_WORTH_A_THREAD_BYTES: Final = 16 << 20
+_PART_BYTES: Final = 4 << 20
+_WORTH_A_THREAD_PARTS: Final = 4
 _SWITCH_SECONDS: Final = 0.0002  # so long a thread waits for the interpreter after each call, a few for a file
+_FICLONERANGE: Final = 0x4020940D  # include/uapi/linux/fs.h; the module fcntl has it from Python 3.12 on
+_FILE_CLONE_RANGE: Final = Struct("=qQQQ")  # descriptor of the source, offset there, length, offset in the target
 _ENDED_EARLY: Final = "a compressed archive ended early: it changed, or is cut short; build the image again"
 
 ProgressFunction = Callable[[int], None]
@@ -85,11 +89,18 @@ def _cut(store: Store, data: Sequence[DataRun], runs: Sequence[BlockRun]) -> Ite
 
 
 class Copier:
-    """Copies into `window`, whose file must read as zeros wherever nothing is written; all copies lie inside."""
+    """Copies into `window`, whose file must read as zeros wherever nothing is written; all copies lie inside.
 
-    def __init__(self, window: ImageWindow, progress: ProgressFunction | None) -> None:
+    `turn` is held during each write: the kernel lets one thread at a time write to a file, and others that it keeps
+    waiting use their processor meanwhile.
+    """
+
+    def __init__(
+        self, window: ImageWindow, progress: ProgressFunction | None, turn: AbstractContextManager[object] | None = None
+    ) -> None:
         self._window = window
         self._progress = progress
+        self._turn = turn or nullcontext()
         self._buffer = memoryview(bytearray(_BUFFER_BYTES))
         self._start = 0  # where in the image the buffer belongs
         self._filled = 0
@@ -110,7 +121,7 @@ class Copier:
                     assert not isinstance(store, StreamStore)
                     source, opened = store.open(), store
                 self._seek(image_offset)
-                done = self._copy_in_kernel(source, source_offset, length) if length >= _LARGE_BYTES else 0
+                done = self._share(source, source_offset, length) if length >= _LARGE_BYTES else 0
                 self._read(source, source_offset + done, length - done)
             self._flush()
         finally:
@@ -141,27 +152,22 @@ class Copier:
             self._buffer[self._filled : self._filled + gap] = bytes(gap)
             self._filled += gap
 
-    def _copy_in_kernel(self, source: int, offset: int, length: int) -> int:
-        """Copy with copy_file_range(2), and return how many bytes that did: fewer where it cannot, or failed.
+    def _share(self, source: int, offset: int, length: int) -> int:
+        """Have the image share its whole blocks with the source, and return how many bytes these are: 0 if it cannot.
 
-        What is wrong then is found when the rest is read or written.
+        What is wrong then is found when all is read or written.
         """
+        at = self._start + self._filled - self._window.start
+        count = length - length % BLOCK_SIZE_BYTES
+        try:
+            fcntl.ioctl(self._window.fd, _FICLONERANGE, _FILE_CLONE_RANGE.pack(source, offset, count, at))
+        except OSError:  # other file systems, one without shared blocks, or no whole blocks of it
+            return 0
         self._flush()
-        done = 0
-        while done < length:
-            at = self._start - self._window.start
-            count = min(length - done, _BUFFER_BYTES)  # so that progress is seen
-            try:
-                count = os.copy_file_range(source, self._window.fd, count, offset + done, at)
-            except OSError:
-                break
-            if not count:
-                break
-            done += count
-            self._start += count
-            if self._progress is not None:
-                self._progress(count)
-        return done
+        self._start += count
+        if self._progress is not None:
+            self._progress(count)
+        return count
 
     def _read(self, source: int, offset: int, length: int) -> None:
         while length:
@@ -189,7 +195,8 @@ class Copier:
     def _flush(self) -> None:
         if not self._filled:
             return
-        self._window.write(self._buffer[: self._filled], self._start)
+        with self._turn:
+            self._window.write(self._buffer[: self._filled], self._start)
         if self._progress is not None:
             self._progress(self._content)
         self._start += self._filled
@@ -208,33 +215,39 @@ def copy_files(
     it was planned, and for an image that cannot be written.
     """
     wanted.sort(key=lambda transfer: transfer.image_offset)
-    half = _half(wanted) if len(os.sched_getaffinity(0)) > 1 else 0
-    if not half:
+    parts = _parts(wanted) if len(os.sched_getaffinity(0)) > 1 else [wanted]
+    if len(parts) < _WORTH_A_THREAD_PARTS:
         meanwhile()
         Copier(window, progress).copy_files(wanted)
         return
-    lock, stop = Lock(), Event()
+    lock, turn, stop = Lock(), Lock(), Event()
     failures: list[BaseException] = []
+    pending = iter(parts)  # each thread takes the next one
 
     def report(count: int) -> None:
         if progress is not None:
             with lock:
                 progress(count)
 
-    def copy_second_half() -> None:
+    def copy_parts() -> None:
+        copier = Copier(window, report, turn)
+        for part in pending:
+            copier.copy_files(part, stop)
+
+    def help_copying() -> None:
         try:
-            Copier(window, report).copy_files(wanted[half:], stop)
+            copy_parts()
         except BaseException as error:  # raised again by the thread that waits
             failures.append(error)
             stop.set()
 
-    helper = Thread(target=copy_second_half)
+    helper = Thread(target=help_copying)
     interval_seconds = sys.getswitchinterval()
     helper.start()
     try:
         sys.setswitchinterval(_SWITCH_SECONDS)
         meanwhile()
-        Copier(window, report).copy_files(wanted[:half], stop)
+        copy_parts()
     except BaseException:
         stop.set()
         raise
@@ -245,11 +258,16 @@ def copy_files(
         raise failures[0]
 
 
-def _half(wanted: Sequence[Transfer]) -> int:
-    """Return where to split the work for two threads, or 0 if one is as fast."""
-    costs = [transfer.length_bytes + _FILE_COST_BYTES for transfer in wanted]
-    total = sum(costs)
-    return bisect_left(list(accumulate(costs)), total // 2) if total >= _WORTH_A_THREAD_BYTES else 0
+def _parts(wanted: Sequence[Transfer]) -> list[Sequence[Transfer]]:
+    """Divide copies into parts that take about equally long, in order; a long file is a part by itself."""
+    parts: list[Sequence[Transfer]] = []
+    first = cost = 0
+    for end, transfer in enumerate(wanted, 1):
+        cost += transfer.length_bytes + _FILE_COST_BYTES
+        if cost >= _PART_BYTES or end == len(wanted):
+            parts.append(wanted[first:end])
+            first, cost = end, 0
+    return parts
 
 
 def _write_all(fd: int, view: memoryview, offset: int) -> None:

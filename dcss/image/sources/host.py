@@ -66,10 +66,7 @@ def read_node(path: bytes, found: os.stat_result) -> TreeNode:
     attributes = read_attributes(path, found)
     if kind == stat.S_IFREG:
         store = HostFile(path, found.st_size, found.st_mtime_ns)
-        # The one block of a small file is data where any is allocated, but st_blocks may count a block of attributes.
-        small = found.st_blocks and found.st_size <= PAGE_SIZE and not attributes.xattrs
-        data = (DataRun(0, 0, found.st_size),) if small and found.st_size else data_runs(store)
-        return TreeFile(attributes, found.st_size, data, store)
+        return TreeFile(attributes, found.st_size, _data_of(store, found, attributes), store)
     if kind == stat.S_IFDIR:
         return TreeDirectory(attributes)
     if kind == stat.S_IFLNK:
@@ -99,6 +96,16 @@ def _read_xattrs(path: bytes, names: list[str]) -> Iterator[tuple[bytes, bytes]]
         except OSError as error:
             if error.errno not in _NO_XATTRS:
                 raise host_error(path, f"does not show its extended attribute {name}", error) from error
+
+
+def _data_of(store: HostFile, found: os.stat_result, attributes: NodeAttributes) -> tuple[DataRun, ...]:
+    """Return the data of the file, opened only where its attributes leave open where the data is."""
+    if not found.st_size and os.access(store.path, os.R_OK):
+        return ()
+    # The one block of a small file is data where any is allocated, but st_blocks may count a block of attributes.
+    if found.st_blocks and 0 < found.st_size <= PAGE_SIZE and not attributes.xattrs:
+        return (DataRun(0, 0, found.st_size),)
+    return data_runs(store)
 
 
 def data_runs(store: HostFile) -> tuple[DataRun, ...]:

@@ -1,13 +1,16 @@
 """Copying content into an image: sources that end early, and reads that bring less than was asked for."""
 
+import fcntl
 import io
 import os
+import struct
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import nullcontext
-from errno import ENOSYS, EXDEV
+from errno import EOPNOTSUPP
 from pathlib import Path
+from time import sleep
 
 import pytest
 
@@ -84,34 +87,51 @@ def test_pieces_of_a_stream_land_where_they_belong_in_any_order(image: int) -> N
 LARGE_BYTES = (3 << 20) + 5
 
 
-@pytest.mark.parametrize("refused_after", [0, 1, 99], ids=["at once", "after a part", "never"])
-@pytest.mark.parametrize("reason", [EXDEV, ENOSYS, 0])
-def test_what_the_kernel_does_not_copy_is_read_and_written(
-    image: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refused_after: int, reason: int
+@pytest.mark.parametrize("shared", [True, False])
+def test_whole_blocks_of_a_large_file_are_shared_or_else_copied(
+    image: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, shared: bool
 ) -> None:
     content = os.urandom(LARGE_BYTES)
     (tmp_path / "large").write_bytes(content)
-    calls = 0
-    plain = os.copy_file_range
+    asked: list[tuple[int, int, int]] = []
 
-    def copy_some(source: int, target: int, count: int, offset: int, at: int) -> int:
-        nonlocal calls
-        calls += 1
-        if calls <= refused_after:
-            return plain(source, target, count, offset, at)
-        if reason:
-            raise OSError(reason, os.strerror(reason))
-        return 0  # as for files that have no pages, in /proc for one
+    def share(target: int, request: int, argument: bytes) -> int:
+        assert (target, request) == (image, 0x4020940D), "wanted FICLONERANGE of include/uapi/linux/fs.h"
+        source, *span = struct.unpack("=qQQQ", argument)
+        offset, count, at = span
+        asked.append((offset, count, at))
+        if not shared:
+            raise OSError(EOPNOTSUPP, os.strerror(EOPNOTSUPP))
+        return os.pwrite(target, os.pread(source, count, offset), at)
 
-    monkeypatch.setattr(os, "copy_file_range", copy_some)
+    monkeypatch.setattr(fcntl, "ioctl", share)
     file, done = File(tmp_path / "large"), list[int]()
     wanted = [Transfer(8192, file, 0, 3), Transfer(12288, file, 7, LARGE_BYTES - 7), Transfer(8 << 20, file, 0, 4096)]
     copy_files(ImageWindow(image, 4096, 16 << 20), wanted, done.append)
-    assert calls
+    assert asked == [(7, (3 << 20) - 4096, 8192)]
     assert os.pread(image, 3, 4096) == content[:3]
     assert os.pread(image, LARGE_BYTES - 7, 8192) == content[7:]
     assert os.pread(image, 8192, (8 << 20) - 4096) == content[:4096]
     assert sum(done) == 3 + LARGE_BYTES - 7 + 4096
+
+
+def test_two_threads_write_in_turn(image: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    (tmp_path / "large").write_bytes(os.urandom(8 << 20))
+    writing = threading.Lock()
+    plain = os.pwrite
+
+    def write(target: int, content: memoryview, offset: int) -> int:
+        assert writing.acquire(blocking=False), "another thread writes meanwhile"
+        sleep(0.002)
+        writing.release()
+        return plain(target, content, offset)
+
+    monkeypatch.setattr(os, "pwrite", write)
+    wanted = [Transfer(number << 23, File(tmp_path / "large"), 0, 8 << 20) for number in range(6)]
+    copy_files(ImageWindow(image, 0, 48 << 20), wanted, None)
+    content = (tmp_path / "large").read_bytes()
+    assert all(os.pread(image, 8 << 20, number << 23) == content for number in range(6))
 
 
 def test_a_large_file_that_became_shorter_is_an_error(image: int, tmp_path: Path) -> None:
@@ -140,24 +160,22 @@ def test_metadata_is_written_while_files_are_copied(
     image: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
-    half_bytes = 16 << 20
-    (tmp_path / "large").write_bytes(os.urandom(half_bytes))
-    first, second = File(tmp_path / "large"), HeldFile(tmp_path / "large")
+    file_bytes = 16 << 20
+    (tmp_path / "large").write_bytes(os.urandom(file_bytes))
+    first, second = HeldFile(tmp_path / "large"), File(tmp_path / "large")
     before = sys.getswitchinterval()
 
     def meanwhile() -> None:
-        assert second.waits.wait(60), "nothing is copied meanwhile"
+        assert first.waits.wait(60), "nothing is copied meanwhile"
         assert not os.fstat(image).st_size, "this thread copies first"
-        second.may_open.set()
+        first.may_open.set()
         if fails:
             raise ImageError("no room")
 
-    less_bytes = half_bytes - (1 << 20)
-    wanted = [Transfer(0, first, 0, less_bytes), Transfer(half_bytes, second, 0, half_bytes)]
+    wanted = [Transfer(number * file_bytes, first if not number else second, 0, file_bytes) for number in range(4)]
     with pytest.raises(ImageError, match="no room") if fails else nullcontext():
-        copy_files(ImageWindow(image, 0, 2 * half_bytes), wanted, None, meanwhile)
+        copy_files(ImageWindow(image, 0, 4 * file_bytes), wanted, None, meanwhile)
     assert sys.getswitchinterval() == before
     if not fails:
         content = (tmp_path / "large").read_bytes()
-        assert os.pread(image, less_bytes, 0) == content[:less_bytes]
-        assert os.pread(image, half_bytes, half_bytes) == content
+        assert all(os.pread(image, file_bytes, number * file_bytes) == content for number in range(4))

@@ -41,6 +41,24 @@ def test_a_file_that_is_one_hole_and_an_empty_one_have_no_data(tmp_path: Path) -
         assert found.data == ()
 
 
+def test_an_empty_file_is_opened_only_where_it_may_be_unreadable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "empty"
+    path.write_bytes(b"")
+
+    def deny(path: bytes) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    monkeypatch.setattr("dcss.image.sources.host.open_regular", deny)
+    found = node(path)
+    assert isinstance(found, TreeFile)
+    assert found.data == ()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ImageError, match="/empty cannot be read: Permission denied"):
+        node(path)
+
+
 def test_blocks_of_attributes_are_not_taken_for_data(tmp_path: Path) -> None:
     path = tmp_path / "x"
     path.write_bytes(b"")
