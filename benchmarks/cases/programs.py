@@ -1,11 +1,12 @@
 """Small programs of engine s390x beside qemu-s390x's emulation of one process, and Unicorn without a guest."""
 
+import json
 import resource
 import shutil
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,20 +19,32 @@ from dcss.account.cpu import cpu_seconds
 PROGRAMS = ROOT / "configs/s390x-programs/root"
 QEMU, UNICORN = "qemu-s390x", "bare Unicorn"
 GUEST = "Z"
+LIMITED = "time limit"  # a row: a step of a guest of its own; another such guest tells what its start takes
 STARTS = 3
 MICROSECONDS = 1e6
 CONFIG = """\
 system: {system}
 segments:
   - {{name: PROG, at: 0x40000000, type: SR, image: {{directory: {programs}}}}}
+x-guest: &guest
+  engine: s390x
+  storage: 128M
+  mounts: [{{device: dcssblk0, at: /, options: [ro, xip]}}]
 guests:
-  - name: {guest}
-    engine: s390x
-    storage: 128M
-    mounts: [{{device: dcssblk0, at: /, options: [ro, xip]}}]
+  - {{<<: *guest, name: {guest}}}
+  - {{<<: *guest, name: LIMITED, time_limit: 3600, run: [exec: {limited}]}}
+  - {{<<: *guest, name: STARTED, time_limit: 3600, run: [exec: [hello]]}}
 """
 
 Execute = Callable[..., float]  # runs a program with its words, returns the seconds of CPU
+Workloads = Mapping[str, tuple[str, ...]]  # rows, and the words of what each runs: work for the processor alone
+_KINDS = (
+    "calls and branches",
+    "loads and stores",
+    "multiplications and additions of doubles",
+    "copies of 256 bytes, and loads and stores in and out of order",
+    "functions by their addresses",
+)
 
 
 class Counts(NamedTuple):
@@ -44,13 +57,23 @@ class Counts(NamedTuple):
 
 def run(session: Session) -> list[Row]:
     """Run the same programs in a guest, under qemu-s390x and on Unicorn alone."""
-    number, limit = session.pick(quick=(31, 3_000_000), full=(34, 20_000_000))
+    workloads = _workloads(session)
     ours_counts = session.pick(quick=Counts(40_000, 400, 2_000), full=Counts(300_000, 3_000, 40_000))
     qemu_counts = session.pick(quick=Counts(400_000, 100, 10_000), full=Counts(4_000_000, 1_000, 100_000))
     start = "the program's start; other processes, as that of `dcss exec`"
     specs = [
-        RowSpec("fib", "s", "cpu", f"`fib {number}`: calls and branches", start, wanted_ratio=(UNICORN, 1.1)),
-        RowSpec("sieve", "s", "cpu", f"`sieve {limit}`: loads and stores", start, wanted_ratio=(UNICORN, 1.1)),
+        *(
+            RowSpec(name, "s", "cpu", f"`{' '.join(words)}`: {what}", start, wanted_ratio=(UNICORN, 1.1))
+            for (name, words), what in zip(workloads.items(), _KINDS, strict=True)
+        ),
+        RowSpec(
+            LIMITED,
+            "s",
+            "cpu",
+            f"`{' '.join(workloads['sieve'])}` as a step that `time_limit:` ends at some time",
+            "the start of program and guest",
+            wanted_ratio=(UNICORN, 1.1),
+        ),
         RowSpec("system call", "µs", "cpu", "one getpid of many in a row", start, wanted_most=10),
         RowSpec("fork", "µs", "cpu", "fork, exit and wait of a small program", start, wanted_most=500),
         RowSpec("switch", "µs", "cpu", "a byte through a pipe to another process: write, read and a switch", start),
@@ -61,33 +84,36 @@ def run(session: Session) -> list[Row]:
     with session.directory("programs") as directory:
         system = f"programs-{session.name}"
         config = directory / "programs.yaml"
-        config.write_text(CONFIG.format(system=system, programs=PROGRAMS, guest=GUEST))
+        limited = json.dumps(workloads["sieve"])
+        config.write_text(CONFIG.format(system=system, programs=PROGRAMS, guest=GUEST, limited=limited))
 
         def sampled(execute: Execute, counts: Counts) -> Sample:
-            sample = _sample(execute, number, limit, counts)
+            sample = _sample(execute, workloads, counts)
             if session.quick:
                 return sample
             return {**sample, wall.name: statistics.median(_timed(lambda: execute("hello")) for _ in range(STARTS))}
 
         def ours() -> Sample:
             with session.served("system", str(config)) as served:
-                (pid,) = served.ready["pids"]
-                return sampled(guest_execute(session, system, GUEST, pid), ours_counts)
+                pid, limited, started = served.ready["pids"]
+                step = cpu_seconds(limited) - cpu_seconds(started)
+                return {**sampled(guest_execute(session, system, GUEST, pid), ours_counts), LIMITED: step}
 
         def qemu() -> Sample:
             emulator = qemu_s390x()
-            return sampled(
+            sample = sampled(
                 lambda name, *words: children_cpu(
                     lambda: session.run(emulator, PROGRAMS / "bin" / name, *words, discard=True)
                 ),
                 qemu_counts,
             )
+            return {**sample, LIMITED: sample["sieve"]}
 
         def bare() -> Sample:
-            return {
-                "fib": _on_unicorn(session, "fib", str(number)),
-                "sieve": _on_unicorn(session, "sieve", str(limit)),
+            sample: dict[str | tuple[str, str], float] = {
+                name: _on_unicorn(session, *words) for name, words in workloads.items()
             }
+            return {**sample, LIMITED: sample["sieve"]}
 
         return compare(
             "programs",
@@ -96,6 +122,19 @@ def run(session: Session) -> list[Row]:
             rounds=session.pick(quick=3, full=7),
             warm_up=False,
         )
+
+
+def _workloads(session: Session) -> Workloads:
+    """Return what each row runs: a few tenths of a second in a guest, in full mode."""
+    number, limit = session.pick(quick=(31, 3_000_000), full=(34, 20_000_000))
+    points, rounds, trees = session.pick(quick=(30_000, 1_000, 1_000), full=(300_000, 5_000, 5_000))
+    return {
+        "fib": ("fib", str(number)),
+        "sieve": ("sieve", str(limit)),
+        "float": ("compute", "float", str(points)),
+        "memory": ("compute", "memory", str(rounds)),
+        "calls": ("compute", "calls", str(trees)),
+    }
 
 
 def qemu_s390x() -> str:
@@ -131,15 +170,15 @@ def _timed(function: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def _sample(execute: Execute, number: int, limit: int, counts: Counts) -> Sample:
+def _sample(execute: Execute, workloads: Workloads, counts: Counts) -> dict[str | tuple[str, str], float]:
     start = statistics.median(execute("hello") for _ in range(STARTS))
 
     def each(times: int, *words: str) -> float:
         return max(execute(*words) - start, 0.0) / times
 
+    loops: dict[str | tuple[str, str], float] = {name: each(1, *words) for name, words in workloads.items()}
     return {
-        "fib": each(1, "fib", str(number)),
-        "sieve": each(1, "sieve", str(limit)),
+        **loops,
         "system call": each(counts.calls, "repeat", "call", str(counts.calls)) * MICROSECONDS,
         "fork": each(counts.forks, "repeat", "fork", str(counts.forks)) * MICROSECONDS,
         "switch": each(2 * counts.switches, "repeat", "switch", str(counts.switches)) * MICROSECONDS,

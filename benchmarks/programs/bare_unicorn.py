@@ -18,6 +18,8 @@ from unicorn import s390x_const as registers
 STACK, STACK_BYTES = 0x7000_0000, 1 << 20
 MAPPED = 0x4000_0000  # where the first new memory is put
 PT_LOAD, EXIT_GROUP, WRITE, MMAP = 1, 248, 4, 90
+SUPERVISOR_CALL = 2  # its number among Unicorn's interruptions
+CR0 = 0x40000  # all floating-point registers may be used
 
 
 def load(uc: Uc, path: Path) -> int:
@@ -40,6 +42,7 @@ def main() -> None:
     path, words = Path(sys.argv[1]), [word.encode() + b"\0" for word in sys.argv[1:]]
     uc = Uc(UC_ARCH_S390X, UC_MODE_BIG_ENDIAN)
     uc.reg_write(registers.UC_S390X_REG_PSWM, 0x0001_0001_8000_0000)  # problem state, 64-bit addresses
+    uc.reg_write(registers.UC_S390X_REG_CR0, CR0)
     entry = load(uc, path)
     uc.mem_map(STACK, STACK_BYTES)
     place = STACK + STACK_BYTES - 4096
@@ -55,9 +58,11 @@ def main() -> None:
 
     free = MAPPED
 
-    def call(uc: Uc, _number: int, _data: Any) -> None:
+    def call(uc: Uc, interruption: int, _data: Any) -> None:
         nonlocal free
         address = uc.reg_read(registers.UC_S390X_REG_PC)
+        if interruption != SUPERVISOR_CALL:
+            raise SystemExit(f"{path}: a program check at {address:#x}, which no program of a benchmark has")
         number = uc.mem_read(address + 1, 1)[0] or uc.reg_read(registers.UC_S390X_REG_R1)
         if number == EXIT_GROUP:
             uc.emu_stop()

@@ -17,6 +17,7 @@ _SECONDS = 60
         (["fib", "20"], "6765"),
         (["sieve", "1000"], "168"),
         (["echo", "a", "b"], "a b"),
+        (["compute", "float", "4096"], "float 1586"),
     ],
 )
 @needs("qemu-s390x")
