@@ -35,11 +35,7 @@ def is_failed(guest: GuestStatus) -> bool:
 
 def outcome_failures(outcomes: Sequence[GuestOutcome]) -> list[Failure]:
     """Return the guests of a finished run that failed."""
-    return [
-        Failure(outcome.name, f"{how_ended(outcome.exit_status)} after {fmt_seconds(outcome.seconds)}", outcome.log)
-        for outcome in outcomes
-        if outcome.exit_status
-    ]
+    return [Failure(outcome.name, _how_ended(outcome), outcome.log) for outcome in outcomes if outcome.exit_status]
 
 
 def status_failures(guests: Sequence[GuestStatus]) -> list[Failure]:
@@ -68,6 +64,12 @@ def failure_notes(failures: Sequence[Failure], *, show_all: bool, more: str) -> 
     rest = len(failures) - len(shown)
     if rest:
         yield Note(f"and {fmt_count(rest, 'more guest')}{more}", indent=_INDENT)
+
+
+def _how_ended(outcome: GuestOutcome) -> str:
+    if not outcome.seconds:
+        return "did not run"
+    return f"{how_ended(outcome.exit_status)} after {fmt_seconds(outcome.seconds)}"
 
 
 def _how(guest: GuestStatus) -> str:

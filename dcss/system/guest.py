@@ -112,7 +112,8 @@ class Guest:
         return EX_OSERR if self.reason or self.instance is None else self.instance.run_status
 
     def outcome(self) -> GuestOutcome:
-        """Return how its last start ended, or why there was none."""
+        """Return how its last start ended, or why there was none; 0 seconds where it has not run."""
         if self.reason or self.instance is None:
-            return GuestOutcome(self.name, EX_OSERR, 0.0, self.reason)
+            seconds = 0.0 if self.instance is None else self.instance.seconds
+            return GuestOutcome(self.name, EX_OSERR, seconds, self.reason)
         return self.instance.outcome()

@@ -141,6 +141,13 @@ def test_hints_stand_before_the_reasons_of_claims() -> None:
         assert lines[7:9] == ["          and 3 more hints (-v shows all)", ""]
 
 
+def test_a_guest_that_never_ran_ended_after_no_time() -> None:
+    ran, never = GuestOutcome("A", 71, 14.8, "it panicked"), GuestOutcome("B", 71, 0.0, "fork: no more")
+    screen = run_screen(replace(made_up_run(2, 0), guests=(ran, never)), PLAIN)
+    assert "A: ended with status 71 after 14.8 s" in screen
+    assert "B: did not run\n" in screen
+
+
 def test_a_verdict_is_not_green_where_guests_failed() -> None:
     green, yellow = "\x1b[1;32mVERIFIED", "\x1b[33mVERIFIED"
     assert run_screen(made_up_run(), COLOURED).startswith(green)
