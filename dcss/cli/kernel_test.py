@@ -156,10 +156,28 @@ def _status(result: "KernelTestResult", *, bisect: bool) -> int:
 
 
 def _shown(check: "CheckResult") -> list[str]:
-    """Return the lines of a failing check that its row shows: what is last, and first the stacks of what hangs."""
+    """Return the lines of a failing check that its row shows, with … where some are left out.
+
+    They are what is last, what the kernel's first report begins with, and before these the stacks of what hangs.
+    """
+    from dcss.kernel_test.kernel_log import first_report
+
     lines = check.details.splitlines()
-    stacks = lines[:_SHOWN_LINES] if check.outcome == "hung" else []
-    return [*stacks, *lines[len(stacks) :][-_SHOWN_LINES:]]
+    report = first_report(check.details)
+    begins = [len(lines) - _SHOWN_LINES]
+    if report is not None:
+        begins.append(check.details[:report].count("\n"))
+    if check.outcome == "hung":
+        begins.append(0)
+    shown = sorted(
+        {number for begin in begins for number in range(max(0, begin), min(begin + _SHOWN_LINES, len(lines)))}
+    )
+    found: list[str] = []
+    for number, before in zip(shown, [-1, *shown], strict=False):
+        if number > before + 1:
+            found.append("…")
+        found.append(lines[number])
+    return found
 
 
 def _show(result: "KernelTestResult") -> None:
@@ -181,5 +199,7 @@ def _show(result: "KernelTestResult") -> None:
     for kernel in result.kernels:
         for check in kernel.bad:
             click.echo(f"\n{kernel.kernel}: {check.check} {check.outcome}: {check.message}")
+            for line in check.reports:
+                click.echo(f"the kernel says: {line}")
             click.echo("\n".join(f"    {line}" for line in _shown(check)))
             click.echo(f"again: dcss kernel-test {kernel.kernel} --check {check.check}")

@@ -15,7 +15,8 @@ from dcss.api.system import System
 from dcss.config.sources import DebianKernel, KernelFile, KernelSource
 from dcss.errors import ConfigError, DcssError, GuestFailedError, ImageError, LaunchError
 from dcss.kernel_test.checks import Check, prelude
-from dcss.kernel_test.results import CheckResult, KernelResult, Outcome
+from dcss.kernel_test.kernel_log import excerpt, reports
+from dcss.kernel_test.results import BAD, CheckResult, KernelResult, Outcome
 from dcss.kernel_test.sysrq import ask_for_stacks
 from dcss.kernels.find import find_kernel
 from dcss.kernels.kernel import Kernel
@@ -25,7 +26,6 @@ _SKIPPED: Final = 77
 _HUNG: Final = 124
 _SPARE_SECONDS: Final = 30.0  # of the host, beside a check's own limit
 _BOOT_SECONDS: Final = 180
-_LOG_BYTES: Final = 8192
 _DEBIAN: Final = "debian:"
 # Segments without a file system: what CP is told of each. P1 to P8 adjoin; so do those that one line names.
 _EMPTY: Final = {
@@ -134,7 +134,7 @@ def _results(guest: Guest, checks: Sequence[Check]) -> Iterator[CheckResult]:
     for check in checks:
         if guest.status().state != "ready":
             if guest.restart().state != "ready":
-                raise LaunchError(f"before {check.name}, the machine did not come up again:\n{_tail(guest)}")
+                raise LaunchError(f"before {check.name}, the machine did not come up again:\n{excerpt(guest.log())}")
             taint = _taint(guest)
         result = _result(guest, check)
         yield result
@@ -159,11 +159,14 @@ def _taint(guest: Guest) -> str | None:
 
 
 def _result(guest: Guest, check: Check) -> CheckResult:
-    began = time.monotonic()
+    began, logged = time.monotonic(), len(guest.log())
     script = _WRAPPER.format(script=f"{prelude()}\n{check.script}", limit=check.limit_seconds)
 
-    def made(outcome: Outcome, message: str = "", details: str = "") -> CheckResult:
-        return CheckResult(check.name, check.title, outcome, time.monotonic() - began, message, details)
+    def made(outcome: Outcome, message: str = "", output: str = "") -> CheckResult:
+        seconds = time.monotonic() - began
+        log = guest.log()[logged:]
+        details = f"{output}\n{excerpt(log)}".lstrip() if outcome in BAD else ""
+        return CheckResult(check.name, check.title, outcome, seconds, message, details, reports(log))
 
     try:
         done = guest.exec(["sh", "-c", script], timeout_seconds=check.limit_seconds + _SPARE_SECONDS)
@@ -172,21 +175,17 @@ def _result(guest: Guest, check: Check) -> CheckResult:
         if status.state == "ready" and status.pid is not None:
             ask_for_stacks(status.pid)
             limit = check.limit_seconds + _SPARE_SECONDS
-            return made("hung", f"the machine did not answer within {limit:g} s", _tail(guest))
-        return made("lost", str(error), _tail(guest))
+            return made("hung", f"the machine did not answer within {limit:g} s")
+        return made("lost", str(error))
     output = (done.stdout + done.stderr).strip()
     message = output.partition("\n")[0]
     if guest.status().state != "ready":
-        return made("lost", message or "the machine ended", _tail(guest))
+        return made("lost", message or "the machine ended", output)
     if done.exit_status in {0, _SKIPPED}:
         return made("ok") if done.exit_status == 0 else made("skipped", message)
     if done.exit_status == _HUNG:
-        return made("hung", f"it did not end within {check.limit_seconds} s", f"{output}\n{_tail(guest)}")
-    return made("failed", output.rpartition("\n")[2] or f"status {done.exit_status}", f"{output}\n{_tail(guest)}")
-
-
-def _tail(guest: Guest) -> str:
-    return guest.log()[-_LOG_BYTES:]
+        return made("hung", f"it did not end within {check.limit_seconds} s", output)
+    return made("failed", output.rpartition("\n")[2] or f"status {done.exit_status}", output)
 
 
 def _config(source: KernelSource, directory: Path) -> dict[str, Any]:

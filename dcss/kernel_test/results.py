@@ -18,7 +18,8 @@ BAD: frozenset[Outcome] = frozenset({"failed", "hung", "lost"})
 class CheckResult(Result):
     """How one check came out: `message` says what was found, `details` is what helps to find out why.
 
-    `hung` is one that did not end within its limit, `lost` one during which the machine ended.
+    `hung` is one that did not end within its limit, `lost` one during which the machine ended. `reports` is the first
+    line of each oops, warning or finding of lockdep and KASAN that the kernel has logged meanwhile.
     """
 
     check: str
@@ -27,6 +28,7 @@ class CheckResult(Result):
     seconds: float
     message: str = ""
     details: str = ""
+    reports: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,7 @@ def _tap_check(place: int, check: CheckResult) -> Iterator[str]:
         return
     if check.outcome in BAD:
         yield f"    # {check.check} {check.outcome}: {_tap_words(check.message)}"
+    yield from (f"    # {check.check}: the kernel says: {_tap_words(line)}" for line in check.reports)
     yield f"    {'not ok' if check.outcome in BAD else 'ok'} {place} {check.check}"
 
 
@@ -119,6 +122,8 @@ def junit_xml(result: KernelTestResult) -> str:
             elif check.outcome in BAD:
                 failure = ElementTree.SubElement(case, "failure", message=message, type=check.outcome)
                 failure.text = _printable(check.details)
+            if check.reports:
+                ElementTree.SubElement(case, "system-err").text = _printable("\n".join(check.reports))
     ElementTree.indent(suites)
     return ElementTree.tostring(suites, encoding="unicode") + "\n"
 

@@ -162,6 +162,7 @@ class FakeGuest:
 
     def __init__(self) -> None:
         self.left, self.starts = "ok", 1
+        self.logged = "a boot of long ago\n"
         self.ran: list[tuple[str, int]] = []  # checks, and in which start
 
     def exec(self, words: Sequence[str], *, timeout_seconds: float) -> ExecResult:
@@ -171,6 +172,7 @@ class FakeGuest:
         if words[0] == "cat":
             return ExecResult("TEST", 0, "128\n" if self.left == "oops" else "0\n", "")
         self.left = next(word for word in ("oops", "ended", "ok") if f"leave {word}" in words[2])
+        self.logged += {"oops": "[ 1.0] Oops: 0010 ilc:3 [#1] SMP\n", "ended": "Kernel panic - no\n"}.get(self.left, "")
         self.ran.append((self.left, self.starts))
         return ExecResult("TEST", int(self.left == "oops"), "", "")
 
@@ -185,7 +187,7 @@ class FakeGuest:
         return self.status()
 
     def log(self) -> str:
-        return ""
+        return self.logged
 
 
 def test_no_check_runs_in_a_kernel_that_an_earlier_one_has_tainted() -> None:
@@ -193,6 +195,9 @@ def test_no_check_runs_in_a_kernel_that_an_earlier_one_has_tainted() -> None:
     checks = [check_of(name, f"# A title\nleave {name}\n") for name in ("ok", "oops", "ok", "ended", "ok", "ok")]
     found = list(bench._results(cast("Guest", guest), checks))
     assert [result.outcome for result in found] == ["ok", "failed", "ok", "lost", "ok", "ok"]
+    oops, panic = "Oops: 0010 ilc:3 [#1] SMP", "Kernel panic - no"
+    assert [result.reports for result in found] == [(), (oops,), (), (panic,), (), ()]
+    assert [result.details for result in found] == ["", f"[ 1.0] {oops}\n", "", f"{panic}\n", "", ""]
     assert guest.ran == [("ok", 1), ("oops", 1), ("ok", 2), ("ended", 2), ("ok", 3), ("ok", 3)]
 
 
@@ -229,6 +234,23 @@ def test_a_row_that_hangs_shows_stacks_and_the_end_of_the_log(monkeypatch: pytes
     assert "dcssblk_add_store" in told
     assert "the end" in told
     assert "line 50\n" not in told
+
+
+def test_a_row_shows_what_the_kernel_reports_from_its_first_line_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "BUG: KASAN: use-after-free in dcssblk_add_store"
+    log = [*(f"before {number}" for number in range(50)), f"[    1.500000] {said}", "Read of size 8"]
+    details = "\n".join([*log, *(f"line {number}" for number in range(100)), "the end"])
+    row = CheckResult("add", "is added", "failed", 3.0, "late", details, (said,))
+    result = KernelTestResult((KernelResult("one", "", (row,)),))
+    monkeypatch.setattr(bench, "test_kernel", lambda *_: result.kernels[0])
+    told = CliRunner().invoke(cli.command, ["debian:sid"]).output
+    assert f"the kernel says: {said}\n    …\n    [    1.500000] {said}\n    Read of size 8\n    line 0\n" in told
+    assert "line 22\n    …\n    line 76\n" in told
+    assert told.index("the end") < told.index("again: ")
+    assert result.to_document()["kernels"][0]["checks"][0]["reports"] == [said]
+    assert f"    # add: the kernel says: {said}" in tap_lines(result)
+    suites = ElementTree.fromstring(junit_xml(result))
+    assert suites.findtext("testsuite/testcase/system-err") == said
 
 
 def test_checks_are_listed_without_a_kernel() -> None:
