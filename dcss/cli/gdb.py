@@ -16,6 +16,7 @@ from dcss.rpc.client import Speaker
 from dcss.rpc.protocol import Output, event_line
 
 _READ_BYTES = 1 << 14
+_ANSWER_SECONDS = 60  # for so long gdb waits for each answer
 _DETACH = b"$D#44"  # gdb's packet
 
 
@@ -48,9 +49,11 @@ class GdbSpeaker:
 
     def announce(self) -> None:
         """Tell the user how to connect gdb."""
-        # Without the program's file gdb cannot know the byte order, and takes that of this machine.
-        connect = quote(f"target remote {self.path}")
-        click.echo(f"waiting for gdb: gdb-multiarch -ex 'set endian big' -ex {connect}", err=True)
+        # Without the program's file gdb cannot know the byte order, and takes that of this machine. By itself it waits
+        # 2 s for an answer and then asks again, and takes each answer for that of the question after it.
+        settings = ("set endian big", f"set remotetimeout {_ANSWER_SECONDS}", f"target remote {self.path}")
+        words = " ".join(f"-ex {quote(each)}" for each in settings)
+        click.echo(f"waiting for gdb: gdb-multiarch {words}", err=True)
 
     def descriptors(self) -> Sequence[int]:
         """Return the descriptors that have something to say when they can be read."""
