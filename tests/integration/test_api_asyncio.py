@@ -63,7 +63,9 @@ def test_a_start_that_is_cancelled_leaves_nothing(home: Dcss) -> None:
     large.write_bytes(bytes(200_000_000))
 
     async def main() -> None:
-        starting = asyncio.create_task(dcss.aio.System(plan(home)).start())
+        # A guest that is not ready before: this process may have to wait for its turn.
+        slow = {**SHARING, "run": [{"exec": ["sleep", "600"]}]}
+        starting = asyncio.create_task(dcss.aio.System(plan(home, slow)).start())
         while not home.segment_objects():  # an event of another process: its segment is there
             await asyncio.sleep(0.01)
         starting.cancel()
