@@ -5,7 +5,7 @@ import socket
 import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any, TypeVar
 
 from dcss.errors import DcssError, LaunchError
@@ -30,6 +30,51 @@ async def wait_readable(file: socket.socket | int) -> None:
         await ready
     finally:
         loop.remove_reader(descriptor)
+
+
+class PacketReader(AbstractContextManager["PacketReader"]):
+    """Receives the packets of a socket that does not block, one at a time.
+
+    The event loop is told of the socket once, where asyncio's own `sock_recv` tells it for each packet. One packet is
+    taken before anybody waits for it; what comes behind it stays in the socket.
+    """
+
+    def __init__(self, sock: socket.socket, max_bytes: int) -> None:
+        self._socket, self._max_bytes = sock, max_bytes
+        self._loop = asyncio.get_running_loop()
+        self._next: asyncio.Future[bytes] = self._loop.create_future()
+        self._reading = False
+
+    def __exit__(self, *_: object) -> None:
+        self._pause()
+        if self._next.done() and not self._next.cancelled():
+            self._next.exception()  # nobody waits for it any more
+
+    async def receive(self) -> bytes:
+        """Wait for the next packet; it is empty where no more come. Raises OSError."""
+        if not self._reading and not self._next.done():
+            self._loop.add_reader(self._socket.fileno(), self._read)
+            self._reading = True
+        try:
+            return await self._next
+        finally:
+            self._next = self._loop.create_future()
+
+    def _read(self) -> None:
+        if self._next.done():  # the loop would come back at once, again and again
+            self._pause()
+            return
+        try:
+            self._next.set_result(self._socket.recv(self._max_bytes))
+        except (BlockingIOError, InterruptedError):
+            pass
+        except OSError as error:
+            self._next.set_exception(error)
+
+    def _pause(self) -> None:
+        if self._reading:
+            self._loop.remove_reader(self._socket.fileno())
+            self._reading = False
 
 
 async def wait_writable(sock: socket.socket) -> None:

@@ -195,7 +195,7 @@ class SegmentDirectory:
 
     async def _prepare_load(self, machine: RegisteredMachine, segment: Segment, *, shared: bool) -> None:
         await self._objects.bring_in_for_load(segment, shared=shared)
-        if not segment.users - {machine.name}:
+        if segment.users <= {machine.name}:
             await self._objects.renew(segment)
         self._objects.check_whole(segment, shared=shared)
 

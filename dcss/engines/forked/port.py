@@ -8,7 +8,7 @@ from contextlib import suppress
 from dcss.abi.diag64 import ConditionCode
 from dcss.abi.hypercall import MAX_PACKET_BYTES, Reply, Request, send_reply
 from dcss.engines.base import Port
-from dcss.host.aio import start_task
+from dcss.host.aio import PacketReader, start_task
 from dcss.host.rlimits import explain
 
 
@@ -43,10 +43,10 @@ class HypercallSocket:
             await asyncio.wait([self._task])
 
     async def _serve(self) -> None:
-        with self._socket:
+        with self._socket, PacketReader(self._socket, MAX_PACKET_BYTES + 1) as packets:
             while True:
                 try:
-                    packet = await asyncio.get_running_loop().sock_recv(self._socket, MAX_PACKET_BYTES + 1)
+                    packet = await packets.receive()
                 except ConnectionError:
                     return  # the guest has ended
                 except OSError as error:

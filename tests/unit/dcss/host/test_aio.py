@@ -1,14 +1,16 @@
 """Work in threads, and tasks: what becomes of both when they are cancelled or fail."""
 
 import asyncio
+import gc
 import socket
 import threading
+from collections.abc import Callable
 
 import pytest
 from loop_support import in_event_loop
 
 from dcss.errors import LaunchError
-from dcss.host.aio import TaskSet, in_thread, start_task, uninterrupted, wait_readable, wait_writable
+from dcss.host.aio import PacketReader, TaskSet, in_thread, start_task, uninterrupted, wait_readable, wait_writable
 
 
 class Work:
@@ -154,3 +156,101 @@ async def test_sockets_are_waited_for() -> None:
         theirs.send(b"x")
         await waiting
         assert asyncio.get_running_loop().remove_reader(ours) is False
+
+
+class CountedLoop:
+    """Counts how often the running event loop is told of a socket to read."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.calls: list[str] = []
+        loop = asyncio.get_running_loop()
+        for name in ("add_reader", "remove_reader"):
+            monkeypatch.setattr(loop, name, self._counted(name, getattr(loop, name)))
+
+    def _counted(self, name: str, call: Callable[..., None]) -> Callable[..., None]:
+        def counted(*arguments: object) -> None:
+            self.calls.append(name)
+            call(*arguments)
+
+        return counted
+
+
+@in_event_loop
+async def test_the_loop_is_told_once_of_a_socket_whose_packets_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    counted = CountedLoop(monkeypatch)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.setblocking(False)
+        with PacketReader(ours, 100) as packets:
+            for number in range(5):
+                waiting = asyncio.create_task(packets.receive())
+                await asyncio.sleep(0)
+                theirs.send(b"%d" % number)
+                assert await waiting == b"%d" % number
+            assert counted.calls == ["add_reader"]
+        assert counted.calls == ["add_reader", "remove_reader"]
+
+
+@in_event_loop
+async def test_packets_that_nobody_waits_for_stay_in_order_and_do_not_keep_the_loop_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted = CountedLoop(monkeypatch)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        ours.setblocking(False)
+        with PacketReader(ours, 100) as packets:
+            with theirs:
+                for number in range(4):
+                    theirs.send(b"%d" % number)
+                assert await packets.receive() == b"0"
+                async with asyncio.timeout(60):
+                    while counted.calls[-1] != "remove_reader":
+                        await asyncio.sleep(0)
+                rest = [await packets.receive() for _ in range(3)]
+            assert rest == [b"1", b"2", b"3"]
+            assert await packets.receive() == b""
+            assert await packets.receive() == b""
+
+
+@in_event_loop
+async def test_an_error_of_the_socket_is_raised_where_a_packet_is_wanted() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        ours.setblocking(False)
+        ours.send(b"never read")
+        theirs.close()  # which resets the connection
+        with PacketReader(ours, 100) as packets, pytest.raises(ConnectionResetError):
+            await packets.receive()
+
+
+@in_event_loop
+async def test_a_receiver_that_was_cancelled_may_receive_again() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours, theirs:
+        ours.setblocking(False)
+        with PacketReader(ours, 100) as packets:
+            waiting = asyncio.create_task(packets.receive())
+            await asyncio.sleep(0)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            theirs.send(b"later")
+            assert await packets.receive() == b"later"
+
+
+@in_event_loop
+async def test_an_error_that_nobody_waits_for_is_no_fault(caplog: pytest.LogCaptureFixture) -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with ours:
+        ours.setblocking(False)
+        with PacketReader(ours, 100) as packets:
+            theirs.send(b"first")
+            ours.send(b"never read")
+            assert await packets.receive() == b"first"
+            theirs.close()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        del packets
+        gc.collect()
+    assert not caplog.records
