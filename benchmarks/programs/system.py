@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 
 from dcss.config.load import load_plan
+from dcss.host.garbage import collect_seldom
 from dcss.progress import SilentProgress
 from dcss.system.system import System
 
@@ -62,4 +63,5 @@ async def start(system: System) -> dict[str, object]:
 
 
 if __name__ == "__main__":
+    collect_seldom()  # as the command line has it
     asyncio.run(serve(Path(sys.argv[1])))

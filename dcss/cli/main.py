@@ -4,7 +4,6 @@ Exit status: 0 done and true; 1 a verdict is refuted or unproved; 2 usage or con
 128 + N ended by signal N, SIGPIPE (141) where nobody reads the output any more.
 """
 
-import gc
 import importlib
 import os
 import signal
@@ -19,11 +18,11 @@ from dcss.cli.groups import CommandGroup
 from dcss.cli.options import EXIT_FAILED, EXIT_USAGE, echo_error, is_json_printed, print_json
 from dcss.cli.streams import OutputError, ReaderGoneError, discard_output, prepare_streams
 from dcss.errors import ConfigError, DcssError, ImageError
+from dcss.host.garbage import collect_seldom
 from dcss.host.interrupts import SignalledError, signals_interrupt
 from dcss.version import VERSION
 
 _EXIT_SIGNAL = 128
-_GC_THRESHOLDS = 10_000, 100
 
 
 class CommandEntry(NamedTuple):
@@ -117,8 +116,7 @@ def cli() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit status."""
-    # Imports make ten thousands of objects that stay: looking through them again and again takes a tenth of the time.
-    gc.set_threshold(*_GC_THRESHOLDS)
+    collect_seldom()
     # The caller may have had it ignored: then no child could be waited for.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     prepare_streams()
