@@ -74,7 +74,7 @@ LARGE = CommandSet(
         *("openssh-client", "logrotate", "subversion", "pigz", "lz4", "lzop", "gettext", "groff-base", "man-db"),
         *("dos2unix", "moreutils", "parallel", "xxd", "pcregrep", "ncal", "dateutils", "libxml2-utils", "xsltproc"),
         *("tidy", "lynx", "w3m", "sharutils", "datamash", "sqlite3", "psmisc", "util-linux", "bsdutils"),
-        *("expect", "screen", "tmux"),
+        *("expect", "screen", "tmux", "libc-bin"),  # tmux wants a locale of UTF-8
     ),
     programs=60,
     calls=100,
