@@ -18,10 +18,10 @@ from vmguest.s390x.programs import Command, Programs
 pytestmark = needs("s390x-linux-gnu-gcc", "qemu-s390x")
 SOURCES = (
     *("event_calls", "file_calls", "ipc_calls", "limit_calls", "lock_calls", "owner_calls"),
-    *("memory_calls", "process_calls", "pty_calls", "scheduling_calls", "socket_calls", "watch_calls"),
+    *("memory_calls", "process_calls", "pty_calls", "scheduling_calls", "socket_calls", "splice_calls", "watch_calls"),
 )
 OF_ROOT = ("identity_calls", "root_calls")  # in a guest, programs are root
-ON_DISKS = ("lock_calls", "memory_calls", "watch_calls")
+ON_DISKS = ("lock_calls", "memory_calls", "splice_calls", "watch_calls")
 
 
 def built(name: str, directory: Path) -> Path:

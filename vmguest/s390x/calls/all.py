@@ -26,6 +26,7 @@ from vmguest.s390x.calls import (
     signal_calls,
     socketcall,
     sockets,
+    splices,
     times,
 )
 from vmguest.s390x.calls.registry import SystemCall
@@ -58,6 +59,6 @@ _GROUPS = (
         shared_segments,
         signal_calls,
     ),
-    *(socketcall, sockets, times),
+    *(socketcall, sockets, splices, times),
 )
 CALLS: dict[int, SystemCall] = {call.number: call for group in _GROUPS for call in group.CALLS.calls}

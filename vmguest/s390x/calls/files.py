@@ -268,9 +268,7 @@ def _write(
             done += file.write(rest) if position is None else file.pwrite(rest, position + done)
     except KernelError as error:
         if error.errno == EPIPE and not (isinstance(file.file, UnixSocket) and file.file.kind != SOCK_STREAM):
-            system.delivery.send(
-                thread.process, SignalInfo.sent(SIGPIPE, thread.process.pid, thread.process.credentials.uid), thread
-            )
+            send_sigpipe(system, thread)
         wait = or_wait(error, thread, file, POLLOUT)
         if isinstance(wait, WaitError) and not thread.deliverable:
             thread.written_bytes = done
@@ -281,6 +279,12 @@ def _write(
         raise wait from error
     thread.written_bytes = 0
     return done
+
+
+def send_sigpipe(system: System, thread: Thread) -> None:
+    """Send SIGPIPE to a thread that writes what nobody reads any more."""
+    process = thread.process
+    system.delivery.send(process, SignalInfo.sent(SIGPIPE, process.pid, process.credentials.uid), thread)
 
 
 @CALLS.add("fd", "long", "int")
@@ -380,34 +384,6 @@ def install_pair(thread: Thread, opened: tuple[FileDescription, FileDescription]
 def pipe(system: System, thread: Thread, numbers: int) -> int:
     """Make a pipe."""
     return pipe2(system, thread, numbers, 0) or 0
-
-
-@CALLS.add("fd", "fd", "address", "size")
-def sendfile(system: System, thread: Thread, out: int, source: int, offset: int, count: int) -> int:
-    """Copy between two open files without a buffer of the program."""
-    process = thread.process
-    files, space = process.files, process.space
-    from_file, to_file = files.get(source), files.get(out)
-    if not from_file.file.seekable:
-        raise KernelError(EINVAL, f"descriptor {source}: has no positions")
-    position = from_file.position if not offset else int.from_bytes(space.read(offset, 8), "big")
-    buffer = memoryview(bytearray(min(count, _CHUNK_BYTES)))
-    done = 0
-    try:
-        while done < count:
-            taken = from_file.pread(buffer[: count - done], position + done)
-            if not taken:
-                break
-            room_bytes = writable_bytes(system, thread, to_file, None, taken)
-            done += to_file.write(buffer[:room_bytes])
-    except KernelError as error:
-        if not done:
-            raise or_wait(error, thread, to_file, POLLOUT) from error
-    if offset:
-        space.write(offset, (position + done).to_bytes(8, "big"))
-    else:
-        from_file.position = position + done
-    return done
 
 
 @CALLS.add("fd", "address", "fd", "address", "size", "uint")

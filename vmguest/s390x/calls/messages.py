@@ -9,13 +9,12 @@ from dcss.errors import KernelError
 from vmguest.fs.open import O_NONBLOCK, FileDescription
 from vmguest.fs.poll import POLLIN, POLLOUT
 from vmguest.fs.unix_socket import SOCK_DGRAM, SOCK_STREAM, Received, Sender, UnixSocket, close_all
-from vmguest.s390x.calls.files import MOST_BYTES, or_wait
+from vmguest.s390x.calls.files import MOST_BYTES, or_wait, send_sigpipe
 from vmguest.s390x.calls.registry import CallGroup
 from vmguest.s390x.calls.sockets import FAMILY, SOL_SOCKET, UCRED, read_name, sender_of, socket_of
 from vmguest.s390x.calls.structures import INT, IOVEC, UINT
 from vmguest.s390x.calls.times import deadline_in, is_over, read_timeout
 from vmguest.s390x.process import Process, Thread, WaitError
-from vmguest.s390x.signals import SIGPIPE, SignalInfo
 from vmguest.s390x.system import System
 
 CALLS = CallGroup()
@@ -91,8 +90,7 @@ def _send(
                 break
     except KernelError as error:
         if error.errno == EPIPE and socket.kind == SOCK_STREAM and not flags & _MSG_NOSIGNAL:
-            process = thread.process
-            system.delivery.send(process, SignalInfo.sent(SIGPIPE, process.pid, process.credentials.uid), thread)
+            send_sigpipe(system, thread)
         refused = _unless_refused(error, thread, opened, flags, _room_for(socket, to, len(data)))
         if isinstance(refused, WaitError) and not thread.deliverable:
             thread.written_bytes = done
