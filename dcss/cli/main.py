@@ -18,7 +18,7 @@ from dcss.cli.groups import CommandGroup
 from dcss.cli.options import EXIT_FAILED, EXIT_USAGE, echo_error, is_json_printed, print_json
 from dcss.cli.streams import OutputError, ReaderGoneError, discard_output, prepare_streams
 from dcss.errors import ConfigError, DcssError, ImageError
-from dcss.host.garbage import collect_seldom
+from dcss.host.garbage import collect_seldom, end_without_collecting
 from dcss.host.interrupts import SignalledError, signals_interrupt
 from dcss.version import VERSION
 
@@ -117,6 +117,7 @@ def cli() -> None:
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and end the process with its exit status."""
     collect_seldom()
+    end_without_collecting()
     # The caller may have had it ignored: then no child could be waited for.
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     prepare_streams()
