@@ -43,12 +43,16 @@ def opened_fleet(
     config: Path, scheduler: str | None, *, trusted: bool, workers: int | None = None
 ) -> "Iterator[Fleet]":
     """Connect to a fleet's hosts, and disconnect. Raises ConfigError, LaunchError."""
-    from dcss.config.load_fleet import load_fleet
-    from dcss.fleet.dask_hosts import open_hosts
-    from dcss.fleet.operations import Fleet, recorded_hosts
-    from dcss.fleet.planning import known_hosts
+    from dcss.config.beside import FleetPlanBeside
 
-    plan = load_fleet(config)
+    with FleetPlanBeside(config) as planning:
+        from dcss.fleet.dask_hosts import open_hosts
+        from dcss.fleet.local_cluster import import_dask
+        from dcss.fleet.operations import Fleet, recorded_hosts
+        from dcss.fleet.planning import known_hosts
+
+        import_dask()
+        plan = planning.result()
     if scheduler is not None and workers is not None:
         raise click.UsageError("found --workers beside --scheduler, wanted one of them: a scheduler has its workers.")
     names = (workers is None and recorded_hosts(plan)) or [host.name for host in known_hosts(plan, workers, 0)]
@@ -64,8 +68,8 @@ def fleet_at_work(
     from dcss.report.progress import progress_for
 
     with (
-        closing(progress_for(sys.stderr)) as progress,
         opened_fleet(config, scheduler, trusted=trusted, workers=workers) as fleet,
+        closing(progress_for(sys.stderr)) as progress,
     ):
         yield fleet, progress
 

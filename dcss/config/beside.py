@@ -4,44 +4,52 @@ import os
 import pickle
 import signal
 import sys
+import threading
+from abc import ABC, abstractmethod
 from contextlib import suppress
 from pathlib import Path
 from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Generic, NoReturn, Self, TypeVar
 
 from dcss.config.document import Document
 from dcss.errors import DcssError
 
 if TYPE_CHECKING:
+    from dcss.config.fleet_plan import FleetPlan
     from dcss.config.plan import SystemPlan
 
+_Plan = TypeVar("_Plan")
 
-class PlanBeside:
-    """The plan of a document, which is made while this process goes on; leaving the block ends what makes it.
 
-    The process is forked, so this one must have one thread.
+class _MadeBeside(ABC, Generic[_Plan]):
+    """A plan which is made while this process goes on; leaving the block ends what makes it.
+
+    The process is forked, which one of several threads does not do: then `result` makes the plan, as where there is no
+    room for a process.
     """
 
-    def __init__(self, document: Document, path: Path, name: str | None = None) -> None:
-        self._asked = document, path, name
+    def __init__(self) -> None:
         self._reading, writing = os.pipe2(os.O_CLOEXEC)
         self._pid = 0
-        with suppress(OSError):  # no room for a process: `result` makes the plan
-            self._pid = os.fork()
-            if self._pid == 0:
-                self._make(writing)
+        if threading.active_count() == 1:
+            with suppress(OSError):
+                self._pid = os.fork()
+                if self._pid == 0:
+                    self._make(writing)
         os.close(writing)
 
-    def result(self) -> "SystemPlan":
-        """Wait for the plan. Raises ConfigError as dcss.config.load.plan_of does."""
+    @abstractmethod
+    def _plan(self) -> _Plan:
+        """Return the plan, in whichever process. Raises ConfigError."""
+
+    def result(self) -> _Plan:
+        """Wait for the plan. Raises ConfigError where something is wrong with the file."""
         with open(self._reading, "rb", closefd=False) as answer:
             packed = answer.read()
         self._wait()
         if not packed:
-            from dcss.config.load import plan_of
-
-            return plan_of(*self._asked)
-        plan: SystemPlan | DcssError = pickle.loads(packed)
+            return self._plan()
+        plan: _Plan | DcssError = pickle.loads(packed)
         if isinstance(plan, DcssError):
             raise plan
         return plan
@@ -50,10 +58,8 @@ class PlanBeside:
         """Be the process that makes the plan. What is a bug shows in the other one, which tries again."""
         try:
             _look_for_no_plugins()
-            from dcss.config.load import plan_of
-
             try:
-                made: SystemPlan | DcssError = plan_of(*self._asked)
+                made: _Plan | DcssError = self._plan()
             except DcssError as error:
                 made = error
             packed = pickle.dumps(made)
@@ -77,6 +83,32 @@ class PlanBeside:
         pid, self._pid = self._pid, 0
         if pid:
             os.waitpid(pid, 0)
+
+
+class PlanBeside(_MadeBeside["SystemPlan"]):
+    """The plan of a system."""
+
+    def __init__(self, document: Document, path: Path, name: str | None = None) -> None:
+        self._asked = document, path, name
+        super().__init__()
+
+    def _plan(self) -> "SystemPlan":
+        from dcss.config.load import plan_of
+
+        return plan_of(*self._asked)
+
+
+class FleetPlanBeside(_MadeBeside["FleetPlan"]):
+    """The plan of a fleet."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        super().__init__()
+
+    def _plan(self) -> "FleetPlan":
+        from dcss.config.load_fleet import load_fleet
+
+        return load_fleet(self._path)
 
 
 def _look_for_no_plugins() -> None:

@@ -10,12 +10,11 @@ from dcss.config.draft import Draft
 from dcss.config.models import GuestModel, MountModel
 from dcss.config.names import device_segments, guest_name
 from dcss.config.placement import Placement, continued_by, device_names, placements_of
-from dcss.config.plan import MountType
+from dcss.config.plan import MAX_GUESTS, MountType
 from dcss.config.problems import FieldProblem, Location
 from dcss.suggest import did_you_mean
 
 MAX_NAME_CHARACTERS = 8
-MAX_GUESTS = 99_999  # of one system; more than Linux gives processes by default
 MAX_SEGMENTS_CHARACTERS = 399  # DCSSBLK_PARM_LEN of drivers/s390/block/dcssblk.c, less the NUL
 VERBS = ("map", "read", "load", "exec")
 _KNOW_OPTION: Mapping[str, tuple[str, ...]] = {

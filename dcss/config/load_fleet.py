@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from dcss.abi.extmem import SegmentType
@@ -11,14 +10,14 @@ from dcss.config.check_continued import check_continued
 from dcss.config.check_disks import check_disks
 from dcss.config.check_guests import check_guests, guest_count, segments_of
 from dcss.config.check_segments import check_segments
-from dcss.config.document import Document, read_document
+from dcss.config.document import read_document
 from dcss.config.draft import Draft, draft
+from dcss.config.fleet_plan import FleetPlan, GuestEntry, HostPlan
 from dcss.config.load import findings
 from dcss.config.load_segments import segment_plans
 from dcss.config.models import FleetModel, GuestModel, HostModel
 from dcss.config.names import guest_name, mounted_segments
 from dcss.config.placement import device_names, end_types_of
-from dcss.config.plan import EngineName, PlacementRule, SegmentPlan
 from dcss.config.problems import FieldProblem
 from dcss.config.values import SYSTEM_NAME
 from dcss.errors import ConfigError
@@ -27,61 +26,6 @@ MAX_FLEET_GUESTS = 100_000_000
 MAX_HOSTS = 1_000_000
 # What one guest writes there, others read: in one machine's memory only.
 _WRITTEN_TOGETHER = frozenset({SegmentType.SW, SegmentType.SN, SegmentType.EW, SegmentType.EN})
-
-
-@dataclass(frozen=True, slots=True)
-class HostPlan:
-    """A host and what the fleet may use of it; None is without a limit."""
-
-    name: str
-    memory_bytes: int | None
-    max_guests: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class GuestEntry:
-    """One entry of `guests:`; `number` is its place in the file, `copied_segments` are those mounted through copies.
-
-    `count` is None for one guest without a number.
-    """
-
-    number: int
-    name: str
-    count: int | None
-    engine: EngineName
-    storage_bytes: int
-    segments: tuple[str, ...]
-    copied_segments: tuple[str, ...]
-
-    @property
-    def guests(self) -> int:
-        """How many guests it stands for."""
-        return self.count or 1
-
-    def names(self, first: int, last: int) -> tuple[str, ...]:
-        """Return the names of the guests from one number to another; numbers begin with 1."""
-        if self.count is None:
-            return (self.name,)
-        return tuple(guest_name(self.name, number, self.count) for number in range(first, last + 1))
-
-
-@dataclass(frozen=True, slots=True)
-class FleetPlan:
-    """A fleet; `hosts` is None for all workers. `bound` has sets of entries' numbers that only one host can run."""
-
-    name: str
-    path: Path
-    segments: tuple[SegmentPlan, ...]
-    entries: tuple[GuestEntry, ...]
-    hosts: tuple[HostPlan, ...] | None
-    placement: PlacementRule
-    bound: tuple[frozenset[int], ...]
-    document: Document
-
-    @property
-    def guests(self) -> int:
-        """How many guests there are."""
-        return sum(entry.guests for entry in self.entries)
 
 
 def load_fleet(path: Path) -> FleetPlan:

@@ -22,6 +22,7 @@ HugePages = Literal["auto", "never", "require"]
 MountMode = Literal["xip", "page-cache", "ramdisk", "mtd"]
 MountType = Literal["ext2", "tmpfs"]
 PlacementRule = Literal["pack", "spread"]
+MAX_GUESTS = 99_999  # of one system; more than Linux gives processes by default
 MAX_DISKS = 26  # of one guest: as many as vda to vdz
 
 

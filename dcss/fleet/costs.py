@@ -7,7 +7,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from dcss.config.load_fleet import FleetPlan, GuestEntry
+from dcss.config.fleet_plan import FleetPlan, GuestEntry
 from dcss.config.plan import EngineName, SegmentPlan, image_groups
 from dcss.config.sources import DirectorySource, Ext2Source
 from dcss.errors import ConfigError

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import yaml
 
-from dcss.config.load_fleet import FleetPlan
+from dcss.config.fleet_plan import FleetPlan
 from dcss.errors import ConfigError
 from dcss.fleet.planning import Assignment
 
@@ -27,11 +27,6 @@ def system_on(fleet: str, host: str) -> str:
         return name
     mark = sha256(f"{fleet} {host}".encode()).hexdigest()[:_DIGEST_CHARACTERS]
     return f"{name[: _NAME_CHARACTERS - _DIGEST_CHARACTERS - 1]}-{mark}"
-
-
-def fleet_images(plan: FleetPlan) -> list[dict[str, Any]]:
-    """Return the fleet's segments that have an image, whose paths begin at the root."""
-    return [absolute_segment(each, plan.path.parent) for each in _data(plan)["segments"] if "image" in each]
 
 
 def host_yaml(plan: FleetPlan, assigned: Assignment, images: Mapping[str, str]) -> bytes:
@@ -91,7 +86,7 @@ def _data(plan: FleetPlan) -> dict[str, Any]:
 
 def portable_system(data: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """Return a system's data whose paths begin at the root: relative ones begin at `directory`."""
-    segments = [absolute_segment(each, directory) if "image" in each else each for each in data["segments"]]
+    segments = [_absolute_segment(each, directory) if "image" in each else each for each in data["segments"]]
     guests = [_absolute_guest(each, directory) for each in data.get("guests", ())]
     return {**data, "segments": segments, "guests": guests}
 
@@ -108,7 +103,7 @@ def _absolute_guest(guest: Mapping[str, Any], directory: Path) -> dict[str, Any]
     return found
 
 
-def absolute_segment(segment: Mapping[str, Any], directory: Path) -> dict[str, Any]:
+def _absolute_segment(segment: Mapping[str, Any], directory: Path) -> dict[str, Any]:
     """Return a segment whose image's paths begin at the root: the YAML with it lies in another directory."""
     image = dict(segment["image"])
     for key in ("directory", "tar", "ext2"):

@@ -5,7 +5,7 @@ Nothing of them can be reached from another machine, and nothing stays of them.
 
 import logging
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from importlib import import_module
 from importlib.util import find_spec
@@ -28,6 +28,12 @@ def dask(option: str) -> Any:
     if find_spec("distributed") is None:
         raise ConfigError(f"{option}: found no Dask, wanted the extra `fleet`: pip install 'dcss-emulator[fleet]'")
     return import_module("distributed")
+
+
+def import_dask() -> None:
+    """Import Dask before it is asked for: a quarter of a second, beside what else goes on. `dask` says if it fails."""
+    with suppress(ImportError):
+        import_module("distributed")
 
 
 def start_stand_ins(names: Sequence[str], stack: ExitStack) -> tuple[str, dict[str, str]]:

@@ -7,13 +7,13 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
-from dcss.config.load_fleet import FleetPlan, HostPlan
+from dcss.config.fleet_plan import FleetPlan, HostPlan
 from dcss.errors import ConfigError, LaunchError
 from dcss.fleet import tasks
 from dcss.fleet.costs import costs_of
 from dcss.fleet.evidence import verify_with_evidence
 from dcss.fleet.facts import ask_facts
-from dcss.fleet.host_yaml import check_portable, fleet_images, host_yaml, system_on
+from dcss.fleet.host_yaml import check_portable, host_yaml, system_on
 from dcss.fleet.hosts import HostAnswer, Hosts, local_root
 from dcss.fleet.planning import Assignment, HostGuests, assignments, place_fleet
 from dcss.fleet.results import FleetHost, FleetResult, FleetRunResult, FleetTotals
@@ -53,7 +53,7 @@ def bring_up(fleet: Fleet, measured: Path | None, progress: Progress) -> FleetRe
     stale = set(recorded_hosts(fleet.plan)) - {each.host for each in assigned}
     _write_record(fleet, [*assigned, *(Assignment(host, (), ()) for host in sorted(stale))])
     with scratch_directory() as scratch:
-        images, paths = build_images(fleet.plan.name, fleet_images(fleet.plan), scratch, progress)
+        images, paths = build_images(fleet.plan.segments, scratch, progress)
         wanted = {each.host: each.segments for each in assigned}
         sent_bytes, unsent = send_images(fleet.hosts, wanted, images, paths, progress)
     progress.phase("start systems")

@@ -6,7 +6,7 @@ Entries are placed, not guests one by one, so that a million guests take no long
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from dcss.config.load_fleet import GuestEntry
+from dcss.config.fleet_plan import GuestEntry
 from dcss.config.plan import PlacementRule
 from dcss.fleet.costs import Costs
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from dcss.config.check_guests import MAX_GUESTS
-from dcss.config.load_fleet import FleetPlan, GuestEntry, HostPlan
+from dcss.config.fleet_plan import FleetPlan, GuestEntry, HostPlan
+from dcss.config.plan import MAX_GUESTS
 from dcss.errors import ConfigError
 from dcss.fleet.costs import Costs, costs_of
 from dcss.fleet.placement import Host, Placer

@@ -4,31 +4,25 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from dcss.config.sources import Choice
+from dcss.config.plan import SegmentPlan
 from dcss.documents import to_document
 from dcss.fleet import tasks
 from dcss.fleet.content import Content, describe_content, read_chunk
-from dcss.fleet.host_yaml import dump_yaml
 from dcss.fleet.hosts import HostAnswer, Hosts
-from dcss.image.make import make_image, wanted_images
+from dcss.image.make import make_image, segment_images
 from dcss.progress import Progress
 
 
 def build_images(
-    system: str, segments: Sequence[Mapping[str, Any]], scratch: Path, progress: Progress
+    segments: Sequence[SegmentPlan], scratch: Path, progress: Progress
 ) -> tuple[dict[str, Content], dict[str, Path]]:
-    """Build the image of each of these segments; the system's name is for messages.
+    """Build the images of these segments. Raises ConfigError for one that cannot be built.
 
     Return its content by the segment's name, and its file in `scratch` by the content's digest.
     """
     images: dict[str, Content] = {}
     paths: dict[str, Path] = {}
-    if not segments:
-        return images, paths
-    config = scratch / "images.yaml"
-    config.write_bytes(dump_yaml({"system": system, "segments": segments}))
-    (scratch / "images").mkdir()
-    for wanted in wanted_images(config, scratch / "images", None, None, Choice()):
+    for wanted in segment_images(segments, scratch):
         made = make_image(wanted, progress)
         content = describe_content(made.path)
         images[wanted.segments[0].name] = content

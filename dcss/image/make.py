@@ -3,7 +3,7 @@
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -88,19 +88,26 @@ def _chosen(tree: ImageSource, choice: Choice, name: str) -> ImageSource:
 
 def _of_segments(source: Path, output: Path) -> Iterator[WantedImage]:
     from dcss.config.load import load_plan
+
+    images = list(segment_images(load_plan(source).segments, output))
+    if not images:
+        raise ConfigError(f"{source}: found no segment with an image, wanted one at least")
+    as_directory = output.is_dir() or len(images) > 1
+    if as_directory and output.exists() and not output.is_dir():
+        raise ImageError(f"{output}: found a file, wanted a directory for {len(images)} images")
+    yield from images if as_directory else (images[0]._replace(path=output),)
+
+
+def segment_images(segments: "Sequence[SegmentPlan]", directory: Path) -> Iterator[WantedImage]:
+    """Yield the images of these segments, as files of a directory."""
     from dcss.config.plan import image_groups
 
-    groups = [group for group in image_groups(load_plan(source).segments) if group[0].image is not None]
-    if not groups:
-        raise ConfigError(f"{source}: found no segment with an image, wanted one at least")
-    as_directory = output.is_dir() or len(groups) > 1
-    if as_directory and output.exists() and not output.is_dir():
-        raise ImageError(f"{output}: found a file, wanted a directory for {len(groups)} images")
-    for group in groups:
+    for group in image_groups(segments):
         image = group[0].image
-        assert image is not None
+        if image is None:
+            continue
         name = "-".join(segment.name for segment in group)  # a colon would name a host to scp and rsync
-        path = output / f"{name}.img" if as_directory else output
+        path = directory / f"{name}.img"
         sizes_bytes = [segment.size_bytes for segment in group]
         size_bytes = None if None in sizes_bytes else sum(size or 0 for size in sizes_bytes)
         yield WantedImage(image, path, group, group[0].start_address or 0, size_bytes)

@@ -116,6 +116,28 @@ with PlanBeside(read_document(path), path) as planning:
     assert found({"pydantic"}, imported) == set()
 
 
+def test_a_fleet_has_its_plan_made_without_importing_what_checks_it(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    path.write_text(
+        "segments: [{name: LIB, at: 0x20000000, image: {directory: tree}}]\nguests: [{name: G}]\nhosts: [{name: a}]\n"
+    )
+    (tmp_path / "tree").mkdir()
+    imported = modules_after(
+        f"""
+from pathlib import Path
+from dcss.config.beside import FleetPlanBeside
+with FleetPlanBeside(Path({str(path)!r})) as planning:
+    import dcss.fleet.operations, dcss.fleet.dask_hosts
+    plan = planning.result()
+from dcss.fleet.transfer import build_images
+from dcss.progress import SilentProgress
+images, _ = build_images(plan.segments, Path({str(tmp_path)!r}), SilentProgress())
+assert list(images) == ["LIB"]
+"""
+    )
+    assert found({"pydantic"}, imported) == set()
+
+
 def test_a_run_imports_its_proofs_beside_what_it_waits_for() -> None:
     imported = modules_after(
         """

@@ -3,13 +3,15 @@
 import errno
 import os
 import pickle
+import threading
 from pathlib import Path
 
 import pytest
 
-from dcss.config.beside import PlanBeside
+from dcss.config.beside import FleetPlanBeside, PlanBeside
 from dcss.config.document import read_document
 from dcss.config.load import load_plan
+from dcss.config.load_fleet import load_fleet
 from dcss.config.plan import SystemPlan
 from dcss.errors import ConfigError
 
@@ -31,6 +33,28 @@ def test_a_plan_is_the_one_that_this_process_would_make(path: Path) -> None:
     before = children()
     assert made_beside(path) == load_plan(path)
     assert children() <= before  # what other tests left may end meanwhile
+
+
+def test_the_plan_of_a_fleet_is_the_one_that_this_process_would_make(tmp_path: Path) -> None:
+    path = tmp_path / "fleet.yaml"
+    guests = "[{name: G, count: 7, after: [H]}, {name: H}]"
+    path.write_text(
+        f"hosts: [{{name: a, memory: 1G}}]\nsegments: [{{name: L, at: 0x20000000, size: 1M}}]\nguests: {guests}\n"
+    )
+    with FleetPlanBeside(path) as planning:
+        assert planning.result() == load_fleet(path)
+
+
+def test_a_process_of_several_threads_makes_the_plan_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "fork", lambda: pytest.fail("forked"))
+    ended = threading.Event()
+    thread = threading.Thread(target=ended.wait)
+    thread.start()
+    try:
+        assert made_beside(CONFIGS / "demo.yaml") == load_plan(CONFIGS / "demo.yaml")
+    finally:
+        ended.set()
+        thread.join()
 
 
 @pytest.mark.parametrize("trouble", ["none", "no process", "the process fails"])

@@ -9,8 +9,9 @@ from dcss.config.load import load_plan
 from dcss.config.load_fleet import load_fleet
 from dcss.config.sources import Ext2Source
 from dcss.errors import ConfigError
-from dcss.fleet.host_yaml import check_portable, dump_yaml, fleet_images, host_yaml, system_on, with_images
+from dcss.fleet.host_yaml import check_portable, host_yaml, system_on, with_images
 from dcss.fleet.planning import Assignment, HostGuests
+from dcss.image.make import segment_images
 
 MOUNT = "mounts: [{device: dcssblk0, at: /, options: [ro, xip]}]"
 
@@ -61,11 +62,9 @@ def test_images_are_built_from_the_files_that_the_fleet_names(tmp_path: Path) ->
         "segments: [{name: A, at: 0x20000000, image: {directory: tree}}, {name: B, at: 0x30000000, size: 1M}]",
         "guests: [{name: G}]",
     )
-    elsewhere = tmp_path / "elsewhere"
-    elsewhere.mkdir()
-    (elsewhere / "images.yaml").write_bytes(dump_yaml({"segments": fleet_images(load_fleet(path))}))
-    (segment,) = load_plan(elsewhere / "images.yaml").segments
-    assert segment.image == load_plan(path).segments[0].image
+    (image,) = segment_images(load_fleet(path).segments, tmp_path / "images")
+    assert image.source == load_plan(path).segments[0].image
+    assert image.path == tmp_path / "images" / "A.img"
 
 
 @pytest.mark.parametrize("host", ["tcp://10.0.0.1:4711", "Host1", "x" * 60, "h_1", "h-1"])

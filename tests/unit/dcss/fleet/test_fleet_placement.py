@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dcss.config.load_fleet import GuestEntry
+from dcss.config.fleet_plan import GuestEntry
 from dcss.config.plan import PlacementRule
 from dcss.fleet.costs import Costs, EntryCost
 from dcss.fleet.placement import Host, Placer
