@@ -13,7 +13,7 @@ from signals_support import reset_signals
 
 pytest_plugins = ["fixtures_support", "api_support", "pytester"]
 
-SLOW_TIMEOUT_SECONDS = 900  # of a test marked slow, and of every test with the long profile
+SLOW_TIMEOUT_SECONDS = 1100  # of a test marked slow, and of every test with the long profile
 
 settings.register_profile(
     "default", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow], derandomize=True

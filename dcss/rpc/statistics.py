@@ -8,12 +8,13 @@ from typing import NamedTuple, Self
 
 from dcss.abi import statistics as abi
 from dcss.host.files import log_tail
+from dcss.host.process import TURN_SECONDS, wants_processor
 from dcss.host.shared_memory import attach_block
 from dcss.host.text import iso_utc
 from dcss.results import GuestStatus, SegmentStatus, SystemStatus
 from dcss.rpc.area_files import StatisticsError, area_file
 
-_TORN_SECONDS = 2.0  # for so long a CP that lost the processor may be in the middle of a write
+_TORN_SECONDS = 2.0  # for so long a CP may be in the middle of a write that does not wait for a processor
 _RETRY_SECONDS = 0.001
 
 
@@ -115,7 +116,7 @@ class StatisticsReader:
                 return copy
             now = time.monotonic()
             deadline = deadline or now + _TORN_SECONDS
-            if now >= deadline:
+            if now >= deadline and (now >= deadline + TURN_SECONDS or not wants_processor(self.pid)):
                 raise StatisticsError(
                     f"system {self.system}: its statistics area has a torn slot at byte {start}: its CP (process"
                     f" {self.pid}) was stopped or killed while it wrote"

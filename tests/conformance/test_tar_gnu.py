@@ -173,7 +173,9 @@ def test_what_cannot_be_kept_is_an_error_that_says_why(tmp_path: Path, name: str
     assert not (tmp_path / "x.img").exists()
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(data=st.data(), name=st.sampled_from(sorted(GOOD)))
 def test_a_changed_archive_gives_an_image_or_a_clear_error(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, name: str

@@ -4,7 +4,6 @@ import errno
 import os
 import resource
 import signal
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -14,7 +13,7 @@ import pytest
 from cli_support import Dcss
 from needs_support import needs
 from system_support import RunningSystem, alive, guest, system_plan
-from wait_support import wait_until
+from wait_support import kill, stop, wait_at_rest, wait_until
 
 from dcss.engines.forked import server_process
 from dcss.system.guest import State
@@ -36,12 +35,12 @@ def descriptors(pid: int) -> set[int]:
 
 
 @contextmanager
-def none_left(pid: int) -> Iterator[None]:
-    """Leave a process no number for one more descriptor."""
+def none_left(pid: int, but: int = 0) -> Iterator[None]:
+    """Leave a process that is at rest no number for one more descriptor, `but` for so many."""
     used = descriptors(pid)
-    first_free = next(number for number in range(len(used) + 1) if number not in used)
+    free = [number for number in range(len(used) + but + 1) if number not in used]
     soft, hard = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-    resource.prlimit(pid, resource.RLIMIT_NOFILE, (first_free, hard))
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (free[but], hard))
     try:
         yield
     finally:
@@ -54,13 +53,14 @@ def test_no_descriptor_left_for_a_started_guest_fails_that_guest_alone(dcss: Dcs
     dcss("up", dcss.guests(3), "-d")
     cp, server = process(dcss, "dcss:cp"), process(dcss, "dcss:forkserver")
     dcss("guest", "stop", "G02")
+    wait_at_rest(cp)
     before = descriptors(cp)
-    os.kill(server, signal.SIGSTOP)
+    stop(server)
     with ThreadPoolExecutor(1) as pool:
         starting = pool.submit(dcss, "guest", "start", "G02", status=None)
         # Its port, its console, and the client that waits.
         wait_until(lambda: len(descriptors(cp)) >= len(before) + 3, lambda: "CP did not ask for the guest")
-        time.sleep(0.2)
+        wait_at_rest(cp)
         with none_left(cp):
             os.kill(server, signal.SIGCONT)
             started = starting.result()
@@ -70,6 +70,7 @@ def test_no_descriptor_left_for_a_started_guest_fails_that_guest_alone(dcss: Dcs
     assert "descriptors are in use (RLIMIT_NOFILE); raise the limit" in form["reason"]
     assert "dcss:G02" not in dcss.processes().values()
     assert dcss.states() == {"G01": "ready", "G02": "failed", "G03": "ready"}
+    wait_at_rest(cp)
     assert descriptors(cp) == before
     dcss("guest", "start", "G02")
     assert dcss.json("verify")["verdict"] == "verified"
@@ -81,13 +82,11 @@ def test_no_descriptor_left_for_a_started_guest_fails_that_guest_alone(dcss: Dcs
 def test_no_descriptor_left_to_ask_for_a_guest_fails_that_guest_alone(dcss: Dcss) -> None:
     dcss("up", dcss.guests(2), "-d")
     cp = process(dcss, "dcss:cp")
-    os.kill(dcss.pid_of("G02"), signal.SIGKILL)
+    kill(dcss.pid_of("G02"))
     dcss.wait_for("G02", "killed")
-    first_free = max(descriptors(cp)) + 2  # one for the client that asks
-    hard = resource.prlimit(cp, resource.RLIMIT_NOFILE)[1]
-    before = resource.prlimit(cp, resource.RLIMIT_NOFILE, (first_free, hard))
-    failed = dcss("guest", "start", "G02", status=None)
-    resource.prlimit(cp, resource.RLIMIT_NOFILE, before)
+    wait_at_rest(cp)
+    with none_left(cp, but=1):  # for the client that asks
+        failed = dcss("guest", "start", "G02", status=None)
     assert "Too many open files" in failed.stdout + failed.stderr
     assert dcss.states() == {"G01": "ready", "G02": "failed"}
     dcss("guest", "start", "G02")

@@ -222,7 +222,7 @@ def query(api: str, expression: str) -> list[Any]:
     return result
 
 
-def wait_for_query(api: str, expression: str, seconds: float = 40.0) -> list[Any]:
+def wait_for_query(api: str, expression: str, seconds: float = 90.0) -> list[Any]:
     """Ask until there is an answer: nothing tells when Prometheus has scraped, and twice for a rate."""
     end = time.monotonic() + seconds
     while True:

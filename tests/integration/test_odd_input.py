@@ -55,7 +55,9 @@ def system() -> Any:
             user("down")
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(st.data())
 def test_any_request_is_answered_and_cp_goes_on(system: Dcss, data: st.DataObject) -> None:
     name = data.draw(st.sampled_from(sorted(ARGUMENTS)))

@@ -13,6 +13,10 @@ def report(dcss: Dcss, name: str = "report.html") -> Path:
 
 
 def test_a_running_system_is_proved_and_measured(dcss: Dcss) -> None:
+    temporary = dcss.home / "temporary"
+    temporary.mkdir()
+    dcss.own(temporary)
+    dcss.environment["TMPDIR"] = str(temporary)
     dcss("up", dcss.guests(3), "-d")
     document = dcss.json("report", "-o", report(dcss))
     page = report(dcss).read_text()
@@ -23,7 +27,7 @@ def test_a_running_system_is_proved_and_measured(dcss: Dcss) -> None:
     dcss("report", dcss.system, "--output", report(dcss))  # in place of the older one
     dcss("down")
     dcss.assert_nothing_left()
-    assert not list(Path("/tmp").glob("dcss-report-*"))
+    assert list(temporary.iterdir()) == []
 
 
 def test_what_each_command_prints_is_enough(dcss: Dcss) -> None:

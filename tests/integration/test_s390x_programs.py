@@ -17,7 +17,7 @@ from wait_support import wait_until
 # pexpect's pty forks without exec; by itself this process has no thread, a library's may.
 pytestmark = pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 SEGMENT = "  - {name: ZBIN, at: 0x20000000, image: {directory: programs}}"
-SECONDS = 30
+SECONDS = 180
 
 
 def config(dcss: Dcss, *guests: str, name: str = "") -> Path:

@@ -114,7 +114,7 @@ def test_a_document_is_what_its_schema_says(dcss: Dcss, name: str, words: list[s
     if name in {"run", "compare"}:
         dcss.config(f"name: R, count: 2, {GUEST}, {MAP}", name=f"{dcss.system}-run", path="other.yaml")
     places: dict[str, object] = {"pid": os.getpid(), "other": os.getppid(), "system": dcss.system}
-    places["spool"] = f"spool-{name.replace(' ', '-')}"
+    places["spool"] = f"{dcss.system}-{name.replace(' ', '-')}"
     for line in BEFORE.get(name, []):
         dcss(*line.split(), *(["--system", str(places["spool"])] if name.startswith("segment") else []))
     if name == "inspect":

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import signal
 import socket
 import subprocess
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from subprocess import PIPE
 
 from cli_support import GUEST, MAP, SOURCE, Dcss, make_libraries
-from wait_support import wait_until
+from wait_support import kill, wait_until
 
 from dcss.rpc.address import socket_path
 from dcss.rpc.protocol import Arguments, ControlRequest
@@ -205,7 +204,7 @@ def test_what_cp_writes_begins_as_zeros_without_an_image(dcss: Dcss) -> None:
 
 def test_a_guest_that_is_killed_uses_nothing(dcss: Dcss) -> None:
     dcss("up", dcss.config(SHARERS, segment=SAVED), "-d")
-    os.kill(dcss.pid_of("G02"), signal.SIGKILL)
+    kill(dcss.pid_of("G02"))
     dcss.wait_for("G02", "killed")
     assert users(dcss) == {1: ("A", ["G01"])}
 
@@ -235,7 +234,7 @@ def test_a_damaged_segment_is_set_aside_and_told(dcss: Dcss) -> None:
 
 def test_a_killed_cp_is_no_hindrance(dcss: Dcss) -> None:
     dcss("up", dcss.config(SHARERS, segment=SAVED), "-d")
-    os.kill(dcss.ps()["pid"], signal.SIGKILL)
+    kill(dcss.ps()["pid"])
     assert users(dcss) == {1: ("A", [])}
     assert segment(dcss, "load", "LIB") == ["LIB: file 0001, 2.0 MiB, content as saved"]
     dcss.assert_nothing_left()
@@ -246,7 +245,7 @@ def test_commands_at_the_same_time_wait_for_each_other(dcss: Dcss) -> None:
         dcss.start("segment", "define", f"LIB{number}", "20000-200FF SR", "--system", dcss.system, stdout=PIPE)
         for number in range(4)
     ]
-    answers = sorted(process.communicate(timeout=30)[0].split("fileid ")[1] for process in started)
+    answers = sorted(process.communicate(timeout=300)[0].split("fileid ")[1] for process in started)
     assert answers == [f"{number:04d}.\n" for number in range(1, 5)]
     assert len(segment(dcss, "query")) == 5
 
@@ -279,7 +278,7 @@ def test_a_running_cp_serves_guests_and_others_while_it_saves(dcss: Dcss) -> Non
         assert users(dcss)[1] == ("A", ["G", "G01", "G02"])
         assert dcss.json("verify")["verdict"] == "verified"
         assert defining.poll() is None
-    assert "was successfully defined in fileid" in defining.communicate(timeout=60)[0]
+    assert "was successfully defined in fileid" in defining.communicate(timeout=300)[0]
     found = {row.split()[1] for row in segment(dcss, "query")[1:]}
     assert found >= {"LIB", "TWO"}
     assert "NEW19" not in found
@@ -300,7 +299,7 @@ def test_a_save_under_way_does_not_keep_a_system_from_going_down(dcss: Dcss) -> 
         while saving.poll() is None and not any(spool.glob("*.content.new")):
             time.sleep(0.005)
         with asking(dcss, "down", {}):
-            output, errors = saving.communicate(timeout=60)
+            output, errors = saving.communicate(timeout=300)
         wait_until(lambda: not dcss.processes())
         if "was successfully saved" not in output:
             break

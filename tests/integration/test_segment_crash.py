@@ -38,7 +38,7 @@ def run(dcss: Dcss, countdown: int, *arguments: str) -> tuple[int, list[str]]:
     """Run a command that is killed after `countdown` steps, and return its status and the steps."""
     log = dcss.home / f"steps{countdown}"
     command = [sys.executable, "-c", VICTIM, str(countdown), str(log), *arguments]
-    done = subprocess.run(command, env=dcss.environment, cwd=dcss.home, capture_output=True, check=False, timeout=30)
+    done = subprocess.run(command, env=dcss.environment, cwd=dcss.home, capture_output=True, check=False, timeout=300)
     return done.returncode, log.read_text().splitlines()
 
 

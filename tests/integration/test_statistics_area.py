@@ -1,9 +1,7 @@
 """The statistics area of real systems: what CP writes, who reads it, and that reading costs CP nothing."""
 
 import json
-import os
 import re
-import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +10,7 @@ from pathlib import Path
 import pytest
 from cli_support import GUEST, MAP, SHARED_MEMORY, Dcss, made_user
 from needs_support import needs, tool
+from wait_support import kill, wait_at_rest
 
 from dcss.abi import statistics as abi
 from dcss.rpc.statistics import Statistics, StatisticsReader
@@ -64,7 +63,7 @@ def test_ps_shows_what_cp_would_answer() -> None:
         )
         dcss("up", config, "-d", status=3)
         dcss("guest", "stop", "STOPPED")
-        os.kill(dcss.pid_of("G02"), signal.SIGKILL)
+        kill(dcss.pid_of("G02"))
         dcss.wait_for("G02", "killed")
         dcss("segment", "define", "NEW", "30000-300FF SR", "--system", dcss.system)
         dcss("exec", "G01", "--", "vmcp", "q nss", status=1)  # not for class G
@@ -138,7 +137,8 @@ def switches(pid: int) -> int:
 
 
 def work_of(pid: int, action: Callable[[], object]) -> int:
-    """Return how often a process ran while `action` was done."""
+    """Return how often a process ran while `action` was done, which was at rest before."""
+    wait_at_rest(pid)
     before = switches(pid)
     action()
     return switches(pid) - before
@@ -198,7 +198,7 @@ def test_without_its_area_a_system_is_asked_with_a_warning() -> None:
 def test_what_a_killed_cp_left_goes_with_the_next_start(dcss: Dcss) -> None:
     dcss("up", dcss.guests(1), "-d")
     pid = dcss.ps()["pid"]
-    os.kill(pid, signal.SIGKILL)
+    kill(pid)
     assert area(dcss).exists()
     dcss("up", dcss.home / "system.yaml", "-d")
     assert dcss.ps()["pid"] != pid

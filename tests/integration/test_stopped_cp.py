@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 from cli_support import GUEST, MAP, Dcss, made_user
+from wait_support import kill, stop
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def two(dcss: Dcss) -> Iterator[tuple[Dcss, str, int]]:
     dcss("up", dcss.guests(1), "-d")
     dcss("up", dcss.config(f"name: O, {GUEST}, {MAP}", name=other, path="other.yaml"), "-d")
     (form,) = dcss.json("ps", other)["systems"]
-    os.kill(form["pid"], signal.SIGSTOP)
+    stop(form["pid"])
     yield dcss, other, form["pid"]
 
 
@@ -41,7 +42,7 @@ def test_down_takes_the_others_down_and_ends_with_an_error(two: tuple[Dcss, str,
     # Other tests run as the same user, and kill a CP whose shared memory is left: it is removed as well.
     (result,) = [each for each in dcss.json("down", "--all", status=3)["systems"] if each["system"] == other]
     assert "was stopped" in result["error"]
-    os.kill(pid, signal.SIGKILL)
+    kill(pid)
     dcss("down", other)
     dcss.assert_nothing_left()
 
@@ -60,7 +61,7 @@ def test_each_command_says_what_is_wrong(words: str) -> None:
     with made_user() as dcss:
         dcss("up", dcss.config(f"name: O, {GUEST}, {MAP}"), "-d")
         pid = dcss.ps()["pid"]
-        os.kill(pid, signal.SIGSTOP)
+        stop(pid)
         done = dcss(*words.replace("SYSTEM", dcss.system).split(), status=3)
         assert done.stdout == ""
         assert done.stderr.startswith(f"dcss: system {dcss.system}: its CP (process {pid}) was stopped by a signal")

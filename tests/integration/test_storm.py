@@ -2,14 +2,16 @@
 
 import os
 import random
-import signal
 import subprocess
 import time
+from contextlib import suppress
 
 import pytest
 from cli_support import Dcss
+from wait_support import kill, wait_at_rest
 
 GUESTS = 50
+CALM_SECONDS = 300.0  # a guest that was killed five times is started again after half a minute
 
 
 class Storm:
@@ -44,7 +46,7 @@ class Storm:
             time.sleep(self.random.uniform(0, 0.5))  # at any moment of its start, or after it
             for pid in cps:
                 self._kill(pid)
-            process.communicate(timeout=60)
+            process.communicate(timeout=300)
         self.done["starts cut short"] += 1
         self.up()
 
@@ -63,7 +65,7 @@ class Storm:
 
     def calm(self) -> None:
         """Bring every guest back."""
-        end = time.monotonic() + 60
+        end = time.monotonic() + CALM_SECONDS
         while True:
             states = self.dcss.states()
             if set(states.values()) == {"ready"}:
@@ -77,14 +79,14 @@ class Storm:
     def descriptors(self) -> dict[str, int]:
         """Return how many descriptors CP and the fork server have."""
         servers = {name: pid for pid, name in self.dcss.processes().items() if name in {"dcss:cp", "dcss:forkserver"}}
+        for pid in servers.values():
+            wait_at_rest(pid)
         return {name: len(os.listdir(f"/proc/{pid}/fd")) for name, pid in servers.items()}  # noqa: PTH208
 
     @staticmethod
     def _kill(pid: int) -> None:
-        try:
-            os.kill(pid, signal.SIGKILL)
-        except ProcessLookupError:
-            return
+        with suppress(ProcessLookupError):
+            kill(pid)
 
 
 def weather(dcss: Dcss, seconds: float) -> Storm:

@@ -49,7 +49,7 @@ def shell(user: Dcss, words: str, redirection: str) -> "subprocess.CompletedProc
     script = f'"$@" {redirection}'
     command = ["bash", "-c", script, "bash", *command_of(user, words)]
     return subprocess.run(
-        command, cwd=user.home, env=user.environment, capture_output=True, text=True, check=False, timeout=60
+        command, cwd=user.home, env=user.environment, capture_output=True, text=True, check=False, timeout=300
     )
 
 

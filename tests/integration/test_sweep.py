@@ -15,7 +15,7 @@ import pytest
 from cli_support import GUEST, MAP, Dcss
 from dask_support import Dask
 from jsonschema import Draft202012Validator
-from wait_support import wait_until
+from wait_support import stop, wait_until
 
 from dcss.schemas.registry import document_schema
 
@@ -118,7 +118,7 @@ def begin(dcss: Dcss, path: Path, rows: int, *options: str) -> "subprocess.Popen
 def interrupt(dcss: Dcss, path: Path, rows: int, number: int, *options: str) -> None:
     with begin(dcss, path, rows, *options) as process:
         process.send_signal(number)
-        process.wait(30)
+        process.wait(300)
     assert process.returncode == (130 if number == signal.SIGINT else -number)
 
 
@@ -198,6 +198,8 @@ def test_one_machine_needs_no_dask(home: Dcss) -> None:
 def test_two_sweeps_do_not_write_one_file(home: Dcss) -> None:
     path = write_sweep(home, "matrix: {guests.G.count: [1, 2, 3]}")
     with begin(home, path, 0) as process:
+        stop(process.pid)  # it must not be done before the other begins
         assert "another sweep is writing" in home("sweep", path, "-o", "rows.jsonl", status=2).stderr
         process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGCONT)
     assert_nothing_left(home)

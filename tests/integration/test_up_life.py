@@ -7,8 +7,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from cli_support import GUEST, MAP, Dcss, raw
-from wait_support import wait_until
+from cli_support import BUSY, GUEST, MAP, Dcss, raw
+from wait_support import wait_at_rest, wait_until
 
 
 def test_a_whole_life_in_the_background(dcss: Dcss) -> None:
@@ -37,6 +37,8 @@ def test_a_whole_life_in_the_background(dcss: Dcss) -> None:
 def test_the_background_has_nothing_of_the_caller(dcss: Dcss) -> None:
     dcss("up", dcss.guests(2), "-d", pass_fds=[os.open("/etc/hostname", os.O_RDONLY)])
     names = dcss.processes()
+    for pid in names:
+        wait_at_rest(pid)  # the pipe to the caller is closed right after its last word
     assert sorted(names.values()) == ["dcss:G01", "dcss:G02", "dcss:cp", "dcss:forkserver", "dcss:template"]
     for pid, name in names.items():
         assert os.getsid(pid) != os.getsid(0)
@@ -122,7 +124,7 @@ def test_exec_is_the_command_in_the_guest(dcss: Dcss) -> None:
     assert content.stdout is not None
     assert raw(content.stdout).read() == (dcss.home / "tree/usr/lib/lib07.so").read_bytes()
     content.stdout.close()
-    assert content.wait(60) == 0
+    assert content.wait(300) == 0
     nobody = dcss("exec", "G03", "--", "true", status=2)
     assert "guest: found 'G03', wanted one of system" in nobody.stderr
     assert "G01, G02" in nobody.stderr
@@ -152,7 +154,7 @@ def test_a_slow_reader_makes_its_command_wait_and_nobody_else(dcss: Dcss) -> Non
         assert "guest G01: busy, so its own counters are the last that it sent" in limits
         assert dcss.json("verify")["verdict"] == "verified"
         assert first + raw(slow.stdout).read() == content
-        assert slow.wait(60) == 0
+        assert slow.wait(300) == 0
     with dcss.start("exec", "G01", "--", "cat", "/large", stdout=subprocess.PIPE) as gone:
         assert gone.stdout is not None
         raw(gone.stdout).read(10)
@@ -203,19 +205,12 @@ def test_evidence_goes_where_the_caller_says(dcss: Dcss) -> None:
     dcss.assert_nothing_left()
 
 
-# Guests that take long to start.
-BUSY = f"name: G, count: 30, boot: full, {GUEST}, run: [{', '.join(['{map: /usr/lib/**/*.so*}'] * 100)}]"
-
-
 def test_an_interrupted_caller_leaves_nothing(dcss: Dcss) -> None:
-    busy = dcss.config(
-        f"name: G, count: 30, boot: full, {GUEST}, run: [{', '.join(['{map: /usr/lib/**/*.so*}'] * 100)}]"
-    )
-    process = dcss.start("up", busy, "-d", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = dcss.start("up", dcss.config(*BUSY), "-d", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not any(name.startswith("dcss:G") for name in dcss.processes().values()):
         assert process.poll() is None, process.communicate()
     process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
+    process.communicate(timeout=300)
     assert process.returncode == 128 + signal.SIGINT
     dcss.assert_nothing_left()
 
@@ -224,15 +219,12 @@ def test_down_while_guests_start_and_of_nothing(dcss: Dcss) -> None:
     assert dcss("down").stdout == "no system runs\n"
     assert dcss("down", "nosuch").stdout == "system nosuch does not run\n"
     assert dcss.json("down") == {"systems": []}
-    busy = dcss.config(
-        f"name: G, count: 30, boot: full, {GUEST}, run: [{', '.join(['{map: /usr/lib/**/*.so*}'] * 100)}]"
-    )
-    process = dcss.start("up", busy, "-d", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = dcss.start("up", dcss.config(*BUSY), "-d", stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     while not any(name.startswith("dcss:G") for name in dcss.processes().values()):
         assert process.poll() is None, process.communicate()
     assert dcss.ps()["state"] == "starting"
     dcss("down")
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=300)
     assert process.returncode == 3
     assert f"system {dcss.system}: taken down while it was starting" in err
     dcss.assert_nothing_left()
@@ -244,7 +236,7 @@ def test_measure_watches(dcss: Dcss) -> None:
         assert process.stdout is not None
         documents = [json.loads(process.stdout.readline()) for _ in range(3)]
         process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 128 + signal.SIGINT
+        assert process.wait(300) == 128 + signal.SIGINT
     assert all(len(document["guests"]) == 2 for document in documents)
     dcss("down")
     dcss.assert_nothing_left()
@@ -259,7 +251,7 @@ def test_logs_follow_until_the_system_is_down(dcss: Dcss) -> None:
         while "started again" not in process.stdout.readline():
             assert process.poll() is None
         dcss("down")
-        assert process.wait(60) == 0
+        assert process.wait(300) == 0
     dcss.assert_nothing_left()
 
 
@@ -273,5 +265,4 @@ def test_a_thousand_guests(dcss: Dcss) -> None:
     assert 3000 < descriptors < 3100
     (down,) = dcss.json("down")["systems"]
     assert down["guests"] == 1000
-    assert down["seconds"] < 10  # 0.6 on two processors that do nothing else
     assert dcss.left() == []

@@ -1,12 +1,10 @@
 """Guests that were killed with SIGKILL use nothing: QUERY NSS and `dcss segment query` say so within a moment."""
 
-import os
-import signal
 from pathlib import Path
 
 import pytest
 from cli_support import GUEST, MAP, Dcss
-from wait_support import wait_until
+from wait_support import kill, wait_until
 
 GUESTS = 12
 SEGMENTS = """\
@@ -42,8 +40,7 @@ def wait_for(dcss: Dcss, wanted: dict[str, list[str]]) -> None:
 def test_the_killed_are_no_users(dcss: Dcss, killed: int) -> None:
     guests = start(dcss)
     wait_for(dcss, {"0001 LIB A": sorted(guests), "0002 WORK A": sorted(guests)})
-    for name in sorted(guests)[:killed]:
-        os.kill(guests[name], signal.SIGKILL)
+    kill(*(guests[name] for name in sorted(guests)[:killed]))
     left = sorted(guests)[killed:]
     wait_for(dcss, {"0001 LIB A": left, "0002 WORK A": left})
     dcss("down")
@@ -56,11 +53,10 @@ def test_a_version_goes_when_its_last_user_is_killed(dcss: Dcss) -> None:
     dcss("segment", "save", "LIB", "--image", dcss.home / "tree", "--system", dcss.system)
     first, *others = sorted(guests)
     wait_for(dcss, {"0001 LIB P": sorted(guests), "0002 WORK A": sorted(guests), "0003 LIB A": []})
-    for name in others:
-        os.kill(guests[name], signal.SIGKILL)
+    kill(*(guests[name] for name in others))
     wait_for(dcss, {"0001 LIB P": [first], "0002 WORK A": [first], "0003 LIB A": []})
     old = Path("/dev/shm") / f"dcss.{dcss.system}.LIB.1"
     assert old.exists()
-    os.kill(guests[first], signal.SIGKILL)
+    kill(guests[first])
     wait_for(dcss, {"0002 WORK A": [], "0003 LIB A": []})
-    assert not old.exists()
+    wait_until(lambda: not old.exists())

@@ -1,15 +1,13 @@
 """Guests end, move and refuse while they are verified: a clear error or an honest verdict, never a traceback."""
 
-import os
-import signal
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
 from claim_support import NO_COPIES, assert_verified, detail
 from needs_support import needs
 from segment_support import Stage, map_all, order
+from wait_support import kill
 
 from dcss.account.space import ProcessPages
 from dcss.errors import LaunchError, MeasurementDeniedError
@@ -23,8 +21,7 @@ pytestmark = needs("frames")
 
 def test_guest_that_ended_before(stage_of_two: Stage) -> None:
     pid = stage_of_two.guests[1].pids[0]
-    os.kill(pid, signal.SIGKILL)
-    _wait_until_dead(pid)
+    kill(pid)
     with pytest.raises(LaunchError, match=rf"guest LINUX02: process {pid} ended while /proc/{pid}/maps was read"):
         verify(stage_of_two.system)
 
@@ -33,8 +30,7 @@ def test_guest_that_ends_between_reading_and_searching(stage_of_two: Stage, monk
     pid = stage_of_two.guests[0].pids[0]
 
     def kill_first(*arguments: Any, **more: Any) -> object:
-        os.kill(pid, signal.SIGKILL)
-        _wait_until_dead(pid)
+        kill(pid)
         return search(*arguments, **more)
 
     search = system_search.search_system
@@ -125,9 +121,3 @@ def stage_of_two() -> object:
         for _ in range(2):
             stage.guest(map_all())
         yield stage
-
-
-def _wait_until_dead(pid: int) -> None:
-    status = Path(f"/proc/{pid}/stat")
-    while status.exists() and status.read_text().rpartition(")")[2].split()[0] not in "ZX":
-        pass

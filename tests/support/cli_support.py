@@ -25,11 +25,16 @@ from dcss.rpc.statistics import StatisticsReader, status_of
 NOBODY = 65534
 SOURCE = str(Path(__file__).resolve().parents[2])
 SHARED_MEMORY = Path("/dev/shm")
-TIMEOUT_SECONDS = 60
+TIMEOUT_SECONDS = 300  # no command takes a hundredth of that where nothing else runs
 SWEEP_SECONDS = 10.0
 
 GUEST = "mounts: [{device: dcssblk0, at: /, options: [ro, xip]}]"
 MAP = 'run: [{map: "/usr/lib/**/*.so*"}]'
+# Guests that take long to start, and one that is not ready before it is ended: a test may be late on a busy machine.
+BUSY = (
+    f"name: G, count: 30, boot: full, {GUEST}, run: [{', '.join(['{map: /usr/lib/**/*.so*}'] * 100)}]",
+    f"name: SLOW, {GUEST}, run: [{{exec: 'sleep 600'}}]",
+)
 
 
 class Dcss:

@@ -21,6 +21,7 @@ from typing import Any
 
 from cli_support import own_path
 from cp_support import BlockingCp
+from wait_support import LIMIT_SECONDS
 
 from dcss.abi.hypercall import MAX_PACKET_BYTES, send_reply
 from dcss.abi.page import PAGE_SHIFT, PAGE_SIZE
@@ -113,7 +114,7 @@ class RealGuest:
     def _ask(self, selector: selectors.BaseSelector, order: tuple[Any, ...]) -> Any:
         self._orders.send(json.dumps(order).encode())
         while True:
-            ready = [key.fileobj for key, _ in selector.select(30)]
+            ready = [key.fileobj for key, _ in selector.select(LIMIT_SECONDS)]
             assert ready, f"guest {self.name} does not answer to {order}"
             if self._orders in ready:
                 answer = self._received()

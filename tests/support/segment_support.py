@@ -35,7 +35,7 @@ PR_SET_DUMPABLE, PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 4, 8, 4
 CAP_DAC_READ_SEARCH = 2
 CAPABILITY_VERSION_3 = 0x20080522
 
-_PATIENCE_SECONDS = 30  # a guest that dies does not answer
+_PATIENCE_SECONDS = 60  # a guest that dies does not answer
 T = TypeVar("T")
 Order = list[Any]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Self, TypeVar
 
 from tree_support import make_tree, mke2fs
+from wait_support import LIMIT_SECONDS, wait_until
 
 from dcss.abi.extmem import PageRange, SegmentDefinition, SegmentName, SegmentType
 from dcss.config.plan import GuestPlan, MountPlan, ProcessSettings, SegmentPlan, Step, SystemPlan
@@ -68,12 +69,9 @@ def alive(pid: int) -> bool:
         return False
 
 
-def wait_gone(*pids: int, seconds: float = 10.0) -> None:
+def wait_gone(*pids: int) -> None:
     """Wait until no process of `pids` runs; fail the test where one still does."""
-    end = time.monotonic() + seconds
-    while any(alive(pid) for pid in pids):
-        assert time.monotonic() < end, f"still running: {[pid for pid in pids if alive(pid)]}"
-        time.sleep(0.01)
+    wait_until(lambda: not any(map(alive, pids)), lambda: f"still running: {[pid for pid in pids if alive(pid)]}")
 
 
 def objects(system: str) -> list[str]:
@@ -133,7 +131,7 @@ class RunningSystem:
         """Wait until each guest has settled."""
         self.run(self.system.wait())
 
-    def serve_until(self, condition: Callable[[], object], seconds: float = 20.0) -> None:
+    def serve_until(self, condition: Callable[[], object], seconds: float = LIMIT_SECONDS) -> None:
         """Serve until a condition holds; fail the test where that takes too long, or raise what ends the system."""
 
         async def wait() -> None:

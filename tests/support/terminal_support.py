@@ -5,8 +5,7 @@ from typing import Any
 
 import pexpect
 from cli_support import Dcss
-
-_SECONDS = 30
+from wait_support import LIMIT_SECONDS
 
 
 class Terminal:
@@ -20,7 +19,7 @@ class Terminal:
         words = self._dcss.command(*arguments)
         environment = {**self._dcss.environment, "TERM": "xterm"}
         child = pexpect.spawn(
-            words[0], words[1:], env=environment, cwd=str(self._dcss.home), timeout=_SECONDS, dimensions=(33, 77)
+            words[0], words[1:], env=environment, cwd=str(self._dcss.home), timeout=LIMIT_SECONDS, dimensions=(33, 77)
         )
         self._children.append(child)
         return child

@@ -88,7 +88,7 @@ def test_a_cp_that_ends_or_does_not_answer_is_an_error(runtime: Path) -> None:
             listening.accept()[0].close()  # the connection before
             listening.accept()[0].close()
             with pytest.raises(LaunchError, match="ended before it answered ps"):
-                client.ask("ps", timeout_seconds=5)
+                client.ask("ps", timeout_seconds=60)
 
 
 def test_down_of_a_mistyped_system_suggests_one(

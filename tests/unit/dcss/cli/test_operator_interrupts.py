@@ -30,7 +30,7 @@ class CopyingCP:
     def _copy(self) -> None:
         signal.pthread_kill(cast(int, threading.main_thread().ident), signal.SIGINT)
         try:
-            for _ in range(5000):  # some seconds, where nobody cancels it
+            for _ in range(60_000):  # a minute, where nobody cancels it
                 check_cancelled()
                 time.sleep(0.001)
             self.events.append("copied all")

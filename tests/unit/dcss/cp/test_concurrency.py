@@ -159,7 +159,8 @@ def test_a_second_definition_save_import_or_export_waits(run: Callable[[Scenario
         for line in ("DEFSEG TWO 30000-3000F SR", "SAVESEG TWO"):
             desk.command(line)
         desk.perform("import", Import(image, define("THREE", "40000-4000F SR")))
-        await asyncio.sleep(0.05)  # it looks at the image's size first, in a thread
+        while len(desk.cp.saved.exclusive._waiters or ()) < 3:  # it looks at the image's size first, in a thread
+            await asyncio.sleep(0.001)
         desk.perform("export", Export((LIB,), tmp_path / "exported"))
         desk.ask("publish", desk.cp.publish(define("FOUR", "50000-5000F SR"), filler(b"4")))
         await settle()

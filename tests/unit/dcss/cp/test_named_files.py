@@ -15,7 +15,7 @@ from dcss.cp.segments import content
 from dcss.errors import DcssError
 
 LIB = define("LIB", "20000-2000F SR")
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 # In the spool a link is wrong, too, whatever it leads to.
 SPOOL_KINDS: Mapping[str, Maker] = {**WRONG_KINDS, "a symbolic link": lambda path: path.symlink_to("/etc/passwd")}

@@ -16,7 +16,7 @@ from dcss.host.files import WrongKindError, check_replaceable, create_new, open_
 KINDS: Mapping[str, Maker] = {**WRONG_KINDS, "a symbolic link": lambda path: path.symlink_to("target")}
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_but_a_regular_file_is_opened(tmp_path: Path, kind: str) -> None:
     (tmp_path / "target").write_bytes(b"content")
@@ -57,7 +57,7 @@ def test_a_link_in_the_place_of_a_new_file_is_not_followed(tmp_path: Path) -> No
     assert not (tmp_path / "new").is_symlink()
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 def test_work_in_a_thread_ends_when_its_caller_is_cancelled() -> None:
     started, ended = threading.Event(), threading.Event()
 

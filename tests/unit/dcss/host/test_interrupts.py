@@ -100,10 +100,12 @@ def test_an_interrupt_cancels_a_coroutine_and_comes_when_it_has_cleaned_up() -> 
 
 
 def test_an_interrupt_wakes_a_loop_that_waits() -> None:
-    sender = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
-    sender.start()
+    async def main() -> None:
+        threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+        await asyncio.Event().wait()
+
     with pytest.raises(KeyboardInterrupt):
-        run_interruptible(asyncio.Event().wait())
+        run_interruptible(main())
 
 
 def test_what_is_to_be_cut_short_hears_of_the_first_interrupt_only() -> None:
@@ -168,7 +170,7 @@ def test_workers_that_were_started_need_no_thread_later(monkeypatch: pytest.Monk
     async def main() -> None:
         start_workers(asyncio.get_running_loop())
         monkeypatch.setattr(threading.Thread, "start", refused)
-        await asyncio.gather(*(in_thread(together.wait, 10) for _ in range(4)))
+        await asyncio.gather(*(in_thread(together.wait, 60) for _ in range(4)))
 
     def refused(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")

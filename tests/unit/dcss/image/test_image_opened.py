@@ -9,7 +9,7 @@ from image_support import opened_image
 from dcss.errors import ImageError
 from dcss.image.opened import image_source
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.mark.parametrize("kind", WRONG_KINDS)

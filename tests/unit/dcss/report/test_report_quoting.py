@@ -15,7 +15,9 @@ NAMES = st.text(st.sampled_from(CHARACTERS), min_size=1, max_size=6).filter(
 )
 
 
-@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(names=st.sets(NAMES, min_size=1, max_size=40))
 def test_names_are_quoted_as_ls_quotes_them(tmp_path_factory: pytest.TempPathFactory, names: set[str]) -> None:
     directory = tmp_path_factory.mktemp("names")

@@ -64,10 +64,10 @@ def writing(area: StatisticsArea) -> Iterator[None]:
 
 
 def test_no_look_at_a_slot_that_is_being_written_is_torn(area: StatisticsArea) -> None:
-    seen = set()
+    seen: set[bytes] = set()
     counts = [0]
     with writing(area), StatisticsReader(system_of(area), os.getpid()) as reader:
-        for _ in range(LOOKS):
+        while len(counts) <= LOOKS or len(seen) < 2:  # on a busy machine the writer has its turn late
             guest = reader.read().guests[0]
             assert len(set(guest.slot.name + guest.slot.segments + guest.slot.reason)) == 1
             assert guest.slot.pid == int.from_bytes(guest.slot.name[:8], sys.byteorder)
@@ -80,6 +80,7 @@ def test_no_look_at_a_slot_that_is_being_written_is_torn(area: StatisticsArea) -
 
 def test_a_slot_that_stays_torn_is_an_error(area: StatisticsArea, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_module, "_TORN_SECONDS", 0.0)
+    monkeypatch.setattr(reader_module, "wants_processor", lambda _: False)
     area.tables.guests[1]._words[0] += 1
     with (
         StatisticsReader(system_of(area), os.getpid()) as reader,

@@ -11,7 +11,7 @@ import pytest
 from client_support import connected_client
 from cp_support import define, filler, private_directories, unique_system
 from engine_support import READY, FakeEngine
-from loop_support import in_event_loop
+from loop_support import in_event_loop, settle
 from statistics_support import unread_recorder
 from system_support import guest
 
@@ -95,7 +95,7 @@ async def test_ping_and_down_name_the_system_and_its_cp(tmp_path: Path) -> None:
         assert await stage.ask("ping") == {"system": "SYS", "pid": os.getpid()}
         await stage.start()
         stage.engine.instances[1].end(0)
-        await asyncio.sleep(0.01)
+        await settle()
         assert await stage.ask("down") == {"system": "SYS", "pid": os.getpid(), "guests": 1}
         assert stage.taken_down == 1
 

@@ -24,7 +24,7 @@ def test_it_moves_while_nothing_is_counted_and_stops_with_the_block() -> None:
     async def work() -> None:
         progress = Seen()
         async with moving(progress):
-            await asyncio.wait_for(progress.moved.wait(), 30)
+            await asyncio.wait_for(progress.moved.wait(), 60)
         assert set(progress.amounts) == {0}
         others = asyncio.all_tasks() - {asyncio.current_task()}
         assert not others
@@ -36,7 +36,7 @@ def test_what_a_thread_counts_arrives_in_the_loop_s_thread() -> None:
     async def work() -> None:
         progress = Seen()
         await asyncio.to_thread(ThreadProgress(progress).advance, 7)
-        await asyncio.wait_for(progress.moved.wait(), 30)
+        await asyncio.wait_for(progress.moved.wait(), 60)
         assert progress.amounts == [7]
         assert progress.threads == {threading.get_ident()}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from cp_support import private_directories, unique_system
 from engine_support import READY, FakeEngine
-from loop_support import in_event_loop
+from loop_support import in_event_loop, settle
 from system_support import guest
 
 from dcss.abi.console import Verdict
@@ -144,7 +144,7 @@ async def test_whoever_stops_a_guest_hears_of_its_end_and_not_that_it_became_rea
         settled = stage.guest().next_settled()
         instance.report(READY)  # sent before it is killed, received after
         stage.supervisor.stop(stage.guest())
-        await asyncio.sleep(0.01)
+        await settle()
         assert not settled.done()
         instance.end(-signal.SIGKILL)
         assert await settled is State.STOPPED
@@ -170,7 +170,7 @@ async def test_a_guest_that_is_stopped_while_its_process_is_made_is_killed_when_
     async with stage_of(tmp_path, guest("G")) as stage:
         stage.engine.may_spawn.clear()
         stage.supervisor.launch()
-        await asyncio.sleep(0.01)
+        await settle()
         settled = stage.guest().next_settled()
         stage.supervisor.stop(stage.guest())
         assert not settled.done()
@@ -185,7 +185,7 @@ async def test_a_guest_that_is_stopped_before_its_turn_is_never_made(tmp_path: P
     async with stage_of(tmp_path, *map(guest, names)) as stage:
         stage.engine.may_spawn.clear()
         stage.supervisor.launch()
-        await asyncio.sleep(0.01)
+        await settle()
         last = stage.guest(names[-1])
         assert (last.state, last.instance) == (State.STARTING, None)
         stage.supervisor.stop(last)
@@ -201,7 +201,7 @@ async def test_a_guest_waits_for_those_that_it_comes_after(tmp_path: Path) -> No
         stage.supervisor.launch()
         await until(stage.guest("B"), State.RUNNING)
         stage.engine.instances[0].report(READY)
-        await asyncio.sleep(0.01)
+        await settle()
         assert stage.guest("C").state is State.WAITING
         stage.engine.instances[1].report(READY)
         await until(stage.guest("C"), State.RUNNING)

@@ -16,7 +16,7 @@ def begin(path: Path) -> None:
         evidence.begin([], [])
 
 
-@pytest.mark.timeout(10)
+@pytest.mark.timeout(60)
 @pytest.mark.parametrize("kind", WRONG_KINDS)
 def test_no_other_kind_of_file_is_written_or_replaced(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "evidence"

@@ -65,14 +65,14 @@ def test_remounting_what_cannot_be_written_for_writing_is_refused(kernel: Kernel
     out(kernel, "mount -o remount,rw /sys")
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(position=st.integers(0, SIZE_BYTES + PAGE_SIZE), size_bytes=st.integers(0, 80 * PAGE_SIZE))
 def test_reading_gives_the_disks_bytes(kernel: Kernel, position: int, size_bytes: int) -> None:
     with open_file(kernel.vfs, b"/dev/dcssblk0") as opened:
         assert read_at(opened, position, size_bytes) == CONTENT[position : position + size_bytes]
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(position=st.integers(0, SIZE_BYTES - 1), size_bytes=st.integers(1, 80 * PAGE_SIZE), byte=st.integers(0, 255))
 def test_writing_changes_the_bytes_that_are_written(kernel: Kernel, position: int, size_bytes: int, byte: int) -> None:
     with open_file(kernel.vfs, b"/dev/dcssblk1", O_RDWR | O_TRUNC) as opened:

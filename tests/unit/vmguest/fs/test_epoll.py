@@ -115,7 +115,7 @@ class Kernels:
             os.close(descriptor)
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(steps=steps)
 @example(steps=[Step("add", 0, POLLIN | EPOLLONESHOT), Step("write", 0, 0), Step("wait", 0, 0), Step("wait", 0, 0)])
 def test_levels_are_reported_as_the_kernel_does(vfs: Vfs, steps: list[Step]) -> None:
@@ -130,7 +130,7 @@ def test_levels_are_reported_as_the_kernel_does(vfs: Vfs, steps: list[Step]) -> 
     kernels.end()
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=200)
 @given(steps=steps)
 def test_no_edge_is_missed_that_the_kernel_reports(vfs: Vfs, steps: list[Step]) -> None:
     ours, kernels = Ours(vfs), Kernels()

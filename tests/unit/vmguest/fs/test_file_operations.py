@@ -52,7 +52,7 @@ def test_read_gives_every_files_bytes(mounted: Mounted) -> None:
             assert opened.file.read(len(content), buffer) == 0
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(data=st.data())
 def test_read_and_readv_at_any_position(mounted: Mounted, data: st.DataObject) -> None:
     kernel, contents = mounted

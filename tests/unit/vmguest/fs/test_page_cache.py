@@ -229,7 +229,9 @@ def test_a_window_is_never_longer_than_128_kib() -> None:
     assert MAX_WINDOW_PAGES == CHUNK_PAGES == 32
 
 
-@settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], deadline=None
+)
 @given(
     reads=st.lists(
         st.tuples(st.sampled_from(sorted(SIZES)), st.integers(0, 3 * MIB + 6000), st.integers(1, 700_000)), max_size=20

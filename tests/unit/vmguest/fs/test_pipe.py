@@ -66,7 +66,7 @@ def test_each_pipe_has_an_inode_of_its_own(vfs: Vfs) -> None:
     assert make_pipe(vfs)[0].dentry.inode.number != make_pipe(vfs)[0].dentry.inode.number
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=60)
 @given(
     steps=st.lists(
         st.tuples(st.booleans(), st.one_of(st.integers(0, 20_000), st.sampled_from([PIPE_BUF, PIPE_BUF + 1, 70_000]))),

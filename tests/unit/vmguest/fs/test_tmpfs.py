@@ -56,7 +56,7 @@ OPERATIONS = st.lists(
 )
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(operations=OPERATIONS, seed=st.integers(1, 255))
 def test_random_writes_and_truncates_against_a_bytearray(
     storage: RealStorage, operations: list[tuple[str, int, int]], seed: int

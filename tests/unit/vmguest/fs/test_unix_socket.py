@@ -76,7 +76,7 @@ def do(opened: FileDescription, step: Step, data: bytes) -> object:
         return error.errno
 
 
-@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=300)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], max_examples=300)
 @given(kind=st.sampled_from(KINDS), steps=steps)
 @example(kind=SOCK_STREAM, steps=[Step("send", 0, 5), Step("close", 0, 0), Step("read", 1, 9), Step("read", 1, 9)])
 def test_pairs_do_what_the_kernels_do(vfs: Vfs, kind: int, steps: list[Step]) -> None:

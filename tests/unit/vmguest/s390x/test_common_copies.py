@@ -36,7 +36,7 @@ HIGH, LOW = 2, 1
 
 def run(kernel: Kernel, programs: Programs, path: bytes) -> int | None:
     files = [open_file(kernel.vfs, b"/dev/null", O_RDWR) for _ in range(3)]
-    process = programs.start(Command((path,), time_limit_seconds=20), files)
+    process = programs.start(Command((path,), time_limit_seconds=60), files)
     programs.run(lambda: process.exit_status is not None)
     return process.exit_status
 

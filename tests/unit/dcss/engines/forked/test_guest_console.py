@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
-from loop_support import in_event_loop
+from loop_support import in_event_loop, settle
 
 from dcss.abi.console import (
     ACCESS,
@@ -47,7 +47,7 @@ class Stage:
     async def send(self, *packets: bytes) -> None:
         for packet in packets:
             await asyncio.get_running_loop().sock_sendall(self.guest, packet)
-        await asyncio.sleep(0.01)
+        await settle()
 
     async def receive(self) -> bytes:
         return await asyncio.get_running_loop().sock_recv(self.guest, PACKET_BYTES)

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-from loop_support import in_event_loop
+from loop_support import in_event_loop, settle
 
 from dcss.abi.hypercall import MAX_PACKET_BYTES, REPLY, Reply, Request
 from dcss.engines.forked import port as port_module
@@ -38,7 +38,7 @@ class Stage:
     async def call(self, *packets: bytes) -> None:
         for packet in packets:
             await asyncio.get_running_loop().sock_sendall(self.guest, packet)
-        await asyncio.sleep(0.01)
+        await settle()
 
     async def replies(self, count: int) -> list[tuple[int, ...]]:
         loop = asyncio.get_running_loop()
@@ -142,7 +142,7 @@ async def test_a_guest_that_ended_in_a_long_hypercall_needs_no_reply() -> None:
         await stage.call(LONG.pack(), SHORT.pack())
         stage.hypercalls.end()
         stage.go_on.set()
-        await asyncio.sleep(0.01)
+        await settle()
         assert (stage.requests, stage.reasons) == ([LONG], [])
         assert stage.host.fileno() < 0
 

@@ -19,7 +19,7 @@ from dcss.image.build import plan_image
 from dcss.image.sources.host import lstat, read_node
 from dcss.image.sources.kind import source_of
 
-pytestmark = pytest.mark.timeout(20)
+pytestmark = pytest.mark.timeout(60)
 
 
 def _socket(path: Path) -> None:
