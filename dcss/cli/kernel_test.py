@@ -155,22 +155,22 @@ def _status(result: "KernelTestResult", *, bisect: bool) -> int:
     return _BAD if any(kernel.bad for kernel in result.kernels) else _GOOD
 
 
-def _shown(check: "CheckResult") -> list[str]:
-    """Return the lines of a failing check that its row shows, with … where some are left out.
+def _shown(details: str, *, begin: bool = False) -> list[str]:
+    """Return the lines of what tells of a failure that are shown, with … where some are left out.
 
-    They are what is last, what the kernel's first report begins with, and before these the stacks of what hangs.
+    They are what is last, what the kernel's first report begins with, and with `begin` what is first.
     """
     from dcss.kernel_test.kernel_log import first_report
 
-    lines = check.details.splitlines()
-    report = first_report(check.details)
+    lines = details.splitlines()
+    report = first_report(details)
     begins = [len(lines) - _SHOWN_LINES]
     if report is not None:
-        begins.append(check.details[:report].count("\n"))
-    if check.outcome == "hung":
+        begins.append(details[:report].count("\n"))
+    if begin:
         begins.append(0)
     shown = sorted(
-        {number for begin in begins for number in range(max(0, begin), min(begin + _SHOWN_LINES, len(lines)))}
+        {number for first in begins for number in range(max(0, first), min(first + _SHOWN_LINES, len(lines)))}
     )
     found: list[str] = []
     for number, before in zip(shown, [-1, *shown], strict=False):
@@ -185,7 +185,7 @@ def _show(result: "KernelTestResult") -> None:
     for number, kernel in enumerate(result.kernels, 1):
         click.echo(f"[{number}] {kernel.kernel}: {kernel.release or 'not tested'}")
         if kernel.untested:
-            click.echo(f"    {kernel.untested}")
+            click.echo("\n".join(f"    {line}" for line in _shown(kernel.untested, begin=True)))
     names = list(dict.fromkeys(check.check for kernel in result.kernels for check in kernel.checks))
     if names:
         click.echo()
@@ -201,5 +201,5 @@ def _show(result: "KernelTestResult") -> None:
             click.echo(f"\n{kernel.kernel}: {check.check} {check.outcome}: {check.message}")
             for line in check.reports:
                 click.echo(f"the kernel says: {line}")
-            click.echo("\n".join(f"    {line}" for line in _shown(check)))
+            click.echo("\n".join(f"    {line}" for line in _shown(check.details, begin=check.outcome == "hung")))
             click.echo(f"again: dcss kernel-test {kernel.kernel} --check {check.check}")

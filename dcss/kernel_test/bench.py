@@ -13,7 +13,7 @@ from typing import Any, Final
 from dcss.api.guest import Guest
 from dcss.api.system import System
 from dcss.config.sources import DebianKernel, KernelFile, KernelSource
-from dcss.errors import ConfigError, DcssError, GuestFailedError, ImageError, LaunchError
+from dcss.errors import ConfigError, DcssError, ImageError, LaunchError
 from dcss.kernel_test.checks import Check, prelude
 from dcss.kernel_test.kernel_log import excerpt, reports
 from dcss.kernel_test.results import BAD, CheckResult, KernelResult, Outcome
@@ -112,7 +112,13 @@ def test_kernel(
         with _segments(kernel) as directory:
             # What checks save is theirs alone.
             environment = {"XDG_STATE_HOME": str(directory / "state")}
-            with System(_config(source, directory), directory=directory, environment=environment) as system:
+            with System(
+                _config(source, directory),
+                directory=directory,
+                environment=environment,
+                allow_failed_guests=True,
+            ) as system:
+                _check_up(system.guests["TEST"])
                 for name, ranges in _EMPTY.items():
                     system.cp(f"DEFSEG {name} {ranges}")
                     system.cp(f"SAVESEG {name}")
@@ -120,7 +126,7 @@ def test_kernel(
                 for result in _results(system.guests["TEST"], checks):
                     results.append(result)
                     on_check(result)
-    except (ImageError, LaunchError, GuestFailedError) as error:
+    except (ImageError, LaunchError) as error:
         untested = str(error)
     return KernelResult(text, release, tuple(results), untested)
 
@@ -133,13 +139,22 @@ def _results(guest: Guest, checks: Sequence[Check]) -> Iterator[CheckResult]:
     taint = _taint(guest) if guest.status().state == "ready" else None
     for check in checks:
         if guest.status().state != "ready":
+            logged = len(guest.log())
             if guest.restart().state != "ready":
-                raise LaunchError(f"before {check.name}, the machine did not come up again:\n{excerpt(guest.log())}")
+                log = excerpt(guest.log()[logged:])
+                raise LaunchError(f"before {check.name}, the machine did not come up again:\n{log}")
             taint = _taint(guest)
         result = _result(guest, check)
         yield result
         if result.outcome in {"hung", "lost"} or _taint(guest) != taint:
             guest.stop()
+
+
+def _check_up(guest: Guest) -> None:
+    """Raise LaunchError, with what its console shows, where a machine did not come up."""
+    status = guest.status()
+    if status.state != "ready":
+        raise LaunchError(f"{status.state}: {status.reason}\n{excerpt(guest.log())}".rstrip())
 
 
 def _release(guest: Guest, kernel: Kernel) -> str:

@@ -123,7 +123,7 @@ def _figures(command: str, out: bytes) -> tuple[Answer, str | None]:
         figures, said = _run_figures(result), _guests_said(result)
     else:
         (kernel,) = document["kernels"]
-        figures, said = _kernel_figures(kernel), [kernel["untested"]]
+        figures, said = _kernel_figures(kernel), kernel["untested"].splitlines()[:1]  # its console follows
     return to_document(figures), ": ".join(filter(None, said)) or None
 
 

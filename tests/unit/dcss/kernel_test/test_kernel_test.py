@@ -177,7 +177,9 @@ class FakeGuest:
         return ExecResult("TEST", int(self.left == "oops"), "", "")
 
     def status(self) -> SimpleNamespace:
-        return SimpleNamespace(state="stopped" if self.left == "ended" else "ready", pid=None)
+        ended = self.left == "ended"
+        reason = "its kernel panicked: no init" if ended else None
+        return SimpleNamespace(state="stopped" if ended else "ready", reason=reason, pid=None)
 
     def stop(self) -> None:
         self.left = "ended"
@@ -199,6 +201,14 @@ def test_no_check_runs_in_a_kernel_that_an_earlier_one_has_tainted() -> None:
     assert [result.reports for result in found] == [(), (oops,), (), (panic,), (), ()]
     assert [result.details for result in found] == ["", f"[ 1.0] {oops}\n", "", f"{panic}\n", "", ""]
     assert guest.ran == [("ok", 1), ("oops", 1), ("ok", 2), ("ended", 2), ("ok", 3), ("ok", 3)]
+
+
+def test_a_machine_that_does_not_come_up_tells_why_and_shows_its_console() -> None:
+    guest = FakeGuest()
+    bench._check_up(cast("Guest", guest))
+    guest.stop()
+    with pytest.raises(LaunchError, match=r"^stopped: its kernel panicked: no init\na boot of long ago$"):
+        bench._check_up(cast("Guest", guest))
 
 
 @pytest.mark.parametrize("words", [["/no/such/kernel"], ["debian:sid", "--check", "no-such"]])
