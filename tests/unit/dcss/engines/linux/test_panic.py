@@ -24,6 +24,19 @@ def test_a_panic_is_named_by_its_first_line(tmp_path: Path) -> None:
     assert _panic(tmp_path, words + words.replace(b"sysrq", b"later")) == "sysrq triggered crash"
 
 
+def test_a_panic_by_an_oops_says_what_that_was(tmp_path: Path) -> None:
+    oops = b"[    8.9] Unable to handle kernel pointer dereference in virtual kernel address space\r\n"
+    oops += b"[    8.9] Oops: 0010 ilc:3\r\n"
+    fatal = b"[    9.1] Kernel panic - not syncing: Fatal exception: panic_on_oops\r\n"
+    wanted = (
+        "Fatal exception: panic_on_oops: Unable to handle kernel pointer dereference in virtual kernel address space"
+    )
+    assert _panic(tmp_path, oops + fatal) == wanted
+    assert _panic(tmp_path, fatal + oops) == "Fatal exception: panic_on_oops"
+    crash = b"[    9.1] Kernel panic - not syncing: sysrq triggered crash\r\n"
+    assert _panic(tmp_path, oops + crash) == "sysrq triggered crash"
+
+
 def test_a_run_before_and_a_kernel_that_is_well_tell_none(tmp_path: Path) -> None:
     assert _panic(tmp_path, EARLIER + b"reboot: Power down\n", len(EARLIER)) is None
     assert _panic(tmp_path, b"") is None
