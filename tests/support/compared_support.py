@@ -82,6 +82,11 @@ class Side:
         ]
         return done[1:], log[log.index(begin) + 1 :]
 
+    def release(self) -> tuple[int, int]:
+        """Return its kernel's version, as (6, 12)."""
+        major, minor = self.run(["uname -r"])[0][0].printed[0].split(".")[:2]
+        return int(major), int(minor)
+
     def clear(self) -> None:
         """Leave no device."""
         listed = self.run(["umount /mnt", LIST])[0][1].printed
@@ -125,16 +130,20 @@ def store(attribute: str, text: str) -> str:
     return f"echo -n '{text}' > {DRIVER}/{attribute}"
 
 
-def random_steps(seed: int, count: int = 16) -> list[str]:
-    """Return lines of what an administrator may do, in any order: most make sense, many do not."""
+def random_steps(seed: int, count: int = 16, *, without: str = "") -> list[str]:
+    """Return lines of what an administrator may do, in any order: most make sense, many do not.
+
+    A name `without` is not added.
+    """
     chance = random.Random(seed)
+    wrong = [text for text in WRONG if text != without]
     lines: list[str] = []
     added: list[str] = []
     for _ in range(count):
         kind = chance.random()
         name = chance.choice(added or ["A"])
         if kind < 0.35 or not added:
-            text = chance.choice(chance.choice([NAMES, NAMES, TOGETHER, WRONG]))
+            text = chance.choice(chance.choice([NAMES, NAMES, TOGETHER, wrong]))
             lines.append(store("add", text.lower() if chance.random() < 0.2 else text))
             added.append(text.split(":")[0].strip() or "A")
         elif kind < 0.5:
