@@ -91,7 +91,10 @@ class MemoryMap:
         return MemoryMap.of(kept, complete=False)
 
     def ranges(self) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-        """Return (first page, pages) of mappings to read whole, joined, and of big reservations, which hold little."""
+        """Return (first page, pages) of mappings to read whole, and of big reservations, which hold little.
+
+        What lies side by side is joined: guests have three reservations in a row.
+        """
         if self._ranges is None:
             dense: list[tuple[int, int]] = []
             sparse: list[tuple[int, int]] = []
@@ -103,7 +106,7 @@ class MemoryMap:
             if sum(pages for _, pages in dense) > _DENSE_PAGES:
                 dense, sparse = [], sorted([*dense, *sparse])
             # What lies between some of the mappings may be populated, and is not asked for where they are not all.
-            self._ranges = joined(dense, _GAP_PAGES if self.complete else 0), sparse
+            self._ranges = joined(dense, _GAP_PAGES if self.complete else 0), joined(sparse)
         return self._ranges
 
 

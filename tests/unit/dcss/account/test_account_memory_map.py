@@ -26,6 +26,13 @@ def test_big_reservations_are_looked_at_apart() -> None:
     assert MemoryMap.of(vmas).ranges() == (dense, sparse)
 
 
+def test_big_reservations_side_by_side_are_looked_at_together() -> None:
+    private = 1 << 12
+    vmas = [vma(0, private), vma(private, 2 * private), vma(3 * private, 8), vma(3 * private + 8, private)]
+    sparse = [(0, 3 * private), (3 * private + 8, private)]
+    assert MemoryMap.of(vmas).ranges() == ([(3 * private, 8)], sparse)
+
+
 @pytest.mark.parametrize(("more", "all_sparse"), [(0, False), (1, True)])
 def test_where_small_mappings_are_many_none_is_read_whole(more: int, all_sparse: bool) -> None:
     half = 1 << 18
