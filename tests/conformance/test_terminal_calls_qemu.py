@@ -14,6 +14,7 @@ import pytest
 from cp_support import BlockingCp
 from guest_support import WRITE, guest_kernel
 from needs_support import needs, tool
+from wait_support import wait_at_rest
 
 from vmguest.fs.open import O_RDWR, open_file
 from vmguest.s390x.programs import Command, Programs
@@ -68,7 +69,12 @@ def screen_of_qemu(program: Path) -> bytes:
     ioctl(keyboard, TIOCSWINSZ, struct.pack("4H", ROWS, COLUMNS, 0, 0))
     os.write(keyboard, b"\n")
     assert os.read(keyboard, 2) == b"\r\n"
-    person = Person(lambda keys: assert_written(keyboard, keys))
+
+    def type_keys(keys: bytes) -> None:
+        wait_at_rest(pid)  # a key that comes before it reads is no interrupt
+        assert os.write(keyboard, keys) == len(keys)
+
+    person = Person(type_keys)
     while True:
         try:
             person.screen += os.read(keyboard, 4096)
@@ -79,10 +85,6 @@ def screen_of_qemu(program: Path) -> bytes:
     os.close(keyboard)
     assert os.waitpid(pid, 0)[1] == 0
     return bytes(person.screen)
-
-
-def assert_written(descriptor: int, data: bytes) -> None:
-    assert os.write(descriptor, data) == len(data)
 
 
 def screen_of_guest(cp: BlockingCp, program: Path) -> bytes:

@@ -60,7 +60,7 @@ def test_a_signal_ends_the_run_and_all_that_it_started(number: signal.Signals) -
         assert process.wait(60) == 128 + number
     assert not Path(scratch).exists()
     assert [path.name for path in Path("/dev/shm").glob(f"dcss.{system}.*")] == []
-    assert [pid for pid in pids if Path("/proc", pid).exists()] == []
+    wait_gone(*map(int, pids))
 
 
 def test_a_virtual_machine_ends_with_a_run_that_is_killed() -> None:

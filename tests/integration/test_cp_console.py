@@ -1,12 +1,12 @@
 """The CP console in a terminal: prompt, history, completion, Ctrl-C, and its ends."""
 
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pexpect
 import pytest
 from cli_support import Dcss
+from wait_support import wait_at_rest
 
 PROMPT = "CP> "
 
@@ -92,7 +92,8 @@ def test_ctrl_c_drops_the_line_as_often_as_it_comes(dcss: Dcss) -> None:
         for _ in range(3):
             child.send("purge nss all")
             child.expect_exact("purge nss all")
-            time.sleep(0.1)  # readline is in select() again: only there CPython sees a signal
+            assert child.pid is not None
+            wait_at_rest(child.pid)  # readline is in select() again: only there CPython sees a signal
             child.sendintr()
             child.expect_exact(PROMPT)
         assert "NO NSS FILES" in say(child, "q nss")

@@ -220,22 +220,17 @@ def test_map(image: Path) -> None:
 
 def test_no_bar_in_a_pipe_and_one_on_a_terminal(tree: Path, tmp_path: Path) -> None:
     assert dcss("build", tree, "-o", tmp_path / "x.img").stderr == b""
-    master, slave = pty.openpty()
-    with os.fdopen(master, "rb", buffering=0) as terminal:
-        command = [sys.executable, "-m", "dcss", "image", "build", str(tree), "-o", str(tmp_path / "x.img")]
-        done = subprocess.run(
-            command, stderr=slave, stdout=subprocess.PIPE, check=True, env={**os.environ, "TERM": "xterm"}
-        )
-        os.close(slave)
-        shown = terminal.read(100_000)
-    assert b"build x.img" in shown
-    assert done.stdout.endswith(b"4 files\n")
+    arguments = ("build", tree, "-o", tmp_path / "x.img")
+    assert "build x.img" in on_terminal(*arguments, stream="stderr", TERM="xterm")
 
 
-def on_terminal(*arguments: str | Path) -> str:
+def on_terminal(*arguments: str | Path, stream: str = "stdout", **environment: str) -> str:
+    """Return what a command shows on a terminal that is one of its streams, up to its end."""
     master, slave = pty.openpty()
+    command = [sys.executable, "-m", "dcss", "image", *arguments]
+    streams: dict[str, Any] = {"stdout": subprocess.DEVNULL, stream: slave}
     try:
-        with subprocess.Popen([sys.executable, "-m", "dcss", "image", *arguments], stdout=slave) as process:
+        with subprocess.Popen(command, env={**os.environ, **environment}, **streams) as process:
             os.close(slave)
             shown = b""
             while chunk := _read_terminal(master):
@@ -287,15 +282,9 @@ def test_names_are_quoted_on_a_terminal(command: str, tmp_path: Path) -> None:
     (tmp_path / "tree/a\033]0;x\a").write_bytes(b"content")
     image = tmp_path / "y\033]0;x\a.img"
     assert dcss("build", tmp_path / "tree", "-o", image).returncode == 0
-    master, slave = pty.openpty()
-    with os.fdopen(master, "rb", 0) as screen:
-        line: list[str | Path] = [sys.executable, "-m", "dcss", "image", command, image]
-        done = subprocess.run(line, stdout=slave, timeout=60, check=False, env={**os.environ, "PAGER": "cat"})
-        shown = screen.read(1 << 16)
-        os.close(slave)
-    assert done.returncode == 0
-    assert b"\033]" not in shown
-    assert rb"\033" in shown
+    shown = on_terminal(command, image, PAGER="cat")
+    assert "\033]" not in shown
+    assert r"\033" in shown
 
 
 def test_an_archive_from_a_pipe_and_from_a_file(dcss: Dcss) -> None:

@@ -14,13 +14,14 @@ from typing import Any
 import pytest
 from claim_support import NO_COPIES, ONE_FRAME
 from needs_support import needs, tool
+from wait_support import wait_at_rest
 
 from dcss.inspect.inspection import inspect
 from dcss.inspect.selection import Wanted
 from dcss.results import InspectResult
 
 WORKERS = 3
-_STARTED = re.compile(r"start (?:worker|cache \w+) process (\d+)")
+_STARTED = re.compile(r"start (?:worker|cache manager) process (\d+)")  # the cache loader ends after a while
 _NGINX = """
 daemon off; worker_processes {workers}; pid {directory}/pid; error_log stderr notice;
 events {{ worker_connections 64; }}
@@ -41,7 +42,7 @@ def assert_verified(result: InspectResult) -> None:
 
 @contextmanager
 def nginx(directory: Path) -> Iterator[list[int]]:
-    """Run nginx; yield the ids of its master and of its workers."""
+    """Run nginx; yield the ids of its master and of its workers, which wait for clients."""
     config = directory / "nginx.conf"
     config.write_text(_NGINX.format(workers=WORKERS, directory=directory))
     words = [tool("nginx") or "nginx", "-p", str(directory), "-c", str(config)]
@@ -49,11 +50,13 @@ def nginx(directory: Path) -> Iterator[list[int]]:
         try:
             assert server.stderr is not None
             pids = [server.pid]
-            # Two more beside the workers look after the cache.
-            while len(pids) < 1 + WORKERS + 2:
+            # One more beside the workers looks after the cache.
+            while len(pids) < 1 + WORKERS + 1:
                 line = server.stderr.readline()
                 assert line, "nginx ended before its workers ran"
                 pids += map(int, _STARTED.findall(line))
+            for pid in pids:
+                wait_at_rest(pid)
             yield pids
         finally:
             server.terminate()
@@ -86,7 +89,8 @@ def postgresql() -> Iterator[Path]:
     try:
         subprocess.run([*initdb, "-A", "trust", "-U", "tests", "--no-sync"], check=True, **options)
         settings = f"-c listen_addresses='' -c unix_socket_directories={directory}"
-        subprocess.run([*control, "-l", str(directory / "log"), "-o", settings, "start"], check=True, **options)
+        start = [*control, "-t", "600", "-l", str(directory / "log"), "-o", settings, "start"]  # s, for a busy machine
+        subprocess.run(start, check=True, **options)
         try:
             yield directory
         finally:
