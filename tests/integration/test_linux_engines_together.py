@@ -54,7 +54,7 @@ def dcss() -> Iterator[Dcss]:
         system = made.config(*guests, segment="  - {name: LIB, at: 0x10000000, image: {directory: tree}}")
         made("up", system, "-d", timeout_seconds=SECONDS)
         yield made
-        made("down", timeout_seconds=60)
+        made("down", timeout_seconds=300)
         made.assert_nothing_left()
 
 

@@ -47,7 +47,7 @@ def dcss() -> Iterator[Dcss]:
         )
         made("up", made.config(*guests, segment=segment), "-d", timeout_seconds=SECONDS)
         yield made
-        made("down", timeout_seconds=60)
+        made("down", timeout_seconds=300)
         made.assert_nothing_left()
 
 

@@ -36,7 +36,7 @@ def test_a_newer_version_is_shared_by_machines_that_run() -> None:
             assert made("exec", name, "--", "sh", "-c", AGAIN, timeout_seconds=120).stdout == "NEWER"
         newer = [_segment_of(made.pid_of(name)) for name in ("L01", "L02")]
         assert newer[0] == newer[1] != first[0]
-        made("down", timeout_seconds=60)
+        made("down", timeout_seconds=300)
         made.assert_nothing_left()
 
 

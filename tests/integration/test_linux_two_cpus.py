@@ -40,5 +40,5 @@ def test_two_cpus_call_cp_at_the_same_time() -> None:
             ["VM00", "Control", "Program:", "z/VM", "7.3.0"],
         ]
         assert made("exec", "X", "--", "nproc").stdout == "2\n"
-        made("down", timeout_seconds=60)
+        made("down", timeout_seconds=300)
         made.assert_nothing_left()

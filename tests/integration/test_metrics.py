@@ -118,7 +118,7 @@ def served(dcss: Dcss, listen: str = "0") -> Iterator[str]:
 
 def get(url: str, accept: str = "") -> tuple[str, str]:
     request = urllib.request.Request(url, headers={"Accept": accept} if accept else {})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=300) as answer:
         return answer.headers["Content-Type"], answer.read().decode()
 
 

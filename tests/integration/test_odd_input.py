@@ -64,7 +64,7 @@ def test_any_request_is_answered_and_cp_goes_on(system: Dcss, data: st.DataObjec
     values = {each: data.draw(st.sampled_from([*ODD, "O", "LIB", *SEGMENT_REQUESTS])) for each in ARGUMENTS[name]}
     with Client(system.system) as client:
         try:
-            answer = client.ask(name, timeout_seconds=60, **values)
+            answer = client.ask(name, timeout_seconds=300, **values)
         except DcssError as error:
             assert "Traceback" not in str(error)
             assert "Error(" not in str(error)

@@ -122,7 +122,7 @@ def test_a_document_is_what_its_schema_says(dcss: Dcss, name: str, words: list[s
     command = [*([] if name == "error" else name.split()), *(word.format(**places) for word in words)]
     if "--json" not in command:
         command.append("--json")
-    done = dcss(*command, status=None, timeout_seconds=300 if name in SLOW else 60)
+    done = dcss(*command, status=None)
     assert done.returncode in {status, 0}, done.stderr
     validate(name, json.loads(done.stdout))
 

@@ -83,7 +83,7 @@ class StormSystem:
     def ask(self, request: str, **arguments: Any) -> dict[str, Any]:
         """Make one request as a command does, over a connection of its own."""
         with Client(self.system) as client:
-            return client.ask(request, timeout_seconds=60, **arguments)
+            return client.ask(request, timeout_seconds=300, **arguments)
 
     def shell(self, guest: str, line: str) -> tuple[int, str, str]:
         """Run a line in a guest's shell as `dcss exec` does; return status and both outputs."""

@@ -175,16 +175,21 @@ def test_a_thread_whose_code_is_unmapped_while_it_waits_gets_sigsegv(guest: Gues
         lgr %r2, %r8
         lghi %r3, 4096
         sys munmap
+        larl %r2, status
+        lghi %r3, 1
+        lghi %r4, 1
+        sys futex
         sys pause
-1:      larl %r2, 6f
+1:      larl %r2, status
         lghi %r3, 0
+        lghi %r4, 0
+        lghi %r5, 0
         br %r8
-7:      svc nanosleep
+7:      svc futex
         lghi %r2, 1
         svc exit_group
         .balign 8
         .quad 0, 0
-6:      .quad 0, 20000000
     """
     assert run(guest, source).status == 128 + SIGSEGV
 
