@@ -28,11 +28,18 @@ def pytest_configure() -> None:
     os.environ.pop("COLUMNS", None)  # a worker of pytest-xdist has it, and output would be as wide as that
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    longest_seconds = float(config.getini("faulthandler_timeout"))  # which ends the whole run
     for item in items:
         slow = PROFILE == "long" or item.get_closest_marker("slow") is not None
         if slow and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_SECONDS))
+        limit = item.get_closest_marker("timeout")
+        if limit is not None and not 0 < limit.args[0] < longest_seconds:
+            raise pytest.UsageError(
+                f"{item.nodeid}: found timeout({limit.args[0]}), wanted less than the {longest_seconds:.0f} s of"
+                " faulthandler_timeout (pyproject.toml), after which the run ends"
+            )
 
 
 @pytest.fixture(autouse=True)
