@@ -10,6 +10,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,6 +29,9 @@ from dcss.version import VERSION
 Answer = dict[str, Any]
 _DIGEST_CHARACTERS: Final = 16
 _COMMAND_SECONDS: Final = 1800.0
+_LOOK_SECONDS: Final = 0.2
+_KILLED: Final = "killed"
+_ON_THEIR_WAY: Final = frozenset({"waiting", "starting", "running"})
 _EVIDENCE_SUFFIX: Final = ".evidence.gz"
 
 
@@ -54,7 +58,10 @@ def finish_content(base: str | None, content: Answer, keep: Sequence[str]) -> No
 
 
 def ensure_up(base: str | None, system: str, yaml: bytes, images: Sequence[str]) -> Answer:
-    """Have a system run that this YAML describes: one that does is left alone, one of another YAML is replaced."""
+    """Have a system run that this YAML describes: one that does is left alone, one of another YAML is replaced.
+
+    Guests of one that does are started where something killed them, and waited for.
+    """
     text = with_images(yaml, find_images(base, images))
     config = _directory(base) / f"{system}.{hashlib.sha256(text).hexdigest()[:_DIGEST_CHARACTERS]}.yaml"
     with _alone(base, system) as lock:
@@ -62,10 +69,31 @@ def ensure_up(base: str | None, system: str, yaml: bytes, images: Sequence[str])
         if (_runtime_directory(base) / system).exists():
             found = _look(base, system)
             if found is not None and found.get("config") == str(config):
-                return {"adopted": True, "exit_status": 0, "document": found, "error": None}
+                return _adopted(base, system, found, lock)
             _dcss(base, ["down", system], lock)
         write_durably(config, lambda descriptor: write_all(descriptor, text), mode=0o600)
         return {"adopted": False, **_dcss(base, ["up", str(config), "-d"], lock)}
+
+
+def _adopted(base: str | None, system: str, found: Answer, lock: int) -> Answer:
+    """Start the guests of a running system that were killed, wait for those that are not ready yet, and return all."""
+    answer: Answer = {"exit_status": 0, "document": found, "error": None}
+    killed = [guest["name"] for guest in found["guests"] if guest["state"] == _KILLED]
+    for guest in killed:
+        _dcss(base, ["guest", "start", guest, "--system", system], lock)
+    if killed:
+        answer = ask(base, system, "ps")
+    until = time.monotonic() + _COMMAND_SECONDS
+    while _comes_up(answer["document"]) and time.monotonic() < until:
+        time.sleep(_LOOK_SECONDS)
+        answer = ask(base, system, "ps")
+    return {"adopted": True, **answer}
+
+
+def _comes_up(document: Answer | None) -> bool:
+    """Return True while guests will be in another state by themselves; one that restarts may do so for ever."""
+    guests = [] if document is None else document["guests"]
+    return any(guest["state"] in _ON_THEIR_WAY for guest in guests)
 
 
 def find_images(base: str | None, digests: Sequence[str]) -> Path:
