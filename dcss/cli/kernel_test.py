@@ -23,6 +23,7 @@ Form = Literal["json", "csv", "tap", "table"]
 _GOOD, _BAD, _FAILED = 0, 1, 3
 _CANNOT_TEST, _BROKEN = 125, 128  # what `git bisect run` takes for skip, and for stop
 _SHOWN_LINES = 25
+_REPORT_LINES = 40  # an oops has registers and instructions before its call trace
 _MARKS = {"ok": "✓", "failed": "✗", "hung": "✗", "lost": "✗", "skipped": "-"}
 
 
@@ -164,13 +165,13 @@ def _shown(details: str, *, begin: bool = False) -> list[str]:
 
     lines = details.splitlines()
     report = first_report(details)
-    begins = [len(lines) - _SHOWN_LINES]
+    parts = [(len(lines) - _SHOWN_LINES, _SHOWN_LINES)]
     if report is not None:
-        begins.append(details[:report].count("\n"))
+        parts.append((details[:report].count("\n"), _REPORT_LINES))
     if begin:
-        begins.append(0)
+        parts.append((0, _SHOWN_LINES))
     shown = sorted(
-        {number for first in begins for number in range(max(0, first), min(first + _SHOWN_LINES, len(lines)))}
+        {number for first, count in parts for number in range(max(0, first), min(first + count, len(lines)))}
     )
     found: list[str] = []
     for number, before in zip(shown, [-1, *shown], strict=False):

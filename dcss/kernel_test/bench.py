@@ -64,8 +64,9 @@ while [ -d /proc/$check ] && ! grep -q '^State:.Z' /proc/$check/status 2>/dev/nu
 	if [ -e /tmp/late ]; then
 		cat /tmp/output
 		echo "--- stacks of what did not end"
-		for task in $check $(pidof sh sleep dd mount umount); do
-			echo "process $task: $(tr '\\0' ' ' </proc/$task/cmdline)"; cat /proc/$task/stack
+		for task in $(pidof sh sleep dd mount umount); do
+			[ $task = $$ ] && continue
+			echo "process $task: $(tr '\\0\\n' '  ' </proc/$task/cmdline | cut -c 1-100)"; cat /proc/$task/stack
 		done 2>/dev/null
 		echo w >/proc/sysrq-trigger
 		dmesg | tail -n 60

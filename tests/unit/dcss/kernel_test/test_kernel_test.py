@@ -255,7 +255,7 @@ def test_a_row_shows_what_the_kernel_reports_from_its_first_line_on(monkeypatch:
     monkeypatch.setattr(bench, "test_kernel", lambda *_: result.kernels[0])
     told = CliRunner().invoke(cli.command, ["debian:sid"]).output
     assert f"the kernel says: {said}\n    …\n    [    1.500000] {said}\n    Read of size 8\n    line 0\n" in told
-    assert "line 22\n    …\n    line 76\n" in told
+    assert "line 37\n    …\n    line 76\n" in told
     assert told.index("the end") < told.index("again: ")
     assert result.to_document()["kernels"][0]["checks"][0]["reports"] == [said]
     assert f"    # add: the kernel says: {said}" in tap_lines(result)
