@@ -180,8 +180,25 @@ def test_a_signal_stops_the_program_and_gdb_says_which_one_it_gets(
     assert (stopped.output, stopped.status) == (output, status)
 
 
+@pytest.mark.parametrize(
+    ("commands", "shown", "output"),
+    [
+        (["continue", "continue"], True, ""),
+        (["handle SIGABRT nostop noprint pass", "continue"], False, ""),
+        (["continue", "signal 0"], True, "nothing went wrong\n"),
+    ],
+)
+def test_a_signal_that_is_sent_stops_the_program_and_gdb_may_take_it(
+    up: Dcss, commands: list[str], shown: bool, output: str
+) -> None:
+    stopped = debug(up, "fault", "abort", commands=commands)
+    assert any("received signal SIGABRT" in line for line in stopped.gdb) == shown
+    assert stopped.output == output
+    assert (stopped.status == 128 + signal.SIGABRT) == (not output)
+
+
 def test_gdb_is_told_which_signal_ended_the_program(up: Dcss) -> None:
-    ended = debug(up, "fault", "abort", commands=["continue"])
+    ended = debug(up, "fault", "abort", commands=["continue", "continue"])
     assert any("terminated with signal SIGABRT" in line for line in ended.gdb)
     assert ended.status == 128 + signal.SIGABRT
 

@@ -47,6 +47,7 @@ class Debugger:
         self._server = GdbServer(self, send)
         self._interrupted = False
         self._stepping: Thread | None = None
+        self._goes_on_with: dict[Thread, int] = {}  # signals that gdb has seen
         self._stopped = self._selected = process.threads[0]
         self.stop_signal = SIGTRAP
         process.debugger = self
@@ -72,6 +73,13 @@ class Debugger:
         self._stepping, self._interrupted = None, False
         self._hold(held=True)
         self._server.stopped()
+
+    def stops_for(self, thread: Thread, number: int) -> bool:
+        """Stop before a signal is delivered, unless gdb has a thread go on with it; return whether it did."""
+        if number == SIGKILL or self._goes_on_with.pop(thread, 0) == number:
+            return False
+        self.stop(thread, number)
+        return True
 
     def paused(self, thread: Thread) -> None:
         """Stop the program if that was asked for: the thread is between two instructions."""
@@ -189,6 +197,9 @@ class Debugger:
             thread.pending.remove(bit(self.stop_signal))
         if number and not thread.pending.mask & bit(number):
             self._system.delivery.send(self._process, SignalInfo(number, SI_USER), thread)
+        self._goes_on_with.pop(thread, None)
+        if number and thread.pending.mask & bit(number):  # not one that it ignores
+            self._goes_on_with[thread] = number
 
     def interrupt(self) -> None:
         """Have it stop soon."""

@@ -125,6 +125,9 @@ class Delivery:
             info = thread.take_signal()
             if info is None:
                 break
+            if process.debugger is not None and process.debugger.stops_for(thread, info.number):
+                thread.pending.add(info)  # it may be gone when the program goes on
+                return False
             number, action = info.number, process.action(info.number)
             if number in _UNHANDLED:
                 action = DEFAULT_ACTION

@@ -108,6 +108,10 @@ class ProcessDebugger(Protocol):
         """Have it stand still: a thread came to a breakpoint, or a signal is about to be delivered to it."""
         ...
 
+    def stops_for(self, thread: "Thread", number: int) -> bool:
+        """Have it stand still, and return True, unless the signal is one that a thread goes on with."""
+        ...
+
     def paused(self, thread: "Thread") -> None:
         """Stop it if that was asked for: the thread is between two instructions."""
         ...
