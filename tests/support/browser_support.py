@@ -8,12 +8,15 @@ from typing import Any, Literal
 
 from needs_support import tool
 from playwright.sync_api import Browser, Page, sync_playwright
+from wait_support import LIMIT_SECONDS
 
 # Without these Chromium asks its maker's servers for updates, and finds no GPU.
 _ARGUMENTS = (
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 )
+
+_LIMIT_MILLISECONDS = 1000 * LIMIT_SECONDS
 
 
 @dataclass
@@ -34,14 +37,16 @@ class Visit:
 
     def wait_until(self, script: str) -> None:
         """Wait until a script returns true in the page."""
-        self.page.wait_for_function(script, timeout=60_000)
+        self.page.wait_for_function(script)
 
 
 @contextmanager
 def browser() -> Iterator[Browser]:
     """Start a browser, and end it."""
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=tool("chromium"), args=_ARGUMENTS)
+        started = playwright.chromium.launch(
+            executable_path=tool("chromium"), args=_ARGUMENTS, timeout=_LIMIT_MILLISECONDS
+        )
         try:
             yield started
         finally:
@@ -54,6 +59,7 @@ def visit(
 ) -> Iterator[Visit]:
     """Open a file in a window of its own."""
     context = started.new_context(viewport={"width": width, "height": height}, color_scheme=scheme)
+    context.set_default_timeout(_LIMIT_MILLISECONDS)
     try:
         seen = Visit(context.new_page())
         seen.page.on("console", lambda message: seen.complaints.append(message.text))
