@@ -91,7 +91,8 @@ class Hold:
         pause_seconds = _FIRST_WAIT_SECONDS
         while pids := [pid for pid in pids if not _stands_still(pid)]:
             seconds = time.monotonic() - began
-            if seconds >= TURN_SECONDS or (seconds >= _STOP_SECONDS and not any(map(wants_processor, pids))):
+            late = seconds >= TURN_SECONDS or (seconds >= _STOP_SECONDS and not any(map(wants_processor, pids)))
+            if late and (pids := [pid for pid in pids if not _stands_still(pid)]):
                 reason = f"it did not stop within {_STOP_SECONDS:g} s (state {{}}: waiting in the kernel, if D)"
                 self.failures |= {pid: reason.format(_state(pid).decode()) for pid in pids}
                 return

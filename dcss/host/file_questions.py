@@ -9,15 +9,15 @@ import os
 import socket
 import subprocess
 import sys
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from pathlib import Path
+from time import monotonic
 from typing import Final, NamedTuple
 
 from dcss.errors import DcssError
-from dcss.host.process import wants_processor
+from dcss.host.process import is_readable_by
 
 ANSWER_SECONDS = 2.0
-_TURNS: Final = 30  # so often that time for a process that wants a processor: on a busy machine it has to wait for it
 _START_SECONDS: Final = 60.0
 _END_SECONDS: Final = 0.1
 _MAX_GIVEN_UP: Final = 8
@@ -78,13 +78,10 @@ class FileQuestions(AbstractContextManager["FileQuestions"]):
     def _received(self, channel: socket.socket) -> tuple[bytes, list[int]]:
         """Return an answer and its descriptors. Raises TimeoutError: the process waits for the file system."""
         assert self._process is not None, "it was asked"
-        for _ in range(_TURNS):
-            with suppress(TimeoutError):
-                answer, descriptors, _, _ = socket.recv_fds(channel, _ANSWER_BYTES, 1)
-                return answer, descriptors
-            if not wants_processor(self._process.pid):
-                break
-        raise TimeoutError
+        if not is_readable_by(channel.fileno(), self._process.pid, monotonic() + ANSWER_SECONDS):
+            raise TimeoutError
+        answer, descriptors, _, _ = socket.recv_fds(channel, _ANSWER_BYTES, 1)
+        return answer, descriptors
 
     def _started(self) -> socket.socket:
         if self._channel is not None:
@@ -101,7 +98,7 @@ class FileQuestions(AbstractContextManager["FileQuestions"]):
             )
         self._channel = ours
         self._wait_until_it_can(ours)
-        ours.settimeout(ANSWER_SECONDS)
+        ours.settimeout(None)
         return ours
 
     def _wait_until_it_can(self, channel: socket.socket) -> None:

@@ -29,12 +29,17 @@ def has_ended_by(pidfd: int, pid: int, deadline: float) -> bool:
     One that waits in the kernel then, for a file system that does not answer, is given up; one that wants a processor
     to end has more time.
     """
-    ended = poll()
-    ended.register(pidfd, POLLIN)
+    return is_readable_by(pidfd, pid, deadline)
+
+
+def is_readable_by(descriptor: int, pid: int, deadline: float) -> bool:
+    """Wait until a process has made a descriptor readable, and return whether it has; as `has_ended_by`."""
+    readable = poll()
+    readable.register(descriptor, POLLIN)
     seconds = max(0.0, deadline - monotonic())
-    while not ended.poll(seconds * 1000):
+    while not readable.poll(seconds * 1000):
         if monotonic() >= deadline + TURN_SECONDS or not wants_processor(pid):
-            return False
+            return bool(readable.poll(0))  # what it did between the two looks was its last turn
         seconds = _LOOK_SECONDS
     return True
 

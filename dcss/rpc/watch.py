@@ -3,16 +3,15 @@
 import time
 from errno import EAGAIN
 from pathlib import Path
-from select import POLLIN, poll
 
 from dcss.errors import LaunchError
-from dcss.host.process import is_stopped
+from dcss.host.process import is_readable_by, is_stopped
 from dcss.rpc.address import connected
 from dcss.rpc.protocol import ControlRequest
 
 LOOK_SECONDS = 0.5  # how often a client that waits looks whether CP still can answer
 STOPPED_SECONDS = 2.0  # for so long a CP may stand still that was stopped by a signal
-SILENT_SECONDS = 10.0  # within which CP answers a `ping`, whatever else it does
+SILENT_SECONDS = 10.0  # within which CP answers a `ping`, whatever else it does, once it has a processor
 
 
 class NotAnsweringError(LaunchError):
@@ -65,9 +64,7 @@ class AnswerWatch:
         try:
             with connected(self._directory) as sock:
                 sock.send(ControlRequest("ping", {}).pack())
-                answered = poll()
-                answered.register(sock, POLLIN)
-                silent = not answered.poll(SILENT_SECONDS * 1000)
+                silent = not is_readable_by(sock.fileno(), self._pid, time.monotonic() + SILENT_SECONDS)
         except OSError as error:  # it has ended, unless its queue of clients is full: the caller's connection ends, too
             silent = error.errno == EAGAIN
         if silent:

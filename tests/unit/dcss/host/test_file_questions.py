@@ -20,7 +20,6 @@ def asking(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, before: str, in_a
     program.write_text("import time\n" + text.replace(mark, in_answer + mark))
     monkeypatch.setattr(file_questions, "_PROGRAM", program)
     monkeypatch.setattr(file_questions, "ANSWER_SECONDS", 0.05)
-    monkeypatch.setattr(file_questions, "_TURNS", 1200)  # a minute
 
 
 @pytest.mark.parametrize(("before", "in_answer"), [("    time.sleep(0.5)\n", ""), ("", SPINS)], ids=["start", "turn"])

@@ -63,6 +63,20 @@ def test_a_killed_process_is_waited_for(start: Start) -> None:
     os.close(pidfd)
 
 
+def test_a_process_that_ends_after_it_was_waited_for_has_ended(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    process = start(SLEEPS)
+
+    def look(_: int) -> bool:
+        process.kill()
+        process.wait()
+        return False
+
+    monkeypatch.setattr(module, "wants_processor", look)
+    pidfd = os.pidfd_open(process.pid)
+    assert has_ended_by(pidfd, process.pid, monotonic())
+    os.close(pidfd)
+
+
 def test_what_waits_when_its_time_is_over_is_given_up(start: Start) -> None:
     process = start(SLEEPS)
     wait_until(lambda: not wants_processor(process.pid))
