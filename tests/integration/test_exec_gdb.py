@@ -228,3 +228,18 @@ def test_gdb_stops_a_program_that_computes(up: Dcss) -> None:
     assert "SIGINT" in output
     assert "$1 = 1" in output
     assert process.returncode == 128 + signal.SIGKILL
+
+
+def test_gdb_watches_memory_by_single_steps(up: Dcss) -> None:
+    watched = debug(
+        up,
+        *("args", "word"),
+        svc=svc_of("args"),
+        commands=[
+            *("set can-use-hw-watchpoints 0", "break *$svc", "continue", "set $text = (char *)$r3"),
+            *("delete", "watch *$text", "continue", "delete", "continue"),
+        ],
+    )
+    assert any(line.startswith("Old value = ") for line in watched.gdb)
+    assert any(line.startswith("New value = ") for line in watched.gdb)
+    assert watched.status == 0
