@@ -40,7 +40,7 @@ def under_qemu(program: Path, directory: Path) -> str:
     assert emulator is not None
     work = directory / "work"
     work.mkdir()
-    done = subprocess.run([emulator, program], check=True, capture_output=True, cwd=work, timeout=60)
+    done = subprocess.run([emulator, program], check=True, capture_output=True, cwd=work, timeout=300)
     return done.stdout.decode()
 
 
@@ -52,7 +52,7 @@ def in_guest(kernel: Kernel, program: Path, directory: bytes) -> str:
         file.write(program.read_bytes())
     streams = [open_file(vfs, b"/dev/null", O_RDONLY)]
     streams += [open_stream(vfs, OutputFile(shown.extend), O_WRONLY) for _ in range(2)]
-    process = programs.start(Command((b"/tmp/program",), directory=directory, time_limit_seconds=60), streams)
+    process = programs.start(Command((b"/tmp/program",), directory=directory, time_limit_seconds=300), streams)
     programs.run(lambda: process.exit_status is not None)
     assert process.exit_status == 0
     programs.rest()

@@ -107,7 +107,7 @@ def under_qemu(program: Path) -> list[Outcome]:
     """Return what qemu-s390x leaves."""
     emulator = tool("qemu-s390x")
     assert emulator is not None
-    done = subprocess.run([emulator, "-cpu", "max", program], check=False, capture_output=True, timeout=60)
+    done = subprocess.run([emulator, "-cpu", "max", program], check=False, capture_output=True, timeout=300)
     return list(outcomes(done.stdout))
 
 
@@ -150,7 +150,6 @@ def explained(case: Case, ours: Outcome, theirs: Outcome) -> Known | None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @needs("s390x-linux-gnu-gcc", "qemu-s390x")
 def test_they_leave_what_they_leave_under_qemu(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     seed, count = (int(word) for word in os.environ.get("DCSS_INSTRUCTIONS", f"{SEED} {COUNT}").split())

@@ -33,7 +33,7 @@ def test_they_have_the_bytes_that_they_have_under_qemu(control_program: Blocking
             file.write(program.read_bytes())
         streams = [open_file(vfs, b"/dev/null", O_RDONLY)]
         streams += [open_stream(vfs, OutputFile(shown.extend), O_WRONLY) for _ in range(2)]
-        process = programs.start(Command((b"/tmp/program",), directory=b"/tmp", time_limit_seconds=60), streams)
+        process = programs.start(Command((b"/tmp/program",), directory=b"/tmp", time_limit_seconds=300), streams)
         programs.run(lambda: process.exit_status is not None)
         programs.rest()
     pairs = list(zip(wanted.splitlines(), shown.decode().splitlines(), strict=True))

@@ -96,7 +96,7 @@ def screen_of_guest(cp: BlockingCp, program: Path) -> bytes:
         terminal = Terminal(person.screen.extend, programs.signal_group)
         terminal.resize(ROWS, COLUMNS)
         streams = [terminal.open(kernel.vfs, O_RDWR) for _ in range(3)]
-        process = programs.start(Command((b"/tmp/program",), time_limit_seconds=60), streams, terminal=terminal)
+        process = programs.start(Command((b"/tmp/program",), time_limit_seconds=300), streams, terminal=terminal)
 
         def ended() -> bool:
             if all(thread.waiting for thread in process.threads):  # a key that comes before it reads is no interrupt

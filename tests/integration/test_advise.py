@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cli_support import Dcss
+from cli_support import TIMEOUT_SECONDS, Dcss
 from container_support import docker_archive, oci_archive
 from plan_support import write_files
 
@@ -39,7 +39,9 @@ def database(dcss: Dcss) -> Path:
     return tree
 
 
-def _check_forecast(dcss: Dcss, advice: dict[str, Any], path: Path, *, seconds: float = 60) -> dict[str, Any]:
+def _check_forecast(
+    dcss: Dcss, advice: dict[str, Any], path: Path, *, seconds: float = TIMEOUT_SECONDS
+) -> dict[str, Any]:
     """Run what was written and compare it with the forecast that it was written for."""
     forecast = advice["forecasts"][0]
     found: dict[str, Any] = dcss.json("run", path, timeout_seconds=seconds, status=None)
@@ -143,7 +145,7 @@ def test_a_run_may_be_a_server_that_is_interrupted(dcss: Dcss) -> None:
         assert process.stderr is not None
         assert process.stderr.read(5) == "ready"
         process.send_signal(signal.SIGINT)
-        advice = json.loads(process.communicate(timeout=60)[0])
+        advice = json.loads(process.communicate(timeout=300)[0])
     assert process.returncode == 0
     assert any("interrupted" in note for note in advice["notes"])
     assert any("libc" in path for path in _paths(advice))
@@ -156,7 +158,7 @@ def test_a_run_that_is_terminated_leaves_nothing(dcss: Dcss) -> None:
         assert process.stderr is not None
         assert process.stderr.read(5) == "ready"
         process.terminate()
-        assert process.communicate(timeout=60)[0] == ""
+        assert process.communicate(timeout=300)[0] == ""
     assert process.returncode in (-signal.SIGTERM, 128 + signal.SIGTERM)
     dcss.assert_nothing_left()
 

@@ -274,14 +274,14 @@ def test_a_fork_of_the_program_leaves_the_system_alone(home: Dcss) -> None:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_ctrl_c_while_it_starts_leaves_nothing_behind(home: Dcss, number: signal.Signals) -> None:
-    slow = {**SHARING, "name": "S", "count": 1, "run": [{"exec": ["sleep", "60"]}]}
+    slow = {**SHARING, "name": "S", "count": 1, "run": [{"exec": ["sleep", "600"]}]}
     path = home.home / "program.py"
     path.write_text(f"import dcss\ndcss.System({plan(home, slow)!r}).start()\n")
     with subprocess.Popen([sys.executable, str(path)], cwd=home.home, env=home.environment) as started:
         wait_until(home.segment_objects)
         home.wait_for("S01", "running")
         started.send_signal(number)
-        assert started.wait(60) == -number
+        assert started.wait(300) == -number
     home.assert_nothing_left()
 
 

@@ -205,7 +205,7 @@ def test_guests_start_whose_first_one_is_killed_before_it_has_booted(dcss: Dcss)
             assert starting.poll() is None
         (first,) = [pid for pid, name in dcss.processes().items() if name == "dcss:G01"]
         os.kill(first, signal.SIGKILL)
-        starting.wait(60)
+        starting.wait(300)
     try:
         assert dcss.states() == {"G01": "killed", "G02": "ready", "G03": "ready"}
     finally:

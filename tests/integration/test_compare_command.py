@@ -28,7 +28,7 @@ def config(dcss: Dcss) -> Path:
 
 def test_ways_that_copy_pay_for_each_file_and_ways_in_place_do_not(dcss: Dcss) -> None:
     plot = dcss.home / "ways.svg"
-    document = dcss.json("compare", config(dcss), "--rounds", "1", "--plot", plot, timeout_seconds=110)
+    document = dcss.json("compare", config(dcss), "--rounds", "1", "--plot", plot)
     ways = {way["way"]: way for way in document["ways"]}
     assert list(ways) == ["xip", "mtd", "page-cache", "ramdisk", "ksm"]
     assert "--ksm has it run" in ways["ksm"]["reason"]
@@ -45,7 +45,7 @@ def test_ways_that_copy_pay_for_each_file_and_ways_in_place_do_not(dcss: Dcss) -
 
 @pytest.mark.slow
 def test_csv_has_a_row_for_each_guest_by_each_way(dcss: Dcss) -> None:
-    table = dcss("compare", config(dcss), "--rounds", "1", "--csv", "guests", timeout_seconds=110).stdout
+    table = dcss("compare", config(dcss), "--rounds", "1", "--csv", "guests").stdout
     rows = list(csv.DictReader(StringIO(table)))
     ways = ("xip", "mtd", COPY, "ramdisk")
     assert [(row["way"], row["name"]) for row in rows] == [(way, name) for way in ways for name in ("G01", "G02")]
@@ -54,7 +54,7 @@ def test_csv_has_a_row_for_each_guest_by_each_way(dcss: Dcss) -> None:
 @pytest.mark.slow
 def test_a_guest_that_fails_is_named_and_the_other_ways_are_not_run_again(dcss: Dcss) -> None:
     path = dcss.config('name: G, mounts: [{device: dcssblk0, at: /, options: [ro]}], run: [{map: "/no/such"}]')
-    done = dcss("compare", path, "--rounds", "2", status=3, timeout_seconds=110)
+    done = dcss("compare", path, "--rounds", "2", status=3)
     assert done.stderr.count("dcss compare: xip: guest G: exit status") == 1
     assert "not by xip: 1 of 1 guests failed" in done.stdout
     dcss.assert_nothing_left()
@@ -64,7 +64,7 @@ def test_a_guest_that_fails_is_named_and_the_other_ways_are_not_run_again(dcss: 
 @needs("ksm")
 def test_merging_is_compared_where_it_was_asked_for_and_settings_are_restored(dcss: Dcss) -> None:
     before = Path("/sys/kernel/mm/ksm/run").read_text()
-    document = dcss.json("compare", config(dcss), "--rounds", "1", "--ksm", status=None, timeout_seconds=110)
+    document = dcss.json("compare", config(dcss), "--rounds", "1", "--ksm", status=None)
     merged = next(way for way in document["ways"] if way["way"] == "ksm")
     if dcss.uid is None:
         assert merged["merged_bytes"] > 0

@@ -46,7 +46,7 @@ def test_an_import_ends_with_the_system(dcss: Dcss, image: Path, end: str) -> No
         dcss("down", dcss.system)
     else:
         os.kill(dcss.ps()["pid"], signal.SIGTERM)
-    importing.communicate(timeout=60)
+    importing.communicate(timeout=300)
     assert importing.returncode != 0
     dcss.assert_nothing_left()
     assert not unfinished(dcss)
@@ -60,7 +60,7 @@ def test_an_import_ends_with_its_client(dcss: Dcss, image: Path, running: bool) 
     importing = dcss.start("segment", "import", image, *IMPORT, "--system", dcss.system, stdout=PIPE, stderr=PIPE)
     wait_until(lambda: unfinished(dcss))
     importing.send_signal(signal.SIGINT)
-    importing.communicate(timeout=60)
+    importing.communicate(timeout=300)
     assert importing.returncode == 130
     wait_until(lambda: not unfinished(dcss))
     if running:

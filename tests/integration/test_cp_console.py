@@ -20,7 +20,7 @@ def spawn(dcss: Dcss, *arguments: str) -> "pexpect.spawn[str]":
         cwd=str(dcss.home),
         env={**dcss.environment, "TERM": "dumb"},
         encoding="utf-8",
-        timeout=60,
+        timeout=300,
         preexec_fn=dcss.become,
     )
 

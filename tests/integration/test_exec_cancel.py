@@ -16,7 +16,7 @@ def interrupted(dcss: Dcss, line: str) -> int:
         assert client.stdout is not None
         assert raw(client.stdout).read(5) == b"begin"
         client.send_signal(signal.SIGINT)
-        client.communicate(timeout=60)
+        client.communicate(timeout=300)
     return client.returncode
 
 

@@ -36,7 +36,7 @@ def write_fleet(dcss: Dcss, *, guests: int = 2, hosts: str = "[a, b]") -> Path:
 
 
 def fleet(dcss: Dcss, command: str, path: Path, *options: str, status: int = 0) -> Any:
-    document = dcss.json("fleet", command, path, *options, status=status, timeout_seconds=110)
+    document = dcss.json("fleet", command, path, *options, status=status)
     if "error" not in document:
         Draft202012Validator(document_schema(f"fleet {command}")).validate(document)
     return document
@@ -175,7 +175,7 @@ def test_metrics_are_served_while_the_fleet_is_up_and_when_it_is_not(dcss: Dcss)
 
 
 def samples_at(url: str) -> set[str]:
-    with urllib.request.urlopen(url, timeout=60) as answer:
+    with urllib.request.urlopen(url, timeout=300) as answer:
         lines = answer.read().decode().splitlines()
     return {line.split("{")[0] for line in lines if not line.startswith("#")}
 

@@ -37,7 +37,7 @@ def test_three_hosts_come_to_the_sum_of_single_ones(home: Dcss) -> None:
             dask.worker(name_of_host, prefix=host.prefix, options=("--host", host.address))
         words = (path, "--scheduler", dask.address)
         assert "wanted tls://" in home("fleet", "up", *words, status=2).stderr
-        result = home.json("fleet", "run", *words, "--trust-network", timeout_seconds=170)
+        result = home.json("fleet", "run", *words, "--trust-network")
     assert result["verdict"] == "verified"
     measured = by_host(result["measure"])
     assert {host: len(each["guests"]) for host, each in measured.items()} == dict.fromkeys(HOSTS, 2)

@@ -100,7 +100,7 @@ def start_forking(dcss: Dcss, behaviour: str, pids: Path) -> int:
     """Bring a system up whose guests fork, and return its CP's process."""
     command = [sys.executable, "-c", _START, forking_program(behaviour, pids), "up", str(dcss.guests(2)), "-d"]
     environment = {**dcss.environment, "PYTHONPATH": own_path()}
-    subprocess.run(command, env=environment, cwd=dcss.home, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, env=environment, cwd=dcss.home, check=True, capture_output=True, timeout=300)
     return int(dcss.ps()["pid"])
 
 

@@ -19,7 +19,7 @@ from needs_support import needs
 
 def dcss(*arguments: str | Path | bytes, **options: Any) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "dcss", "image", *arguments]
-    return subprocess.run(command, capture_output=True, check=False, timeout=60, **options)
+    return subprocess.run(command, capture_output=True, check=False, timeout=300, **options)
 
 
 def refused(done: subprocess.CompletedProcess[bytes], status: int = 2) -> str:
