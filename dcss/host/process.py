@@ -24,7 +24,7 @@ def wants_processor(pid: int) -> bool:
 
 
 def has_ended_by(pidfd: int, pid: int, deadline: float) -> bool:
-    """Wait until a process that was killed has ended, and return whether it has; `deadline` is of the monotonic clock.
+    """Wait until a process that is to end has ended, and return whether it has; `deadline` is of the monotonic clock.
 
     One that waits in the kernel then, for a file system that does not answer, is given up; one that wants a processor
     to end has more time.

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import select
 import socket
 import time
 from collections.abc import Sequence
@@ -132,7 +131,7 @@ class ForkedEngine:
         """Have guests that write to files of this machine write what they hold back, and end, before all are killed."""
         ending = [instance for instance in self._instances.values() if instance.shut_down()]
         if ending:
-            await in_thread(_wait_until_ended, [each.pidfd for each in ending if each.pidfd is not None])
+            await in_thread(_wait_until_ended, ending)
 
     async def _request(self, server: ForkServer, plan: GuestPlan, port: Port, log: int) -> ForkedInstance:
         """Ask the server for a guest and wait until it has a process; a descriptor may be missing for it."""
@@ -176,13 +175,12 @@ class ForkedEngine:
             started.set_exception(error)
 
 
-def _wait_until_ended(pidfds: Sequence[int]) -> None:
-    """Wait until processes have ended, for as long as a shutdown may take."""
+def _wait_until_ended(instances: Sequence[ForkedInstance]) -> None:
+    """Wait until guests have ended by themselves, for as long as a shutdown may take."""
     deadline = time.monotonic() + _SHUTDOWN_SECONDS
-    for pidfd in pidfds:
-        ended = select.poll()
-        ended.register(pidfd, select.POLLIN)
-        ended.poll(max(0, deadline - time.monotonic()) * 1000)
+    for instance in instances:
+        if instance.pid is not None and instance.pidfd is not None:
+            has_ended_by(instance.pidfd, instance.pid, deadline)
 
 
 def _wait_for(instances: Sequence[ForkedInstance]) -> None:

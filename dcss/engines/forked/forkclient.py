@@ -2,19 +2,19 @@
 
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
 from collections.abc import Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import Any, NamedTuple
 
 from dcss.engines.forked.packets import LOG, PACKET_BYTES, pack_kill
 from dcss.engines.forked.server_process import ServerProcess
 from dcss.errors import LaunchError
 from dcss.host.aio import in_thread, wait_readable, wait_writable
-from dcss.host.process import how_ended
+from dcss.host.process import has_ended_by, how_ended
 from vmguest.hostmem import Reservation
 from vmguest.spec import GuestSpec
 
@@ -117,9 +117,7 @@ class ForkServer:
         with suppress(ProcessLookupError):  # it was waited for
             pidfd = os.pidfd_open(self.pid)
             try:
-                ended = select.poll()
-                ended.register(pidfd, select.POLLIN)
-                if not ended.poll(_CLOSE_SECONDS * 1000):
+                if not has_ended_by(pidfd, self.pid, monotonic() + _CLOSE_SECONDS):
                     self._process.kill()
             finally:
                 os.close(pidfd)

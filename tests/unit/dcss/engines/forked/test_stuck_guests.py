@@ -1,4 +1,4 @@
-"""Taking a system down does not wait for what the kernel does not let end."""
+"""Taking a system down waits for what has something to do, and not for what the kernel does not let end."""
 
 import os
 import subprocess
@@ -15,9 +15,13 @@ from dcss.engines.forked.instance import ForkedInstance
 # To close a file of FUSE asks its server, also when a signal ends the process.
 KEEP_OPEN = "import sys; file = open(sys.argv[1], 'rb'); print('open', flush=True); sys.stdin.read()"
 
+BUSY = "import time; print('busy', flush=True)\nwhile time.process_time() < 0.5: pass\nprint('written')"
+
 
 class Running(ForkedInstance):
     """A guest's process without anything that serves it."""
+
+    pidfd: int
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self.pid, self.pidfd = process.pid, os.pidfd_open(process.pid)
@@ -47,10 +51,21 @@ def test_a_guest_that_waits_for_a_silent_file_system_is_left(monkeypatch: pytest
     assert stuck.wait() == -9
     other.wait()
     for guest in guests:
-        assert guest.pidfd is not None
         os.close(guest.pidfd)
     for process in (stuck, other):
         assert process.stdin is not None
         assert process.stdout is not None
         process.stdin.close()
         process.stdout.close()
+
+
+def test_guests_that_still_write_are_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine, "_SHUTDOWN_SECONDS", 0.0)
+    writing = subprocess.Popen([sys.executable, "-I", "-S", "-c", BUSY], stdout=subprocess.PIPE)
+    assert writing.stdout is not None
+    assert writing.stdout.readline() == b"busy\n"
+    guest = Running(writing)
+    engine._wait_until_ended([guest])
+    assert writing.poll() == 0
+    os.close(guest.pidfd)
+    writing.stdout.close()
