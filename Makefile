@@ -63,7 +63,7 @@ docs: $(STAMP)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet -f site/mkdocs.yml
 
-# Everything, in about 20 minutes; the documentation's tables and plots are written from it.
+# Everything, in about 11 minutes on a machine that does nothing else; the documentation's tables and plots are written from it.
 bench: $(STAMP) $(PEERS)
 	$(BIN)/python -m benchmarks run --mode full
 	$(BIN)/python -m benchmarks render
