@@ -38,9 +38,12 @@ class KeyScreen:
         self._keyboard_fd = keyboard.fileno() if keyboard is not None and keyboard.isatty() else None
         self._settings: list[Any] | None = None
         self._wakeup_read, self._wakeup_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._wakeup_before = -1
         self._handlers: dict[int, object] = {}
 
     def __enter__(self) -> Self:
+        # Of any signal: one that comes just before `wait` waits would not end that.
+        self._wakeup_before = signal.set_wakeup_fd(self._wakeup_write, warn_on_full_buffer=False)
         for number, handler in ((signal.SIGWINCH, self._on_window), (signal.SIGTSTP, self._on_stop)):
             self._handlers[number] = signal.signal(number, handler)
         self._take()
@@ -52,6 +55,7 @@ class KeyScreen:
         for number, handler in self._handlers.items():
             signal.signal(number, handler)  # type: ignore[arg-type]
         self._give_back()
+        signal.set_wakeup_fd(self._wakeup_before)
         os.close(self._wakeup_read)
         os.close(self._wakeup_write)
 
@@ -62,7 +66,7 @@ class KeyScreen:
         return found.columns or 80, found.lines or 24
 
     def wait(self, seconds: float) -> list[str] | None:
-        """Wait for keys and return them; an empty list where the window changed, None where the time is over."""
+        """Wait for keys and return them; an empty list where the window changed or a signal came, None in the end."""
         watched = [self._wakeup_read, *([] if self._keyboard_fd is None else [self._keyboard_fd])]
         ready, _, _ = select.select(watched, [], [], max(seconds, 0))
         if self._wakeup_read in ready:

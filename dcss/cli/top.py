@@ -11,6 +11,7 @@ import click
 from dcss.cli.options import echo_error, json_begins, json_option
 from dcss.cli.systems import chosen, live_system, system_argument
 from dcss.cli.watch import Seconds
+from dcss.host.interrupts import sleep
 
 if TYPE_CHECKING:
     from dcss.cli.key_screen import KeyScreen
@@ -106,7 +107,7 @@ def _print_lines(looks: _Looks) -> None:
         click.echo(json.dumps(to_document(looks.take())))
         sys.stdout.flush()
         if not looks.are_over:
-            time.sleep(max(looks.wait_seconds, 0))
+            sleep(looks.wait_seconds)
 
 
 def _show(looks: _Looks, sort: str) -> None:

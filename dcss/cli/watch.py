@@ -2,11 +2,12 @@
 
 import math
 import sys
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from dcss.host.interrupts import sleep
 
 if TYPE_CHECKING:
     from dcss.report.screen import Frame
@@ -57,7 +58,7 @@ def watch(seconds: float, look: "Callable[[int | None, bool], Frame]", *, plain:
                 click.echo(drawn(frame, rows), nl=False)
             sys.stdout.flush()
             first = False
-            time.sleep(seconds)
+            sleep(seconds)
     except KeyboardInterrupt:
         if rows is not None:
             click.echo()  # the prompt comes below the last look

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from types import FrameType
 
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_NOTICE_SECONDS = 0.5  # a signal that comes just before a sleep begins does not cut it short
 _IGNORE_SECONDS = 10.0  # how long clean-up is left alone; after that one that hangs can be interrupted
 
 
@@ -16,6 +17,13 @@ class SignalledError(KeyboardInterrupt):
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.number = number
+
+
+def sleep(seconds: float) -> None:
+    """Sleep, and be interrupted soon by a signal, whenever it comes: Python acts on one only between two calls."""
+    end = time.monotonic() + seconds
+    while (left := end - time.monotonic()) > 0:
+        time.sleep(min(left, _NOTICE_SECONDS))
 
 
 @contextmanager
