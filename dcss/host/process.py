@@ -23,6 +23,12 @@ def wants_processor(pid: int) -> bool:
     return any(_state(f"/proc/{pid}/task/{thread}/stat") == b"R" for thread in threads)
 
 
+def is_overdue(pid: int, deadline: float) -> bool:
+    """Return whether a process has had its time: until the deadline, and for a while more as it wants a processor."""
+    now = monotonic()
+    return now >= deadline and (now >= deadline + TURN_SECONDS or not wants_processor(pid))
+
+
 def has_ended_by(pidfd: int, pid: int, deadline: float) -> bool:
     """Wait until a process that is to end has ended, and return whether it has; `deadline` is of the monotonic clock.
 
@@ -38,7 +44,7 @@ def is_readable_by(descriptor: int, pid: int, deadline: float) -> bool:
     readable.register(descriptor, POLLIN)
     seconds = max(0.0, deadline - monotonic())
     while not readable.poll(seconds * 1000):
-        if monotonic() >= deadline + TURN_SECONDS or not wants_processor(pid):
+        if is_overdue(pid, deadline):
             return bool(readable.poll(0))  # what it did between the two looks was its last turn
         seconds = _LOOK_SECONDS
     return True

@@ -13,7 +13,7 @@ from typing import Any, Protocol, Self
 
 from dcss.errors import ConfigError, LaunchError
 from dcss.host.paths import check_system_name, runtime_directory
-from dcss.host.process import TURN_SECONDS, wants_processor
+from dcss.host.process import is_overdue
 from dcss.rpc.address import connected, peer_of
 from dcss.rpc.area_files import has_area
 from dcss.rpc.protocol import LINE_END, Arguments, ControlRequest, Output, Taken, read_answer
@@ -282,8 +282,7 @@ def _connect(system: str, directory: Path) -> socket.socket:
             return connected(directory)
         except BlockingIOError:
             watch.check_stopped()
-            now = time.monotonic()
-            if now >= deadline and (now >= deadline + TURN_SECONDS or not wants_processor(pid or 0)):
+            if is_overdue(pid or 0, deadline):
                 raise watch.error("takes no clients") from None
             time.sleep(_CONNECT_SECONDS)
 

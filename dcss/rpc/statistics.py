@@ -8,7 +8,7 @@ from typing import NamedTuple, Self
 
 from dcss.abi import statistics as abi
 from dcss.host.files import log_tail
-from dcss.host.process import TURN_SECONDS, wants_processor
+from dcss.host.process import is_overdue
 from dcss.host.shared_memory import attach_block
 from dcss.host.text import iso_utc
 from dcss.results import GuestStatus, SegmentStatus, SystemStatus
@@ -114,9 +114,8 @@ class StatisticsReader:
             copy = bytes(memory[start : start + slot_bytes])
             if abi.is_whole(copy, *abi.WORD.unpack_from(memory, start)):
                 return copy
-            now = time.monotonic()
-            deadline = deadline or now + _TORN_SECONDS
-            if now >= deadline and (now >= deadline + TURN_SECONDS or not wants_processor(self.pid)):
+            deadline = deadline or time.monotonic() + _TORN_SECONDS
+            if is_overdue(self.pid, deadline):
                 raise StatisticsError(
                     f"system {self.system}: its statistics area has a torn slot at byte {start}: its CP (process"
                     f" {self.pid}) was stopped or killed while it wrote"

@@ -80,7 +80,7 @@ def test_no_look_at_a_slot_that_is_being_written_is_torn(area: StatisticsArea) -
 
 def test_a_slot_that_stays_torn_is_an_error(area: StatisticsArea, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reader_module, "_TORN_SECONDS", 0.0)
-    monkeypatch.setattr(reader_module, "wants_processor", lambda _: False)
+    monkeypatch.setattr("dcss.host.process.wants_processor", lambda _: False)
     area.tables.guests[1]._words[0] += 1
     with (
         StatisticsReader(system_of(area), os.getpid()) as reader,
